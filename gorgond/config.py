@@ -1,0 +1,350 @@
+"""The configuration: what can be set, where it may be set, and what each process makes of it.
+
+A value is looked for in five places, the later one wins:
+
+    the default                    declared below, shown in etc/gorgond.conf
+    the file                       --config, else GORGOND_CONFIG, else /etc/gorgond/gorgond.conf if it exists
+    a credential                   $CREDENTIALS_DIRECTORY/broker.url, the way systemd hands out secrets
+    the environment                GORGOND_BROKER_URL, GORGOND_PROVIDER_RANDOM_RATE
+    a flag of the command line     --port 8080
+
+All of it is checked, also what a later place overrides: a `ConfigError` names the place, the key, the value and what is
+allowed. A secret's value is never part of a message.
+
+The file is INI: `[section]`, `key = value`, comments on lines of their own after `#` or `;`. A value is the rest of its
+line as it stands, `#` and `%` included. To add a setting, add one line to a section below and show it in
+etc/gorgond.conf.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gorgond.errors import ConfigError
+
+DEFAULT_PATH = "/etc/gorgond/gorgond.conf"
+OTHER_VARIABLES = ("GORGOND_CONFIG", "GORGOND_INSTANCE")
+
+
+# ---- what a value may be
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`parse` turns text into the value or raises ValueError, `allowed` says in words what it takes."""
+
+    allowed: str
+    parse: Callable[[str], Any]
+
+
+def _matching(allowed: str, regex: str) -> Kind:
+    def parse(text: str) -> str:
+        if not re.fullmatch(regex, text):
+            raise ValueError
+        return text
+
+    return Kind(allowed, parse)
+
+
+def _one_of(*words: str) -> Kind:
+    return _matching(" ".join(words), "|".join(words))
+
+
+def _url(*starts: str, empty: bool = False) -> Kind:
+    needs_more = {start: r"\S*" if start == "memory://" else r"\S+" for start in starts}
+    regex = "|".join(re.escape(start) + rest for start, rest in needs_more.items())
+    allowed = "a URL that starts with " + " ".join(starts)
+    return _matching(allowed + ", or nothing", regex + "|") if empty else _matching(allowed, regex)
+
+
+def _whole(low: int, high: int) -> Kind:
+    def parse(text: str) -> int:
+        if not re.fullmatch("[0-9]+", text) or not low <= int(text) <= high:
+            raise ValueError
+        return int(text)
+
+    return Kind(f"a whole number from {low} to {high}", parse)
+
+
+def _duration(high: float) -> Kind:
+    units = {"ms": 0.001, "s": 1, "m": 60, None: 1}
+
+    def parse(text: str) -> float:
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)?", text)
+        seconds = float(match[1]) * units[match[2]] if match else 0
+        if not 0 < seconds <= high:
+            raise ValueError
+        return seconds
+
+    return Kind(f"a time above 0 and up to {high:g}s, as 10, 10s, 500ms or 2m", parse)
+
+
+# ---- what can be set
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One setting: its default as one would write it, what it may be, and one line on what it does."""
+
+    default: str
+    kind: Kind
+    doc: str
+    secret: bool = False
+
+
+def _key(default: str, kind: Kind, doc: str, secret: bool = False) -> Any:
+    """A dataclass field for this setting; a secret stays out of the repr."""
+    return field(default=kind.parse(default), metadata={"key": Key(default, kind, doc, secret)}, repr=not secret)
+
+
+BROKER_URLS = ("redis://", "rediss://", "unix://", "memory://")
+STORE_URLS = ("mongodb://", "mongodb+srv://", "sqlite:///")
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """The Redis that holds the queues."""
+
+    url: str = _key("unix:///run/gorgond/broker.sock", _url(*BROKER_URLS), "the Redis of all queues", secret=True)
+    calls: str = _key("", _url(*BROKER_URLS, empty=True), "a second Redis for calls; empty: the same one", secret=True)
+    queue_limit: int = _key("100000", _whole(1, 10**9), "messages a queue holds at most")
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The database."""
+
+    url: str = _key("sqlite:////var/lib/gorgond/gorgond.db", _url(*STORE_URLS), "the database", secret=True)
+    lanes: int = _key("2", _whole(1, 32), "reads that one store process has under way at the same time")
+    batch: int = _key("64", _whole(1, 1000), "messages a lane takes at a time")
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """The HTTP server."""
+
+    address: str = _key("", _matching("an IP address, a host name, or nothing", r"[\w.:-]*"), "empty: all addresses")
+    port: int = _key("3000", _whole(0, 65535), "the port; 0 takes a free one")
+    deadline: float = _key("10s", _duration(3600), "how long a request may take before it is answered 504")
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One provider instance, under its own name: [provider.NAME]."""
+
+    kind: str = _key("random", _one_of("random"), "where its items come from")
+    rate: int = _key("1000", _whole(1, 10**6), "items a second")
+    count: int = _key("100000", _whole(0, 10**12), "items in all; 0: for ever")
+    users: int = _key("10000", _whole(1, 10**9), "users the items belong to")
+    size: int = _key("1800", _whole(0, 10**6), "bytes in the body of an item")
+    seed: int = _key("0", _whole(0, 2**63 - 1), "the same seed makes the same items")
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What the processes write to stderr or the journal."""
+
+    level: str = _key("info", _one_of("debug", "info", "warning", "error"), "the least important that is written")
+    format: str = _key("text", _one_of("text", "json"), "one line of text or one JSON object an event")
+
+
+Section = Broker | Store | Web | Provider | Log
+S = TypeVar("S", bound=Section)
+
+# Every other section is a provider's.
+SECTIONS: dict[str, type[Section]] = {"broker": Broker, "store": Store, "web": Web, "log": Log}
+PROVIDER_NAME = r"provider\.[a-z0-9][a-z0-9-]*"
+DEFAULT_PROVIDER = "provider.random"  # there when the file has no provider of its own
+
+
+def keys(section: type[Section]) -> dict[str, Key]:
+    """The settings of a section, in their order."""
+    return {each.name: each.metadata["key"] for each in fields(section)}
+
+
+def flag(place: str) -> str:
+    """The command line flag for `section.key`: named after the key, a URL after its section."""
+    section, _, key = place.rpartition(".")
+    return "--" + (section if key == "url" else key).replace("_", "-")
+
+
+def variable(place: str) -> str:
+    """The environment variable for `section.key`."""
+    return "GORGOND_" + re.sub("[.-]", "_", place).upper()
+
+
+def masked(url: str) -> str:
+    """A URL as it may be shown: without its passwords."""
+    url = re.sub(r"^([^:]+://[^:@/?]*:).*@", r"\1***@", url)
+    return re.sub(r"(?i)([?&](?:\w*password|authMechanismProperties)=)[^&]*", r"\1***", url)
+
+
+# ---- what is set
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value as it was written, and where."""
+
+    text: str = field(repr=False)
+    origin: str = "default"
+
+
+Settings = Mapping[str, Mapping[str, Setting]]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration of a process, checked. `settings` has each section's values as they were written."""
+
+    broker: Broker
+    store: Store
+    web: Web
+    log: Log
+    providers: Mapping[str, Provider]
+    settings: Settings = field(repr=False)
+
+    def show(self, mask: bool = True) -> str:
+        """The file that would give this configuration, with where each value came from."""
+        return "\n".join(line for section in self.settings for line in self._lines(section, mask))
+
+    def _lines(self, section: str, mask: bool) -> Iterator[str]:
+        yield f"[{section}]"
+        for name, key in keys(_kind_of(section)).items():
+            setting = self.settings[section][name]
+            text = masked(setting.text) if key.secret and mask else setting.text
+            yield f"# {key.doc} ({setting.origin})"
+            yield f"{name} = {text}".rstrip()
+        yield ""
+
+
+def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> Config:
+    """The configuration from the file at `path` and all the other places; `flags` maps `section.key` to text."""
+    written = _read(path or environ.get("GORGOND_CONFIG"))
+    names = [*SECTIONS, *([name for name in written if name not in SECTIONS] or [DEFAULT_PROVIDER])]
+    settings = {
+        name: {key: Setting(each.default) for key, each in keys(_kind_of(name)).items()} | written.get(name, {})
+        for name in names
+    }
+    places = [f"{section}.{key}" for section in settings for key in settings[section]]
+    for place, setting in (*_credentials(places, environ), *_variables(places, environ), *_flags(places, flags)):
+        section, _, key = place.rpartition(".")
+        _value(section, key, setting)
+        settings[section][key] = setting
+    return Config(
+        broker=_made(Broker, "broker", settings),
+        store=_made(Store, "store", settings),
+        web=_made(Web, "web", settings),
+        log=_made(Log, "log", settings),
+        providers={
+            name.removeprefix("provider."): _made(Provider, name, settings) for name in names if name not in SECTIONS
+        },
+        settings=settings,
+    )
+
+
+def _kind_of(section: str) -> type[Section]:
+    return SECTIONS.get(section, Provider)
+
+
+def _made(kind: type[S], section: str, settings: Settings) -> S:
+    return kind(**{key: _value(section, key, setting) for key, setting in settings[section].items()})
+
+
+def _value(section: str, key: str, setting: Setting) -> Any:
+    declared = keys(_kind_of(section))[key]
+    try:
+        return declared.kind.parse(setting.text)
+    except ValueError:
+        given = "this value (not shown here)" if declared.secret else repr(setting.text)
+        raise ConfigError(
+            f"{setting.origin}: [{section}] {key} cannot be {given}; allowed: {declared.kind.allowed}"
+        ) from None
+
+
+def _unknown(origin: str, what: str, name: str, known: Collection[str]) -> ConfigError:
+    close = get_close_matches(name, known, 1)
+    hint = f'did you mean "{close[0]}"? ' if close else ""
+    return ConfigError(f'{origin}: there is no {what} "{name}"; {hint}allowed: {" ".join(known)}')
+
+
+# ---- the places
+
+
+def _read(path: str | None) -> dict[str, dict[str, Setting]]:
+    """What the file sets; without a path the default one, which may be missing."""
+    file = Path(path or DEFAULT_PATH)
+    if not path and not file.exists():
+        return {}
+    return _parsed(_text(file), str(file))
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_bytes().decode()
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{file}:{line}: not UTF-8 text") from None
+
+
+def _parsed(text: str, path: str) -> dict[str, dict[str, Setting]]:
+    """The sections of an INI text and their settings, all of them known, allowed and given once."""
+    sections: dict[str, dict[str, Setting]] = {}
+    opened: dict[str, str] = {}
+    section = ""
+    for number, line in enumerate(map(str.strip, text.split("\n")), 1):
+        origin = f"{path}:{number}"
+        if not line or line[0] in "#;":
+            continue
+        if line[0] == "[" and line[-1] == "]":
+            section = line[1:-1]
+            if section not in SECTIONS and not re.fullmatch(PROVIDER_NAME, section):
+                raise _unknown(origin, "section", section, [*SECTIONS, "provider.NAME (a-z 0-9 -)"])
+            if section in opened:
+                raise ConfigError(f"{origin}: [{section}] is already at {opened[section]}")
+            opened[section] = origin
+            sections[section] = {}
+            continue
+        key, equals, value = (part.strip() for part in line.partition("="))
+        if not equals or not re.fullmatch(r"[\w-]+", key):
+            raise ConfigError(f"{origin}: this is neither a [section] nor a key = value")
+        if not section:
+            raise ConfigError(f"{origin}: {key} stands before the first [section]")
+        if key not in keys(_kind_of(section)):
+            raise _unknown(origin, f"key in [{section}]", key, keys(_kind_of(section)))
+        if key in sections[section]:
+            raise ConfigError(f"{origin}: [{section}] {key} is already at {sections[section][key].origin}")
+        sections[section][key] = Setting(value, origin)
+        _value(section, key, sections[section][key])
+    return sections
+
+
+def _credentials(places: list[str], environ: Mapping[str, str]) -> Iterator[tuple[str, Setting]]:
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    for file in sorted(Path(directory).glob("*")) if directory else ():
+        if file.name not in places:
+            raise _unknown(str(file), "setting", file.name, places)
+        yield file.name, Setting(_text(file).strip(), str(file))
+
+
+def _variables(places: list[str], environ: Mapping[str, str]) -> Iterator[tuple[str, Setting]]:
+    named = {variable(place): place for place in places}
+    for name, text in environ.items():
+        if name in named:
+            yield named[name], Setting(text, name)
+        elif name.startswith("GORGOND_") and name not in OTHER_VARIABLES:
+            raise _unknown("environment", "variable", name, [*named, *OTHER_VARIABLES])
+
+
+def _flags(places: list[str], flags: Mapping[str, str]) -> Iterator[tuple[str, Setting]]:
+    for place, text in flags.items():
+        if place not in places:
+            raise _unknown(flag(place), "setting", place, places)
+        yield place, Setting(text, flag(place))

@@ -1,0 +1,40 @@
+"""One error tree for the whole of gorgond; redpill's branch, with the root, is in `gorgond.redpill.errors`.
+
+    GorgonError
+    ├── (redpill's: BrokerError, DeadlineExceeded, Undecodable, CallFailed)
+    ├── ConfigError        the configuration is wrong: exit code 78, not restarted
+    ├── StoreError         the database and what is asked of it
+    │   ├── StoreAway      not reachable: waited for, never a failure of the job
+    │   └── StoreRefused   this request can never succeed (bad filter, document too large): the caller's fault
+    └── BadRequest         input from outside that does not fit, with the field and what is allowed
+"""
+
+from __future__ import annotations
+
+from gorgond.redpill.errors import GorgonError
+
+__all__ = ["BadRequest", "ConfigError", "GorgonError", "StoreAway", "StoreError", "StoreRefused"]
+
+
+class ConfigError(GorgonError):
+    """The configuration is wrong; the message names the place and what is allowed there."""
+
+
+class StoreError(GorgonError):
+    """Something between this process and its database."""
+
+
+class StoreAway(StoreError):
+    """The database cannot be reached; the same request may simply be repeated later."""
+
+
+class StoreRefused(StoreError):
+    """The database or its driver refuses this one request; repeating it does not help."""
+
+
+class BadRequest(GorgonError):
+    """Input that does not fit: `field` is its name, the message says what is allowed."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field

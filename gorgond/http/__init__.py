@@ -1,0 +1,1 @@
+"""HTTP on Tornado: `server` speaks the protocol, `routes` finds the handler, `api` has the handlers."""

@@ -1,0 +1,55 @@
+"""What is answered: status, headers and body, and how errors look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from gorgond.redpill.codec import dumps
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response. `headers` are those beyond Content-Type and Content-Length."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def ok(body: bytes) -> Answer:
+    """200 with JSON that is encoded already."""
+    return Answer(200, body)
+
+
+def made(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    """`value` as JSON."""
+    return Answer(status, dumps(value), headers=headers or {})
+
+
+class Problem(Exception):
+    """An answer that is an error: raised by handlers, sent as {"error": {"code", "message", "request"}}."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None, field: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.field = field
+        self.headers = headers or {}
+
+    def answer(self, request: str) -> Answer:
+        """The response to the request of that id."""
+        error: dict[str, Any] = {"code": self.status, "message": self.message, "request": request}
+        if self.field:
+            error["field"] = self.field
+        return made({"error": error}, self.status, self.headers)
+
+
+def reason(status: int) -> str:
+    """The words that go with a status number."""
+    return HTTPStatus(status).phrase

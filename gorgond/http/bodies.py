@@ -1,0 +1,84 @@
+"""What a request's body may hold: JSON, and the fields of an item. Raises BadRequest and Problem."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gorgond.errors import BadRequest
+from gorgond.http.answers import Problem
+from gorgond.http.routes import Request
+from gorgond.redpill.codec import loads
+
+ITEMS_MAX = 1000
+DEPTH_MAX = 32
+
+_TEXTS = {"title": 1000, "url": 8000, "body": 1_000_000, "location": 1000}
+_WHOLE_MAX = 2**53 - 1  # what JavaScript can count to
+
+
+def json_body(request: Request) -> Any:
+    """The value in the body. Raises Problem 415 and BadRequest."""
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Problem(415, f"the body must be application/json, not {kind[:100] or 'without a Content-Type'}")
+    try:
+        value = loads(request.body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("body", f"must be JSON in UTF-8: {error}") from None
+    if _depth(value) > DEPTH_MAX:
+        raise BadRequest("body", f"must not be nested deeper than {DEPTH_MAX}")
+    return value
+
+
+def items(value: Any, userid: int) -> list[dict[str, Any]]:
+    """One note or a list of notes, made the user's."""
+    found = value if isinstance(value, list) else [value]
+    if not 0 < len(found) <= ITEMS_MAX:
+        raise BadRequest("body", f"must hold 1 to {ITEMS_MAX} notes, not {len(found)}")
+    for note in found:
+        check_item(note)
+        if note.setdefault("userid", userid) != userid:
+            raise BadRequest("userid", f"must be {userid}, as in the path, or left out")
+    return found
+
+
+def check_item(item: Any, removable: bool = False) -> None:
+    """The fields of the schema have their kinds; others may be anything. `removable`: null removes a field."""
+    if not isinstance(item, dict):
+        raise BadRequest("body", "must be an object with the fields of a note")
+    for name, value in item.items():
+        if value is None and removable and name not in ("id", "ts"):
+            continue
+        if name in _TEXTS:
+            if not isinstance(value, str) or len(value) > _TEXTS[name]:
+                raise BadRequest(name, f"must be text of at most {_TEXTS[name]} characters")
+        elif name == "keywords":
+            if not isinstance(value, list) or len(value) > 100 or not all(_keyword(each) for each in value):
+                raise BadRequest(name, "must be a list of at most 100 texts of 1 to 200 characters")
+        elif name in ("ts", "userid"):
+            if type(value) is not int or not 0 <= value <= _WHOLE_MAX:
+                raise BadRequest(name, f"must be a whole number from 0 to {_WHOLE_MAX}")
+        elif name == "id":
+            if not isinstance(value, str) or not 0 < len(value) <= 128 or "\0" in value:
+                raise BadRequest(name, "must be text of 1 to 128 characters")
+        elif name == "_id":
+            raise BadRequest(name, "the key of a note is called id")
+
+
+def _keyword(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 200
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and objects are nested; stops counting past the limit."""
+    deepest, level = 0, [value]
+    while level and deepest <= DEPTH_MAX:
+        level = [
+            inner
+            for each in level
+            if isinstance(each, list | dict)
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, list | dict)
+        ]
+        deepest += 1
+    return deepest

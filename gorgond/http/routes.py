@@ -1,0 +1,130 @@
+"""Which handler a request is for, and what its parameters may be.
+
+A route is declared once: method, path, parameters. From that come the matching, the checks and /openapi.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from gorgond.errors import BadRequest
+from gorgond.http.answers import Answer, Problem
+
+
+@dataclass(slots=True)
+class Request:
+    """One request, its parameters checked. `deadline` is ms since 1970; header names are case-insensitive."""
+
+    id: str
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    deadline: int
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+Handler = Callable[[Request], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One value in the path or the query: text, or a whole number between two bounds."""
+
+    name: str
+    doc: str
+    kind: type[str] | type[int] = str
+    low: int = 0
+    high: int = 0
+    default: Any = None
+
+    def read(self, text: str) -> Any:
+        """The value. Raises BadRequest."""
+        if self.kind is str:
+            if not 0 < len(text) <= self.high:
+                raise BadRequest(self.name, f"must be 1 to {self.high} characters")
+            if "\0" in text or "\ufffd" in text:
+                raise BadRequest(self.name, "must be UTF-8 text without NUL")
+            return text
+        if text.isascii() and text.isdigit() and len(text) <= 19 and self.low <= int(text) <= self.high:
+            return int(text)
+        raise BadRequest(self.name, f"must be a whole number from {self.low} to {self.high}")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method on a path such as /info/{uid}; `query` are the parameters that may follow after ?."""
+
+    method: str
+    path: str
+    handler: Handler
+    doc: str
+    parts: Sequence[Parameter] = ()
+    query: Sequence[Parameter] = ()
+    body: str = ""  # name of the schema of the body in the API's description
+    answers: Mapping[int, str] = field(default_factory=dict)
+
+
+class Routes:
+    """All routes; finds one by method and path."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.all = tuple(routes)
+        self._shapes: dict[tuple[int, str], dict[str, _Compiled]] = {}
+        for route in routes:
+            compiled = _Compiled(route)
+            methods = self._shapes.setdefault((len(compiled.segments), compiled.segments[0]), {})
+            methods[route.method] = compiled
+            if route.method == "GET":
+                methods.setdefault("HEAD", compiled)
+
+    def find(self, method: str, target: str) -> tuple[Route, dict[str, Any]]:
+        """The route for a request line's method and target, and its parameters.
+
+        Raises Problem 404 and 405, and BadRequest.
+        """
+        path, _, query = target.partition("?")
+        segments = path.split("/")[1:]
+        if len(segments) > 1 and not segments[-1]:
+            segments.pop()
+        methods = self._shapes.get((len(segments), segments[0] if segments else ""))
+        if methods is None:
+            raise Problem(404, f"there is nothing at {path[:200]}")
+        found = methods.get(method)
+        if found is None:
+            allow = ", ".join(sorted(methods))
+            raise Problem(405, f"{method[:20]} is not allowed at {path[:200]}; allowed: {allow}", {"Allow": allow})
+        return found.route, found.read(segments, query)
+
+
+class _Compiled:
+    """A route taken apart for matching: the first segment of its path is fixed, the others are fixed or parameters."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.segments = route.path.split("/")[1:]
+        by_name = {part.name: part for part in route.parts}
+        self._parts = [
+            (index, by_name[segment[1:-1]]) for index, segment in enumerate(self.segments) if segment.startswith("{")
+        ]
+        self._query = {parameter.name: parameter for parameter in route.query}
+        self._defaults = {each.name: each.default for each in (*route.parts, *route.query) if each.default is not None}
+
+    def read(self, segments: Sequence[str], query: str) -> dict[str, Any]:
+        values = dict(self._defaults)
+        for index, part in self._parts:
+            values[part.name] = part.read(unquote(segments[index]))
+        if query:
+            given = set()
+            for name, text in parse_qsl(query, keep_blank_values=True):
+                parameter = self._query.get(name)
+                if parameter is None:
+                    raise BadRequest(name[:100], f"not known here; allowed are {', '.join(self._query) or 'none'}")
+                if name in given:
+                    raise BadRequest(name, "given twice")
+                given.add(name)
+                values[name] = parameter.read(text)
+        return values

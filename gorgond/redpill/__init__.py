@@ -1,0 +1,35 @@
+"""redpill: persistent queues and topics on Redis, usable alone.
+
+    broker = redpill.connect("redis://localhost")
+    Producer    puts messages on queues and events on topics
+    Lane        takes messages from a queue and handles them
+    Caller      pushes a request and waits for its reply
+    Subscription, Listener    hear a topic: durably, or just now
+
+docs/redpill.md shows each in a few lines; docs/protocol.md has the format.
+"""
+
+from gorgond.redpill.broker import Broker, Counts, DeadLetter, Link, connect
+from gorgond.redpill.call import Caller
+from gorgond.redpill.errors import (
+    BrokerAway,
+    BrokerError,
+    BrokerRefused,
+    CallFailed,
+    DeadlineExceeded,
+    GorgonError,
+    QueueFull,
+    Superseded,
+    Undecodable,
+)
+from gorgond.redpill.lane import DONE, Dead, Done, Lane, Outcome, Retry, Unavailable
+from gorgond.redpill.message import Message, Reply, new_id, now_ms
+from gorgond.redpill.producer import Producer
+from gorgond.redpill.topic import Listener, Subscription
+
+__all__ = [
+    "DONE", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "CallFailed", "Caller", "Counts", "Dead",
+    "DeadLetter", "DeadlineExceeded", "Done", "GorgonError", "Lane", "Link", "Listener", "Message", "Outcome",
+    "Producer", "QueueFull", "Reply", "Retry", "Subscription", "Superseded", "Unavailable", "Undecodable", "connect",
+    "new_id", "now_ms",
+]  # fmt: skip

@@ -1,0 +1,269 @@
+"""What a broker does, whichever it is: the contract between redpill's loops and the place where the queues are kept.
+
+A `Broker` is an address; a `Link` is one connection to it, used by one loop. Implementations: `redisbroker` and
+`memory`. Every operation of a link either happened or raised, and every one but `wait` may be repeated after
+`BrokerAway` with the same arguments to the same effect, which is what `Link.persist` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeVar
+
+from gorgond.redpill.errors import BrokerAway, BrokerError
+
+T = TypeVar("T")
+log = logging.getLogger("gorgond.redpill")
+
+BLOCK = 1.0  # seconds a blocking call lasts at most; stopping waits for its end, since it is never cancelled
+ATTEMPTS = 3  # starts of a message's handling after which it is given up
+SILENCE = 10.0  # seconds without a turn after which a lane is taken for dead
+FORGET = 3600.0  # seconds after which a silent lane is forgotten
+REPLY_TTL = 60.0  # seconds a reply waits for its caller
+BACKOFF = (0.05, 1.0)  # seconds between attempts to reconnect: the first, the longest
+
+
+class Voided(BrokerError):
+    """The desk was given to others while its lane was silent: what was on it is not this lane's any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages for a queue, or events for a topic, as a producer numbers them."""
+
+    name: str
+    number: int
+    messages: Sequence[bytes]
+    topic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A message of a turn that failed: its place on the desk, the delay in seconds (None: give up), the reason."""
+
+    index: int
+    delay: float | None
+    reason: str
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn of a lane: settle the first `done` messages of the desk, `expired` of them dropped past their deadline,
+    with `failures` among them; send `replies` (list name → replies); take messages until `want` lie on the desk (0: none is handed out)."""
+
+    number: int = 0
+    length: int = 0
+    done: int = 0
+    expired: int = 0
+    failures: Sequence[Failure] = ()
+    replies: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
+    want: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """All figures of one queue at one moment. The first four say how many messages are where; `oldest` is the age in
+    seconds of the message at the head. The rest counts since the queue was made:
+
+        accepted = done + queued + flying + delayed + dead + expired + dropped + overflow
+    """
+
+    queued: int = 0
+    flying: int = 0
+    delayed: int = 0
+    dead: int = 0
+    oldest: float = 0.0
+    accepted: int = 0
+    done: int = 0
+    expired: int = 0
+    retried: int = 0
+    recovered: int = 0
+    requeued: int = 0
+    dropped: int = 0
+    overflow: int = 0
+
+    def difference(self) -> int:
+        """Accepted messages that are in no place; 0 unless the broker lost data."""
+        kept = self.done + self.queued + self.flying + self.delayed + self.dead
+        return self.accepted - kept - self.expired - self.dropped - self.overflow
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message given up: its number in the queue, when (ms since 1970), why, how often started, and its raw bytes."""
+
+    number: int
+    at: int
+    reason: str
+    attempts: int
+    raw: bytes
+
+
+class Outage:
+    """Tells the log once that something is away, and how long it was when it is back; shared by threads."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.reason = ""
+        self._since = 0.0
+        self._lock = threading.Lock()
+
+    def begin(self, reason: str) -> None:
+        """It is away, for `reason`; only the first call of an outage is logged."""
+        with self._lock:
+            self.reason = reason
+            if self._since == 0.0:
+                self._since = time.monotonic()
+                log.warning("%s is away, waiting for it: %s", self.what, reason)
+
+    def end(self) -> None:
+        """It is there."""
+        if self._since == 0.0:
+            return
+        with self._lock:
+            if self._since:
+                log.warning("%s is back after %.1f s", self.what, time.monotonic() - self._since)
+                self._since, self.reason = 0.0, ""
+
+    @property
+    def length(self) -> float:
+        """Seconds that it has been away by now; 0.0 while it is there."""
+        since = self._since
+        return time.monotonic() - since if since else 0.0
+
+
+class Broker(ABC):
+    """Where queues are kept."""
+
+    in_process: ClassVar[bool] = False  # it lives in one event loop, which all who use it must share
+
+    def __init__(self, url: str, shown: str) -> None:
+        self.url = url
+        self.outage = Outage(f"broker {shown}")
+
+    @abstractmethod
+    def link(self, name: str) -> Link:
+        """A connection of its own for the loop called `name`; it connects when first used."""
+
+
+class Link(ABC):
+    """One connection to a broker; not for two callers at once."""
+
+    def __init__(self, broker: Broker, name: str) -> None:
+        self.broker = broker
+        self.name = name
+        self.connects = 0  # how often a connection was made: a change tells that there was a gap
+
+    async def persist(self, operation: Callable[[], Awaitable[T]], beat: Callable[[], None] | None = None) -> T:
+        """Repeat `operation` until the broker answers; `beat` is called before each attempt."""
+        delay = BACKOFF[0]
+        while True:
+            if beat is not None:
+                beat()
+            try:
+                answer = await operation()
+            except BrokerAway as away:
+                self.broker.outage.begin(str(away))
+                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+                delay = min(delay * 2, BACKOFF[1])
+            else:
+                self.broker.outage.end()
+                return answer
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """A sign of life."""
+
+    @abstractmethod
+    async def push(self, producer: str, limit: int, batches: Sequence[Batch]) -> list[BrokerError | None]:
+        """Append each batch to its queue unless it would then hold more than `limit`, or to its topic's groups.
+
+        Returns in each batch's place None, or why it was refused (QueueFull, BrokerRefused). A batch whose number
+        was seen from this producer is accepted without effect.
+        """
+
+    @abstractmethod
+    async def take(self, queue: str, lane: str) -> tuple[str, int]:
+        """Take the lane's desk: its new fencing token, and how many messages a predecessor left there."""
+
+    @abstractmethod
+    async def claim(
+        self, queue: str, lane: str, token: str, turn: Turn, attempts: int = ATTEMPTS
+    ) -> tuple[int, list[bytes]]:
+        """Do a turn: the desk's length and the messages to handle next. Raises Voided, Superseded."""
+
+    @abstractmethod
+    async def wait(self, queue: str, lane: str, timeout: float) -> bytes | None:
+        """Wait for a message, which is then on the desk. After BrokerAway the desk must be taken again."""
+
+    @abstractmethod
+    async def leave(self, queue: str, lane: str, token: str) -> int:
+        """Give the desk up, its messages going back to the head of the queue: how many."""
+
+    @abstractmethod
+    async def recover(self, queue: str, silence: float, forget: float) -> list[tuple[str, int]]:
+        """Return desks of lanes that were silent for `silence` seconds to the head of the queue: (lane, messages)."""
+
+    @abstractmethod
+    async def reply(self, name: str, replies: Sequence[bytes]) -> None:
+        """Append replies to a caller's list."""
+
+    @abstractmethod
+    async def fetch(self, name: str, timeout: float) -> list[bytes]:
+        """Wait for replies on a caller's list and take them off it; empty when none came in time."""
+
+    @abstractmethod
+    async def join(self, topic: str, group: str, limit: int) -> None:
+        """Make the durable group, queue topic/group, which keeps the newest `limit` events from now on."""
+
+    @abstractmethod
+    async def part(self, topic: str, group: str) -> None:
+        """No further events for the group; those it has stay."""
+
+    @abstractmethod
+    async def listen(self, topics: Sequence[str], timeout: float) -> tuple[str, bytes] | None:
+        """The next live (topic, event) of `topics`, which must be the same at each call; None when none came in time."""
+
+    @abstractmethod
+    async def counts(self, queues: Sequence[str]) -> list[Counts]:
+        """Each queue's figures."""
+
+    @abstractmethod
+    async def dead(self, queue: str, after: int = 0, limit: int = 100) -> list[DeadLetter]:
+        """Dead letters numbered above `after`, oldest first."""
+
+    @abstractmethod
+    async def requeue(self, queue: str, number: int) -> bool:
+        """Put a dead letter back at the end of its queue; False when there is none of that number."""
+
+    @abstractmethod
+    async def drop(self, queue: str, number: int) -> bool:
+        """Delete a dead letter; False when there is none of that number."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of the connection."""
+
+
+def connect(url: str, durable: bool = True) -> Broker:
+    """The broker at `url`: redis://, rediss://, unix:// (user, password and ?db= as redis-py reads them), memory://NAME.
+
+    `durable` says that messages must outlive it, so that a Redis that is not set up for it is warned about. Raises ValueError for any other address. Nothing is connected yet.
+    """
+    scheme = url.partition("://")[0]
+    if scheme == "memory":
+        from gorgond.redpill.memory import MemoryBroker
+
+        return MemoryBroker.at(url)
+    if scheme in ("redis", "rediss", "unix"):
+        from gorgond.redpill.redisbroker import RedisBroker
+
+        return RedisBroker(url, durable)
+    raise ValueError(f"{scheme}:// is no broker; allowed are redis://, rediss://, unix:// and memory://")

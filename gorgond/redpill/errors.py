@@ -1,0 +1,62 @@
+"""The root of gorgond's error tree, and redpill's own branch of it.
+
+    GorgonError
+    ├── BrokerError            something between us and the queues
+    │   ├── BrokerAway         not reachable or not ready: wait, then repeat
+    │   ├── BrokerRefused      it will not do this for us (rights, version, a wrong address): an operator must act
+    │   ├── QueueFull          the queue, or the broker's memory or disk, has no room: try again later
+    │   └── Superseded         another process took this lane's desk under the same name: end
+    ├── DeadlineExceeded       the time a caller allowed is over
+    ├── Undecodable            bytes that are no message
+    └── CallFailed             the answering side says no (carries its code)
+"""
+
+from __future__ import annotations
+
+
+class GorgonError(Exception):
+    """Root of every error gorgond raises on purpose."""
+
+
+class BrokerError(GorgonError):
+    """Something between this process and its queues."""
+
+
+class BrokerAway(BrokerError):
+    """The broker cannot be reached or is not ready yet; the same operation may simply be repeated."""
+
+
+class BrokerRefused(BrokerError):
+    """The broker answers but will not serve us; waiting does not help."""
+
+
+class QueueFull(BrokerError):
+    """No room: the queue is at its limit, or the broker is out of memory or disk. Nothing was queued."""
+
+    def __init__(self, queue: str, why: str = "the queue is at its limit") -> None:
+        super().__init__(f"{queue}: {why}; try again later")
+        self.queue = queue
+
+
+class Superseded(BrokerError):
+    """A process of the same name has taken this lane's desk over."""
+
+
+class DeadlineExceeded(GorgonError):
+    """The deadline passed before there was an answer."""
+
+
+class Undecodable(GorgonError):
+    """Bytes that are not a message of the protocol."""
+
+
+class CallFailed(GorgonError):
+    """The answer to a call is an error.
+
+    `code` is an HTTP status number, `message` is meant for the caller.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message

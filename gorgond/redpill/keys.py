@@ -1,0 +1,94 @@
+"""Every key that redpill uses in Redis, built here and nowhere else.
+
+A queue is named by words of letters, digits, dots, dashes, underscores, colons and @. A durable group of a topic is a
+queue too, named topic/group. All keys of one queue (and of a topic with its groups) share the hash tag in braces, so
+that a Redis Cluster keeps them on one node.
+
+    key                                 type    meaning
+    gorgon:{q}                          list    messages waiting, oldest first
+    gorgon:{q}:desk:<lane>              list    what that lane has taken and not yet settled
+    gorgon:{q}:delayed                  zset    "<n>:<message>" by the time it is due, ms since 1970
+    gorgon:{q}:dead                     zset    "<header JSON>\\n<message>" by its number n
+    gorgon:{q}:lanes                    zset    lane by its last turn, ms since 1970 by Redis' clock
+    gorgon:{q}:tokens                   hash    lane -> "<fencing token> <last turn>"
+    gorgon:{q}:counts                   hash    accepted done expired dead retried recovered requeued dropped overflow
+    gorgon:{q}:producer:<producer>      string  number of the last batch accepted from that producer; expires
+    gorgon:{list}                       list    replies for one waiting caller; expires
+    gorgon:{t}:groups                   set     names of the topic's durable groups
+    gorgon:{t}:limits                   hash    group -> the most messages it keeps
+    gorgon:{t}:live                     channel events for whoever listens now
+
+For the group g of topic t, `gorgon:{q}` is `gorgon:{t}/g` in every line above.
+"""
+
+from __future__ import annotations
+
+import re
+
+_NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,200}(/[A-Za-z0-9_.:@-]{1,200})?")
+
+
+def queue(name: str) -> str:
+    """The list of messages waiting in queue `name`; every other key of the queue starts with it.
+
+    Raises ValueError for a name that is none.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no queue name: letters, digits and . _ - : @, with at most one / before a group")
+    tag, slash, group = name.partition("/")
+    return f"gorgon:{{{tag}}}{slash}{group}"
+
+
+def desk(name: str, lane: str) -> str:
+    """What `lane` has taken from queue `name` and not yet settled."""
+    return f"{queue(name)}:desk:{lane}"
+
+
+def desks(name: str) -> str:
+    """The beginning of the desk of every lane on queue `name`."""
+    return f"{queue(name)}:desk:"
+
+
+def delayed(name: str) -> str:
+    """Messages of queue `name` that wait for their next attempt."""
+    return f"{queue(name)}:delayed"
+
+
+def dead(name: str) -> str:
+    """Messages of queue `name` given up."""
+    return f"{queue(name)}:dead"
+
+
+def lanes(name: str) -> str:
+    """The lanes of queue `name` by their last turn."""
+    return f"{queue(name)}:lanes"
+
+
+def tokens(name: str) -> str:
+    """Who owns which desk of queue `name`."""
+    return f"{queue(name)}:tokens"
+
+
+def counts(name: str) -> str:
+    """What has happened on queue `name` since it was made."""
+    return f"{queue(name)}:counts"
+
+
+def producer(name: str, who: str) -> str:
+    """The last batch accepted from producer `who` on queue or topic `name`."""
+    return f"{queue(name)}:producer:{who}"
+
+
+def groups(topic: str) -> str:
+    """The durable groups of `topic`."""
+    return f"{queue(topic)}:groups"
+
+
+def limits(topic: str) -> str:
+    """How much each durable group of `topic` keeps."""
+    return f"{queue(topic)}:limits"
+
+
+def live(topic: str) -> str:
+    """The channel of `topic`."""
+    return f"{queue(topic)}:live"

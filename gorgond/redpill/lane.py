@@ -1,0 +1,287 @@
+"""Pulling: a lane is one loop with one connection and one desk, the list of what it has taken and not yet settled.
+
+A turn is one round trip: it settles the batch just handled, sends its replies and brings the next batch. On an empty
+queue the lane waits for the broker to put a message on its desk. A message leaves the desk only when it is settled,
+so whatever happens to the lane, what it had is found on its desk: by its successor of the same name, or by any lane
+of the queue, which looks for silent ones every few seconds.
+
+The handler gets the messages of a batch and returns one outcome for each. `Unavailable`, raised by the handler, says
+that what it depends on is away: the lane keeps the batch, shows that it lives, and calls again. Any other exception
+fails the batch; its messages come again one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from gorgond.redpill.broker import (
+    ATTEMPTS,
+    BACKOFF,
+    BLOCK,
+    FORGET,
+    SILENCE,
+    Broker,
+    Failure,
+    Turn,
+    Voided,
+    log,
+)
+from gorgond.redpill.errors import BrokerAway, BrokerError, CallFailed, GorgonError, Undecodable
+from gorgond.redpill.message import ATTEMPTS_PREFIX, Message, Reply, decode, now_ms
+
+RETRY_FIRST, RETRY_MAX = 0.5, 60.0  # seconds until a failed message comes again; doubled with each attempt
+
+
+class Unavailable(GorgonError):
+    """What a handler needs is away; the batch is tried again, without counting as an attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Handled. `body` is the answer to the caller, if the message asks for one; or `error` is."""
+
+    body: bytes = b"null"
+    error: CallFailed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Not handled: to be tried again after `delay` seconds (None: by the number of attempts)."""
+
+    reason: str
+    delay: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Can never be handled: to the dead letters."""
+
+    reason: str
+
+
+Outcome = Done | Retry | Dead
+Handler = Callable[[Sequence[Message]], Awaitable[Sequence[Outcome]]]
+
+DONE = Done()
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a lane did since it started."""
+
+    handled: int = 0
+    failed: int = 0
+    expired: int = 0
+    batches: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    busy: float = 0.0  # seconds spent in the handler
+
+
+class Lane:
+    """Consumes `queue` under `name`, which must be its own among all processes: two of a name fight, the newer wins.
+
+    `batch` messages are taken at a time. `run` ends after `stop`, with the desk empty, or with Superseded or
+    BrokerRefused; cancelling it leaves its desk to be found.
+    """
+
+    def __init__(self, broker: Broker, queue: str, name: str, handler: Handler, batch: int = 64) -> None:
+        self.queue = queue
+        self.name = name
+        self.tally = Tally()
+        self.beat: Callable[[], None] = lambda: None
+        self._link = broker.link(f"{name} {queue}")
+        self._handler = handler
+        self._batch = batch
+        self._token = ""
+        self._turn = 0
+        self._length = 0
+        self._stopping = False
+        self._look_at = 0.0
+        self._reminder: asyncio.TimerHandle
+        self._reminding: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        """Take nothing more, finish what is on the desk, end."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Consume until stopped."""
+        try:
+            await self._take()
+            messages = await self._claim(Turn())
+            while messages or not self._stopping:
+                messages = await self._claim(await self._handle(messages)) if messages else await self._wait()
+        except _Abandoned:
+            pass
+        finally:
+            await self._leave()
+
+    async def _take(self) -> None:
+        self._token, self._length = await self._link.persist(lambda: self._link.take(self.queue, self.name), self.beat)
+        self._turn = 0
+        if self._length:
+            log.warning("%s found %d unfinished on its desk of %s", self.name, self._length, self.queue)
+
+    async def _claim(self, turn: Turn) -> list[bytes]:
+        """Settle and take: what to handle next. A desk that was lost meanwhile is taken anew."""
+        self._turn += 1
+        turn.number, turn.length = self._turn, self._length
+        turn.want = 0 if self._stopping else self._batch
+        try:
+            self._length, messages = await self._link.persist(
+                lambda: self._link.claim(self.queue, self.name, self._token, turn), self.beat
+            )
+        except Voided:
+            log.warning("%s was silent on %s for too long: others have what was on its desk", self.name, self.queue)
+            await self._take()
+            return await self._claim(Turn())
+        if not messages or time.monotonic() > self._look_at:
+            await self._look_for_silent()
+        return messages
+
+    async def _wait(self) -> list[bytes]:
+        """Wait for the broker to put a message on the desk."""
+        self.beat()
+        try:
+            raw = await self._link.wait(self.queue, self.name, BLOCK)
+        except BrokerAway as away:
+            self._link.broker.outage.begin(str(away))
+            await self._take()  # it may lie there, its answer lost
+            return await self._claim(Turn())
+        if raw is None:
+            return await self._claim(Turn())
+        self._length = 1
+        if raw.startswith(ATTEMPTS_PREFIX):
+            return await self._claim(Turn())  # the broker counts a further start before it happens
+        return [raw]
+
+    async def _look_for_silent(self) -> None:
+        """Every few seconds, give the desks of dead lanes back to the queue."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + SILENCE / 4 * random.uniform(0.8, 1.2)
+        for lane, messages in await self._link.persist(
+            lambda: self._link.recover(self.queue, SILENCE, FORGET), self.beat
+        ):
+            log.warning("%s is silent: its %d messages of %s go back to the queue", lane, messages, self.queue)
+
+    async def _leave(self) -> None:
+        """Give back what was not started, unless the broker is away: then it is found on the desk."""
+        try:
+            if self._token and self._stopping:
+                async with asyncio.timeout(BLOCK):
+                    await self._link.leave(self.queue, self.name, self._token)
+        except (BrokerError, TimeoutError) as error:
+            log.warning("%s could not give up its desk of %s: %s", self.name, self.queue, error)
+        finally:
+            await self._link.close()
+
+    async def _handle(self, raws: Sequence[bytes]) -> Turn:
+        """Handle a batch; the turn that settles it."""
+        turn = Turn(done=len(raws))
+        failures: list[Failure] = []
+        messages: list[tuple[int, Message]] = []
+        now = now_ms()
+        for index, raw in enumerate(raws):
+            self.tally.bytes_in += len(raw)
+            try:
+                message = decode(raw)
+            except Undecodable as error:
+                failures.append(Failure(index, None, f"undecodable: {error}"))
+                continue
+            if message.expired(now):
+                turn.expired += 1
+            else:
+                messages.append((index, message))
+        replies: dict[str, list[bytes]] = {}
+        for index, message, outcome in await self._outcomes(messages, turn):
+            if isinstance(outcome, Done):
+                reply = Reply(message.id, outcome.body, outcome.error)
+            else:
+                failure = _failure(index, message, outcome)
+                failures.append(failure)
+                if failure.delay is not None and max(message.attempts, 1) < ATTEMPTS:
+                    continue
+                reply = Reply(message.id, error=CallFailed(500, "the request could not be handled"))
+            if message.reply:
+                raw = reply.encode()
+                replies.setdefault(message.reply, []).append(raw)
+                self.tally.bytes_out += len(raw)
+        turn.failures, turn.replies = failures, replies
+        self.tally.batches += 1
+        self.tally.expired += turn.expired
+        self.tally.failed += len(failures)
+        self.tally.handled += len(raws) - turn.expired - len(failures)
+        return turn
+
+    async def _outcomes(
+        self, messages: list[tuple[int, Message]], turn: Turn
+    ) -> list[tuple[int, Message, Outcome]]:
+        """What the handler makes of the messages; those whose deadline passes while it is unable are expired."""
+        delay = BACKOFF[0]
+        while messages:
+            self.beat()
+            batch = [message for _, message in messages]
+            self._reminder = asyncio.get_running_loop().call_later(SILENCE / 4, self._remind)
+            started = time.monotonic()
+            outcomes: Sequence[Outcome] = ()
+            try:
+                outcomes = await self._handler(batch)
+            except Unavailable:
+                if self._stopping:
+                    raise _Abandoned from None
+            except Exception as error:
+                log.exception("%s: handling %s failed", self.queue, _shown(batch))
+                outcomes = [Retry(f"{type(error).__name__}: {error}")] * len(batch)
+            finally:
+                self._reminder.cancel()
+                if self._reminding is not None:
+                    await self._reminding
+                    self._reminding = None
+            self.tally.busy += time.monotonic() - started
+            if outcomes:
+                return [(index, message, outcome) for (index, message), outcome in zip(messages, outcomes, strict=True)]
+            await self._touch()
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, BACKOFF[1])
+            now = now_ms()
+            turn.expired += sum(message.expired(now) for _, message in messages)
+            messages = [(index, message) for index, message in messages if not message.expired(now)]
+        return []
+
+    def _remind(self) -> None:
+        """The handler takes long: tell the other lanes that this one lives, as long as the event loop does."""
+        loop = asyncio.get_running_loop()
+        if self._reminding is None or self._reminding.done():
+            self._reminding = loop.create_task(self._touch())
+        self._reminder = loop.call_later(SILENCE / 4, self._remind)
+
+    async def _touch(self) -> None:
+        """Repeat the last turn, which shows that the lane lives and changes nothing else."""
+        turn = Turn(self._turn, self._length)
+        with contextlib.suppress(BrokerError):  # whatever it is, the next turn meets it too
+            await self._link.claim(self.queue, self.name, self._token, turn)
+
+
+class _Abandoned(Exception):
+    """Stopping while the handler is unable: the messages go back to the queue."""
+
+
+def _failure(index: int, message: Message, outcome: Retry | Dead) -> Failure:
+    if isinstance(outcome, Dead):
+        return Failure(index, None, outcome.reason)
+    delay = outcome.delay
+    if delay is None:
+        delay = min(RETRY_FIRST * 2 ** max(message.attempts - 1, 0), RETRY_MAX) * random.uniform(0.5, 1.5)
+    return Failure(index, delay, outcome.reason)
+
+
+def _shown(batch: Sequence[Message]) -> str:
+    first = f"{batch[0].op} {batch[0].id}"
+    return first if len(batch) == 1 else f"{first} and {len(batch) - 1} others"

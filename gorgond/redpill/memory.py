@@ -1,0 +1,292 @@
+"""The broker in memory: the whole contract within one process, for tests, simulators and trying things out.
+
+    MemoryBroker.at("memory://NAME")      the one broker of that name in this process; what `connect` gives
+    MemoryBroker(clock=lambda: now)       one of its own, with a clock (milliseconds) that the test moves
+    broker.kill(), broker.start()         an outage: meanwhile every operation, also one that blocks, raises
+                                          BrokerAway; what the broker holds stays
+
+It belongs to one event loop: nothing in it is locked, and nothing is kept when the process ends. The clock rules
+silence, delays and expiry; what a blocking call waits is the event loop's time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from gorgond.redpill import keys
+from gorgond.redpill.broker import ATTEMPTS, REPLY_TTL, Batch, Broker, Counts, DeadLetter, Link, Turn
+from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
+from gorgond.redpill.memoryqueue import MemoryQueue
+from gorgond.redpill.message import now_ms
+
+T = TypeVar("T")
+FETCH_MAX = 1000  # replies that one fetch takes
+
+
+class _ReplyList:
+    """The replies for one caller; they are gone when the clock reaches `expires`."""
+
+    def __init__(self) -> None:
+        self.replies: deque[bytes] = deque()
+        self.expires = 0
+        self.waiters: dict[asyncio.Future[None], str] = {}
+
+    def expire(self, now: int) -> None:
+        if now >= self.expires:
+            self.replies.clear()
+
+    def take(self) -> list[bytes]:
+        return [self.replies.popleft() for _ in range(min(len(self.replies), FETCH_MAX))]
+
+
+class MemoryBroker(Broker):
+    """Queues, topics and reply lists in memory."""
+
+    _shared: ClassVar[dict[str, MemoryBroker]] = {}
+
+    def __init__(self, url: str = "memory://", clock: Callable[[], int] = now_ms) -> None:
+        super().__init__(url, url)
+        self.clock = clock
+        self.alive = True
+        self.life = 0  # how often it was killed
+        self.marks: dict[str, int] = {}  # the last batch of each producer on each queue
+        self.groups: defaultdict[str, dict[str, int]] = defaultdict(dict)  # topic -> group -> its limit
+        self.listeners: defaultdict[str, dict[MemoryLink, None]] = defaultdict(dict)
+        self.replies: defaultdict[str, _ReplyList] = defaultdict(_ReplyList)
+        self.blocked: set[asyncio.Future[Any]] = set()
+        self._queues: dict[str, MemoryQueue] = {}
+
+    @classmethod
+    def at(cls, url: str) -> MemoryBroker:
+        """The broker at this address, made when it is first asked for."""
+        broker = cls._shared.get(url)
+        if broker is None:
+            broker = cls._shared[url] = cls(url)
+        return broker
+
+    def link(self, name: str) -> MemoryLink:
+        return MemoryLink(self, name)
+
+    def kill(self) -> None:
+        """Begin an outage; connections are lost, data is not."""
+        self.alive = False
+        self.life += 1
+        self.listeners.clear()
+        for future in self.blocked:
+            future.cancel()
+
+    def start(self) -> None:
+        """End the outage."""
+        self.alive = True
+
+    def queue(self, name: str) -> MemoryQueue:
+        """The queue of that name, which comes to be when it is first used. Raises ValueError for what is no name."""
+        queue = self._queues.get(name)
+        if queue is None:
+            keys.queue(name)
+            queue = self._queues[name] = MemoryQueue(name)
+        return queue
+
+
+class MemoryLink(Link):
+    """A connection to the broker in memory."""
+
+    broker: MemoryBroker
+
+    def __init__(self, broker: MemoryBroker, name: str) -> None:
+        super().__init__(broker, name)
+        self._life = -1  # that of the broker it is connected to
+        self._listening = False
+        self._heard: deque[tuple[str, bytes]] = deque()
+        self._ears: dict[asyncio.Future[None], str] = {}
+
+    async def _round(self) -> None:
+        """The way to the broker, on which others run."""
+        await asyncio.sleep(0)
+        if not self.broker.alive:
+            raise BrokerAway("the broker is down")
+        if self._life != self.broker.life:
+            self._life = self.broker.life
+            self._listening = False
+            self._heard.clear()
+            self.connects += 1
+
+    async def _blocked(self, waiters: dict[asyncio.Future[T], str], who: str, timeout: float) -> T | None:
+        """Wait to be served by whoever brings what is waited for; None when nobody did in time.
+
+        Never cut short, since being served and running out of time may come at once.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        waiters[future] = who
+        self.broker.blocked.add(future)
+        try:
+            await asyncio.wait((future,), timeout=timeout)
+        finally:
+            waiters.pop(future, None)
+            self.broker.blocked.discard(future)
+        if future.cancelled():
+            raise BrokerAway("the broker went down")
+        return future.result() if future.done() else None
+
+    async def ping(self) -> None:
+        await self._round()
+
+    async def push(self, producer: str, limit: int, batches: Sequence[Batch]) -> list[BrokerError | None]:
+        marked = [(keys.producer(batch.name, producer), batch) for batch in batches]
+        await self._round()
+        outcome: list[BrokerError | None] = []
+        for mark, batch in marked:
+            refused: BrokerError | None = None
+            if self.broker.marks.get(mark, 0) < batch.number:
+                if batch.topic:
+                    self._publish(batch.name, batch.messages)
+                elif not self._push(batch.name, batch.messages, limit):
+                    refused = QueueFull(batch.name)
+                if refused is None:
+                    self.broker.marks[mark] = batch.number
+            outcome.append(refused)
+        return outcome
+
+    def _push(self, name: str, messages: Sequence[bytes], limit: int) -> bool:
+        queue = self.broker.queue(name)
+        accepted = queue.push(messages, limit)
+        queue.serve()
+        return accepted
+
+    def _publish(self, topic: str, events: Sequence[bytes]) -> None:
+        for group, limit in self.broker.groups[topic].items():
+            queue = self.broker.queue(f"{topic}/{group}")
+            queue.push_newest(events, limit)
+            queue.serve()
+        for listener in self.broker.listeners[topic]:
+            listener.hear((topic, event) for event in events)
+
+    async def take(self, queue: str, lane: str) -> tuple[str, int]:
+        taken = self.broker.queue(queue)
+        await self._round()
+        return taken.take(lane, self.broker.clock())
+
+    async def claim(
+        self, queue: str, lane: str, token: str, turn: Turn, attempts: int = ATTEMPTS
+    ) -> tuple[int, list[bytes]]:
+        claimed = self.broker.queue(queue)
+        for name in turn.replies:
+            keys.queue(name)
+        await self._round()
+        for name, replies in turn.replies.items():
+            self._reply(name, replies)
+        try:
+            return claimed.claim(lane, token, turn, attempts, self.broker.clock())
+        finally:
+            claimed.serve()
+
+    async def wait(self, queue: str, lane: str, timeout: float) -> bytes | None:
+        waited = self.broker.queue(queue)
+        await self._round()
+        if not waited.waiting:
+            return await self._blocked(waited.waiters, lane, timeout)
+        raw = waited.waiting.popleft()
+        waited.desks[lane].append(raw)
+        return raw
+
+    async def leave(self, queue: str, lane: str, token: str) -> int:
+        left = self.broker.queue(queue)
+        await self._round()
+        returned = left.leave(lane, token)
+        left.serve()
+        return returned
+
+    async def recover(self, queue: str, silence: float, forget: float) -> list[tuple[str, int]]:
+        recovered = self.broker.queue(queue)
+        await self._round()
+        found = recovered.recover(int(silence * 1000), int(forget * 1000), self.broker.clock())
+        recovered.serve()
+        return found
+
+    async def reply(self, name: str, replies: Sequence[bytes]) -> None:
+        keys.queue(name)
+        await self._round()
+        self._reply(name, replies)
+
+    def _reply(self, name: str, replies: Sequence[bytes]) -> None:
+        now = self.broker.clock()
+        kept = self.broker.replies[name]
+        kept.expire(now)
+        kept.replies += replies
+        kept.expires = now + int(REPLY_TTL * 1000)
+        _wake(kept.waiters)
+
+    async def fetch(self, name: str, timeout: float) -> list[bytes]:
+        keys.queue(name)
+        await self._round()
+        kept = self.broker.replies[name]
+        kept.expire(self.broker.clock())
+        if not kept.replies:
+            await self._blocked(kept.waiters, self.name, timeout)
+        return kept.take()
+
+    async def join(self, topic: str, group: str, limit: int) -> None:
+        keys.queue(f"{topic}/{group}")
+        await self._round()
+        self.broker.groups[topic][group] = limit
+
+    async def part(self, topic: str, group: str) -> None:
+        keys.queue(topic)
+        await self._round()
+        self.broker.groups[topic].pop(group, None)
+
+    async def listen(self, topics: Sequence[str], timeout: float) -> tuple[str, bytes] | None:
+        for topic in topics:
+            keys.queue(topic)
+        await self._round()
+        if not self._listening:
+            self._listening = True
+            for topic in topics:
+                self.broker.listeners[topic][self] = None
+        if not self._heard:
+            await self._blocked(self._ears, self.name, timeout)
+        return self._heard.popleft() if self._heard else None
+
+    def hear(self, events: Iterable[tuple[str, bytes]]) -> None:
+        """Take events in, for the next calls of `listen`."""
+        self._heard.extend(events)
+        _wake(self._ears)
+
+    async def counts(self, queues: Sequence[str]) -> list[Counts]:
+        found = [self.broker.queue(name) for name in queues]
+        await self._round()
+        now = self.broker.clock()
+        return [queue.counts(now) for queue in found]
+
+    async def dead(self, queue: str, after: int = 0, limit: int = 100) -> list[DeadLetter]:
+        letters = self.broker.queue(queue).letters
+        await self._round()
+        return [letters[number] for number in sorted(letters) if number > after][:limit]
+
+    async def requeue(self, queue: str, number: int) -> bool:
+        requeued = self.broker.queue(queue)
+        await self._round()
+        done = requeued.requeue(number)
+        requeued.serve()
+        return done
+
+    async def drop(self, queue: str, number: int) -> bool:
+        dropped = self.broker.queue(queue)
+        await self._round()
+        return dropped.drop(number)
+
+    async def close(self) -> None:
+        self._life = -1
+        for listeners in self.broker.listeners.values():
+            listeners.pop(self, None)
+
+
+def _wake(waiters: dict[asyncio.Future[None], str]) -> None:
+    """Wake the one that waits longest."""
+    for future in waiters:
+        if not future.done():
+            future.set_result(None)
+            return

@@ -1,0 +1,199 @@
+"""One queue of the broker in memory: for each script in `scripts/` a method of its name that does the same.
+
+Nothing here waits or fails halfway; whoever changes a queue calls `serve` afterwards, as Redis does after each command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
+
+from gorgond.redpill.broker import Counts, DeadLetter, Turn, Voided
+from gorgond.redpill.errors import Superseded
+from gorgond.redpill.raw import age, attempts_of, forgiven, suspected, with_attempts
+
+DUE_MAX = 100  # delayed messages that one turn brings back
+REASON_MAX = 500  # characters of a failure's reason that are kept
+
+_tokens = itertools.count(1)
+
+
+class MemoryQueue:
+    """All that Redis keeps under the keys of one queue. Times are milliseconds, given by the caller."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.waiting: deque[bytes] = deque()
+        self.desks: defaultdict[str, list[bytes]] = defaultdict(list)
+        self.delayed: list[tuple[int, int, bytes]] = []  # a heap: when due, its number among the retried, message
+        self.letters: dict[int, DeadLetter] = {}
+        self.lanes: dict[str, int] = {}  # last turn
+        self.tokens: dict[str, tuple[int, int]] = {}  # fencing token, number of the last turn
+        self.figures: Counter[str] = Counter()
+        self.waiters: dict[asyncio.Future[bytes], str] = {}  # lanes that wait for a message, longest first
+
+    def serve(self) -> None:
+        """Put what waits on the desks of the lanes that wait for it, first come first served."""
+        while self.waiting and self.waiters:
+            future = next(iter(self.waiters))
+            lane = self.waiters.pop(future)
+            if not future.done():
+                raw = self.waiting.popleft()
+                self.desks[lane].append(raw)
+                future.set_result(raw)
+
+    def push(self, messages: Sequence[bytes], limit: int) -> bool:
+        """Append the messages, or none of them when that takes the queue over its limit."""
+        if len(self.waiting) + len(messages) > limit:
+            return False
+        self.waiting += messages
+        self.figures["accepted"] += len(messages)
+        return True
+
+    def push_newest(self, messages: Sequence[bytes], limit: int) -> None:
+        """Append the messages and drop the oldest over the limit, as `publish` does to the queue of a group."""
+        self.waiting += messages
+        self.figures["accepted"] += len(messages)
+        while len(self.waiting) > limit:
+            self.waiting.popleft()
+            self.figures["overflow"] += 1
+
+    def take(self, lane: str, now: int) -> tuple[str, int]:
+        """A new token for the lane, and how many messages lie on its desk."""
+        token = next(_tokens)
+        self.tokens[lane] = token, 0
+        self.lanes[lane] = now
+        desk = self.desks[lane]
+        desk[:] = map(suspected, desk)
+        return str(token), len(desk)
+
+    def leave(self, lane: str, token: str) -> int:
+        """Back to the head of the queue with what is on the desk."""
+        if str(self.tokens.get(lane, ("",))[0]) != token:
+            return 0
+        del self.tokens[lane]
+        return self._give_back(lane)
+
+    def recover(self, silence: int, forget: int, now: int) -> list[tuple[str, int]]:
+        """The lanes that were silent, and how many messages of each went back to the head of the queue."""
+        found = []
+        for lane, last in sorted(self.lanes.items(), key=lambda item: (item[1], item[0])):
+            if last > now - silence:
+                break
+            if self.desks[lane]:
+                self.desks[lane] = [suspected(raw) for raw in self.desks[lane]]
+                found.append((lane, self._give_back(lane)))
+                self.figures["recovered"] += found[-1][1]
+                self.tokens.pop(lane, None)
+            elif now - last > forget:
+                self.tokens.pop(lane, None)
+                del self.lanes[lane]
+        return found
+
+    def _give_back(self, lane: str) -> int:
+        desk = self.desks.pop(lane, [])
+        self.waiting.extendleft(reversed(desk))
+        return len(desk)
+
+    def claim(self, lane: str, token: str, turn: Turn, limit: int, now: int) -> tuple[int, list[bytes]]:
+        """A lane's whole turn; see `claim.lua`."""
+        owner, last = self.tokens.get(lane, (0, 0))
+        if owner > int(token):
+            raise Superseded(f"another process has taken over as {lane} on {self.name}")
+        desk = self.desks[lane]
+        first = last < turn.number
+        unknown = first and (last != turn.number - 1 or len(desk) != turn.length)
+        if owner < int(token) or unknown:
+            raise Voided(f"the desk of {lane} on {self.name} was given to others")
+        self.lanes[lane] = now
+        if first:
+            self._settle(desk, turn, limit, now)
+            self.tokens[lane] = owner, turn.number
+        if turn.want == 0:
+            return len(desk), []
+        self._bring_due(now)
+        if first:
+            self._count_start(desk, limit, now)
+            self._top_up(desk, turn.want, limit, now)
+        return len(desk), _handed_out(desk)
+
+    def _settle(self, desk: list[bytes], turn: Turn, limit: int, now: int) -> None:
+        for failure in turn.failures:
+            attempts = max(attempts_of(desk[failure.index]), 1)
+            raw = with_attempts(desk[failure.index], attempts)
+            delay = -1 if failure.delay is None else int(failure.delay * 1000)
+            if delay < 0 or attempts >= limit:
+                self._bury(raw, failure.reason[:REASON_MAX], now)
+            else:
+                self.figures["retried"] += 1
+                heapq.heappush(self.delayed, (now + delay, self.figures["retried"], raw))
+        del desk[: turn.done]
+        self.figures["done"] += turn.done - turn.expired - len(turn.failures)
+        self.figures["expired"] += turn.expired
+
+    def _bring_due(self, now: int) -> None:
+        due: list[bytes] = []
+        while self.delayed and self.delayed[0][0] <= now and len(due) < DUE_MAX:
+            due.append(heapq.heappop(self.delayed)[2])
+        self.waiting.extendleft(reversed(due))
+
+    def _count_start(self, desk: list[bytes], limit: int, now: int) -> None:
+        while desk and (attempts := attempts_of(desk[0])):
+            if attempts < limit:
+                desk[0] = with_attempts(desk[0], attempts + 1)
+                break
+            self._bury(desk.pop(0), "its consumer died each time", now)
+
+    def _top_up(self, desk: list[bytes], want: int, limit: int, now: int) -> None:
+        """Fresh messages until `want` lie there, or one that was started before, alone."""
+        if desk and attempts_of(desk[0]):
+            return
+        while self.waiting and len(desk) < want:
+            attempts = attempts_of(self.waiting[0])
+            if attempts and desk:
+                break
+            raw = self.waiting.popleft()
+            if not attempts:
+                desk.append(raw)
+            elif attempts < limit:
+                desk.append(with_attempts(raw, attempts + 1))
+                break
+            else:
+                self._bury(raw, "its consumer died each time", now)
+
+    def _bury(self, raw: bytes, reason: str, now: int) -> None:
+        self.figures["dead"] += 1
+        number = self.figures["dead"]
+        self.letters[number] = DeadLetter(number, now, reason, attempts_of(raw), raw)
+
+    def requeue(self, number: int) -> bool:
+        """A dead letter back at the end of the queue, its attempts forgotten."""
+        letter = self.letters.pop(number, None)
+        if letter is None:
+            return False
+        self.waiting.append(forgiven(letter.raw))
+        self.figures["requeued"] += 1
+        return True
+
+    def drop(self, number: int) -> bool:
+        """A dead letter deleted."""
+        if self.letters.pop(number, None) is None:
+            return False
+        self.figures["dropped"] += 1
+        return True
+
+    def counts(self, now: int) -> Counts:
+        """All figures."""
+        flying = sum(map(len, self.desks.values()))
+        oldest = age(self.waiting[0], now) if self.waiting else 0.0
+        since = {name: figure for name, figure in self.figures.items() if name != "dead"}
+        return Counts(len(self.waiting), flying, len(self.delayed), len(self.letters), oldest, **since)
+
+
+def _handed_out(desk: Sequence[bytes]) -> list[bytes]:
+    """What the lane is to handle next: a message that was started before is handed out alone."""
+    fresh = list(itertools.takewhile(lambda raw: not attempts_of(raw), desk))
+    return fresh or list(desk[:1])

@@ -1,0 +1,165 @@
+"""The message and the reply: what travels through the queues. The format is public: see docs/protocol.md.
+
+A message is one JSON object; fields that are empty are left out:
+
+    attempts  how often its handling has been started, counted by the broker's scripts; if there, the first field
+    id        unique, 1 to 128 characters, time-ordered when made here
+    op        what is asked, "items.find"
+    args      the operation's arguments, an object
+    reply     name of the list on which the caller waits for the reply
+    next      name of the queue the message goes to afterwards (routing slip)
+    user      who asks, an object, added by the auth server
+    deadline  milliseconds since 1970; work past it is dropped
+    sent      milliseconds since 1970
+    trace     W3C traceparent
+
+A reply is a header line of JSON, a newline, and the body as raw bytes: {"id": …} for success, and
+{"id": …, "error": {"code": 404, "message": …}} for failure.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gorgond.redpill.codec import dumps, loads
+from gorgond.redpill.errors import CallFailed, Undecodable
+
+ID_MAX = 128
+ATTEMPTS_PREFIX = b'{"attempts":'
+
+_counter = itertools.count()
+_process = os.urandom(5).hex()
+
+
+def _reseed() -> None:
+    global _process
+    _process = os.urandom(5).hex()
+
+
+os.register_at_fork(after_in_child=_reseed)
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def new_id() -> str:
+    """A unique id of 27 characters that sorts by time: 11 hex of milliseconds, 6 of a counter, 10 of this process."""
+    return f"{time.time_ns() // 1_000_000:011x}{next(_counter) & 0xFFFFFF:06x}{_process}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One request or job. Times are milliseconds since 1970; 0 and empty mean absent."""
+
+    op: str
+    args: dict[str, Any] = field(default_factory=dict)
+    id: str = field(default_factory=new_id)
+    reply: str = ""
+    next: str = ""
+    user: dict[str, Any] | None = None
+    deadline: int = 0
+    sent: int = field(default_factory=now_ms)
+    trace: str = ""
+    attempts: int = 0
+
+    def encode(self) -> bytes:
+        """The message as JSON. Raises TypeError or ValueError when `args` or `user` hold what JSON cannot."""
+        wire: dict[str, Any] = {"attempts": self.attempts} if self.attempts else {}
+        wire["id"] = self.id
+        wire["op"] = self.op
+        if self.args:
+            wire["args"] = self.args
+        if self.reply:
+            wire["reply"] = self.reply
+        if self.next:
+            wire["next"] = self.next
+        if self.user is not None:
+            wire["user"] = self.user
+        if self.deadline:
+            wire["deadline"] = self.deadline
+        wire["sent"] = self.sent
+        if self.trace:
+            wire["trace"] = self.trace
+        return dumps(wire)
+
+    def expired(self, now: int) -> bool:
+        """Whether the deadline has passed at `now` (milliseconds since 1970)."""
+        return 0 < self.deadline <= now
+
+    def forwarded(self, **changes: Any) -> Message:
+        """The same message for the queue in `next`, with `changes`, its attempts starting anew there."""
+        return replace(self, next="", attempts=0, **changes)
+
+
+_CHECKS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "op": (str, "a text"),
+    "args": (dict, "an object"),
+    "id": (str, "a text"),
+    "reply": (str, "a text"),
+    "next": (str, "a text"),
+    "user": (dict, "an object"),
+    "deadline": (int, "a whole number"),
+    "sent": (int, "a whole number"),
+    "trace": (str, "a text"),
+    "attempts": (int, "a whole number"),
+}
+
+
+def decode(raw: bytes) -> Message:
+    """The message in `raw`; unknown fields are ignored, so that newer writers can add some.
+
+    Raises Undecodable, saying what does not fit.
+    """
+    try:
+        wire = loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise Undecodable(f"not JSON: {error}") from None
+    if type(wire) is not dict or "id" not in wire or "op" not in wire:
+        raise Undecodable("not a JSON object with id and op")
+    known: dict[str, Any] = {}
+    for name, value in wire.items():
+        check = _CHECKS.get(name)
+        if check is None:
+            continue
+        if not isinstance(value, check[0]) or value is True or value is False:
+            raise Undecodable(f"{name} is not {check[1]}")
+        known[name] = value
+    if not 0 < len(known["id"]) <= ID_MAX:
+        raise Undecodable(f"id has not 1 to {ID_MAX} characters")
+    known.setdefault("sent", 0)
+    return Message(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to the call `id`: a body, or an error with an HTTP status number and a message for the caller."""
+
+    id: str
+    body: bytes = b""
+    error: CallFailed | None = None
+
+    def encode(self) -> bytes:
+        """Header line and body."""
+        if self.error is None:
+            return b'{"id":%s}\n%s' % (dumps(self.id), self.body)
+        error = {"code": self.error.code, "message": self.error.message}
+        return dumps({"id": self.id, "error": error}) + b"\n" + self.body
+
+
+def decode_reply(raw: bytes) -> Reply:
+    """The reply in `raw`. Raises Undecodable."""
+    header, _, body = raw.partition(b"\n")
+    try:
+        wire = loads(header)
+        error = wire.get("error")
+        if error is None:
+            return Reply(str(wire["id"]), body)
+        return Reply(str(wire["id"]), body, CallFailed(int(error["code"]), str(error["message"])))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
+        raise Undecodable(f"not a reply: {problem!r}") from None

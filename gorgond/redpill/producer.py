@@ -1,0 +1,144 @@
+"""Pushing: messages handed in during one turn of the event loop travel as one batch, one round in flight at a time.
+
+So a batch grows with the load and a lone message waits for nobody. Every batch has a number of its own on its queue
+and is sent again with it until the broker has answered: a lost answer does not make a second message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from gorgond.redpill.broker import Batch, Broker
+from gorgond.redpill.errors import BrokerError, GorgonError
+from gorgond.redpill.message import Message
+
+BATCH_MAX = 1000  # messages in one batch at most
+
+Outcome = Callable[[GorgonError | None], None]
+
+
+class Producer:
+    """Pushes messages to queues and publishes events on topics, over one connection, in one event loop.
+
+    `limit` is how many messages a queue may hold. Start with `async with`, or `start` and `stop`.
+    """
+
+    def __init__(self, broker: Broker, name: str, limit: int = 100_000) -> None:
+        self._link = broker.link(f"{name} push")
+        self._name = f"{name}:{os.urandom(6).hex()}"  # a process that starts anew numbers its batches anew
+        self._limit = limit
+        self._number = 0
+        self._waiting: dict[tuple[str, bool], deque[tuple[bytes, Outcome]]] = {}
+        self._filled = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.beat: Callable[[], None] = _nothing
+
+    async def __aenter__(self) -> Producer:
+        self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._name} push")
+
+    async def stop(self, timeout: float = 5.0) -> None:
+        """Send what waits, for `timeout` seconds at most, then let go of the connection."""
+        if self._task is None:
+            return
+        task, self._task = self._task, None
+        self._filled.set()
+        await asyncio.wait({task}, timeout=timeout)
+        task.cancel()
+        await asyncio.wait({task})
+        await self._link.close()
+        for waiting in self._waiting.values():
+            for _, outcome in waiting:
+                outcome(BrokerError("stopped before the broker was back; whether this was queued is not known"))
+
+    def submit(self, name: str, raw: bytes, outcome: Outcome, topic: bool = False) -> None:
+        """Hand in one encoded message; `outcome` is called once, with None when the broker has it, or the error."""
+        waiting = self._waiting.get((name, topic))
+        if waiting is None:
+            waiting = self._waiting[name, topic] = deque()
+        waiting.append((raw, outcome))
+        self._filled.set()
+
+    async def push(self, queue: str, *messages: Message) -> None:
+        """Put messages on a queue; back when the broker has them all.
+
+        Raises QueueFull, BrokerRefused. Messages given together in one call may still travel in several batches.
+        """
+        await self._all(queue, [message.encode() for message in messages], False)
+
+    async def push_encoded(self, queue: str, raws: Sequence[bytes]) -> None:
+        """The same for messages that are encoded already."""
+        await self._all(queue, raws, False)
+
+    async def publish(self, topic: str, *events: Message) -> None:
+        """Give events to every durable group of a topic and to who listens now; back when the broker has them."""
+        await self._all(topic, [event.encode() for event in events], True)
+
+    async def _all(self, name: str, raws: Sequence[bytes], topic: bool) -> None:
+        if not raws:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        left, failed = len(raws), None
+
+        def outcome(error: GorgonError | None) -> None:
+            nonlocal left, failed
+            left -= 1
+            failed = failed or error
+            if left == 0 and not done.done():
+                if failed is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(failed)
+
+        for raw in raws:
+            self.submit(name, raw, outcome, topic)
+        await done
+
+    async def _run(self) -> None:
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            while self._waiting:
+                await self._send()
+            if self._task is None:
+                return
+
+    async def _send(self) -> None:
+        """One round: a batch of every queue and topic that has something waiting."""
+        batches: list[Batch] = []
+        outcomes: list[list[Outcome]] = []
+        for (name, topic), waiting in list(self._waiting.items()):
+            some = [waiting.popleft() for _ in range(min(len(waiting), BATCH_MAX))]
+            if not waiting:
+                del self._waiting[name, topic]
+            self._number += 1
+            batches.append(Batch(name, self._number, [raw for raw, _ in some], topic))
+            outcomes.append([outcome for _, outcome in some])
+        try:
+            answers: Sequence[GorgonError | None] = await self._link.persist(
+                lambda: self._link.push(self._name, self._limit, batches), self.beat
+            )
+        except BrokerError as refused:
+            answers = [refused] * len(batches)
+        except asyncio.CancelledError:
+            unknown = BrokerError("stopped before the broker was back; whether this was queued is not known")
+            for outcome in (outcome for batch in outcomes for outcome in batch):
+                outcome(unknown)
+            raise
+        for answer, batch in zip(answers, outcomes, strict=True):
+            for outcome in batch:
+                outcome(answer)
+
+
+def _nothing() -> None:
+    """No heart-beat asked for."""

@@ -1,0 +1,50 @@
+"""What a broker reads and changes in a message's raw bytes without decoding them, as `scripts/attempts.lua` does.
+
+The attempts are the first field. What does not look like a JSON object with fields is left as it is.
+"""
+
+from __future__ import annotations
+
+import re
+
+from gorgond.redpill.errors import Undecodable
+from gorgond.redpill.message import ATTEMPTS_PREFIX, decode
+
+_ATTEMPTS = re.compile(rb'\{"attempts":([0-9]+)(?=[,}])')
+_MOST = 1_000_000  # whatever a producer wrote there, it stays a number that Lua writes in digits
+
+
+def attempts_of(raw: bytes) -> int:
+    """How often the message's handling was started."""
+    found = _ATTEMPTS.match(raw)
+    return min(int(found[1][:20]), _MOST) if found else 0
+
+
+def with_attempts(raw: bytes, attempts: int) -> bytes:
+    """The message with that many attempts."""
+    found = _ATTEMPTS.match(raw)
+    if found:
+        return b"%s%d%s" % (ATTEMPTS_PREFIX, attempts, raw[found.end() :])
+    if raw.startswith(b'{"'):
+        return b"%s%d,%s" % (ATTEMPTS_PREFIX, attempts, raw[1:])
+    return raw
+
+
+def suspected(raw: bytes) -> bytes:
+    """The message as found on the desk of a lane that went away: it may have been started once."""
+    return raw if attempts_of(raw) else with_attempts(raw, 1)
+
+
+def forgiven(raw: bytes) -> bytes:
+    """The message with its attempts forgotten."""
+    found = _ATTEMPTS.match(raw)
+    return b"{" + raw[found.end() + 1 :] if found and raw[found.end()] == ord(",") else raw
+
+
+def age(raw: bytes, now: int) -> float:
+    """Seconds from when the message was sent until `now`; 0.0 for what is none."""
+    try:
+        sent = decode(raw).sent
+    except Undecodable:
+        return 0.0
+    return max(0.0, (now - sent) / 1000) if sent else 0.0

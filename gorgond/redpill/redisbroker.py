@@ -1,0 +1,367 @@
+"""The broker that is Redis, 7.0 or newer: every change of state is one script of `scripts/`, or one blocking command.
+
+One round trip is one write of packed commands and the reading of their answers, under one timeout. A round that was
+cut short, by an error or by cancellation, drops the connection: answers left unread would go to the next caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import inspect
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from gorgond.redpill import keys
+from gorgond.redpill.broker import ATTEMPTS, REPLY_TTL, Batch, Broker, Counts, DeadLetter, Link, Turn, Voided, log
+from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, QueueFull, Superseded
+from gorgond.redpill.message import now_ms
+from gorgond.redpill.raw import age
+
+ROUND_TIMEOUT = 5.0  # seconds for one round trip beyond what it blocks for
+OLDEST_REDIS = (7, 0)
+
+# What an error means, by its first word or the class that the driver has for it: wait and repeat (BrokerAway),
+# refuse this request for now (QueueFull), or stop, since an operator must act (BrokerRefused, as all others).
+_MEANING: dict[str, type[BrokerError]] = {
+    "BUSY": BrokerAway,
+    "UNBLOCKED": BrokerAway,
+    "ReadOnlyError": BrokerAway,  # READONLY
+    "MasterDownError": BrokerAway,  # MASTERDOWN
+    "ClusterDownError": BrokerAway,  # CLUSTERDOWN
+    "TryAgainError": BrokerAway,  # TRYAGAIN
+    "NOREPLICAS": BrokerAway,
+    "NoScriptError": BrokerAway,  # NOSCRIPT: the scripts are loaded when connecting again
+    "MISCONF": QueueFull,  # it cannot write its disk
+    "OOM": QueueFull,
+    "OutOfMemoryError": QueueFull,  # OOM, in newer drivers
+    "AuthenticationError": BrokerRefused,  # NOAUTH, WRONGPASS: the driver has it among the ConnectionErrors
+    "ConnectionError": BrokerAway,  # also LOADING
+    "TimeoutError": BrokerAway,
+    "OSError": BrokerAway,
+}
+
+
+def meaning(error: Exception, queue: str = "") -> BrokerError:
+    """redpill's error for one of the driver's."""
+    text = str(error) or f"no answer within {ROUND_TIMEOUT:g} s"
+    names = [text.partition(" ")[0], *(kind.__name__ for kind in type(error).__mro__)]
+    kind = next((_MEANING[name] for name in names if name in _MEANING), BrokerRefused)
+    if kind is QueueFull:
+        return QueueFull(queue or "broker", f"the broker takes no more ({text})")
+    return kind(f"Redis says: {text}" if isinstance(error, ResponseError) else text)
+
+
+class Script:
+    """A file of `scripts/`, with what its `--!` lines ask for put after its first line."""
+
+    def __init__(self, name: str) -> None:
+        folder = Path(__file__).parent / "scripts"
+        shebang, _, body = (folder / f"{name}.lua").read_text().partition("\n")
+        while body.startswith("--! "):
+            wanted, _, body = body[4:].partition("\n")
+            body = (folder / f"{wanted}.lua").read_text() + body
+        self.text = f"{shebang}\n{body}"
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+_PUSH, _PUBLISH, _CLAIM, _TAKE, _LEAVE, _RECOVER, _REPLY, _COUNTS, _REQUEUE, _DROP = SCRIPTS = [
+    Script(name)
+    for name in ("push", "publish", "claim", "take", "leave", "recover", "reply", "counts", "requeue", "drop")
+]
+_REPLY_TTL_MS = int(REPLY_TTL * 1000)
+
+Command = Sequence[str | bytes | int]
+
+
+def _seconds(timeout: float) -> str:
+    """A blocking command's timeout; 0 would mean for ever."""
+    return f"{max(timeout, 0.001):.3f}"
+
+
+def _run(script: Script, names: Sequence[str], *args: str | bytes | int) -> list[str | bytes | int]:
+    return ["EVALSHA", script.sha, len(names), *names, *args]
+
+
+_DRIVER_ERRORS = (RedisError, OSError, TimeoutError)
+
+
+async def _discard(connection: Any) -> None:
+    with contextlib.suppress(*_DRIVER_ERRORS):
+        await connection.disconnect()
+
+
+def _preflight(about: dict[str, str], durable: bool) -> None:
+    """Refuse a Redis that is too old; warn about one that would lose messages."""
+    version = about.get("redis_version", "0")
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
+        raise BrokerRefused(f"this is Redis {version}; 7.0 or newer is needed")
+    if about.get("maxmemory_policy") != "noeviction":
+        log.warning("the broker may evict messages: set maxmemory-policy noeviction in its configuration")
+    if durable and about.get("aof_enabled") != "1":
+        log.warning("the broker loses its messages when it dies: set appendonly yes in its configuration")
+
+
+def _replying(name: str, replies: Sequence[bytes]) -> list[Command]:
+    """The fast way to send replies, which may be large and would be copied about in a script."""
+    key = keys.queue(name)
+    return [["RPUSH", key, *replies], ["PEXPIRE", key, _REPLY_TTL_MS]]
+
+
+class RedisBroker(Broker):
+    """A Redis by its URL."""
+
+    def __init__(self, url: str, durable: bool) -> None:
+        options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "health_check_interval": 0}
+        # One timeout a round, here; the driver's own are off.
+        options |= {"socket_timeout": None, "socket_connect_timeout": ROUND_TIMEOUT}
+        if "protocol" in inspect.signature(Redis.__init__).parameters:
+            options["protocol"] = 2
+        self.pool = ConnectionPool.from_url(url, **options)
+        where = self.pool.connection_kwargs
+        super().__init__(url, where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}")
+        self.durable = durable
+        self.checked = False
+
+    def link(self, name: str) -> RedisLink:
+        return RedisLink(self, name)
+
+
+class RedisLink(Link):
+    """One connection to Redis, made when it is needed."""
+
+    broker: RedisBroker
+
+    def __init__(self, broker: RedisBroker, name: str) -> None:
+        super().__init__(broker, name)
+        self._connection: Any = None
+        self._listening: tuple[str, ...] = ()
+
+    async def _connect(self) -> None:
+        connection: Any = self.broker.pool.make_connection()  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(ROUND_TIMEOUT):
+                await connection.connect()
+                commands: list[Command] = [["SCRIPT", "LOAD", script.text] for script in SCRIPTS]
+                commands.append(["CLIENT", "SETNAME", "gorgon:" + "".join(c for c in self.name if "!" <= c <= "~")])
+                if not self.broker.checked:
+                    commands += [["INFO", section] for section in ("server", "memory", "persistence")]
+                await connection.send_packed_command(connection.pack_commands(commands))
+                answers = [await connection.read_response() for _ in commands]
+        except _DRIVER_ERRORS as error:
+            await _discard(connection)
+            raise meaning(error) from None
+        except BaseException:
+            await _discard(connection)
+            raise
+        if not self.broker.checked:
+            lines = b"\n".join(answers[-3:]).decode().splitlines()
+            try:
+                _preflight(dict(line.split(":", 1) for line in lines if ":" in line), self.broker.durable)
+            except BrokerRefused:
+                await _discard(connection)
+                raise
+            self.broker.checked = True
+        self._connection = connection
+        self.connects += 1
+
+    async def _round(self, commands: Sequence[Command], blocking: float = 0.0, replies: int | None = None) -> list[Any]:
+        """The answers to `commands`, an error of Redis standing in its command's place."""
+        if self._connection is None:
+            await self._connect()
+        connection = self._connection
+        whole = False
+        try:
+            async with asyncio.timeout(ROUND_TIMEOUT + blocking):
+                if commands:
+                    await connection.send_packed_command(connection.pack_commands(commands))
+                answers: list[Any] = []
+                for _ in range(len(commands) if replies is None else replies):
+                    try:
+                        answers.append(await connection.read_response())
+                    except ResponseError as error:
+                        answers.append(error)
+            whole = True
+            return answers
+        except _DRIVER_ERRORS as error:
+            raise meaning(error) from None
+        finally:
+            if not whole:
+                await self.close()
+
+    async def _ask(self, command: Command, queue: str = "", blocking: float = 0.0) -> Any:
+        return await self._checked((await self._round((command,), blocking))[0], queue)
+
+    async def _checked(self, answer: Any, queue: str) -> Any:
+        """The answer, or its error raised; what must be repeated is repeated on a new connection."""
+        if not isinstance(answer, ResponseError):
+            return answer
+        error = meaning(answer, queue)
+        if isinstance(error, BrokerAway):
+            await self.close()
+        raise error
+
+    async def ping(self) -> None:
+        await self._ask(["PING"])
+
+    async def push(self, producer: str, limit: int, batches: Sequence[Batch]) -> list[BrokerError | None]:
+        commands = []
+        for batch in batches:
+            name, mark = batch.name, keys.producer(batch.name, producer)
+            if batch.topic:
+                names = [mark, keys.groups(name), keys.limits(name), keys.live(name)]
+                commands.append(_run(_PUBLISH, names, batch.number, keys.queue(name), *batch.messages))
+            else:
+                names = [keys.queue(name), mark, keys.counts(name)]
+                commands.append(_run(_PUSH, names, batch.number, limit, *batch.messages))
+        outcome: list[BrokerError | None] = []
+        for batch, answer in zip(batches, await self._round(commands), strict=True):
+            if answer == 1:
+                outcome.append(None)
+            elif answer == 0:
+                outcome.append(QueueFull(batch.name))
+            else:
+                try:
+                    await self._checked(answer, batch.name)
+                except (QueueFull, BrokerRefused) as refused:
+                    outcome.append(refused)
+        return outcome
+
+    async def take(self, queue: str, lane: str) -> tuple[str, int]:
+        names = [keys.desk(queue, lane), keys.lanes(queue), keys.tokens(queue)]
+        token, length = await self._persistent(_run(_TAKE, names, lane))
+        return token.decode(), length
+
+    async def _persistent(self, command: Command) -> Any:
+        """The answer to a command that must not fail for want of room: a disk that is full is waited for."""
+        try:
+            return await self._ask(command)
+        except QueueFull as full:
+            raise BrokerAway(str(full)) from None
+
+    async def claim(
+        self, queue: str, lane: str, token: str, turn: Turn, attempts: int = ATTEMPTS
+    ) -> tuple[int, list[bytes]]:
+        commands: list[Command] = []
+        for name, replies in turn.replies.items():
+            commands += _replying(name, replies)
+        base = keys.queue(queue)
+        failures: list[bytes | int] = []
+        for failure in turn.failures:
+            delay = -1 if failure.delay is None else int(failure.delay * 1000)
+            failures += [failure.index, delay, failure.reason[:500].encode(errors="replace")]
+        names = [base, f"{base}:desk:{lane}", f"{base}:delayed", f"{base}:dead"]
+        names += [f"{base}:lanes", f"{base}:tokens", f"{base}:counts"]
+        numbers = (turn.number, turn.length, turn.done, turn.want, attempts, turn.expired)
+        commands.append(_run(_CLAIM, names, lane, token, *numbers, *failures))
+        *sent, answer = await self._round(commands)
+        if any(isinstance(each, ResponseError) for each in sent):  # no memory for a plain RPUSH
+            for name, replies in turn.replies.items():
+                await self.reply(name, replies)
+        try:
+            status, *rest = await self._checked(answer, queue)
+        except QueueFull as full:
+            raise BrokerAway(str(full)) from None
+        if status == b"ok":
+            return rest[0], rest[1:]
+        if status == b"void":
+            raise Voided(f"the desk of {lane} on {queue} was given to others")
+        raise Superseded(f"another process has taken over as {lane} on {queue}")
+
+    async def wait(self, queue: str, lane: str, timeout: float) -> bytes | None:
+        command = ["BLMOVE", keys.queue(queue), keys.desk(queue, lane), "LEFT", "RIGHT", _seconds(timeout)]
+        try:
+            raw: bytes | None = await self._ask(command, queue, timeout)
+        except QueueFull as full:
+            raise BrokerAway(str(full)) from None
+        return raw
+
+    async def leave(self, queue: str, lane: str, token: str) -> int:
+        names = [keys.queue(queue), keys.desk(queue, lane), keys.tokens(queue)]
+        return int(await self._persistent(_run(_LEAVE, names, lane, token)))
+
+    async def recover(self, queue: str, silence: float, forget: float) -> list[tuple[str, int]]:
+        names = [keys.queue(queue), keys.lanes(queue), keys.tokens(queue), keys.counts(queue)]
+        ages = (int(silence * 1000), int(forget * 1000))
+        found = await self._persistent(_run(_RECOVER, names, keys.desks(queue), *ages))
+        return [(found[i].decode(), found[i + 1]) for i in range(0, len(found), 2)]
+
+    async def reply(self, name: str, replies: Sequence[bytes]) -> None:
+        """Here a script, which a Redis without memory still runs."""
+        await self._persistent(_run(_REPLY, [keys.queue(name)], _REPLY_TTL_MS, *replies))
+
+    async def fetch(self, name: str, timeout: float) -> list[bytes]:
+        command: Command = ["BLMPOP", _seconds(timeout), 1, keys.queue(name), "LEFT", "COUNT", 1000]
+        answer = await self._ask(command, name, timeout)
+        return [] if answer is None else list(answer[1])
+
+    async def join(self, topic: str, group: str, limit: int) -> None:
+        keys.queue(f"{topic}/{group}")  # is it a name?
+        await self._persistent(["HSET", keys.limits(topic), group, limit])
+        await self._persistent(["SADD", keys.groups(topic), group])
+
+    async def part(self, topic: str, group: str) -> None:
+        await self._ask(["SREM", keys.groups(topic), group], topic)
+
+    async def listen(self, topics: Sequence[str], timeout: float) -> tuple[str, bytes] | None:
+        if not self._listening:
+            await self._ask(["SUBSCRIBE", *(keys.live(topic) for topic in topics)])
+            await self._round((), replies=len(topics) - 1)  # a confirmation for each, but only one refusal
+            self._listening = tuple(topics)
+        # Cutting a read short would cost the connection; a PING makes it end instead, and shows that Redis lives.
+        loop = asyncio.get_running_loop()
+        alarm = loop.call_later(timeout, lambda: pinging.append(loop.create_task(self._send_ping())))
+        pinging: list[asyncio.Task[None]] = []
+        try:
+            answer = (await self._round((), timeout, replies=1))[0]
+        finally:
+            alarm.cancel()
+        if answer[0] != b"message":
+            return None
+        return next(topic for topic in topics if keys.live(topic).encode() == answer[1]), answer[2]
+
+    async def _send_ping(self) -> None:
+        with contextlib.suppress(*_DRIVER_ERRORS, AttributeError):  # the read that waits for it meets the same error
+            await self._connection.send_packed_command(self._connection.pack_command("PING"))
+
+    async def counts(self, queues: Sequence[str]) -> list[Counts]:
+        commands = []
+        for name in queues:
+            names = [keys.queue(name), keys.delayed(name), keys.dead(name), keys.lanes(name), keys.counts(name)]
+            commands.append(_run(_COUNTS, names, keys.desks(name)))
+        found = []
+        for name, answer in zip(queues, await self._round(commands), strict=True):
+            queued, flying, delayed, dead, head, *pairs = await self._checked(answer, name)
+            since = {pairs[i].decode(): int(pairs[i + 1]) for i in range(0, len(pairs), 2)}
+            since.pop("dead", None)
+            found.append(Counts(queued, flying, delayed, dead, age(head, now_ms()), **since))
+        return found
+
+    async def dead(self, queue: str, after: int = 0, limit: int = 100) -> list[DeadLetter]:
+        command: Command = ["ZRANGEBYSCORE", keys.dead(queue), f"({after}", "+inf", "LIMIT", 0, limit]
+        letters = []
+        for entry in await self._ask(command, queue):
+            header, _, raw = entry.partition(b"\n")
+            about = json.loads(header)
+            letters.append(DeadLetter(about["n"], about["at"], about["reason"], about["attempts"], raw))
+        return letters
+
+    async def requeue(self, queue: str, number: int) -> bool:
+        names = [keys.queue(queue), keys.dead(queue), keys.counts(queue)]
+        return bool(await self._ask(_run(_REQUEUE, names, number), queue))
+
+    async def drop(self, queue: str, number: int) -> bool:
+        return bool(await self._ask(_run(_DROP, [keys.dead(queue), keys.counts(queue)], number), queue))
+
+    async def close(self) -> None:
+        connection, self._connection, self._listening = self._connection, None, ()
+        if connection is not None:
+            await _discard(connection)

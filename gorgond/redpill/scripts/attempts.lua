@@ -1,0 +1,36 @@
+-- Shared by the scripts that hand out messages: a message's attempts are its first field, so they can be read and
+-- changed without decoding the rest. What does not look like a JSON object with fields is left as it is.
+local PREFIX = '{"attempts":'
+
+local MOST = 1000000 -- whatever a producer wrote there, it stays a number that Lua writes in digits
+
+local function attempts_of(raw)
+  return math.min(tonumber(string.match(raw, '^{"attempts":(%d+)[,}]')) or 0, MOST)
+end
+
+local function with_attempts(raw, n)
+  local rest = string.match(raw, '^{"attempts":%d+()[,}]')
+  if rest then
+    return PREFIX .. n .. string.sub(raw, rest)
+  elseif string.sub(raw, 1, 2) == '{"' then
+    return PREFIX .. n .. ',' .. string.sub(raw, 2)
+  end
+  return raw
+end
+
+-- A message that was on the desk of a lane that went away may have been started once.
+local function suspected(raw)
+  if attempts_of(raw) > 0 then return raw end
+  return with_attempts(raw, 1)
+end
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function bury(dead, counts, raw, reason, now)
+  local n = redis.call('HINCRBY', counts, 'dead', 1)
+  local header = cjson.encode({n = n, at = now, attempts = attempts_of(raw), reason = reason})
+  redis.call('ZADD', dead, n, header .. '\n' .. raw)
+end

@@ -1,0 +1,103 @@
+#!lua flags=allow-oom
+--! attempts
+-- A lane's whole turn: settle what is finished, take the next messages, return what lies on the desk.
+-- KEYS queue, desk, delayed, dead, lanes, tokens, counts
+-- ARGV lane, token, turn, length (of the desk, as the lane knows it), done (how many of it are finished),
+--      want (length of the desk to aim at; 0: hand nothing out), limit (of attempts), expired (how many of the done),
+--      then for each failure among the done: its index from 0, delay in ms (-1: give up), reason
+-- Returns {"ok", length, message, …}, or {"void"} when the desk is not as the lane knows it (it was given to others
+-- meanwhile, or Redis lost its last writes), {"superseded"} when another process of this name has it.
+-- Sent again with the same turn it settles nothing twice and returns the same desk.
+-- A message whose handling was started before is handed out alone, so that it cannot take neighbours along.
+local stored = redis.call('HGET', KEYS[6], ARGV[1])
+if not stored then return {'void'} end
+local token, last = string.match(stored, '^(%d+) (%d+)$')
+if tonumber(token) > tonumber(ARGV[2]) then return {'superseded'} end
+if token ~= ARGV[2] then return {'void'} end -- the take that made our token is lost
+
+local now = now_ms()
+local queue, desk, dead, counts = KEYS[1], KEYS[2], KEYS[4], KEYS[7]
+local want, limit = tonumber(ARGV[6]), tonumber(ARGV[7])
+
+local turn = tonumber(ARGV[3])
+local first = tonumber(last) < turn
+local length = redis.call('LLEN', desk)
+if first and tonumber(last) ~= turn - 1 then return {'void'} end -- a turn is lost
+if first and length ~= tonumber(ARGV[4]) then return {'void'} end -- something lies there that the lane does not know of
+redis.call('ZADD', KEYS[5], now, ARGV[1])
+
+if first then
+  local done, expired, failed = tonumber(ARGV[5]), tonumber(ARGV[8]), 0
+  for i = 9, #ARGV, 3 do
+    local raw = redis.call('LINDEX', desk, ARGV[i])
+    local attempts, delay = math.max(attempts_of(raw), 1), tonumber(ARGV[i + 1])
+    raw = with_attempts(raw, attempts)
+    if delay < 0 or attempts >= limit then
+      bury(dead, counts, raw, ARGV[i + 2], now)
+    else
+      local n = redis.call('HINCRBY', counts, 'retried', 1)
+      redis.call('ZADD', KEYS[3], now + delay, string.format('%016d:', n) .. raw)
+    end
+    failed = failed + 1
+  end
+  if done > 0 then
+    redis.call('LTRIM', desk, done, -1)
+    length = length - done
+    if done > expired + failed then redis.call('HINCRBY', counts, 'done', done - expired - failed) end
+    if expired > 0 then redis.call('HINCRBY', counts, 'expired', expired) end
+  end
+  redis.call('HSET', KEYS[6], ARGV[1], token .. ' ' .. ARGV[3])
+end
+
+if want == 0 then return {'ok', length} end -- the lane is about to leave and starts nothing more
+
+local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 100)
+for i = #due, 1, -1 do
+  redis.call('LPUSH', queue, (string.sub(due[i], string.find(due[i], ':', 1, true) + 1)))
+  redis.call('ZREM', KEYS[3], due[i])
+end
+
+-- A lane that took its desk over has only messages that were started before; each start is counted before it happens.
+while first and length > 0 do
+  local raw = redis.call('LINDEX', desk, 0)
+  local attempts = attempts_of(raw)
+  if attempts == 0 then break end
+  if attempts < limit then
+    redis.call('LSET', desk, 0, with_attempts(raw, attempts + 1))
+    break
+  end
+  bury(dead, counts, raw, 'its consumer died each time', now)
+  redis.call('LPOP', desk)
+  length = length - 1
+end
+
+while first and length < want do
+  local waiting = redis.call('LRANGE', queue, 0, want - length - 1)
+  local n = 0
+  while n < #waiting and attempts_of(waiting[n + 1]) == 0 do n = n + 1 end
+  if n > 0 then
+    if length > 0 and attempts_of(redis.call('LINDEX', desk, 0)) > 0 then break end
+    redis.call('RPUSH', desk, unpack(waiting, 1, n))
+    redis.call('LTRIM', queue, n, -1)
+    length = length + n
+    break
+  end
+  if #waiting == 0 or length > 0 then break end
+  local attempts = attempts_of(waiting[1])
+  redis.call('LPOP', queue)
+  if attempts < limit then
+    redis.call('RPUSH', desk, with_attempts(waiting[1], attempts + 1))
+    length = 1
+    break
+  end
+  bury(dead, counts, waiting[1], 'its consumer died each time', now)
+end
+
+local lying = redis.call('LRANGE', desk, 0, -1)
+local answer = {'ok', length}
+for i = 1, #lying do
+  if i > 1 and attempts_of(lying[i]) > 0 then break end
+  answer[i + 2] = lying[i]
+  if attempts_of(lying[i]) > 0 then break end
+end
+return answer

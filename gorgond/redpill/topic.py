@@ -1,0 +1,61 @@
+"""Topics: every durable group gets each event once and keeps it until handled; listeners hear what happens now.
+
+Events are published with `Producer.publish`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gorgond.redpill.broker import BLOCK, Broker, log
+from gorgond.redpill.errors import Undecodable
+from gorgond.redpill.lane import Handler, Lane
+from gorgond.redpill.message import Message, decode
+
+KEPT = 1_000_000  # events a group keeps at most; beyond that the oldest are dropped and counted
+
+
+class Subscription(Lane):
+    """A lane of the durable group `group` of `topic`: of all lanes of the group, one handles each event."""
+
+    def __init__(
+        self, broker: Broker, topic: str, group: str, name: str, handler: Handler, batch: int = 64, kept: int = KEPT
+    ) -> None:
+        super().__init__(broker, f"{topic}/{group}", name, handler, batch)
+        self._membership = (topic, group, kept)
+
+    async def run(self) -> None:
+        """Join the group, which lasts beyond this lane, and consume until stopped."""
+        await self._link.persist(lambda: self._link.join(*self._membership), self.beat)
+        await super().run()
+
+
+class Listener:
+    """Calls `heard(topic, event)` for each live event; what happens while it is not connected it never hears."""
+
+    def __init__(self, broker: Broker, topics: Sequence[str], name: str, heard: Callable[[str, Message], None]) -> None:
+        self.beat: Callable[[], None] = lambda: None
+        self._link = broker.link(f"{name} listener")
+        self._topics = tuple(topics)
+        self._heard = heard
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End at the next turn."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Listen until stopped."""
+        try:
+            while not self._stopping:
+                found = await self._link.persist(lambda: self._link.listen(self._topics, BLOCK), self.beat)
+                if found is None:
+                    continue
+                try:
+                    event = decode(found[1])
+                except Undecodable as error:
+                    log.warning("an event of %s is dropped: %s", found[0], error)
+                    continue
+                self._heard(found[0], event)
+        finally:
+            await self._link.close()

@@ -1,0 +1,216 @@
+"""DataStore: answers store_get from the database, writes store_put to it, announces every change on store_notify.
+
+Each lane has a thread with an event loop of its own in which the database's driver blocks: while one lane waits for
+the database, another one's Python runs. A batch is one question to the database.
+
+    store_get   <collection>.find   {"filter", "sort", "limit", "skip", "fields", "search"} → array of documents
+                <collection>.count  {"filter", "search"} → number
+    store_put   <collection>.insert   {"documents": […]}      → {"results": [{"id", "effect"}, …]}
+                <collection>.replace  {"documents": […]}
+                <collection>.patch    {"id", "changes", "ts"}
+                <collection>.delete   {"id", "ts"}
+
+A document without an id gets one from its message, so that the message may be handled twice. `ts` defaults to when
+the message was sent. After the write, before it is settled, an event for each document goes to store_notify:
+op "<collection>.added|edited|deleted", args {"id", "ts", "document" or "changes"}.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from gorgond.config import Config, masked
+from gorgond.errors import StoreAway, StoreRefused
+from gorgond.redpill import CallFailed, Done, Lane, Message, Outcome, Producer, QueueFull, Unavailable
+from gorgond.redpill.broker import Broker, Outage
+from gorgond.redpill.codec import dumps
+from gorgond.redpill.message import ID_MAX
+from gorgond.service.fabric import Fabric
+from gorgond.service.life import Service
+from gorgond.stores import open_store
+from gorgond.stores.contract import Effect, Query, Write
+from gorgond.stores.requests import query_of, writes_of
+
+Mode = Literal["both", "read", "write"]
+
+_EVENT = {"insert": "added", "replace": "edited", "patch": "edited", "delete": "deleted"}
+_NO_EVENT = ("stale", "missing")
+
+
+class DataStore(Service):
+    """One store server. `mode` says which of the two queues it serves."""
+
+    role = "store"
+
+    def __init__(self, config: Config, fabric: Fabric, instance: str, mode: Mode = "both") -> None:
+        super().__init__(config, fabric, instance)
+        self.store = open_store(config.store.url)
+        self.outage = Outage(f"database {masked(config.store.url)}")
+        self._mode = mode
+        self._running: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        lanes: list[_StoreLane] = []
+        if self._mode != "write":
+            for broker in self.fabric.brokers:
+                count = self.config.store.lanes if broker is self.fabric.calls else 1
+                lanes += [_ReadLane(self, broker, f"{self.name}.{number}") for number in range(count)]
+        if self._mode != "read":
+            lanes += [_WriteLane(self, broker, f"{self.name}.w") for broker in self.fabric.brokers]
+        self.lanes.extend(lanes)
+        self._running = [self.spawn(self._prepare(), "prepare")]
+        for lane in lanes:
+            work = f"{lane.name} {lane.queue}"
+            here = any(broker.in_process for broker in self.fabric.brokers)
+            self._running.append(self.spawn(lane.run(), work) if here else self.spawn_thread(lane.run, work))
+
+    async def _prepare(self) -> None:
+        """Make the indexes, when the database is there; nobody waits for them."""
+        while not self.draining:
+            try:
+                await asyncio.to_thread(self.store.prepare)
+            except StoreAway as away:
+                self.outage.begin(str(away))
+                await asyncio.sleep(1)
+            else:
+                self.outage.end()
+                return
+
+    async def drain(self) -> None:
+        for lane in self.lanes:
+            lane.stop()
+        await asyncio.wait(self._running)
+        self.store.close()
+
+    def doing(self) -> str:
+        if self.outage.length:
+            return f"waiting for {self.outage.what} since {self.outage.length:.0f} s: {self.outage.reason}"
+        return self.consuming()
+
+
+class _StoreLane(Lane):
+    """A lane whose handler blocks in the database's driver."""
+
+    def __init__(self, service: DataStore, broker: Broker, queue: str, name: str) -> None:
+        super().__init__(broker, queue, name, self._guarded, service.config.store.batch)
+        self._service = service
+        self._store = service.store
+
+    async def run(self) -> None:
+        pulse = f"{self.name} {self.queue}"
+        self.beat = self._service.pulses.start(pulse)
+        await super().run()
+        self._service.pulses.end(pulse)
+
+    async def _guarded(self, batch: Sequence[Message]) -> Sequence[Outcome]:
+        started = time.perf_counter()
+        try:
+            outcomes = await self._answer(batch)
+        except StoreAway as away:
+            self._service.outage.begin(str(away))
+            raise Unavailable(str(away)) from None
+        self._service.outage.end()
+        self._service.metrics.latency(self.queue, time.perf_counter() - started)
+        return outcomes
+
+    async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
+        raise AssertionError("a lane reads or writes")
+
+
+class _ReadLane(_StoreLane):
+    """Serves store_get."""
+
+    def __init__(self, service: DataStore, broker: Broker, name: str) -> None:
+        super().__init__(service, broker, "store_get", name)
+
+    async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
+        outcomes: list[Outcome | None] = [None] * len(batch)
+        finds: list[tuple[int, Query]] = []
+        counts: list[tuple[int, Query]] = []
+        for index, message in enumerate(batch):
+            try:
+                verb, query = query_of(message)
+            except StoreRefused as refused:
+                outcomes[index] = _refused(refused)
+            else:
+                (finds if verb == "find" else counts).append((index, query))
+        if finds:
+            for (index, _), found in zip(finds, self._store.find([query for _, query in finds]), strict=True):
+                outcomes[index] = Done(found) if isinstance(found, bytes) else _refused(found)
+        if counts:
+            for (index, _), count in zip(counts, self._store.count([query for _, query in counts]), strict=True):
+                outcomes[index] = Done(dumps(count)) if isinstance(count, int) else _refused(count)
+        return [outcome for outcome in outcomes if outcome is not None]
+
+
+class _WriteLane(_StoreLane):
+    """Serves store_put. A change is written, then announced, then settled: none of the three is ever skipped."""
+
+    def __init__(self, service: DataStore, broker: Broker, name: str) -> None:
+        super().__init__(service, broker, "store_put", name)
+        self._events = Producer(service.fabric.lasting, f"{name} events", service.fabric.limit)
+
+    async def run(self) -> None:
+        self._events.beat = self.beat
+        async with self._events:
+            await super().run()
+
+    async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
+        writes: list[Write] = []
+        spans: list[range | StoreRefused] = []
+        for message in batch:
+            try:
+                some = writes_of(message)
+            except StoreRefused as refused:
+                spans.append(refused)
+            else:
+                spans.append(range(len(writes), len(writes) + len(some)))
+                writes += some
+        effects = self._store.write(writes)
+        try:
+            await self._events.publish("store_notify", *_events(batch, spans, writes, effects))
+        except QueueFull as full:  # written but not announced: wait for room and do both again
+            raise Unavailable(str(full)) from None
+        return [_refused(span) if isinstance(span, StoreRefused) else _written(writes, effects, span) for span in spans]
+
+
+def _refused(refused: StoreRefused) -> Done:
+    return Done(error=CallFailed(400, str(refused)))
+
+
+def _written(writes: Sequence[Write], effects: Sequence[Effect | StoreRefused], span: range) -> Done:
+    """The answer for the writes of one message; a refusal of any of them is the answer's error."""
+    results = []
+    for index in span:
+        effect = effects[index]
+        if isinstance(effect, StoreRefused):
+            return _refused(effect)
+        results.append({"id": writes[index].id, "effect": effect})
+    return Done(dumps({"results": results}))
+
+
+def _events(
+    batch: Sequence[Message],
+    spans: Sequence[range | StoreRefused],
+    writes: Sequence[Write],
+    effects: Sequence[Effect | StoreRefused],
+) -> Iterator[Message]:
+    """What changed, also if it had been changed before: then the announcement may have been lost.
+
+    An event's id is made of its message's, so that a listener can tell a repeat.
+    """
+    for message, span in zip(batch, spans, strict=True):
+        if isinstance(span, StoreRefused):
+            continue
+        for index in span:
+            write, effect = writes[index], effects[index]
+            if isinstance(effect, StoreRefused) or effect in _NO_EVENT:
+                continue
+            args: dict[str, Any] = {"id": write.id, "ts": write.ts}
+            if write.document:
+                args["changes" if write.kind == "patch" else "document"] = write.document
+            id = f"{message.id}:{index - span.start}"[-ID_MAX:]
+            yield Message(f"{write.collection}.{_EVENT[write.kind]}", args, id, user=message.user, trace=message.trace)

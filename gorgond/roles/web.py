@@ -1,0 +1,117 @@
+"""WebServer: takes HTTP requests, asks the other roles through the queues, answers.
+
+Several instances serve one port: with a socket that systemd holds for all, or each with its own (SO_REUSEPORT). A
+request that waits for a broker that is away is answered when it is back, as long as its deadline allows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from gorgond.config import Config
+from gorgond.errors import ConfigError
+from gorgond.http.answers import Problem
+from gorgond.http.api import Api
+from gorgond.http.server import Server, open_sockets
+from gorgond.redpill import (
+    BrokerAway,
+    BrokerError,
+    CallFailed,
+    Caller,
+    DeadlineExceeded,
+    GorgonError,
+    Message,
+    Producer,
+    QueueFull,
+    Reply,
+)
+from gorgond.service.fabric import Fabric
+from gorgond.service.life import Service
+from gorgond.service.systemd import listening_sockets
+
+
+class WebServer(Service):
+    """One web server."""
+
+    role = "web"
+
+    def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
+        super().__init__(config, fabric, instance)
+        self.calls = Producer(fabric.calls, self.name, fabric.limit)
+        self.jobs = self.calls if fabric.lasting is fabric.calls else Producer(fabric.lasting, self.name, fabric.limit)
+        self.caller = Caller(fabric.calls, self.calls, "web_data", self.name)
+        self.server = Server(Api(self).routes, config.web.deadline, _problem, self._measure)
+        self.port = 0
+        self._answered = 0
+
+    async def start(self) -> None:
+        sockets = listening_sockets("web")
+        if sockets is None:
+            try:
+                sockets = open_sockets(self.config.web.address, self.config.web.port)
+            except OSError as error:
+                where = f"{self.config.web.address or '*'}:{self.config.web.port}"
+                raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from None
+        self.port = sockets[0].getsockname()[1]
+        for producer in {self.calls, self.jobs}:
+            producer.start()
+        self.caller.beat = self.pulses.start("replies")
+        self.caller.start()
+        self.server.listen(sockets)
+
+    async def drain(self) -> None:
+        # First no new requests, then the answers to those begun, then what they need.
+        await self.server.drain()
+        await self.caller.stop()
+        for producer in {self.calls, self.jobs}:
+            await producer.stop()
+
+    def doing(self) -> str:
+        return f"serving port {self.port}: {self._rate.of(self._answered):.0f}/s, {len(self.caller)} waiting"
+
+    def reload(self, config: Config) -> None:
+        super().reload(config)
+        self.server.deadline_ms = int(config.web.deadline * 1000)
+
+    async def call(self, queue: str, message: Message) -> Reply:
+        """Push a request and wait for the reply; its errors are raised."""
+        reply = await self.caller.call(queue, message)
+        if reply.error is not None:
+            raise reply.error
+        return reply
+
+    async def push(self, queue: str, message: Message) -> None:
+        """Push a job, which has no deadline once it is kept; until then the request's holds."""
+        try:
+            async with asyncio.timeout(self.server.deadline_ms / 1000):
+                await self.jobs.push(queue, replace(message, deadline=0))
+        except TimeoutError:
+            raise BrokerAway("the broker did not take it in time; it may have it all the same") from None
+
+    def unready(self) -> str:
+        """Why no requests should be sent here."""
+        if self.draining:
+            return "this server is about to stop"
+        for broker in self.fabric.brokers:
+            if broker.outage.length:
+                return f"{broker.outage.what} is away since {broker.outage.length:.0f} s: {broker.outage.reason}"
+        return ""
+
+    def _measure(self, route: str, status: int, seconds: float) -> None:
+        self._answered += 1
+        self.metrics.count(f"http {status}")
+        self.metrics.latency(route or "none", seconds)
+
+
+def _problem(error: GorgonError) -> Problem:
+    """How an error of the fabric is told to the client."""
+    if isinstance(error, CallFailed):
+        return Problem(error.code, error.message)
+    if isinstance(error, DeadlineExceeded):
+        return Problem(504, str(error))
+    if isinstance(error, QueueFull):
+        return Problem(503, str(error), {"Retry-After": "1"})
+    if isinstance(error, BrokerError):
+        return Problem(503, str(error), {"Retry-After": "2"})
+    return Problem(500, "this failed; the log of the server has the reason")

@@ -1,0 +1,1 @@
+"""What every daemon has in common: life cycle, systemd, metrics, log."""

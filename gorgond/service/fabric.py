@@ -1,0 +1,36 @@
+"""The brokers of a fabric: one for what must last, one for calls, whose callers ask again when it forgets.
+
+They may be the same. A call goes over `calls`, a job and an event over `lasting`; servers consume their queues on both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gorgond.config import Config
+from gorgond.errors import ConfigError
+from gorgond.redpill import Broker, connect
+
+
+@dataclass(frozen=True, slots=True)
+class Fabric:
+    """Where queues are kept."""
+
+    lasting: Broker
+    calls: Broker
+    limit: int
+
+    @property
+    def brokers(self) -> tuple[Broker, ...]:
+        """Each broker once."""
+        return (self.lasting,) if self.calls is self.lasting else (self.lasting, self.calls)
+
+
+def connect_fabric(config: Config) -> Fabric:
+    """The brokers that the configuration names; nothing is connected yet. Raises ConfigError."""
+    try:
+        lasting = connect(config.broker.url)
+        calls = connect(config.broker.calls, durable=False) if config.broker.calls else lasting
+    except ValueError as error:
+        raise ConfigError(f"[broker] {error}") from None
+    return Fabric(lasting, calls, config.broker.queue_limit)

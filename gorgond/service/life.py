@@ -1,0 +1,268 @@
+"""A service's life: start, run, drain, end.
+
+    start      sockets taken, loops begun; a broker or database that is away is waited for
+    READY=1
+    run        once a second: status line, watchdog (only while every loop turns), metrics
+    SIGHUP     the configuration is read again: what can change is applied, what is invalid is refused
+    SIGTERM    STOPPING=1, then `drain`: take nothing new, finish what is begun, answer; then exit 0
+
+Exit codes: 0 stopped in good order, 1 a loop failed, 78 the configuration is wrong (systemd does not restart it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar
+
+import psutil
+
+from gorgond import __version__
+from gorgond.config import Config
+from gorgond.errors import ConfigError
+from gorgond.redpill import GorgonError, Lane, Message, Producer
+from gorgond.service.fabric import Fabric
+from gorgond.service.loop import run
+from gorgond.service.metrics import Metrics
+from gorgond.service.pulse import Pulses
+from gorgond.service.systemd import Notifier, watchdog_seconds
+
+EX_CONFIG = 78
+TICK = 1.0  # seconds between two status lines
+DRAIN_MAX = 15.0  # seconds draining may take, under the unit's TimeoutStopSec
+
+log = logging.getLogger("gorgond.service")
+
+
+class Service(ABC):
+    """One instance of a role. `name` ("store@2.host") is its own among all processes of the fabric."""
+
+    role: ClassVar[str]
+
+    def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
+        self.config = config
+        self.fabric = fabric
+        self.instance = instance
+        self.name = f"{self.role}@{instance}.{socket.gethostname()}"
+        self.metrics = Metrics()
+        self.pulses = Pulses()
+        self.lanes: list[Lane] = []
+        self.draining = False
+        self.ready = asyncio.Event()
+        self.failed: BaseException | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ended = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._rate = _Rate()
+        self._lag = 0.0
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Take sockets, begin loops. Raises ConfigError."""
+
+    @abstractmethod
+    async def drain(self) -> None:
+        """Take nothing new, finish what is begun, stop every loop."""
+
+    @abstractmethod
+    def doing(self) -> str:
+        """What the service does, for its status line."""
+
+    def reload(self, config: Config) -> None:
+        """Apply what can change while running; `config` is valid. The log level always can."""
+        self.config = config
+        logging.getLogger().setLevel(config.log.level.upper())
+
+    def stop(self) -> None:
+        """Ask the service to drain and end."""
+        self._stop.set()
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run a loop of the service; if it fails, the service ends and says why."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.append(task)
+        task.add_done_callback(self._watch)
+        return task
+
+    def spawn_thread(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
+        """The same in a thread with an event loop of its own, for a loop whose work blocks."""
+        return self.spawn(_in_thread(work, name), name)
+
+    def _watch(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.failed = self.failed or task.exception()
+            self._stop.set()
+
+    async def run(self, notifier: Notifier) -> None:
+        """The whole life. Raises what a loop failed with."""
+        try:
+            await self.start()
+            notifier.ready()
+            self.ready.set()
+            log.info("%s started", self.name)
+            heart = asyncio.get_running_loop().create_task(self._tick(notifier))
+            await self._stop.wait()
+            self.draining = True
+            notifier.stopping()
+            log.info("%s drains", self.name)
+            try:
+                async with asyncio.timeout(DRAIN_MAX):
+                    await self.drain()
+            except TimeoutError:
+                log.warning("%s could not finish within %g s: what is left stays in its queues", self.name, DRAIN_MAX)
+            heart.cancel()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=2)
+        if self.failed is not None:
+            raise self.failed
+        log.info("%s ended", self.name)
+
+    async def _tick(self, notifier: Notifier) -> None:
+        """Once a second: what the service does, that it lives, and what it counted."""
+        patience = watchdog_seconds()
+        async with Producer(self.fabric.calls, f"{self.name} stats") as producer:
+            while True:
+                due = time.monotonic() + TICK
+                await asyncio.sleep(TICK)
+                self._lag = time.monotonic() - due
+                loop, silent = self.pulses.oldest()
+                if patience and silent < patience / 2:
+                    notifier.alive()
+                elif patience:
+                    log.error("%s: %s has not turned for %.0f s", self.name, loop, silent)
+                notifier.status(self.status())
+                if not any(broker.outage.length for broker in self.fabric.brokers):
+                    producer.submit("stats", Message("stats.second", self.snapshot()).encode(), _ignore, topic=True)
+
+    def status(self) -> str:
+        """One line for people: what it does, or what it waits for."""
+        for broker in self.fabric.brokers:
+            if broker.outage.length:
+                return f"waiting for {broker.outage.what} since {broker.outage.length:.0f} s: {broker.outage.reason}"
+        return self.doing()
+
+    def consuming(self) -> str:
+        """A status line for what consumes queues: "consuming store_get, store_put: 412/s"."""
+        handled = sum(lane.tally.handled for lane in self.lanes)
+        return f"consuming {', '.join(sorted({lane.queue for lane in self.lanes}))}: {self._rate.of(handled):.0f}/s"
+
+    def snapshot(self) -> dict[str, Any]:
+        """What the instance did since it started, for the topic `stats`."""
+        lanes: dict[str, dict[str, float]] = {}
+        for lane in self.lanes:
+            sums = lanes.setdefault(lane.queue, {})
+            for slot in lane.tally.__slots__:
+                sums[slot] = sums.get(slot, 0) + getattr(lane.tally, slot)
+        memory, cpu = _process.memory_info().rss, _process.cpu_times()
+        return {
+            "name": self.name,
+            "role": self.role,
+            "instance": self.instance,
+            "pid": os.getpid(),
+            "version": __version__,
+            "uptime": round(time.time() - _process.create_time(), 1),
+            "state": "draining" if self.draining else "up",
+            "status": self.status(),
+            "silent": round(self.pulses.oldest()[1], 3),
+            "lag": round(self._lag, 4),
+            "rss": memory,
+            "cpu": round(cpu.user + cpu.system, 3),
+            "queues": lanes,
+            "counters": self.metrics.counters,
+            "latencies": {name: histogram.snapshot() for name, histogram in self.metrics.latencies.items()},
+        }
+
+
+_process = psutil.Process()
+
+
+def _ignore(error: GorgonError | None) -> None:
+    """A second of figures is not worth a log line."""
+
+
+class _Rate:
+    """A growing figure's growth per second between two questions."""
+
+    def __init__(self) -> None:
+        self._value, self._at = 0, time.monotonic()
+
+    def of(self, value: int) -> float:
+        now = time.monotonic()
+        rate = (value - self._value) / max(now - self._at, 0.001)
+        self._value, self._at = value, now
+        return rate
+
+
+async def _in_thread(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+    """Run `work` in a daemon thread with its own event loop; its end or failure is ours.
+
+    The thread is not joined when this is cancelled: it may hang in a driver.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def finish(error: BaseException | None) -> None:
+        if not done.done():
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+    def body() -> None:
+        error: BaseException | None = None
+        try:
+            run(work())
+        except BaseException as problem:  # noqa: BLE001 - it is raised where the thread was started
+            error = problem
+        with contextlib.suppress(RuntimeError):  # that loop may be closed by now
+            loop.call_soon_threadsafe(finish, error)
+
+    threading.Thread(target=body, name=name, daemon=True).start()
+    await done
+
+
+def run_process(make: Callable[[], Service], read: Callable[[], Config]) -> int:
+    """Run one service as this process, with its signals; `read` reads the configuration again. The exit code."""
+    faulthandler.enable()  # SIGABRT, from the watchdog, prints every thread's stack
+    try:
+        run(_run(make, read))
+    except ConfigError as error:
+        print(f"gorgond: {error}", file=sys.stderr)
+        return EX_CONFIG
+    except GorgonError as error:
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+async def _run(make: Callable[[], Service], read: Callable[[], Config]) -> None:
+    service = make()
+    notifier = Notifier()
+    loop = asyncio.get_running_loop()
+
+    def reload() -> None:
+        notifier.reloading()
+        try:
+            service.reload(read())
+            log.info("%s has read its configuration again", service.name)
+        except ConfigError as error:
+            log.error("the new configuration is refused, the old one stays: %s", error)
+        notifier.ready()
+
+    loop.add_signal_handler(signal.SIGTERM, service.stop)
+    loop.add_signal_handler(signal.SIGINT, service.stop)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    await service.run(notifier)

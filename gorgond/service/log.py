@@ -1,0 +1,65 @@
+"""The log: one line an event, to stderr; with journald's priorities under systemd, as JSON where asked for."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import os
+import sys
+import time
+
+# The id of the request that is being handled, shown in each line.
+request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
+
+_PRIORITY = {"CRITICAL": "<2>", "ERROR": "<3>", "WARNING": "<4>", "INFO": "<6>", "DEBUG": "<7>"}
+
+
+class _Line(logging.Formatter):
+    """`text` as people read it; the journal has its own clock and gets a priority instead."""
+
+    def __init__(self, instance: str, journal: bool) -> None:
+        super().__init__()
+        self._instance = instance
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = " | ".join(self._message(record).splitlines())
+        if request := request_id.get():
+            text += f" [{request}]"
+        if self._journal:
+            return _PRIORITY[record.levelname] + text
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        return f"{clock} {record.levelname.lower():7} {self._instance} {text}"
+
+    def _message(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return text
+
+
+class _Json(_Line):
+    """One object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        event = {
+            "at": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "instance": self._instance,
+            "logger": record.name,
+            "message": self._message(record),
+        }
+        if request := request_id.get():
+            event["request"] = request
+        return json.dumps(event, ensure_ascii=False)
+
+
+def set_up(level: str, format: str, instance: str) -> None:
+    """Send every log record of this process to stderr; `format` is text or json."""
+    journal = "JOURNAL_STREAM" in os.environ
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json(instance, journal) if format == "json" else _Line(instance, journal))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())

@@ -1,0 +1,75 @@
+"""What systemd wants to hear from a daemon (sd_notify(3)) and hands to it (sd_listen_fds(3)); silent without it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import MutableMapping
+
+import sdnotify
+
+from gorgond.errors import ConfigError
+
+FIRST_DESCRIPTOR = 3
+
+
+class Notifier:
+    """Tells systemd how the service fares."""
+
+    def __init__(self) -> None:
+        self._systemd = sdnotify.SystemdNotifier()
+        self._status = ""
+
+    def ready(self) -> None:
+        """Start-up, or a reload, is finished."""
+        self._systemd.notify("READY=1")
+
+    def stopping(self) -> None:
+        """The service drains and will end."""
+        self._systemd.notify("STOPPING=1")
+
+    def reloading(self) -> None:
+        """The configuration is read again; `ready` follows."""
+        self._systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def alive(self) -> None:
+        """Feed the watchdog."""
+        self._systemd.notify("WATCHDOG=1")
+
+    def status(self, line: str) -> None:
+        """One line for `systemctl status`; sent when it has changed."""
+        if line != self._status:
+            self._status = line
+            self._systemd.notify(f"STATUS={line}")
+
+
+def watchdog_seconds(environ: MutableMapping[str, str] = os.environ) -> float:
+    """The watchdog's patience; 0.0 when there is no watchdog for this process."""
+    if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return 0.0
+    return int(environ.get("WATCHDOG_USEC", "0")) / 1_000_000
+
+
+def listening_sockets(name: str, environ: MutableMapping[str, str] = os.environ) -> list[socket.socket] | None:
+    """The sockets that systemd has opened under `name`, or None when it has opened none for this process at all.
+
+    Raises ConfigError when there are sockets but none of that name: a service must not listen elsewhere then. The
+    variables are removed, so that children do not take the sockets for theirs.
+    """
+    if environ.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    count = int(environ.pop("LISTEN_FDS", "0"))
+    names = environ.pop("LISTEN_FDNAMES", "").split(":")
+    del environ["LISTEN_PID"]
+    found = []
+    for offset in range(count):
+        descriptor = FIRST_DESCRIPTOR + offset
+        os.set_inheritable(descriptor, False)
+        if offset < len(names) and names[offset] == name:
+            listener = socket.socket(fileno=descriptor)
+            listener.setblocking(False)
+            found.append(listener)
+    if not found:
+        raise ConfigError(f"systemd passed {count} sockets, but none with FileDescriptorName={name}")
+    return found

@@ -1,0 +1,88 @@
+"""What every database driver does: batches in, batches out.
+
+A driver is safe to call from several threads. Its calls block; they are made from threads that have nothing else to
+do. Every method raises `StoreAway` when the database cannot be reached: nothing is lost by calling again with the
+same batch. What is wrong with one request of a batch comes back in that request's place as `StoreRefused` and does
+not touch its neighbours.
+
+Documents are JSON objects. Outside a driver their key is `id` (a string that the writer chose), and `ts` (milliseconds
+since 1970) says which of two versions is the newer. A driver checks every query and write with `stores.filters`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gorgond.errors import StoreRefused
+
+LIMIT_MAX = 1000
+
+Kind = Literal["insert", "replace", "patch", "delete"]
+Effect = Literal["stored", "exists", "stale", "missing", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One find or count. `filter` as in `stores.filters`; `sort` is ((field, 1 or -1), …), without it the order is the
+    database's choice; `limit` 0 finds nothing; `search` finds the documents with any of its words in title or body,
+    the best first unless there is a sort; `projection` lists the fields of the top level wanted besides `id`
+    (empty: all)."""
+
+    collection: str
+    filter: Mapping[str, Any]
+    sort: tuple[tuple[str, int], ...] = ()
+    limit: int = 20
+    skip: int = 0
+    projection: tuple[str, ...] = ()
+    search: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One change of one document. Its `id` and `ts` are those of the write, whatever `document` has under these keys.
+
+    insert   a document with this id is stored, unless there is one already (`exists`: a repeat is no second item)
+    replace  stored if there is none or the stored `ts` is not newer (`stale` otherwise)
+    patch    the top-level fields of `document` are set, those given as None are removed; `missing`, `stale`
+    delete   `deleted`, also when it was deleted before; `missing` when it was never there; `stale`
+
+    A delete leaves a tombstone for a day, so that an insert, replace or patch with an older `ts` than the delete's,
+    run again after a crash, is `stale` and does not bring the document back; that holds for `missing` ones too.
+    """
+
+    kind: Kind
+    collection: str
+    id: str
+    ts: int
+    document: Mapping[str, Any]
+
+
+class Store(ABC):
+    """One database. Implementations: `sqlite.SqliteStore`, `mongo.MongoStore`."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make collections and indexes, without blocking readers and writers; may be called by several at once."""
+
+    @abstractmethod
+    def find(self, queries: Sequence[Query]) -> list[bytes | StoreRefused]:
+        """Each query's documents as one JSON array, in bytes."""
+
+    @abstractmethod
+    def count(self, queries: Sequence[Query]) -> list[int | StoreRefused]:
+        """How many documents match each query's filter and search; limit and skip do not count."""
+
+    @abstractmethod
+    def write(self, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
+        """Do the writes in their order, durably: what is reported stored survives SIGKILL of us and of the database."""
+
+    @abstractmethod
+    def health(self) -> dict[str, Any]:
+        """Ask the database for a sign of life: {"database": name, "version": …, "latency_ms": …}."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of every connection."""

@@ -1,0 +1,263 @@
+"""Filters are data, never code: what may be asked of a database and what may be put into it.
+
+A filter is a JSON object. `{"userid": 5}` finds the documents whose field is 5, or is a list that holds 5; several
+fields are joined by "and". Operators: `$eq $ne $gt $gte $lt $lte` with one value, `$in` with a list, `$and $or` with
+a list of filters. Values are strings, numbers, booleans and null; null also finds documents without the field.
+Comparisons stay within a kind: numbers with numbers, strings with strings. `a.b` is field b of the object in field a.
+
+Every driver checks every request with these functions and gives what passes the same meaning. They raise
+StoreRefused, with a message that names the field and what is allowed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gorgond.errors import StoreRefused
+from gorgond.stores.contract import LIMIT_MAX, Query, Write
+from gorgond.stores.schema import TEXT, TOMBSTONES
+
+COMPARISONS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
+OPERATORS = (*COMPARISONS, "$in", "$and", "$or")
+
+FILTER_DEPTH = 8
+FILTER_TERMS = 100
+PATH_DEPTH = 8
+IN_MAX = 1000
+SORT_MAX = 8
+SKIP_MAX = 1_000_000
+PROJECTION_MAX = 100
+SEARCH_MAX = 1000
+ID_MAX = 128
+DOCUMENT_DEPTH = 32
+DOCUMENT_BYTES = 16 * 1024 * 1024
+"""A driver refuses what is larger when it is written down; MongoDB's limit, kept everywhere."""
+
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+
+_COLLECTION = re.compile(r"(?!sqlite_)[a-z][a-z0-9_]{0,63}")
+_NAME = re.compile(r'[^$."\\\x00-\x1f][^."\\\x00-\x1f]*')
+_WORD = re.compile(r"\w+")
+
+
+def check_query(query: Query) -> None:
+    """All of a query: collection, filter, sort, limit, skip, projection and search."""
+    check_collection(query.collection)
+    check(query.filter)
+    check_sort(query.sort)
+    check_limit(query.limit, query.skip)
+    check_projection(query.projection)
+    if query.search:
+        check_search(query.collection, query.search)
+
+
+def check_write(write: Write) -> None:
+    """All of a write: kind, collection, id, ts and document."""
+    if write.kind not in ("insert", "replace", "patch", "delete"):
+        raise StoreRefused(f"kind: {write.kind!r} is unknown; allowed are insert, replace, patch and delete")
+    check_collection(write.collection)
+    check_id(write.id)
+    if type(write.ts) is not int or not 0 <= write.ts <= INT_MAX:
+        raise StoreRefused("ts: must be a whole number of milliseconds since 1970")
+    check_document(write.document)
+
+
+def check_collection(name: Any) -> None:
+    """A collection's name: lower-case letters, digits and _, at most 64."""
+    if not isinstance(name, str) or not _COLLECTION.fullmatch(name) or name == TOMBSTONES:
+        raise StoreRefused(f"collection: {name!r} is not allowed; names are like 'items': a-z first, then a-z 0-9 _")
+
+
+def check_id(value: Any) -> None:
+    """A document's id."""
+    if not isinstance(value, str) or not 0 < len(value) <= ID_MAX:
+        raise StoreRefused(f"id: must be a string of 1 to {ID_MAX} characters")
+    _check_string(value, "id")
+
+
+def check(filter: Any) -> None:
+    """A filter."""
+    terms = _check_filter(filter, 1)
+    if terms > FILTER_TERMS:
+        raise StoreRefused(f"filter: {terms} conditions, allowed are {FILTER_TERMS}")
+
+
+def _check_filter(filter: Any, depth: int) -> int:
+    """Check one level and return how many conditions it holds."""
+    if not isinstance(filter, Mapping):
+        raise StoreRefused("filter: must be an object of fields and conditions")
+    if depth > FILTER_DEPTH:
+        raise StoreRefused(f"filter: nested deeper than {FILTER_DEPTH}")
+    terms = 0
+    for field, condition in filter.items():
+        if field in ("$and", "$or"):
+            if not isinstance(condition, list | tuple) or not 0 < len(condition) <= FILTER_TERMS:
+                raise StoreRefused(f"{field}: must be a list of 1 to {FILTER_TERMS} filters")
+            terms += sum(_check_filter(part, depth + 1) for part in condition)
+            continue
+        check_field(field)
+        if isinstance(condition, Mapping):
+            _check_condition(field, condition)
+            terms += len(condition)
+        else:
+            _check_value(condition, field)
+            terms += 1
+    return terms
+
+
+def _check_condition(field: str, condition: Mapping[Any, Any]) -> None:
+    if not condition:
+        raise StoreRefused(f"{field}: an empty condition; allowed are {' '.join((*COMPARISONS, '$in'))}")
+    for operator, operand in condition.items():
+        if operator == "$in":
+            if not isinstance(operand, list | tuple) or len(operand) > IN_MAX:
+                raise StoreRefused(f"{field}: $in takes a list of at most {IN_MAX} values")
+            for value in operand:
+                _check_value(value, field)
+        elif operator in COMPARISONS:
+            _check_value(operand, field)
+        else:
+            raise StoreRefused(f"{field}: {operator!r} is not allowed; allowed are {' '.join(OPERATORS)}")
+
+
+def check_field(field: Any) -> None:
+    """A field as filters and sorts name it: `name`, or `name.name` for a field of an object within.
+
+    Names that are numbers are refused, because databases do not agree whether `a.0` is a field or a place in a list;
+    `_id` is refused, because here it is called `id`.
+    """
+    if not isinstance(field, str) or len(field) > 1000:
+        raise StoreRefused(f"field: {str(field)[:100]!r} is not a name")
+    names = field.split(".")
+    if len(names) > PATH_DEPTH:
+        raise StoreRefused(f"{field}: more than {PATH_DEPTH} names deep")
+    if names[0] == "_id":
+        raise StoreRefused(f"{field}: the key of a document is called id")
+    for name in names:
+        if not _NAME.fullmatch(name) or name.isdigit():
+            raise StoreRefused(
+                f"{field or repr(field)}: not a field; names are not empty, do not start with $, are no numbers "
+                f'and hold no " \\ or control characters. Operators allowed: {" ".join(OPERATORS)}'
+            )
+        _check_string(name, field)
+
+
+def _check_value(value: Any, field: str) -> None:
+    """One value of a filter."""
+    if isinstance(value, str):
+        _check_string(value, field)
+    elif isinstance(value, float):
+        _check_float(value, field)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        _check_int(value, field)
+    elif value is not None and not isinstance(value, bool):
+        raise StoreRefused(f"{field}: values are strings, numbers, booleans or null, not {type(value).__name__}")
+
+
+def _check_string(value: str, field: str) -> None:
+    if "\0" in value:
+        raise StoreRefused(f"{field}: strings hold no NUL character")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise StoreRefused(f"{field!a}: not valid Unicode, a lone surrogate") from error
+
+
+def _check_float(value: float, field: str) -> None:
+    if not math.isfinite(value):
+        raise StoreRefused(f"{field}: numbers are finite, not {value}")
+
+
+def _check_int(value: int, field: str) -> None:
+    if not INT_MIN <= value <= INT_MAX:
+        raise StoreRefused(f"{field}: whole numbers have at most 64 bits")
+
+
+def check_sort(sort: Sequence[tuple[str, int]]) -> None:
+    """A sort: (field, 1 or -1), each field once."""
+    if len(sort) > SORT_MAX:
+        raise StoreRefused(f"sort: at most {SORT_MAX} fields")
+    for field, direction in sort:
+        check_field(field)
+        if type(direction) is not int or direction not in (1, -1):
+            raise StoreRefused(f"sort: {field}: the direction is 1 or -1")
+    if len({field for field, _ in sort}) < len(sort):
+        raise StoreRefused("sort: a field is named twice")
+
+
+def check_limit(limit: Any, skip: Any) -> None:
+    """How many documents at most, and how many to leave out before them."""
+    if type(limit) is not int or not 0 <= limit <= LIMIT_MAX:
+        raise StoreRefused(f"limit: must be a whole number from 0 to {LIMIT_MAX}")
+    if type(skip) is not int or not 0 <= skip <= SKIP_MAX:
+        raise StoreRefused(f"skip: must be a whole number from 0 to {SKIP_MAX}")
+
+
+def check_projection(projection: Sequence[str]) -> None:
+    """The fields wanted: names of the top level."""
+    if len(projection) > PROJECTION_MAX:
+        raise StoreRefused(f"projection: at most {PROJECTION_MAX} fields")
+    for field in projection:
+        check_field(field)
+        if "." in field:
+            raise StoreRefused(f"projection: {field}: only whole fields of the top level are allowed")
+
+
+def check_search(collection: str, search: Any) -> None:
+    """A search: at least one word, in a collection that has text."""
+    if collection not in TEXT:
+        raise StoreRefused(f"search: {collection} cannot be searched; allowed are {' '.join(TEXT)}")
+    if not isinstance(search, str) or len(search) > SEARCH_MAX or not words(search):
+        raise StoreRefused(f"search: must be words, at most {SEARCH_MAX} characters")
+    _check_string(search, "search")
+
+
+def equality(condition: Any) -> Any:
+    """The value that a field has to equal, if that is all that `condition` says; None if it is not, or is null."""
+    if not isinstance(condition, Mapping):
+        return condition
+    return condition["$eq"] if list(condition) == ["$eq"] else None
+
+
+def words(search: str) -> list[str]:
+    """The words of a search; a document is found when it has one of them."""
+    return _WORD.findall(search.replace("_", " "))
+
+
+def check_document(document: Any) -> None:
+    """A document, or the fields of a patch."""
+    if not isinstance(document, Mapping):
+        raise StoreRefused("document: must be an object")
+    if "_id" in document:
+        raise StoreRefused("_id: the key of a document is called id")
+    _check_tree(document, "document", 1)
+
+
+def _check_tree(value: Any, name: str, depth: int) -> None:
+    """`value`, which is found under the key `name`, and all it holds. The commonest kinds come first: hot path."""
+    kind = type(value)
+    if kind is str:
+        _check_string(value, name)
+    elif kind is int:
+        _check_int(value, name)
+    elif kind is float:
+        _check_float(value, name)
+    elif kind is bool or value is None:
+        pass
+    elif depth > DOCUMENT_DEPTH:
+        raise StoreRefused(f"{name}: nested deeper than {DOCUMENT_DEPTH}")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            if type(key) is not str or not key or key[0] == "$" or "." in key:
+                raise StoreRefused(f"{name}: {str(key)[:100]!r} is not a key; keys do not start with $, hold no dot")
+            _check_string(key, name)
+            _check_tree(inner, key, depth + 1)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_tree(inner, name, depth + 1)
+    else:
+        raise StoreRefused(f"{name}: {kind.__name__} is not JSON")

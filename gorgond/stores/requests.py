@@ -1,0 +1,77 @@
+"""What is asked of a store in messages, made into queries and writes; their values are checked by the drivers.
+
+Raises StoreRefused for what does not fit, naming the argument and what is allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gorgond.errors import StoreRefused
+from gorgond.redpill import Message
+from gorgond.stores.contract import LIMIT_MAX, Kind, Query, Write
+
+_FIND = frozenset({"filter", "sort", "limit", "skip", "fields", "search"})
+_KINDS: dict[str, tuple[Kind, frozenset[str]]] = {
+    "insert": ("insert", frozenset({"documents"})),
+    "replace": ("replace", frozenset({"documents"})),
+    "patch": ("patch", frozenset({"id", "changes", "ts"})),
+    "delete": ("delete", frozenset({"id", "ts"})),
+}
+
+
+def query_of(message: Message) -> tuple[str, Query]:
+    """What a message of store_get asks for: "find" or "count", and the query."""
+    collection, _, verb = message.op.partition(".")
+    if verb not in ("find", "count"):
+        raise StoreRefused(f"{message.op}: store_get takes <collection>.find and <collection>.count")
+    args = message.args
+    _only(args, _FIND)
+    sort, fields = args.get("sort", ()), args.get("fields", ())
+    for name, pairs in (("sort", sort), ("fields", fields)):
+        if not isinstance(pairs, list | tuple):
+            raise StoreRefused(f"{name}: must be a list")
+    if not all(isinstance(pair, list) and len(pair) == 2 for pair in sort):
+        raise StoreRefused('sort: must be a list of pairs, as [["ts", -1]]')
+    return verb, Query(
+        collection,
+        args.get("filter", {}),
+        tuple((field, direction) for field, direction in sort),
+        args.get("limit", 20),
+        args.get("skip", 0),
+        tuple(fields),
+        args.get("search", ""),
+    )
+
+
+def writes_of(message: Message) -> list[Write]:
+    """The writes that a message of store_put asks for."""
+    collection, _, verb = message.op.partition(".")
+    if verb not in _KINDS:
+        raise StoreRefused(f"{message.op}: store_put takes <collection>. followed by {', '.join(_KINDS)}")
+    kind, allowed = _KINDS[verb]
+    args = message.args
+    _only(args, allowed)
+    if kind == "patch":
+        return [Write(kind, collection, args.get("id", ""), args.get("ts", message.sent), args.get("changes", {}))]
+    if kind == "delete":
+        return [Write(kind, collection, args.get("id", ""), args.get("ts", message.sent), {})]
+    documents = args.get("documents")
+    if not isinstance(documents, list) or not 0 < len(documents) <= LIMIT_MAX:
+        raise StoreRefused(f"documents: must be a list of 1 to {LIMIT_MAX} objects")
+    writes = []
+    for index, document in enumerate(documents):
+        if not isinstance(document, dict):
+            raise StoreRefused(f"documents: must be a list of 1 to {LIMIT_MAX} objects")
+        # A repeat of the message makes the same ids.
+        id = document.get("id") or (f"{message.id}-{index}" if index else message.id)
+        ts = document.get("ts", message.sent)
+        writes.append(Write(kind, collection, id, ts, {**document, "id": id, "ts": ts}))
+    return writes
+
+
+def _only(args: Mapping[str, Any], allowed: frozenset[str]) -> None:
+    for name in args:
+        if name not in allowed:
+            raise StoreRefused(f"{name}: not an argument here; allowed are {', '.join(sorted(allowed))}")

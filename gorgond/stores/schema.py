@@ -1,0 +1,25 @@
+"""The seed schema: what the drivers index. Every other collection and field can be used all the same, unindexed.
+
+    User: id name passhash email authtokens + any      Item: id title body url ts location keywords userid + any
+
+The full-text index is made when a collection is first searched, not before: it makes an insert several times dearer
+(measured with 2 kB of English: 20 times on MongoDB), and an application that never searches shall not pay for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+NEWEST_FIRST: Mapping[str, tuple[str, ...]] = {"items": ("userid",)}
+"""Found by value, newest first."""
+
+BY_VALUE: Mapping[str, tuple[str, ...]] = {"items": ("keywords",), "users": ("email",)}
+"""Found by value, or by any value of a list."""
+
+TEXT: Mapping[str, tuple[str, ...]] = {"items": ("title", "body")}
+"""Searched for words."""
+
+TOMBSTONES = "tombstones"
+"""The collection in which drivers remember deletes; no caller's business."""
+
+TOMBSTONE_SECONDS = 24 * 3600

@@ -1,0 +1,223 @@
+"""SQLite: the embedded default, nothing to install. `sqlite:///relative/path` or `sqlite:////absolute/path`.
+
+The file's directory is made if it is missing. Several processes may use one file (on a local disk). What is reported
+as stored survives a power failure: the log is written ahead (WAL) and synced with every batch (synchronous=FULL).
+"""
+
+# ruff: noqa: S608 - names in statements were checked by stores.filters, values are parameters
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+from gorgond.errors import ConfigError, StoreAway, StoreRefused
+from gorgond.redpill.codec import dumps, loads
+from gorgond.stores.contract import Effect, Query, Store, Write
+from gorgond.stores.filters import check_query, equality, words
+from gorgond.stores.schema import BY_VALUE, NEWEST_FIRST
+from gorgond.stores.sqlite_filters import Parameters, order_by, where
+from gorgond.stores.sqlite_tables import TOMBSTONES, Collection, key_value
+from gorgond.stores.sqlite_writes import write_all
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 5.0
+READ_SECONDS = 10.0
+STEPS_BETWEEN_LOOKS_AT_THE_CLOCK = 100_000
+
+ADVICE = {
+    sqlite3.SQLITE_BUSY: "another process holds it; tried again",
+    sqlite3.SQLITE_LOCKED: "another connection holds it; tried again",
+    sqlite3.SQLITE_FULL: "the disk is full: make room",
+    sqlite3.SQLITE_IOERR: "the disk cannot be read or written: look into the kernel's log",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check owner and permissions of the file and its directory",
+    sqlite3.SQLITE_PERM: "access is denied: check owner and permissions of the file and its directory",
+    sqlite3.SQLITE_AUTH: "access is denied: check owner and permissions of the file and its directory",
+    sqlite3.SQLITE_READONLY: "it cannot be written: check owner and permissions of the file, its -wal and -shm",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: stop gorgon, then restore a backup or try `sqlite3 FILE .recover`",
+    sqlite3.SQLITE_NOTADB: "it is no SQLite database: move it away or correct the url",
+    sqlite3.SQLITE_NOMEM: "out of memory",
+    sqlite3.SQLITE_PROTOCOL: "its locks do not work: is it on a network file system?",
+}
+"""SQLite's results that mean: nothing wrong with the request, try again; and what the operator should know."""
+
+
+class _Connection(sqlite3.Connection):
+    """A connection whose statements end at `deadline`."""
+
+    deadline = float("inf")
+
+
+class SqliteStore(Store):
+    """One SQLite file. Connections are kept, each used by one thread at a time."""
+
+    def __init__(self, url: str) -> None:
+        path = unquote(url.removeprefix("sqlite:///"))
+        if not url.startswith("sqlite:///") or not path or path.startswith(":"):
+            raise ConfigError(f"store: {url!r} names no file; allowed are sqlite:///path and sqlite:////absolute/path")
+        self._path = Path(path)
+        self._idle: list[_Connection] = []
+
+    @contextmanager
+    def _connection(self) -> Iterator[_Connection]:
+        """A connection; one that failed is not used again."""
+        connection = None
+        try:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = self._connect()
+            yield connection
+        except (sqlite3.Error, OSError) as error:
+            if connection is not None:
+                connection.close()
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN) & 0xFF
+            if code in ADVICE:
+                raise StoreAway(f"SQLite {self._path}: {ADVICE[code]} ({error})") from error
+            raise
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            raise
+        self._idle.append(connection)
+
+    def _connect(self) -> _Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=_Connection
+        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        connection.set_progress_handler(
+            lambda: time.monotonic() > connection.deadline, STEPS_BETWEEN_LOOKS_AT_THE_CLOCK
+        )
+        return connection
+
+    def _transaction(self, work: Callable[[_Connection], T]) -> T:
+        """Do `work` within a transaction that is on the disk on return."""
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(connection)
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            return result
+
+    def prepare(self) -> None:
+        def make(connection: _Connection) -> None:
+            for statement in TOMBSTONES:
+                connection.execute(statement)
+            for name in {*NEWEST_FIRST, *BY_VALUE}:
+                Collection(name).make(connection)
+
+        self._transaction(make)
+
+    def find(self, queries: Sequence[Query]) -> list[bytes | StoreRefused]:
+        return [self._read(query, self._find) for query in queries]
+
+    def count(self, queries: Sequence[Query]) -> list[int | StoreRefused]:
+        return [self._read(query, self._count) for query in queries]
+
+    def _read(self, query: Query, read: Callable[[_Connection, Query], T]) -> T | StoreRefused:
+        """What `read` returns, or why this query is refused."""
+        try:
+            check_query(query)
+            if query.search:
+                self._make_text(query.collection)
+            with self._connection() as connection:
+                connection.deadline = time.monotonic() + READ_SECONDS
+                result = read(connection, query)
+                connection.deadline = float("inf")
+                return result
+        except StoreRefused as error:
+            return error
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                return StoreRefused(f"took too long: more than {READ_SECONDS:g} s")
+            return StoreRefused(f"SQLite refuses this: {error}")
+
+    def _find(self, connection: _Connection, query: Query) -> bytes:
+        parameters = Parameters()
+        source = _source(query, parameters)
+        if not query.limit or not _exists(connection, query):
+            return b"[]"
+        order = order_by(query.sort, parameters) or ("s.rank" if query.search else "")
+        rows = connection.execute(
+            f"SELECT CAST(d.doc AS BLOB) {source}{order and ' ORDER BY ' + order} LIMIT :limit OFFSET :skip",
+            {**parameters, "limit": query.limit, "skip": query.skip},
+        )
+        if not query.projection:
+            return b"[" + b",".join(doc for (doc,) in rows) + b"]"
+        wanted = {"id", *query.projection}
+        return dumps([{key: value for key, value in loads(doc).items() if key in wanted} for (doc,) in rows])
+
+    def _count(self, connection: _Connection, query: Query) -> int:
+        parameters = Parameters()
+        source = _source(query, parameters)
+        if not _exists(connection, query):
+            return 0
+        [number] = connection.execute(f"SELECT count(*) {source}", parameters).fetchone()
+        return int(number)
+
+    def _make_text(self, name: str) -> None:
+        """See that the index for searches is there; the first search makes it."""
+        collection = Collection(name)
+        with self._connection() as connection:
+            if collection.has_text(connection):
+                return
+        try:
+            self._transaction(collection.make_text)
+        except sqlite3.OperationalError as error:
+            if "fts5" in str(error):
+                raise StoreRefused("search: this build of SQLite has no full-text search (FTS5)") from error
+            raise
+
+    def write(self, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
+        return self._transaction(lambda connection: write_all(connection, writes)) if writes else []
+
+    def health(self) -> dict[str, Any]:
+        started = time.perf_counter()
+        with self._connection() as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        latency = round((time.perf_counter() - started) * 1000, 3)
+        return {"database": "sqlite", "version": sqlite3.sqlite_version, "latency_ms": latency}
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+
+def _exists(connection: _Connection, query: Query) -> bool:
+    """Whether anything was ever written into the collection."""
+    table = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (query.collection,))
+    return table.fetchone() is not None
+
+
+def _source(query: Query, parameters: Parameters) -> str:
+    """FROM and WHERE: the documents `d` that match. An equality on an indexed field leads, through its key `k`, whose
+    order is the newest first; a search leads through what the full-text index found, `s`."""
+    collection = Collection(query.collection)
+    source = f"FROM {collection.docs} d"
+    rest = dict(query.filter)
+    leading = next((field for field in collection.indexed if equality(rest.get(field)) is not None), None)
+    if leading:
+        name, value = parameters.add(leading), parameters.add(key_value(equality(rest.pop(leading))))
+        key = f"{collection.keys} k ON k.field = {name} AND k.value = {value} AND k.n = d.n"
+        source += f" JOIN {key}"
+        parameters.columns["ts"] = "k.ts"
+    if query.search:
+        match = parameters.add(" OR ".join(f'"{word}"' for word in words(query.search)))
+        found = f"SELECT rowid AS n, rank FROM {collection.text} WHERE {collection.text} MATCH {match}"
+        source += f" JOIN ({found}) s ON s.n = d.n"
+    return f"{source} WHERE {where(rest, parameters)}"

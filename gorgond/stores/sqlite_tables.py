@@ -1,0 +1,93 @@
+"""The tables of a SQLite file, and the statements on them.
+
+`items`: n, id, ts, doc. A collection, one JSON document a row.
+`items.keys`: field, value, ts, n. For every indexed field of a document a row; for a list, one for each element.
+`items.text`: FTS5, rowid = n. The words of a document; made when the collection is first searched.
+`tombstones`: collection, id, ts, at, known. What was deleted within a day.
+"""
+
+# ruff: noqa: S608 - names in statements were checked by stores.filters, values are parameters
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gorgond.stores.schema import BY_VALUE, NEWEST_FIRST, TEXT
+
+Key = tuple[str, Any, int, int]
+
+TOMBSTONES = (
+    "CREATE TABLE IF NOT EXISTS tombstones (collection TEXT, id TEXT, ts INTEGER NOT NULL, at REAL NOT NULL,"
+    " known INTEGER NOT NULL, PRIMARY KEY (collection, id)) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS tombstones_at ON tombstones (at)",
+)
+
+
+class Collection:
+    """A collection's names and statements."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.indexed = (*NEWEST_FIRST.get(name, ()), *BY_VALUE.get(name, ()))
+        self.docs, self.keys, self.text = f'"{name}"', f'"{name}.keys"', f'"{name}.text"'
+        fields = TEXT.get(name, ())
+        self._text_columns = ", ".join(fields)
+        self._text_values = ", ".join(
+            f"CASE WHEN json_type(doc, '$.{field}') IN ('text', 'array') THEN json_extract(doc, '$.{field}') END"
+            for field in fields
+        )
+        self.insert = f"INSERT INTO {self.docs} (id, ts, doc) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+        self.select = f"SELECT n, ts, doc FROM {self.docs} WHERE id = ?"
+        self.update = f"UPDATE {self.docs} SET ts = ?, doc = ? WHERE n = ?"
+        self.delete = f"DELETE FROM {self.docs} WHERE n = ?"
+        self.insert_key = f"INSERT INTO {self.keys} (field, value, ts, n) VALUES (?, ?, ?, ?)"
+        self.delete_key = f"DELETE FROM {self.keys} WHERE field = ? AND value = ? AND ts = ? AND n = ?"
+        self.insert_text = (
+            f"INSERT INTO {self.text} (rowid, {self._text_columns})"
+            f" SELECT n, {self._text_values} FROM {self.docs} WHERE n = ?"
+        )
+        # The index keeps no copy of the text: it has to be told what to take out.
+        self.delete_text = (
+            f"INSERT INTO {self.text} ({self.text}, rowid, {self._text_columns})"
+            f" SELECT 'delete', n, {self._text_values} FROM {self.docs} WHERE n = ?"
+        )
+
+    def make(self, connection: sqlite3.Connection) -> None:
+        """Make the tables that are not there yet, but for the text."""
+        connection.execute(
+            f"CREATE TABLE IF NOT EXISTS {self.docs}"
+            " (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, ts INTEGER NOT NULL, doc TEXT NOT NULL)"
+        )
+        if self.indexed:
+            # `value` has no type: it keeps numbers, strings and (as blobs) booleans apart.
+            connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {self.keys} (field TEXT, value, ts INTEGER, n INTEGER,"
+                " PRIMARY KEY (field, value, ts DESC, n)) WITHOUT ROWID"
+            )
+
+    def has_text(self, connection: sqlite3.Connection) -> bool:
+        names = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (f"{self.name}.text",))
+        return names.fetchone() is not None
+
+    def make_text(self, connection: sqlite3.Connection) -> None:
+        """Make the full-text index of what is there, unless another process just did."""
+        self.make(connection)
+        if not self.has_text(connection):
+            connection.execute(f"CREATE VIRTUAL TABLE {self.text} USING fts5({self._text_columns}, content='')")
+            connection.execute(
+                f"INSERT INTO {self.text} (rowid, {self._text_columns}) SELECT n, {self._text_values} FROM {self.docs}"
+            )
+
+    def keys_of(self, document: Mapping[str, Any], ts: int, n: int) -> Iterator[Key]:
+        """The rows of `keys` for a document."""
+        for field in self.indexed:
+            found = document.get(field)
+            values = found if isinstance(found, list | tuple) else (found,)
+            for value in {key_value(one) for one in values if isinstance(one, str | int | float)}:
+                yield field, value, ts, n
+
+
+def key_value(value: Any) -> Any:
+    """A scalar as `keys` holds it: booleans as blobs, for SQLite takes them for numbers."""
+    return bytes([value]) if isinstance(value, bool) else value

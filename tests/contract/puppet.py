@@ -1,0 +1,54 @@
+"""A lane moved by hand: it remembers what a Lane would, and the test says what happens when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gorgond.redpill.broker import ATTEMPTS, Failure, Link, Turn
+
+
+class Puppet:
+    """Lane `name` of `queue` over `link`; to crash it, make another of its name, or none."""
+
+    def __init__(self, link: Link, queue: str = "q", name: str = "lane") -> None:
+        self.link = link
+        self.queue = queue
+        self.name = name
+        self.token = ""
+        self.length = 0
+        self.turn = Turn()
+        self.attempts = ATTEMPTS
+
+    async def take(self) -> int:
+        """Take the desk: how many messages a predecessor left there."""
+        self.token, self.length = await self.link.take(self.queue, self.name)
+        self.turn = Turn()
+        return self.length
+
+    async def claim(
+        self,
+        done: int = 0,
+        want: int = 1,
+        *,
+        failures: Sequence[Failure] = (),
+        expired: int = 0,
+        replies: Mapping[str, Sequence[bytes]] | None = None,
+    ) -> list[bytes]:
+        """The next turn: what it hands out."""
+        self.turn = Turn(self.turn.number + 1, self.length, done, expired, failures, replies or {}, want)
+        return await self.repeat()
+
+    async def repeat(self) -> list[bytes]:
+        """The same turn again, as after a lost answer."""
+        self.length, messages = await self.link.claim(self.queue, self.name, self.token, self.turn, self.attempts)
+        return messages
+
+    async def wait(self, timeout: float = 1.0) -> bytes | None:
+        """Wait for a message on the empty desk."""
+        raw = await self.link.wait(self.queue, self.name, timeout)
+        self.length = int(raw is not None)
+        return raw
+
+    async def leave(self) -> int:
+        """Give the desk up: how many messages went back."""
+        return await self.link.leave(self.queue, self.name, self.token)

@@ -1,0 +1,884 @@
+"""The contract of `Broker` and `Link`, promise by promise, on the broker in memory and on Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+
+import pytest
+
+from gorgond.redpill.broker import Batch, Broker, Failure, Link, Turn, Voided
+from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull, Superseded
+from gorgond.redpill.memory import MemoryBroker
+from gorgond.redpill.message import Message, decode, now_ms
+from gorgond.redpill.raw import attempts_of
+from gorgond.redpill.redisbroker import RedisBroker
+from tests.conftest import RedisServer
+from tests.contract.puppet import Puppet
+from tests.waiting import eventually_async
+
+LIMIT = 1000
+GARBAGE = b"\x00\xff not a message"
+
+
+class Bench:
+    """A broker with as many links as a test asks for; they are closed when it ends."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.number = 0
+        self.links: list[Link] = []
+        self.closer: asyncio.Task[None] | None = None
+
+    def link(self) -> Link:
+        if self.closer is None:
+            self.closer = asyncio.get_running_loop().create_task(self._close_links_when_cancelled())
+        self.links.append(self.broker.link(f"test {len(self.links)}"))
+        return self.links[-1]
+
+    async def _close_links_when_cancelled(self) -> None:
+        """The event loop cancels what still runs when the test is over."""
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            for link in self.links:
+                await link.close()
+
+    async def push(self, *messages: bytes, queue: str = "q", limit: int = LIMIT) -> BrokerError | None:
+        self.number += 1
+        return (await self.link().push("producer", limit, [Batch(queue, self.number, messages)]))[0]
+
+    async def publish(self, *events: bytes, topic: str = "t") -> BrokerError | None:
+        self.number += 1
+        return (await self.link().push("producer", LIMIT, [Batch(topic, self.number, events, topic=True)]))[0]
+
+    async def lane(self, name: str = "lane", queue: str = "q") -> Puppet:
+        """A lane that has taken its desk."""
+        lane = Puppet(self.link(), queue, name)
+        await lane.take()
+        return lane
+
+    async def places(self, queue: str = "q") -> tuple[int, int, int, int]:
+        """How many are queued, in flight, delayed, dead; every message accepted is somewhere."""
+        counts = (await self.link().counts([queue]))[0]
+        assert counts.difference() == 0, counts
+        return counts.queued, counts.flying, counts.delayed, counts.dead
+
+    async def all_of(self, queue: str = "q") -> list[bytes]:
+        """What waits in the queue, taken by a lane of its own."""
+        return await (await self.lane("reader", queue)).claim(want=LIMIT)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    if request.param == "memory":
+        return Bench(MemoryBroker())
+    return Bench(RedisBroker(request.getfixturevalue("shared_redis").url, durable=False))
+
+
+@pytest.fixture(params=["memory", "redis"])
+def frail(request: pytest.FixtureRequest) -> tuple[Bench, MemoryBroker | RedisServer]:
+    """A bench, and what can be killed and started under it."""
+    if request.param == "memory":
+        broker = MemoryBroker()
+        return Bench(broker), broker
+    server = request.getfixturevalue("redis_factory")(appendonly="yes", appendfsync="always")
+    return Bench(RedisBroker(server.url, durable=True)), server
+
+
+@functools.cache
+def raw(name: str, attempts: int = 0) -> bytes:
+    """A message as it travels."""
+    return Message("op", id=name, sent=0, attempts=attempts).encode()
+
+
+def raws(names: str) -> list[bytes]:
+    return [raw(name) for name in names]
+
+
+def ids(messages: list[bytes]) -> str:
+    return "".join(decode(message).id for message in messages)
+
+
+# ---- push
+
+
+async def test_push_keeps_order(bench: Bench) -> None:
+    assert await bench.push(*raws("abc")) is None
+    assert await bench.push(*raws("de")) is None
+
+    assert await bench.all_of() == raws("abcde")
+
+
+async def test_push_of_a_number_seen_has_no_effect(bench: Bench) -> None:
+    batch = Batch("q", 1, raws("ab"))
+    assert await bench.link().push("p", LIMIT, [batch]) == [None]
+
+    # its answer was lost: again, over another connection
+    assert await bench.link().push("p", LIMIT, [batch]) == [None]
+
+    assert await bench.all_of() == raws("ab")
+
+
+async def test_push_of_a_number_seen_is_accepted_although_the_queue_is_full_by_now(bench: Bench) -> None:
+    batch = Batch("q", 1, raws("ab"))
+    await bench.link().push("p", 2, [batch])
+
+    assert await bench.link().push("p", 2, [batch]) == [None]
+    assert await bench.places() == (2, 0, 0, 0)
+
+
+async def test_push_numbers_are_per_producer_and_queue(bench: Bench) -> None:
+    link = bench.link()
+    for producer in ("p1", "p2"):
+        assert await link.push(producer, LIMIT, [Batch("q", 1, raws("a")), Batch("r", 1, raws("b"))]) == [None, None]
+
+    assert await bench.places("q") == (2, 0, 0, 0)
+    assert await bench.places("r") == (2, 0, 0, 0)
+
+
+async def test_push_refuses_a_batch_whole_at_the_limit_and_takes_it_later(bench: Bench) -> None:
+    link = bench.link()
+    await link.push("p", 3, [Batch("q", 1, raws("ab"))])
+
+    refused, other = await link.push("p", 3, [Batch("q", 2, raws("cd")), Batch("r", 3, raws("e"))])
+
+    assert isinstance(refused, QueueFull)
+    assert refused.queue == "q"
+    assert str(refused) == "q: the queue is at its limit; try again later"
+    assert other is None
+    assert await bench.places() == (2, 0, 0, 0)
+    assert await link.push("p", 4, [Batch("q", 2, raws("cd"))]) == [None]
+    assert await bench.all_of() == raws("abcd")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b/c", "{a}", "a\n", "/g", "t/", "ä", "a" * 201])
+async def test_names_that_are_none_are_refused(bench: Bench, name: str) -> None:
+    link = bench.link()
+    with pytest.raises(ValueError, match="is no queue name"):
+        await link.push("p", LIMIT, [Batch(name, 1, raws("a"))])
+    with pytest.raises(ValueError, match="is no queue name"):
+        await link.take(name, "lane")
+    with pytest.raises(ValueError, match="is no queue name"):
+        await link.claim(name, "lane", "1", Turn(1))
+    with pytest.raises(ValueError, match="is no queue name"):
+        await link.wait(name, "lane", 0.01)
+    with pytest.raises(ValueError, match="is no queue name"):
+        await link.fetch(name, 0.01)
+    with pytest.raises(ValueError, match="is no queue name"):
+        await link.counts([name])
+    with pytest.raises(ValueError, match="is no queue name"):
+        await link.join("t", name or "a/b", LIMIT)
+
+
+# ---- a lane's turn
+
+
+async def test_a_turn_settles_and_tops_up(bench: Bench) -> None:
+    await bench.push(*raws("abcdef"))
+    lane = await bench.lane()
+    assert await lane.claim(want=3) == raws("abc")
+    assert await bench.places() == (3, 3, 0, 0)
+
+    assert await lane.claim(done=2, want=3) == raws("cde")
+
+    assert lane.length == 3
+    assert await bench.places() == (1, 3, 0, 0)
+    assert await lane.claim(done=3, want=3) == raws("f")
+    assert await lane.claim(done=1, want=3) == []
+    counts = (await lane.link.counts(["q"]))[0]
+    assert (counts.accepted, counts.done, counts.expired) == (6, 6, 0)
+
+
+async def test_a_repeated_turn_has_no_second_effect_and_the_same_answer(bench: Bench) -> None:
+    await bench.push(*raws("abcdef"))
+    lane = await bench.lane()
+    await lane.claim(want=3)
+
+    failures = [Failure(1, 60, "busy")]
+    first = await lane.claim(done=3, want=2, failures=failures, expired=1)
+    before = (await lane.link.counts(["q"]))[0]
+    again = await lane.repeat()
+
+    assert first == again == raws("de")
+    assert lane.length == 2
+    counts = (await lane.link.counts(["q"]))[0]
+    assert counts == before
+    assert (counts.done, counts.expired, counts.delayed, counts.retried) == (1, 1, 1, 1)
+    assert await bench.places() == (1, 2, 1, 0)
+
+
+async def test_a_turn_that_wants_nothing_settles_only(bench: Bench) -> None:
+    await bench.push(*raws("abc"))
+    lane = await bench.lane()
+    await lane.claim(want=2)
+
+    assert await lane.claim(done=1, want=0) == []
+
+    assert lane.length == 1
+    assert await bench.places() == (1, 1, 0, 0)
+
+
+async def test_a_turn_of_the_future_is_refused_since_one_must_be_lost(bench: Bench) -> None:
+    await bench.push(*raws("abc"))
+    lane = await bench.lane()
+    await lane.claim(want=2)
+
+    lane.turn.number += 1
+    with pytest.raises(Voided):
+        await lane.claim(done=2)
+
+    assert await bench.places() == (1, 2, 0, 0)
+
+
+async def test_replies_go_out_with_the_turn(bench: Bench) -> None:
+    await bench.push(*raws("ab"))
+    lane = await bench.lane()
+    await lane.claim(want=2)
+
+    await lane.claim(done=2, replies={"r1": [b"1", b"2"], "r2": [b"3"]})
+
+    assert await lane.link.fetch("r1", 0.01) == [b"1", b"2"]
+    assert await lane.link.fetch("r2", 0.01) == [b"3"]
+
+
+# ---- failures
+
+
+async def test_a_failure_comes_again_alone_with_its_attempts_counted(bench: Bench) -> None:
+    await bench.push(*raws("abc"))
+    lane = await bench.lane()
+    await lane.claim(want=3)
+
+    # b fails and is due at once; a new one waits already
+    await bench.push(raw("d"))
+    again = await lane.claim(done=3, want=3, failures=[Failure(1, 0.0, "busy")])
+
+    assert again == [raw("b", 2)]
+    assert await lane.claim(done=1, want=3) == raws("d")
+    counts = (await lane.link.counts(["q"]))[0]
+    assert (counts.done, counts.retried, counts.difference()) == (3, 1, 0)
+
+
+async def test_a_failure_waits_its_delay(bench: Bench) -> None:
+    await bench.push(raw("a"))
+    lane = await bench.lane()
+    await lane.claim()
+    began = now_ms()
+
+    assert await lane.claim(done=1, failures=[Failure(0, 0.08, "busy")]) == []
+    assert await bench.places() == (0, 0, 1, 0)
+    again = await eventually_async(lane.claim)
+
+    assert now_ms() - began >= 80
+    assert again == [raw("a", 2)]
+    assert await bench.places() == (0, 1, 0, 0)
+
+
+async def test_failures_due_at_one_time_keep_their_order(bench: Bench) -> None:
+    names = "abcdefghijkl"  # enough for numbers of two digits
+    await bench.push(*raws(names))
+    lane = await bench.lane()
+    await lane.claim(want=20)
+
+    again = await lane.claim(done=12, failures=[Failure(i, 0.0, "busy") for i in range(12)])
+
+    for name in names:
+        assert ids(again) == name
+        again = await lane.claim(done=1)
+    assert again == []
+
+
+async def test_a_failure_without_delay_is_dead_with_its_reason_and_bytes(bench: Bench) -> None:
+    await bench.push(raw("a"), GARBAGE)
+    lane = await bench.lane()
+    assert await lane.claim(want=2) == [raw("a"), GARBAGE]
+    began = now_ms()
+
+    await lane.claim(done=2, failures=[Failure(0, None, 'no "such"\nänger'), Failure(1, None, "undecodable: \udc80")])
+
+    first, second = await lane.link.dead("q")
+    assert (first.number, first.reason, first.attempts, first.raw) == (1, 'no "such"\nänger', 1, raw("a", 1))
+    assert (second.number, second.attempts, second.raw) == (2, 0, GARBAGE)
+    assert began - 1000 < first.at < now_ms() + 1000
+    assert await bench.places() == (0, 0, 0, 2)
+
+
+async def test_a_message_is_dead_after_its_last_attempt(bench: Bench) -> None:
+    await bench.push(raw("a"))
+    lane = await bench.lane()
+    lane.attempts = 2
+    assert await lane.claim() == [raw("a")]
+    assert await lane.claim(done=1, failures=[Failure(0, 0.0, "first")]) == [raw("a", 2)]
+
+    assert await lane.claim(done=1, failures=[Failure(0, 0.0, "second")]) == []
+
+    letter = (await lane.link.dead("q"))[0]
+    assert (letter.reason, letter.attempts, letter.raw) == ("second", 2, raw("a", 2))
+
+
+async def test_bytes_that_are_no_message_stay_as_they_are(bench: Bench) -> None:
+    odd = [GARBAGE, b"", b"{}", b"[1]", b' {"id":"x"}', b'\n{"']
+    await bench.push(*odd)
+    lane = await bench.lane()
+    assert await lane.claim(want=9) == odd
+
+    # whatever happens to them: a crash, a failure, a return
+    lane = await bench.lane()
+    assert await lane.claim(want=9) == odd
+    assert await lane.claim(done=6, want=9, failures=[Failure(i, 0.0, "odd") for i in range(6)]) == odd
+    assert await lane.leave() == 6
+    assert await bench.all_of() == odd
+
+
+@pytest.mark.parametrize(
+    ("pushed", "suspected"),
+    [
+        (b'{"id":"a"}', b'{"attempts":1,"id":"a"}'),
+        (b'{"attempts":0,"id":"a"}', b'{"attempts":1,"id":"a"}'),
+        (b'{"attempts":2,"id":"a"}', b'{"attempts":2,"id":"a"}'),
+        (b'{"attempts":-1,"id":"a"}', b'{"attempts":1,"attempts":-1,"id":"a"}'),
+        (b'{"attempts":1.5}', b'{"attempts":1,"attempts":1.5}'),
+        (b'{"attempts":', b'{"attempts":1,"attempts":'),
+        (b'{"attempts":0', b'{"attempts":1,"attempts":0'),
+        (b'{"', b'{"attempts":1,"'),
+        (b'{"a\x00', b'{"attempts":1,"a\x00'),
+    ],
+)
+async def test_attempts_are_written_into_the_bytes_alike(bench: Bench, pushed: bytes, suspected: bytes) -> None:
+    await bench.push(pushed)
+    lane = await bench.lane()
+    await lane.wait()
+
+    await lane.link.recover("q", 0, 60)
+
+    assert await lane.wait() == suspected
+
+
+async def test_an_absurd_number_of_attempts_is_a_dead_letter(bench: Bench) -> None:
+    huge = b'{"attempts":%s,"id":"a","op":"op"}' % (b"9" * 400)
+    await bench.push(huge, raw("b"))
+    lane = await bench.lane()
+
+    assert await lane.claim(want=2) == raws("b")
+
+    letter = (await lane.link.dead("q"))[0]
+    assert (letter.raw, letter.attempts) == (huge, 1_000_000)
+    assert await lane.link.requeue("q", letter.number)
+    assert await lane.claim(done=1) == [b'{"id":"a","op":"op"}']
+
+
+# ---- crashes
+
+
+async def test_a_poison_is_started_three_times_and_takes_nobody_along(bench: Bench) -> None:
+    await bench.push(*raws("abPcd"))
+    starts: list[str] = []
+
+    while True:  # each lane is a process that P kills
+        lane = await bench.lane()
+        messages = await lane.claim(want=5)
+        while messages and "P" not in ids(messages):
+            starts.append(ids(messages))
+            messages = await lane.claim(done=len(messages), want=5)
+        if not messages:
+            break
+        starts.append(ids(messages))
+
+    assert starts[0] == "abPcd"
+    assert sorted(starts[1:]) == ["P", "P", "a", "b", "c", "d"]
+    letter = (await bench.link().dead("q"))[0]
+    assert (letter.reason, letter.attempts, letter.raw) == ("its consumer died each time", 3, raw("P", 3))
+    counts = (await bench.link().counts(["q"]))[0]
+    assert (counts.done, counts.dead, counts.difference()) == (4, 1, 0)
+
+
+async def test_take_finds_what_a_predecessor_left(bench: Bench) -> None:
+    await bench.push(*raws("abc"))
+    await (await bench.lane()).claim(want=2)
+
+    lane = Puppet(bench.link())
+
+    assert await lane.take() == 2
+    assert await lane.claim(want=5) == [raw("a", 2)]
+    assert await lane.claim(done=1, want=5) == [raw("b", 2)]
+    assert await lane.claim(done=1, want=5) == raws("c")
+
+
+async def test_take_refuses_the_predecessor(bench: Bench) -> None:
+    await bench.push(*raws("abc"))
+    old = await bench.lane()
+    await old.claim(want=2)
+
+    new = await bench.lane()
+
+    with pytest.raises(Superseded, match="another process has taken over as lane on q"):
+        await old.claim(done=2)
+    with pytest.raises(Superseded):
+        await old.repeat()
+    assert await old.leave() == 0
+    assert await bench.places() == (1, 2, 0, 0)
+    assert await new.claim() == [raw("a", 2)]
+
+
+async def test_recover_returns_what_a_silent_lane_had_and_voids_it(bench: Bench) -> None:
+    await bench.push(*raws("abcd"))
+    silent = await bench.lane("silent")
+    await silent.claim(want=2)
+
+    found = await eventually_async(lambda: bench.link().recover("q", 0.05, 60))
+
+    assert found == [("silent", 2)]
+    assert await bench.places() == (4, 0, 0, 0)
+    with pytest.raises(Voided, match="the desk of silent on q was given to others"):
+        await silent.claim(done=2)
+    assert await bench.places() == (4, 0, 0, 0)
+    other = await bench.lane("other")
+    assert await other.claim(want=4) == [raw("a", 2)]
+    assert await other.claim(done=1, want=4) == [raw("b", 2)]
+    assert await other.claim(done=1, want=4) == raws("cd")
+    assert (await other.link.counts(["q"]))[0].recovered == 2
+
+
+async def test_recover_leaves_lanes_that_live(bench: Bench) -> None:
+    await bench.push(*raws("ab"))
+    silent, lively = await bench.lane("silent"), await bench.lane("lively")
+    await silent.claim()
+    await lively.claim()
+
+    async def found() -> list[tuple[str, int]]:
+        await lively.repeat()
+        return await lively.link.recover("q", 0.1, 60)
+
+    assert await eventually_async(found) == [("silent", 1)]
+    assert await lively.claim(done=1) == [raw("a", 2)]
+
+
+async def test_recover_forgets_a_lane_that_is_silent_for_long(bench: Bench) -> None:
+    lane = await bench.lane()
+
+    async def forgotten() -> bool:
+        await bench.link().recover("q", 0, 0.02)
+        try:
+            await lane.claim()
+        except Voided:
+            return True
+        return False
+
+    assert await lane.link.recover("q", 0, 60) == []
+    assert await lane.claim() == []
+    await eventually_async(forgotten)
+
+
+async def test_a_message_that_reaches_a_desk_after_its_recovery_is_not_lost(bench: Bench) -> None:
+    await bench.push(*raws("ab"))
+    lane = await bench.lane("silent")
+    await lane.claim()
+    assert await lane.link.recover("q", 0, 60) == [("silent", 1)]
+
+    # the last blocking wait of the dead lane is served by the broker all the same
+    late = await lane.wait()
+    assert await bench.places() == (1, 1, 0, 0)
+
+    assert late == raw("a", 1)
+    assert await lane.link.recover("q", 0, 60) == [("silent", 1)]
+    assert await bench.places() == (2, 0, 0, 0)
+
+
+async def test_a_message_that_reaches_a_desk_after_it_was_given_up_is_not_lost(bench: Bench) -> None:
+    lane = await bench.lane("gone")
+    await lane.leave()
+    await bench.push(raw("a"))
+
+    assert await lane.wait() == raw("a")
+
+    assert await bench.places() == (0, 1, 0, 0)
+    assert await lane.link.recover("q", 0, 60) == [("gone", 1)]
+    assert await bench.all_of() == [raw("a", 2)]
+
+
+async def test_a_message_on_the_desk_that_the_lane_does_not_know_of_is_not_settled(bench: Bench) -> None:
+    await bench.push(*raws("abc"))
+    lane = await bench.lane()
+    await lane.claim()
+    await bench.link().wait("q", "lane", 1)  # of its last connection
+
+    with pytest.raises(Voided):
+        await lane.claim(done=1)
+
+    assert await lane.take() == 2
+    assert await lane.claim() == [raw("a", 2)]
+    assert await lane.claim(done=1) == [raw("b", 2)]
+
+
+async def test_leave_returns_messages_unchanged_to_the_head_in_order(bench: Bench) -> None:
+    await bench.push(*raws("abcd"))
+    lane = await bench.lane()
+    await lane.claim(want=3)
+
+    assert await lane.leave() == 3
+
+    assert await bench.places() == (4, 0, 0, 0)
+    assert await lane.leave() == 0
+    with pytest.raises(Voided):
+        await lane.claim(done=3)
+    assert await bench.all_of() == raws("abcd")
+
+
+# ---- waiting
+
+
+async def test_wait_puts_the_message_on_the_desk(bench: Bench) -> None:
+    lane = await bench.lane()
+    waiting = asyncio.create_task(lane.wait())
+    await bench.push(*raws("ab"))
+
+    assert await waiting == raw("a")
+    assert await bench.places() == (1, 1, 0, 0)
+    assert await lane.claim(done=1) == raws("b")
+
+
+async def test_wait_gives_up_in_time(bench: Bench) -> None:
+    lane = await bench.lane()
+    assert await lane.wait(0.01) is None
+    assert await lane.wait(0.0) is None
+    await bench.push(raw("a"))
+    assert await lane.wait(0.0) == raw("a")
+
+
+async def test_waiters_are_served_one_each_first_come_first_served(bench: Bench) -> None:
+    lanes = [await bench.lane(str(number)) for number in range(4)]
+    waiting = []
+    for lane in lanes:
+        waiting.append(asyncio.create_task(lane.wait(10)))
+        await asyncio.sleep(0)
+        await bench.push(raw("x"), queue="other")  # a way to the broker and back: the wait is there too by now
+
+    await bench.push(*raws("ab"))
+    await bench.push(raw("c"))
+    served = [await task for task in waiting[:3]]
+
+    assert served == raws("abc")
+    assert not waiting[3].done()
+    assert await bench.places() == (0, 3, 0, 0)
+    await bench.push(raw("d"))
+    assert await waiting[3] == raw("d")
+
+
+@pytest.mark.parametrize("how", ["leave", "recover", "requeue", "due"])
+async def test_what_comes_back_wakes_a_waiter(bench: Bench, how: str) -> None:
+    await bench.push(raw("a"))
+    lane, waiter = await bench.lane("lane"), await bench.lane("waiter")
+    assert await lane.claim() == raws("a")
+    if how == "requeue":
+        await lane.claim(done=1, failures=[Failure(0, None, "no")])
+    waiting = asyncio.create_task(waiter.wait(10))
+    await bench.push(raw("x"), queue="other")
+
+    if how == "leave":
+        await lane.leave()
+    elif how == "recover":
+        await lane.link.recover("q", 0, 60)
+    elif how == "requeue":
+        await lane.link.requeue("q", 1)
+    else:  # another lane's turn brings it back and has no room itself
+        await lane.claim(done=1, want=0, failures=[Failure(0, 0.0, "busy")])
+        await bench.push(raw("b"))
+        assert await waiting == raw("b")
+        assert await lane.claim(want=1) == [raw("a", 2)]
+        return
+
+    assert ids([await waiting or b""]) == "a"
+
+
+async def test_cancelling_a_wait_loses_nothing(bench: Bench) -> None:
+    lane = await bench.lane()
+    waiting = asyncio.create_task(lane.wait(10))
+    await bench.push(raw("x"), queue="other")
+    waiting.cancel()
+    await bench.push(raw("a"))
+    await asyncio.wait({waiting})
+
+    found = await lane.take()
+    if not found:  # the broker noticed in time
+        assert await bench.places() == (1, 0, 0, 0)
+    assert ids(await lane.claim()) == "a"
+
+
+# ---- replies
+
+
+async def test_replies_are_fetched_once_in_order(bench: Bench) -> None:
+    link = bench.link()
+    await link.reply("r", [b"1", b"\n\x00\xff"])
+    await link.reply("r", [b"3"])
+
+    assert await link.fetch("r", 1) == [b"1", b"\n\x00\xff", b"3"]
+    assert await link.fetch("r", 0.01) == []
+    assert await link.fetch("r", 0.0) == []
+
+
+async def test_fetch_waits_for_a_reply(bench: Bench) -> None:
+    waiting = asyncio.create_task(bench.link().fetch("r", 10))
+    await bench.push(raw("x"), queue="other")
+
+    await bench.link().reply("r", [b"1"])
+
+    assert await waiting == [b"1"]
+
+
+async def test_replies_expire(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gorgond.redpill.memory.REPLY_TTL", 0.02)
+    monkeypatch.setattr("gorgond.redpill.redisbroker._REPLY_TTL_MS", 20)
+    link = bench.link()
+    pause = 0.005
+
+    async def too_late() -> bool:
+        nonlocal pause
+        pause *= 2
+        await link.reply("r", [b"1"])
+        await asyncio.sleep(pause)
+        return not await link.fetch("r", 0.01)
+
+    await eventually_async(too_late)
+
+
+# ---- topics
+
+
+async def test_each_durable_group_gets_each_event_once(bench: Bench) -> None:
+    link = bench.link()
+    await link.join("t", "g", LIMIT)
+    await link.join("t", "h", LIMIT)
+    batch = Batch("t", 1, raws("ab"), topic=True)
+
+    assert await link.push("p", LIMIT, [batch]) == [None]
+    assert await bench.link().push("p", LIMIT, [batch]) == [None]
+
+    assert await bench.all_of("t/g") == raws("ab")
+    assert await bench.all_of("t/h") == raws("ab")
+
+
+async def test_a_group_gets_events_from_join_to_part(bench: Bench) -> None:
+    link = bench.link()
+    await bench.publish(raw("a"))
+    await link.join("t", "g", LIMIT)
+    await bench.publish(raw("b"))
+    await link.join("t", "g", LIMIT)
+    await link.part("t", "g")
+    await bench.publish(raw("c"))
+
+    assert await bench.all_of("t/g") == raws("b")
+    await link.join("t", "g", LIMIT)
+    await bench.publish(raw("d"))
+    assert await bench.places("t/g") == (1, 1, 0, 0)
+
+
+async def test_a_group_keeps_the_newest_and_counts_what_it_lost(bench: Bench) -> None:
+    await bench.link().join("t", "g", 3)
+    await bench.publish(*raws("ab"))
+    await bench.publish(*raws("cdefg"))
+    await bench.publish(raw("h"))
+
+    assert await bench.places("t/g") == (3, 0, 0, 0)
+    assert (await bench.link().counts(["t/g"]))[0].overflow == 5
+    assert await bench.all_of("t/g") == raws("fgh")
+
+
+async def test_an_event_wakes_a_waiting_group_lane(bench: Bench) -> None:
+    lane = await bench.lane(queue="t/g")
+    await lane.link.join("t", "g", LIMIT)
+    waiting = asyncio.create_task(lane.wait(10))
+    await bench.publish(raw("a"))
+    assert await waiting == raw("a")
+
+
+async def test_listeners_hear_live_events_in_order(bench: Bench) -> None:
+    ears = [bench.link(), bench.link()]
+    for ear in ears:
+        assert await ear.listen(["t", "u"], 0.01) is None
+
+    await bench.publish(*raws("ab"), topic="t")
+    await bench.publish(raw("c"), topic="u")
+    await bench.publish(raw("d"), topic="other")
+
+    for ear in ears:
+        heard = [await ear.listen(["t", "u"], 10) for _ in "abc"]
+        assert heard == [("t", raw("a")), ("t", raw("b")), ("u", raw("c"))]
+        assert await ear.listen(["t", "u"], 0.01) is None
+
+
+async def test_listen_wakes_when_something_happens(bench: Bench) -> None:
+    ear = bench.link()
+    await ear.listen(["t"], 0.01)
+    listening = asyncio.create_task(ear.listen(["t"], 10))
+    await bench.publish(raw("a"))
+    assert await listening == ("t", raw("a"))
+
+
+async def test_many_short_listens_miss_nothing(bench: Bench) -> None:
+    ear = bench.link()
+    await ear.listen(["t"], 0.01)
+    heard: list[bytes] = []
+
+    async def hear() -> None:
+        while len(heard) < 100:
+            found = await ear.listen(["t"], 0.001)
+            heard.extend([found[1]] if found else [])
+
+    hearing = asyncio.create_task(hear())
+    events = [raw(str(number)) for number in range(100)]
+    for event in events:
+        await bench.publish(event)
+    await hearing
+    assert heard == events
+
+
+async def test_a_closed_listener_hears_again_from_when_it_listens(bench: Bench) -> None:
+    ear = bench.link()
+    await ear.listen(["t"], 0.01)
+    await ear.close()
+    await bench.publish(raw("a"))
+    assert await ear.listen(["t"], 0.01) is None
+    await bench.publish(raw("b"))
+    assert await ear.listen(["t"], 10) == ("t", raw("b"))
+    assert ear.connects == 2
+
+
+# ---- counts, dead letters
+
+
+async def test_counts_of_several_queues(bench: Bench) -> None:
+    await bench.push(Message("op", sent=now_ms() - 5000).encode())
+    await bench.push(GARBAGE, queue="r")
+
+    some, garbage, none = await bench.link().counts(["q", "r", "never"])
+
+    assert (some.queued, some.accepted) == (1, 1)
+    assert 5 <= some.oldest < 10
+    assert (garbage.queued, garbage.oldest) == (1, 0.0)
+    assert (none.queued, none.accepted, none.oldest) == (0, 0, 0.0)
+    assert await bench.link().counts([]) == []
+
+
+async def test_dead_letters_are_listed_requeued_and_dropped(bench: Bench) -> None:
+    await bench.push(*raws("abcd"), GARBAGE)
+    lane = await bench.lane()
+    await lane.claim(want=5)
+    await lane.claim(done=5, failures=[Failure(i, None, f"no {i}") for i in range(5)])
+    link = lane.link
+
+    assert [letter.reason for letter in await link.dead("q")] == ["no 0", "no 1", "no 2", "no 3", "no 4"]
+    assert [letter.number for letter in await link.dead("q", after=1, limit=2)] == [2, 3]
+
+    assert await link.requeue("q", 2)
+    assert not await link.requeue("q", 2)
+    assert await link.requeue("q", 5)
+    assert await link.drop("q", 3)
+    assert not await link.drop("q", 3)
+    assert not await link.drop("q", 99)
+
+    assert [letter.number for letter in await link.dead("q")] == [1, 4]
+    assert await bench.places() == (2, 0, 0, 2)
+    counts = (await link.counts(["q"]))[0]
+    assert (counts.requeued, counts.dropped) == (2, 1)
+    assert await lane.claim(want=5) == [raw("b"), GARBAGE]
+
+    # a number is not given twice
+    await lane.claim(done=2, failures=[Failure(0, None, "again")])
+    assert [letter.number for letter in await link.dead("q", after=4)] == [6]
+
+
+# ---- outages
+
+
+async def test_an_outage_is_told_and_nothing_is_lost(frail: tuple[Bench, MemoryBroker | RedisServer]) -> None:
+    bench, server = frail
+    link, lane, ear = bench.link(), await bench.lane(), bench.link()
+    await ear.listen(["t"], 0.01)
+    await bench.push(*raws("abc"))
+    await lane.claim(want=2)
+    batch = Batch("q", 100, raws("d"))
+    await link.push("p", LIMIT, [batch])
+    blocked = [
+        asyncio.create_task(bench.link().wait("empty", "lane", 10)),
+        asyncio.create_task(bench.link().fetch("r", 10)),
+        asyncio.create_task(ear.listen(["t"], 10)),
+    ]
+    await bench.push(raw("x"), queue="other")
+
+    server.kill()
+
+    for task in blocked:
+        with pytest.raises(BrokerAway):
+            await task
+    operations: list[Callable[[], object]] = [
+        link.ping,
+        lane.repeat,
+        lane.take,
+        lane.wait,
+        lane.leave,
+        lambda: link.push("p", LIMIT, [batch]),
+        lambda: link.recover("q", 0, 60),
+        lambda: link.counts(["q"]),
+        lambda: link.dead("q"),
+        lambda: ear.listen(["t"], 1),
+    ]
+    for operation in operations:
+        with pytest.raises(BrokerAway):
+            await operation()  # type: ignore[misc]
+    server.start()
+
+    await link.ping()
+    assert (link.connects, lane.link.connects) == (2, 1)
+    assert await link.push("p", LIMIT, [batch]) == [None]
+    assert await lane.claim(done=2, want=5) == raws("cd")
+    assert await bench.places() == (0, 2, 0, 0)
+
+
+async def test_persist_waits_for_the_broker(
+    frail: tuple[Bench, MemoryBroker | RedisServer], expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs("is away, waiting for it")
+    expected_logs("is back after")
+    bench, server = frail
+    link = bench.link()
+    await link.ping()
+    server.kill()
+    beats: list[None] = []
+
+    waiting = asyncio.create_task(link.persist(lambda: link.take("q", "lane"), lambda: beats.append(None)))
+    await eventually_async(lambda: len(beats) > 2)
+    assert bench.broker.outage.length > 0
+    server.start()
+
+    assert (await waiting)[1] == 0
+    assert bench.broker.outage.length == 0.0
+
+
+# ---- the broker in memory alone
+
+
+async def test_one_broker_in_memory_for_each_name() -> None:
+    assert MemoryBroker.at("memory://one") is MemoryBroker.at("memory://one")
+    assert MemoryBroker.at("memory://one") is not MemoryBroker.at("memory://two")
+
+
+async def test_the_clock_of_the_broker_in_memory_can_be_moved() -> None:
+    now = 0
+    bench = Bench(MemoryBroker(clock=lambda: now))
+    await bench.push(*raws("a"))
+    lane = await bench.lane()
+    await lane.claim()
+    await lane.claim(done=1, failures=[Failure(0, 30, "busy")])
+    await lane.link.reply("r", [b"1"])
+
+    now = 29_999
+    assert await lane.claim() == []
+    now = 30_000
+    assert attempts_of((await lane.claim())[0]) == 2
+    now = 60_000
+    assert await lane.link.fetch("r", 0.01) == []
+    assert await lane.link.recover("q", 30.001, 60) == []
+    assert await lane.link.recover("q", 30, 60) == [("lane", 1)]

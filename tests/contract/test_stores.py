@@ -1,0 +1,499 @@
+"""What every store does, tried on each of them: reads, writes and their effects, many writers, databases that go away."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pytest
+
+from gorgond.errors import ConfigError, StoreAway, StoreRefused
+from gorgond.stores import mongo, open_store, sqlite
+from gorgond.stores.contract import Kind, Query, Store, Write
+from tests.conftest import MongodServer
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+numbers = count()
+
+
+@pytest.fixture(params=["sqlite", "mongodb"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of this test alone."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/a b/test.db"
+        return
+    server, name = request.getfixturevalue("mongod_url"), f"stores_{next(numbers)}"
+    yield server + name
+    with pymongo.MongoClient[dict[str, Any]](server) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with closing(open_store(url)) as store:
+        store.prepare()
+        yield store
+
+
+def write(kind: Kind, id: str, ts: int, **document: Any) -> Write:
+    return Write(kind, "items", id, ts, document)
+
+
+def query(filter: dict[str, Any] | None = None, **rest: Any) -> Query:
+    return Query("items", filter or {}, **rest)
+
+
+def found(store: Store, *queries: Query) -> Any:
+    """The documents of each query, or of the only one; a refusal fails the test."""
+    answers = [answer for answer in store.find(queries) if isinstance(answer, bytes)]
+    assert len(answers) == len(queries)
+    documents = [json.loads(answer) for answer in answers]
+    return documents if len(documents) > 1 else documents[0]
+
+
+def ids(documents: Sequence[dict[str, Any]]) -> list[str]:
+    return [document["id"] for document in documents]
+
+
+# ---- writes
+
+
+def test_effects_of_inserts(store: Store) -> None:
+    # given
+    assert store.write([write("insert", "a", 5, x=1)]) == ["stored"]
+    # when repeated, by the same or by another writer
+    effects = store.write([write("insert", "a", 5, x=1), write("insert", "a", 9, x=2), write("insert", "b", 1)])
+    # then
+    assert effects == ["exists", "exists", "stored"]
+    assert found(store, query({"id": "a"})) == [{"id": "a", "ts": 5, "x": 1}]
+
+
+def test_effects_of_replaces(store: Store) -> None:
+    assert store.write([write("replace", "a", 5, x=1, y=1)]) == ["stored"]
+    assert store.write([write("replace", "a", 4, x=0)]) == ["stale"]
+    assert store.write([write("replace", "a", 5, x=2)]) == ["stored"]
+    assert store.write([write("replace", "a", 6, x=None)]) == ["stored"]
+    assert found(store, query()) == [{"id": "a", "ts": 6, "x": None}]
+
+
+def test_effects_of_patches(store: Store) -> None:
+    store.write([write("insert", "a", 5, x=1, y=1, z=[1])])
+    assert store.write([write("patch", "b", 5, x=2)]) == ["missing"]
+    assert store.write([write("patch", "a", 4, x=2)]) == ["stale"]
+    assert store.write([write("patch", "a", 6, x=2, y=None, n={"m": None})]) == ["stored"]
+    assert store.write([write("patch", "a", 6)]) == ["stored"]
+    assert found(store, query()) == [{"id": "a", "ts": 6, "x": 2, "z": [1], "n": {"m": None}}]
+
+
+def test_effects_of_deletes(store: Store) -> None:
+    store.write([write("insert", "a", 5)])
+    assert store.write([write("delete", "b", 5)]) == ["missing"]
+    assert store.write([write("delete", "b", 5)]) == ["missing"]
+    assert store.write([write("delete", "a", 4)]) == ["stale"]
+    assert store.write([write("delete", "a", 5)]) == ["deleted"]
+    assert store.write([write("delete", "a", 5)]) == ["deleted"]
+    assert found(store, query()) == []
+
+
+def test_what_was_deleted_does_not_come_back(store: Store) -> None:
+    # given
+    store.write([write("insert", "a", 5), write("delete", "a", 7), write("delete", "never there", 7)])
+    # when older writes are run again
+    effects = store.write([write(kind, "a", 6, x=1) for kind in ("insert", "replace", "patch")])
+    # then
+    assert effects == ["stale", "stale", "stale"]
+    assert store.write([write("insert", "never there", 6)]) == ["stale"]
+    assert found(store, query()) == []
+    # but newer ones are
+    assert store.write([write("patch", "a", 8), write("insert", "a", 8)]) == ["missing", "stored"]
+    assert store.write([write("insert", "a", 6), write("delete", "a", 7)]) == ["stale", "stale"]
+    assert ids(found(store, query())) == ["a"]
+
+
+def test_writes_to_one_id_keep_their_order(store: Store) -> None:
+    writes = [
+        write("insert", "a", 1, n=1),
+        write("insert", "b", 1),
+        write("patch", "a", 2, n=2),
+        write("insert", "a", 2),
+        write("delete", "b", 2),
+        write("delete", "a", 3),
+        write("insert", "b", 3, n=3),
+        write("replace", "a", 4, n=4),
+        write("patch", "a", 4, m=4),
+    ]
+    expected = ["stored", "stored", "stored", "exists", "deleted", "deleted", "stored", "stored", "stored"]
+    assert store.write(writes) == expected
+    assert found(store, query({}, sort=(("id", 1),))) == [
+        {"id": "a", "ts": 4, "n": 4, "m": 4},
+        {"id": "b", "ts": 3, "n": 3},
+    ]
+
+
+def test_the_writes_own_id_and_ts_are_the_documents(store: Store) -> None:
+    store.write([write("insert", "a", 1), Write("replace", "items", "a", 2, {"id": "z", "ts": 99, "x": 1})])
+    store.write([Write("patch", "items", "a", 3, {"id": "z", "ts": None})])
+    assert found(store, query()) == [{"id": "a", "ts": 3, "x": 1}]
+
+
+def test_indexes_follow_the_documents(store: Store) -> None:
+    def by(**filter: Any) -> list[str]:
+        return ids(found(store, query(filter)))
+
+    store.write([write("insert", "a", 1, userid=5, keywords=["x", "y", "x", 1, 1.0, True])])
+    assert by(userid=5) == by(keywords="x") == by(keywords=1) == by(keywords=True) == ["a"]
+    store.write([write("patch", "a", 2, keywords="z"), write("patch", "a", 3, userid=None)])
+    assert by(userid=5) == by(keywords="x") == by(keywords=True) == []
+    assert by(keywords="z") == by(userid=None) == ["a"]
+    store.write([write("replace", "a", 4, userid=True), write("delete", "b", 4)])
+    assert by(keywords="z") == by(userid=1) == []
+    assert by(userid=True) == ["a"]
+    store.write([write("delete", "a", 4), write("insert", "b", 5, userid=True)])
+    assert by(userid=True) == ["b"]
+
+
+def test_bad_writes_do_not_touch_their_neighbours(store: Store) -> None:
+    huge = "x" * (16 * 1024 * 1024)
+    store.write([write("insert", "half", 1, x=huge[: len(huge) // 2])])
+    effects = store.write(
+        [
+            write("insert", "a", 1),
+            write("insert", "huge", 1, x=huge),
+            write("patch", "half", 2, y=huge[: len(huge) // 2]),
+            write("replace", "huge", 1, x=huge),
+            write("insert", "b", 1, **{"$set": 1}),
+            write("insert", "c", 1, x=2**63),
+            write("insert", "", 1),
+            Write("insert", "System.users", "d", 1, {}),
+            Write("explode", "items", "e", 1, {}),  # type: ignore[arg-type]
+            write("insert", "f", 1),
+        ]
+    )
+    assert [effects[0], effects[-1]] == ["stored", "stored"]
+    assert all(isinstance(effect, StoreRefused) for effect in effects[1:-1])
+    assert sorted(ids(found(store, query({}, projection=("ts",))))) == ["a", "f", "half"]
+
+
+def test_large_documents_and_many(store: Store) -> None:
+    large = "ü" * 4_000_000
+    assert store.write([write("insert", f"{n}", n, x=large, userid=1) for n in range(3)]) == ["stored"] * 3
+    # when one answer is larger than MongoDB's documents are, next to a small one of the same shape
+    answers = found(store, *[query({"userid": n}, sort=(("ts", 1),)) for n in (1, 2)])
+    assert ids(answers[0]) == ["0", "1", "2"]
+    assert answers[0][2]["x"] == large
+    assert answers[1] == []
+
+
+def test_any_text(store: Store) -> None:
+    text = "Ü \u20ac 𝄞 \"quoted\" 'single' \\ \n\t\x01\x7f\u2028 $where {a.b} %s :p0 ?"
+    document = {"title": text, "ключ": {"k'": [text]}, "x": 1e-300, "big": 2**63 - 1, "f": 5.0}
+    assert store.write([write("insert", text, 1, **document)]) == ["stored"]
+    for filter in ({"id": text}, {"title": text}, {"ключ.k'": text}, {"title": {"$in": [text]}}):
+        assert found(store, query(filter)) == [{**document, "id": text, "ts": 1}]
+
+
+def test_other_collections_need_no_preparation(url: str) -> None:
+    with closing(open_store(url)) as store:
+        assert store.find([Query("orders", {})]) == [b"[]"]
+        assert store.count([Query("orders", {})]) == [0]
+        assert store.write([Write("insert", "order", "a", 1, {"x": 1})]) == ["stored"]
+        assert store.count([Query("order", {"x": 1})]) == [1]
+
+
+def test_many_prepare_at_once(url: str) -> None:
+    def prepare(_: int) -> None:
+        with closing(open_store(url)) as store:
+            store.prepare()
+            store.prepare()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(prepare, range(4)))
+
+
+# ---- reads
+
+
+@pytest.fixture
+def items(store: Store) -> Store:
+    """100 items of 10 users."""
+    store.write([write("insert", f"{n:03}", n, userid=n % 10, keywords=[f"k{n % 3}", n], n=n) for n in range(100)])
+    return store
+
+
+def test_limits(items: Store) -> None:
+    newest = query({"userid": 3}, sort=(("ts", -1),), limit=3)
+    assert ids(found(items, newest)) == ["093", "083", "073"]
+    assert ids(found(items, query({"userid": 3}, sort=(("ts", -1),), limit=2, skip=9))) == ["003"]
+    assert found(items, query(limit=0)) == []
+    assert len(found(items, query())) == 20
+    assert len(found(items, query(limit=1000))) == 100
+    assert ids(found(items, query({"id": "003"}))) == ["003"]
+    assert found(items, query({"id": "003"}, skip=1)) == []
+    assert ids(found(items, query({"userid": 3, "ts": {"$lt": 83}}, sort=(("ts", -1),), limit=2))) == ["073", "063"]
+
+
+def test_projection(items: Store) -> None:
+    assert found(items, query({"userid": 3}, sort=(("n", 1),), limit=2, projection=("n", "nothing"))) == [
+        {"id": "003", "n": 3},
+        {"id": "013", "n": 13},
+    ]
+    assert found(items, query({"id": "003"}, projection=("id",))) == [{"id": "003"}]
+
+
+def test_a_batch_gives_what_its_queries_give_alone(items: Store) -> None:
+    values: list[Any] = [3, 3.0, 3.5, "3", True, None, "$ts", "$$ROOT", "", 4, 4, 99, -1, "k1", 2**53 + 1]
+    queries = [
+        query({field: {"$eq": value} if n % 2 else value}, **rest)
+        for field in ("userid", "keywords", "id", "n", "no.such")
+        for n, value in enumerate(values)
+        for rest in (
+            {"sort": (("ts", -1),), "limit": 3},
+            {"sort": (("n", 1), ("id", -1)), "limit": 2, "skip": 1},
+            {"sort": (("ts", 1),), "limit": 101, "projection": ("n",)},
+        )
+    ]
+    assert items.find(queries) == [items.find([one])[0] for one in queries]
+    assert items.find([]) == []
+
+
+def test_count(items: Store) -> None:
+    queries = [query(), query({"userid": 3}, limit=1, skip=5), query({"n": {"$gte": 90}}), query({"x": 1})]
+    assert items.count(queries) == [100, 10, 10, 0]
+
+
+def test_bad_queries_do_not_touch_their_neighbours(items: Store) -> None:
+    bad = [query({"$where": "1"}), query({"userid": [1]}), query(limit=-1), Query("sqlite_master", {})]
+    good = query({"userid": 3}, limit=1)
+    answers = items.find([good, *bad, good])
+    assert answers[0] == answers[-1] == items.find([good])[0]
+    assert all(isinstance(answer, StoreRefused) for answer in answers[1:-1])
+    counts = items.count([good, *bad, good])
+    assert [counts[0], counts[-1]] == [10, 10]
+    assert all(isinstance(number, StoreRefused) for number in counts[1:-1])
+
+
+def test_search(store: Store) -> None:
+    store.write(
+        [
+            write("insert", "a", 1, title="Der Überfluß", body="the quick brown fox", userid=1),
+            write("insert", "b", 2, title="Fox", body="a fox is a fox", userid=2, language="klingon"),
+            write("insert", "c", 3, title=["lazy", "dogs"], body=5),
+            write("insert", "d", 4),
+        ]
+    )
+
+    def search(words: str, filter: dict[str, Any] | None = None, **rest: Any) -> list[str]:
+        return ids(found(store, query(filter, search=words, **rest)))
+
+    assert search("fox")[0] == "b"
+    assert search("FOX -quick", sort=(("ts", 1),)) == ["a", "b"]
+    assert search("uberfluß") == ["a"]
+    assert sorted(search('"lazy quick"')) == ["a", "c"]
+    assert search("fox", {"userid": 1}) == ["a"]
+    assert search("klingon") == search("5") == []
+    assert search("the") == ["a"]
+    assert store.count([query(search="fox"), query(search="nothing")]) == [2, 0]
+    # when what was found changes
+    store.write(
+        [write("patch", "b", 5, title="Wolf", body=None), write("delete", "a", 5), write("insert", "e", 1, body="fox")]
+    )
+    # then so does what is found
+    assert search("fox") == ["e"]
+    assert search("wolf") == ["b"]
+
+
+def test_reads_that_take_too_long(items: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mongo, "READ_MS", 1)
+    monkeypatch.setattr(sqlite, "READ_SECONDS", 0.001)
+    items.write([write("insert", f"x{n}", n, deep=[{"a": [{"b": m} for m in range(10)]}] * 50) for n in range(500)])
+    slow = query({"$or": [{"deep.a.b": {"$in": [f"{n}{m}" for m in range(1000)]}} for n in range(30)]})
+    [refused] = items.find([slow])
+    assert "took too long" in str(refused)
+    monkeypatch.undo()
+    assert items.count([query({"userid": 3})]) == [10]
+
+
+# ---- many writers
+
+WRITER = """
+import sys
+from gorgond.stores import open_store
+from gorgond.stores.contract import Write
+url, name = sys.argv[1:]
+store, stored = open_store(url), 0
+for n in range(15):
+    inserts = [Write("insert", "items", f"{n}.{m}", 1, {"by": name}) for m in range(20)]
+    newest = [Write("replace", "items", f"newest{n}", ts, {"by": name}) for ts in range(1 + (name == "b"), 20, 2)]
+    deletes = [Write(kind, "items", f"gone{n}", ts, {}) for ts in range(1, 5) for kind in ("insert", "delete")]
+    effects = store.write([*inserts, *newest, *deletes])
+    stored += effects[:20].count("stored")
+print(stored)
+"""
+
+
+def test_two_processes_write_the_same_ids(store: Store, url: str) -> None:
+    # when
+    command = [sys.executable, "-c", WRITER, url]
+    with (
+        subprocess.Popen([*command, "a"], stdout=subprocess.PIPE, cwd=ROOT) as a,
+        subprocess.Popen([*command, "b"], stdout=subprocess.PIPE, cwd=ROOT) as b,
+    ):
+        stored = [int(process.communicate(timeout=60)[0]) for process in (a, b)]
+    # then each insert was stored by one of them, the newest is there, and what was deleted is gone
+    assert sum(stored) == 15 * 20
+    everything = found(store, query(limit=1000))
+    assert len(everything) == 15 * 20 + 15
+    assert all(one["ts"] == 19 and one["by"] == "a" for one in everything if one["id"].startswith("newest"))
+
+
+def test_threads_share_a_store(store: Store) -> None:
+    def work(thread: int) -> None:
+        for n in range(20):
+            assert store.write([write("insert", f"{thread}.{n}", n, userid=thread)]) == ["stored"]
+            assert len(found(store, query({"userid": thread}, limit=100))) == n + 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert store.count([query()]) == [80]
+
+
+def test_a_race_between_insert_and_delete_never_leaves_the_document(store: Store) -> None:
+    for n in range(50):
+        barrier = threading.Barrier(2)
+
+        def run(kind: Kind, ts: int, id: str = f"{n}", barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            store.write([write(kind, id, ts)])
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(run, ("insert", "delete"), (1, 2)))
+    assert store.count([query()]) == [0]
+
+
+# ---- databases that go away
+
+
+def test_health(store: Store) -> None:
+    health = store.health()
+    assert health["database"] in ("sqlite", "mongodb")
+    assert health["version"][0].isdigit()
+    assert health["latency_ms"] > 0
+
+
+def test_mongod_goes_and_comes_back(mongod_factory: Callable[[], MongodServer]) -> None:
+    server = mongod_factory()
+    with closing(open_store(server.url + "test")) as store:
+        store.prepare()
+        assert store.write([write("insert", "a", 1, userid=1)]) == ["stored"]
+        # when killed
+        server.kill()
+        # then everything says so
+        attempts: list[Callable[[], Any]] = [
+            lambda: store.find([query({"userid": 1}), query({"userid": 2})]),
+            lambda: store.write([write("insert", "b", 1)]),
+            store.prepare,
+        ]
+        for attempt in attempts:
+            with pytest.raises(StoreAway, match="MongoDB"):
+                attempt()
+        # and when it is back, what was stored is there and the same store goes on
+        server.start()
+        assert eventually(lambda: _try(lambda: store.find([query({"userid": 1})]))) == [
+            b'[{"userid":1,"ts":1,"id":"a"}]'
+        ]
+        assert store.write([write("insert", "a", 1), write("insert", "b", 1)]) == ["exists", "stored"]
+
+
+def _try(attempt: Callable[[], Any]) -> Any:
+    try:
+        return attempt()
+    except StoreAway:
+        return None
+
+
+def test_an_index_with_other_options_is_no_reason_not_to_start(
+    mongod_url: str, expected_logs: Callable[[str], None]
+) -> None:
+    with pymongo.MongoClient[dict[str, Any]](mongod_url) as client, closing(open_store(mongod_url + "other")) as store:
+        client.other.items.create_index([("userid", 1), ("ts", -1)], sparse=True)
+        expected_logs("index on items .* was not made")
+        store.prepare()
+        client.drop_database("other")
+
+
+def test_foreign_documents_leave_as_json(mongod_url: str) -> None:
+    import bson
+    from bson.decimal128 import Decimal128
+
+    with (
+        pymongo.MongoClient[dict[str, Any]](mongod_url) as client,
+        closing(open_store(mongod_url + "foreign")) as store,
+    ):
+        id = bson.ObjectId()
+        when = bson.datetime.datetime(1969, 12, 31, 23, 59, 59, 999000)
+        document = {"_id": id, "at": when, "raw": b"\xff\x00", "price": Decimal128("1.10"), "userid": 1}
+        client.foreign.items.insert_one(document)
+        expected = {"id": str(id), "at": -1, "raw": "/wA=", "price": "1.10", "userid": 1}
+        assert found(store, query({"userid": 1})) == [expected]
+        assert found(store, query({"userid": 1}), query({"userid": 2})) == [[expected], []]
+        client.drop_database("foreign")
+
+
+def test_a_sqlite_file_that_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.01)
+    url = f"sqlite:///{tmp_path}/test.db"
+    with closing(open_store(url)) as store, closing(sqlite.sqlite3.connect(tmp_path / "test.db")) as other:
+        store.prepare()
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreAway, match="another process"):
+            store.write([write("insert", "a", 1)])
+        assert store.find([query()]) == [b"[]"]
+        other.rollback()
+        assert store.write([write("insert", "a", 1)]) == ["stored"]
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "test.db"
+    path.write_bytes(b"not a database" * 1000)
+    with closing(open_store(f"sqlite:///{path}")) as store:
+        with pytest.raises(StoreAway, match="move it away"):
+            store.find([query()])
+        path.unlink()
+        assert store.write([write("insert", "a", 1)]) == ["stored"]
+
+
+def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        closing(open_store(f"sqlite:///{tmp_path}/file/test.db")) as store,
+        pytest.raises(StoreAway, match="permissions"),
+    ):
+        store.prepare()
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("mysql://localhost/x", "allowed are mongodb://"),
+        ("items.db", "allowed are"),
+        ("", "allowed are"),
+        ("sqlite:///", "sqlite:///path"),
+        ("sqlite://items.db", "sqlite:///path"),
+        ("sqlite:///:memory:", "sqlite:///path"),
+        ("mongodb://", "mongodb://"),
+        ("mongodb://host:port/x", "mongodb://"),
+    ],
+)
+def test_urls_that_are_refused(url: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        open_store(url)

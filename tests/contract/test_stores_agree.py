@@ -1,0 +1,145 @@
+"""SQLite means what MongoDB means: the same random documents, filters and writes in both, and the same results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pymongo
+import pytest
+
+from gorgond.stores import open_store
+from gorgond.stores.contract import Kind, Query, Store, Write
+
+SCALARS: list[Any] = [
+    None, True, False, 0, 1, -1, 2, 5, 0.0, 1.0, 0.1, 1.5, 2.0**60, 2**60, 2**60 + 1, 1e300, "", "1", "a", "b", "aä", "Z", "$a",
+]  # fmt: skip
+FIELDS = ["userid", "keywords", "a", "b", "a.b", "a.c", "a.b.c", "id", "ts", "a.id"]
+KINDS: list[Kind] = ["insert", "replace", "patch", "delete"]
+
+Stores = tuple[Store, Store]
+
+
+@pytest.fixture
+def stores(mongod_url: str, tmp_path: Path) -> Iterator[Stores]:
+    urls = f"sqlite:///{tmp_path}/test.db", mongod_url + "agree"
+    with closing(open_store(urls[0])) as sqlite, closing(open_store(urls[1])) as mongodb:
+        for store in (sqlite, mongodb):
+            store.prepare()
+        yield sqlite, mongodb
+    with pymongo.MongoClient[dict[str, Any]](mongod_url) as client:
+        client.drop_database("agree")
+
+
+def value(random: Random, depth: int = 0) -> Any:
+    kind = random.random()
+    if kind < 0.6 or depth == 3:
+        return random.choice(SCALARS)
+    if kind < 0.8:
+        return [value(random, depth + 1) for _ in range(random.randrange(4))]
+    return {key: value(random, depth + 1) for key in "bc" if random.random() < 0.7}
+
+
+def document(random: Random) -> dict[str, Any]:
+    return {key: value(random) for key in ("userid", "keywords", "a", "b") if random.random() < 0.8}
+
+
+def condition(random: Random, ids: list[str]) -> Any:
+    values = [*SCALARS, *ids[:3]]
+    kind = random.random()
+    if kind < 0.4:
+        return random.choice(values)
+    if kind < 0.6:
+        return {"$in": random.sample(values, random.randrange(5))}
+    operators = random.sample(["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"], random.randint(1, 2))
+    return {operator: random.choice(values) for operator in operators}
+
+
+def filter(random: Random, ids: list[str], depth: int = 0) -> dict[str, Any]:
+    parts: dict[str, Any] = {}
+    for _ in range(random.choice([0, 1, 1, 1, 2, 2])):
+        if random.random() < 0.25 and depth < 2:
+            some = [filter(random, ids, depth + 1) for _ in range(random.randint(1, 3))]
+            parts[random.choice(["$and", "$or"])] = some
+        else:
+            parts[random.choice(FIELDS)] = condition(random, ids)
+    return parts
+
+
+def same(stores: Stores, queries: list[Query]) -> None:
+    """Both find the same ids in the same order, and the same documents."""
+    answers = [store.find(queries) for store in stores]
+    for query, *both in zip(queries, *answers, strict=True):
+        assert all(isinstance(answer, bytes) for answer in both), (query, both)
+        ours, theirs = (json.loads(answer) for answer in both)
+        assert [one["id"] for one in ours] == [one["id"] for one in theirs], query
+        assert ours == theirs, query
+    assert stores[0].count(queries) == stores[1].count(queries)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_filters(stores: Stores, seed: int) -> None:
+    # given
+    random = Random(seed)
+    ids = [f"{n}{random.choice('aZä')}" for n in range(200)]
+    writes = [Write("insert", "items", id, random.randrange(50), document(random)) for id in ids]
+    for store in stores:
+        assert store.write(writes) == ["stored"] * len(writes)
+    # when, then
+    queries = [
+        Query(
+            "items",
+            filter(random, ids),
+            sort=random.choice([(("id", 1),), (("ts", -1), ("id", 1)), (("ts", 1), ("id", -1))]),
+            limit=random.choice([5, 1000]),
+            skip=random.choice([0, 0, 3]),
+            projection=random.choice([(), (), ("a", "ts")]),
+        )
+        for _ in range(400)
+    ]
+    same(stores, queries)
+
+
+def test_every_field_with_every_operator_and_value(stores: Stores) -> None:
+    random = Random(0)
+    writes = [Write("insert", "items", f"{n}", n, document(random)) for n in range(100)]
+    for store in stores:
+        store.write(writes)
+    operators = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
+    filters = [{field: {operator: value}} for field in FIELDS for operator in operators for value in SCALARS]
+    filters += [{field: {"$in": [value, "a"]}} for field in FIELDS for value in SCALARS]
+    same(stores, [Query("items", one, sort=(("id", 1),), limit=1000, projection=("id",)) for one in filters])
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("field", ["userid", "a", "a.b", "n.m"])
+def test_random_sorts(stores: Stores, field: str, sign: int) -> None:
+    # given values of all kinds but objects, which have no order here
+    random = Random(field)
+    values = [*SCALARS, [], [1, "a"], ["b", 0], [None], [True, 2], [0.1, -1]]
+    name, *inner = field.split(".")
+    for n in range(150):
+        one: Any = random.choice(values)
+        for key in inner:
+            one = random.choice([{key: one}, {}, 5, [{key: one or 0}, {key: random.choice(SCALARS)}]])
+        for store in stores:
+            store.write([Write("insert", "items", f"{n}", n, {name: one})])
+    # when, then
+    same(stores, [Query("items", {}, sort=((field, sign), ("id", 1)), limit=1000)])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_writes(stores: Stores, seed: int) -> None:
+    random = Random(seed)
+    for _ in range(40):
+        writes = [
+            Write(random.choice(KINDS), "items", random.choice("abcdefgh"), random.randrange(30), document(random))
+            for _ in range(random.choice([1, 3, 20]))
+        ]
+        effects = [store.write(writes) for store in stores]
+        assert effects[0] == effects[1], writes
+        same(stores, [Query("items", {}, sort=(("id", 1),))])

@@ -1,0 +1,48 @@
+"""Waiting for a condition instead of sleeping for a guess.
+
+    eventually(lambda: queue.depth() == 0)
+    await eventually_async(lambda: lane.idle)
+    await eventually_async(broker.is_ready)          # an async function is awaited
+
+Both return the first true value of the condition, and fail the test when there is none in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, overload
+
+T = TypeVar("T")
+
+PAUSE = 0.005
+
+
+def eventually(condition: Callable[[], T], timeout: float = 10.0) -> T:
+    """The first true value of `condition`, asked again and again for `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"still not true after {timeout} s; the last value was {value!r}")
+        time.sleep(PAUSE)
+    return value
+
+
+@overload
+async def eventually_async(condition: Callable[[], Awaitable[T]], timeout: float = 10.0) -> T: ...
+@overload
+async def eventually_async(condition: Callable[[], T], timeout: float = 10.0) -> T: ...
+async def eventually_async(condition: Callable[[], Any], timeout: float = 10.0) -> Any:
+    """The same while the event loop runs on; `condition` may be an async function."""
+    end = time.monotonic() + timeout
+    while not (value := await _settled(condition())):
+        if time.monotonic() > end:
+            raise AssertionError(f"still not true after {timeout} s; the last value was {value!r}")
+        await asyncio.sleep(PAUSE)
+    return value
+
+
+async def _settled(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value

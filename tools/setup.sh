@@ -1,0 +1,51 @@
+# What gorgond needs on a Debian that has only git and python3. Sourced by tools/test and tools/up.
+#
+# Nothing is done twice: programs that are there are not installed, and an environment that fits setup.cfg is kept.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# packages NAME...: install these Debian packages, with sudo where we are not root.
+packages() {
+    local become=() script
+    [ "$(id -u)" = 0 ] || become=(sudo)
+    script="$(declare -f as_root_install); as_root_install \"\$@\""
+    echo "installing $*" >&2
+    "${become[@]}" bash -euc "$script" as_root_install "$@" >&2 </dev/null
+}
+
+as_root_install() {
+    local policy=/usr/sbin/policy-rc.d
+    export DEBIAN_FRONTEND=noninteractive
+    # We start servers of our own: none of the system's is to be started now, nor its Redis at the next boot.
+    if [ ! -e $policy ]; then
+        trap "rm -f $policy" EXIT
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod +x $policy
+    fi
+    apt-get -qq -o DPkg::Lock::Timeout=300 update
+    apt-get -qq -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@"
+    if [[ " $* " == *" redis-server "* ]] && command -v systemctl >/dev/null; then
+        systemctl disable --quiet redis-server
+    fi
+}
+
+# environment DIRECTORY PIP-ARGUMENTS...: a virtual environment with these, made anew when setup.cfg has changed.
+environment() {
+    local directory=$root/$1; shift
+    local made with
+    made=$directory/made-$( (echo "$root"; python3 --version; cat "$root/setup.cfg") | sha256sum | cut -c1-16)
+    with=$directory/with-$(echo "$*" | sha256sum | cut -c1-16)
+    (
+        flock 9
+        [ -e "$with" ] && [ -e "$made" ] && exit
+        echo "preparing $directory" >&2
+        [ -e "$made" ] || { rm -rf "$directory"; python3 -m venv "$directory"; touch "$made"; }
+        "$directory/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+        touch "$with"
+    ) 9>"$directory.lock"
+}
+
+missing=()
+command -v redis-server >/dev/null || missing+=(redis-server)
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
