@@ -11,6 +11,8 @@ from gorgond.redpill.codec import dumps
 
 JSON = "application/json"
 
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -52,4 +54,4 @@ class Problem(Exception):
 
 def reason(status: int) -> str:
     """The words that go with a status number."""
-    return HTTPStatus(status).phrase
+    return _REASONS[status]

@@ -246,18 +246,26 @@ class Exchange(HTTPMessageDelegate):
         elif self._line.version != "HTTP/1.1":
             head.append("Connection: keep-alive\r\n")
         body = b"" if self._line.method == "HEAD" else answer.body
-        connection = self._connection
-        try:
-            written = connection.stream.write("".join(head).encode("latin-1") + b"\r\n" + body)
-        except StreamClosedError:
-            return
+        data = "".join(head).encode("latin-1") + b"\r\n" + body
         if keep:
-            connection.finish()
+            # Tornado is first told that this request is done, so that it reads again before the client, which hears
+            # of it a turn of the loop later, sends: otherwise each request switches the socket's polling off and on.
+            self._connection.finish()
+            asyncio.get_running_loop().call_soon(self._write, data)
             if self._patience is not None:
                 self._patience.served()
-        else:  # closing now would cut off what the socket has not taken yet
-            written.add_done_callback(lambda future: future.exception() or connection.stream.close())
+        else:
+            self._write(data, last=True)
         self._front.measure(self._route, answer.status, time.perf_counter() - self._started)
+
+    def _write(self, data: bytes, last: bool = False) -> None:
+        stream = self._connection.stream
+        try:
+            written = stream.write(data)
+        except StreamClosedError:
+            return
+        if last:  # closing at once would cut off what the socket has not taken yet
+            written.add_done_callback(lambda future: future.exception() or stream.close())
 
     def on_connection_close(self) -> None:
         if self._task is not None:

@@ -201,7 +201,10 @@ class Link(ABC):
 
     @abstractmethod
     async def wait(self, queue: str, lane: str, timeout: float) -> bytes | None:
-        """Wait for a message, which is then on the desk. After BrokerAway the desk must be taken again."""
+        """Wait for a message, which is then on the desk. After BrokerAway the desk must be taken again.
+
+        Raises QueueFull when the broker has no room to let anybody wait; `claim` works even then.
+        """
 
     @abstractmethod
     async def leave(self, queue: str, lane: str, token: str) -> int:

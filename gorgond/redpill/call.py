@@ -1,31 +1,45 @@
 """Calling: push a request, wait for the reply on a list of one's own.
 
-What is still unanswered after a gap in the connection is pushed again: the same id, the same effect. Replies to ids
-that nobody waits for (any more) are dropped.
+What is still unanswered after a gap in the connection is pushed again: the same id, the same effect. Calls of the same
+id are the same call, repeated: a reply answers all of them. Replies to ids that nobody waits for (any more) are
+dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from gorgond.redpill.broker import BLOCK, Broker, log
-from gorgond.redpill.errors import BrokerAway, DeadlineExceeded, GorgonError, Undecodable
+from gorgond.redpill.broker import BACKOFF, BLOCK, Broker, log
+from gorgond.redpill.errors import BrokerAway, BrokerError, DeadlineExceeded, GorgonError, Undecodable
 from gorgond.redpill.message import Message, Reply, decode_reply, now_ms
-from gorgond.redpill.producer import Producer
+from gorgond.redpill.producer import Producer, Submitted
 
 
 class _Pending:
-    """A call that waits: where it went, as what, and for whom."""
+    """A call that waits: where it goes, as what, and for whom."""
 
-    __slots__ = ("answer", "queue", "raw", "timer")
+    __slots__ = ("answer", "queue", "raw", "submitted", "taken", "timer")
 
     def __init__(self, queue: str, raw: bytes, answer: asyncio.Future[Reply]) -> None:
         self.queue = queue
         self.raw = raw
         self.answer = answer
+        self.taken = False  # by the broker, once
+        self.submitted: Submitted
         self.timer: asyncio.TimerHandle
+
+    def pushed(self, error: GorgonError | None) -> None:
+        """What became of the push. Once the broker had it, there may be an answer, whatever becomes of a repeat."""
+        if error is None:
+            self.taken = True
+        elif not self.taken:
+            self.fail(error)
+
+    def fail(self, error: GorgonError) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
 
 
 class Caller:
@@ -41,7 +55,7 @@ class Caller:
         self.beat: Callable[[], None] = lambda: None
         self._link = broker.link(f"{name} {list_name}")
         self._producer = producer
-        self._pending: dict[str, _Pending] = {}
+        self._pending: dict[str, list[_Pending]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -66,14 +80,15 @@ class Caller:
             await asyncio.wait({self._task})
             self._task = None
         await self._link.close()
-        for id in list(self._pending):
-            self._late(id)
+        for pending in self._all():
+            self._late(pending)
 
     def call(self, queue: str, message: Message) -> asyncio.Future[Reply]:
         """Push `message`, which must have a deadline; the future has the Reply, whose error is the other side's no.
 
         It fails with DeadlineExceeded; with BrokerAway when the broker was away until the deadline; and with what a
-        push fails with: QueueFull, BrokerRefused. Cancelling it forgets the call.
+        push fails with: QueueFull, BrokerRefused. Cancelling it forgets the call. Raises ValueError for what is no
+        queue's name.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Reply] = loop.create_future()
@@ -83,48 +98,65 @@ class Caller:
         )  # fmt: skip
         pending = _Pending(queue, wire.encode(), answer)
         id = message.id
-        pending.timer = loop.call_later((message.deadline - now_ms()) / 1000, self._late, id)
-        self._pending[id] = pending
-        self._submit(id, pending)
+        pending.submitted = self._producer.submit(queue, pending.raw, pending.pushed)
+        pending.timer = loop.call_later((message.deadline - now_ms()) / 1000, self._late, pending)
+        self._pending.setdefault(id, []).append(pending)
         answer.add_done_callback(lambda _: self._forget(id, pending))
         return answer
 
-    def _submit(self, id: str, pending: _Pending) -> None:
-        def outcome(error: GorgonError | None) -> None:
-            if error is not None and not pending.answer.done():
-                pending.answer.set_exception(error)
-
-        self._producer.submit(pending.queue, pending.raw, outcome)
+    def _all(self) -> list[_Pending]:
+        return [pending for same in self._pending.values() for pending in same]
 
     def _forget(self, id: str, pending: _Pending) -> None:
         pending.timer.cancel()
-        if self._pending.get(id) is pending:
+        pending.submitted.withdraw()
+        same = self._pending[id]
+        same.remove(pending)
+        if not same:
             del self._pending[id]
 
-    def _late(self, id: str) -> None:
-        pending = self._pending[id]
-        if not pending.answer.done():
-            outage = self._link.broker.outage
-            error = BrokerAway(f"{outage.what} is away: {outage.reason}") if outage.length else None
-            pending.answer.set_exception(error or DeadlineExceeded(f"no answer from {pending.queue} in time"))
+    def _late(self, pending: _Pending) -> None:
+        outage = self._link.broker.outage
+        away = BrokerAway(f"{outage.what} is away: {outage.reason}") if outage.length else None
+        pending.fail(away or DeadlineExceeded(f"no answer from {pending.queue} in time"))
 
     async def _run(self) -> None:
-        connects = 0
+        gap = False
         while True:
-            raws = await self._link.persist(lambda: self._link.fetch(self.reply_to, BLOCK), self.beat)
-            if connects not in (0, self._link.connects):
-                log.info("%d calls are sent again after a gap", len(self._pending))
-                for id, pending in self._pending.items():
-                    self._submit(id, pending)
-            connects = self._link.connects
-            for raw in raws:
-                try:
-                    reply = decode_reply(raw)
-                except Undecodable as error:
-                    log.warning("a reply on %s is dropped: %s", self.reply_to, error)
-                    continue
-                pending_now = self._pending.get(reply.id)
-                if pending_now is None or pending_now.answer.done():
-                    self.unasked += 1
-                else:
-                    pending_now.answer.set_result(reply)
+            try:
+                self._deliver(await self._link.persist(lambda: self._link.fetch(self.reply_to, 0), self.beat))
+                if gap:
+                    self._push_again()
+                gap = True
+                while True:
+                    self.beat()
+                    self._deliver(await self._link.fetch(self.reply_to, BLOCK))
+            except BrokerAway as away:
+                self._link.broker.outage.begin(str(away))
+            except BrokerError as refused:  # an operator must act; until then no call has a chance
+                self._link.broker.outage.begin(str(refused))
+                for pending in self._all():
+                    pending.fail(refused)
+                await asyncio.sleep(BACKOFF[1])
+
+    def _push_again(self) -> None:
+        """After a gap a call that the broker had, or its answer, may be lost. (What it did not take yet waits in the
+        producer.)"""
+        again = [pending for pending in self._all() if pending.taken]
+        log.info("%d calls are sent again after a gap", len(again))
+        for pending in again:
+            pending.submitted.withdraw()
+            pending.submitted = self._producer.submit(pending.queue, pending.raw, pending.pushed)
+
+    def _deliver(self, raws: Sequence[bytes]) -> None:
+        for raw in raws:
+            try:
+                reply = decode_reply(raw)
+            except Undecodable as error:
+                log.warning("a reply on %s is dropped: %s", self.reply_to, error)
+                continue
+            waiting = [pending for pending in self._pending.get(reply.id, ()) if not pending.answer.done()]
+            if not waiting:
+                self.unasked += 1
+            for pending in waiting:
+                pending.answer.set_result(reply)

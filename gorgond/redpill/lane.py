@@ -19,6 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from gorgond.redpill import keys
 from gorgond.redpill.broker import (
     ATTEMPTS,
     BACKOFF,
@@ -31,10 +32,11 @@ from gorgond.redpill.broker import (
     Voided,
     log,
 )
-from gorgond.redpill.errors import BrokerAway, BrokerError, CallFailed, GorgonError, Undecodable
+from gorgond.redpill.errors import BrokerAway, BrokerError, CallFailed, GorgonError, QueueFull, Undecodable
 from gorgond.redpill.message import ATTEMPTS_PREFIX, Message, Reply, decode, now_ms
 
 RETRY_FIRST, RETRY_MAX = 0.5, 60.0  # seconds until a failed message comes again; doubled with each attempt
+POLL = 0.1  # seconds between two looks at a queue whose broker has no room to let us wait there
 
 
 class Unavailable(GorgonError):
@@ -123,7 +125,9 @@ class Lane:
             await self._leave()
 
     async def _take(self) -> None:
-        self._token, self._length = await self._link.persist(lambda: self._link.take(self.queue, self.name), self.beat)
+        self._token, self._length = await self._link.persist(
+            lambda: self._link.take(self.queue, self.name), self._idle_beat
+        )
         self._turn = 0
         if self._length:
             log.warning("%s found %d unfinished on its desk of %s", self.name, self._length, self.queue)
@@ -135,7 +139,8 @@ class Lane:
         turn.want = 0 if self._stopping else self._batch
         try:
             self._length, messages = await self._link.persist(
-                lambda: self._link.claim(self.queue, self.name, self._token, turn), self.beat
+                lambda: self._link.claim(self.queue, self.name, self._token, turn),
+                self.beat if turn.done else self._idle_beat,
             )
         except Voided:
             log.warning("%s was silent on %s for too long: others have what was on its desk", self.name, self.queue)
@@ -154,6 +159,9 @@ class Lane:
             self._link.broker.outage.begin(str(away))
             await self._take()  # it may lie there, its answer lost
             return await self._claim(Turn())
+        except QueueFull:  # a Redis without memory lets nobody wait, but hands out what is there
+            await asyncio.sleep(POLL)
+            return await self._claim(Turn())
         if raw is None:
             return await self._claim(Turn())
         self._length = 1
@@ -170,6 +178,12 @@ class Lane:
             lambda: self._link.recover(self.queue, SILENCE, FORGET), self.beat
         ):
             log.warning("%s is silent: its %d messages of %s go back to the queue", lane, messages, self.queue)
+
+    def _idle_beat(self) -> None:
+        """The beat while nothing is in hand: there is no reason then to wait for the broker before ending."""
+        if self._stopping:
+            raise _Abandoned
+        self.beat()
 
     async def _leave(self) -> None:
         """Give back what was not started, unless the broker is away: then it is found on the desk."""
@@ -192,7 +206,10 @@ class Lane:
             self.tally.bytes_in += len(raw)
             try:
                 message = decode(raw)
-            except Undecodable as error:
+                if message.reply:  # could it be answered?
+                    keys.queue(message.reply)
+                    message.id.encode()
+            except (Undecodable, ValueError) as error:
                 failures.append(Failure(index, None, f"undecodable: {error}"))
                 continue
             if message.expired(now):
@@ -210,7 +227,7 @@ class Lane:
                     continue
                 reply = Reply(message.id, error=CallFailed(500, "the request could not be handled"))
             if message.reply:
-                raw = reply.encode()
+                raw = _encoded(reply)
                 replies.setdefault(message.reply, []).append(raw)
                 self.tally.bytes_out += len(raw)
         turn.failures, turn.replies = failures, replies
@@ -233,6 +250,8 @@ class Lane:
             outcomes: Sequence[Outcome] = ()
             try:
                 outcomes = await self._handler(batch)
+                if len(outcomes) != len(batch):
+                    raise ValueError(f"{len(outcomes)} outcomes for {len(batch)} messages")
             except Unavailable:
                 if self._stopping:
                     raise _Abandoned from None
@@ -264,7 +283,7 @@ class Lane:
 
     async def _touch(self) -> None:
         """Repeat the last turn, which shows that the lane lives and changes nothing else."""
-        turn = Turn(self._turn, self._length)
+        turn = Turn(self._turn, self._length, want=0)
         with contextlib.suppress(BrokerError):  # whatever it is, the next turn meets it too
             await self._link.claim(self.queue, self.name, self._token, turn)
 
@@ -273,13 +292,22 @@ class _Abandoned(Exception):
     """Stopping while the handler is unable: the messages go back to the queue."""
 
 
+def _encoded(reply: Reply) -> bytes:
+    """The reply, or another one if the handler made what cannot be sent: that is no reason to end the lane."""
+    try:
+        return reply.encode()
+    except (TypeError, ValueError) as error:
+        log.error("the answer to %s cannot be sent: %s", reply.id, error)
+        return Reply(reply.id, error=CallFailed(500, "the answer could not be written")).encode()
+
+
 def _failure(index: int, message: Message, outcome: Retry | Dead) -> Failure:
     if isinstance(outcome, Dead):
         return Failure(index, None, outcome.reason)
     delay = outcome.delay
     if delay is None:
-        delay = min(RETRY_FIRST * 2 ** max(message.attempts - 1, 0), RETRY_MAX) * random.uniform(0.5, 1.5)
-    return Failure(index, delay, outcome.reason)
+        delay = min(RETRY_FIRST * 2 ** min(max(message.attempts - 1, 0), 10), RETRY_MAX) * random.uniform(0.5, 1.5)
+    return Failure(index, max(delay, 0.0), outcome.reason)
 
 
 def _shown(batch: Sequence[Message]) -> str:

@@ -2,22 +2,41 @@
 
 So a batch grows with the load and a lone message waits for nobody. Every batch has a number of its own on its queue
 and is sent again with it until the broker has answered: a lost answer does not make a second message.
+
+While the broker is away everything waits here, each message only as long as somebody wants it: who gives up withdraws
+it, so that an outage does not fill the memory, and the broker is not met with what is of no use any more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
 
+from gorgond.redpill import keys
 from gorgond.redpill.broker import Batch, Broker
 from gorgond.redpill.errors import BrokerError, GorgonError
 from gorgond.redpill.message import Message
 
 BATCH_MAX = 1000  # messages in one batch at most
+BATCH_BYTES = 4 * 1024 * 1024  # their size together, or that of one larger message: it must be sent within one round
 
 Outcome = Callable[[GorgonError | None], None]
+
+
+class Submitted:
+    """A message that was handed in, to be withdrawn when nobody wants it any more."""
+
+    __slots__ = ("_line", "outcome", "raw")
+
+    def __init__(self, raw: bytes, outcome: Outcome, line: dict[Submitted, None]) -> None:
+        self.raw = raw
+        self.outcome = outcome
+        self._line = line
+
+    def withdraw(self) -> None:
+        """Do not send it, unless it is on its way; if so, its outcome is not told."""
+        self._line.pop(self, None)
 
 
 class Producer:
@@ -31,9 +50,10 @@ class Producer:
         self._name = f"{name}:{os.urandom(6).hex()}"  # a process that starts anew numbers its batches anew
         self._limit = limit
         self._number = 0
-        self._waiting: dict[tuple[str, bool], deque[tuple[bytes, Outcome]]] = {}
+        self._waiting: dict[tuple[str, bool], dict[Submitted, None]] = {}
         self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._ended = False
         self.beat: Callable[[], None] = _nothing
 
     async def __aenter__(self) -> Producer:
@@ -57,22 +77,33 @@ class Producer:
         task.cancel()
         await asyncio.wait({task})
         await self._link.close()
-        for waiting in self._waiting.values():
-            for _, outcome in waiting:
-                outcome(BrokerError("stopped before the broker was back; whether this was queued is not known"))
+        self._ended = True
+        for line in self._waiting.values():
+            for submitted in line:
+                submitted.outcome(BrokerError("stopped before the broker was back; this was not queued"))
 
-    def submit(self, name: str, raw: bytes, outcome: Outcome, topic: bool = False) -> None:
-        """Hand in one encoded message; `outcome` is called once, with None when the broker has it, or the error."""
-        waiting = self._waiting.get((name, topic))
-        if waiting is None:
-            waiting = self._waiting[name, topic] = deque()
-        waiting.append((raw, outcome))
-        self._filled.set()
+    def submit(self, name: str, raw: bytes, outcome: Outcome, topic: bool = False) -> Submitted:
+        """Hand in one encoded message; `outcome` is called once, with None when the broker has it, or the error.
+
+        Raises ValueError for what is no name.
+        """
+        line = self._waiting.get((name, topic))
+        if line is None:
+            keys.queue(name)
+            line = self._waiting[name, topic] = {}
+        submitted = Submitted(raw, outcome, line)
+        if self._ended:
+            outcome(BrokerError("this producer was stopped"))
+        else:
+            line[submitted] = None
+            self._filled.set()
+        return submitted
 
     async def push(self, queue: str, *messages: Message) -> None:
         """Put messages on a queue; back when the broker has them all.
 
         Raises QueueFull, BrokerRefused. Messages given together in one call may still travel in several batches.
+        Cancelling it withdraws what is not on its way yet.
         """
         await self._all(queue, [message.encode() for message in messages], False)
 
@@ -100,9 +131,13 @@ class Producer:
                 else:
                     done.set_exception(failed)
 
-        for raw in raws:
-            self.submit(name, raw, outcome, topic)
-        await done
+        submitted = [self.submit(name, raw, outcome, topic) for raw in raws]
+        try:
+            await done
+        except asyncio.CancelledError:
+            for each in submitted:
+                each.withdraw()
+            raise
 
     async def _run(self) -> None:
         while True:
@@ -117,13 +152,16 @@ class Producer:
         """One round: a batch of every queue and topic that has something waiting."""
         batches: list[Batch] = []
         outcomes: list[list[Outcome]] = []
-        for (name, topic), waiting in list(self._waiting.items()):
-            some = [waiting.popleft() for _ in range(min(len(waiting), BATCH_MAX))]
-            if not waiting:
+        for (name, topic), line in list(self._waiting.items()):
+            some = _first(line, min(BATCH_MAX, self._limit))
+            if not line:
                 del self._waiting[name, topic]
-            self._number += 1
-            batches.append(Batch(name, self._number, [raw for raw, _ in some], topic))
-            outcomes.append([outcome for _, outcome in some])
+            if some:
+                self._number += 1
+                batches.append(Batch(name, self._number, [each.raw for each in some], topic))
+                outcomes.append([each.outcome for each in some])
+        if not batches:
+            return
         try:
             answers: Sequence[GorgonError | None] = await self._link.persist(
                 lambda: self._link.push(self._name, self._limit, batches), self.beat
@@ -138,6 +176,23 @@ class Producer:
         for answer, batch in zip(answers, outcomes, strict=True):
             for outcome in batch:
                 outcome(answer)
+
+
+def _first(line: dict[Submitted, None], most: int) -> list[Submitted]:
+    """Take from the line as much as may travel together."""
+    some: list[Submitted] = []
+    size = 0
+    for each in line:
+        size += len(each.raw)
+        if some and (len(some) >= most or size > BATCH_BYTES):
+            break
+        some.append(each)
+    if len(some) == len(line):
+        line.clear()
+    else:
+        for each in some:
+            del line[each]
+    return some
 
 
 def _nothing() -> None:

@@ -278,10 +278,7 @@ class RedisLink(Link):
 
     async def wait(self, queue: str, lane: str, timeout: float) -> bytes | None:
         command = ["BLMOVE", keys.queue(queue), keys.desk(queue, lane), "LEFT", "RIGHT", _seconds(timeout)]
-        try:
-            raw: bytes | None = await self._ask(command, queue, timeout)
-        except QueueFull as full:
-            raise BrokerAway(str(full)) from None
+        raw: bytes | None = await self._ask(command, queue, timeout)
         return raw
 
     async def leave(self, queue: str, lane: str, token: str) -> int:

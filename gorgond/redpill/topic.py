@@ -5,6 +5,7 @@ Events are published with `Producer.publish`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from gorgond.redpill.broker import BLOCK, Broker, log
@@ -23,11 +24,13 @@ class Subscription(Lane):
     ) -> None:
         super().__init__(broker, f"{topic}/{group}", name, handler, batch)
         self._membership = (topic, group, kept)
+        self.joined = asyncio.Event()  # set when no further event is missed
 
-    async def run(self) -> None:
-        """Join the group, which lasts beyond this lane, and consume until stopped."""
-        await self._link.persist(lambda: self._link.join(*self._membership), self.beat)
-        await super().run()
+    async def _take(self) -> None:
+        """Join the group too, which lasts beyond this lane; again with the desk, should the broker have lost both."""
+        await self._link.persist(lambda: self._link.join(*self._membership), self._idle_beat)
+        self.joined.set()
+        await super()._take()
 
 
 class Listener:

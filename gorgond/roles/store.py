@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from gorgond.config import Config, masked
 from gorgond.errors import StoreAway, StoreRefused
-from gorgond.redpill import CallFailed, Done, Lane, Message, Outcome, Producer, QueueFull, Unavailable
+from gorgond.redpill import BrokerError, CallFailed, Done, Lane, Message, Outcome, Producer, Unavailable
 from gorgond.redpill.broker import Broker, Outage
 from gorgond.redpill.codec import dumps
 from gorgond.redpill.message import ID_MAX
@@ -50,6 +50,7 @@ class DataStore(Service):
         self.store = open_store(config.store.url)
         self.outage = Outage(f"database {masked(config.store.url)}")
         self._mode = mode
+        self._preparing: asyncio.Task[None]
         self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -61,17 +62,17 @@ class DataStore(Service):
         if self._mode != "read":
             lanes += [_WriteLane(self, broker, f"{self.name}.w") for broker in self.fabric.brokers]
         self.lanes.extend(lanes)
-        self._running = [self.spawn(self._prepare(), "prepare")]
+        self._preparing = self.spawn_thread(self._prepare, "prepare")
         for lane in lanes:
             work = f"{lane.name} {lane.queue}"
             here = any(broker.in_process for broker in self.fabric.brokers)
             self._running.append(self.spawn(lane.run(), work) if here else self.spawn_thread(lane.run, work))
 
     async def _prepare(self) -> None:
-        """Make the indexes, when the database is there; nobody waits for them."""
+        """Make the indexes, when the database is there; nobody waits for them, draining neither."""
         while not self.draining:
             try:
-                await asyncio.to_thread(self.store.prepare)
+                self.store.prepare()
             except StoreAway as away:
                 self.outage.begin(str(away))
                 await asyncio.sleep(1)
@@ -83,6 +84,7 @@ class DataStore(Service):
         for lane in self.lanes:
             lane.stop()
         await asyncio.wait(self._running)
+        self._preparing.cancel()
         self.store.close()
 
     def doing(self) -> str:
@@ -98,12 +100,12 @@ class _StoreLane(Lane):
         super().__init__(broker, queue, name, self._guarded, service.config.store.batch)
         self._service = service
         self._store = service.store
+        self._pulse = f"{name} {queue} at {broker.outage.what}"
+        self.beat = service.pulses.start(self._pulse)
 
     async def run(self) -> None:
-        pulse = f"{self.name} {self.queue}"
-        self.beat = self._service.pulses.start(pulse)
         await super().run()
-        self._service.pulses.end(pulse)
+        self._service.pulses.end(self._pulse)
 
     async def _guarded(self, batch: Sequence[Message]) -> Sequence[Outcome]:
         started = time.perf_counter()
@@ -152,9 +154,10 @@ class _WriteLane(_StoreLane):
     def __init__(self, service: DataStore, broker: Broker, name: str) -> None:
         super().__init__(service, broker, "store_put", name)
         self._events = Producer(service.fabric.lasting, f"{name} events", service.fabric.limit)
+        self._events.beat = self.beat
+        self._silence = Outage("store_notify")
 
     async def run(self) -> None:
-        self._events.beat = self.beat
         async with self._events:
             await super().run()
 
@@ -172,8 +175,10 @@ class _WriteLane(_StoreLane):
         effects = self._store.write(writes)
         try:
             await self._events.publish("store_notify", *_events(batch, spans, writes, effects))
-        except QueueFull as full:  # written but not announced: wait for room and do both again
-            raise Unavailable(str(full)) from None
+        except BrokerError as error:  # written but not announced: do both again
+            self._silence.begin(str(error))
+            raise Unavailable(str(error)) from None
+        self._silence.end()
         return [_refused(span) if isinstance(span, StoreRefused) else _written(writes, effects, span) for span in spans]
 
 

@@ -110,7 +110,7 @@ class Service(ABC):
             notifier.ready()
             self.ready.set()
             log.info("%s started", self.name)
-            heart = asyncio.get_running_loop().create_task(self._tick(notifier))
+            self.spawn(self._tick(notifier), "heart")
             await self._stop.wait()
             self.draining = True
             notifier.stopping()
@@ -120,7 +120,6 @@ class Service(ABC):
                     await self.drain()
             except TimeoutError:
                 log.warning("%s could not finish within %g s: what is left stays in its queues", self.name, DRAIN_MAX)
-            heart.cancel()
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -133,7 +132,9 @@ class Service(ABC):
     async def _tick(self, notifier: Notifier) -> None:
         """Once a second: what the service does, that it lives, and what it counted."""
         patience = watchdog_seconds()
-        async with Producer(self.fabric.calls, f"{self.name} stats") as producer:
+        producer = Producer(self.fabric.calls, f"{self.name} stats")
+        producer.start()
+        try:
             while True:
                 due = time.monotonic() + TICK
                 await asyncio.sleep(TICK)
@@ -146,6 +147,8 @@ class Service(ABC):
                 notifier.status(self.status())
                 if not any(broker.outage.length for broker in self.fabric.brokers):
                     producer.submit("stats", Message("stats.second", self.snapshot()).encode(), _ignore, topic=True)
+        finally:
+            await producer.stop(timeout=1)
 
     def status(self) -> str:
         """One line for people: what it does, or what it waits for."""
@@ -181,8 +184,8 @@ class Service(ABC):
             "rss": memory,
             "cpu": round(cpu.user + cpu.system, 3),
             "queues": lanes,
-            "counters": self.metrics.counters,
-            "latencies": {name: histogram.snapshot() for name, histogram in self.metrics.latencies.items()},
+            "counters": self.metrics.counters.copy(),
+            "latencies": {name: histogram.snapshot() for name, histogram in self.metrics.latencies.copy().items()},
         }
 
 
@@ -194,16 +197,18 @@ def _ignore(error: GorgonError | None) -> None:
 
 
 class _Rate:
-    """A growing figure's growth per second between two questions."""
+    """A growing figure's growth per second between two questions; asked again at once, the answer is the same."""
 
     def __init__(self) -> None:
         self._value, self._at = 0, time.monotonic()
+        self._rate = 0.0
 
     def of(self, value: int) -> float:
         now = time.monotonic()
-        rate = (value - self._value) / max(now - self._at, 0.001)
-        self._value, self._at = value, now
-        return rate
+        if now - self._at >= TICK / 2:
+            self._rate = (value - self._value) / (now - self._at)
+            self._value, self._at = value, now
+        return self._rate
 
 
 async def _in_thread(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:

@@ -54,7 +54,8 @@ class Histogram:
 
     def snapshot(self) -> dict[str, Any]:
         """For the wire: {"count", "total", "highest", "buckets": {"17": 3, …}}."""
-        buckets = {str(bucket): count for bucket, count in self.buckets.items()}
+        # A copy, since other threads add buckets meanwhile.
+        buckets = {str(bucket): count for bucket, count in self.buckets.copy().items()}
         return {"count": self.count, "total": self.total, "highest": self.highest, "buckets": buckets}
 
     @classmethod

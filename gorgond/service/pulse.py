@@ -31,7 +31,8 @@ class Pulses:
 
     def oldest(self) -> tuple[str, float]:
         """The loop that has been silent for longest, and for how many seconds; ("", 0.0) when there is none."""
-        if not self._last:
+        pulses = self._last.copy()  # other threads begin and end some meanwhile
+        if not pulses:
             return "", 0.0
-        loop, last = min(self._last.copy().items(), key=lambda item: item[1])
+        loop, last = min(pulses.items(), key=lambda item: item[1])
         return loop, time.monotonic() - last

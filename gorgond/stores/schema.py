@@ -13,6 +13,9 @@ from collections.abc import Mapping
 NEWEST_FIRST: Mapping[str, tuple[str, ...]] = {"items": ("userid",)}
 """Found by value, newest first."""
 
+BY_TIME = ("items",)
+"""Collections of which the newest of all are asked for."""
+
 BY_VALUE: Mapping[str, tuple[str, ...]] = {"items": ("keywords",), "users": ("email",)}
 """Found by value, or by any value of a list."""
 

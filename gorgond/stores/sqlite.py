@@ -94,6 +94,9 @@ class SqliteStore(Store):
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            # 32 MB in memory, and as much in the log before it is worked into the file: a batch may be megabytes.
+            connection.execute("PRAGMA cache_size = -32000")
+            connection.execute("PRAGMA wal_autocheckpoint = 8000")
         except sqlite3.Error:
             connection.close()
             raise

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gorgond.stores.schema import BY_VALUE, NEWEST_FIRST, TEXT
+from gorgond.stores.schema import BY_TIME, BY_VALUE, NEWEST_FIRST, TEXT
 
 Key = tuple[str, Any, int, int]
 
@@ -59,6 +59,8 @@ class Collection:
             f"CREATE TABLE IF NOT EXISTS {self.docs}"
             " (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, ts INTEGER NOT NULL, doc TEXT NOT NULL)"
         )
+        if self.name in BY_TIME:
+            connection.execute(f"CREATE INDEX IF NOT EXISTS \"{self.name}.ts\" ON {self.docs} (ts)")
         if self.indexed:
             # `value` has no type: it keeps numbers, strings and (as blobs) booleans apart.
             connection.execute(

@@ -12,7 +12,7 @@ from gorgond.redpill.codec import dumps, loads
 from gorgond.stores.contract import Effect, Write
 from gorgond.stores.filters import DOCUMENT_BYTES, check_write
 from gorgond.stores.schema import TOMBSTONE_SECONDS
-from gorgond.stores.sqlite_tables import TOMBSTONES, Collection
+from gorgond.stores.sqlite_tables import TOMBSTONES, Collection, Key
 
 Row = tuple[int, int, str]
 
@@ -36,6 +36,8 @@ def write_all(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[E
             effects.append(collections[write.collection].do(write))
         except StoreRefused as error:
             effects.append(error)
+    for writer in collections.values():
+        writer.flush()
     if any(write.kind == "delete" for write in writes):
         connection.execute("DELETE FROM tombstones WHERE at < ?", (time.time() - TOMBSTONE_SECONDS,))
     return effects
@@ -49,11 +51,16 @@ class _Writer:
         self._collection = collection
         collection.make(connection)
         self._text = collection.has_text(connection)
+        self._new_keys: list[Key] = []
+        # Deletes are rare: mostly there is nothing to look up for every write.
+        self._tombstones = connection.execute("SELECT 1 FROM tombstones LIMIT 1").fetchone() is not None
 
     def do(self, write: Write) -> Effect:
-        known = self._connection.execute(
-            "SELECT ts, known FROM tombstones WHERE collection = ? AND id = ?", (write.collection, write.id)
-        ).fetchone()
+        known = None
+        if self._tombstones:
+            known = self._connection.execute(
+                "SELECT ts, known FROM tombstones WHERE collection = ? AND id = ?", (write.collection, write.id)
+            ).fetchone()
         if write.kind == "delete":
             return self._delete(write, known is not None and bool(known[1]))
         if known is not None and known[0] > write.ts:
@@ -100,14 +107,22 @@ class _Writer:
 
     def _index(self, n: int, ts: int, document: Any) -> None:
         if self._collection.indexed:
-            self._connection.executemany(self._collection.insert_key, self._collection.keys_of(document, ts, n))
+            self._new_keys.extend(self._collection.keys_of(document, ts, n))
         if self._text:
             self._connection.execute(self._collection.insert_text, (n,))
+
+    def flush(self) -> None:
+        """Write the new keys, all in one go and in their order, which touches each page of the index once."""
+        if self._new_keys:
+            self._new_keys.sort(key=lambda key: (key[0], str(type(key[1])), key[1]))
+            self._connection.executemany(self._collection.insert_key, self._new_keys)
+            self._new_keys.clear()
 
     def _forget(self, row: Row) -> None:
         """Take what is stored now out of the indexes."""
         n, ts, data = row
         if self._collection.indexed:
+            self.flush()
             self._connection.executemany(self._collection.delete_key, self._collection.keys_of(loads(data), ts, n))
         if self._text:
             self._connection.execute(self._collection.delete_text, (n,))
@@ -120,5 +135,6 @@ class _Writer:
             self._forget(row)
             self._connection.execute(self._collection.delete, (row[0],))
         known = row is not None or deleted_before
+        self._tombstones = True
         self._connection.execute(BURY, (write.collection, write.id, write.ts, time.time(), known))
         return "deleted" if known else "missing"

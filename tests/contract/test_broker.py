@@ -441,6 +441,20 @@ async def test_recover_returns_what_a_silent_lane_had_and_voids_it(bench: Bench)
     assert (await other.link.counts(["q"]))[0].recovered == 2
 
 
+async def test_a_voided_lane_settles_nothing_although_its_desk_looks_the_same(bench: Bench) -> None:
+    await bench.push(*raws("ab"))
+    lane = await bench.lane("silent")
+    await lane.claim()
+    await lane.link.recover("q", 0, 60)
+    await (await bench.lane("other")).claim()
+    await bench.link().wait("q", "silent", 1)  # its last connection brings b where a was
+
+    with pytest.raises(Voided):
+        await lane.claim(done=1)
+
+    assert await bench.places() == (0, 2, 0, 0)
+
+
 async def test_recover_leaves_lanes_that_live(bench: Bench) -> None:
     await bench.push(*raws("ab"))
     silent, lively = await bench.lane("silent"), await bench.lane("lively")
@@ -459,7 +473,7 @@ async def test_recover_forgets_a_lane_that_is_silent_for_long(bench: Bench) -> N
     lane = await bench.lane()
 
     async def forgotten() -> bool:
-        await bench.link().recover("q", 0, 0.02)
+        await bench.link().recover("q", 0, 0.001)
         try:
             await lane.claim()
         except Voided:
@@ -882,3 +896,45 @@ async def test_the_clock_of_the_broker_in_memory_can_be_moved() -> None:
     assert await lane.link.fetch("r", 0.01) == []
     assert await lane.link.recover("q", 30.001, 60) == []
     assert await lane.link.recover("q", 30, 60) == [("lane", 1)]
+
+
+# ---- Redis alone
+
+
+async def test_a_redis_out_of_memory_takes_nothing_and_can_be_drained(
+    redis_factory: Callable[..., RedisServer],
+) -> None:
+    bench = Bench(RedisBroker(redis_factory(maxmemory="4mb").url, durable=False))
+    link, lane = bench.link(), await bench.lane()
+    await link.join("t", "g", LIMIT)
+    accepted = 0
+    refused: BrokerError | None = None
+    while refused is None:
+        accepted += 1
+        message = Message("op", {"pad": "x" * 50_000}, sent=0).encode()
+        refused = (await link.push("p", 10_000, [Batch("q", accepted, [message])]))[0]
+    accepted -= 1
+
+    assert isinstance(refused, QueueFull)
+    assert refused.queue == "q"
+    handed = await lane.claim(want=5)
+    handed = await lane.claim(done=len(handed), want=5, failures=[Failure(0, 0.0, "busy"), Failure(1, None, "no")])
+    while handed:
+        handed = await lane.claim(done=len(handed), want=5, replies={"r": [b"1"]})
+
+    counts = (await link.counts(["q"]))[0]
+    assert (counts.accepted, counts.done, counts.dead, counts.difference()) == (accepted, accepted - 1, 1, 0)
+    assert await link.push("p", 10_000, [Batch("q", accepted + 1, raws("a"))]) == [None]
+
+
+async def test_scripts_that_redis_forgot_are_loaded_again(shared_redis: RedisServer) -> None:
+    bench = Bench(RedisBroker(shared_redis.url, durable=False))
+    await bench.push(*raws("ab"))
+    lane = await bench.lane()
+    assert await lane.claim() == raws("a")
+    shared_redis.cli("SCRIPT", "FLUSH")
+
+    with pytest.raises(BrokerAway):
+        await lane.claim(done=1)
+
+    assert await lane.repeat() == raws("b")

@@ -1,20 +1,24 @@
-"""What every store does, tried on each of them: reads, writes and their effects, many writers, databases that go away."""
+"""What every store does, tried on each: reads, writes and their effects, many writers, databases that go away."""
 
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import bson
 import pymongo
 import pytest
+from bson.decimal128 import Decimal128
 
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
 from gorgond.stores import mongo, open_store, sqlite
@@ -34,7 +38,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         return
     server, name = request.getfixturevalue("mongod_url"), f"stores_{next(numbers)}"
     yield server + name
-    with pymongo.MongoClient[dict[str, Any]](server) as client:
+    with mongo_client(server) as client:
         client.drop_database(name)
 
 
@@ -43,6 +47,10 @@ def store(url: str) -> Iterator[Store]:
     with closing(open_store(url)) as store:
         store.prepare()
         yield store
+
+
+def mongo_client(url: str) -> pymongo.MongoClient[dict[str, Any]]:
+    return pymongo.MongoClient(url)
 
 
 def write(kind: Kind, id: str, ts: int, **document: Any) -> Write:
@@ -250,7 +258,9 @@ def test_projection(items: Store) -> None:
     assert found(items, query({"id": "003"}, projection=("id",))) == [{"id": "003"}]
 
 
-def test_a_batch_gives_what_its_queries_give_alone(items: Store) -> None:
+def test_a_batch_gives_what_its_queries_give_alone(
+    items: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     values: list[Any] = [3, 3.0, 3.5, "3", True, None, "$ts", "$$ROOT", "", 4, 4, 99, -1, "k1", 2**53 + 1]
     queries = [
         query({field: {"$eq": value} if n % 2 else value}, **rest)
@@ -262,8 +272,14 @@ def test_a_batch_gives_what_its_queries_give_alone(items: Store) -> None:
             {"sort": (("ts", 1),), "limit": 101, "projection": ("n",)},
         )
     ]
-    assert items.find(queries) == [items.find([one])[0] for one in queries]
+    alone = [items.find([one])[0] for one in queries]
+    with caplog.at_level("INFO"):
+        assert items.find(queries) == alone
+    assert "one by one" not in caplog.text
     assert items.find([]) == []
+    # and so it is where mongod is too old to be asked for many at once
+    monkeypatch.setattr(items, "_has_lookup", False, raising=False)
+    assert items.find(queries) == alone
 
 
 def test_count(items: Store) -> None:
@@ -424,7 +440,7 @@ def _try(attempt: Callable[[], Any]) -> Any:
 def test_an_index_with_other_options_is_no_reason_not_to_start(
     mongod_url: str, expected_logs: Callable[[str], None]
 ) -> None:
-    with pymongo.MongoClient[dict[str, Any]](mongod_url) as client, closing(open_store(mongod_url + "other")) as store:
+    with mongo_client(mongod_url) as client, closing(open_store(mongod_url + "other")) as store:
         client.other.items.create_index([("userid", 1), ("ts", -1)], sparse=True)
         expected_logs("index on items .* was not made")
         store.prepare()
@@ -432,15 +448,12 @@ def test_an_index_with_other_options_is_no_reason_not_to_start(
 
 
 def test_foreign_documents_leave_as_json(mongod_url: str) -> None:
-    import bson
-    from bson.decimal128 import Decimal128
-
     with (
-        pymongo.MongoClient[dict[str, Any]](mongod_url) as client,
+        mongo_client(mongod_url) as client,
         closing(open_store(mongod_url + "foreign")) as store,
     ):
         id = bson.ObjectId()
-        when = bson.datetime.datetime(1969, 12, 31, 23, 59, 59, 999000)
+        when = datetime(1969, 12, 31, 23, 59, 59, 999000, UTC)
         document = {"_id": id, "at": when, "raw": b"\xff\x00", "price": Decimal128("1.10"), "userid": 1}
         client.foreign.items.insert_one(document)
         expected = {"id": str(id), "at": -1, "raw": "/wA=", "price": "1.10", "userid": 1}
@@ -452,7 +465,7 @@ def test_foreign_documents_leave_as_json(mongod_url: str) -> None:
 def test_a_sqlite_file_that_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.01)
     url = f"sqlite:///{tmp_path}/test.db"
-    with closing(open_store(url)) as store, closing(sqlite.sqlite3.connect(tmp_path / "test.db")) as other:
+    with closing(open_store(url)) as store, closing(sqlite3.connect(tmp_path / "test.db")) as other:
         store.prepare()
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreAway, match="another process"):

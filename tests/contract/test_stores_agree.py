@@ -15,9 +15,8 @@ import pytest
 from gorgond.stores import open_store
 from gorgond.stores.contract import Kind, Query, Store, Write
 
-SCALARS: list[Any] = [
-    None, True, False, 0, 1, -1, 2, 5, 0.0, 1.0, 0.1, 1.5, 2.0**60, 2**60, 2**60 + 1, 1e300, "", "1", "a", "b", "aä", "Z", "$a",
-]  # fmt: skip
+SCALARS: list[Any] = [None, True, False, 0, 1, -1, 2, 5, 0.0, 1.0, 0.1, 1.5, 2.0**60, 2**60, 2**60 + 1, 1e300]
+SCALARS += ["", "1", "a", "b", "aä", "Z", "$a"]
 FIELDS = ["userid", "keywords", "a", "b", "a.b", "a.c", "a.b.c", "id", "ts", "a.id"]
 KINDS: list[Kind] = ["insert", "replace", "patch", "delete"]
 
@@ -31,8 +30,12 @@ def stores(mongod_url: str, tmp_path: Path) -> Iterator[Stores]:
         for store in (sqlite, mongodb):
             store.prepare()
         yield sqlite, mongodb
-    with pymongo.MongoClient[dict[str, Any]](mongod_url) as client:
+    with mongo_client(mongod_url) as client:
         client.drop_database("agree")
+
+
+def mongo_client(url: str) -> pymongo.MongoClient[dict[str, Any]]:
+    return pymongo.MongoClient(url)
 
 
 def value(random: Random, depth: int = 0) -> Any:

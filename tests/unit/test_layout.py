@@ -1,4 +1,4 @@
-"""Imports point one way: cli → roles → (http, stores, providers, notifiers) → service → redpill."""
+"""Imports point one way: cli → commands → roles → (http, stores, providers, notifiers) → service → redpill."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "service": SERVICE,
     **dict.fromkeys(PARTS, MIDDLE),
     "roles": ROLES,
-    "cli": ROLES | {"roles"},
+    "commands": ROLES | {"roles"},
+    "cli": ROLES | {"roles", "commands"},
     "__main__": {"cli"},
 }
 

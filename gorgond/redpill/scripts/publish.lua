@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Append a batch of events to every durable group of a topic, once, and send it to who listens now.
 -- A group that is full loses its oldest events, and counts them.
 -- KEYS producer, groups, limits, channel   ARGV number of the batch, topic's key, event, …

@@ -1,0 +1,111 @@
+"""The directory in which `gorgond up` keeps its files; one `gorgond up` at a time may use it.
+
+broker.sock broker.conf broker/    the Redis of all that must last, with its append-only file
+calls.sock calls.conf calls/       the Redis of calls, which keeps nothing
+gorgond.db                         the database, unless --store says otherwise
+lock                               held while it is in use
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+from gorgond.errors import ConfigError, GorgonError
+
+SOCKET_PATH_MAX = 107  # bytes; see unix(7)
+FSYNC = "always"  # 201 and 202 mean kept, also when the power fails; docs/durability.md has what it costs
+
+# What is common to both: no network, nobody else gets in, no message is ever evicted.
+COMMON = """\
+port 0
+unixsocket {socket}
+unixsocketperm 700
+dir {files}
+maxmemory-policy noeviction
+logfile {log}
+save ""
+"""
+LASTING = f"appendonly yes\nappendfsync {FSYNC}\n"
+FORGETTING = "appendonly no\n"
+
+
+class Directory:
+    """Makes the directory and everything in it that a start needs, and holds it until the end of the `with`."""
+
+    def __init__(self, path: str | None) -> None:
+        self.path = Path(path).absolute() if path else _state_directory()
+        longest = os.fsencode(self._socket("broker"))
+        if len(longest) > SOCKET_PATH_MAX:
+            raise ConfigError(
+                f"{self.path}: too long a path for the brokers' sockets, by {len(longest) - SOCKET_PATH_MAX} bytes; "
+                "choose another directory with --data DIR"
+            )
+        self._lock = -1
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._take()
+            self._write("broker", LASTING)
+            self._write("calls", FORGETTING)
+        except OSError as error:
+            raise ConfigError(f"{error.filename or self.path}: {error.strerror}") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._lock)
+
+    def _take(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._lock, 20).decode().strip()
+            raise GorgonError(f"{self.path} is in use by another gorgond up, process {holder}") from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
+
+    def _write(self, name: str, more: str) -> None:
+        files = self.path / name
+        files.mkdir(mode=0o700, exist_ok=True)
+        paths = {"socket": self._socket(name), "files": files, "log": self.redis_log(name)}
+        text = COMMON.format(**{key: _quoted(path) for key, path in paths.items()}) + more
+        self.redis_configuration(name).write_text(text)
+
+    def redis_configuration(self, name: str) -> Path:
+        """The configuration file of the Redis called broker or calls."""
+        return self.path / f"{name}.conf"
+
+    def redis_log(self, name: str) -> Path:
+        """What that Redis writes."""
+        return self.path / f"{name}.log"
+
+    def broker_url(self, name: str) -> str:
+        """Where that Redis is."""
+        return f"unix://{quote(str(self._socket(name)))}"
+
+    def store_url(self) -> str:
+        """The database that is used when nobody chose another."""
+        return f"sqlite:///{quote(str(self.path / 'gorgond.db'))}"
+
+    def _socket(self, name: str) -> Path:
+        return self.path / f"{name}.sock"
+
+
+def _state_directory() -> Path:
+    """$XDG_STATE_HOME/gorgond, or ~/.local/state/gorgond."""
+    chosen = os.environ.get("XDG_STATE_HOME", "")
+    try:
+        base = Path(chosen) if chosen.startswith("/") else Path.home() / ".local/state"
+    except RuntimeError:
+        raise ConfigError("no home directory is known; choose one with --data DIR") from None
+    return base / "gorgond"
+
+
+def _quoted(path: Path) -> str:
+    """A path as redis.conf takes it."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

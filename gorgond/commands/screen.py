@@ -1,0 +1,44 @@
+"""What `gorgond up` writes: lines that stay, and below them, on a terminal, a table that is drawn anew."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+
+class Screen:
+    """Standard output. It is a stream too, so that the log can be written to it."""
+
+    def __init__(self) -> None:
+        self.terminal = sys.stdout.isatty()
+        self._table: Sequence[str] = ()
+
+    def write(self, text: str) -> None:
+        """Write lines above the table."""
+        self._print(self._erased() + text + self._drawn())
+
+    def say(self, line: str) -> None:
+        """Write one line above the table."""
+        self.write(line + "\n")
+
+    def show(self, table: Sequence[str]) -> None:
+        """Draw the table anew."""
+        erased, self._table = self._erased(), table
+        self._print(erased + self._drawn())
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def _erased(self) -> str:
+        return f"\x1b[{len(self._table)}A\x1b[J" if self._table else ""
+
+    def _drawn(self) -> str:
+        columns = shutil.get_terminal_size().columns
+        return "".join(f"{line[: columns - 1]}\n" for line in self._table)
+
+    def _print(self, text: str) -> None:
+        with suppress(OSError):  # the terminal was closed: what runs is to end in order all the same
+            sys.stdout.write(text)
+            sys.stdout.flush()

@@ -1,0 +1,472 @@
+"""Whatever happens in whatever order: every message is in exactly one place, and none is done twice.
+
+An interleaving is a random walk of a producer and three lanes over two queues, with repeats, crashes, lanes that come
+too late and outages, drawn from a seed. After each step all places are read and compared with what the broker has
+answered so far. At the end everything is drained, and nothing may be missing.
+
+    GORGON_SEED=1234 pytest tests/contract/test_interleavings.py      one interleaving again; a failure names its seed
+    GORGON_INTERLEAVINGS=1000000 …                                    more of them
+
+Time stands still unless an hour passes, which is a step too: on Redis all times it keeps are set back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import redis
+
+from gorgond.redpill import keys
+from gorgond.redpill.broker import ATTEMPTS, Batch, Broker, Counts, Failure, Link, Voided
+from gorgond.redpill.errors import BrokerAway, Superseded
+from gorgond.redpill.memory import MemoryBroker
+from gorgond.redpill.raw import attempts_of, forgiven
+from gorgond.redpill.redisbroker import RedisBroker
+from tests.conftest import RedisServer
+from tests.contract.puppet import Puppet
+
+IN_ALL = int(os.environ.get("GORGON_INTERLEAVINGS", "10000"))
+ON_REDIS = IN_ALL // 20  # each of them in memory too
+SEED = os.environ.get("GORGON_SEED")
+STEPS = 20
+LIMIT = 12
+HOUR = 3600.0
+HOUR_MS = 3_600_000
+LANES = [("a", "one"), ("a", "two"), ("b", "one")]
+
+
+# ---- the two brokers, seen from inside
+
+
+@dataclass
+class Places:
+    """All that is kept of one queue."""
+
+    queued: list[bytes]
+    desks: dict[str, list[bytes]]
+    delayed: list[bytes]
+    dead: dict[int, bytes]
+    figures: Counter[str]
+
+    def counts(self) -> Counts:
+        """The figures, as the broker gives them too."""
+        since = {name: figure for name, figure in self.figures.items() if name != "dead"}
+        flying = sum(map(len, self.desks.values()))
+        return Counts(len(self.queued), flying, len(self.delayed), len(self.dead), 0.0, **since)
+
+    def all(self) -> Iterator[bytes]:
+        """Every message, as it was pushed."""
+        for some in (self.queued, *self.desks.values(), self.delayed, self.dead.values()):
+            yield from map(forgiven, some)
+
+
+class World(ABC):
+    """A broker whose time the test rules."""
+
+    broker: Broker
+    can_die = False
+
+    @abstractmethod
+    def places(self, queue: str) -> Places:
+        """What is where."""
+
+    @abstractmethod
+    def pass_hour(self, queues: Sequence[str]) -> None:
+        """Everything is an hour older."""
+
+
+class InMemory(World):
+    can_die = True
+
+    def __init__(self) -> None:
+        self.now = HOUR_MS
+        self.broker: MemoryBroker = MemoryBroker(clock=lambda: self.now)
+
+    def places(self, queue: str) -> Places:
+        kept = self.broker.queue(queue)
+        desks = {lane: list(desk) for lane, desk in kept.desks.items() if desk}
+        dead = {number: letter.raw for number, letter in kept.letters.items()}
+        delayed = [raw for _, _, raw in sorted(kept.delayed)]
+        return Places(list(kept.waiting), desks, delayed, dead, kept.figures.copy())
+
+    def pass_hour(self, queues: Sequence[str]) -> None:
+        self.now += HOUR_MS
+
+
+# Reads all places. Times within an hour are made one, since in memory the clock stands still.
+_DUMP = """
+local function still(key)
+  local all = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+  for i = 1, #all, 2 do
+    local hours = math.floor((all[i + 1] - ARGV[1]) / 3600000 + 0.5) - ARGV[2]
+    redis.call('ZADD', key, string.format('%.0f', ARGV[1] + hours * 3600000), all[i])
+  end
+end
+still(KEYS[2])
+still(KEYS[4])
+local desks = {}
+for i, lane in ipairs({'one', 'two', 'drain'}) do
+  desks[i] = {lane, redis.call('LRANGE', KEYS[1] .. ':desk:' .. lane, 0, -1)}
+end
+return {redis.call('LRANGE', KEYS[1], 0, -1), desks, redis.call('ZRANGE', KEYS[2], 0, -1),
+  redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES'), redis.call('HGETALL', KEYS[5])}
+"""
+
+
+class InRedis(World):
+    def __init__(self, broker: RedisBroker, client: redis.Redis) -> None:
+        self.broker = broker
+        self.start = int(time.time() * 1000)
+        self._dump = client.register_script(_DUMP)
+
+    def _read(self, queue: str, hours: int) -> Any:
+        names = [keys.queue(queue), keys.delayed(queue), keys.dead(queue), keys.lanes(queue), keys.counts(queue)]
+        return self._dump(names, [self.start, hours])
+
+    def places(self, queue: str) -> Places:
+        queued, desks, delayed, dead, figures = self._read(queue, 0)
+        lying = {lane.decode(): desk for lane, desk in desks if desk}
+        letters = {int(number): entry.partition(b"\n")[2] for entry, number in _pairs(dead)}
+        since = Counter({name.decode(): int(figure) for name, figure in _pairs(figures)})
+        return Places(queued, lying, [entry.partition(b":")[2] for entry in delayed], letters, since)
+
+    def pass_hour(self, queues: Sequence[str]) -> None:
+        for queue in queues:
+            self._read(queue, 1)
+
+
+def _pairs(flat: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+# ---- the walk
+
+
+@dataclass
+class Actor:
+    """A lane, the messages it was handed, and its predecessors that do not know that they are."""
+
+    puppet: Puppet
+    handed: list[bytes] = field(default_factory=list)
+    waited: bool = False  # since its last turn
+    zombies: list[Actor] = field(default_factory=list)
+
+
+class Walk:
+    """One interleaving: what happened (`log`), and what of the messages is known from the answers."""
+
+    def __init__(self, world: World, links: Sequence[Link], seed: int, outages: bool) -> None:
+        self.world = world
+        self.random = random.Random(seed)
+        self.outages = outages
+        self.log: list[object] = []
+        self.link, self.waiter = links
+        self.names = {name: f"{name}{seed}" for name in "ab"}
+        self.actors = [Actor(Puppet(self.link, self.names[queue], lane)) for queue, lane in LANES]
+        self.accepted: dict[str, set[bytes]] = {queue: set() for queue in self.queues}
+        self.gone: dict[str, set[bytes]] = {queue: set() for queue in self.queues}
+        self.starts: Counter[bytes] = Counter()
+        self.batches: list[Batch] = []
+        self.made = 0
+
+    @property
+    def queues(self) -> Sequence[str]:
+        return list(self.names.values())
+
+    async def run(self) -> None:
+        """The steps, then the draining."""
+        for actor in self.actors:
+            await actor.puppet.take()
+        steps: dict[Callable[[], Awaitable[object]], int] = {
+            self.push: 5, self.push_again: 2, self.turn: 10, self.turn_again: 3, self.zombie_turn: 2, self.wait: 3,
+            self.late_wait: 1, self.crash: 2, self.leave: 1, self.pass_hour: 1, self.recover: 2, self.requeue: 1,
+            self.drop: 1, self.outage: int(self.outages),
+        }  # fmt: skip
+        for step in self.random.choices(list(steps), list(steps.values()), k=STEPS):
+            answer = await step()
+            self.log.append((step.__name__, answer))
+            self.check()
+        await self.drain()
+
+    def check(self) -> None:
+        """Every message is in exactly one place; the figures say the same."""
+        for queue in self.queues:
+            places = self.world.places(queue)
+            found = [*places.all(), *self.gone[queue]]
+            assert set(found) == self.accepted[queue], f"lost {self.accepted[queue] - set(found)}"
+            assert len(found) == len(self.accepted[queue]), f"in two places: {Counter(found).most_common(3)}"
+            assert places.counts().difference() == 0, places.counts()
+            self.log.append((queue, places))
+
+    def finish(self, queue: str, raw: bytes) -> None:
+        """The broker has settled, or dropped, the message for good."""
+        assert forgiven(raw) not in self.gone[queue], f"settled twice: {raw!r}"
+        self.gone[queue].add(forgiven(raw))
+
+    def some(self) -> Actor:
+        return self.random.choice(self.actors)
+
+    async def push(self) -> object:
+        queue = self.random.choice(self.queues)
+        messages = [self.message() for _ in range(self.random.randint(1, 4))]
+        self.batches.append(Batch(queue, len(self.batches) + 1, messages))
+        return await self._send(self.batches[-1])
+
+    def message(self) -> bytes:
+        self.made += 1
+        return b'{"id":"%d","op":"x"}' % self.made if self.random.random() < 0.9 else b"garbage %d" % self.made
+
+    async def push_again(self) -> object:
+        last = {batch.name: batch for batch in self.batches}
+        return await self._send(self.random.choice(list(last.values()))) if last else None
+
+    async def _send(self, batch: Batch) -> object:
+        refused = (await self.link.push("p", LIMIT, [batch]))[0]
+        if refused is None:
+            self.accepted[batch.name].update(batch.messages)
+        return repr(refused)
+
+    async def turn(self) -> object:
+        return await self._turn(self.some())
+
+    async def _turn(self, actor: Actor) -> object:
+        """Settle some of what was handed out, in some way."""
+        puppet, done = actor.puppet, actor.handed[: self.random.randint(0, 6)]
+        actor.waited = False
+        fates = self.random.choices(("done", "expired", "fails", "dies"), (6, 1, 3, 1), k=len(done))
+        delays = [self.random.choice((0.0, HOUR)) for _ in done]
+        failures = [
+            Failure(i, delays[i] if fate == "fails" else None, fate) for i, fate in enumerate(fates) if fate[-1] == "s"
+        ]
+        want = self.random.choice((0, 1, 3, 5, 8))
+        try:
+            handed = await puppet.claim(len(done), want, failures=failures, expired=fates.count("expired"))
+        except (Voided, Superseded) as refused:
+            return await self._refused(actor, refused)
+        for raw, fate in zip(done, fates, strict=True):
+            if fate in ("done", "expired"):
+                self.finish(puppet.queue, raw)
+        if want:
+            self._start(actor, handed)
+        else:
+            del actor.handed[: len(done)]
+        return handed
+
+    def _start(self, actor: Actor, handed: list[bytes]) -> None:
+        still = set(map(forgiven, actor.handed))
+        actor.handed = handed
+        assert len(handed) < 2 or not any(map(attempts_of, handed)), f"not alone: {handed}"
+        for raw in map(forgiven, handed):
+            if raw not in still and raw.startswith(b"{"):
+                self.starts[raw] += 1
+                assert self.starts[raw] <= ATTEMPTS, f"started too often: {raw!r}"
+
+    async def _refused(self, actor: Actor, refused: Exception) -> object:
+        actor.handed = []
+        if isinstance(refused, Voided):
+            await actor.puppet.take()
+        elif actor in self.actors:
+            raise refused
+        return repr(refused)
+
+    async def turn_again(self) -> object:
+        """The turn's answer was lost; or, after a wait, the lane shows that it lives and ignores the answer."""
+        actor = self.some()
+        puppet, known = actor.puppet, actor.puppet.length
+        if puppet.turn.number == 0:
+            return None
+        before = self.world.places(puppet.queue)
+        try:
+            handed = await puppet.repeat()
+        except (Voided, Superseded) as refused:
+            return await self._refused(actor, refused)
+        after = self.world.places(puppet.queue)
+        assert (after.desks, after.dead) == (before.desks, before.dead)
+        if actor.waited:
+            puppet.length = known
+        elif puppet.turn.want:
+            actor.handed = handed
+        return handed
+
+    async def zombie_turn(self) -> object:
+        actor = self.some()
+        if not actor.zombies:
+            return None
+        zombie = self.random.choice(actor.zombies)
+        before = [self.world.places(queue) for queue in self.queues]
+        with pytest.raises((Voided, Superseded)) as refused:
+            await zombie.puppet.claim(len(zombie.handed), 5)
+        assert [self.world.places(queue) for queue in self.queues] == before
+        return repr(refused.value)
+
+    async def wait(self) -> object:
+        """Wait on an empty desk, and for a push if the queue is empty."""
+        actor = self.some()
+        puppet = actor.puppet
+        if puppet.length or puppet.turn.number == 0:
+            return None
+        pushed: object = None
+        if self.world.places(puppet.queue).queued:
+            raw = await puppet.wait()
+        else:
+            puppet.link = self.waiter
+            waiting = asyncio.create_task(puppet.wait(10))
+            self.batches.append(Batch(puppet.queue, len(self.batches) + 1, [self.message()]))
+            pushed = await self._send(self.batches[-1])
+            raw = await waiting
+            puppet.link = self.link
+        assert raw is not None
+        actor.waited = True
+        if attempts_of(raw):
+            actor.handed = []  # a further start is to be counted by the next turn
+        else:
+            self._start(actor, [raw])
+        return raw, pushed
+
+    async def late_wait(self) -> object:
+        """A wait of a lost connection is served."""
+        puppet = self.some().puppet
+        if not self.world.places(puppet.queue).queued:
+            return None
+        return await self.link.wait(puppet.queue, puppet.name, 1)
+
+    async def crash(self) -> object:
+        """The lane's process dies and another takes its desk; who is not drawn for long is dead for the others."""
+        actor = self.some()
+        old = actor.puppet
+        actor.zombies.append(Actor(old, actor.handed))
+        actor.puppet, actor.handed = Puppet(self.link, old.queue, old.name), []
+        return await actor.puppet.take()
+
+    async def leave(self) -> object:
+        """The lane gives its desk up and has not started what it was handed."""
+        actor = self.some()
+        returned = await actor.puppet.leave()
+        if returned:
+            self.starts.subtract(map(forgiven, actor.handed))
+        actor.handed = []
+        return returned
+
+    async def pass_hour(self) -> object:
+        self.world.pass_hour(self.queues)
+        for actor in self.actors:  # who is in luck has a turn before somebody looks for the silent
+            if self.random.random() < 0.5:
+                await self._turn(actor)
+        return None
+
+    async def recover(self) -> object:
+        return await self.link.recover(self.random.choice(self.queues), HOUR / 2, 2.5 * HOUR)
+
+    async def requeue(self) -> object:
+        queue, number = self._letter()
+        raw = self.world.places(queue).dead.get(number)
+        done = await self.link.requeue(queue, number)
+        assert done == (raw is not None)
+        if raw is not None:
+            del self.starts[forgiven(raw)]
+        return queue, number, done
+
+    async def drop(self) -> object:
+        queue, number = self._letter()
+        raw = self.world.places(queue).dead.get(number)
+        done = await self.link.drop(queue, number)
+        assert done == (raw is not None)
+        if raw is not None:
+            self.finish(queue, raw)
+        return queue, number, done
+
+    def _letter(self) -> tuple[str, int]:
+        queue = self.random.choice(self.queues)
+        return queue, self.random.choice([*self.world.places(queue).dead, 1])
+
+    async def outage(self) -> object:
+        """The broker goes down and up; what was asked meanwhile did not happen."""
+        assert isinstance(self.world.broker, MemoryBroker)
+        actor = self.some()
+        waiting = asyncio.create_task(self.waiter.wait("none", "lane", 10))
+        await self.link.ping()
+        self.world.broker.kill()
+        puppet = actor.puppet
+        for asked in (waiting, puppet.take(), puppet.leave(), self.link.recover(puppet.queue, 0, 0)):
+            with pytest.raises(BrokerAway):
+                await asked
+        self.check()
+        self.world.broker.start()
+        return None
+
+    async def drain(self) -> None:
+        """Everybody is dead; one lane a queue gets it all done, and the dead letters too."""
+        self.world.pass_hour(self.queues)
+        for queue in self.queues:
+            await self.link.recover(queue, HOUR / 2, HOUR)
+            lane = Puppet(self.link, queue, "drain")
+            await lane.take()
+            self.world.pass_hour([queue])
+            done: list[bytes] = []
+            requeued = False
+            while True:
+                handed = await lane.claim(len(done), 8)
+                for raw in done:
+                    self.finish(queue, raw)
+                done = handed
+                if handed:
+                    continue
+                letters = self.world.places(queue).dead
+                if requeued or not letters:
+                    break
+                requeued = True
+                for number in letters:
+                    assert await self.link.requeue(queue, number)
+            assert self.gone[queue] == self.accepted[queue], "not everything was done"
+            counts = (await self.link.counts([queue]))[0]
+            assert counts == self.world.places(queue).counts()
+            assert counts.accepted == counts.done + counts.expired + counts.dropped, counts
+
+
+async def walk(world: World, links: Sequence[Link], seed: int, outages: bool) -> list[object]:
+    """The interleaving of that seed: all its answers and states."""
+    steps = Walk(world, links, seed, outages)
+    try:
+        await steps.run()
+    except BaseException as error:
+        told = "\n".join(map(str, steps.log))
+        error.add_note(f"{told}\nafter these steps; again with GORGON_SEED={seed}")
+        raise
+    return steps.log
+
+
+def seeds(many: int) -> Sequence[int]:
+    """The seeds to try: others in each run, unless one is asked for."""
+    if SEED is not None:
+        return [int(SEED)]
+    first = random.randrange(10**9)
+    return range(first, first + many)
+
+
+async def test_interleavings_in_memory() -> None:
+    for seed in seeds(IN_ALL - 2 * ON_REDIS):
+        world = InMemory()
+        await walk(world, [world.broker.link("test"), world.broker.link("waiter")], seed, outages=True)
+
+
+async def test_interleavings_on_redis_go_as_in_memory(shared_redis: RedisServer) -> None:
+    broker = RedisBroker(shared_redis.url, durable=False)
+    links = [broker.link("test"), broker.link("waiter")]
+    with redis.Redis.from_url(shared_redis.url) as client:
+        for seed in seeds(ON_REDIS):
+            world = InMemory()
+            expected = await walk(world, [world.broker.link("test"), world.broker.link("waiter")], seed, outages=False)
+            found = await walk(InRedis(broker, client), links, seed, outages=False)
+            for number, (one, other) in enumerate(zip(expected, found, strict=True)):
+                assert one == other, f"step {number} of GORGON_SEED={seed}: {expected[: number + 1]}"
+    for link in links:
+        await link.close()

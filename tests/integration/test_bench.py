@@ -1,0 +1,42 @@
+"""tools/bench.py: that it runs and tells; how fast is no test's business."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NO_WRK = shutil.which("wrk") is None and os.environ.get("CI") != "true"
+
+
+@pytest.mark.usefixtures("redis_binary")
+@pytest.mark.skipif(NO_WRK, reason="wrk is not installed")
+def test_it_measures_and_leaves_nothing_behind(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    # when two cases are measured on the smallest scale
+    directory, figures = tmp_path_factory.mktemp("b"), tmp_path / "figures.json"
+    command = [sys.executable, "tools/bench.py", "--case", "queue", "--case", "rpc", "--json", str(figures)]
+    scale = ["--quick", "--rounds", "1", "--seconds", "1", "--messages", "2000"]
+    environ = os.environ | {"TMPDIR": str(directory)}
+    ran = subprocess.run(
+        command + scale, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert ran.returncode == 0, ran.stderr
+    # then it tells their figures, those that were not asked for being null
+    found = json.loads(figures.read_text())
+    measured = {"queue_per_s", "rpc_cpu_us"}
+    assert {name for name in measured if found[name] > 0} == measured
+    missing = {"info_ratio", "ingest_per_s", "load_p50_ms", "load_p99_ms"}
+    assert {name for name in missing if found[name] is None} == missing
+    assert set(found["details"]) == {"queue", "rpc", "memory"}
+    assert found["details"]["queue"]["always_64_per_s"]["rounds"]
+    # and nothing is left behind
+    assert list(directory.iterdir()) == []
+    processes = psutil.process_iter(["cmdline"])
+    assert [process for process in processes if str(directory) in " ".join(process.info["cmdline"] or [])] == []

@@ -1,0 +1,56 @@
+"""`gorgond` as a process of its own, the way a user starts it.
+
+    done = gorgond("config", "--check")                    runs to its end
+    with started("web", GORGOND_WEB_PORT="0") as process:  is killed at the end if it still runs
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def _environment(variables: dict[str, str]) -> dict[str, str]:
+    """Ours without what configures gorgond, and with these."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("GORGOND_")}
+    return {**kept, "GORGOND_CONFIG": os.devnull, **variables}
+
+
+def gorgond(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    command = [sys.executable, "-m", "gorgond", *arguments]
+    environ = _environment(variables)
+    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+
+@contextmanager
+def started(*arguments: str, output: Path | None = None, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that runs meanwhile; what it writes goes to the file `output`."""
+    with (output or Path(os.devnull)).open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gorgond", *arguments],
+            cwd=ROOT,
+            env=_environment(variables),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+
+
+def free_port() -> int:
+    """A TCP port that nobody uses."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

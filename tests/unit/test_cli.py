@@ -1,0 +1,106 @@
+"""The command line: what it says and its exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gorgond import __version__, cli
+from tests.programs import gorgond
+
+COMMANDS = ("up", "web", "store", "provider", "load", "client", "simulate", "config")
+
+
+def printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What is printed by a command that only prints."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_lists_every_command_on_one_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(["--help"], capsys).splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("    ") and line[4] != " "] == list(COMMANDS)
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--help" in printed([command, "--help"], capsys)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(["--version"], capsys) == f"gorgond {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["web", "--port", "http"], "--port: [web] port cannot be 'http'; allowed: a whole number from 0 to 65535"),
+        (["web", "--instance", "a b"], "--instance cannot be 'a b'"),
+        (["store", "--store", "file.db"], "--store: [store] url cannot be"),
+        (["load", "--store", "redis://x"], "--store: [store] url cannot be"),
+        (["simulate", "--without", "store"], "--without needs a --broker that other processes reach"),
+        (["config", "--check", "--config", "/nonexistent"], "/nonexistent: cannot be read"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line_and_exit_code_78(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GORGOND_CONFIG", os.devnull)
+    assert cli.main(arguments) == 78
+    shown = capsys.readouterr().err
+    assert shown.startswith("gorgond: ")
+    assert says in shown
+    assert shown.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["nosuch"], ["client", "--clients", "0"], ["client", "--rate", "-1"]])
+def test_what_is_not_understood_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_nobody_to_measure_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["client", "--url", "http://localhost:1"]) == 1
+    assert "nobody answers at http://localhost:1" in capsys.readouterr().err
+
+
+def test_settings_are_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # given a file
+    file = tmp_path / "gorgond.conf"
+    file.write_text("[web]\nport = 1234\n")
+    # then it can be checked and shown
+    assert cli.main(["config", "--check", "--config", str(file)]) == 0
+    assert cli.main(["config", "--show", "--config", str(file)]) == 0
+    assert "port = 1234" in capsys.readouterr().out
+
+
+def test_the_instance_comes_from_the_environment_too() -> None:
+    done = gorgond("store", GORGOND_INSTANCE="a/b")
+    assert (done.returncode, "GORGOND_INSTANCE cannot be 'a/b'" in done.stderr) == (78, True)
+
+
+def test_a_provider_without_section_is_named() -> None:
+    done = gorgond("provider", "nosuch")
+    assert done.returncode == 78
+    assert done.stderr == "gorgond: there is no section [provider.nosuch]; the providers are: random\n"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, gorgond.cli as cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'redis', 'pymongo', 'tornado', 'matplotlib'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr.strip() == "[]"

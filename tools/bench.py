@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Measures gorgond on this machine: real Redis, real mongod, real processes, started fresh and ended afterwards.
+
+    tools/bench.py                       every case on 1,000,000 notes of 2 kB, about 20 minutes
+    tools/bench.py --quick               every case on 50,000 notes, under a minute: whether all is well
+    tools/bench.py --data DIR            keep the data set there, so that it is made only once
+    tools/bench.py --case rpc            only this one; may be given several times
+    tools/bench.py --json FILE           the figures for programs, too
+    tools/bench.py --durability          what each way to keep the queues costs, for rpc, load and ingest
+    tools/bench.py --soak 10             whether web servers and stores grow under ten minutes of load
+
+    info      notes of a user, the best layout against Tornado straight on pymongo with two processes
+    rpc       CPU of web server, store and Redis for a request that needs no database
+    load      how long 1,000 clients wait that ask 500 times a second in all, while 1,000 notes a second are inserted
+    ingest    notes a second from a provider through store_put into mongod, journaled, none lost
+    queue     messages a second from one producer to one consumer
+    memory    the most that any web server or store had in all of these
+
+Figures are medians of the rounds, with the smallest and the largest: where these are far apart the machine had other
+things to do. CPU is that of all threads of a process, in microseconds a request. What is compared was running at the
+same time and asked in turns. Run it with the Python that has gorgond's libraries, with nothing else going on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tools.speed.cases import CASES, DURABILITY
+from tools.speed.cases.load import soak
+from tools.speed.processes import BenchError
+from tools.speed.report import Result, Row, as_json, circumstances, table
+from tools.speed.site import BROKERS, Layout
+from tools.speed.stage import QUICK, Scale, Stage
+
+MEMORY_MAX = 80  # MB
+
+
+def main() -> int:
+    """Measure and tell; the exit code says whether it could be measured, not how good it is."""
+    arguments = _arguments()
+    scale = _scale(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that our processes end with us
+    try:
+        around = circumstances()
+        with Stage(scale, arguments.data) as stage:
+            results = list(_measured(stage, arguments))
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(table(results, around))
+    if arguments.json:
+        arguments.json.write_text(as_json(results, around, asdict(scale)))
+    return 0
+
+
+def _measured(stage: Stage, arguments: argparse.Namespace) -> Iterator[Result]:
+    if arguments.durability:
+        for brokers in BROKERS:
+            for compared in DURABILITY:
+                result = compared(stage, brokers)
+                # A headline is of the figures that hold by default.
+                yield replace(
+                    result, case=f"{result.case} {brokers}", rows=[replace(row, headline="") for row in result.rows]
+                )
+    elif stage.scale.soak:
+        yield soak(stage)
+    else:
+        for name in arguments.case or CASES:
+            yield CASES[name](stage)
+    peaks = {name: peak for name, peak in stage.peaks.items() if name in ("web", "store")}
+    if peaks:
+        yield Result("memory", [Row(f"{name}_max_mb", [peak], f"≤ {MEMORY_MAX}") for name, peak in peaks.items()])
+
+
+def _arguments() -> argparse.Namespace:
+    """What the command line asks for."""
+    manual = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        description=manual[0], epilog=manual[2], formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--case", choices=CASES, action="append", help="only this one")
+    parser.add_argument("--durability", action="store_true", help="compare the ways to keep the queues")
+    parser.add_argument("--quick", action="store_true", help="a small data set and short rounds")
+    parser.add_argument("--data", metavar="DIR", type=Path, help="keep the data set there")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there")
+    parser.add_argument(
+        "--layouts", metavar="L", type=_layout, nargs="+", help="of gorgond in info: WEBxSTORESxLANES …"
+    )
+    parser.add_argument(
+        "--stores", metavar="N", type=_whole, nargs="+", help="how many in ingest, each number is tried"
+    )
+    parser.add_argument("--soak", metavar="MINUTES", type=float, help="watch the memory for so long, nothing else")
+    for name, what in (
+        ("items", "notes in the data set"),
+        ("users", "users they belong to"),
+        ("rounds", "how often each is measured"),
+        ("clients", "of the case load"),
+        ("ingest", "notes pushed in a round of ingest"),
+        ("messages", "in a round of queue"),
+    ):
+        parser.add_argument(f"--{name}", metavar="N", type=_whole, help=what)
+    parser.add_argument("--seconds", metavar="S", type=_whole, help="of a round of info, rpc and load")
+    return parser.parse_args()
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError("must be a whole number above 0")
+    return int(text)
+
+
+def _layout(text: str) -> str:
+    try:
+        return str(Layout.parse(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _scale(arguments: argparse.Namespace) -> Scale:
+    """Quick or whole, with what was given on the command line."""
+    scale = QUICK if arguments.quick else Scale()
+    given: dict[str, Any] = {name: getattr(arguments, name) for name in asdict(scale)}
+    return replace(scale, **{name: value for name, value in given.items() if value is not None})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""What gorgond is compared with: Tornado straight on pymongo, as a good user of both would write it.
+
+    python -m tools.speed.baseline PORT MONGODB-URL inline|threads
+
+It gives the same answers as gorgond's GET /info/<uid>/<lim>, with the same JSON library and event loop, without ETags
+and access log, which gorgond has not either. `inline` waits for the database in the event loop, which costs the least
+a request; `threads` waits in a thread pool, which answers several requests at a time. Several processes share a port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.collection import Collection
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+
+from gorgond.redpill.codec import dumps
+from gorgond.service.loop import run
+from gorgond.service.systemd import Notifier
+
+Items = Collection[dict[str, Any]]
+
+
+class Inline(RequestHandler):
+    """GET /info/<uid>/<lim>."""
+
+    def initialize(self, items: Items) -> None:
+        self.items = items
+
+    def compute_etag(self) -> None:
+        """Answers change all the time."""
+
+    def get(self, uid: str, lim: str) -> Any:
+        self.answer(_newest(self.items, int(uid), int(lim)))
+
+    def answer(self, body: bytes) -> None:
+        self.set_header("Content-Type", "application/json")
+        self.finish(body)
+
+
+class Threads(Inline):
+    """The same, waiting in a thread."""
+
+    async def get(self, uid: str, lim: str) -> None:
+        loop = asyncio.get_running_loop()
+        self.answer(await loop.run_in_executor(None, _newest, self.items, int(uid), int(lim)))
+
+
+def _newest(items: Items, uid: int, lim: int) -> bytes:
+    found = list(items.find({"userid": uid}, sort=[("ts", -1)], limit=lim))
+    for item in found:
+        item["id"] = item.pop("_id")
+    return dumps({"items": found, "uid": uid, "lim": lim, "off": 0})
+
+
+async def _serve(port: int, url: str, handler: type[Inline]) -> None:
+    items: Items = MongoClient[dict[str, Any]](url).get_default_database()["items"]
+    items.find_one()  # connect
+    routes = [(r"/info/(\d+)/(\d+)", handler, {"items": items})]
+    server = HTTPServer(Application(routes, log_function=lambda _: None))
+    server.add_sockets(bind_sockets(port, "127.0.0.1", backlog=4096, reuse_port=True))
+    Notifier().ready()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    _port, _url, _how = sys.argv[1:]
+    run(_serve(int(_port), _url, {"inline": Inline, "threads": Threads}[_how]))

@@ -1,0 +1,24 @@
+"""The cases: each measures one thing in several rounds and returns what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tools.speed.cases.info import info
+from tools.speed.cases.ingest import ingest
+from tools.speed.cases.load import load
+from tools.speed.cases.queue import queue
+from tools.speed.cases.rpc import rpc
+from tools.speed.report import Result
+from tools.speed.stage import Stage
+
+CASES: dict[str, Callable[[Stage], Result]] = {
+    "info": info,
+    "rpc": rpc,
+    "load": load,
+    "ingest": ingest,
+    "queue": queue,
+}
+
+DURABILITY: tuple[Callable[[Stage, str], Result], ...] = (rpc, load, ingest)
+"""The cases that a choice of brokers makes a difference to; they take its name."""

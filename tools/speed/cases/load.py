@@ -1,0 +1,82 @@
+"""load: how long people wait while the fabric is at work: many clients, few requests each, inserts going on.
+
+The requests come at times laid down beforehand, and each is measured from the time it was due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tools.speed.flow import counts
+from tools.speed.processes import ROOT, BenchError, environ
+from tools.speed.report import Result, Row
+from tools.speed.site import Layout, Site
+from tools.speed.stage import Stage, say
+
+INSERTS, REQUESTS = 1000, 500  # a second
+SETTLE = 2.0  # seconds until the inserts flow evenly
+SEED = 2  # of what is inserted
+
+
+def load(stage: Stage, brokers: str = "two") -> Result:
+    """Median and slowest hundredth of the answers."""
+    found = []
+    with _inserting(stage, brokers) as site:
+        for number in range(stage.scale.rounds):
+            say(f"load, {brokers}: round {number + 1} of {stage.scale.rounds}")
+            found.append(_clients(stage, site, stage.scale.seconds))
+    rows = [
+        Row("p50_ms", [each["latency_ms"]["p50"] for each in found], "≤ 5", "load_p50_ms"),
+        Row("p99_ms", [each["latency_ms"]["p99"] for each in found], "≤ 25", "load_p99_ms"),
+        Row("max_ms", [each["latency_ms"]["max"] for each in found]),
+        Row("client_late_p99_ms", [each["late_ms"]["p99"] for each in found]),
+        Row("requests_per_s", [each["throughput"] for each in found]),
+        Row("inserts_per_s", [each["inserts_per_s"] for each in found]),
+    ]
+    return Result("load", rows, {"brokers": brokers, "clients": stage.scale.clients})
+
+
+def soak(stage: Stage) -> Result:
+    """The same for minutes, whether a process grows: its memory after a fifth of the time and at the end."""
+    minutes = stage.scale.soak
+    memory: dict[str, list[float]] = {}
+    with _inserting(stage, "two") as site:
+        for part in range(5):
+            say(f"soak: part {part + 1} of 5, {minutes / 5:g} minutes each")
+            _clients(stage, site, minutes * 60 / 5)
+            for process in site.crew.processes:
+                memory.setdefault(process.name, []).append(process.rss())
+    rows = [Row(f"{name}_mb", sizes) for name, sizes in memory.items()]
+    grown = [Row(f"{name}_growth_mb", [memory[name][-1] - memory[name][0]], "≤ 2") for name in ("web", "store")]
+    return Result("soak", rows + grown, {"minutes": minutes})
+
+
+@contextmanager
+def _inserting(stage: Stage, brokers: str) -> Iterator[Site]:
+    """A site into which a provider pushes all the time; what it stored is removed afterwards."""
+    with stage.site(Layout(web=1, stores=1), brokers) as site:
+        users = str(stage.scale.users)
+        site.gorgond("provider", f"--rate={INSERTS}", "--count=0", f"--users={users}", f"--seed={SEED}")
+        time.sleep(SETTLE)
+        yield site
+    stage.remove(SEED)
+
+
+def _clients(stage: Stage, site: Site, seconds: float) -> dict[str, Any]:
+    """What `gorgond client` found, and how many inserts a second were settled meanwhile."""
+    command = [sys.executable, "-m", "gorgond", "client", "--json", f"--url={site.url}", f"--rate={REQUESTS}"]
+    command += [f"--clients={stage.scale.clients}", f"--users={stage.scale.users}", f"--duration={seconds:g}"]
+    began, before = time.monotonic(), asyncio.run(counts(site.lasting, "store_put")).done
+    ran = subprocess.run(command, cwd=ROOT, env=environ(), capture_output=True, text=True, check=False)
+    after = asyncio.run(counts(site.lasting, "store_put")).done
+    if ran.returncode != 0:
+        raise BenchError(f"not every request was answered:\n{ran.stdout[:2000]}{ran.stderr}")
+    found: dict[str, Any] = json.loads(ran.stdout)
+    return found | {"inserts_per_s": (after - before) / (time.monotonic() - began)}

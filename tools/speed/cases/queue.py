@@ -1,0 +1,54 @@
+"""queue: messages from one producer to one consumer, which does nothing with them but settle them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tools.speed.processes import Process
+from tools.speed.report import Result, Row, rows_of_cpu
+from tools.speed.servers import start_redis
+from tools.speed.stage import Stage, say
+
+MESSAGE_BYTES = 300
+BATCHES = (64, 256)  # messages the lane takes at a time; the first is what a lane does by itself
+MUST = {("everysec", 64): ("≥ 80000", "queue_per_s")}
+SLOWEST = 2000  # messages a second; below that something is wrong
+
+
+def queue(stage: Stage) -> Result:
+    """Messages a second from the first push until the last is settled, for each way to keep the append-only file."""
+    kinds = [(fsync, batch) for batch in BATCHES for fsync in ("everysec", "always")]
+    speeds: dict[tuple[str, int], list[float]] = {kind: [] for kind in kinds}
+    cpu: dict[tuple[str, int], list[dict[str, float]]] = {kind: [] for kind in kinds}
+    for number in range(stage.scale.rounds):
+        say(f"queue: round {number + 1} of {stage.scale.rounds}")
+        for kind in kinds:
+            speed, used = _round(stage, *kind)
+            speeds[kind].append(speed)
+            cpu[kind].append(used)
+    rows: list[Row] = []
+    for kind in kinds:
+        name = f"{kind[0]}_{kind[1]}"
+        rows.append(Row(f"{name}_per_s", speeds[kind], *MUST.get(kind, ())))
+        rows += rows_of_cpu(cpu[kind], f"{name}_")
+    return Result("queue", rows, {"messages": stage.scale.messages, "bytes": MESSAGE_BYTES})
+
+
+def _round(stage: Stage, fsync: str, batch: int) -> tuple[float, dict[str, float]]:
+    """Messages a second; µs of CPU a message of each process."""
+    count = stage.scale.messages
+    with stage.crew() as crew:
+        url = start_redis(crew, "redis", fsync)
+        redis = crew.processes[-1]
+        consumer = crew.python("consumer", "tools.speed.pump", "consume", url, str(count), str(batch))
+        before = redis.cpu()
+        producer = crew.python("producer", "tools.speed.pump", "produce", url, str(count), str(MESSAGE_BYTES))
+        began, ended = (_told(process, 10 + count / SLOWEST) for process in (producer, consumer))
+        used = {"producer": began["cpu"], "redis": redis.cpu() - before, "consumer": ended["cpu"]}
+    return count / (ended["at"] - began["at"]), {name: seconds / count * 1e6 for name, seconds in used.items()}
+
+
+def _told(process: Process, timeout: float) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(process.output(timeout))
+    return told

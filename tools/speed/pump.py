@@ -1,0 +1,77 @@
+"""One producer or one consumer of messages, as a process of its own.
+
+    python -m tools.speed.pump produce URL COUNT BYTES
+    python -m tools.speed.pump consume URL COUNT BATCH
+
+Each prints one line of JSON: `at`, the time (of the clock that all processes share) when the producer began, or when
+the consumer had settled the last message; `cpu`, the seconds of CPU used for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Sequence
+
+from gorgond.redpill import DONE, Lane, Message, Outcome, Producer, QueueFull, connect
+from gorgond.service.loop import run
+from gorgond.service.systemd import Notifier
+
+QUEUE = "bench"
+PUSH = 500  # messages handed in at a time
+PAUSE = 0.005  # seconds until a full queue is tried again
+
+
+async def produce(url: str, count: int, size: int) -> None:
+    """Push messages that are `size` bytes each; while some travel the next are made."""
+    text = "x" * (size - len(Message("bench.text", {"text": ""}).encode()))
+    left = count
+
+    async def worker(producer: Producer) -> None:
+        nonlocal left
+        while left > 0:
+            number = min(PUSH, left)
+            left -= number
+            messages = [Message("bench.text", {"text": text}) for _ in range(number)]
+            while True:
+                try:
+                    await producer.push(QUEUE, *messages)
+                except QueueFull:  # refused as a whole: they travel as one batch
+                    await asyncio.sleep(PAUSE)
+                else:
+                    break
+
+    Notifier().ready()
+    began, used = time.monotonic(), time.process_time()
+    async with Producer(connect(url), "producer") as producer:
+        await asyncio.gather(worker(producer), worker(producer))
+    _tell(began, used)
+
+
+async def consume(url: str, count: int, batch: int) -> None:
+    """Settle messages, doing nothing with them."""
+    left = count
+
+    async def handle(messages: Sequence[Message]) -> Sequence[Outcome]:
+        nonlocal left
+        left -= len(messages)
+        if left <= 0:
+            lane.stop()
+        return [DONE] * len(messages)
+
+    used = time.process_time()
+    lane = Lane(connect(url), QUEUE, "consumer", handle, batch)
+    Notifier().ready()
+    await lane.run()
+    _tell(time.monotonic(), used)
+
+
+def _tell(at: float, used: float) -> None:
+    print(json.dumps({"at": at, "cpu": time.process_time() - used}))
+
+
+if __name__ == "__main__":
+    _work, _url, *_numbers = sys.argv[1:]
+    run({"produce": produce, "consume": consume}[_work](_url, *map(int, _numbers)))

@@ -1,0 +1,86 @@
+"""A whole gorgond on this machine: brokers, stores and web servers as real processes, started fresh."""
+
+from __future__ import annotations
+
+import re
+import socket
+from dataclasses import dataclass
+
+from tools.speed.processes import Crew, Process
+from tools.speed.servers import start_redis
+
+BROKERS = {
+    "two": ("always", True),
+    "one-always": ("always", False),
+    "one-everysec": ("everysec", False),
+}
+"""Where queues are kept: how the Redis of what must last synchronises its file, and whether calls have a Redis of
+their own, without a file."""
+
+_CONFIG = """
+[broker]
+url = {lasting}
+calls = {calls}
+[store]
+url = {store}
+lanes = {lanes}
+[web]
+address = 127.0.0.1
+port = {port}
+[log]
+level = warning
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How many web servers and stores, and how many reading lanes each store has: 1x1x2."""
+
+    web: int = 1
+    stores: int = 1
+    lanes: int = 2
+
+    @classmethod
+    def parse(cls, text: str) -> Layout:
+        """From WEBxSTORESxLANES. Raises ValueError."""
+        match = re.fullmatch(r"([1-9])x([1-9])x([1-9]\d?)", text)
+        if match is None:
+            raise ValueError(f"{text}: a layout is WEBxSTORESxLANES, as 1x1x2")
+        return cls(*map(int, match.groups()))
+
+    def __str__(self) -> str:
+        return f"{self.web}x{self.stores}x{self.lanes}"
+
+
+class Site:
+    """A gorgond in `layout`, in the processes of `crew`; without a `store` URL its stores are `tools.speed.echo`."""
+
+    def __init__(self, crew: Crew, layout: Layout, brokers: str = "two", store: str = "") -> None:
+        fsync, apart = BROKERS[brokers]
+        port = free_port()
+        self.crew = crew
+        self.url = f"http://127.0.0.1:{port}"
+        self.lasting = start_redis(crew, "lasting", fsync)
+        calls = start_redis(crew, "calls", None) if apart else ""
+        config = crew.directory / "gorgond.conf"
+        url = store or "sqlite:///nowhere"
+        config.write_text(_CONFIG.format(lasting=self.lasting, calls=calls, store=url, lanes=layout.lanes, port=port))
+        self._settings = {"GORGOND_CONFIG": str(config)}
+        for number in range(layout.stores):
+            if store:
+                self.gorgond("store", "--instance", str(number))
+            else:
+                crew.python("store", "tools.speed.echo", settings=self._settings)
+        for number in range(layout.web):
+            self.gorgond("web", "--instance", str(number))
+
+    def gorgond(self, command: str, *arguments: str) -> Process:
+        """Start a service of this site."""
+        return self.crew.python(command, "gorgond", command, *arguments, settings=self._settings)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port

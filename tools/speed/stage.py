@@ -1,0 +1,132 @@
+"""What all cases stand on: how much is measured, a directory, the data set in a mongod."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+from pymongo import MongoClient
+from pymongo.collection import Collection
+
+from tools.speed.processes import ROOT, BenchError, Crew, environ
+from tools.speed.servers import start_mongod
+from tools.speed.site import Layout, Site
+
+Items = Collection[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is measured."""
+
+    items: int = 1_000_000
+    users: int = 10_000
+    rounds: int = 5
+    seconds: int = 10  # of a round
+    layouts: tuple[str, ...] = ("1x1x1", "1x1x2", "1x1x3", "1x2x1", "1x2x2", "2x1x2", "2x2x1", "2x2x2")
+    clients: int = 1000  # of the case load
+    ingest: int = 200_000  # items pushed in a round
+    messages: int = 300_000  # of a round of the case queue
+    stores: tuple[int, ...] = (1, 2)  # tried in the case ingest
+    soak: float = 0.0  # minutes
+
+
+QUICK = Scale(
+    items=50_000, users=500, rounds=2, seconds=2, layouts=("1x1x2",), ingest=20_000, messages=30_000, stores=(1,)
+)
+
+
+class Stage:
+    """Use it with `with`: everything it started has ended afterwards.
+
+    `data` is where the data set is kept; without it, it is made anew and goes with everything else.
+    """
+
+    def __init__(self, scale: Scale, data: Path | None) -> None:
+        self.scale = scale
+        self.peaks: dict[str, float] = {}
+        self._data = data
+        self._name = f"bench_{scale.items}_{scale.users}"
+        self._crews = 0
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._directory = Path(self._closing.enter_context(TemporaryDirectory(prefix="gorgond-bench-")))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    @contextmanager
+    def crew(self) -> Iterator[Crew]:
+        """A crew with a directory of its own."""
+        self._crews += 1
+        with Crew(self._directory / str(self._crews), self.peaks) as crew:
+            yield crew
+
+    @contextmanager
+    def site(self, layout: Layout, brokers: str = "two", store: bool = True) -> Iterator[Site]:
+        """A gorgond, on the data set if it has real stores."""
+        url = self.store if store else ""
+        with self.crew() as crew:
+            yield Site(crew, layout, brokers, url)
+
+    @cached_property
+    def _database(self) -> tuple[Crew, str]:
+        """mongod with the data set, which is made where it is missing and read into memory once; its URL."""
+        mongod = self._closing.enter_context(self.crew())
+        url = start_mongod(mongod, self._data or self._directory / "data") + self._name
+        say("filling mongod")
+        _fill(url, self.scale)
+        return mongod, url
+
+    @property
+    def mongod(self) -> Crew:
+        """The process of mongod."""
+        return self._database[0]
+
+    @property
+    def store(self) -> str:
+        """The URL of the database with the data set."""
+        return self._database[1]
+
+    def items(self) -> AbstractContextManager[Items]:
+        """The data set."""
+        return _items(self.store)
+
+    def remove(self, seed: int) -> None:
+        """Remove the notes of one seed again; the data set has seed 0."""
+        with self.items() as items:
+            items.delete_many({"_id": {"$regex": f"^random-{seed}-"}})
+
+
+@contextmanager
+def _items(url: str) -> Iterator[Items]:
+    with MongoClient[dict[str, Any]](url) as client:
+        yield client.get_default_database()["items"]
+
+
+def _fill(url: str, scale: Scale) -> None:
+    command = [sys.executable, "-m", "gorgond", "load", "--store", url]
+    command += ["--items", str(scale.items), "--users", str(scale.users)]
+    subprocess.run(command, cwd=ROOT, env=environ(), check=True, stdout=sys.stderr)
+    with _items(url) as items:
+        # What a run that was killed may have left.
+        items.delete_many({"_id": {"$not": {"$regex": "^random-0-"}}})
+        read = {"$group": {"_id": None, "count": {"$sum": 1}, "bytes": {"$avg": {"$bsonSize": "$$ROOT"}}}}
+        [there] = items.aggregate([read])
+    if there["count"] != scale.items:
+        raise BenchError(f"the data set has {there['count']} notes instead of {scale.items}")
+    say(f"{there['count']:,} notes of {there['bytes']:,.0f} bytes")
+
+
+def say(text: str) -> None:
+    """Tell the person who waits how far we are."""
+    print(f"bench: {text}", file=sys.stderr, flush=True)
