@@ -12,7 +12,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,3 +56,14 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def asked(url: str, body: bytes | None = None) -> bytes | None:
+    """What is answered to a GET, or with a body to a POST; None when it was no success or nobody answers."""
+    request = Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
+    try:
+        with urlopen(request, timeout=15) as answer:  # noqa: S310
+            found: bytes = answer.read()
+            return found
+    except (OSError, HTTPException):
+        return None

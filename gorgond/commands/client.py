@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import resource
 import sys
@@ -110,7 +111,7 @@ class Clients:
         try:
             _, writer = await asyncio.wait_for(asyncio.open_connection(*self._where), TIMEOUT)
         except OSError as error:
-            raise GorgonError(f"nobody answers at {self._load.url}: {error.strerror or error}") from None
+            raise GorgonError(f"nobody answers at {self._load.url}: {_reason(error)}") from None
         address = writer.get_extra_info("peername")
         writer.close()
         return str(address[0]), int(address[1])
@@ -187,7 +188,7 @@ class Clients:
                 async with self._gate, asyncio.timeout(TIMEOUT):
                     _, connection = await loop.create_connection(lambda: Connection(self), *self._where)
             except OSError as error:
-                self.report.error(_connect_error(error))
+                self.report.error(f"connect: {_reason(error).lower()}")
                 await asyncio.sleep(PAUSE)
             else:
                 self._all.add(connection)
@@ -206,10 +207,9 @@ class Clients:
             self._connect()
 
 
-def _connect_error(error: OSError) -> str:
-    if isinstance(error, TimeoutError):
-        return "connect timeout"
-    return f"connect {(error.strerror or str(error)).removeprefix('Connection ').lower()}"
+def _reason(error: OSError) -> str:
+    """What went wrong, whatever words the event loop has for it."""
+    return os.strerror(error.errno) if error.errno else str(error) or "timeout"
 
 
 def _allow_files(number: int) -> None:

@@ -121,13 +121,10 @@ class Caller:
         pending.fail(away or DeadlineExceeded(f"no answer from {pending.queue} in time"))
 
     async def _run(self) -> None:
-        gap = False
         while True:
             try:
                 self._deliver(await self._link.persist(lambda: self._link.fetch(self.reply_to, 0), self.beat))
-                if gap:
-                    self._push_again()
-                gap = True
+                self._push_again()
                 while True:
                     self.beat()
                     self._deliver(await self._link.fetch(self.reply_to, BLOCK))
@@ -140,10 +137,11 @@ class Caller:
                 await asyncio.sleep(BACKOFF[1])
 
     def _push_again(self) -> None:
-        """After a gap a call that the broker had, or its answer, may be lost. (What it did not take yet waits in the
-        producer.)"""
+        """After a gap a call that the broker had, or its answer, may be lost. What it did not take yet waits in the
+        producer. (The producer may have been first to connect, so there may be some at our first connection too.)"""
         again = [pending for pending in self._all() if pending.taken]
-        log.info("%d calls are sent again after a gap", len(again))
+        if again:
+            log.info("%d calls are sent again after a gap", len(again))
         for pending in again:
             pending.submitted.withdraw()
             pending.submitted = self._producer.submit(pending.queue, pending.raw, pending.pushed)

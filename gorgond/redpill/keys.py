@@ -7,13 +7,13 @@ that a Redis Cluster keeps them on one node.
     key                                 type    meaning
     gorgon:{q}                          list    messages waiting, oldest first
     gorgon:{q}:desk:<lane>              list    what that lane has taken and not yet settled
-    gorgon:{q}:delayed                  zset    "<n>:<message>" by the time it is due, ms since 1970
+    gorgon:{q}:delayed                  zset    "<n>:<message>", n of 16 digits, by when it is due, ms since 1970
     gorgon:{q}:dead                     zset    "<header JSON>\\n<message>" by its number n
-    gorgon:{q}:lanes                    zset    lane by its last turn, ms since 1970 by Redis' clock
-    gorgon:{q}:tokens                   hash    lane -> "<fencing token> <last turn>"
+    gorgon:{q}:lanes                    hash    lane -> "<fencing token> <last turn, - if void> <its ms since 1970>"
     gorgon:{q}:counts                   hash    accepted done expired dead retried recovered requeued dropped overflow
     gorgon:{q}:producer:<producer>      string  number of the last batch accepted from that producer; expires
-    gorgon:{list}                       list    replies for one waiting caller; expires
+    gorgon:{list}:replies               list    replies for one waiting caller; expires
+    gorgon:{t}:publisher:<producer>     string  as :producer:, for events on a topic
     gorgon:{t}:groups                   set     names of the topic's durable groups
     gorgon:{t}:limits                   hash    group -> the most messages it keeps
     gorgon:{t}:live                     channel events for whoever listens now
@@ -60,13 +60,8 @@ def dead(name: str) -> str:
 
 
 def lanes(name: str) -> str:
-    """The lanes of queue `name` by their last turn."""
+    """The lanes of queue `name`: who owns which desk, and when it was last heard of."""
     return f"{queue(name)}:lanes"
-
-
-def tokens(name: str) -> str:
-    """Who owns which desk of queue `name`."""
-    return f"{queue(name)}:tokens"
 
 
 def counts(name: str) -> str:
@@ -75,8 +70,18 @@ def counts(name: str) -> str:
 
 
 def producer(name: str, who: str) -> str:
-    """The last batch accepted from producer `who` on queue or topic `name`."""
+    """The last batch of messages accepted from producer `who` on queue `name`."""
     return f"{queue(name)}:producer:{who}"
+
+
+def publisher(topic: str, who: str) -> str:
+    """The last batch of events accepted from producer `who` on `topic`."""
+    return f"{queue(topic)}:publisher:{who}"
+
+
+def replies(name: str) -> str:
+    """The list on which a caller waits for its replies."""
+    return f"{queue(name)}:replies"
 
 
 def groups(topic: str) -> str:

@@ -45,9 +45,12 @@ class Unavailable(GorgonError):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Handled. `body` is the answer to the caller, if the message asks for one; or `error` is."""
+    """Handled. `body` is the answer to the caller, if the message asks for one; or `error` is.
 
-    body: bytes = b"null"
+    Without either it was passed on to the queue in its `next`, whose consumer will answer.
+    """
+
+    body: bytes | None = b"null"
     error: CallFailed | None = None
 
 
@@ -105,6 +108,7 @@ class Lane:
         self._length = 0
         self._stopping = False
         self._look_at = 0.0
+        self._connects = -1
         self._reminder: asyncio.TimerHandle
         self._reminding: asyncio.Task[None] | None = None
 
@@ -171,6 +175,9 @@ class Lane:
 
     async def _look_for_silent(self) -> None:
         """Every few seconds, give the desks of dead lanes back to the queue."""
+        if self._connects != self._link.connects:  # after an outage every lane looks silent, until it had its turn
+            self._connects = self._link.connects
+            self._look_at = time.monotonic() + SILENCE
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + SILENCE / 4 * random.uniform(0.8, 1.2)
@@ -219,7 +226,9 @@ class Lane:
         replies: dict[str, list[bytes]] = {}
         for index, message, outcome in await self._outcomes(messages, turn):
             if isinstance(outcome, Done):
-                reply = Reply(message.id, outcome.body, outcome.error)
+                if outcome.body is None and outcome.error is None:
+                    continue
+                reply = Reply(message.id, outcome.body or b"", outcome.error)
             else:
                 failure = _failure(index, message, outcome)
                 failures.append(failure)

@@ -73,9 +73,9 @@ class Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-_PUSH, _PUBLISH, _CLAIM, _TAKE, _LEAVE, _RECOVER, _REPLY, _COUNTS, _REQUEUE, _DROP = SCRIPTS = [
+_PUSH, _PUBLISH, _JOIN, _CLAIM, _TAKE, _LEAVE, _RECOVER, _REPLY, _COUNTS, _REQUEUE, _DROP = SCRIPTS = [
     Script(name)
-    for name in ("push", "publish", "claim", "take", "leave", "recover", "reply", "counts", "requeue", "drop")
+    for name in ("push", "publish", "join", "claim", "take", "leave", "recover", "reply", "counts", "requeue", "drop")
 ]
 _REPLY_TTL_MS = int(REPLY_TTL * 1000)
 
@@ -112,7 +112,7 @@ def _preflight(about: dict[str, str], durable: bool) -> None:
 
 def _replying(name: str, replies: Sequence[bytes]) -> list[Command]:
     """The fast way to send replies, which may be large and would be copied about in a script."""
-    key = keys.queue(name)
+    key = keys.replies(name)
     return [["RPUSH", key, *replies], ["PEXPIRE", key, _REPLY_TTL_MS]]
 
 
@@ -215,12 +215,12 @@ class RedisLink(Link):
     async def push(self, producer: str, limit: int, batches: Sequence[Batch]) -> list[BrokerError | None]:
         commands = []
         for batch in batches:
-            name, mark = batch.name, keys.producer(batch.name, producer)
+            name = batch.name
             if batch.topic:
-                names = [mark, keys.groups(name), keys.limits(name), keys.live(name)]
+                names = [keys.publisher(name, producer), keys.groups(name), keys.limits(name), keys.live(name)]
                 commands.append(_run(_PUBLISH, names, batch.number, keys.queue(name), *batch.messages))
             else:
-                names = [keys.queue(name), mark, keys.counts(name)]
+                names = [keys.queue(name), keys.producer(name, producer), keys.counts(name)]
                 commands.append(_run(_PUSH, names, batch.number, limit, *batch.messages))
         outcome: list[BrokerError | None] = []
         for batch, answer in zip(batches, await self._round(commands), strict=True):
@@ -236,7 +236,7 @@ class RedisLink(Link):
         return outcome
 
     async def take(self, queue: str, lane: str) -> tuple[str, int]:
-        names = [keys.desk(queue, lane), keys.lanes(queue), keys.tokens(queue)]
+        names = [keys.desk(queue, lane), keys.lanes(queue)]
         token, length = await self._persistent(_run(_TAKE, names, lane))
         return token.decode(), length
 
@@ -259,7 +259,7 @@ class RedisLink(Link):
             delay = -1 if failure.delay is None else int(failure.delay * 1000)
             failures += [failure.index, delay, failure.reason[:500].encode(errors="replace")]
         names = [base, f"{base}:desk:{lane}", f"{base}:delayed", f"{base}:dead"]
-        names += [f"{base}:lanes", f"{base}:tokens", f"{base}:counts"]
+        names += [f"{base}:lanes", f"{base}:counts"]
         numbers = (turn.number, turn.length, turn.done, turn.want, attempts, turn.expired)
         commands.append(_run(_CLAIM, names, lane, token, *numbers, *failures))
         *sent, answer = await self._round(commands)
@@ -282,28 +282,27 @@ class RedisLink(Link):
         return raw
 
     async def leave(self, queue: str, lane: str, token: str) -> int:
-        names = [keys.queue(queue), keys.desk(queue, lane), keys.tokens(queue)]
+        names = [keys.queue(queue), keys.desk(queue, lane), keys.lanes(queue)]
         return int(await self._persistent(_run(_LEAVE, names, lane, token)))
 
     async def recover(self, queue: str, silence: float, forget: float) -> list[tuple[str, int]]:
-        names = [keys.queue(queue), keys.lanes(queue), keys.tokens(queue), keys.counts(queue)]
+        names = [keys.queue(queue), keys.lanes(queue), keys.counts(queue)]
         ages = (int(silence * 1000), int(forget * 1000))
         found = await self._persistent(_run(_RECOVER, names, keys.desks(queue), *ages))
         return [(found[i].decode(), found[i + 1]) for i in range(0, len(found), 2)]
 
     async def reply(self, name: str, replies: Sequence[bytes]) -> None:
         """Here a script, which a Redis without memory still runs."""
-        await self._persistent(_run(_REPLY, [keys.queue(name)], _REPLY_TTL_MS, *replies))
+        await self._persistent(_run(_REPLY, [keys.replies(name)], _REPLY_TTL_MS, *replies))
 
     async def fetch(self, name: str, timeout: float) -> list[bytes]:
-        command: Command = ["BLMPOP", _seconds(timeout), 1, keys.queue(name), "LEFT", "COUNT", 1000]
+        command: Command = ["BLMPOP", _seconds(timeout), 1, keys.replies(name), "LEFT", "COUNT", 1000]
         answer = await self._ask(command, name, timeout)
         return [] if answer is None else list(answer[1])
 
     async def join(self, topic: str, group: str, limit: int) -> None:
         keys.queue(f"{topic}/{group}")  # is it a name?
-        await self._persistent(["HSET", keys.limits(topic), group, limit])
-        await self._persistent(["SADD", keys.groups(topic), group])
+        await self._persistent(_run(_JOIN, [keys.groups(topic), keys.limits(topic)], group, limit))
 
     async def part(self, topic: str, group: str) -> None:
         await self._ask(["SREM", keys.groups(topic), group], topic)

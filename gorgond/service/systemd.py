@@ -18,30 +18,34 @@ class Notifier:
     """Tells systemd how the service fares."""
 
     def __init__(self) -> None:
-        self._systemd = sdnotify.SystemdNotifier()
+        self._systemd = sdnotify.SystemdNotifier() if os.environ.get("NOTIFY_SOCKET") else None
         self._status = ""
 
     def ready(self) -> None:
         """Start-up, or a reload, is finished."""
-        self._systemd.notify("READY=1")
+        self._tell("READY=1")
 
     def stopping(self) -> None:
         """The service drains and will end."""
-        self._systemd.notify("STOPPING=1")
+        self._tell("STOPPING=1")
 
     def reloading(self) -> None:
         """The configuration is read again; `ready` follows."""
-        self._systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def alive(self) -> None:
         """Feed the watchdog."""
-        self._systemd.notify("WATCHDOG=1")
+        self._tell("WATCHDOG=1")
 
     def status(self, line: str) -> None:
         """One line for `systemctl status`; sent when it has changed."""
         if line != self._status:
             self._status = line
-            self._systemd.notify(f"STATUS={line}")
+            self._tell(f"STATUS={line}")
+
+    def _tell(self, state: str) -> None:
+        if self._systemd is not None:
+            self._systemd.notify(state)
 
 
 def watchdog_seconds(environ: MutableMapping[str, str] = os.environ) -> float:

@@ -104,15 +104,17 @@ class InMemory(World):
 
 # Reads all places. Times within an hour are made one, since in memory the clock stands still.
 _DUMP = """
-local function still(key)
-  local all = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
-  for i = 1, #all, 2 do
-    local hours = math.floor((all[i + 1] - ARGV[1]) / 3600000 + 0.5) - ARGV[2]
-    redis.call('ZADD', key, string.format('%.0f', ARGV[1] + hours * 3600000), all[i])
-  end
+local function still(at)
+  local hours = math.floor((at - ARGV[1]) / 3600000 + 0.5) - ARGV[2]
+  return string.format('%.0f', ARGV[1] + hours * 3600000)
 end
-still(KEYS[2])
-still(KEYS[4])
+local delayed = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
+for i = 1, #delayed, 2 do redis.call('ZADD', KEYS[2], still(delayed[i + 1]), delayed[i]) end
+local lanes = redis.call('HGETALL', KEYS[4])
+for i = 1, #lanes, 2 do
+  local owner, at = string.match(lanes[i + 1], '^(%d+ %S+ )(%d+)$')
+  redis.call('HSET', KEYS[4], lanes[i], owner .. still(at))
+end
 local desks = {}
 for i, lane in ipairs({'one', 'two', 'drain'}) do
   desks[i] = {lane, redis.call('LRANGE', KEYS[1] .. ':desk:' .. lane, 0, -1)}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from gorgond.config import load
+from gorgond.config import Config, load
 from gorgond.redpill import Counts, connect
 from gorgond.roles.provider import DataProvider
 from gorgond.roles.store import DataStore
@@ -27,19 +28,94 @@ def _no_append_only_file(expected_logs: Callable[[str], None]) -> None:
     expected_logs("loses its messages when it dies")
 
 
-def provider(url: str, **settings: str) -> DataProvider:
-    """The provider `random` with these settings, on that broker."""
-    flags = {"broker.url": url} | {key.replace("_", ".", 1): text for key, text in settings.items()}
-    return made(DataProvider, flags, "random")
+def configured(url: str, database: Path, **settings: str) -> Config:
+    """The configuration with this broker, this database, and these settings of the provider or `queue_limit`."""
+    flags = {f"{'broker' if key == 'queue_limit' else 'provider.random'}.{key}": text for key, text in settings.items()}
+    return load(os.devnull, {}, {"broker.url": url, "store.url": f"sqlite:///{database}", **flags})
 
 
-def made[S](kind: Callable[..., S], flags: Mapping[str, str], instance: str) -> S:
-    config = load(os.devnull, {}, flags)
-    return kind(config, connect_fabric(config), instance)
+def provider(config: Config) -> DataProvider:
+    return DataProvider(config, connect_fabric(config), "random")
 
 
 async def counts(url: str) -> Counts:
     link = connect(url).link("test")
-    [found] = await link.counts(["store_put"])
-    await link.close()
+    try:
+        [found] = await link.counts(["store_put"])
+    finally:
+        await link.close()
     return found
+
+
+def stored(database: Path) -> int:
+    store = open_store(f"sqlite:///{database}")
+    [count] = store.count([Query("items", {})])
+    store.close()
+    assert isinstance(count, int)
+    return count
+
+
+async def test_all_items_arrive_in_the_database_once(shared_redis: RedisServer, tmp_path: Path) -> None:
+    # given a store server and a provider of 2000 items, on a queue that holds 100
+    database = tmp_path / "test.db"
+    config = configured(shared_redis.url, database, count="2000", rate="1000000", queue_limit="100")
+    server = DataStore(config, connect_fabric(config), "1")
+    serving = asyncio.create_task(server.run(Notifier()))
+    await server.ready.wait()
+    # when the provider runs to its end
+    source = provider(config)
+    await source.run(Notifier())
+    # then it was refused again and again, and lost and doubled nothing
+    assert source.metrics.counters["pushed"] == 2000
+    assert source.metrics.counters["refused"] >= source.metrics.counters["retried"] > 0
+    await eventually_async(lambda: stored(database) == 2000)
+    server.stop()
+    await serving
+    figures = await counts(shared_redis.url)
+    assert (figures.accepted, figures.done, figures.difference()) == (2000, 2000, 0)
+
+
+async def test_keeps_its_rate(shared_redis: RedisServer, tmp_path: Path) -> None:
+    source = provider(configured(shared_redis.url, tmp_path / "test.db", count="300", rate="300", size="10"))
+    started = time.monotonic()
+    await source.run(Notifier())
+    assert 0.95 <= time.monotonic() - started <= 1.5
+    assert (await counts(shared_redis.url)).queued == 300
+
+
+async def test_a_broker_outage_is_a_pause(
+    redis_factory: Callable[..., RedisServer], tmp_path: Path, expected_logs: Callable[[str], None]
+) -> None:
+    # given a provider in the middle of its work, on a Redis that keeps every change
+    expected_logs("is away, waiting for it|is back after")
+    server = redis_factory(appendonly="yes", appendfsync="always")
+    source = provider(configured(server.url, tmp_path / "test.db", count="3000", rate="2000", size="10"))
+    running = asyncio.create_task(source.run(Notifier()))
+    await eventually_async(lambda: source.pushed > 500)
+    # when the broker is killed and comes back
+    server.kill()
+    await asyncio.to_thread(server.start)
+    await running
+    # then all items are there once
+    figures = await counts(server.url)
+    assert (figures.queued, figures.accepted) == (3000, 3000)
+
+
+async def test_ends_when_asked_though_the_queue_is_full(shared_redis: RedisServer, tmp_path: Path) -> None:
+    # given a provider that finds its queue full
+    source = provider(configured(shared_redis.url, tmp_path / "test.db", queue_limit="50", rate="10000"))
+    running = asyncio.create_task(source.run(Notifier()))
+    await eventually_async(lambda: source.metrics.counters.get("refused"))
+    assert "the queue is full" in source.doing()
+    # when it is asked to end
+    source.stop()
+    await running
+    # then what it counted is what the broker has
+    assert source.pushed == (await counts(shared_redis.url)).accepted <= 50
+
+
+def test_as_a_command_it_ends_with_a_summary_and_exit_code_0(shared_redis: RedisServer) -> None:
+    done = gorgond("provider", "--count", "40", "--rate", "1000", "--broker", shared_redis.url)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "pushed 40 items in " in done.stderr
+    assert "refused 0, retried 0" in done.stderr

@@ -24,13 +24,14 @@ local function suspected(raw)
   return with_attempts(raw, 1)
 end
 
+-- Milliseconds since 1970, as text: Lua would write so large a number with an exponent.
 local function now_ms()
   local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 end
 
 local function bury(dead, counts, raw, reason, now)
   local n = redis.call('HINCRBY', counts, 'dead', 1)
-  local header = cjson.encode({n = n, at = now, attempts = attempts_of(raw), reason = reason})
+  local header = cjson.encode({n = n, at = tonumber(now), attempts = attempts_of(raw), reason = reason})
   redis.call('ZADD', dead, n, header .. '\n' .. raw)
 end

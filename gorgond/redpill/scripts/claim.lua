@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 --! attempts
 -- A lane's whole turn: settle what is finished, take the next messages, return what lies on the desk.
--- KEYS queue, desk, delayed, dead, lanes, tokens, counts
+-- KEYS queue, desk, delayed, dead, lanes, counts
 -- ARGV lane, token, turn, length (of the desk, as the lane knows it), done (how many of it are finished),
 --      want (length of the desk to aim at; 0: hand nothing out), limit (of attempts), expired (how many of the done),
 --      then for each failure among the done: its index from 0, delay in ms (-1: give up), reason
@@ -9,14 +9,15 @@
 -- meanwhile, or Redis lost its last writes), {"superseded"} when another process of this name has it.
 -- Sent again with the same turn it settles nothing twice and returns the same desk.
 -- A message whose handling was started before is handed out alone, so that it cannot take neighbours along.
-local stored = redis.call('HGET', KEYS[6], ARGV[1])
+local stored = redis.call('HGET', KEYS[5], ARGV[1])
 if not stored then return {'void'} end
-local token, last = string.match(stored, '^(%d+) (%d+)$')
+local token, last = string.match(stored, '^(%d+) (%S+)')
+if last == '-' then return {'void'} end
 if tonumber(token) > tonumber(ARGV[2]) then return {'superseded'} end
 if token ~= ARGV[2] then return {'void'} end -- the take that made our token is lost
 
 local now = now_ms()
-local queue, desk, dead, counts = KEYS[1], KEYS[2], KEYS[4], KEYS[7]
+local queue, desk, dead, counts = KEYS[1], KEYS[2], KEYS[4], KEYS[6]
 local want, limit = tonumber(ARGV[6]), tonumber(ARGV[7])
 
 local turn = tonumber(ARGV[3])
@@ -24,7 +25,7 @@ local first = tonumber(last) < turn
 local length = redis.call('LLEN', desk)
 if first and tonumber(last) ~= turn - 1 then return {'void'} end -- a turn is lost
 if first and length ~= tonumber(ARGV[4]) then return {'void'} end -- something lies there that the lane does not know of
-redis.call('ZADD', KEYS[5], now, ARGV[1])
+redis.call('HSET', KEYS[5], ARGV[1], token .. ' ' .. ARGV[3] .. ' ' .. now)
 
 if first then
   local done, expired, failed = tonumber(ARGV[5]), tonumber(ARGV[8]), 0
@@ -46,7 +47,6 @@ if first then
     if done > expired + failed then redis.call('HINCRBY', counts, 'done', done - expired - failed) end
     if expired > 0 then redis.call('HINCRBY', counts, 'expired', expired) end
   end
-  redis.call('HSET', KEYS[6], ARGV[1], token .. ' ' .. ARGV[3])
 end
 
 if want == 0 then return {'ok', length} end -- the lane is about to leave and starts nothing more
@@ -79,6 +79,7 @@ while first and length < want do
     if length > 0 and attempts_of(redis.call('LINDEX', desk, 0)) > 0 then break end
     redis.call('RPUSH', desk, unpack(waiting, 1, n))
     redis.call('LTRIM', queue, n, -1)
+    if length == 0 then return {'ok', n, unpack(waiting, 1, n)} end
     length = length + n
     break
   end

@@ -3,7 +3,7 @@
 -- KEYS queue, delayed, dead, lanes, counts   ARGV what a desk's key starts with
 -- Returns {queued, in flight, delayed, dead, head of the queue or "", name, figure, …}.
 local flying = 0
-for _, lane in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
+for _, lane in ipairs(redis.call('HKEYS', KEYS[4])) do
   flying = flying + redis.call('LLEN', ARGV[1] .. lane)
 end
 local answer = {redis.call('LLEN', KEYS[1]), flying, redis.call('ZCARD', KEYS[2]), redis.call('ZCARD', KEYS[3]),

@@ -1,11 +1,13 @@
 #!lua flags=allow-oom
 -- A lane ends in good order: what it has not started goes back to the head of the queue, as it is.
--- KEYS queue, desk, tokens   ARGV lane, token
+-- KEYS queue, desk, lanes   ARGV lane, token
 -- Returns how many messages went back; nothing happens when the desk is not the lane's any more.
 -- The lane stays listed for a while: a blocking wait whose connection broke may still put a message on its desk.
 local stored = redis.call('HGET', KEYS[3], ARGV[1])
-if not stored or string.match(stored, '^%d+') ~= ARGV[2] then return 0 end
+if not stored then return 0 end
+local token, last, at = string.match(stored, '^(%d+) (%S+) (%d+)')
+if token ~= ARGV[2] or last == '-' then return 0 end
 local n = 0
 while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do n = n + 1 end
-redis.call('HDEL', KEYS[3], ARGV[1])
+redis.call('HSET', KEYS[3], ARGV[1], token .. ' - ' .. at)
 return n

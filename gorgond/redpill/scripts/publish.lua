@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- Append a batch of events to every durable group of a topic, once, and send it to who listens now.
 -- A group that is full loses its oldest events, and counts them.
+-- Done even without memory: the change that is announced here gives back more when it is settled after this.
 -- KEYS producer, groups, limits, channel   ARGV number of the batch, topic's key, event, …
 -- Returns 1.
 local seen = redis.call('GET', KEYS[1])

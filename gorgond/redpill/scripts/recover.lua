@@ -1,26 +1,33 @@
 #!lua flags=allow-oom
 --! attempts
 -- Return the desks of silent lanes to the head of the queue and void their tokens.
--- KEYS queue, lanes, tokens, counts
+-- KEYS queue, lanes, counts
 -- ARGV what a desk's key starts with, silence in ms after which a lane is taken for dead, and for gone for good
--- Returns {lane, number of messages, …} of the desks that had any.
+-- Returns {lane, number of messages, …} of the desks that had any, the one silent for longest first.
 -- A lane stays listed long after its death: its last blocking wait may still put a message on its desk.
-local now = now_ms()
+local now = tonumber(now_ms())
+local silent = {}
+local lanes = redis.call('HGETALL', KEYS[2])
+for i = 1, #lanes, 2 do
+  local token, at = string.match(lanes[i + 1], '^(%d+) %S+ (%d+)')
+  if tonumber(at) <= now - tonumber(ARGV[2]) then
+    silent[#silent + 1] = {lane = lanes[i], token = token, at = at}
+  end
+end
+table.sort(silent, function(a, b) return a.at < b.at or a.at == b.at and a.lane < b.lane end)
 local found = {}
-local silent = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - tonumber(ARGV[2]), 'WITHSCORES')
-for i = 1, #silent, 2 do
-  local lane, desk = silent[i], ARGV[1] .. silent[i]
+for _, each in ipairs(silent) do
+  local desk = ARGV[1] .. each.lane
   local lying = redis.call('LRANGE', desk, 0, -1)
   if #lying > 0 then
     for j = #lying, 1, -1 do redis.call('LPUSH', KEYS[1], suspected(lying[j])) end
     redis.call('DEL', desk)
-    redis.call('HDEL', KEYS[3], lane)
-    redis.call('HINCRBY', KEYS[4], 'recovered', #lying)
-    found[#found + 1] = lane
+    redis.call('HSET', KEYS[2], each.lane, each.token .. ' - ' .. each.at)
+    redis.call('HINCRBY', KEYS[3], 'recovered', #lying)
+    found[#found + 1] = each.lane
     found[#found + 1] = #lying
-  elseif now - silent[i + 1] > tonumber(ARGV[3]) then
-    redis.call('HDEL', KEYS[3], lane)
-    redis.call('ZREM', KEYS[2], lane)
+  elseif now - each.at > tonumber(ARGV[3]) then
+    redis.call('HDEL', KEYS[2], each.lane)
   end
 end
 return found

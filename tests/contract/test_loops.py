@@ -1,0 +1,1030 @@
+"""The loops on top of a broker: Producer, Lane, Caller, Subscription, Listener; in memory and on Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import pytest
+
+from gorgond.redpill import (
+    DONE,
+    Broker,
+    BrokerAway,
+    BrokerError,
+    BrokerRefused,
+    CallFailed,
+    Caller,
+    Counts,
+    Dead,
+    DeadLetter,
+    DeadlineExceeded,
+    Done,
+    Lane,
+    Link,
+    Listener,
+    Message,
+    Outcome,
+    Producer,
+    QueueFull,
+    Reply,
+    Retry,
+    Subscription,
+    Superseded,
+    Unavailable,
+    connect,
+    now_ms,
+)
+from gorgond.redpill import lane as lane_module
+from gorgond.redpill import producer as producer_module
+from gorgond.redpill.broker import Batch
+from gorgond.redpill.memory import MemoryBroker, MemoryLink
+from tests.conftest import RedisServer
+from tests.waiting import eventually_async
+
+Expect = Callable[[str], None]
+OUTAGE = r"is away, waiting for it|is back after"
+LATER = 20_000  # milliseconds: a deadline that no test reaches
+
+
+# ---- the stage
+
+
+class Stage:
+    """What a test looks at a broker with."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+
+    @contextlib.asynccontextmanager
+    async def link(self) -> AsyncIterator[Link]:
+        link = self.broker.link("test")
+        try:
+            yield link
+        finally:
+            await link.close()
+
+    async def counts(self, queue: str = "q") -> Counts:
+        async with self.link() as link:
+            counts = (await link.counts([queue]))[0]
+        assert counts.difference() == 0, counts
+        return counts
+
+    async def dead(self, queue: str = "q") -> list[DeadLetter]:
+        async with self.link() as link:
+            return await link.dead(queue)
+
+    async def push(self, *messages: Message, queue: str = "q") -> None:
+        async with Producer(self.broker, "test") as producer:
+            await producer.push(queue, *messages)
+
+    async def done(self, number: int, queue: str = "q") -> None:
+        async def all_done() -> bool:
+            return (await self.counts(queue)).done == number
+
+        await eventually_async(all_done)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def stage(request: pytest.FixtureRequest) -> Stage:
+    if request.param == "memory":
+        return Stage(MemoryBroker())
+    return Stage(connect(request.getfixturevalue("shared_redis").url, durable=False))
+
+
+@pytest.fixture
+def redis_stage(shared_redis: RedisServer) -> Stage:
+    return Stage(connect(shared_redis.url, durable=False))
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes a second in earnest takes less here."""
+    for name in ("lane", "call", "topic"):
+        monkeypatch.setattr(f"gorgond.redpill.{name}.BLOCK", 0.05)
+    monkeypatch.setattr(lane_module, "RETRY_FIRST", 0.01)
+
+
+@contextlib.asynccontextmanager
+async def running(*lanes: Lane | Listener) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """Run these; stop them in the end, when they must end well."""
+    tasks = [asyncio.create_task(each.run()) for each in lanes]
+    try:
+        yield tasks
+        for each in lanes:
+            each.stop()
+        async with asyncio.timeout(10):
+            await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+class Handler:
+    """A lane's handler that notes its batches, and answers with what `answer` says."""
+
+    def __init__(self, answer: Callable[[Message], Outcome] = lambda _: DONE) -> None:
+        self.batches: list[list[str]] = []
+        self.attempts: list[int] = []
+        self.answer = answer
+
+    @property
+    def ids(self) -> list[str]:
+        return [id for batch in self.batches for id in batch]
+
+    async def __call__(self, batch: Sequence[Message]) -> Sequence[Outcome]:
+        self.batches.append([message.id for message in batch])
+        self.attempts += [message.attempts for message in batch]
+        return [self.answer(message) for message in batch]
+
+
+async def echo(batch: Sequence[Message]) -> Sequence[Outcome]:
+    """Answers a call with its own id."""
+    return [Done(json.dumps(message.id).encode()) for message in batch]
+
+
+def messages(ids: str) -> list[Message]:
+    return [Message("op", id=id) for id in ids]
+
+
+def request(id: str = "", within: int = LATER) -> Message:
+    made = Message("op", deadline=now_ms() + within)
+    return Message("op", id=id or made.id, deadline=made.deadline)
+
+
+class Spy(MemoryBroker):
+    """A broker in memory that shows the batches pushed, and can keep its answers for a while or lose them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rounds: list[list[int]] = []  # of each push the sizes of its batches
+        self.flying = 0
+        self.most_flying = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.losses = 0
+
+    def link(self, name: str) -> MemoryLink:
+        return _SpyLink(self, name)
+
+
+class _SpyLink(MemoryLink):
+    broker: Spy
+
+    async def push(self, producer: str, limit: int, batches: Sequence[Batch]) -> list[BrokerError | None]:
+        spy = self.broker
+        spy.rounds.append([len(batch.messages) for batch in batches])
+        spy.flying += 1
+        spy.most_flying = max(spy.most_flying, spy.flying)
+        try:
+            await spy.gate.wait()
+            answer = await super().push(producer, limit, batches)
+        finally:
+            spy.flying -= 1
+        if spy.losses:
+            spy.losses -= 1
+            raise BrokerAway("the answer is lost")
+        return answer
+
+
+# ---- Producer
+
+
+async def test_messages_of_one_turn_travel_as_one_batch() -> None:
+    spy = Spy()
+    async with Producer(spy, "p") as producer:
+        await asyncio.gather(*(producer.push("q", message) for message in messages("abc")))
+
+    assert spy.rounds == [[3]]
+
+
+async def test_one_round_is_in_flight_and_what_comes_meanwhile_is_the_next() -> None:
+    # given a round whose answer is to come
+    spy = Spy()
+    spy.gate.clear()
+    async with Producer(spy, "p") as producer:
+        first = asyncio.create_task(producer.push("q", *messages("a")))
+        await eventually_async(lambda: spy.flying == 1)
+        # when more is pushed, in several turns and to two queues
+        more = []
+        for id in "bcd":
+            more.append(asyncio.create_task(producer.push("q", *messages(id))))
+            await asyncio.sleep(0)
+        more.append(asyncio.create_task(producer.push("other", *messages("e"))))
+        await asyncio.sleep(0)
+        spy.gate.set()
+        await asyncio.gather(first, *more)
+
+    # then it travelled together after it
+    assert spy.rounds == [[1], [3, 1]]
+    assert spy.most_flying == 1
+
+
+async def test_a_full_queue_is_told_to_each(stage: Stage) -> None:
+    async with Producer(stage.broker, "p", limit=3) as producer:
+        await producer.push("q", *messages("ab"))
+        refused = await asyncio.gather(*(producer.push("q", m) for m in messages("cd")), return_exceptions=True)
+
+    assert [type(error) for error in refused] == [QueueFull, QueueFull]
+    assert (await stage.counts()).accepted == 2
+
+
+async def test_a_push_whose_answer_is_lost_makes_no_second_message(expected_logs: Expect) -> None:
+    expected_logs(OUTAGE)
+    spy = Spy()
+    spy.losses = 2
+    async with Producer(spy, "p") as producer:
+        await producer.push("q", *messages("ab"))
+
+    assert spy.rounds == [[2], [2], [2]]
+    assert (await Stage(spy).counts()).queued == 2
+
+
+async def test_stop_sends_what_waits(stage: Stage) -> None:
+    told: list[object] = []
+    producer = Producer(stage.broker, "p")
+    producer.start()
+    for message in messages("abc"):
+        producer.submit("q", message.encode(), told.append)
+    await producer.stop()
+
+    assert told == [None] * 3
+    assert (await stage.counts()).queued == 3
+
+
+async def test_stop_while_the_broker_is_away_tells_everyone_and_ends(expected_logs: Expect) -> None:
+    expected_logs(OUTAGE)
+    broker = MemoryBroker()
+    broker.kill()
+    told: list[object] = []
+    producer = Producer(broker, "p")
+    producer.start()
+    producer.submit("q", b"{}", told.append)
+    await eventually_async(lambda: broker.outage.length)
+    producer.submit("q", b"{}", told.append)
+
+    await producer.stop(timeout=0.05)
+    producer.submit("q", b"{}", told.append)
+
+    assert [type(error) for error in told] == [BrokerError] * 3
+
+
+async def test_who_gives_up_during_an_outage_leaves_nothing_behind(expected_logs: Expect) -> None:
+    expected_logs(OUTAGE)
+    # given a broker that is away, and pushes that wait for it
+    broker = MemoryBroker()
+    broker.kill()
+    async with Producer(broker, "p") as producer, Caller(broker, producer, "data", "c") as caller:
+        on_its_way = asyncio.create_task(producer.push("q", *messages("a")))
+        await eventually_async(lambda: broker.outage.length)
+        pushes = [asyncio.create_task(producer.push("q", Message("op"))) for _ in range(200)]
+        calls = [caller.call("q", request(within=30)) for _ in range(200)]
+        calls += [caller.call("q", request()) for _ in range(200)]
+        # when they are cancelled, or their deadline passes
+        await asyncio.sleep(0)
+        for each in (*pushes, *calls[200:]):
+            each.cancel()
+        ends = await asyncio.gather(*pushes, *calls, return_exceptions=True)
+        # then the broker never hears of them
+        assert not caller
+        assert not any(producer._waiting.values())
+        broker.start()
+        await on_its_way
+        await producer.push("q", *messages("z"))
+    assert [type(end) for end in ends[200:400]] == [BrokerAway] * 200
+    assert (await Stage(broker).counts()).accepted == 2
+
+
+async def test_batches_are_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer_module, "BATCH_MAX", 100)
+    many = [Message("op", id=str(number)) for number in range(1050)]
+    async with Producer(stage.broker, "p") as producer:
+        await producer.push("q", *many)
+
+    handler = Handler()
+    async with running(Lane(stage.broker, "q", "lane", handler)):
+        await stage.done(1050)
+    assert handler.ids == [message.id for message in many]
+
+
+async def test_batches_are_bounded_in_bytes_and_by_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer_module, "BATCH_BYTES", 1000)
+    spy = Spy()
+    async with Producer(spy, "p", limit=10) as producer:
+        large = [Message("op", {"text": "x" * size}) for size in (2000, 300, 300, 300, 2000)]
+        await producer.push("q", *large)
+        assert [size for sizes in spy.rounds for size in sizes] == [1, 2, 1, 1]
+        # more at once than the queue holds: as much as there is room for is accepted
+        with pytest.raises(QueueFull):
+            await producer.push("other", *(Message("op") for _ in range(12)))
+    assert (await Stage(spy).counts("other")).accepted == 10
+
+
+async def test_what_is_no_name_is_refused_and_the_producer_goes_on(stage: Stage) -> None:
+    async with Producer(stage.broker, "p") as producer, Caller(stage.broker, producer, "data", "c") as caller:
+        with pytest.raises(ValueError, match="no queue name"):
+            await producer.push("{q}", *messages("a"))
+        with pytest.raises(ValueError, match="no queue name"):
+            await caller.call("", request())
+        assert not caller
+        await producer.push("q", *messages("b"))
+
+
+# ---- Lane
+
+
+async def test_a_lane_handles_settles_and_waits_for_more(stage: Stage) -> None:
+    handler = Handler()
+    lane = Lane(stage.broker, "q", "lane", handler, batch=2)
+    await stage.push(*messages("abc"))
+    async with running(lane):
+        await stage.done(3)
+        await stage.push(*messages("d"))
+        await stage.done(4)
+
+    assert handler.batches[:2] == [["a", "b"], ["c"]]
+    assert handler.ids == list("abcd")
+    assert handler.attempts == [0] * 4
+    assert lane.tally.handled == 4
+    assert lane.tally.failed == 0
+    assert (await stage.counts()).flying == 0
+
+
+async def test_when_the_handler_raises_each_message_comes_again_alone(stage: Stage, expected_logs: Expect) -> None:
+    expected_logs("handling op a and 2 others failed")
+    expected_logs("handling op b failed")
+
+    def fussy(message: Message) -> Outcome:
+        if message.id == "b":
+            raise RuntimeError("not this one")
+        return DONE
+
+    handler = Handler(fussy)
+    await stage.push(*messages("abc"))
+    async with running(Lane(stage.broker, "q", "lane", handler)):
+        await stage.done(2)
+        await eventually_async(stage.dead)
+
+    # the first batch, then a and c once and b twice, each alone
+    assert handler.batches[0] == ["a", "b", "c"]
+    assert sorted(handler.batches[1:]) == [["a"], ["b"], ["b"], ["c"]]
+    (letter,) = await stage.dead()
+    assert (letter.reason, letter.attempts) == ("RuntimeError: not this one", 3)
+
+
+async def test_a_handler_that_answers_too_few_has_failed(stage: Stage, expected_logs: Expect) -> None:
+    expected_logs("1 outcomes for 2 messages|handling op")
+
+    async def careless(batch: Sequence[Message]) -> Sequence[Outcome]:
+        return [DONE]
+
+    await stage.push(*messages("ab"))
+    async with running(Lane(stage.broker, "q", "lane", careless)):
+        await stage.done(2)
+
+
+async def test_dead_and_retry(stage: Stage) -> None:
+    outcomes: dict[str, Outcome] = {"a": DONE, "b": Dead("never"), "c": Retry("not yet", 0)}
+    handler = Handler(lambda message: outcomes[message.id])
+    async with Producer(stage.broker, "p") as producer, Caller(stage.broker, producer, "data", "c") as caller:
+        calls = [caller.call("q", request(id)) for id in "abc"]
+        async with running(Lane(stage.broker, "q", "lane", handler)):
+            replies = await asyncio.gather(*calls)
+
+    # c was tried three times; whoever waits for a dead letter is told
+    assert [handler.ids.count(id) for id in "abc"] == [1, 1, 3]
+    assert [reply.error.code if reply.error else 0 for reply in replies] == [0, 500, 500]
+    assert sorted((letter.reason, letter.attempts) for letter in await stage.dead()) == [("never", 1), ("not yet", 3)]
+
+
+async def test_unavailable_keeps_the_batch_and_counts_no_attempt(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given lanes that take each other for dead soon, one with a batch that it cannot handle
+    monkeypatch.setattr(lane_module, "SILENCE", 0.3)
+    monkeypatch.setattr(lane_module, "BACKOFF", (0.01, 0.02))
+    away = True
+
+    def unable(_: Message) -> Outcome:
+        if away:
+            raise Unavailable("the database is away")
+        return DONE
+
+    first, other = Handler(unable), Handler()
+    await stage.push(*messages("ab"))
+    async with running(Lane(stage.broker, "q", "first", first)):
+        await eventually_async(lambda: first.batches)
+        async with running(Lane(stage.broker, "q", "other", other)):
+            # when that lasts much longer than the silence
+            end = time.monotonic() + 0.9
+            await eventually_async(lambda: time.monotonic() > end)
+            away = False
+            await stage.done(2)
+
+    # then the batch stayed where it was
+    assert other.batches == []
+    assert set(map(tuple, first.batches)) == {("a", "b")}
+    assert set(first.attempts) == {0}
+
+
+async def test_unavailable_drops_what_expires_meanwhile(stage: Stage) -> None:
+    def unable(_: Message) -> Outcome:
+        raise Unavailable("the database is away")
+
+    handler = Handler(unable)
+    await stage.push(Message("op", deadline=now_ms() + 300))
+    async with running(Lane(stage.broker, "q", "lane", handler)):
+
+        async def expired() -> bool:
+            return (await stage.counts()).expired == 1
+
+        await eventually_async(expired)
+    assert handler.batches
+
+
+async def test_stopping_while_unavailable_gives_the_batch_back(stage: Stage) -> None:
+    def unable(_: Message) -> Outcome:
+        raise Unavailable("the database is away")
+
+    handler = Handler(unable)
+    await stage.push(*messages("ab"))
+    async with running(Lane(stage.broker, "q", "lane", handler)):
+        await eventually_async(lambda: handler.batches)
+    assert (await stage.counts()).queued == 2
+
+    successor = Handler()
+    async with running(Lane(stage.broker, "q", "lane", successor)):
+        await stage.done(2)
+    assert successor.batches == [["a", "b"]]
+    assert successor.attempts == [0, 0]
+
+
+async def test_work_past_its_deadline_is_dropped(stage: Stage) -> None:
+    handler = Handler()
+    await stage.push(Message("op", id="late", deadline=now_ms() - 1), Message("op", id="good", deadline=now_ms() + LATER))
+    lane = Lane(stage.broker, "q", "lane", handler)
+    async with running(lane):
+        await stage.done(1)
+
+    assert handler.ids == ["good"]
+    assert (await stage.counts()).expired == lane.tally.expired == 1
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x00\xff no message",
+        b'{"op":"op"}',
+        b'{"id":"x","op":"op","reply":"not{a}list"}',
+        b'{"id":"x","op":"op","args":' + b"[" * 100_000,
+    ],
+)
+async def test_what_cannot_be_read_or_answered_is_a_dead_letter(stage: Stage, raw: bytes) -> None:
+    handler = Handler()
+    async with Producer(stage.broker, "p") as producer:
+        await producer.push_encoded("q", [messages("a")[0].encode(), raw, messages("b")[0].encode()])
+    async with running(Lane(stage.broker, "q", "lane", handler)):
+        await stage.done(2)
+
+    (letter,) = await stage.dead()
+    assert letter.reason.startswith("undecodable: ")
+    assert letter.raw.endswith(raw[1:])  # but for the attempts at its beginning
+    assert handler.ids == ["a", "b"]
+
+
+async def test_an_answer_that_cannot_be_sent_is_an_error_reply(stage: Stage, expected_logs: Expect) -> None:
+    expected_logs("the answer to a cannot be sent")
+    handler = Handler(lambda _: Done("a text"))  # type: ignore[arg-type]
+    async with Producer(stage.broker, "p") as producer, Caller(stage.broker, producer, "data", "c") as caller:
+        async with running(Lane(stage.broker, "q", "lane", handler)):
+            reply = await caller.call("q", request("a"))
+    assert reply.error is not None
+    assert reply.error.code == 500
+
+
+async def test_a_handler_with_wild_attempts_in_the_message(stage: Stage) -> None:
+    async with Producer(stage.broker, "p") as producer:
+        await producer.push_encoded("q", [b'{"id":"x","op":"op","attempts":1000000}'])
+    async with running(Lane(stage.broker, "q", "lane", Handler(lambda _: Retry("no")))):
+
+        async def delayed() -> bool:
+            return (await stage.counts()).delayed == 1
+
+        await eventually_async(delayed)
+
+
+async def test_stop_finishes_the_batch_and_gives_back_the_rest(stage: Stage, expected_logs: Expect) -> None:
+    expected_logs("lane found 3 unfinished on its desk of q")
+    # given a lane that found three messages on its desk, handles them one by one, and is at the first
+    await stage.push(*messages("abc"))
+    async with stage.link() as dead:
+        token, _ = await dead.take("q", "lane")
+        await dead.claim("q", "lane", token, lane_module.Turn(1, want=3))
+    started, finish = asyncio.Event(), asyncio.Event()
+    handled = []
+
+    async def slow(batch: Sequence[Message]) -> Sequence[Outcome]:
+        started.set()
+        await finish.wait()
+        handled.extend(message.id for message in batch)
+        return [DONE] * len(batch)
+
+    lane = Lane(stage.broker, "q", "lane", slow)
+    async with running(lane):
+        await started.wait()
+        # when it is stopped
+        lane.stop()
+        finish.set()
+
+    # then the first is done, and the others are back with no further attempt counted
+    assert handled == ["a"]
+    counts = await stage.counts()
+    assert (counts.done, counts.queued, counts.flying) == (1, 2, 0)
+    successor = Handler()
+    async with running(Lane(stage.broker, "q", "other", successor)):
+        await stage.done(3)
+    assert successor.batches == [["b"], ["c"]]
+    assert successor.attempts == [2, 2]
+
+
+async def test_an_idle_lane_stops_though_the_broker_is_away(expected_logs: Expect) -> None:
+    expected_logs(OUTAGE)
+    expected_logs("could not give up its desk")
+    broker = MemoryBroker()
+    lane = Lane(broker, "q", "lane", Handler())
+    async with running(lane):
+        await eventually_async(lambda: lane._token)
+        broker.kill()
+        await eventually_async(lambda: broker.outage.length)
+
+
+async def test_the_newer_of_two_lanes_of_a_name_wins(stage: Stage) -> None:
+    older = Lane(stage.broker, "q", "lane", Handler())
+    task = asyncio.create_task(older.run())
+    await eventually_async(lambda: older._token)
+    newer = Handler()
+    async with running(Lane(stage.broker, "q", "lane", newer)):
+        with pytest.raises(Superseded):
+            await asyncio.wait_for(task, 10)
+        await stage.push(*messages("a"))
+        await stage.done(1)
+    assert newer.ids == ["a"]
+
+
+async def test_a_lane_whose_desk_was_given_to_others_goes_on(stage: Stage, expected_logs: Expect) -> None:
+    expected_logs("lane was silent on q for too long")
+    # given a lane in the middle of a batch
+    started, finish = asyncio.Event(), asyncio.Event()
+    first: list[str] = []
+
+    async def slow(batch: Sequence[Message]) -> Sequence[Outcome]:
+        first.extend(message.id for message in batch)
+        started.set()
+        await finish.wait()
+        return [DONE] * len(batch)
+
+    await stage.push(*messages("ab"))
+    async with running(Lane(stage.broker, "q", "lane", slow)):
+        await started.wait()
+        # when its desk is returned to the queue and another one does the work
+        async with stage.link() as link:
+            assert await link.recover("q", 0, 3600) == [("lane", 2)]
+        other = Handler()
+        async with running(Lane(stage.broker, "q", "other", other)):
+            await stage.done(2)
+        finish.set()
+        # then its own settlement is void, and it goes on
+        await stage.push(*messages("c"))
+        await stage.done(3)
+    assert (first, other.ids) == (["a", "b", "c"], ["a", "b"])
+
+
+async def test_a_long_handler_is_not_taken_for_dead(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_module, "SILENCE", 0.3)
+    other = Handler()
+
+    async def long(batch: Sequence[Message]) -> Sequence[Outcome]:
+        end = time.monotonic() + 0.9
+        await eventually_async(lambda: time.monotonic() > end)
+        return [DONE] * len(batch)
+
+    await stage.push(*messages("a"))
+    lane = Lane(stage.broker, "q", "long", long)
+    async with running(lane):
+        await eventually_async(lambda: lane._length)
+        async with running(Lane(stage.broker, "q", "other", other)):
+            await stage.done(1)
+    assert other.ids == []
+
+
+async def test_a_dead_lane_is_found_by_another(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, expected_logs: Expect
+) -> None:
+    expected_logs("long gone is silent: its 2 messages of q go back")
+    monkeypatch.setattr(lane_module, "SILENCE", 0.3)
+    await stage.push(*messages("ab"))
+    async with stage.link() as link:
+        token, _ = await link.take("q", "long gone")
+        await link.claim("q", "long gone", token, lane_module.Turn(1, want=2))
+    handler = Handler()
+    async with running(Lane(stage.broker, "q", "lane", handler)):
+        await stage.done(2)
+    assert handler.batches == [["a"], ["b"]]
+    assert handler.attempts == [2, 2]
+
+
+async def test_every_turn_beats_and_a_hanging_handler_does_not(stage: Stage) -> None:
+    beats = 0
+
+    def beat() -> None:
+        nonlocal beats
+        beats += 1
+
+    started, finish = asyncio.Event(), asyncio.Event()
+
+    async def hanging(batch: Sequence[Message]) -> Sequence[Outcome]:
+        started.set()
+        await finish.wait()
+        return [DONE] * len(batch)
+
+    lane = Lane(stage.broker, "q", "lane", hanging)
+    lane.beat = beat
+    async with running(lane):
+        await eventually_async(lambda: beats > 5)  # it waits for work
+        await stage.push(*messages("a"))
+        await started.wait()
+        at_start, end = beats, time.monotonic() + 0.2
+        await eventually_async(lambda: time.monotonic() > end)
+        assert beats == at_start
+        finish.set()
+        await stage.done(1)
+        assert beats > at_start
+
+
+async def test_lanes_on_a_redis_without_memory_are_calm_and_drain_it(
+    redis_factory: Callable[..., RedisServer],
+) -> None:
+    # given a full Redis
+    server = redis_factory(maxmemory="4mb")
+    stage = Stage(connect(server.url, durable=False))
+    async with Producer(stage.broker, "p") as producer:
+        pushed = 0
+        with contextlib.suppress(QueueFull):
+            while True:
+                await producer.push("full", *(Message("op", {"text": "x" * 1000}) for _ in range(50)))
+                pushed += 50
+    # when a lane waits at an empty queue, it neither spins nor complains (a warning would fail this test)
+    idle = Lane(stage.broker, "idle", "lane", Handler())
+    beats = 0
+
+    def beat() -> None:
+        nonlocal beats
+        beats += 1
+
+    idle.beat = beat
+    async with running(idle):
+        end = time.monotonic() + 0.5
+        await eventually_async(lambda: time.monotonic() > end)
+        assert 2 < beats < 40
+        # and the full queue is emptied by another, which also announces what it does
+        async with Producer(stage.broker, "events") as events, stage.link() as link:
+            await link.join("topic", "group", 1000)
+
+            async def announce(batch: Sequence[Message]) -> Sequence[Outcome]:
+                await events.publish("topic", *(Message("event", message.args) for message in batch))
+                return [DONE] * len(batch)
+
+            async with running(Lane(stage.broker, "full", "lane", announce)):
+                await stage.done(pushed, "full")
+    assert (await stage.counts("topic/group")).accepted == pushed
+
+
+# ---- Caller
+
+
+@contextlib.asynccontextmanager
+async def calling(
+    stage: Stage,
+    handler: Callable[[Sequence[Message]], Awaitable[Sequence[Outcome]]] | None = echo,
+    limit: int = 100_000,
+) -> AsyncIterator[Caller]:
+    """A caller, and a lane that answers it on queue q."""
+    async with contextlib.AsyncExitStack() as stack:
+        producer = await stack.enter_async_context(Producer(stage.broker, "p", limit))
+        caller = await stack.enter_async_context(Caller(stage.broker, producer, "data", "c"))
+        if handler is not None:
+            await stack.enter_async_context(running(Lane(stage.broker, "q", "lane", handler)))
+        yield caller
+
+
+def answers(id: str, reply: Reply) -> bool:
+    return reply.id == id and json.loads(reply.body) == id
+
+
+async def test_concurrent_calls_get_each_its_own_answer(stage: Stage) -> None:
+    async with calling(stage) as caller:
+        requests = [request() for _ in range(500)]
+        replies = await asyncio.gather(*(caller.call("q", each) for each in requests))
+        assert not caller
+    assert all(answers(each.id, reply) for each, reply in zip(requests, replies, strict=True))
+
+
+async def test_a_call_nobody_answers_ends_at_its_deadline(stage: Stage) -> None:
+    async with calling(stage, None) as caller:
+        started = time.monotonic()
+        with pytest.raises(DeadlineExceeded, match="no answer from q"):
+            await caller.call("q", request(within=150))
+        assert 0.1 < time.monotonic() - started < 2
+        assert not caller
+
+
+async def test_stopping_ends_the_calls_that_wait(stage: Stage) -> None:
+    async with calling(stage, None) as caller:
+        call = caller.call("q", request())
+    with pytest.raises(DeadlineExceeded):
+        await call
+
+
+async def test_the_answering_sides_no_is_in_the_reply(stage: Stage) -> None:
+    async with calling(stage, Handler(lambda _: Done(error=CallFailed(404, "no such thing")))) as caller:
+        reply = await caller.call("q", request())
+    assert str(reply.error) == "404: no such thing"
+
+
+async def test_a_call_to_a_full_queue_fails_at_once(stage: Stage) -> None:
+    async with calling(stage, None, limit=1) as caller:
+        waiting = caller.call("q", request())
+        await asyncio.wait((waiting,), timeout=0.1)
+        with pytest.raises(QueueFull):
+            await asyncio.wait_for(caller.call("q", request()), 5)
+        waiting.cancel()
+
+
+async def test_replies_to_nobody_and_what_is_none_are_dropped(stage: Stage, expected_logs: Expect) -> None:
+    expected_logs("a reply on data:c:.* is dropped: not a reply")
+    async with calling(stage) as caller, stage.link() as link:
+        await link.reply(caller.reply_to, [Reply("unknown").encode(), b"\xff", b"[]\n", b'{"id":"x","error":7}\n'])
+        call = request()
+        assert answers(call.id, await caller.call("q", call))
+        await eventually_async(lambda: caller.unasked == 1)
+
+
+async def test_a_cancelled_call_is_forgotten(stage: Stage) -> None:
+    async with calling(stage, None) as caller:
+        call = caller.call("q", request("a"))
+        await asyncio.wait((call,), timeout=0.05)
+        call.cancel()
+        await eventually_async(lambda: not caller)
+        async with running(Lane(stage.broker, "q", "lane", echo)):
+            await eventually_async(lambda: caller.unasked == 1)
+
+
+async def test_the_same_call_twice_at_a_time_is_answered_twice(stage: Stage) -> None:
+    # given three calls of one id, the first with a short deadline
+    async with calling(stage, None) as caller:
+        first = caller.call("q", request("same", within=100))
+        others = [caller.call("q", request("same")) for _ in range(2)]
+        with pytest.raises(DeadlineExceeded):
+            await first
+        # then the others wait on, and an answer is for both
+        async with running(Lane(stage.broker, "q", "lane", echo)):
+            replies = await asyncio.wait_for(asyncio.gather(*others), 5)
+        assert all(answers("same", reply) for reply in replies)
+        assert not caller
+
+
+async def test_calls_survive_a_redis_that_forgets_everything(
+    redis_factory: Callable[..., RedisServer], expected_logs: Expect
+) -> None:
+    expected_logs(OUTAGE + "|unfinished on its desk|was silent on q for too long")
+    server = redis_factory()
+    stage = Stage(connect(server.url, durable=False))
+    entered, finish = asyncio.Event(), asyncio.Event()
+
+    async def slow(batch: Sequence[Message]) -> Sequence[Outcome]:
+        entered.set()
+        await finish.wait()
+        return await echo(batch)
+
+    # given calls in the queue and on a desk
+    async with calling(stage, slow) as caller:
+        requests = [request() for _ in range(200)]
+        calls = [caller.call("q", each) for each in requests]
+        await entered.wait()
+        # when Redis dies with all it had, also while calls are made
+        server.kill()
+        requests += [request() for _ in range(200)]
+        calls += [caller.call("q", each) for each in requests[200:]]
+        finish.set()
+        await eventually_async(lambda: stage.broker.outage.length)
+        await asyncio.to_thread(server.start)
+        # then all are answered
+        replies = await asyncio.wait_for(asyncio.gather(*calls), 10)
+    assert all(answers(each.id, reply) for each, reply in zip(requests, replies, strict=True))
+
+
+async def test_a_call_that_was_taken_does_not_fail_because_its_repeat_is_refused(expected_logs: Expect) -> None:
+    expected_logs(OUTAGE)
+    # given a call that fills the queue
+    broker = MemoryBroker()
+    stage = Stage(broker)
+    async with calling(stage, None, limit=1) as caller:
+        call = request()
+        answer = caller.call("q", call)
+        await asyncio.wait((answer,), timeout=0.05)
+        # when it is pushed again after an outage, which has no room
+        broker.kill()
+        await eventually_async(lambda: broker.outage.length)
+        broker.start()
+        await eventually_async(lambda: not broker.outage.length)
+        await asyncio.wait((answer,), timeout=0.1)
+        # then it is answered all the same
+        async with running(Lane(broker, "q", "lane", echo)):
+            assert answers(call.id, await asyncio.wait_for(answer, 5))
+
+
+async def test_a_broker_that_refuses_fails_the_calls_and_is_tried_again(
+    redis_factory: Callable[..., RedisServer], expected_logs: Expect
+) -> None:
+    expected_logs(OUTAGE)
+    # given a Redis that lets us push but not fetch
+    server = redis_factory()
+    server.cli("ACL", "SETUSER", "default", "-blmpop")
+    stage = Stage(connect(server.url, durable=False))
+    async with calling(stage) as caller:
+        with pytest.raises(BrokerRefused, match="NOPERM|no permissions"):
+            await asyncio.wait_for(caller.call("q", request()), 5)
+        # when an operator has mended it
+        server.cli("ACL", "SETUSER", "default", "+blmpop")
+        # then calls work again
+
+        async def answered() -> bool:
+            call = request(within=500)
+            with contextlib.suppress(BrokerError, DeadlineExceeded):
+                return answers(call.id, await caller.call("q", call))
+            return False
+
+        await eventually_async(answered)
+
+
+async def test_cancelled_calls_never_give_their_answer_to_others(redis_stage: Stage) -> None:
+    chance = random.Random(1)
+    async with calling(redis_stage) as caller:
+        answered = 0
+        for _ in range(15):
+            calls = {each.id: caller.call("q", each) for each in (request() for _ in range(60))}
+            doomed = chance.sample(sorted(calls), 30)
+            for id in doomed:
+                asyncio.get_running_loop().call_later(chance.uniform(0, 0.02), calls[id].cancel)
+            ends = await asyncio.gather(*calls.values(), return_exceptions=True)
+            for id, end in zip(calls, ends, strict=True):
+                if isinstance(end, Reply):
+                    answered += 1
+                    assert answers(id, end)
+                else:
+                    assert isinstance(end, asyncio.CancelledError)
+                    assert id in doomed
+        assert answered >= 15 * 30
+        assert not caller
+
+
+async def test_a_cancelled_round_takes_no_answer_of_the_next(redis_stage: Stage) -> None:
+    """Each list has its own reply; whichever fetch is cut short, the next one must not read its answer."""
+    chance = random.Random(2)
+    async with redis_stage.link() as link, redis_stage.link() as writer:
+        for number in range(300):
+            one, other = f"one:{number}", f"other:{number}"
+            await writer.reply(one, [one.encode()])
+            fetch = asyncio.create_task(link.fetch(one, 1))
+            asyncio.get_running_loop().call_later(chance.uniform(0, 0.002), fetch.cancel)
+            with contextlib.suppress(asyncio.CancelledError):
+                assert await fetch == [one.encode()]
+            await writer.reply(other, [other.encode()])
+            assert await link.fetch(other, 1) == [other.encode()]
+
+
+# ---- topics
+
+
+async def test_each_group_gets_each_event_once(stage: Stage) -> None:
+    left, right, alone = Handler(), Handler(), Handler()
+    lanes = [
+        Subscription(stage.broker, "topic", "pair", "left", left, batch=1),
+        Subscription(stage.broker, "topic", "pair", "right", right, batch=1),
+        Subscription(stage.broker, "topic", "single", "alone", alone),
+    ]
+    ids = [f"{number:03}" for number in range(40)]
+    async with running(*lanes), Producer(stage.broker, "p") as producer:
+        await asyncio.gather(*(lane.joined.wait() for lane in lanes))
+        for id in ids:
+            await producer.publish("topic", Message("event", id=id))
+        await stage.done(40, "topic/pair")
+        await stage.done(40, "topic/single")
+
+    assert sorted(left.ids + right.ids) == ids
+    assert alone.ids == ids
+
+
+async def test_a_group_keeps_events_for_lanes_that_are_away(stage: Stage) -> None:
+    async def subscribed() -> Handler:
+        handler = Handler()
+        lane = Subscription(stage.broker, "topic", "group", "lane", handler, kept=3)
+        async with running(lane):
+            await lane.joined.wait()
+            await eventually_async(lambda: handler.ids or first)
+        return handler
+
+    first = True
+    await subscribed()
+    first = False
+    async with Producer(stage.broker, "p") as producer:
+        await producer.publish("topic", *messages("abcde"))
+
+    assert (await subscribed()).ids == ["c", "d", "e"]
+    assert (await stage.counts("topic/group")).overflow == 2
+
+
+async def test_a_subscription_joins_again_when_the_broker_has_forgotten_it(
+    redis_stage: Stage, shared_redis: RedisServer, expected_logs: Expect
+) -> None:
+    expected_logs("was silent on topic/group")
+    handler = Handler()
+    lane = Subscription(redis_stage.broker, "topic", "group", "lane", handler)
+    async with running(lane), Producer(redis_stage.broker, "p") as producer:
+        await lane.joined.wait()
+        shared_redis.cli("FLUSHALL")
+        await eventually_async(lambda: "group" in shared_redis.cli("SMEMBERS", "gorgon:{topic}:groups"))
+        await producer.publish("topic", *messages("a"))
+        await eventually_async(lambda: handler.ids == ["a"])
+
+
+async def test_listeners_hear_what_happens_now(stage: Stage, expected_logs: Expect) -> None:
+    expected_logs("an event of two is dropped: not JSON")
+    heard: list[tuple[str, str]] = []
+    listener = Listener(stage.broker, ["one", "two"], "ear", lambda topic, event: heard.append((topic, event.id)))
+    async with running(listener), Producer(stage.broker, "p") as producer:
+
+        async def hears() -> bool:
+            await producer.publish("one", Message("event", id="first"))
+            return bool(heard)
+
+        await eventually_async(hears)
+        told: list[object] = []
+        producer.submit("two", b"garbage", told.append, topic=True)
+        await producer.publish("two", *messages("ab"))
+        await producer.publish("three", *messages("c"))
+        await eventually_async(lambda: ("two", "b") in heard)
+    assert set(heard) == {("one", "first"), ("two", "a"), ("two", "b")}
+
+
+async def test_a_listener_hears_again_after_an_outage(
+    redis_factory: Callable[..., RedisServer], expected_logs: Expect
+) -> None:
+    expected_logs(OUTAGE)
+    server = redis_factory()
+    stage = Stage(connect(server.url, durable=False))
+    heard: set[str] = set()
+    listener = Listener(stage.broker, ["topic"], "ear", lambda _, event: heard.add(event.id))
+    async with running(listener), Producer(stage.broker, "p") as producer:
+        for id in "ab":
+
+            async def hears(id: str = id) -> bool:
+                await producer.publish("topic", Message("event", id=id))
+                return id in heard
+
+            await eventually_async(hears)
+            if id == "a":
+                server.kill()
+                await eventually_async(lambda: stage.broker.outage.length)
+                await asyncio.to_thread(server.start)
+
+
+# ---- routing slip
+
+
+async def test_a_message_is_passed_on_and_answered_by_the_last(stage: Stage) -> None:
+    async with Producer(stage.broker, "auth") as producer:
+
+        async def admit(batch: Sequence[Message]) -> Sequence[Outcome]:
+            await asyncio.gather(
+                *(producer.push(message.next, message.forwarded(user={"id": 7})) for message in batch if message.next)
+            )
+            return [Done(None) if message.next else Done(error=CallFailed(401, "who?")) for message in batch]
+
+        async def serve(batch: Sequence[Message]) -> Sequence[Outcome]:
+            return [Done(json.dumps([message.id, message.user, message.next]).encode()) for message in batch]
+
+        async with calling(stage, None) as caller, running(
+            Lane(stage.broker, "auth_get", "auth", admit), Lane(stage.broker, "web_get", "app", serve)
+        ):
+            call = Message("op", id="a", next="web_get", deadline=now_ms() + LATER)
+            reply = await caller.call("auth_get", call)
+            refused = await caller.call("auth_get", request())
+    assert json.loads(reply.body) == ["a", {"id": 7}, ""]
+    assert refused.error is not None
+    assert refused.error.code == 401

@@ -1,0 +1,148 @@
+"""`gorgond up`: everything at once, kept running, ended in order, with nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+import pytest
+
+from gorgond.commands.directory import SOCKET_PATH_MAX, Directory
+from tests.programs import asked, free_port, gorgond, started
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("redis_binary")
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A data directory whose path is short enough for sockets, and not a simple one."""
+    with TemporaryDirectory(prefix="gorgond ü%20") as directory:
+        yield Path(directory)
+
+
+def arguments(data: Path, port: int, *more: str) -> list[str]:
+    return ["up", "--data", str(data), "--port", str(port), "--count", "100", "--users", "10", *more]
+
+
+def children(process: subprocess.Popen[bytes]) -> dict[str, psutil.Process]:
+    """The children by what they are: "broker", "web 1", …"""
+    found = {}
+    for child in psutil.Process(process.pid).children():
+        try:
+            line, environ = child.cmdline(), child.environ()
+        except psutil.Error:
+            continue
+        if "gorgond" in line:
+            found[f"{line[line.index('gorgond') + 1]} {environ['GORGOND_INSTANCE']}"] = child
+        elif line and "redis-server" in line[0]:
+            found[Path(child.cwd()).name] = child
+    return found
+
+
+def all_up(output: Path) -> bool:
+    return "all is up: http://localhost:" in output.read_text()
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes)
+
+
+def test_from_start_to_end_through_deaths(data: Path, tmp_path: Path) -> None:
+    # given all of it, running
+    port, output = free_port(), tmp_path / "output"
+    base = f"http://localhost:{port}"
+    with started(*arguments(data, port), output=output) as process:
+        eventually(lambda: all_up(output), 30)
+        first = children(process)
+        assert set(first) - {"provider random"} == {"broker", "calls", "web 1", "web 2", "store 1", "store 2"}
+        # with notes, one of them ours
+        eventually(lambda: len(json.loads(asked(f"{base}/info/5") or b'{"items":[]}')["items"]) == 10, 20)
+        note = json.loads(asked(f"{base}/info/77", b'{"title": "kept"}') or b"")
+        # when each kind of process is killed
+        killed = ("store 1", "web 2", "broker", "calls")
+        for name in killed:
+            first[name].kill()
+        # then they are started again
+        eventually(lambda: set(killed) <= set(now := children(process)) and all(now[n] != first[n] for n in killed), 20)
+        # and our note is there, as are the others
+        items = json.loads(eventually(lambda: asked(f"{base}/info/77"), 20))["items"]
+        assert [item["id"] for item in items] == note["ids"]
+        assert len(json.loads(asked(f"{base}/info/5") or b"")["items"]) == 10
+        # when it is asked to end, then it does, and nothing is left behind
+        last = list(children(process).values())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+        assert gone(last)
+        assert asked(f"{base}/healthz") is None
+    written = output.read_text()
+    assert "store@1 ended with SIGKILL: starting it again in 0.1 s" in written
+    assert "pushed 100 items in " in written
+    assert not [line for line in written.splitlines() if "Traceback" in line]
+
+
+def test_children_die_with_a_parent_that_is_killed(data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with started(*arguments(data, free_port(), "--no-provider"), output=output) as process:
+        eventually(lambda: all_up(output), 30)
+        running = list(children(process).values())
+        assert len(running) == 6
+        process.kill()
+        eventually(lambda: gone(running))
+    # and the next start takes it from there
+    with started(*arguments(data, free_port(), "--no-provider"), output=output) as process:
+        eventually(lambda: all_up(output), 30)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+
+
+def test_a_second_one_on_the_same_directory_is_refused(data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    few = ("--no-provider", "--web", "1", "--stores", "1")
+    with started(*arguments(data, free_port(), *few), output=output) as process:
+        eventually(lambda: (data / "lock").exists() and (data / "lock").read_text().strip())
+        second = gorgond(*arguments(data, free_port(), *few))
+        assert second.returncode == 1
+        assert second.stderr == f"gorgond: {data} is in use by another gorgond up, process {process.pid}\n"
+        # and a SIGTERM while it is starting ends it as well
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+
+
+def test_a_taken_port_ends_it_with_exit_code_78(data: Path) -> None:
+    with socket.create_server(("", 0)) as taken:
+        done = gorgond(*arguments(data, taken.getsockname()[1], "--no-provider"))
+    assert done.returncode == 78
+    assert "cannot listen on" in done.stdout
+    assert "gorgond: web@" in done.stderr
+
+
+def test_a_path_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * SOCKET_PATH_MAX)
+    done = gorgond("up", "--data", str(path))
+    assert done.returncode == 78
+    assert "too long a path for the brokers' sockets" in done.stderr
+    assert not path.exists()
+
+
+def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = gorgond("up", "--data", str(tmp_path / "file/data"))
+    assert (done.returncode, done.stderr.count("\n")) == (78, 1)
+    assert "Not a directory" in done.stderr
+
+
+def test_without_a_home_the_password_database_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    assert Directory(None).path == Path(pwd.getpwuid(os.getuid()).pw_dir, ".local/state/gorgond")
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert Directory(None).path == Path("/state/gorgond")
