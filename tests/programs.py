@@ -1,7 +1,7 @@
 """`gorgond` as a process of its own, the way a user starts it.
 
-    done = gorgond("config", "--check")                    runs to its end
-    with started("web", GORGOND_WEB_PORT="0") as process:  is killed at the end if it still runs
+done = gorgond("config", "--check")                    runs to its end
+with started("web", GORGOND_WEB_PORT="0") as process:  is killed at the end if it still runs
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def free_port() -> int:
 
 def asked(url: str, body: bytes | None = None) -> bytes | None:
     """What is answered to a GET, or with a body to a POST; None when it was no success or nobody answers."""
-    request = Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
+    request = Request(url, body, {"Content-Type": "application/json"})
     try:
-        with urlopen(request, timeout=15) as answer:  # noqa: S310
+        with urlopen(request, timeout=15) as answer:
             found: bytes = answer.read()
             return found
     except (OSError, HTTPException):

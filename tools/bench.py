@@ -1,13 +1,12 @@
-#!/usr/bin/env python3
 """Measures gorgond on this machine: real Redis, real mongod, real processes, started fresh and ended afterwards.
 
-    tools/bench.py                       every case on 1,000,000 notes of 2 kB, about 20 minutes
-    tools/bench.py --quick               every case on 50,000 notes, under a minute: whether all is well
-    tools/bench.py --data DIR            keep the data set there, so that it is made only once
-    tools/bench.py --case rpc            only this one; may be given several times
-    tools/bench.py --json FILE           the figures for programs, too
-    tools/bench.py --durability          what each way to keep the queues costs, for rpc, load and ingest
-    tools/bench.py --soak 10             whether web servers and stores grow under ten minutes of load
+    python tools/bench.py                  every case on 1,000,000 notes of 2 kB, about a quarter of an hour
+    python tools/bench.py --quick          every case on 50,000 notes, under a minute: whether all is well
+    python tools/bench.py --data DIR       keep the data set there, so that it is made only once
+    python tools/bench.py --case rpc       only this one; may be given several times
+    python tools/bench.py --json FILE      the figures for programs, too
+    python tools/bench.py --durability     what each way to keep the queues costs, for rpc, load and ingest
+    python tools/bench.py --soak 10        whether web servers and stores grow under ten minutes of load
 
     info      notes of a user, the best layout against Tornado straight on pymongo with two processes
     rpc       CPU of web server, store and Redis for a request that needs no database
@@ -18,7 +17,8 @@
 
 Figures are medians of the rounds, with the smallest and the largest: where these are far apart the machine had other
 things to do. CPU is that of all threads of a process, in microseconds a request. What is compared was running at the
-same time and asked in turns. Run it with the Python that has gorgond's libraries, with nothing else going on.
+same time and asked in turns. It needs redis-server, mongod and wrk, and a Python with gorgond's libraries: tools/test
+installs all of it, the Python is .venv/bin/python then. Run it with nothing else going on.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    print(table(results, around))
+    print(table(results, around, asdict(scale)))
     if arguments.json:
         arguments.json.write_text(as_json(results, around, asdict(scale)))
     return 0
@@ -98,6 +98,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--stores", metavar="N", type=_whole, nargs="+", help="how many in ingest, each number is tried"
+    )
+    parser.add_argument(
+        "--batches", metavar="N", type=_whole, nargs="+", help="of the consumer in queue, each is tried"
     )
     parser.add_argument("--soak", metavar="MINUTES", type=float, help="watch the memory for so long, nothing else")
     for name, what in (

@@ -169,12 +169,15 @@ class Up:
         child = self._services.get(name)
         if child is not None and child.pid == event.args["pid"]:
             self._vitals[name].heard(event.args)
-            if not self._greeted and all(vitals.pid for vitals in self._vitals.values()):
-                self._greeted = True
+            if not self._greeted and all(map(self._has_run, self._services.values())):
                 self._greet()
+
+    def _has_run(self, child: Child) -> bool:
+        return child.state == "done" or self._vitals[child.name].pid != 0
 
     def _greet(self) -> None:
         """Every service was heard: say where to look."""
+        self._greeted = True
         where = f"http://{self._config.web.address or 'localhost'}:{self._config.web.port}"
         log.info("all is up: %s/info/5 shows the newest notes of user 5; Ctrl-C ends it", where)
 

@@ -92,13 +92,9 @@ class Caller:
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Reply] = loop.create_future()
-        wire = Message(
-            message.op, message.args, message.id, self.reply_to, message.next, message.user, message.deadline,
-            message.sent, message.trace,
-        )  # fmt: skip
-        pending = _Pending(queue, wire.encode(), answer)
+        pending = _Pending(queue, message.encode(self.reply_to), answer)
         id = message.id
-        pending.submitted = self._producer.submit(queue, pending.raw, pending.pushed)
+        pending.submitted = self._producer.submit(queue, (pending.raw,), pending.pushed)
         pending.timer = loop.call_later((message.deadline - now_ms()) / 1000, self._late, pending)
         self._pending.setdefault(id, []).append(pending)
         answer.add_done_callback(lambda _: self._forget(id, pending))
@@ -121,16 +117,20 @@ class Caller:
         pending.fail(away or DeadlineExceeded(f"no answer from {pending.queue} in time"))
 
     async def _run(self) -> None:
+        gap = False
         while True:
             try:
-                self._deliver(await self._link.persist(lambda: self._link.fetch(self.reply_to, 0), self.beat))
-                self._push_again()
-                while True:
-                    self.beat()
-                    self._deliver(await self._link.fetch(self.reply_to, BLOCK))
+                if gap:
+                    self._deliver(await self._link.persist(lambda: self._link.fetch(self.reply_to, 0), self.beat))
+                    self._push_again()
+                    gap = False
+                self.beat()
+                self._deliver(await self._link.fetch(self.reply_to, BLOCK))
             except BrokerAway as away:
+                gap = True
                 self._link.broker.outage.begin(str(away))
             except BrokerError as refused:  # an operator must act; until then no call has a chance
+                gap = True
                 self._link.broker.outage.begin(str(refused))
                 for pending in self._all():
                     pending.fail(refused)
@@ -138,13 +138,12 @@ class Caller:
 
     def _push_again(self) -> None:
         """After a gap a call that the broker had, or its answer, may be lost. What it did not take yet waits in the
-        producer. (The producer may have been first to connect, so there may be some at our first connection too.)"""
+        producer."""
         again = [pending for pending in self._all() if pending.taken]
-        if again:
-            log.info("%d calls are sent again after a gap", len(again))
+        log.info("%d calls are sent again after a gap", len(again))
         for pending in again:
             pending.submitted.withdraw()
-            pending.submitted = self._producer.submit(pending.queue, pending.raw, pending.pushed)
+            pending.submitted = self._producer.submit(pending.queue, (pending.raw,), pending.pushed)
 
     def _deliver(self, raws: Sequence[bytes]) -> None:
         for raw in raws:

@@ -24,10 +24,12 @@ For the group g of topic t, `gorgon:{q}` is `gorgon:{t}/g` in every line above.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,200}(/[A-Za-z0-9_.:@-]{1,200})?")
 
 
+@lru_cache(maxsize=10_000)
 def queue(name: str) -> str:
     """The list of messages waiting in queue `name`; every other key of the queue starts with it.
 

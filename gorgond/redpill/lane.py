@@ -226,7 +226,7 @@ class Lane:
         replies: dict[str, list[bytes]] = {}
         for index, message, outcome in await self._outcomes(messages, turn):
             if isinstance(outcome, Done):
-                if outcome.body is None and outcome.error is None:
+                if not message.reply or (outcome.body is None and outcome.error is None):
                     continue
                 reply = Reply(message.id, outcome.body or b"", outcome.error)
             else:

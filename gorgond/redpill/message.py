@@ -50,12 +50,15 @@ def now_ms() -> int:
 
 def new_id() -> str:
     """A unique id of 27 characters that sorts by time: 11 hex of milliseconds, 6 of a counter, 10 of this process."""
-    return f"{time.time_ns() // 1_000_000:011x}{next(_counter) & 0xFFFFFF:06x}{_process}"
+    return hex(time.time_ns() // 1_000_000 << 24 | next(_counter) & 0xFFFFFF)[2:] + _process
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
-    """One request or job. Times are milliseconds since 1970; 0 and empty mean absent."""
+    """One request or job. Times are milliseconds since 1970; 0 and empty mean absent.
+
+    To be treated as a value; it is not frozen, since making a frozen one takes three times as long.
+    """
 
     op: str
     args: dict[str, Any] = field(default_factory=dict)
@@ -68,15 +71,15 @@ class Message:
     trace: str = ""
     attempts: int = 0
 
-    def encode(self) -> bytes:
-        """The message as JSON. Raises TypeError or ValueError when `args` or `user` hold what JSON cannot."""
+    def encode(self, reply: str = "") -> bytes:
+        """The message as JSON, with `reply` in place of its own. Raises TypeError or ValueError when `args` or `user` hold what JSON cannot."""
         wire: dict[str, Any] = {"attempts": self.attempts} if self.attempts else {}
         wire["id"] = self.id
         wire["op"] = self.op
         if self.args:
             wire["args"] = self.args
-        if self.reply:
-            wire["reply"] = self.reply
+        if reply or self.reply:
+            wire["reply"] = reply or self.reply
         if self.next:
             wire["next"] = self.next
         if self.user is not None:
@@ -97,20 +100,6 @@ class Message:
         return replace(self, next="", attempts=0, **changes)
 
 
-_CHECKS: dict[str, tuple[type | tuple[type, ...], str]] = {
-    "op": (str, "a text"),
-    "args": (dict, "an object"),
-    "id": (str, "a text"),
-    "reply": (str, "a text"),
-    "next": (str, "a text"),
-    "user": (dict, "an object"),
-    "deadline": (int, "a whole number"),
-    "sent": (int, "a whole number"),
-    "trace": (str, "a text"),
-    "attempts": (int, "a whole number"),
-}
-
-
 def decode(raw: bytes) -> Message:
     """The message in `raw`; unknown fields are ignored, so that newer writers can add some.
 
@@ -122,23 +111,28 @@ def decode(raw: bytes) -> Message:
         wire = loads(raw)
     except (ValueError, RecursionError) as error:
         raise Undecodable(f"not JSON: {error}") from None
-    if type(wire) is not dict or "id" not in wire or "op" not in wire:
-        raise Undecodable("not a JSON object with id and op")
-    known: dict[str, Any] = {}
-    for name, value in wire.items():
-        check = _CHECKS.get(name)
-        if check is None:
-            continue
-        if not isinstance(value, check[0]) or value is True or value is False:
-            raise Undecodable(f"{name} is not {check[1]}")
-        known[name] = value
-    if not 0 < len(known["id"]) <= ID_MAX:
-        raise Undecodable(f"id has not 1 to {ID_MAX} characters")
-    known.setdefault("sent", 0)
-    return Message(**known)
+    get = wire.get
+    args = get("args")
+    message = Message(
+        get("op"), {} if args is None else args, get("id"), get("reply", ""), get("next", ""), get("user"),
+        get("deadline", 0), get("sent", 0), get("trace", ""), get("attempts", 0),
+    )  # fmt: skip
+    if (
+        type(message.id) is str
+        and 0 < len(message.id) <= ID_MAX
+        and type(message.op) is type(message.reply) is type(message.next) is type(message.trace) is str
+        and type(message.deadline) is type(message.sent) is type(message.attempts) is int
+        and type(message.args) is dict
+        and (message.user is None or type(message.user) is dict)
+    ):
+        return message
+    raise Undecodable(
+        f"id must be a text of 1 to {ID_MAX} characters, op, reply, next and trace texts, args and user objects, "
+        "deadline, sent and attempts whole numbers"
+    )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """The answer to the call `id`: a body, or an error with an HTTP status number and a message for the caller."""
 

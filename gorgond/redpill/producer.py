@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from gorgond.redpill import keys
 from gorgond.redpill.broker import Batch, Broker
@@ -25,17 +25,17 @@ Outcome = Callable[[GorgonError | None], None]
 
 
 class Submitted:
-    """A message that was handed in, to be withdrawn when nobody wants it any more."""
+    """Messages that were handed in together, to be withdrawn when nobody wants them any more."""
 
-    __slots__ = ("_line", "outcome", "raw")
+    __slots__ = ("_line", "outcome", "raws")
 
-    def __init__(self, raw: bytes, outcome: Outcome, line: dict[Submitted, None]) -> None:
-        self.raw = raw
+    def __init__(self, raws: Sequence[bytes], outcome: Outcome, line: dict[Submitted, None]) -> None:
+        self.raws = raws
         self.outcome = outcome
         self._line = line
 
     def withdraw(self) -> None:
-        """Do not send it, unless it is on its way; if so, its outcome is not told."""
+        """Do not send them, unless they are on their way."""
         self._line.pop(self, None)
 
 
@@ -82,8 +82,9 @@ class Producer:
             for submitted in line:
                 submitted.outcome(BrokerError("stopped before the broker was back; this was not queued"))
 
-    def submit(self, name: str, raw: bytes, outcome: Outcome, topic: bool = False) -> Submitted:
-        """Hand in one encoded message; `outcome` is called once, with None when the broker has it, or the error.
+    def submit(self, name: str, raws: Sequence[bytes], outcome: Outcome, topic: bool = False) -> Submitted:
+        """Hand in encoded messages that fit into one batch and travel in one; `outcome` is called once, with None
+        when the broker has them, or with the error.
 
         Raises ValueError for what is no name.
         """
@@ -91,7 +92,7 @@ class Producer:
         if line is None:
             keys.queue(name)
             line = self._waiting[name, topic] = {}
-        submitted = Submitted(raw, outcome, line)
+        submitted = Submitted(raws, outcome, line)
         if self._ended:
             outcome(BrokerError("this producer was stopped"))
         else:
@@ -119,7 +120,8 @@ class Producer:
         if not raws:
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        left, failed = len(raws), None
+        parts = list(_parts(raws, min(BATCH_MAX, self._limit)))
+        left, failed = len(parts), None
 
         def outcome(error: GorgonError | None) -> None:
             nonlocal left, failed
@@ -131,7 +133,7 @@ class Producer:
                 else:
                     done.set_exception(failed)
 
-        submitted = [self.submit(name, raw, outcome, topic) for raw in raws]
+        submitted = [self.submit(name, part, outcome, topic) for part in parts]
         try:
             await done
         except asyncio.CancelledError:
@@ -158,7 +160,7 @@ class Producer:
                 del self._waiting[name, topic]
             if some:
                 self._number += 1
-                batches.append(Batch(name, self._number, [each.raw for each in some], topic))
+                batches.append(Batch(name, self._number, [raw for each in some for raw in each.raws], topic))
                 outcomes.append([each.outcome for each in some])
         if not batches:
             return
@@ -178,13 +180,25 @@ class Producer:
                 outcome(answer)
 
 
+def _parts(raws: Sequence[bytes], most: int) -> Iterator[Sequence[bytes]]:
+    """`raws` in parts that each fit into one batch."""
+    begin = size = 0
+    for end, raw in enumerate(raws):
+        size += len(raw)
+        if end > begin and (end - begin >= most or size > BATCH_BYTES):
+            yield raws[begin:end]
+            begin, size = end, len(raw)
+    yield raws[begin:]
+
+
 def _first(line: dict[Submitted, None], most: int) -> list[Submitted]:
     """Take from the line as much as may travel together."""
     some: list[Submitted] = []
-    size = 0
+    count = size = 0
     for each in line:
-        size += len(each.raw)
-        if some and (len(some) >= most or size > BATCH_BYTES):
+        count += len(each.raws)
+        size += sum(map(len, each.raws))
+        if some and (count > most or size > BATCH_BYTES):
             break
         some.append(each)
     if len(some) == len(line):

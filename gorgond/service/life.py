@@ -146,7 +146,7 @@ class Service(ABC):
                     log.error("%s: %s has not turned for %.0f s", self.name, loop, silent)
                 notifier.status(self.status())
                 if not any(broker.outage.length for broker in self.fabric.brokers):
-                    producer.submit("stats", Message("stats.second", self.snapshot()).encode(), _ignore, topic=True)
+                    producer.submit("stats", (Message("stats.second", self.snapshot()).encode(),), _ignore, topic=True)
         finally:
             await producer.stop(timeout=1)
 

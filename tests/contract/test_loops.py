@@ -17,8 +17,8 @@ from gorgond.redpill import (
     BrokerAway,
     BrokerError,
     BrokerRefused,
-    CallFailed,
     Caller,
+    CallFailed,
     Counts,
     Dead,
     DeadLetter,
@@ -41,7 +41,7 @@ from gorgond.redpill import (
 )
 from gorgond.redpill import lane as lane_module
 from gorgond.redpill import producer as producer_module
-from gorgond.redpill.broker import Batch
+from gorgond.redpill.broker import Batch, Turn
 from gorgond.redpill.memory import MemoryBroker, MemoryLink
 from tests.conftest import RedisServer
 from tests.waiting import eventually_async
@@ -250,7 +250,7 @@ async def test_stop_sends_what_waits(stage: Stage) -> None:
     producer = Producer(stage.broker, "p")
     producer.start()
     for message in messages("abc"):
-        producer.submit("q", message.encode(), told.append)
+        producer.submit("q", [message.encode()], told.append)
     await producer.stop()
 
     assert told == [None] * 3
@@ -264,12 +264,12 @@ async def test_stop_while_the_broker_is_away_tells_everyone_and_ends(expected_lo
     told: list[object] = []
     producer = Producer(broker, "p")
     producer.start()
-    producer.submit("q", b"{}", told.append)
+    producer.submit("q", [b"{}"], told.append)
     await eventually_async(lambda: broker.outage.length)
-    producer.submit("q", b"{}", told.append)
+    producer.submit("q", [b"{}"], told.append)
 
     await producer.stop(timeout=0.05)
-    producer.submit("q", b"{}", told.append)
+    producer.submit("q", [b"{}"], told.append)
 
     assert [type(error) for error in told] == [BrokerError] * 3
 
@@ -287,8 +287,10 @@ async def test_who_gives_up_during_an_outage_leaves_nothing_behind(expected_logs
         calls += [caller.call("q", request()) for _ in range(200)]
         # when they are cancelled, or their deadline passes
         await asyncio.sleep(0)
-        for each in (*pushes, *calls[200:]):
-            each.cancel()
+        for push in pushes:
+            push.cancel()
+        for call in calls[200:]:
+            call.cancel()
         ends = await asyncio.gather(*pushes, *calls, return_exceptions=True)
         # then the broker never hears of them
         assert not caller
@@ -381,7 +383,7 @@ async def test_a_handler_that_answers_too_few_has_failed(stage: Stage, expected_
     expected_logs("1 outcomes for 2 messages|handling op")
 
     async def careless(batch: Sequence[Message]) -> Sequence[Outcome]:
-        return [DONE]
+        return [DONE for _ in batch[:1]]
 
     await stage.push(*messages("ab"))
     async with running(Lane(stage.broker, "q", "lane", careless)):
@@ -402,9 +404,7 @@ async def test_dead_and_retry(stage: Stage) -> None:
     assert sorted((letter.reason, letter.attempts) for letter in await stage.dead()) == [("never", 1), ("not yet", 3)]
 
 
-async def test_unavailable_keeps_the_batch_and_counts_no_attempt(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unavailable_keeps_the_batch_and_counts_no_attempt(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     # given lanes that take each other for dead soon, one with a batch that it cannot handle
     monkeypatch.setattr(lane_module, "SILENCE", 0.3)
     monkeypatch.setattr(lane_module, "BACKOFF", (0.01, 0.02))
@@ -466,7 +466,8 @@ async def test_stopping_while_unavailable_gives_the_batch_back(stage: Stage) -> 
 
 async def test_work_past_its_deadline_is_dropped(stage: Stage) -> None:
     handler = Handler()
-    await stage.push(Message("op", id="late", deadline=now_ms() - 1), Message("op", id="good", deadline=now_ms() + LATER))
+    now = now_ms()
+    await stage.push(Message("op", id="late", deadline=now - 1), Message("op", id="good", deadline=now + LATER))
     lane = Lane(stage.broker, "q", "lane", handler)
     async with running(lane):
         await stage.done(1)
@@ -500,9 +501,8 @@ async def test_what_cannot_be_read_or_answered_is_a_dead_letter(stage: Stage, ra
 async def test_an_answer_that_cannot_be_sent_is_an_error_reply(stage: Stage, expected_logs: Expect) -> None:
     expected_logs("the answer to a cannot be sent")
     handler = Handler(lambda _: Done("a text"))  # type: ignore[arg-type]
-    async with Producer(stage.broker, "p") as producer, Caller(stage.broker, producer, "data", "c") as caller:
-        async with running(Lane(stage.broker, "q", "lane", handler)):
-            reply = await caller.call("q", request("a"))
+    async with calling(stage, handler) as caller:
+        reply = await caller.call("q", request("a"))
     assert reply.error is not None
     assert reply.error.code == 500
 
@@ -524,9 +524,9 @@ async def test_stop_finishes_the_batch_and_gives_back_the_rest(stage: Stage, exp
     await stage.push(*messages("abc"))
     async with stage.link() as dead:
         token, _ = await dead.take("q", "lane")
-        await dead.claim("q", "lane", token, lane_module.Turn(1, want=3))
+        await dead.claim("q", "lane", token, Turn(1, want=3))
     started, finish = asyncio.Event(), asyncio.Event()
-    handled = []
+    handled: list[str] = []
 
     async def slow(batch: Sequence[Message]) -> Sequence[Outcome]:
         started.set()
@@ -630,7 +630,7 @@ async def test_a_dead_lane_is_found_by_another(
     await stage.push(*messages("ab"))
     async with stage.link() as link:
         token, _ = await link.take("q", "long gone")
-        await link.claim("q", "long gone", token, lane_module.Turn(1, want=2))
+        await link.claim("q", "long gone", token, Turn(1, want=2))
     handler = Handler()
     async with running(Lane(stage.broker, "q", "lane", handler)):
         await stage.done(2)
@@ -784,7 +784,7 @@ async def test_a_cancelled_call_is_forgotten(stage: Stage) -> None:
             await eventually_async(lambda: caller.unasked == 1)
 
 
-async def test_the_same_call_twice_at_a_time_is_answered_twice(stage: Stage) -> None:
+async def test_one_reply_answers_all_calls_of_its_id(stage: Stage) -> None:
     # given three calls of one id, the first with a short deadline
     async with calling(stage, None) as caller:
         first = caller.call("q", request("same", within=100))
@@ -792,7 +792,8 @@ async def test_the_same_call_twice_at_a_time_is_answered_twice(stage: Stage) -> 
         with pytest.raises(DeadlineExceeded):
             await first
         # then the others wait on, and an answer is for both
-        async with running(Lane(stage.broker, "q", "lane", echo)):
+        async with stage.link() as link:
+            await link.reply(caller.reply_to, [Reply("same", b'"same"').encode()])
             replies = await asyncio.wait_for(asyncio.gather(*others), 5)
         assert all(answers("same", reply) for reply in replies)
         assert not caller
@@ -857,7 +858,7 @@ async def test_a_broker_that_refuses_fails_the_calls_and_is_tried_again(
     server.cli("ACL", "SETUSER", "default", "-blmpop")
     stage = Stage(connect(server.url, durable=False))
     async with calling(stage) as caller:
-        with pytest.raises(BrokerRefused, match="NOPERM|no permissions"):
+        with pytest.raises(BrokerRefused, match="permissions"):
             await asyncio.wait_for(caller.call("q", request()), 5)
         # when an operator has mended it
         server.cli("ACL", "SETUSER", "default", "+blmpop")
@@ -964,7 +965,7 @@ async def test_a_subscription_joins_again_when_the_broker_has_forgotten_it(
 
 
 async def test_listeners_hear_what_happens_now(stage: Stage, expected_logs: Expect) -> None:
-    expected_logs("an event of two is dropped: not JSON")
+    expected_logs("an event of two is dropped: ")
     heard: list[tuple[str, str]] = []
     listener = Listener(stage.broker, ["one", "two"], "ear", lambda topic, event: heard.append((topic, event.id)))
     async with running(listener), Producer(stage.broker, "p") as producer:
@@ -975,7 +976,7 @@ async def test_listeners_hear_what_happens_now(stage: Stage, expected_logs: Expe
 
         await eventually_async(hears)
         told: list[object] = []
-        producer.submit("two", b"garbage", told.append, topic=True)
+        producer.submit("two", [b"garbage"], told.append, topic=True)
         await producer.publish("two", *messages("ab"))
         await producer.publish("three", *messages("c"))
         await eventually_async(lambda: ("two", "b") in heard)
@@ -1019,12 +1020,15 @@ async def test_a_message_is_passed_on_and_answered_by_the_last(stage: Stage) -> 
         async def serve(batch: Sequence[Message]) -> Sequence[Outcome]:
             return [Done(json.dumps([message.id, message.user, message.next]).encode()) for message in batch]
 
-        async with calling(stage, None) as caller, running(
-            Lane(stage.broker, "auth_get", "auth", admit), Lane(stage.broker, "web_get", "app", serve)
+        async with (
+            calling(stage, None) as caller,
+            running(Lane(stage.broker, "auth_get", "auth", admit), Lane(stage.broker, "web_get", "app", serve)),
         ):
             call = Message("op", id="a", next="web_get", deadline=now_ms() + LATER)
             reply = await caller.call("auth_get", call)
+            await stage.done(1, "auth_get")
             refused = await caller.call("auth_get", request())
+            assert caller.unasked == 0
     assert json.loads(reply.body) == ["a", {"id": 7}, ""]
     assert refused.error is not None
     assert refused.error.code == 401

@@ -168,7 +168,7 @@ def _quiet(serve: Serve) -> Serve:
 
 
 async def test_as_a_command(capsys: pytest.CaptureFixture[str]) -> None:
-    async def answer(head: bytes, _: asyncio.StreamWriter) -> bytes:
+    async def answer(_: bytes, __: asyncio.StreamWriter) -> bytes:
         return OK
 
     async with served(answer) as url:

@@ -74,7 +74,7 @@ def test_from_start_to_end_through_deaths(data: Path, tmp_path: Path) -> None:
         # then they are started again
         eventually(lambda: set(killed) <= set(now := children(process)) and all(now[n] != first[n] for n in killed), 20)
         # and our note is there, as are the others
-        items = json.loads(eventually(lambda: asked(f"{base}/info/77"), 20))["items"]
+        items = json.loads(eventually(lambda: asked(f"{base}/info/77"), 20) or b"")["items"]
         assert [item["id"] for item in items] == note["ids"]
         assert len(json.loads(asked(f"{base}/info/5") or b"")["items"]) == 10
         # when it is asked to end, then it does, and nothing is left behind

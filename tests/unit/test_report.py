@@ -42,7 +42,14 @@ def test_text_shows_throughput_errors_and_a_histogram(report: Report) -> None:
     lines = report.text().splitlines()
     assert lines[2:4] == ["answers     6, 3.0/s", "errors      1 (reset: 1)"]
     bars = [line.split()[1:4] for line in lines if line.lstrip().startswith("≤")]
-    assert bars == [["1", "ms", "2"], ["2", "ms", "2"], ["5", "ms", "0"], ["10", "ms", "0"], ["20", "ms", "0"], ["50", "ms", "2"]]
+    assert bars == [
+        ["1", "ms", "2"],
+        ["2", "ms", "2"],
+        ["5", "ms", "0"],
+        ["10", "ms", "0"],
+        ["20", "ms", "0"],
+        ["50", "ms", "2"],
+    ]
 
 
 def test_nothing_answered_is_a_report_too() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any
+from typing import Any, TypeAlias
 
 from pymongo import MongoClient
 from pymongo.collection import Collection
@@ -23,7 +23,7 @@ from gorgond.redpill.codec import dumps
 from gorgond.service.loop import run
 from gorgond.service.systemd import Notifier
 
-Items = Collection[dict[str, Any]]
+Items: TypeAlias = "Collection[dict[str, Any]]"
 
 
 class Inline(RequestHandler):
@@ -59,7 +59,8 @@ def _newest(items: Items, uid: int, lim: int) -> bytes:
 
 
 async def _serve(port: int, url: str, handler: type[Inline]) -> None:
-    items: Items = MongoClient[dict[str, Any]](url).get_default_database()["items"]
+    client: MongoClient[dict[str, Any]] = MongoClient(url)
+    items = client.get_default_database()["items"]
     items.find_one()  # connect
     routes = [(r"/info/(\d+)/(\d+)", handler, {"items": items})]
     server = HTTPServer(Application(routes, log_function=lambda _: None))

@@ -87,13 +87,13 @@ def circumstances() -> dict[str, str]:
     return found | {"cores": str(os.cpu_count()), "load at start": " ".join(f"{load:.2f}" for load in os.getloadavg())}
 
 
-def table(results: Sequence[Result], circumstances: dict[str, str]) -> str:
+def table(results: Sequence[Result], circumstances: dict[str, str], settings: dict[str, Any]) -> str:
     """For people."""
     lines = [f"  {'':36} {'median':>10}  {'min .. max':24} must reach"]
     for result in results:
         lines += ["", result.case, *(row.line() for row in result.rows)]
         lines += [f"  {name}: {_text(fact)}" for name, fact in result.facts.items()]
-    return "\n".join([*lines, "", *(f"{name}: {text}" for name, text in circumstances.items())])
+    return "\n".join([*lines, "", _text(settings), _text(circumstances)])
 
 
 def as_json(results: Sequence[Result], circumstances: dict[str, str], settings: dict[str, Any]) -> str:

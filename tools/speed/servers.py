@@ -66,8 +66,9 @@ def start_mongod(crew: Crew, data: Path) -> str:
     words += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
 
     def ready() -> bool:
+        client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(url, serverSelectionTimeoutMS=100)
         try:
-            with pymongo.MongoClient[dict[str, object]](url, serverSelectionTimeoutMS=100) as client:
+            with client:
                 return bool(client.admin.command("ping")["ok"])
         except pymongo.errors.PyMongoError:
             return False

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from pymongo import MongoClient
 from pymongo.collection import Collection
@@ -19,7 +19,7 @@ from tools.speed.processes import ROOT, BenchError, Crew, environ
 from tools.speed.servers import start_mongod
 from tools.speed.site import Layout, Site
 
-Items = Collection[dict[str, Any]]
+Items: TypeAlias = "Collection[dict[str, Any]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,21 @@ class Scale:
     clients: int = 1000  # of the case load
     ingest: int = 200_000  # items pushed in a round
     messages: int = 300_000  # of a round of the case queue
+    batches: tuple[int, ...] = (64, 256)  # messages a lane takes at a time; the first is what lanes do by themselves
     stores: tuple[int, ...] = (1, 2)  # tried in the case ingest
     soak: float = 0.0  # minutes
 
 
 QUICK = Scale(
-    items=50_000, users=500, rounds=2, seconds=2, layouts=("1x1x2",), ingest=20_000, messages=30_000, stores=(1,)
+    items=50_000,
+    users=500,
+    rounds=2,
+    seconds=2,
+    layouts=("1x1x2",),
+    ingest=20_000,
+    messages=30_000,
+    batches=(64,),
+    stores=(1,),
 )
 
 
@@ -109,7 +118,8 @@ class Stage:
 
 @contextmanager
 def _items(url: str) -> Iterator[Items]:
-    with MongoClient[dict[str, Any]](url) as client:
+    client: MongoClient[dict[str, Any]] = MongoClient(url)
+    with client:
         yield client.get_default_database()["items"]
 
 

@@ -22,6 +22,7 @@ from tools.speed.stage import Stage, say
 
 INSERTS, REQUESTS = 1000, 500  # a second
 SETTLE = 2.0  # seconds until the inserts flow evenly
+PARTS = 5  # of a soak
 SEED = 2  # of what is inserted
 
 
@@ -44,13 +45,16 @@ def load(stage: Stage, brokers: str = "two") -> Result:
 
 
 def soak(stage: Stage) -> Result:
-    """The same for minutes, whether a process grows: its memory after a fifth of the time and at the end."""
+    """The same for minutes, whether a process grows: its memory after a fifth of the time and at the end.
+
+    All clients leave and come anew after each fifth.
+    """
     minutes = stage.scale.soak
     memory: dict[str, list[float]] = {}
     with _inserting(stage, "two") as site:
-        for part in range(5):
-            say(f"soak: part {part + 1} of 5, {minutes / 5:g} minutes each")
-            _clients(stage, site, minutes * 60 / 5)
+        for part in range(PARTS):
+            say(f"soak: part {part + 1} of {PARTS}, {minutes / PARTS:g} minutes each")
+            _clients(stage, site, minutes * 60 / PARTS)
             for process in site.crew.processes:
                 memory.setdefault(process.name, []).append(process.rss())
     rows = [Row(f"{name}_mb", sizes) for name, sizes in memory.items()]

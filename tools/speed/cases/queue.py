@@ -11,14 +11,13 @@ from tools.speed.servers import start_redis
 from tools.speed.stage import Stage, say
 
 MESSAGE_BYTES = 300
-BATCHES = (64, 256)  # messages the lane takes at a time; the first is what a lane does by itself
 MUST = {("everysec", 64): ("≥ 80000", "queue_per_s")}
 SLOWEST = 2000  # messages a second; below that something is wrong
 
 
 def queue(stage: Stage) -> Result:
     """Messages a second from the first push until the last is settled, for each way to keep the append-only file."""
-    kinds = [(fsync, batch) for batch in BATCHES for fsync in ("everysec", "always")]
+    kinds = [(fsync, batch) for batch in stage.scale.batches for fsync in ("everysec", "always")]
     speeds: dict[tuple[str, int], list[float]] = {kind: [] for kind in kinds}
     cpu: dict[tuple[str, int], list[dict[str, float]]] = {kind: [] for kind in kinds}
     for number in range(stage.scale.rounds):

@@ -1,0 +1,46 @@
+"""`python -m tests.integration.runner ARGUMENTS` is `gorgond ARGUMENTS` with the weaknesses that a test asks for:
+
+TEST_SILENCE    seconds after which lanes take each other for dead
+TEST_DRAIN      seconds that draining may take
+TEST_SLOW       seconds that each batch of writes takes, half of them before it is in the database, half after
+TEST_POISON     the process dies when it is to write an item with this id
+TEST_HANG       it hangs then
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+from gorgond.cli import main
+from gorgond.errors import StoreRefused
+from gorgond.redpill import broker, lane
+from gorgond.service import life
+from gorgond.stores.contract import Effect, Write
+from gorgond.stores.sqlite import SqliteStore
+
+write = SqliteStore.write
+
+
+def weak_write(self: SqliteStore, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
+    """The store's `write`, with the weaknesses."""
+    ids = {each.id for each in writes}
+    if os.environ.get("TEST_POISON") in ids:
+        os.kill(os.getpid(), signal.SIGKILL)
+    while os.environ.get("TEST_HANG") in ids:
+        time.sleep(1)
+    slow = float(os.environ.get("TEST_SLOW", "0"))
+    time.sleep(slow / 2)
+    effects = write(self, writes)
+    time.sleep(slow / 2)
+    return effects
+
+
+if __name__ == "__main__":
+    vars(lane)["SILENCE"] = float(os.environ.get("TEST_SILENCE", broker.SILENCE))
+    life.DRAIN_MAX = float(os.environ.get("TEST_DRAIN", life.DRAIN_MAX))
+    SqliteStore.write = weak_write  # type: ignore[method-assign]
+    sys.exit(main())
