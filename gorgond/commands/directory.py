@@ -17,7 +17,7 @@ from urllib.parse import quote
 from gorgond.errors import ConfigError, GorgonError
 
 SOCKET_PATH_MAX = 107  # bytes; see unix(7)
-FSYNC = "always"  # 201 and 202 mean kept, also when the power fails; docs/durability.md has what it costs
+FSYNC = "always"  # 201 and 202 mean kept, also when the power fails
 
 # What is common to both: no network, nobody else gets in, no message is ever evicted.
 COMMON = """\

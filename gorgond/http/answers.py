@@ -52,6 +52,14 @@ class Problem(Exception):
         return made({"error": error}, self.status, self.headers)
 
 
-def reason(status: int) -> str:
-    """The words that go with a status number."""
-    return _REASONS[status]
+def wire(answer: Answer, request: str, connection: str = "", bodiless: bool = False) -> bytes:
+    """The response in HTTP/1.1. `connection` is the header of that name, if it is needed; `bodiless`: the client asked
+    for the headers alone."""
+    head = f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Other')}\r\nX-Request-Id: {request}\r\n"
+    if answer.status != 204:
+        head += f"Content-Type: {answer.content_type}\r\nContent-Length: {len(answer.body)}\r\n"
+    for name, value in answer.headers.items():
+        head += f"{name}: {value}\r\n"
+    if connection:
+        head += f"Connection: {connection}\r\n"
+    return head.encode("latin-1") + b"\r\n" + (b"" if bodiless else answer.body)

@@ -7,9 +7,9 @@ job and is answered 202 once the broker that lasts has it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer, Problem, made, ok
@@ -28,6 +28,9 @@ _UID = Parameter("uid", "the user's number", int, 0, UID_MAX)
 _LIM = Parameter("lim", "how many at most", int, 1, LIM_MAX, 20)
 _OFF = Parameter("off", "how many of the newest to leave out", int, 0, OFF_MAX, 0)
 _ID = Parameter("id", "the item's id", str, high=128)
+_KEY = Parameter("Idempotency-Key", "the same in a repeat, which then stores nothing anew", str, high=255)
+_PREFER = Parameter("Prefer", "respond-async: answer as soon as the notes are kept", str, high=1000)
+_ASYNC = "respond-async"
 
 
 class Backend(Protocol):
@@ -49,32 +52,38 @@ class Api:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         paging = (_LIM, _OFF)
-        read = {200: "the notes, newest first"}
-        write = {201: "stored", 202: "queued: kept, and stored soon"}
+        read = {200: ("the notes, newest first", "Notes")}
+        add = {201: ("stored", "Added"), 202: ("queued: kept, and stored soon", "Added")}
+        missing = {404: ("there is no such item", "Error")}
+        stale = {409: ("there is a newer version, or it was deleted since", "Error")}
+        change = {200: ("stored", "Changed"), **stale}
         self.routes = Routes(
             [
                 Route("GET", "/info/{uid}", self.info, "The newest notes of a user", (_UID,), paging, answers=read),
                 Route("GET", "/info/{uid}/{lim}", self.info, "The same", (_UID, _LIM), (_OFF,), answers=read),
                 Route("GET", "/info/{uid}/{lim}/{off}", self.info, "The same", (_UID, _LIM, _OFF), answers=read),
-                Route("POST", "/info/{uid}", self.add, "Add a note or a list of up to 1000 notes. An Idempotency-Key "
-                      "header, or the note's own id, makes a repeat harmless; with Prefer: respond-async it is queued",
-                      (_UID,), body="Items", answers=write),
+                Route("POST", "/info/{uid}", self.add, "Add a note or a list of up to 1000 notes. An Idempotency-Key, "
+                      "or the notes' own ids, make a repeat harmless",
+                      (_UID,), headers=(_KEY, _PREFER), body="Items", answers=add | stale),
                 Route("GET", "/items", self.search, "Items by keyword, words, user and time, newest first", (), (
                       Parameter("keyword", "one of the item's keywords", str, high=200),
                       Parameter("q", "words in title or body", str, high=1000),
                       Parameter("userid", "the owner's number", int, 0, UID_MAX),
                       Parameter("since", "not older than this, ms since 1970", int, 0, UID_MAX),
-                      *paging), answers={200: "the items"}),
-                Route("GET", "/items/{id}", self.item, "One item", (_ID,), answers={200: "the item", 404: "none"}),
+                      *paging), answers={200: ("the items", "Found")}),
+                Route("GET", "/items/{id}", self.item, "One item", (_ID,),
+                      answers={200: ("the item", "Item")} | missing),
                 Route("PUT", "/items/{id}", self.put, "Store an item as it is given, unless there is a newer one",
-                      (_ID,), body="Item", answers={200: "stored", 409: "there is a newer one"}),
+                      (_ID,), body="Item", answers=change),
                 Route("PATCH", "/items/{id}", self.patch, "Set the given fields of an item; null removes one",
-                      (_ID,), body="Item", answers={200: "stored", 404: "none", 409: "there is a newer one"}),
+                      (_ID,), body="Changes", answers=change | missing),
                 Route("DELETE", "/items/{id}", self.delete, "Delete an item", (_ID,),
-                      answers={204: "deleted", 404: "none", 409: "there is a newer one"}),
-                Route("GET", "/healthz", self.healthz, "Whether this process lives", answers={200: "it does"}),
-                Route("GET", "/readyz", self.readyz, "Whether it can serve", answers={200: "yes", 503: "no, and why"}),
-                Route("GET", "/openapi.json", self.openapi, "This description", answers={200: "OpenAPI 3.1"}),
+                      answers={204: ("deleted", "")} | missing | stale),
+                Route("GET", "/healthz", self.healthz, "Whether this process lives",
+                      answers={200: ("it does", "Alive")}),
+                Route("GET", "/readyz", self.readyz, "Whether it can serve; if not, 503 says why",
+                      answers={200: ("it can", "Ready")}),
+                Route("GET", "/openapi.json", self.openapi, "This description", answers={200: ("OpenAPI 3.1", "Any")}),
             ]
         )  # fmt: skip
         self._description = dumps(describe(self.routes))
@@ -98,7 +107,11 @@ class Api:
         args = {"filter": filter, "sort": _NEWEST, "limit": values["lim"], "skip": values["off"]}
         if "q" in values:
             args["search"] = values["q"]
-        reply = await self._call(request, "store_get", "items.find", args)
+        try:
+            reply = await self._call(request, "store_get", "items.find", args)
+        except CallFailed as failed:
+            _, search, why = failed.message.partition("search: ")
+            raise (BadRequest("q", why) if search else failed) from None
         return ok(b'{"items":%s,"lim":%d,"off":%d}' % (reply.body, values["lim"], values["off"]))
 
     async def item(self, request: Request) -> Answer:
@@ -112,10 +125,9 @@ class Api:
         uid = request.parameters["uid"]
         notes = items(json_body(request), uid)
         message = self._message(request, "items.insert", {"documents": notes})
-        key = request.headers.get("Idempotency-Key")
+        key = request.headers.get(_KEY.name)
         if key is not None:
-            if not 0 < len(key) <= 255:
-                raise BadRequest("Idempotency-Key", "must be 1 to 255 characters")
+            key = _KEY.read(key)
             # The ids of the notes are made of the message's: a repeat makes the same.
             message = replace(message, id=hashlib.sha256(f"{uid} {key}".encode()).hexdigest()[:32])
         for index, note in enumerate(notes):
@@ -123,9 +135,14 @@ class Api:
         ids = [note["id"] for note in notes]
         if _respond_async(request):
             await self._backend.push("store_put", message)
-            return made({"ids": ids, "uid": uid, "state": "queued"}, 202, {"Preference-Applied": "respond-async"})
-        await self._write(message)
-        headers = {"Location": f"/items/{ids[0]}"} if len(ids) == 1 and ids[0].isalnum() else {}
+            return made({"ids": ids, "uid": uid, "state": "queued"}, 202, {"Preference-Applied": _ASYNC})
+        results = await self._write(message)
+        if [each["id"] for each in results] != ids:  # another request with this key is being handled
+            raise BadRequest(_KEY.name, "must be another one for other notes")
+        for each in results:
+            if each["effect"] == "stale":
+                raise _stale(each["id"])
+        headers = {"Location": f"/items/{quote(ids[0], safe='')}"} if len(ids) == 1 else {}
         return made({"ids": ids, "uid": uid, "state": "stored"}, 201, headers)
 
     async def put(self, request: Request) -> Answer:
@@ -181,7 +198,7 @@ class Api:
         if effect == "missing":
             raise _no_item(id)
         if effect == "stale":
-            raise Problem(409, f"there is a newer version of item {id}")
+            raise _stale(id)
         return made({"id": id, "state": effect})
 
     async def _write(self, message: Message) -> list[dict[str, str]]:
@@ -198,8 +215,10 @@ def _no_item(id: str) -> Problem:
     return Problem(404, f"there is no item {id}")
 
 
+def _stale(id: str) -> Problem:
+    return Problem(409, f"there is a newer version of item {id}, or it was deleted since")
+
+
 def _respond_async(request: Request) -> bool:
-    prefer = request.headers.get("Prefer", "")
-    return any(each.strip().lower() == "respond-async" for each in prefer.split(","))
-
-
+    prefer = request.headers.get(_PREFER.name, "")
+    return any(each.strip().lower() == _ASYNC for each in prefer.split(","))

@@ -7,7 +7,7 @@ from typing import Any
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Problem
 from gorgond.http.routes import Request
-from gorgond.redpill.codec import loads
+from gorgond.redpill.codec import loads_strictly
 
 ITEMS_MAX = 1000
 DEPTH_MAX = 32
@@ -22,8 +22,8 @@ def json_body(request: Request) -> Any:
     if kind != "application/json":
         raise Problem(415, f"the body must be application/json, not {kind[:100] or 'without a Content-Type'}")
     try:
-        value = loads(request.body)
-    except (ValueError, RecursionError) as error:
+        value = loads_strictly(request.body)
+    except ValueError as error:
         raise BadRequest("body", f"must be JSON in UTF-8: {error}") from None
     if _depth(value) > DEPTH_MAX:
         raise BadRequest("body", f"must not be nested deeper than {DEPTH_MAX}")

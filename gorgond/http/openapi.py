@@ -2,57 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gorgond import __version__
 from gorgond.http.routes import Parameter, Route, Routes
 
+ANSWERS_TO_ALL = {
+    400: ("bad input: says which field, and what is allowed", "Error"),
+    503: ("no room, or the broker is away; Retry-After says when to come again", "Error"),
+}
+ANSWER_TO_ASKING = {504: ("no answer within the deadline", "Error")}
+ANSWERS_TO_BODIES = {
+    408: ("the body did not arrive in time", "Error"),
+    413: ("the body is too large", "Error"),
+    415: ("the body is no JSON by its Content-Type", "Error"),
+    422: ("it cannot be stored", "Error"),
+}
+
 _TEXT = {"type": "string"}
-_WHOLE = {"type": "integer", "minimum": 0}
+_WHOLE = {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}
+_COUNT = {"type": "integer", "minimum": 0}
+_ITEM = {"$ref": "#/components/schemas/Item"}
+_LIST = {"type": "array", "items": _ITEM}
+_ID = _TEXT | {"minLength": 1, "maxLength": 128, "pattern": "^[^\\u0000]*$"}
+_TS = _WHOLE | {"description": "milliseconds since 1970; of two versions the newer one stays"}
+_FIELDS: dict[str, dict[str, Any]] = {
+    "title": _TEXT | {"maxLength": 1000},
+    "url": _TEXT | {"maxLength": 8000},
+    "body": _TEXT | {"maxLength": 1_000_000},
+    "location": _TEXT | {"maxLength": 1000},
+    "keywords": {"type": "array", "items": _TEXT | {"minLength": 1, "maxLength": 200}, "maxItems": 100},
+    "userid": _WHOLE,
+}
+_REMOVABLE = {name: schema | {"type": [schema["type"], "null"]} for name, schema in _FIELDS.items()}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    """An object that has all of these."""
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _item(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """An object that may have these, and others."""
+    return {"type": "object", "properties": {"id": _ID, "ts": _TS, **fields}, "not": {"required": ["_id"]}}
+
+
 _SCHEMAS: dict[str, Any] = {
-    "Item": {
-        "type": "object",
-        "properties": {
-            "id": {"type": "string", "minLength": 1, "maxLength": 128},
-            "title": _TEXT | {"maxLength": 1000},
-            "url": _TEXT | {"maxLength": 8000},
-            "body": _TEXT | {"maxLength": 1_000_000},
-            "ts": _WHOLE | {"description": "milliseconds since 1970"},
-            "location": _TEXT | {"maxLength": 1000},
-            "keywords": {"type": "array", "items": _TEXT | {"minLength": 1, "maxLength": 200}, "maxItems": 100},
-            "userid": _WHOLE,
-        },
-        "additionalProperties": True,
-    },
-    "Items": {
-        "oneOf": [
-            {"$ref": "#/components/schemas/Item"},
-            {"type": "array", "items": {"$ref": "#/components/schemas/Item"}, "minItems": 1, "maxItems": 1000},
-        ]
-    },
-    "Error": {
-        "type": "object",
-        "required": ["error"],
-        "properties": {
-            "error": {
-                "type": "object",
-                "required": ["code", "message", "request"],
-                "properties": {
-                    "code": {"type": "integer"},
-                    "message": _TEXT,
-                    "request": _TEXT,
-                    "field": _TEXT,
-                },
-            }
-        },
-    },
+    "Item": _item(_FIELDS),
+    "Items": {"oneOf": [_ITEM, _LIST | {"minItems": 1, "maxItems": 1000}]},
+    "Changes": _item(_REMOVABLE) | {"minProperties": 1},
+    "Notes": _object(items=_LIST, uid=_WHOLE, lim=_COUNT, off=_COUNT),
+    "Found": _object(items=_LIST, lim=_COUNT, off=_COUNT),
+    "Added": _object(ids={"type": "array", "items": _ID}, uid=_WHOLE, state={"enum": ["stored", "queued"]}),
+    "Changed": _object(id=_ID, state={"const": "stored"}),
+    "Alive": _object(alive={"const": True}),
+    "Ready": _object(ready={"const": True}),
+    "Any": {"type": "object"},
+    "Error": _object(
+        error={
+            "type": "object",
+            "required": ["code", "message", "request"],
+            "properties": {"code": {"type": "integer"}, "message": _TEXT, "request": _TEXT, "field": _TEXT},
+        }
+    ),
 }
-_ERRORS = {
-    400: "bad input: says which field, and what is allowed",
-    503: "no room in the queue, or the broker is away; Retry-After says when to come again",
-    504: "no answer within the deadline",
-}
-_BODY_ERRORS = {413: "the body is too large", 415: "the body is no JSON by its Content-Type", 422: "it cannot be stored"}
 
 
 def describe(routes: Routes) -> dict[str, Any]:
@@ -60,33 +74,39 @@ def describe(routes: Routes) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in routes.all:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
-    info = {"title": "gorgond", "version": __version__}
+    info = {"title": "gorgond", "version": __version__, "description": "What answers GET answers HEAD as well."}
     return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": _SCHEMAS}}
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    answers = {**route.answers, **(_ERRORS if route.parts or route.query else {})}
+    answers = {**ANSWERS_TO_ALL, **route.answers}
+    if route.parts or route.query:
+        answers |= ANSWER_TO_ASKING
     if route.body:
-        answers |= _BODY_ERRORS
+        answers |= ANSWERS_TO_BODIES
     operation: dict[str, Any] = {
         "summary": route.doc,
         "parameters": [
             *(_parameter(part, "path") for part in route.parts),
             *(_parameter(each, "query") for each in route.query),
+            *(_parameter(each, "header") for each in route.headers),
         ],
-        "responses": {str(status): _response(status, doc) for status, doc in sorted(answers.items())},
+        "responses": {
+            **{str(status): _response(*answers[status]) for status in sorted(answers)},
+            "default": _response("any other error", "Error"),
+        },
     }
     if route.body:
-        schema = {"$ref": f"#/components/schemas/{route.body}"}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        operation["requestBody"] = {"required": True, "content": _json(route.body)}
     return operation
 
 
-def _response(status: int, doc: str) -> dict[str, Any]:
-    if status < 400:
-        return {"description": doc}
-    schema = {"$ref": "#/components/schemas/Error"}
-    return {"description": doc, "content": {"application/json": {"schema": schema}}}
+def _json(schema: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+
+
+def _response(words: str, schema: str) -> dict[str, Any]:
+    return {"description": words, "content": _json(schema)} if schema else {"description": words}
 
 
 def _parameter(parameter: Parameter, place: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ A route is declared once: method, path, parameters. From that come the matching,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,7 +37,7 @@ class Parameter:
 
     name: str
     doc: str
-    kind: type[str] | type[int] = str
+    kind: type[str | int] = str
     low: int = 0
     high: int = 0
     default: Any = None
@@ -46,8 +47,8 @@ class Parameter:
         if self.kind is str:
             if not 0 < len(text) <= self.high:
                 raise BadRequest(self.name, f"must be 1 to {self.high} characters")
-            if "\0" in text or "\ufffd" in text:
-                raise BadRequest(self.name, "must be UTF-8 text without NUL")
+            if "\0" in text:
+                raise BadRequest(self.name, "must not hold NUL")
             return text
         if text.isascii() and text.isdigit() and len(text) <= 19 and self.low <= int(text) <= self.high:
             return int(text)
@@ -56,7 +57,8 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method on a path such as /info/{uid}; `query` are the parameters that may follow after ?."""
+    """A method on a path such as /info/{uid}; `query` are the parameters that may follow after ?, `headers` those that
+    the handler reads by itself."""
 
     method: str
     path: str
@@ -64,8 +66,9 @@ class Route:
     doc: str
     parts: Sequence[Parameter] = ()
     query: Sequence[Parameter] = ()
+    headers: Sequence[Parameter] = ()
     body: str = ""  # name of the schema of the body in the API's description
-    answers: Mapping[int, str] = field(default_factory=dict)
+    answers: Mapping[int, tuple[str, str]] = field(default_factory=dict)  # words, and the schema's name or nothing
 
 
 class Routes:
@@ -86,6 +89,8 @@ class Routes:
 
         Raises Problem 404 and 405, and BadRequest.
         """
+        if not target.startswith("/") or not target.isascii():
+            target = _plain(target)
         path, _, query = target.partition("?")
         segments = path.split("/")[1:]
         if len(segments) > 1 and not segments[-1]:
@@ -116,10 +121,10 @@ class _Compiled:
     def read(self, segments: Sequence[str], query: str) -> dict[str, Any]:
         values = dict(self._defaults)
         for index, part in self._parts:
-            values[part.name] = part.read(unquote(segments[index]))
+            values[part.name] = part.read(_unquoted(part.name, segments[index]))
         if query:
             given = set()
-            for name, text in parse_qsl(query, keep_blank_values=True):
+            for name, text in _pairs(query):
                 parameter = self._query.get(name)
                 if parameter is None:
                     raise BadRequest(name[:100], f"not known here; allowed are {', '.join(self._query) or 'none'}")
@@ -128,3 +133,32 @@ class _Compiled:
                 given.add(name)
                 values[name] = parameter.read(text)
         return values
+
+
+_AUTHORITY = re.compile("https?://[^/?]*", re.IGNORECASE)
+
+
+def _plain(target: str) -> str:
+    """A target in absolute form, or with UTF-8 that is not percent-encoded, as one that is in neither."""
+    try:
+        text = target.encode("latin-1").decode()
+    except UnicodeError:
+        raise BadRequest("path", "must be UTF-8") from None
+    if authority := _AUTHORITY.match(text):
+        rest = text[authority.end() :]
+        return rest if rest.startswith("/") else f"/{rest}"
+    return text
+
+
+def _unquoted(name: str, text: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise BadRequest(name, "must be percent-encoded UTF-8") from None
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise BadRequest("query", "must be percent-encoded UTF-8") from None

@@ -7,10 +7,11 @@ a request costs here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from tornado import netutil
@@ -18,26 +19,36 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerConnectionDelegate, RequestStartLine
 from tornado.iostream import IOStream, StreamClosedError
+from tornado.log import gen_log
 
 from gorgond.errors import BadRequest, GorgonError
-from gorgond.http.answers import Answer, Problem, reason
+from gorgond.http.answers import Answer, Problem, wire
 from gorgond.http.routes import Request, Routes
+from gorgond.http.stream import HEADER_MAX, Stream
 from gorgond.redpill import new_id, now_ms
 from gorgond.service.log import request_id
 
 BODY_MAX = 1024 * 1024  # bytes in a request's body
-HEADER_MAX = 16 * 1024  # bytes in its headers
-HEADER_TIMEOUT = 10.0  # seconds from a request's first byte to the end of its headers
-BODY_TIMEOUT = 15.0  # seconds for its body
-IDLE_TIMEOUT = 60.0  # seconds a connection is kept without a request
-WAITING_MAX = 10_000  # requests being handled at one time; beyond it 503
+DISCARD_MAX = 16 * BODY_MAX  # bytes of a body that is too large which are read, so that the client reads our answer
+WAITING_MAX = 10_000  # requests being received or handled at one time; beyond it 503
 WAITING_BYTES_MAX = 32 * 1024 * 1024  # the same for the sum of their bodies
+UNSENT_MAX = 64 * 1024 * 1024  # bytes of answers that clients did not take yet; beyond it the slowest are cut off
+SWEEP = 1.0  # seconds between two looks at all connections
 GRACE = 0.25  # seconds for which a draining server still takes requests on idle connections
 BACKLOG = 4096
 
 log = logging.getLogger("gorgond.http")
 Translate = Callable[[GorgonError], Problem]
 Measure = Callable[[str, int, float], None]
+
+
+def _of_interest(record: logging.LogRecord) -> bool:
+    """Tornado's own log, without what clients do wrong: they are told."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return record.levelno >= logging.WARNING and kind not in (ValueError, AssertionError)  # 6.2's, for bad chunks
+
+
+gen_log.addFilter(_of_interest)
 
 
 class Server(HTTPServerConnectionDelegate):
@@ -52,7 +63,6 @@ class Server(HTTPServerConnectionDelegate):
         self.draining = False
         self.exchanges: set[Exchange] = set()
         self.waiting_bytes = 0
-        self._connections: dict[object, _Patience] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._tornado = _Tornado(self)
 
@@ -67,89 +77,60 @@ class Server(HTTPServerConnectionDelegate):
         self.draining = True
         self._tornado.stop()
         grace = time.monotonic() + GRACE
-        while self.exchanges or (self._connections and time.monotonic() < grace):
+        while streams := self._tornado.streams():
+            busy = any(stream.phase != "idle" or stream.writing() for stream in streams)
+            if not busy and time.monotonic() > grace:
+                break
             await asyncio.sleep(0.01)
         if self._sweeper is not None:
             self._sweeper.cancel()
         await self._tornado.close_all_connections()
 
     def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
-        return Exchange(self, request_conn, self._connections.get(server_conn))
-
-    def on_close(self, server_conn: object) -> None:
-        self._connections.pop(server_conn, None)
-
-    def opened(self, server_conn: object, patience: _Patience) -> None:
-        """A connection was made."""
-        self._connections[server_conn] = patience
+        return Exchange(self, request_conn)
 
     async def _sweep(self) -> None:
-        """Close connections that have used up our patience."""
+        """Close connections that have used up our patience, or hold too much of our memory."""
         while True:
-            await asyncio.sleep(1)
+            await asyncio.sleep(SWEEP)
             now = time.monotonic()
-            for patience in list(self._connections.values()):
-                patience.check(now)
+            streams = self._tornado.streams()
+            for stream in streams:
+                stream.check(now)
+            unsent = sum(stream.unsent for stream in streams)
+            for stream in sorted(streams, key=lambda stream: stream.unsent, reverse=True):
+                if unsent <= UNSENT_MAX:
+                    break
+                unsent -= stream.unsent
+                stream.close()
 
 
 class _Tornado(HTTPServer):
-    """Tornado's server with our limits; its timers, one for each request, are replaced by one sweep a second."""
+    """Tornado's server on our streams, whose patience takes the place of a timer for each request."""
 
     def initialize(self, front: Server) -> None:  # type: ignore[override]
         # Tornado would answer a body that is too large with a bare 400; ours is 413, so its limit is out of the way.
-        super().initialize(front, max_header_size=HEADER_MAX, max_body_size=1 << 40, body_timeout=BODY_TIMEOUT)
+        super().initialize(front, max_header_size=HEADER_MAX, max_body_size=1 << 40)
         self.conn_params.header_timeout = None
-        self._front = front
 
     def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
-        before = set(self._connections)
-        super().handle_stream(stream, address)
-        for connection in self._connections - before:
-            self._front.opened(connection, _Patience(stream))
+        super().handle_stream(Stream(stream.socket), address)
 
-
-class _Patience:
-    """How long a connection may still do what it does: nothing, or send its headers."""
-
-    __slots__ = ("_begun", "_since", "_stream")
-
-    def __init__(self, stream: IOStream) -> None:
-        self._stream = stream
-        self._since = time.monotonic()
-        self._begun = True  # a new connection owes a request
-        read = stream.read_from_fd
-
-        def read_from_fd(buf: bytearray | memoryview) -> int | None:
-            if not self._begun:
-                self._begun, self._since = True, time.monotonic()
-            return read(buf)
-
-        stream.read_from_fd = read_from_fd  # type: ignore
-
-    def served(self) -> None:
-        """A request was answered."""
-        self._begun, self._since = False, time.monotonic()
-
-    def received(self) -> None:
-        """The headers are complete; other limits hold from here."""
-        self._since = float("inf")
-
-    def check(self, now: float) -> None:
-        """Close the connection if it has waited for too long."""
-        if now - self._since > (HEADER_TIMEOUT if self._begun else IDLE_TIMEOUT):
-            self._stream.close()
+    def streams(self) -> list[Stream]:
+        """Every open connection."""
+        return [connection.stream for connection in self._connections if isinstance(connection.stream, Stream)]
 
 
 class Exchange(HTTPMessageDelegate):
     """One request and its answer."""
 
-    __slots__ = ("_answered", "_body", "_connection", "_front", "_headers", "_keep", "_line", "_patience", "_route",
-                 "_size", "_started", "_task", "id", "parameters")  # fmt: skip
+    __slots__ = ("_answered", "_body", "_connection", "_front", "_headers", "_keep", "_line", "_route", "_size",
+                 "_started", "_stream", "_task", "id")  # fmt: skip
 
-    def __init__(self, front: Server, connection: HTTP1Connection, patience: _Patience | None) -> None:
+    def __init__(self, front: Server, connection: HTTP1Connection) -> None:
         self._front = front
         self._connection = connection
-        self._patience = patience
+        self._stream: Stream = connection.stream  # type: ignore[assignment]
         self._body: list[bytes] = []
         self._size = 0
         self._answered = False
@@ -157,38 +138,60 @@ class Exchange(HTTPMessageDelegate):
         self._route = ""
         self.id = ""
 
-    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:
+    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Awaitable[None] | None:
         self._started = time.perf_counter()
         self._line: RequestStartLine = start_line
         self._headers = headers
         self.id = new_id()
-        if self._patience is not None:
-            self._patience.received()
+        request_id.set(self.id)
+        self._stream.enter("body")
         connection = headers.get("Connection", "").lower()
-        self._keep = "close" not in connection if start_line.version == "HTTP/1.1" else "keep-alive" in connection
-        length = headers.get("Content-Length", "0")
-        if length.isdigit() and int(length) > BODY_MAX:
-            self._refuse(Problem(413, f"the body has {length} bytes; allowed are {BODY_MAX}"))
+        if start_line.version == "HTTP/1.1":
+            self._keep = "close" not in connection
+        else:  # no wider than Tornado's own idea, or it would close before we have answered
+            self._keep = connection == "keep-alive" and start_line.method in ("GET", "HEAD")
+        problem = _refusal(headers)
+        if problem is None and len(self._front.exchanges) >= WAITING_MAX:
+            problem = _no_room()
+        if problem is None:
+            self._front.exchanges.add(self)
+        else:
+            self._refuse(problem)
+        # A client that does not take its answers is not asked for its next request.
+        return self._flushed() if self._stream.writing() else None
+
+    async def _flushed(self) -> None:
+        with contextlib.suppress(StreamClosedError):
+            await self._stream.write(b"")
 
     def data_received(self, chunk: bytes) -> None:
+        front = self._front
         self._size += len(chunk)
-        if self._size <= BODY_MAX:
-            self._body.append(chunk)
-        elif not self._answered:
+        if self._answered:
+            if self._size > DISCARD_MAX:
+                self._stream.close()
+            return
+        front.waiting_bytes += len(chunk)
+        self._body.append(chunk)
+        if self._size > BODY_MAX:
             self._refuse(Problem(413, f"the body has more than {BODY_MAX} bytes"))
+        elif front.waiting_bytes > WAITING_BYTES_MAX:
+            self._refuse(_no_room())
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer before the whole request is read; the rest of it makes the connection useless."""
+        """Answer before the whole request is read. The rest of it is read all the same and thrown away: a client that
+        is still sending does not hear what it is told when the connection is closed."""
         self._keep = False
+        self._headers.pop("Expect", None)  # or Tornado would ask for the body
         self._send(problem.answer(self.id))
 
     def finish(self) -> None:
         if self._answered:
+            self._close()
             return
+        self._stream.enter("busy")
         front = self._front
         try:
-            if len(front.exchanges) >= WAITING_MAX or front.waiting_bytes + self._size > WAITING_BYTES_MAX:
-                raise Problem(503, "too many requests are waiting here; try again", {"Retry-After": "1"})
             route, parameters = front.routes.find(self._line.method, self._line.path)
         except Problem as problem:
             self._send(problem.answer(self.id))
@@ -206,12 +209,10 @@ class Exchange(HTTPMessageDelegate):
             now_ms() + front.deadline_ms,
             parameters,
         )
-        front.exchanges.add(self)
-        front.waiting_bytes += self._size
+        self._connection.set_close_callback(self.on_connection_close)
         self._task = asyncio.get_running_loop().create_task(self._handle(route.handler, request))
 
     async def _handle(self, handler: Any, request: Request) -> None:
-        request_id.set(self.id)
         try:
             answer = await handler(request)
         except Problem as problem:
@@ -220,56 +221,75 @@ class Exchange(HTTPMessageDelegate):
             answer = Problem(400, str(bad), field=bad.field).answer(self.id)
         except GorgonError as error:
             answer = self._front.translate(error).answer(self.id)
-        except asyncio.CancelledError:  # the client has gone
-            self._done()
-            raise
         except Exception:
             log.exception("%s failed", self._route)
             answer = Problem(500, "this failed; the log of the server has the reason").answer(self.id)
-        self._done()
         self._send(answer)
-
-    def _done(self) -> None:
-        self._front.exchanges.discard(self)
-        self._front.waiting_bytes -= self._size
 
     def _send(self, answer: Answer) -> None:
         self._answered = True
+        self._done()
+        line = self._line
         keep = self._keep and not self._front.draining
-        head = [
-            f"HTTP/1.1 {answer.status} {reason(answer.status)}\r\nContent-Type: {answer.content_type}\r\n"
-            f"Content-Length: {len(answer.body)}\r\nX-Request-Id: {self.id}\r\n"
-        ]
-        head += [f"{name}: {value}\r\n" for name, value in answer.headers.items()]
-        if not keep:
-            head.append("Connection: close\r\n")
-        elif self._line.version != "HTTP/1.1":
-            head.append("Connection: keep-alive\r\n")
-        body = b"" if self._line.method == "HEAD" else answer.body
-        data = "".join(head).encode("latin-1") + b"\r\n" + body
+        connection = "close" if not keep else "" if line.version == "HTTP/1.1" else "keep-alive"
+        data = wire(answer, self.id, connection, bodiless=line.method == "HEAD")
         if keep:
             # Tornado is first told that this request is done, so that it reads again before the client, which hears
             # of it a turn of the loop later, sends: otherwise each request switches the socket's polling off and on.
+            # It looks at what it has read already one turn after that, so answers stay in order.
             self._connection.finish()
+            self._stream.enter("idle")
             asyncio.get_running_loop().call_soon(self._write, data)
-            if self._patience is not None:
-                self._patience.served()
         else:
-            self._write(data, last=True)
-        self._front.measure(self._route, answer.status, time.perf_counter() - self._started)
+            received = self._stream.phase == "busy"
+            self._stream.enter("over")
+            self._write(data)
+            if received:
+                self._close()
+        seconds = time.perf_counter() - self._started
+        self._front.measure(self._route, answer.status, seconds)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s %.200s: %d in %.1f ms", line.method, line.path, answer.status, seconds * 1000)
 
-    def _write(self, data: bytes, last: bool = False) -> None:
-        stream = self._connection.stream
-        try:
-            written = stream.write(data)
-        except StreamClosedError:
-            return
-        if last:  # closing at once would cut off what the socket has not taken yet
-            written.add_done_callback(lambda future: future.exception() or stream.close())
+    def _write(self, data: bytes) -> None:
+        with contextlib.suppress(StreamClosedError):
+            self._stream.write(data)
+
+    def _close(self) -> None:
+        """Close the connection as soon as the client's side has taken all we wrote."""
+        with contextlib.suppress(StreamClosedError):
+            self._stream.write(b"").add_done_callback(lambda _: self._stream.close())
+
+    def _done(self) -> None:
+        if self in self._front.exchanges:
+            self._front.exchanges.remove(self)
+            self._front.waiting_bytes -= self._size
+            self._body.clear()
 
     def on_connection_close(self) -> None:
+        """The client has gone."""
+        self._done()
         if self._task is not None:
             self._task.cancel()
+
+
+def _refusal(headers: HTTPHeaders) -> Problem | None:
+    """Why a request with these headers is not read any further: its body is too large, or it is not clear where it
+    ends, which older Tornados let pass."""
+    encoding, length = headers.get("Transfer-Encoding"), headers.get("Content-Length")
+    if encoding is not None and (length is not None or encoding.lower() != "chunked"):
+        return Problem(400, "Transfer-Encoding: must be chunked, and without a Content-Length")
+    if length is not None and not (length.isascii() and length.isdigit()):
+        return Problem(400, "Content-Length: must be one whole number")
+    if length is not None and (len(length) > 18 or int(length) > BODY_MAX):
+        return Problem(413, f"the body has {length[:18]} bytes; allowed are {BODY_MAX}")
+    if any(" " in name or "\t" in name for name in headers):
+        return Problem(400, "the name of a header holds a space")
+    return None
+
+
+def _no_room() -> Problem:
+    return Problem(503, "too many requests are waiting here; try again", {"Retry-After": "1"})
 
 
 def open_sockets(address: str, port: int) -> list[socket.socket]:

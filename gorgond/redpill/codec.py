@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 Default = Callable[[Any], Any]
+
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _read(decoder: json.JSONDecoder, data: bytes | str) -> Any:
+    text = data if isinstance(data, str) else data.decode()
+    value = decoder.decode(text)
+    if _SURROGATE.search(text):
+        _encode(value).encode()  # fails when one is alone: no text may hold it
+    return value
+
 
 try:
     import orjson
 except ImportError:  # Debian 12 has no orjson
-    _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+    _plain = json.JSONDecoder(parse_constant=_constant)
 
     def dumps(value: Any, default: Default | None = None) -> bytes:
         """`value` as compact JSON; `default` turns what JSON does not know into what it knows.
@@ -24,7 +44,7 @@ except ImportError:  # Debian 12 has no orjson
 
     def loads(data: bytes | str) -> Any:
         """The value that `data` holds. Raises ValueError."""
-        return json.loads(data)
+        return _read(_plain, data)
 
 else:
 
@@ -38,3 +58,36 @@ else:
     def loads(data: bytes | str) -> Any:
         """The value that `data` holds. Raises ValueError."""
         return orjson.loads(data)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key[:100]!a} is given twice")
+        found[key] = value
+    return found
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > 20 or not INT_MIN <= (value := int(digits)) <= INT_MAX:
+        raise ValueError("a whole number of more than 64 bits")
+    return value
+
+
+def _fraction(digits: str) -> float:
+    if not math.isfinite(value := float(digits)):
+        raise ValueError("a number that is too large")
+    return value
+
+
+_strict = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_whole, parse_float=_fraction)
+
+
+def loads_strictly(data: bytes) -> Any:
+    """The value that `data` from outside holds, the same whatever is installed: UTF-8, each key of an object once,
+    whole numbers of at most 64 bits, the others finite, no surrogate alone. Raises ValueError for all else."""
+    try:
+        return _read(_strict, data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

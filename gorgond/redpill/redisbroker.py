@@ -27,6 +27,7 @@ from gorgond.redpill.message import now_ms
 from gorgond.redpill.raw import age
 
 ROUND_TIMEOUT = 5.0  # seconds for one round trip beyond what it blocks for
+READ_SIZE = 1 << 20  # bytes taken from the socket at a time: a batch of replies may be large
 OLDEST_REDIS = (7, 0)
 
 # What an error means, by its first word or the class that the driver has for it: wait and repeat (BrokerAway),
@@ -122,7 +123,7 @@ class RedisBroker(Broker):
     def __init__(self, url: str, durable: bool) -> None:
         options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "health_check_interval": 0}
         # One timeout a round, here; the driver's own are off.
-        options |= {"socket_timeout": None, "socket_connect_timeout": ROUND_TIMEOUT}
+        options |= {"socket_timeout": None, "socket_connect_timeout": ROUND_TIMEOUT, "socket_read_size": READ_SIZE}
         if "protocol" in inspect.signature(Redis.__init__).parameters:
             options["protocol"] = 2
         self.pool = ConnectionPool.from_url(url, **options)

@@ -7,18 +7,19 @@ request that waits for a broker that is away is answered when it is back, as lon
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 
 from gorgond.config import Config
-from gorgond.errors import ConfigError
+from gorgond.errors import ConfigError, StoreRefused
 from gorgond.http.answers import Problem
 from gorgond.http.api import Api
 from gorgond.http.server import Server, open_sockets
 from gorgond.redpill import (
     BrokerAway,
     BrokerError,
-    CallFailed,
     Caller,
+    CallFailed,
     DeadlineExceeded,
     GorgonError,
     Message,
@@ -29,6 +30,10 @@ from gorgond.redpill import (
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.service.systemd import listening_sockets
+from gorgond.stores.filters import check_write
+from gorgond.stores.requests import writes_of
+
+log = logging.getLogger("gorgond.web")
 
 
 class WebServer(Service):
@@ -82,7 +87,12 @@ class WebServer(Service):
         return reply
 
     async def push(self, queue: str, message: Message) -> None:
-        """Push a job, which has no deadline once it is kept; until then the request's holds."""
+        """Push a job, which has no deadline once it is kept; until then the request's holds.
+
+        What the store would refuse is refused here: later there is nobody to tell.
+        """
+        for write in writes_of(message):
+            check_write(write)
         try:
             async with asyncio.timeout(self.server.deadline_ms / 1000):
                 await self.jobs.push(queue, replace(message, deadline=0))
@@ -107,11 +117,14 @@ class WebServer(Service):
 def _problem(error: GorgonError) -> Problem:
     """How an error of the fabric is told to the client."""
     if isinstance(error, CallFailed):
-        return Problem(error.code, error.message)
+        return Problem(error.code if 400 <= error.code < 600 else 502, error.message)
+    if isinstance(error, StoreRefused):
+        return Problem(422, str(error))
     if isinstance(error, DeadlineExceeded):
         return Problem(504, str(error))
     if isinstance(error, QueueFull):
         return Problem(503, str(error), {"Retry-After": "1"})
     if isinstance(error, BrokerError):
         return Problem(503, str(error), {"Retry-After": "2"})
+    log.error("no answer is known for %r", error)
     return Problem(500, "this failed; the log of the server has the reason")

@@ -481,12 +481,13 @@ def test_signals_of_the_operator_and_the_watchdog(
     shared_redis.cli("CONFIG", "SET", "appendonly", "yes")
     file = tmp_path / "gorgond.conf"
     file.write_text("[log]\nlevel = info\n")
-    store = fabric.child("store", "--config", str(file))
-    store.logged("started")
+    systemd = Systemd(tmp_path)
+    store = fabric.child("store", "--config", str(file), NOTIFY_SOCKET=str(systemd.path))
+    systemd.hears("READY=1")
     # SIGHUP: a valid configuration is applied, an invalid one refused
     file.write_text("[log]\nlevel = warning\n")
     store.signal(signal.SIGHUP)
-    eventually(lambda: store.process.poll() is None)
+    systemd.hears("READY=1", 2)
     file.write_text("[log]\nlevel = loud\n")
     store.signal(signal.SIGHUP)
     store.logged("the new configuration is refused, the old one stays: .*gorgond.conf:2: .*level cannot be 'loud'")
@@ -500,6 +501,7 @@ def test_signals_of_the_operator_and_the_watchdog(
     assert store.text.count('File "') > 10
     assert "Fatal Python error: Aborted" in store.text
     assert len(re.findall(r"(Current t|T)hread 0x", store.text)) >= 4  # main, two readers, a writer
+    systemd.socket.close()
     shared_redis.cli("CONFIG", "SET", "appendonly", "no")
 
 

@@ -41,7 +41,7 @@ def children(process: subprocess.Popen[bytes]) -> dict[str, psutil.Process]:
             line, environ = child.cmdline(), child.environ()
         except psutil.Error:
             continue
-        if "gorgond" in line:
+        if "gorgond" in line and "GORGOND_INSTANCE" in environ:  # not for one that is just ending
             found[f"{line[line.index('gorgond') + 1]} {environ['GORGOND_INSTANCE']}"] = child
         elif line and "redis-server" in line[0]:
             found[Path(child.cwd()).name] = child

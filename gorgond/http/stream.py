@@ -1,0 +1,96 @@
+"""A client's connection: how long it may take for what, and its last words when the client is not understood.
+
+It goes through phases, each with a limit of its own; one sweep a second over all connections checks them, so that no
+request needs a timer.
+
+    idle  →  head  →  body  →  busy  →  idle …
+                                     →  over
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import time
+from asyncio import Future
+from typing import Any
+
+from tornado.iostream import IOStream, UnsatisfiableReadError
+
+from gorgond.http.answers import Problem, wire
+from gorgond.redpill import new_id
+
+HEADER_MAX = 16 * 1024  # bytes in a request's headers
+
+LIMITS = {
+    "idle": 60.0,  # seconds without a request, or with an answer of which nothing is taken
+    "head": 10.0,  # seconds from a request's first byte to the end of its headers
+    "body": 15.0,  # seconds for its body
+    "busy": math.inf,  # it is handled: that has a deadline of its own
+    "over": 15.0,  # seconds for what still comes after the last answer; it is not looked at
+}
+
+_TORNADOS_400 = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+
+
+class Stream(IOStream):
+    """One connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(connection)
+        self.phase = "idle"
+        self._until = time.monotonic() + LIMITS["head"]  # who connects has something to say
+        self._taken = 0
+
+    def enter(self, phase: str) -> None:
+        """What it does from now on."""
+        self.phase = phase
+        self._until = time.monotonic() + LIMITS[phase]
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written that the client did not take yet."""
+        return int(self._total_write_index - self._total_write_done_index)
+
+    def check(self, now: float) -> None:
+        """Close the connection if it has used up our patience; taking some of an answer renews it."""
+        if self._taken != self._total_write_done_index:
+            self._taken = self._total_write_done_index
+            self._until = max(self._until, now + LIMITS["idle"])
+        if now > self._until:
+            if self.phase != "idle":
+                self._say(Problem(408, "the request did not arrive in time"))
+            self.close()
+
+    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        count = super().read_from_fd(buf)
+        if count and self.phase == "idle":
+            self.enter("head")
+        return count
+
+    def write(self, data: bytes | memoryview) -> Future[None]:
+        if data == _TORNADOS_400:  # we can say more
+            self._say(Problem(400, "this is not HTTP/1.1"))
+            data = b""
+        return super().write(data)
+
+    def close(self, exc_info: Any = False) -> None:
+        if isinstance(exc_info, UnsatisfiableReadError) and self.phase != "body":
+            self._say(Problem(431, f"the headers have more than {HEADER_MAX} bytes"))
+        elif self.phase != "idle":
+            self._say(Problem(400, "the request is not complete, or not HTTP/1.1"))
+        super().close(exc_info)
+
+    def _say(self, problem: Problem) -> None:
+        """The last words to a client whose request will not be handled."""
+        if self.closed() or self.writing() or self.phase in ("busy", "over"):
+            return
+        self.phase = "over"
+        request = new_id()
+        with contextlib.suppress(OSError):
+            self.socket.send(wire(problem.answer(request), request, "close"))
+            # What has arrived and is not read makes the kernel throw our words away.
+            for _ in range(16):
+                if not self.socket.recv(65536):
+                    break
