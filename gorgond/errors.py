@@ -1,12 +1,12 @@
 """One error tree for the whole of gorgond; redpill's branch, with the root, is in `gorgond.redpill.errors`.
 
-    GorgonError
-    ├── (redpill's: BrokerError, DeadlineExceeded, Undecodable, CallFailed)
-    ├── ConfigError        the configuration is wrong: exit code 78, not restarted
-    ├── StoreError         the database and what is asked of it
-    │   ├── StoreAway      not reachable: waited for, never a failure of the job
-    │   └── StoreRefused   this request can never succeed (bad filter, document too large): the caller's fault
-    └── BadRequest         input from outside that does not fit, with the field and what is allowed
+GorgonError
+├── (redpill's: BrokerError, DeadlineExceeded, Undecodable, CallFailed)
+├── ConfigError        the configuration is wrong: exit code 78, not restarted
+├── StoreError         the database and what is asked of it
+│   ├── StoreAway      not reachable: waited for, never a failure of the job
+│   └── StoreRefused   this request can never succeed (bad filter, document too large): the caller's fault
+└── BadRequest         input from outside that does not fit, with the field and what is allowed
 """
 
 from __future__ import annotations

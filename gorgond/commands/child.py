@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from gorgond.errors import ConfigError
 from gorgond.service.life import log
+from gorgond.service.systemd import FIRST_DESCRIPTOR
 
 BACKOFF = (0.1, 5.0)  # seconds until a process is started again: the first, the longest
 STEADY = 10.0  # seconds after which a process counts as having run well
 
 
 class Child:
-    """A process called `name`, "store@2". `say` gets each line it writes; `see` names where else it writes.
+    """A process called `name`, "store@2". `say` gets each line it writes; `see` names where else it writes. It gets
+    the listening `sockets` as systemd would pass them (sd_listen_fds(3)), under the name of its role.
 
     The kernel kills it when this process dies, however that happens. It has a session of its own: a Ctrl-C at the
     terminal is for us, who know the order in which to end.
@@ -30,6 +33,7 @@ class Child:
         say: Callable[[str], None],
         see: str = "",
         ends: bool = False,
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
         self.name = name
         self.pid = 0  # 0 while it does not run
@@ -37,6 +41,14 @@ class Child:
         self.state = "starting"
         self._command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
         self._environ = environ
+        self._sockets = [each.fileno() for each in sockets]
+        if sockets:
+            # Only the process itself knows the number that LISTEN_PID must have.
+            moved = " ".join(f"{number}<&{each}" for number, each in enumerate(self._sockets, FIRST_DESCRIPTOR))
+            passing = ["bash", "-c", f'LISTEN_PID=$$ exec "$@" {moved}', "bash"]
+            self._command = [*passing, *self._command]
+            names = ":".join([name.partition("@")[0]] * len(sockets))
+            self._environ = {**environ, "LISTEN_FDS": str(len(sockets)), "LISTEN_FDNAMES": names}
         self._say = say
         self._see = f" (see {see})" if see else ""
         self._ends = ends
@@ -90,6 +102,7 @@ class Child:
             stdout=output,
             stderr=output,
             start_new_session=True,
+            pass_fds=self._sockets,
         )
         self.pid = process.pid
         self.starts += 1

@@ -29,6 +29,7 @@ from gorgond.commands.screen import Screen
 from gorgond.config import Config
 from gorgond.errors import ConfigError
 from gorgond.redpill import BrokerAway, Listener, Message
+from gorgond.roles.web import open_port
 from gorgond.service.fabric import connect_fabric
 from gorgond.service.life import log
 from gorgond.service.log import set_up
@@ -57,14 +58,21 @@ def up(path: str | None, flags: Mapping[str, str], data: str | None, web: int, s
             command = [redis, str(directory.redis_configuration(name))]
             return Child(name, command, environ, screen.say, see=str(directory.redis_log(name)))
 
+        # One listening socket for all web servers: while one of them is away the others take its connections, and
+        # while all are, the connections wait.
+        sockets = open_port(config, alone=True)
+
         def service(role: str, instance: str, *arguments: str) -> Child:
             command = [sys.executable, "-m", "gorgond", role, *arguments]
             named = {**environ, "GORGOND_INSTANCE": instance}
-            return Child(f"{role}@{instance}", command, named, screen.say, ends=role == "provider")
+            listening = sockets if role == "web" else ()
+            ends = role == "provider"
+            return Child(f"{role}@{instance}", command, named, screen.say, ends=ends, sockets=listening)
 
         running = Up(
             config,
             screen,
+            sockets[0].getsockname()[1],
             brokers=[broker("broker"), broker("calls")],
             stores=[service("store", str(number)) for number in range(1, stores + 1)],
             askers=[service("web", str(number)) for number in range(1, web + 1)]
@@ -79,10 +87,11 @@ class Up:
     """All children: those that ask, the stores that answer, the brokers between them."""
 
     def __init__(
-        self, config: Config, screen: Screen, brokers: list[Child], stores: list[Child], askers: list[Child]
+        self, config: Config, screen: Screen, port: int, brokers: list[Child], stores: list[Child], askers: list[Child]
     ) -> None:
         self._config = config
         self._screen = screen
+        self._port = port
         self._askers, self._stores, self._brokers = askers, stores, brokers
         self._services = {child.name: child for child in (*stores, *askers)}
         self._fabric = connect_fabric(config)
@@ -178,7 +187,7 @@ class Up:
     def _greet(self) -> None:
         """Every service was heard: say where to look."""
         self._greeted = True
-        where = f"http://{self._config.web.address or 'localhost'}:{self._config.web.port}"
+        where = f"http://{self._config.web.address or 'localhost'}:{self._port}"
         log.info("all is up: %s/info/5 shows the newest notes of user 5; Ctrl-C ends it", where)
 
     async def _show(self) -> None:

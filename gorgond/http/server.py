@@ -292,6 +292,6 @@ def _no_room() -> Problem:
     return Problem(503, "too many requests are waiting here; try again", {"Retry-After": "1"})
 
 
-def open_sockets(address: str, port: int) -> list[socket.socket]:
-    """Listening sockets that other processes of this user may open as well (SO_REUSEPORT)."""
-    return netutil.bind_sockets(port, address or None, backlog=BACKLOG, reuse_port=True)
+def open_sockets(address: str, port: int, alone: bool) -> list[socket.socket]:
+    """Listening sockets; unless `alone`, other processes of this user may open the same (SO_REUSEPORT)."""
+    return netutil.bind_sockets(port, address or None, backlog=BACKLOG, reuse_port=not alone)

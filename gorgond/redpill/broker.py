@@ -56,7 +56,8 @@ class Failure:
 @dataclass(slots=True)
 class Turn:
     """One turn of a lane: settle the first `done` messages of the desk, `expired` of them dropped past their deadline,
-    with `failures` among them; send `replies` (list name → replies); take messages until `want` lie on the desk (0: none is handed out)."""
+    with `failures` among them; send `replies` (list name → replies); take messages until `want` lie on the desk (0:
+    none is handed out)."""
 
     number: int = 0
     length: int = 0
@@ -232,7 +233,7 @@ class Link(ABC):
 
     @abstractmethod
     async def listen(self, topics: Sequence[str], timeout: float) -> tuple[str, bytes] | None:
-        """The next live (topic, event) of `topics`, which must be the same at each call; None when none came in time."""
+        """The next live (topic, event) of `topics`, which stay the same in all calls; None when none came in time."""
 
     @abstractmethod
     async def counts(self, queues: Sequence[str]) -> list[Counts]:
@@ -258,7 +259,8 @@ class Link(ABC):
 def connect(url: str, durable: bool = True) -> Broker:
     """The broker at `url`: redis://, rediss://, unix:// (user, password and ?db= as redis-py reads them), memory://NAME.
 
-    `durable` says that messages must outlive it, so that a Redis that is not set up for it is warned about. Raises ValueError for any other address. Nothing is connected yet.
+    `durable` says that messages must outlive it, so that a Redis that is not set up for it is warned about. Nothing is
+    connected yet. Raises ValueError for any other address.
     """
     scheme = url.partition("://")[0]
     if scheme == "memory":

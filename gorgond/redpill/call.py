@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from typing import Self
 
 from gorgond.redpill.broker import BACKOFF, BLOCK, Broker, log
 from gorgond.redpill.errors import BrokerAway, BrokerError, DeadlineExceeded, GorgonError, Undecodable
@@ -62,7 +63,7 @@ class Caller:
         """How many calls wait for their reply."""
         return len(self._pending)
 
-    async def __aenter__(self) -> Caller:
+    async def __aenter__(self) -> Self:
         self.start()
         return self
 

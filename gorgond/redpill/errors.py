@@ -1,14 +1,14 @@
 """The root of gorgond's error tree, and redpill's own branch of it.
 
-    GorgonError
-    ├── BrokerError            something between us and the queues
-    │   ├── BrokerAway         not reachable or not ready: wait, then repeat
-    │   ├── BrokerRefused      it will not do this for us (rights, version, a wrong address): an operator must act
-    │   ├── QueueFull          the queue, or the broker's memory or disk, has no room: try again later
-    │   └── Superseded         another process took this lane's desk under the same name: end
-    ├── DeadlineExceeded       the time a caller allowed is over
-    ├── Undecodable            bytes that are no message
-    └── CallFailed             the answering side says no (carries its code)
+GorgonError
+├── BrokerError            something between us and the queues
+│   ├── BrokerAway         not reachable or not ready: wait, then repeat
+│   ├── BrokerRefused      it will not do this for us (rights, version, a wrong address): an operator must act
+│   ├── QueueFull          the queue, or the broker's memory or disk, has no room: try again later
+│   └── Superseded         another process took this lane's desk under the same name: end
+├── DeadlineExceeded       the time a caller allowed is over
+├── Undecodable            bytes that are no message
+└── CallFailed             the answering side says no (carries its code)
 """
 
 from __future__ import annotations

@@ -246,9 +246,7 @@ class Lane:
         self.tally.handled += len(raws) - turn.expired - len(failures)
         return turn
 
-    async def _outcomes(
-        self, messages: list[tuple[int, Message]], turn: Turn
-    ) -> list[tuple[int, Message, Outcome]]:
+    async def _outcomes(self, messages: list[tuple[int, Message]], turn: Turn) -> list[tuple[int, Message, Outcome]]:
         """What the handler makes of the messages; those whose deadline passes while it is unable are expired."""
         delay = BACKOFF[0]
         while messages:
@@ -264,7 +262,7 @@ class Lane:
             except Unavailable:
                 if self._stopping:
                     raise _Abandoned from None
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a handler may fail as it likes
                 log.exception("%s: handling %s failed", self.queue, _shown(batch))
                 outcomes = [Retry(f"{type(error).__name__}: {error}")] * len(batch)
             finally:

@@ -50,7 +50,8 @@ def now_ms() -> int:
 
 def new_id() -> str:
     """A unique id of 27 characters that sorts by time: 11 hex of milliseconds, 6 of a counter, 10 of this process."""
-    return hex(time.time_ns() // 1_000_000 << 24 | next(_counter) & 0xFFFFFF)[2:] + _process
+    # hex() takes half the time of a format.
+    return hex(time.time_ns() // 1_000_000 << 24 | next(_counter) & 0xFFFFFF)[2:] + _process  # noqa: FURB116
 
 
 @dataclass(slots=True)
@@ -72,7 +73,10 @@ class Message:
     attempts: int = 0
 
     def encode(self, reply: str = "") -> bytes:
-        """The message as JSON, with `reply` in place of its own. Raises TypeError or ValueError when `args` or `user` hold what JSON cannot."""
+        """The message as JSON, with `reply` in place of its own.
+
+        Raises TypeError or ValueError when `args` or `user` hold what JSON cannot.
+        """
         wire: dict[str, Any] = {"attempts": self.attempts} if self.attempts else {}
         wire["id"] = self.id
         wire["op"] = self.op

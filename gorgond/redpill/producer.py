@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
+from typing import Self
 
 from gorgond.redpill import keys
 from gorgond.redpill.broker import Batch, Broker
@@ -56,7 +57,7 @@ class Producer:
         self._ended = False
         self.beat: Callable[[], None] = _nothing
 
-    async def __aenter__(self) -> Producer:
+    async def __aenter__(self) -> Self:
         self.start()
         return self
 

@@ -148,6 +148,9 @@ class RedisLink(Link):
 
     async def _connect(self) -> None:
         connection: Any = self.broker.pool.make_connection()  # type: ignore[no-untyped-call]
+        for name in ("host", "port"):  # redis 4.3.4 tells of a unix socket's errors with what only others have
+            if not hasattr(connection, name):
+                setattr(connection, name, "")
         try:
             async with asyncio.timeout(ROUND_TIMEOUT):
                 await connection.connect()

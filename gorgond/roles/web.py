@@ -7,6 +7,7 @@ request that waits for a broker that is away is answered when it is back, as lon
 from __future__ import annotations
 
 import asyncio
+import socket
 import logging
 from dataclasses import replace
 
@@ -36,6 +37,15 @@ from gorgond.stores.requests import writes_of
 log = logging.getLogger("gorgond.web")
 
 
+def open_port(config: Config, alone: bool = False) -> list[socket.socket]:
+    """The sockets that the configuration asks for; with `alone` refused if anybody has them. Raises ConfigError."""
+    try:
+        return open_sockets(config.web.address, config.web.port, alone)
+    except OSError as error:
+        where = f"{config.web.address or '*'}:{config.web.port}"
+        raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from None
+
+
 class WebServer(Service):
     """One web server."""
 
@@ -53,11 +63,7 @@ class WebServer(Service):
     async def start(self) -> None:
         sockets = listening_sockets("web")
         if sockets is None:
-            try:
-                sockets = open_sockets(self.config.web.address, self.config.web.port)
-            except OSError as error:
-                where = f"{self.config.web.address or '*'}:{self.config.web.port}"
-                raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from None
+            sockets = open_port(self.config)
         self.port = sockets[0].getsockname()[1]
         for producer in {self.calls, self.jobs}:
             producer.start()

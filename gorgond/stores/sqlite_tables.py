@@ -60,7 +60,7 @@ class Collection:
             " (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, ts INTEGER NOT NULL, doc TEXT NOT NULL)"
         )
         if self.name in BY_TIME:
-            connection.execute(f"CREATE INDEX IF NOT EXISTS \"{self.name}.ts\" ON {self.docs} (ts)")
+            connection.execute(f'CREATE INDEX IF NOT EXISTS "{self.name}.ts" ON {self.docs} (ts)')
         if self.indexed:
             # `value` has no type: it keeps numbers, strings and (as blobs) booleans apart.
             connection.execute(

@@ -62,7 +62,9 @@ async def test_producer_consumer_caller_and_look(programs: dict[str, Path], redi
             return counts.done == 93 and counts.dead == 1
 
         await eventually_async(settled)
-        assert run(programs["Looking at a queue"]).startswith("0 queued, 0 in flight, 1 dead\n1 nobody orders number 13")
+        assert run(programs["Looking at a queue"]).startswith(
+            "0 queued, 0 in flight, 1 dead\n1 nobody orders number 13"
+        )
     finally:
         await link.close()
         consumer.terminate()

@@ -94,6 +94,11 @@ class Connection:
         assert len(body) == length
         return Answer(int(status), headers, body)
 
+    def read_on(self, received: bytes) -> Answer:
+        """An answer of which some was received from the socket already."""
+        with io.BytesIO(received + self._file.read()) as self._file:
+            return self.read()
+
     def ask(self, method: str, target: str, body: Any = None, **headers: str) -> Answer:
         """Send a request and read its answer."""
         self.request(method, target, body, **headers)
@@ -177,7 +182,8 @@ class Website:
         if self._store:
             self._services.append(DataStore(self._config, connect_fabric(self._config), "1"))
         running = asyncio.gather(*(service.run(Notifier()) for service in self._services))
-        for service in self._services:
-            await asyncio.wait({asyncio.ensure_future(service.ready.wait()), running}, return_when="FIRST_COMPLETED")
-        self._running.set()
+        ready = asyncio.gather(*(service.ready.wait() for service in self._services))
+        await asyncio.wait({ready, running}, return_when="FIRST_COMPLETED")
+        if ready.done():
+            self._running.set()
         await running

@@ -1,0 +1,354 @@
+"""HTTP itself, byte by byte: order, framing, limits, timeouts, and clients that read nothing or go away."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from gorgond.http import server, stream
+from tests.conftest import RedisServer
+from tests.integration.website import Connection, Website
+from tests.waiting import eventually
+
+NOTE = b'{"title": "t"}'
+POST = b"POST /info/%d HTTP/1.1\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture
+def connection(site: Website) -> Iterator[Connection]:
+    with site.connection() as connection:
+        yield connection
+
+
+# ---- order and framing
+
+
+def test_pipelined_requests_are_answered_in_their_order(site: Website, connection: Connection, uid: int) -> None:
+    # given a hundred requests sent at once, some of which need the database, some not, some wrong
+    site.ask("POST", f"/info/{uid}", json.loads(NOTE))
+    targets = [(f"/info/{uid}?lim={number}", "/healthz", "/none", "/info/x")[number % 4] for number in range(1, 101)]
+    connection.send(b"".join(b"GET %s HTTP/1.1\r\n\r\n" % target.encode() for target in targets))
+    # then the answers are to them, one after the other
+    for number, target in enumerate(targets, 1):
+        answer = connection.read()
+        assert answer.status == {"/healthz": 200, "/none": 404, "/info/x": 400}.get(target, 200)
+        if answer.status == 200:
+            assert answer.json.get("lim", number) == number
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        b"GET /none HTTP/1.1\r\nConnection: close\r\n\r\n", b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nX\r\n\r\n",
+        b"POST /info/1 HTTP/1.1\r\nContent-Length: 9999999\r\n\r\n", b"GET /" + b"x" * 17_000,
+    ],
+)  # fmt: skip
+def test_what_ends_the_connection_comes_after_the_answers_before_it(connection: Connection, last: bytes) -> None:
+    connection.send(b"GET /healthz HTTP/1.1\r\n\r\n" * 3 + last)
+    assert [connection.read().status for _ in range(3)] == [200] * 3
+    answer = connection.read()
+    assert answer.status in (400, 404, 413, 431)
+    assert answer.error["message"]
+    assert answer.headers["connection"] == "close"
+    connection.socket.shutdown(socket.SHUT_WR)
+    assert connection.closed()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 14\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: chunked\r\nContent-Length: 14",
+        b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: identity", b"Transfer-Encoding: xchunked", b"Transfer-Encoding:",
+        b"Content-Length: 14\r\nContent-Length: 15", b"Content-Length: +14", b"Content-Length: -1", b"Content-Length: 1_4",
+        b"Content-Length: 0x0e", b"Content-Length: \xb2", b"Content-Length:", b"Content-Length : 14", b"X Y: z\r\nContent-Length: 14",
+        b"Transfer-Encoding : chunked", b"Content-Length\r\n",
+    ],
+)  # fmt: skip
+def test_when_it_is_not_clear_where_a_request_ends_it_is_refused(connection: Connection, uid: int, head: bytes) -> None:
+    # given a request with a second one hidden in its body
+    connection.send(POST % uid + head + b"\r\n\r\n" + b"GET /healthz HTTP/1.1\r\n\r\n")
+    connection.socket.shutdown(socket.SHUT_WR)
+    # then there is one answer, and no other
+    answer = connection.read()
+    assert answer.status == 400
+    assert answer.error["message"]
+    assert connection.closed()
+
+
+def test_a_chunked_body(connection: Connection, uid: int) -> None:
+    head = POST % uid + b"Transfer-Encoding: chunked\r\n\r\n"
+    connection.send(head + b"7\r\n" + NOTE[:7] + b"\r\n7\r\n" + NOTE[7:] + b"\r\n0\r\n\r\n")
+    assert connection.read().status == 201
+
+
+@pytest.mark.parametrize("chunk", [b"x\r\n", b"-1\r\n", b"5\r\nabcdefgh", b"0\r\nX: y\r\n\r\n", b"f" * 100, b"5 \r\n"])
+def test_a_bad_chunk_ends_it(connection: Connection, uid: int, chunk: bytes) -> None:
+    connection.send(POST % uid + b"Transfer-Encoding: chunked\r\n\r\n" + chunk)
+    connection.socket.shutdown(socket.SHUT_WR)
+    assert connection.read().status == 400
+    assert connection.closed()
+
+
+def test_http_1_0(site: Website) -> None:
+    # given a client of old, then the answer ends with the connection
+    with site.connection() as connection:
+        connection.send(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert connection.read().headers["connection"] == "close"
+        assert connection.closed()
+    # unless it asks to keep it, where we can
+    for method, kept in ((b"GET", True), (b"HEAD", True), (b"DELETE", False), (b"OPTIONS", False)):
+        with site.connection() as connection:
+            connection.send(method + b" /healthz HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")
+            answer = connection.read(head=method == b"HEAD")
+            assert answer.headers["connection"] == ("keep-alive" if kept else "close")
+            if kept:
+                assert connection.ask("GET", "/healthz").status == 200
+            else:
+                assert connection.closed()
+
+
+@pytest.mark.parametrize("header", ["close", "Close", "keep-alive, close", "close, TE"])
+def test_a_client_may_ask_to_close(connection: Connection, header: str) -> None:
+    assert connection.ask("GET", "/healthz", Connection=header).headers["connection"] == "close"
+    assert connection.closed()
+
+
+def test_expect_100_continue(connection: Connection, uid: int) -> None:
+    # given a client that asks before it sends its body
+    head = POST % uid + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+    connection.send(head % len(NOTE))
+    assert connection.read().status == 100
+    connection.send(NOTE)
+    assert connection.read().status == 201
+    # then it is told when the body is too large, and nothing else
+    connection.send(head % (server.BODY_MAX + 1))
+    assert connection.read().status == 413
+    connection.socket.shutdown(socket.SHUT_WR)
+    assert connection.closed()
+
+
+# ---- limits
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_client_that_sends_too_much_hears_of_it(connection: Connection, uid: int, chunked: bool) -> None:
+    # given a client that sends all of its body before it listens
+    body = b"x" * (5 * server.BODY_MAX)
+    if chunked:
+        connection.send(POST % uid + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+    else:
+        connection.send(POST % uid + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+    # then it hears why it was refused
+    answer = connection.read()
+    assert answer.status == 413
+    assert str(server.BODY_MAX) in answer.error["message"]
+    assert connection.closed()
+
+
+def test_a_body_without_end_is_cut_off(connection: Connection, uid: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "DISCARD_MAX", 3 * server.BODY_MAX)
+    connection.send(POST % uid + b"Content-Length: 99999999999\r\n\r\n")
+    sent = 0
+    with pytest.raises(ConnectionError):
+        while sent < 100 * server.BODY_MAX:
+            connection.send(b"x" * 65536)
+            sent += 65536
+
+
+def test_headers_of_16_kb_and_not_more(site: Website) -> None:
+    for size, status in ((16_000, 200), (17_000, 431), (1_000_000, 431)):
+        with site.connection() as connection:
+            connection.send(b"GET /healthz HTTP/1.1\r\nX: ")
+            try:
+                connection.send(b"y" * size + b"\r\n\r\n")
+                answer = connection.read()
+            except ConnectionError:  # it was closed while we were sending
+                assert size == 1_000_000
+                continue
+            assert answer.status == status
+            if status == 431:
+                assert "16384" in answer.error["message"]
+                assert connection.closed()
+
+
+@pytest.mark.parametrize(("limit", "count"), [("WAITING_MAX", 0), ("WAITING_BYTES_MAX", len(NOTE) - 1)])
+def test_no_more_wait_than_there_is_room_for(
+    connection: Connection, uid: int, limit: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, limit, count)
+    answer = connection.ask("POST", f"/info/{uid}", NOTE)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert answer.error["message"]
+
+
+# ---- patience
+
+
+@pytest.fixture
+def impatient(site: Website, redis_binary: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All limits of time are 0.3 s but that of phases a test sets."""
+    for phase in ("idle", "head", "body", "over"):
+        monkeypatch.setitem(stream.LIMITS, phase, 0.3)
+
+
+@pytest.mark.usefixtures("impatient")
+class TestPatience:
+    @pytest.fixture
+    def quick(self, shared_redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Website]:
+        """A site that looks at its connections often."""
+        monkeypatch.setattr(server, "SWEEP", 0.05)
+        shared_redis.cli("CONFIG", "SET", "appendonly", "yes")
+        with Website(shared_redis.url, tmp_path) as site:
+            yield site
+        shared_redis.cli("CONFIG", "SET", "appendonly", "no")
+
+    def test_who_says_nothing_is_closed(self, quick: Website) -> None:
+        with quick.connection() as connection:
+            assert connection.closed()
+        with quick.connection() as connection:
+            assert connection.ask("GET", "/healthz").status == 200
+            assert connection.closed()
+
+    def test_headers_in_drops(self, quick: Website, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(stream.LIMITS, "idle", 60)
+        for requests in (0, 1):
+            with quick.connection() as connection:
+                for _ in range(requests):
+                    connection.ask("GET", "/healthz")
+                started = time.monotonic()
+                assert drip(connection, b"GET /healthz HTTP/1.1\r\n" + b"X: y\r\n" * 1000) == 408
+                assert time.monotonic() - started < 3
+
+    def test_a_body_in_drops(self, quick: Website, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(stream.LIMITS, "idle", 60)
+        with quick.connection() as connection:
+            connection.send(POST % 1 + b"Content-Length: 1000\r\n\r\n")
+            assert drip(connection, b"x" * 1000) == 408
+        eventually(lambda: not quick.web.server.exchanges)
+
+    def test_an_idle_connection_waits_longer_than_headers_may_take(
+        self, quick: Website, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(stream.LIMITS, "idle", 60)
+        with quick.connection() as connection, quick.connection() as other:
+            assert connection.ask("GET", "/healthz").status == 200
+            # when another one, on which there was nothing yet, has been closed
+            assert other.closed()
+            # then this one is still good
+            assert connection.ask("GET", "/healthz").status == 200
+
+    def test_who_takes_nothing_of_an_answer_is_closed(self, quick: Website) -> None:
+        fill(quick)
+        with quick.connection() as connection:
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.request("GET", "/info/1/1000")
+            eventually(lambda: unsent(quick) > 0)
+            eventually(lambda: not streams(quick))
+        with pytest.raises((AssertionError, ConnectionError)):
+            connection.read()
+
+    def test_who_takes_it_slowly_gets_all_of_it(self, quick: Website) -> None:
+        fill(quick)
+        with quick.connection() as connection:
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.request("GET", "/info/1/1000")
+            started = time.monotonic()
+            received = b""
+            while time.monotonic() - started < 1:
+                received += connection.socket.recv(50_000)
+                time.sleep(0.02)  # that slowly
+            answer = connection.read_on(received)
+        assert len(answer.json["items"]) == 1000
+
+    def test_when_unsent_answers_fill_the_memory_the_slowest_is_cut_off(
+        self, quick: Website, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for phase in ("idle", "over"):
+            monkeypatch.setitem(stream.LIMITS, phase, 60)
+        fill(quick)
+        with quick.connection() as slow, quick.connection() as quiet:
+            assert quiet.ask("GET", "/healthz").status == 200
+            slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.request("GET", "/info/1/1000")
+            eventually(lambda: unsent(quick) > 0)
+            monkeypatch.setattr(server, "UNSENT_MAX", 1000)
+            eventually(lambda: unsent(quick) == 0)
+            assert quiet.ask("GET", "/healthz").status == 200
+
+
+def drip(connection: Connection, data: bytes) -> int:
+    """Send byte by byte, until there is an answer; its status."""
+    connection.socket.settimeout(0.01)
+    for number in range(len(data)):
+        connection.send(data[number : number + 1])
+        try:
+            if connection.socket.recv(1, socket.MSG_PEEK):
+                break
+        except TimeoutError:
+            pass
+    connection.socket.settimeout(20)
+    return connection.read().status
+
+
+def streams(site: Website) -> list[stream.Stream]:
+    return site.web.server._tornado.streams()
+
+
+def unsent(site: Website) -> int:
+    return sum(stream.unsent for stream in streams(site))
+
+
+def fill(site: Website) -> None:
+    """User 1 gets a thousand notes, 8 MB: more than sockets hold."""
+    for number in range(10):
+        many = [{"id": f"{number} {each}", "body": "x" * 8000} for each in range(100)]
+        assert site.ask("POST", "/info/1", many).status == 201
+
+
+# ---- clients that go away
+
+
+def test_a_client_that_goes_away_is_not_waited_for(
+    shared_redis: RedisServer, tmp_path: Path, expected_logs: Any
+) -> None:
+    # given a site without a store, and clients that wait for an answer
+    expected_logs("loses its messages")
+    with Website(shared_redis.url, tmp_path, store=False) as site:
+        connections = [site.connection() for _ in range(5)]
+        for connection in connections:
+            connection.request("GET", "/info/1")
+        eventually(lambda: len(site.web.caller) == 5)
+        # when they go, one after the other
+        for left, connection in zip(reversed(range(5)), connections, strict=True):
+            connection.close()
+            # then nothing of theirs is left
+            eventually(lambda left=left: len(site.web.caller) == left)  # type: ignore[misc]
+            eventually(lambda left=left: len(site.web.server.exchanges) == left)  # type: ignore[misc]
+        # nor of one that goes in the middle of its body
+        with site.connection() as connection:
+            connection.send(POST % 1 + b"Content-Length: 1000\r\n\r\n" + b"x" * 500)
+            eventually(lambda: site.web.server.waiting_bytes == 500)
+        eventually(lambda: (site.web.server.waiting_bytes, len(site.web.server.exchanges)) == (0, 0))
+        eventually(lambda: not streams(site))
+
+
+def test_memory_does_not_grow_with_the_requests(site: Website) -> None:
+    def many() -> int:
+        for _ in range(100):
+            with site.connection() as connection:
+                connection.send(b"GET /healthz HTTP/1.1\r\n\r\n" * 20 + b"GET /none HTTP/1.1\r\nConnection: close\r\n\r\n")
+                while connection.read().status == 200:
+                    pass
+        return int(psutil.Process().memory_info().rss)
+
+    many()
+    before = many()
+    assert many() - before < 2_000_000
+    eventually(lambda: not streams(site))
