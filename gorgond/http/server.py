@@ -189,6 +189,9 @@ class Exchange(HTTPMessageDelegate):
         if self._answered:
             self._close()
             return
+        if self._stream.closed():  # Tornado goes on with what it has read, but there is nobody to answer to
+            self._done()
+            return
         self._stream.enter("busy")
         front = self._front
         try:

@@ -55,8 +55,8 @@ class Stream(IOStream):
 
     def check(self, now: float) -> None:
         """Close the connection if it has used up our patience; taking some of an answer renews it."""
-        if self._taken != self._total_write_done_index:
-            self._taken = self._total_write_done_index
+        taken, self._taken = self._taken, self._total_write_done_index
+        if self.unsent and taken != self._taken:
             self._until = max(self._until, now + LIMITS["idle"])
         if now > self._until:
             if self.phase != "idle":

@@ -18,7 +18,8 @@ def site(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"), appendonly="yes")
     try:
         server.start()
-        with Website(server.url, tmp_path_factory.mktemp("site")) as site:
+        with pytest.MonkeyPatch.context() as patch, Website(server.url, tmp_path_factory.mktemp("site")) as site:
+            patch.setattr("gorgond.http.server.SWEEP", 0.02)  # so that tests of its patience need none
             yield site
     finally:
         server.close()

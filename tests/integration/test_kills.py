@@ -225,7 +225,7 @@ async def test_stores_killed_in_the_middle_of_batches_lose_nothing(
     pusher = Pusher(fabric, 20, 0.02)
     stores = {name: fabric.start_store(name, TEST_SLOW="0.03") for name in "12"}
     async with pusher.running():
-        for _ in range(3):
+        for _ in range(2):
             for name in stores:
                 # one batch in the middle of its handling, some time after the last death
                 done = (await fabric.counts()).done
@@ -264,7 +264,7 @@ async def test_redis_killed_again_and_again_loses_nothing(
         pusher = Pusher(fabric, size, pause)
         store = fabric.start_store()
         async with pusher.running():
-            for _ in range(7):
+            for _ in range(6):
                 accepted = len(pusher.accepted)
                 await eventually_async(lambda accepted=accepted: len(pusher.accepted) > accepted)  # type: ignore[misc]
                 await asyncio.sleep(chance.uniform(0, 0.2))
@@ -624,7 +624,7 @@ async def test_no_request_fails_when_the_broker_dies_and_comes_back(
 
     clients = [asyncio.create_task(client(number)) for number in range(50)]
     try:
-        for _ in range(3):
+        for _ in range(2):
             before = sum(statuses.values())
             await eventually_async(lambda before=before: sum(statuses.values()) > before + 200)  # type: ignore[misc]
             durable.kill()

@@ -1,0 +1,283 @@
+"""The web server when something is missing: store, room, broker, itself. And several of it, on sockets of all kinds."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from gorgond.config import load
+from gorgond.roles.web import WebServer
+from gorgond.service.fabric import connect_fabric
+from tests.conftest import RedisServer
+from tests.integration.website import Answer, Connection, Website
+from tests.programs import ROOT, free_port, gorgond
+from tests.waiting import eventually
+
+NOTE = {"title": "t"}
+
+
+@pytest.fixture(autouse=True)
+def _warnings(expected_logs: Callable[[str], None]) -> None:
+    expected_logs("loses its messages when it dies")
+    expected_logs("is away")
+
+
+def unavailable(answer: Answer) -> str:
+    assert (answer.status, answer.headers["retry-after"] in "12") == (503, True), answer.body
+    return str(answer.error["message"])
+
+
+# ---- what is missing
+
+
+def test_without_a_store_a_call_is_504_and_a_job_is_kept(shared_redis: RedisServer, tmp_path: Path) -> None:
+    with Website(shared_redis.url, tmp_path, store=False, web__deadline="0.2s") as site:
+        for method, target, body in (("GET", "/info/1", None), ("POST", "/info/1", NOTE), ("DELETE", "/items/a", None)):
+            started = time.monotonic()
+            answer = site.ask(method, target, body)
+            assert (answer.status, time.monotonic() - started < 5) == (504, True)
+            assert re.fullmatch(r"no answer from store_\w+ in time", answer.error["message"])
+        assert site.ask("POST", "/info/1", NOTE, Prefer="respond-async").status == 202
+    with Website(shared_redis.url, tmp_path) as site:
+        eventually(lambda: len(site.ask("GET", "/info/1").json["items"]) == 1)
+
+
+def test_a_full_queue_is_503_at_once(shared_redis: RedisServer, tmp_path: Path) -> None:
+    # given queues that hold two messages, and no store
+    with Website(shared_redis.url, tmp_path, store=False, broker__queue_limit="2") as site:
+        for _ in range(2):
+            assert site.ask("POST", "/info/1", NOTE, Prefer="respond-async").status == 202
+        # then a third one is refused, whether it would be waited for or not
+        for prefer in ("respond-async", ""):
+            assert "store_put: the queue is at its limit" in unavailable(site.ask("POST", "/info/1", NOTE, Prefer=prefer))
+        # but what needs no queue goes on
+        assert site.ask("GET", "/readyz").status == 200
+
+
+def test_a_broker_that_is_away_past_the_deadline_is_503(redis_server: RedisServer, tmp_path: Path) -> None:
+    with Website(redis_server.url, tmp_path, web__deadline="0.5s") as site:
+        assert site.ask("POST", "/info/1", NOTE).status == 201
+        # when the broker dies
+        redis_server.kill()
+        # then whatever needs it fails when its time is over, and says why
+        assert "is away" in unavailable(site.ask("GET", "/info/1"))
+        assert "is away" in unavailable(site.ask("POST", "/info/1", NOTE))
+        assert "did not take it in time" in unavailable(site.ask("POST", "/info/1", NOTE, Prefer="respond-async"))
+        # and so does readiness, while the process lives
+        assert "redis.sock is away since" in unavailable(site.ask("GET", "/readyz"))
+        assert site.ask("GET", "/healthz").status == 200
+        # when it is back, all is well again
+        redis_server.start()
+        eventually(lambda: site.ask("GET", "/readyz").status == 200)
+        eventually(lambda: site.ask("POST", "/info/1", NOTE).status == 201)
+
+
+def test_a_broker_that_is_back_within_the_deadline_is_a_pause(redis_server: RedisServer, tmp_path: Path) -> None:
+    # given requests that wait for a broker that is away
+    with Website(redis_server.url, tmp_path) as site, site.connection() as one, site.connection() as two:
+        assert site.ask("POST", "/info/1", NOTE).status == 201
+        redis_server.kill()
+        one.request("POST", "/info/1", NOTE)
+        two.request("POST", "/info/1", NOTE, Prefer="respond-async")
+        eventually(lambda: site.ask("GET", "/readyz").status == 503)
+        # when it is back, they are answered
+        redis_server.start()
+        assert (one.read().status, two.read().status) == (201, 202)
+
+
+# ---- the end
+
+
+def test_a_draining_server_answers_what_is_begun(shared_redis: RedisServer, tmp_path: Path) -> None:
+    # given a server without a store, one request that waits, one that is half sent, and an idle connection
+    with Website(shared_redis.url, tmp_path, store=False, web__deadline="1s") as site:
+        waiting, half, idle = site.connection(), site.connection(), site.connection()
+        idle.ask("GET", "/healthz")
+        half.send(b"POST /info/1 HTTP/1.1\r\nContent-Type: application/json\r\nPrefer: respond-async\r\nContent-Length: 2\r\n\r\n{")
+        waiting.request("GET", "/info/1")
+        eventually(lambda: len(site.web.server.exchanges) == 2)
+        # when it is asked to end
+        site.stop()
+        eventually(lambda: site.web.draining)
+        # then it says so to who asks whether it is ready
+        answer = idle.ask("GET", "/readyz")
+        assert "about to stop" in unavailable(answer)
+        assert answer.headers["connection"] == "close"
+        # and answers the others
+        half.send(b"}")
+        answers = [half.read(), waiting.read()]
+        assert [answer.status for answer in answers] == [202, 504]
+        assert [answer.headers["connection"] for answer in answers] == ["close", "close"]
+        for connection in (waiting, half, idle):
+            assert connection.closed()
+            connection.close()
+
+
+def test_an_answer_is_sent_to_its_end_before_the_server_ends(shared_redis: RedisServer, tmp_path: Path) -> None:
+    # given an answer of 8 MB of which little is taken
+    with Website(shared_redis.url, tmp_path) as site:
+        for number in range(10):
+            many = [{"id": f"{number} {each}", "body": "x" * 8000} for each in range(100)]
+            assert site.ask("POST", "/info/1", many).status == 201
+        with site.connection() as connection:
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 500_000)
+            connection.request("GET", "/info/1/1000")
+            eventually(lambda: any(stream.unsent for stream in site.web.server._tornado.streams()))
+            # when the server is asked to end, and has had the time for it
+            site.stop()
+            eventually(lambda: site.web.draining)
+            with suppress(AssertionError):
+                eventually(lambda: not site.web.server._tornado.streams(), timeout=0.5)
+            # then the answer comes to its end all the same
+            assert len(connection.read().json["items"]) == 1000
+
+
+# ---- processes
+
+
+@contextmanager
+def web(redis: str, *held: socket.socket, name: str = "web", port: int = 0, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`gorgond web` as a process, with listening sockets as systemd hands them over."""
+    variables = {"GORGOND_BROKER_URL": redis, "GORGOND_WEB_PORT": str(port), "GORGOND_WEB_ADDRESS": "127.0.0.1", **more}
+    program = "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid())\n"
+    program += "for number, fd in enumerate(sys.argv[1:], 3): os.dup2(int(fd), number)\n"
+    program += "os.execv(sys.executable, [sys.executable, '-m', 'gorgond', 'web'])"
+    if held:
+        variables |= {"LISTEN_FDS": str(len(held)), "LISTEN_FDNAMES": ":".join([name] * len(held))}
+        command = [sys.executable, "-c", program, *(str(each.fileno()) for each in held)]
+    else:
+        command = [sys.executable, "-m", "gorgond", "web"]
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "GORGOND_CONFIG": os.devnull, **variables},
+        pass_fds=[each.fileno() for each in held],
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=20)
+
+
+def listener() -> socket.socket:
+    found = socket.create_server(("127.0.0.1", 0), backlog=128)
+    os.set_inheritable(found.fileno(), True)
+    return found
+
+
+def serves(port: int) -> bool:
+    with suppress(OSError, EOFError), Connection(port) as connection:
+        return connection.ask("GET", "/healthz").status == 200
+    return False
+
+
+def test_a_rolling_restart_on_an_inherited_socket_fails_no_request(shared_redis: RedisServer) -> None:
+    # given a socket that is held for the servers, and two of them on it
+    with listener() as held:
+        port = held.getsockname()[1]
+        with web(shared_redis.url, held) as first, web(shared_redis.url, held, GORGOND_INSTANCE="2") as second:
+            eventually(lambda: serves(port), 20)
+            # and clients that ask all the time, on connections that they keep while they may
+            asked, failed, ended = [0], list[str](), threading.Event()
+
+            def ask() -> None:
+                connection = Connection(port)
+                while not ended.is_set():
+                    try:
+                        answer = connection.ask("GET", "/healthz")
+                    except (OSError, EOFError) as error:
+                        failed.append(repr(error))
+                        return
+                    asked[0] += 1
+                    if answer.headers.get("connection") == "close":
+                        connection.close()
+                        connection = Connection(port)
+                connection.close()
+
+            clients = [threading.Thread(target=ask) for _ in range(4)]
+            for client in clients:
+                client.start()
+            # when one is asked to end under load, another one is begun, and the other one ends
+            eventually(lambda: asked[0] > 500)
+            first.send_signal(signal.SIGTERM)
+            assert first.wait(timeout=20) == 0
+            with web(shared_redis.url, held, GORGOND_INSTANCE="3"):
+                before = asked[0]
+                eventually(lambda: asked[0] > before + 500)
+                second.send_signal(signal.SIGTERM)
+                assert second.wait(timeout=20) == 0
+                before = asked[0]
+                eventually(lambda: asked[0] > before + 500, 20)
+                ended.set()
+                for client in clients:
+                    client.join()
+            # then no request failed
+            assert failed == []
+        # and the socket, on which nobody listens any more, still takes connections
+        with Connection(port) as connection:
+            connection.request("GET", "/healthz")
+            with web(shared_redis.url, held):
+                assert connection.read().status == 200
+
+
+def test_a_socket_of_another_name_is_a_wrong_configuration(shared_redis: RedisServer) -> None:
+    with listener() as held, web(shared_redis.url, held, name="page") as process:
+        _, written = process.communicate(timeout=20)
+    assert process.returncode == 78
+    assert written.decode() == "gorgond: systemd passed 1 sockets, but none with FileDescriptorName=web\n"
+
+
+def test_a_port_that_is_taken_is_a_wrong_configuration(shared_redis: RedisServer) -> None:
+    with listener() as taken:
+        port = str(taken.getsockname()[1])
+        done = gorgond("web", GORGOND_BROKER_URL=shared_redis.url, GORGOND_WEB_PORT=port, GORGOND_WEB_ADDRESS="127.0.0.1")
+    assert (done.returncode, done.stderr.count("\n")) == (78, 1)
+    assert f"cannot listen on 127.0.0.1:{port}: " in done.stderr
+
+
+def test_several_instances_on_one_port(shared_redis: RedisServer) -> None:
+    # given two servers on one port
+    port = free_port()
+    with web(shared_redis.url, port=port) as first, web(shared_redis.url, port=port, GORGOND_INSTANCE="2") as second:
+        eventually(lambda: serves(port), 20)
+        instances = set()
+
+        def both() -> bool:
+            with Connection(port) as connection:
+                instances.add(connection.ask("GET", "/healthz").headers["x-request-id"][-10:])
+            return len(instances) == 2
+
+        # then both serve
+        eventually(both, 20)
+        # and when one ends, the other serves all
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(timeout=20) == 0
+        assert all(serves(port) for _ in range(20))
+        assert second.poll() is None
+
+
+# ---- what it reads again
+
+
+async def test_a_new_deadline_holds_from_the_next_request(shared_redis: RedisServer) -> None:
+    def config(deadline: str) -> WebServer:
+        flags = {"broker.url": shared_redis.url, "web.deadline": deadline}
+        read = load(os.devnull, {}, flags)
+        return WebServer(read, connect_fabric(read), "1")
+
+    server = config("10s")
+    server.reload(config("2s").config)
+    assert server.server.deadline_ms == 2000
