@@ -237,12 +237,12 @@ class Exchange(HTTPMessageDelegate):
         connection = "close" if not keep else "" if line.version == "HTTP/1.1" else "keep-alive"
         data = wire(answer, self.id, connection, bodiless=line.method == "HEAD")
         if keep:
-            # Tornado is first told that this request is done, so that it reads again before the client, which hears
-            # of it a turn of the loop later, sends: otherwise each request switches the socket's polling off and on.
-            # It looks at what it has read already one turn after that, so answers stay in order.
+            # Tornado is first told that this request is done, so that it reads again, two turns of the loop later,
+            # before the client hears of it and sends: otherwise each request switches the socket's polling off and on.
             self._connection.finish()
             self._stream.enter("idle")
-            asyncio.get_running_loop().call_soon(self._write, data)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._write, data)
         else:
             received = self._stream.phase == "busy"
             self._stream.enter("over")

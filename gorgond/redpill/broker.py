@@ -24,7 +24,7 @@ log = logging.getLogger("gorgond.redpill")
 
 BLOCK = 1.0  # seconds a blocking call lasts at most; stopping waits for its end, since it is never cancelled
 ATTEMPTS = 3  # starts of a message's handling after which it is given up
-SILENCE = 10.0  # seconds without a turn after which a lane is taken for dead
+SILENCE = 20.0  # seconds without a turn after which a lane is taken for dead
 FORGET = 3600.0  # seconds after which a silent lane is forgotten
 REPLY_TTL = 60.0  # seconds a reply waits for its caller
 BACKOFF = (0.05, 1.0)  # seconds between attempts to reconnect: the first, the longest

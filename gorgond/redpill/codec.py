@@ -20,6 +20,27 @@ def _constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key[:100]!a} is given twice")
+        found[key] = value
+    return found
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > 20 or not INT_MIN <= (value := int(digits)) <= INT_MAX:
+        raise ValueError("a whole number of more than 64 bits")
+    return value
+
+
+def _fraction(digits: str) -> float:
+    if not math.isfinite(value := float(digits)):
+        raise ValueError("a number that is too large")
+    return value
+
+
 def _read(decoder: json.JSONDecoder, data: bytes | str) -> Any:
     text = data if isinstance(data, str) else data.decode()
     value = decoder.decode(text)
@@ -31,7 +52,7 @@ def _read(decoder: json.JSONDecoder, data: bytes | str) -> Any:
 try:
     import orjson
 except ImportError:  # Debian 12 has no orjson
-    _plain = json.JSONDecoder(parse_constant=_constant)
+    _plain = json.JSONDecoder(parse_constant=_constant, parse_float=_fraction)
 
     def dumps(value: Any, default: Default | None = None) -> bytes:
         """`value` as compact JSON; `default` turns what JSON does not know into what it knows.
@@ -58,27 +79,6 @@ else:
     def loads(data: bytes | str) -> Any:
         """The value that `data` holds. Raises ValueError."""
         return orjson.loads(data)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {key[:100]!a} is given twice")
-        found[key] = value
-    return found
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > 20 or not INT_MIN <= (value := int(digits)) <= INT_MAX:
-        raise ValueError("a whole number of more than 64 bits")
-    return value
-
-
-def _fraction(digits: str) -> float:
-    if not math.isfinite(value := float(digits)):
-        raise ValueError("a number that is too large")
-    return value
 
 
 _strict = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_whole, parse_float=_fraction)

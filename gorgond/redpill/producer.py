@@ -51,6 +51,7 @@ class Producer:
         self._name = f"{name}:{os.urandom(6).hex()}"  # a process that starts anew numbers its batches anew
         self._limit = limit
         self._number = 0
+        self._submitted = 0
         self._waiting: dict[tuple[str, bool], dict[Submitted, None]] = {}
         self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -98,6 +99,7 @@ class Producer:
             outcome(BrokerError("this producer was stopped"))
         else:
             line[submitted] = None
+            self._submitted += 1
             self._filled.set()
         return submitted
 
@@ -147,9 +149,17 @@ class Producer:
             await self._filled.wait()
             self._filled.clear()
             while self._waiting:
+                await self._let_others_join()
                 await self._send()
             if self._task is None:
                 return
+
+    async def _let_others_join(self) -> None:
+        """Wait as long as each turn of the event loop brings further messages: a round costs far more than a turn."""
+        seen = -1
+        while seen != self._submitted:
+            seen = self._submitted
+            await asyncio.sleep(0)
 
     async def _send(self) -> None:
         """One round: a batch of every queue and topic that has something waiting."""

@@ -7,8 +7,8 @@ request that waits for a broker that is away is answered when it is back, as lon
 from __future__ import annotations
 
 import asyncio
-import socket
 import logging
+import socket
 from dataclasses import replace
 
 from gorgond.config import Config

@@ -357,7 +357,9 @@ def test_memory_does_not_grow_with_the_requests(site: Website) -> None:
     def many() -> int:
         for _ in range(30):
             with site.connection() as connection:
-                connection.send(b"GET /healthz HTTP/1.1\r\n\r\n" * 20 + b"GET /none HTTP/1.1\r\nConnection: close\r\n\r\n")
+                connection.send(
+                    b"GET /healthz HTTP/1.1\r\n\r\n" * 20 + b"GET /none HTTP/1.1\r\nConnection: close\r\n\r\n"
+                )
                 while connection.read().status == 200:
                     pass
         return int(psutil.Process().memory_info().rss)

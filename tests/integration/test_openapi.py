@@ -1,0 +1,164 @@
+"""/openapi.json is valid, and true: every route, parameter and answer of it is met as described."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jsonschema
+import openapi_spec_validator
+import pytest
+
+from gorgond.http import server
+from tests.integration.website import Answer, Website
+
+NOTE = {"title": "t", "keywords": ["k"]}
+
+
+@pytest.fixture(scope="module")
+def document(site: Website) -> Mapping[str, Any]:
+    answer = site.ask("GET", "/openapi.json")
+    assert answer.headers["content-type"] == "application/json"
+    found: Mapping[str, Any] = answer.json
+    return found
+
+
+def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method.upper(), operation
+
+
+def check(document: Mapping[str, Any], path: str, method: str, answer: Answer) -> None:
+    """Fail unless the answer is as the document says."""
+    responses = document["paths"][path][method.lower()]["responses"]
+    response = responses[str(answer.status)]
+    if "content" not in response:
+        assert answer.body == b""
+        return
+    assert answer.headers["content-type"] in response["content"]
+    schema = response["content"]["application/json"]["schema"]
+    jsonschema.validate(answer.json, {**schema, "components": document["components"]}, jsonschema.Draft202012Validator)
+
+
+def test_the_document_is_valid(document: Mapping[str, Any]) -> None:
+    openapi_spec_validator.validate(document)
+    assert document["openapi"] == "3.1.0"
+
+
+def test_every_operation_answers_as_described(
+    document: Mapping[str, Any], site: Website, uid: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given for each operation requests, by the status they are answered with
+    id = f"openapi {uid}"
+    site.ask("PUT", f"/items/{id}".replace(" ", "%20"), {**NOTE, "ts": 2**52, "userid": uid})
+    site.ask("PUT", f"/items/{uid}", NOTE)
+    info, item, other = f"/info/{uid}", f"/items/openapi%20{uid}", f"/items/{uid}"
+    bad = b'{"ts": -1}'
+    requests: dict[tuple[str, str], list[tuple[int, str, Any, dict[str, str]]]] = {
+        ("GET", "/info/{uid}"): [(200, info, None, {}), (400, "/info/x", None, {})],
+        ("GET", "/info/{uid}/{lim}"): [(200, f"{info}/5", None, {}), (400, f"{info}/0", None, {})],
+        ("GET", "/info/{uid}/{lim}/{off}"): [(200, f"{info}/5/0", None, {}), (400, f"{info}/5/x", None, {})],
+        ("POST", "/info/{uid}"): [
+            (201, info, NOTE, {}), (201, info, [NOTE, NOTE], {}), (202, info, NOTE, {"Prefer": "respond-async"}),
+            (400, info, bad, {}), (415, info, NOTE, {"Content-Type": "text/plain"}), (422, info, {"$a": 1}, {}),
+            (409, info, {"id": "openapi gone", "ts": 1}, {}), (413, info, b"x" * (server.BODY_MAX + 1), {}),
+        ],
+        ("GET", "/items"): [(200, f"/items?userid={uid}&keyword=k&q=t&since=1&lim=5&off=0", None, {}), (400, "/items?q=", None, {})],
+        ("GET", "/items/{id}"): [(200, item, None, {}), (404, "/items/none", None, {}), (400, f"{item}?x", None, {})],
+        ("PUT", "/items/{id}"): [
+            (200, other, NOTE, {}), (409, item, {"ts": 1}, {}), (400, item, bad, {}), (422, item, {"a.b": 1}, {}),
+        ],
+        ("PATCH", "/items/{id}"): [
+            (200, other, {"title": None}, {}), (404, "/items/none", NOTE, {}), (409, item, NOTE, {}), (400, item, {}, {}),
+        ],
+        ("DELETE", "/items/{id}"): [
+            (204, other, None, {}), (404, "/items/never", None, {}), (409, item, None, {}), (400, "/items/%FF", None, {}),
+        ],
+        ("GET", "/healthz"): [(200, "/healthz", None, {}), (400, "/healthz?x", None, {})],
+        ("GET", "/readyz"): [(200, "/readyz", None, {})],
+        ("GET", "/openapi.json"): [(200, "/openapi.json", None, {})],
+    }  # fmt: skip
+    site.ask("PUT", "/items/openapi%20gone", NOTE)
+    site.ask("DELETE", "/items/openapi%20gone")
+    # then there are no other operations
+    assert {(method, path) for path, method, _ in operations(document)} == requests.keys()
+    # and each answers so, and as described
+    for (method, path), cases in requests.items():
+        for status, target, body, headers in cases:
+            answer = site.ask(method, target, body, **headers)
+            assert answer.status == status, (method, target, answer.body)
+            check(document, path, method, answer)
+    # and when there is no room
+    monkeypatch.setattr(server, "WAITING_MAX", 0)
+    for (method, path), cases in requests.items():
+        answer = site.ask(method, cases[0][1], cases[0][2])
+        assert answer.status == 503
+        check(document, path, method, answer)
+
+
+def test_every_parameter_is_what_its_schema_says(document: Mapping[str, Any], site: Website) -> None:
+    tried = 0
+    for path, method, operation in operations(document):
+        body = NOTE if "requestBody" in operation else None
+        for parameter in operation["parameters"]:
+            # given each parameter in turn, the others being good
+            for value, allowed in values(parameter):
+                target, headers = path, {}
+                if parameter["in"] == "path":
+                    target = target.replace(f"{{{parameter['name']}}}", value)
+                elif parameter["in"] == "query":
+                    target += f"?{parameter['name']}={value}"
+                else:
+                    headers[parameter["name"]] = value
+                answer = site.ask(method, re.sub(r"\{\w+\}", "1", target), body, **headers)
+                # then what the schema allows is taken, and nothing else
+                assert (answer.status != 400) is allowed, (method, target, answer.body)
+                if not allowed:
+                    assert answer.error["field"] == parameter["name"]
+                tried += 1
+    assert tried > 50
+
+
+def values(parameter: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Values of a parameter, and whether its schema allows them."""
+    schema = parameter["schema"]
+    if schema["type"] == "integer":
+        low, high = schema["minimum"], schema["maximum"]
+        yield from ((str(low), True), (str(high), True), (str(low - 1), False), (str(high + 1), False), ("x", False))
+    else:
+        low, high = schema["minLength"], schema["maxLength"]
+        yield from (("x" * low, True), ("x" * high, True))
+        if parameter["name"] != "Prefer":  # of which only what is understood matters
+            yield "x" * (high + 1), False
+    if parameter["in"] == "query":
+        yield "", False
+
+
+@pytest.mark.parametrize(
+    ("body", "good"),
+    [
+        (NOTE, True), ({}, True), ([NOTE], True), ([], False), ("text", False), (None, False), ({"_id": 1}, False),
+        ({"title": "x" * 1000}, True), ({"title": "x" * 1001}, False), ({"title": None}, False), ({"other": None}, True),
+        ({"keywords": ["x" * 200] * 100}, True), ({"keywords": ["x"] * 101}, False), ({"keywords": [""]}, False),
+        ({"ts": 2**53 - 1}, True), ({"ts": 2**53}, False), ({"ts": -1}, False), ({"ts": "1"}, False),
+        ({"id": ""}, False), ({"id": "a\0"}, False), ({"url": "x" * 8001}, False), ({"location": 5}, False),
+    ],
+)  # fmt: skip
+def test_bodies_are_taken_as_their_schemas_say(
+    document: Mapping[str, Any], site: Website, uid: int, body: Any, good: bool
+) -> None:
+    components = {"components": document["components"]}
+
+    def fits(schema: str) -> bool:
+        validator = jsonschema.Draft202012Validator({"$ref": f"#/components/schemas/{schema}", **components})
+        return bool(validator.is_valid(body))
+
+    assert fits("Items") is good
+    assert (site.ask("POST", f"/info/{uid}", body).status == 201) is good
+    # and for an item, and changes of it, all the same
+    path = f"/items/openapi{uid}"
+    site.ask("PUT", path, NOTE)
+    for method, schema in (("PUT", "Item"), ("PATCH", "Changes")):
+        assert (site.ask(method, path, body).status == 200) is fits(schema), (method, body)

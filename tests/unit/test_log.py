@@ -1,0 +1,81 @@
+"""The log's lines, as people, the journal and programs read them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from gorgond.service.log import request_id, set_up
+
+log = logging.getLogger("elsewhere")  # not watched: its warnings are meant
+
+
+@pytest.fixture(autouse=True)
+def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    token = request_id.set("")
+    yield
+    request_id.reset(token)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_text_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("info", "text", "web@1")
+    log.info("user %d: ü", 5)
+    log.debug("not shown")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d info    web@1 user 5: ü\n", capsys.readouterr().err)
+
+
+def test_the_journal_has_a_clock_of_its_own_and_takes_priorities(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1")
+    set_up("debug", "text", "web@1")
+    for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
+        log.log(level, "x")
+    assert capsys.readouterr().err == "<7>x\n<6>x\n<4>x\n<3>x\n<2>x\n"
+
+
+def test_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("warning", "json", "web@1")
+    log.info("not shown")
+    log.warning('two\nlines "ü"')
+    event = json.loads(capsys.readouterr().err)
+    assert isinstance(event.pop("at"), float)
+    assert event == {"level": "warning", "instance": "web@1", "logger": "elsewhere", "message": 'two\nlines "ü"'}
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_each_line_of_a_request_has_its_id(format: str, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("info", format, "web@1")
+    request_id.set("abc")
+    log.info("x")
+    line = capsys.readouterr().err
+    assert json.loads(line)["request"] == "abc" if format == "json" else line.endswith(" x [abc]\n")
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_an_event_is_one_line_also_with_a_traceback(format: str, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("info", format, "web@1")
+    try:
+        raise ValueError("first\nsecond")
+    except ValueError:
+        log.exception("failed")
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "failed" in line
+    assert "ValueError: first" in line
+
+
+def test_set_up_again_it_writes_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        set_up("info", "text", "web@1")
+    log.info("x")
+    assert capsys.readouterr().err.count("\n") == 1
