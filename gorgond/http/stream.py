@@ -14,8 +14,10 @@ import math
 import socket
 import time
 from asyncio import Future
+from collections.abc import Awaitable
 from typing import Any
 
+from tornado.httputil import HTTPInputError
 from tornado.iostream import IOStream, UnsatisfiableReadError
 
 from gorgond.http.answers import Problem, wire
@@ -68,6 +70,11 @@ class Stream(IOStream):
         if count and self.phase == "idle":
             self.enter("head")
         return count
+
+    def read_bytes(self, num_bytes: int, partial: bool = False) -> Awaitable[bytes]:
+        if num_bytes < 0:  # Tornado 6.2 reads a chunk whose length is "-1" for ever
+            raise HTTPInputError("a chunk of negative length")
+        return super().read_bytes(num_bytes, partial)
 
     def write(self, data: bytes | memoryview) -> Future[None]:
         if data == _TORNADOS_400:  # we can say more
