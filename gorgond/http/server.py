@@ -241,22 +241,18 @@ class Exchange(HTTPMessageDelegate):
             # before the client hears of it and sends: otherwise each request switches the socket's polling off and on.
             self._connection.finish()
             self._stream.enter("idle")
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self._write, data)
+            self._stream.write_soon(data)
         else:
             received = self._stream.phase == "busy"
             self._stream.enter("over")
-            self._write(data)
+            with contextlib.suppress(StreamClosedError):
+                self._stream.write(data)
             if received:
                 self._close()
         seconds = time.perf_counter() - self._started
         self._front.measure(self._route, answer.status, seconds)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s %.200s: %d in %.1f ms", line.method, line.path, answer.status, seconds * 1000)
-
-    def _write(self, data: bytes) -> None:
-        with contextlib.suppress(StreamClosedError):
-            self._stream.write(data)
 
     def _close(self) -> None:
         """Close the connection as soon as the client's side has taken all we wrote."""

@@ -9,11 +9,11 @@ request needs a timer.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 import socket
 import time
-from asyncio import Future
 from collections.abc import Awaitable
 from typing import Any
 
@@ -44,6 +44,7 @@ class Stream(IOStream):
         self.phase = "idle"
         self._until = time.monotonic() + LIMITS["head"]  # who connects has something to say
         self._taken = 0
+        self._soon = b""
 
     def enter(self, phase: str) -> None:
         """What it does from now on."""
@@ -76,7 +77,22 @@ class Stream(IOStream):
             raise HTTPInputError("a chunk of negative length")
         return super().read_bytes(num_bytes, partial)
 
-    def write(self, data: bytes | memoryview) -> Future[None]:
+    def write_soon(self, data: bytes) -> None:
+        """Write two turns of the loop later, or when there is more to write: all goes out in its order."""
+        self._soon += data
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._write_now)
+
+    def _write_now(self) -> None:
+        if self._soon and not self.closed():
+            data, self._soon = self._soon, b""
+            super().write(data)
+
+    def writing(self) -> bool:
+        return bool(self._soon) or super().writing()
+
+    def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
+        self._write_now()
         if data == _TORNADOS_400:  # we can say more
             self._say(Problem(400, "this is not HTTP/1.1"))
             data = b""
@@ -91,6 +107,7 @@ class Stream(IOStream):
 
     def _say(self, problem: Problem) -> None:
         """The last words to a client whose request will not be handled."""
+        self._write_now()
         if self.closed() or self.writing() or self.phase in ("busy", "over"):
             return
         self.phase = "over"

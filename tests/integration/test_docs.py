@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -46,7 +47,9 @@ def run(program: Path) -> str:
 
 async def test_producer_consumer_caller_and_look(programs: dict[str, Path], redis: RedisServer) -> None:
     # given the consumer runs
-    consumer = subprocess.Popen([sys.executable, str(programs["A consumer"])], stdout=subprocess.PIPE, text=True)
+    consumer = await asyncio.create_subprocess_exec(
+        sys.executable, str(programs["A consumer"]), stdout=asyncio.subprocess.PIPE
+    )
     link = redpill.connect(redis.url).link("test")
     try:
         # when the producer has pushed and the caller has asked
@@ -68,9 +71,9 @@ async def test_producer_consumer_caller_and_look(programs: dict[str, Path], redi
     finally:
         await link.close()
         consumer.terminate()
-        output, _ = consumer.communicate(timeout=10)
+        output, _ = await asyncio.wait_for(consumer.communicate(), 10)
     assert consumer.returncode == 0
-    assert output.count("paid") == 92
+    assert output.count(b"paid") == 92
 
 
 def test_subscriber(programs: dict[str, Path]) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import openapi_spec_validator
 import pytest
 
@@ -65,16 +65,19 @@ def test_every_operation_answers_as_described(
             (400, info, bad, {}), (415, info, NOTE, {"Content-Type": "text/plain"}), (422, info, {"$a": 1}, {}),
             (409, info, {"id": "openapi gone", "ts": 1}, {}), (413, info, b"x" * (server.BODY_MAX + 1), {}),
         ],
-        ("GET", "/items"): [(200, f"/items?userid={uid}&keyword=k&q=t&since=1&lim=5&off=0", None, {}), (400, "/items?q=", None, {})],
+        ("GET", "/items"): [(200, f"/items?userid={uid}&keyword=k&q=t&since=1&lim=5&off=0", None, {}),
+        (400, "/items?q=", None, {})],
         ("GET", "/items/{id}"): [(200, item, None, {}), (404, "/items/none", None, {}), (400, f"{item}?x", None, {})],
         ("PUT", "/items/{id}"): [
             (200, other, NOTE, {}), (409, item, {"ts": 1}, {}), (400, item, bad, {}), (422, item, {"a.b": 1}, {}),
         ],
         ("PATCH", "/items/{id}"): [
-            (200, other, {"title": None}, {}), (404, "/items/none", NOTE, {}), (409, item, NOTE, {}), (400, item, {}, {}),
+            (200, other, {"title": None}, {}), (404, "/items/none", NOTE, {}), (409, item, NOTE, {}),
+            (400, item, {}, {}),
         ],
         ("DELETE", "/items/{id}"): [
-            (204, other, None, {}), (404, "/items/never", None, {}), (409, item, None, {}), (400, "/items/%FF", None, {}),
+            (204, other, None, {}), (404, "/items/never", None, {}), (409, item, None, {}),
+            (400, "/items/%FF", None, {}),
         ],
         ("GET", "/healthz"): [(200, "/healthz", None, {}), (400, "/healthz?x", None, {})],
         ("GET", "/readyz"): [(200, "/readyz", None, {})],
@@ -140,7 +143,8 @@ def values(parameter: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     ("body", "good"),
     [
         (NOTE, True), ({}, True), ([NOTE], True), ([], False), ("text", False), (None, False), ({"_id": 1}, False),
-        ({"title": "x" * 1000}, True), ({"title": "x" * 1001}, False), ({"title": None}, False), ({"other": None}, True),
+        ({"title": "x" * 1000}, True), ({"title": "x" * 1001}, False), ({"title": None}, False),
+        ({"other": None}, True),
         ({"keywords": ["x" * 200] * 100}, True), ({"keywords": ["x"] * 101}, False), ({"keywords": [""]}, False),
         ({"ts": 2**53 - 1}, True), ({"ts": 2**53}, False), ({"ts": -1}, False), ({"ts": "1"}, False),
         ({"id": ""}, False), ({"id": "a\0"}, False), ({"url": "x" * 8001}, False), ({"location": 5}, False),

@@ -106,9 +106,8 @@ def test_a_draining_server_answers_what_is_begun(shared_redis: RedisServer, tmp_
     with Website(shared_redis.url, tmp_path, store=False, web__deadline="1s") as site:
         waiting, half, idle = site.connection(), site.connection(), site.connection()
         idle.ask("GET", "/healthz")
-        half.send(
-            b"POST /info/1 HTTP/1.1\r\nContent-Type: application/json\r\nPrefer: respond-async\r\nContent-Length: 2\r\n\r\n{"
-        )
+        half.send(b"POST /info/1 HTTP/1.1\r\nContent-Type: application/json\r\n")
+        half.send(b"Prefer: respond-async\r\nContent-Length: 2\r\n\r\n{")
         waiting.request("GET", "/info/1")
         eventually(lambda: len(site.web.server.exchanges) == 2)
         # when it is asked to end

@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -64,9 +65,12 @@ def test_what_ends_the_connection_comes_after_the_answers_before_it(connection: 
     "head",
     [
         b"Content-Length: 14\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: chunked\r\nContent-Length: 14",
-        b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: identity", b"Transfer-Encoding: xchunked", b"Transfer-Encoding:",
-        b"Content-Length: 14\r\nContent-Length: 15", b"Content-Length: +14", b"Content-Length: -1", b"Content-Length: 1_4",
-        b"Content-Length: 0x0e", b"Content-Length: \xb2", b"Content-Length:", b"Content-Length : 14", b"X Y: z\r\nContent-Length: 14",
+        b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: identity", b"Transfer-Encoding: xchunked",
+        b"Transfer-Encoding:",
+        b"Content-Length: 14\r\nContent-Length: 15", b"Content-Length: +14", b"Content-Length: -1",
+        b"Content-Length: 1_4",
+        b"Content-Length: 0x0e", b"Content-Length: \xb2", b"Content-Length:", b"Content-Length : 14",
+        b"X Y: z\r\nContent-Length: 14",
         b"Transfer-Encoding : chunked", b"Content-Length\r\n",
     ],
 )  # fmt: skip
@@ -155,10 +159,11 @@ def test_a_body_without_end_is_cut_off(connection: Connection, uid: int, monkeyp
     monkeypatch.setattr(server, "DISCARD_MAX", 3 * server.BODY_MAX)
     connection.send(POST % uid + b"Content-Length: 99999999999\r\n\r\n")
     sent = 0
-    with pytest.raises(ConnectionError):
+    with suppress(ConnectionError):
         while sent < 100 * server.BODY_MAX:
             connection.send(b"x" * 65536)
             sent += 65536
+    assert sent < 50 * server.BODY_MAX
 
 
 def test_headers_of_16_kb_and_not_more(site: Website) -> None:
@@ -254,9 +259,7 @@ def test_who_takes_nothing_of_an_answer_is_closed(site: Website, wide: str, shor
         eventually(lambda: not streams(site))
 
 
-def test_who_takes_it_slowly_gets_all_of_it(
-    connection: Connection, wide: str, short: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_takes_it_slowly_gets_all_of_it(connection: Connection, wide: str, short: Callable[..., None]) -> None:
     connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 500_000)
     connection.request("GET", wide)
     short(idle=0.3)

@@ -177,8 +177,11 @@ class Website:
         if self._store:
             self._services.append(DataStore(self._config, connect_fabric(self._config), "1"))
         running = asyncio.gather(*(service.run(Notifier()) for service in self._services))
-        ready = asyncio.gather(*(service.ready.wait() for service in self._services))
-        await asyncio.wait({ready, running}, return_when="FIRST_COMPLETED")
-        if ready.done():
-            self._running.set()
+        for service in self._services:
+            ready = asyncio.ensure_future(service.ready.wait())
+            ready.add_done_callback(lambda _: self._services_ready())
         await running
+
+    def _services_ready(self) -> None:
+        if all(service.ready.is_set() for service in self._services):
+            self._running.set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import math
 import sys
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -28,11 +27,11 @@ def _load(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture(params=["installed", "without orjson"])
-def json(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    yield codec if request.param == "installed" else _load(monkeypatch)
+def json(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    return codec if request.param == "installed" else _load(monkeypatch)
 
 
-VALUES = [
+VALUES: list[Any] = [
     None,
     True,
     0,
@@ -75,8 +74,10 @@ def test_a_surrogate_alone_cannot_be_written(json: Any, value: Any) -> None:
 
 
 BAD = [
-    b"", b" ", b"{", b"nonsense", b"NaN", b"[Infinity]", b"-Infinity", b"1e999", b"[-1e400]", b"01", b"+1", b"'a'", b"[1,]", b'{"a":1,}',
-    b'{"a" 1}', b"1 2", b'"\xff"', b'"\xed\xa0\x80"', b'"\\ud800"', b'"\\udc00\\ud800"', b'{"\\uDFFF":1}', b'"\\x"', b'"\n"', b"\xef\xbb\xbf1",
+    b"", b" ", b"{", b"nonsense", b"NaN", b"[Infinity]", b"-Infinity", b"1e999", b"[-1e400]", b"01", b"+1", b"'a'",
+    b"[1,]", b'{"a":1,}',
+    b'{"a" 1}', b"1 2", b'"\xff"', b'"\xed\xa0\x80"', b'"\\ud800"', b'"\\udc00\\ud800"', b'{"\\uDFFF":1}', b'"\\x"',
+    b'"\n"', b"\xef\xbb\xbf1",
     '"ä"'.encode("utf-16"), '"ä"'.encode("latin-1"), b"\x00",
 ]  # fmt: skip
 
@@ -92,9 +93,11 @@ def test_what_is_no_json_is_a_value_error(json: Any, data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b'{"a":1,"b":2,"a":1}', "the key 'a' is given twice"), (b'[{"\\u0061":1,"a":2}]', "the key 'a' is given twice"),
+        (b'{"a":1,"b":2,"a":1}', "the key 'a' is given twice"),
+        (b'[{"\\u0061":1,"a":2}]', "the key 'a' is given twice"),
         (b"9223372036854775808", "more than 64 bits"), (b"-9223372036854775809", "more than 64 bits"),
-        (b"9" * 10_000, "more than 64 bits"), (b"[" * 100_000, "nested too deeply"), (b'{"a":' * 100_000, "nested too deeply"),
+        (b"9" * 10_000, "more than 64 bits"), (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":' * 100_000, "nested too deeply"),
     ],
 )  # fmt: skip
 def test_from_outside_it_is_read_strictly(json: Any, data: bytes, message: str) -> None:

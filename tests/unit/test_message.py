@@ -43,12 +43,15 @@ def test_what_is_not_there_has_a_default_and_what_is_unknown_is_ignored() -> Non
 @pytest.mark.parametrize(
     "raw",
     [
-        b"", b"x", b"[]", b"{}", b'{"op":"x"}', b'{"id":"1"}', b' {"id":"1","op":"x"}', b'{ "id":"1","op":"x"}', b'{"id":"1","op":"x"',
-        b'{"id":"","op":"x"}', b'{"id":"' + b"x" * 129 + b'","op":"x"}', b'{"id":1,"op":"x"}', b'{"id":"1","op":null}', b'{"id":"1","op":5}',
+        b"", b"x", b"[]", b"{}", b'{"op":"x"}', b'{"id":"1"}', b' {"id":"1","op":"x"}', b'{ "id":"1","op":"x"}',
+        b'{"id":"1","op":"x"',
+        b'{"id":"","op":"x"}', b'{"id":"' + b"x" * 129 + b'","op":"x"}', b'{"id":1,"op":"x"}',
+        b'{"id":"1","op":null}', b'{"id":"1","op":5}',
         b'{"id":"1","op":"x","args":[]}', b'{"id":"1","op":"x","user":"me"}', b'{"id":"1","op":"x","deadline":"1"}',
         b'{"id":"1","op":"x","deadline":1.5}', b'{"id":"1","op":"x","sent":true}', b'{"id":"1","op":"x","reply":[]}',
         b'{"id":"1","op":"x","next":1}', b'{"id":"1","op":"x","trace":{}}', b'{"attempts":"1","id":"1","op":"x"}',
-        b'{"id":"\xff","op":"x"}', b'{"id":"\\ud800","op":"x"}', b'{"id":"1","op":"x","args":{"a":NaN}}', b'{"a":' * 100_000,
+        b'{"id":"\xff","op":"x"}', b'{"id":"\\ud800","op":"x"}', b'{"id":"1","op":"x","args":{"a":NaN}}',
+        b'{"a":' * 100_000,
     ],
 )  # fmt: skip
 def test_what_is_no_message_is_undecodable(raw: bytes) -> None:
@@ -110,8 +113,10 @@ def test_a_reply_that_is_an_error() -> None:
 @pytest.mark.parametrize(
     "raw",
     [
-        b"", b"\n", b"x\n", b"[]\n", b"5\n", b"{}\n", b'{"id":"1","error":5}\n', b'{"id":"1","error":{}}\n', b"null\nbody", b"\xff\n",
-        b'{"id":"1","error":{"code":"x","message":""}}\n', b'{"id":"1","error":{"code":1e999,"message":""}}\n', b'{"id":"\\ud800"}\n',
+        b"", b"\n", b"x\n", b"[]\n", b"5\n", b"{}\n", b'{"id":"1","error":5}\n', b'{"id":"1","error":{}}\n',
+        b"null\nbody", b"\xff\n",
+        b'{"id":"1","error":{"code":"x","message":""}}\n', b'{"id":"1","error":{"code":1e999,"message":""}}\n',
+        b'{"id":"\\ud800"}\n',
         b"[" * 100_000,
     ],
 )  # fmt: skip
