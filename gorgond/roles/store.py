@@ -39,6 +39,10 @@ Mode = Literal["both", "read", "write"]
 _EVENT = {"insert": "added", "replace": "edited", "patch": "edited", "delete": "deleted"}
 _NO_EVENT = ("stale", "missing")
 
+WRITES = 500
+"""Messages of store_put taken at a time. A write waits for the disk of the broker and of the database whatever its
+size: on MongoDB two stores write 9,800 notes a second by 64, 13,100 by 256, 15,400 by 500."""
+
 
 class DataStore(Service):
     """One store server. `mode` says which of the two queues it serves."""
@@ -96,8 +100,8 @@ class DataStore(Service):
 class _StoreLane(Lane):
     """A lane whose handler blocks in the database's driver."""
 
-    def __init__(self, service: DataStore, broker: Broker, queue: str, name: str) -> None:
-        super().__init__(broker, queue, name, self._guarded, service.config.store.batch)
+    def __init__(self, service: DataStore, broker: Broker, queue: str, name: str, batch: int) -> None:
+        super().__init__(broker, queue, name, self._guarded, batch)
         self._service = service
         self._store = service.store
         self._pulse = f"{name} {queue} at {broker.outage.what}"
@@ -126,7 +130,7 @@ class _ReadLane(_StoreLane):
     """Serves store_get."""
 
     def __init__(self, service: DataStore, broker: Broker, name: str) -> None:
-        super().__init__(service, broker, "store_get", name)
+        super().__init__(service, broker, "store_get", name, service.config.store.batch)
 
     async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
         outcomes: list[Outcome | None] = [None] * len(batch)
@@ -152,7 +156,7 @@ class _WriteLane(_StoreLane):
     """Serves store_put. A change is written, then announced, then settled: none of the three is ever skipped."""
 
     def __init__(self, service: DataStore, broker: Broker, name: str) -> None:
-        super().__init__(service, broker, "store_put", name)
+        super().__init__(service, broker, "store_put", name, WRITES)
         self._events = Producer(service.fabric.lasting, f"{name} events", service.fabric.limit)
         self._events.beat = self.beat
         self._silence = Outage("store_notify")
