@@ -26,6 +26,7 @@ BLOCK = 1.0  # seconds a blocking call lasts at most; stopping waits for its end
 ATTEMPTS = 3  # starts of a message's handling after which it is given up
 SILENCE = 20.0  # seconds without a turn after which a lane is taken for dead
 FORGET = 3600.0  # seconds after which a silent lane is forgotten
+TURN_BYTES = 4 * 1024 * 1024  # messages brought in one turn, and what one round sends, unless one alone is larger
 REPLY_TTL = 60.0  # seconds a reply waits for its caller
 BACKOFF = (0.05, 1.0)  # seconds between attempts to reconnect: the first, the longest
 
@@ -208,8 +209,9 @@ class Link(ABC):
         """
 
     @abstractmethod
-    async def leave(self, queue: str, lane: str, token: str) -> int:
-        """Give the desk up, its messages going back to the head of the queue: how many."""
+    async def leave(self, queue: str, lane: str, token: str, unhandled: bool = False) -> int:
+        """Give the desk up, its messages going back to the head of the queue: how many. `unhandled`: what was handed
+        out last was not handled, so that where its start was counted, it is taken back."""
 
     @abstractmethod
     async def recover(self, queue: str, silence: float, forget: float) -> list[tuple[str, int]]:

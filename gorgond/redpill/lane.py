@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gorgond.redpill import keys
@@ -26,6 +27,7 @@ from gorgond.redpill.broker import (
     BLOCK,
     FORGET,
     SILENCE,
+    TURN_BYTES,
     Broker,
     Failure,
     Turn,
@@ -36,6 +38,7 @@ from gorgond.redpill.errors import BrokerAway, BrokerError, CallFailed, GorgonEr
 from gorgond.redpill.message import ATTEMPTS_PREFIX, Message, Reply, decode, now_ms
 
 RETRY_FIRST, RETRY_MAX = 0.5, 60.0  # seconds until a failed message comes again; doubled with each attempt
+REPLY_BYTES = 16 * 1024 * 1024  # of a reply's body; what is larger could not be passed on in time
 POLL = 0.1  # seconds between two looks at a queue whose broker has no room to let us wait there
 
 
@@ -95,6 +98,10 @@ class Lane:
     BrokerRefused; cancelling it leaves its desk to be found.
     """
 
+    finishes = False
+    """Whether a message that may have been started is handled although its deadline has passed: in lanes that change
+    something in several steps, of which the first may have been done."""
+
     def __init__(self, broker: Broker, queue: str, name: str, handler: Handler, batch: int = 64) -> None:
         self.queue = queue
         self.name = name
@@ -107,6 +114,7 @@ class Lane:
         self._turn = 0
         self._length = 0
         self._stopping = False
+        self._unhandled = False
         self._look_at = 0.0
         self._connects = -1
         self._reminder: asyncio.TimerHandle
@@ -197,7 +205,7 @@ class Lane:
         try:
             if self._token and self._stopping:
                 async with asyncio.timeout(BLOCK):
-                    await self._link.leave(self.queue, self.name, self._token)
+                    await self._link.leave(self.queue, self.name, self._token, self._unhandled)
         except (BrokerError, TimeoutError) as error:
             log.warning("%s could not give up its desk of %s: %s", self.name, self.queue, error)
         finally:
@@ -219,11 +227,12 @@ class Lane:
             except (Undecodable, ValueError) as error:
                 failures.append(Failure(index, None, f"undecodable: {error}"))
                 continue
-            if message.expired(now):
+            if message.expired(now) and not (self.finishes and message.attempts):
                 turn.expired += 1
             else:
                 messages.append((index, message))
         replies: dict[str, list[bytes]] = {}
+        size = 0
         for index, message, outcome in await self._outcomes(messages, turn):
             if isinstance(outcome, Done):
                 if not message.reply or (outcome.body is None and outcome.error is None):
@@ -237,6 +246,10 @@ class Lane:
                 reply = Reply(message.id, error=CallFailed(500, "the request could not be handled"))
             if message.reply:
                 raw = _encoded(reply)
+                if size + len(raw) > TURN_BYTES and replies:
+                    await self._reply(replies)
+                    replies, size = {}, 0
+                size += len(raw)
                 replies.setdefault(message.reply, []).append(raw)
                 self.tally.bytes_out += len(raw)
         turn.failures, turn.replies = failures, replies
@@ -245,6 +258,11 @@ class Lane:
         self.tally.failed += len(failures)
         self.tally.handled += len(raws) - turn.expired - len(failures)
         return turn
+
+    async def _reply(self, replies: Mapping[str, Sequence[bytes]]) -> None:
+        """Send replies before the turn that settles them, which could not carry them all. A repeat does no harm."""
+        for name, some in replies.items():
+            await self._link.persist(functools.partial(self._link.reply, name, some), self.beat)
 
     async def _outcomes(self, messages: list[tuple[int, Message]], turn: Turn) -> list[tuple[int, Message, Outcome]]:
         """What the handler makes of the messages; those whose deadline passes while it is unable are expired."""
@@ -261,6 +279,7 @@ class Lane:
                     raise ValueError(f"{len(outcomes)} outcomes for {len(batch)} messages")
             except Unavailable:
                 if self._stopping:
+                    self._unhandled = True
                     raise _Abandoned from None
             except Exception as error:  # noqa: BLE001 - a handler may fail as it likes
                 log.exception("%s: handling %s failed", self.queue, _shown(batch))
@@ -276,9 +295,10 @@ class Lane:
             await self._touch()
             await asyncio.sleep(delay)
             delay = min(delay * 2, BACKOFF[1])
-            now = now_ms()
-            turn.expired += sum(message.expired(now) for _, message in messages)
-            messages = [(index, message) for index, message in messages if not message.expired(now)]
+            if not self.finishes:
+                now = now_ms()
+                turn.expired += sum(message.expired(now) for _, message in messages)
+                messages = [(index, message) for index, message in messages if not message.expired(now)]
         return []
 
     def _remind(self) -> None:
@@ -301,6 +321,8 @@ class _Abandoned(Exception):
 
 def _encoded(reply: Reply) -> bytes:
     """The reply, or another one if the handler made what cannot be sent: that is no reason to end the lane."""
+    if len(reply.body) > REPLY_BYTES:
+        return Reply(reply.id, error=CallFailed(422, f"the answer has more than {REPLY_BYTES >> 20} MB")).encode()
     try:
         return reply.encode()
     except (TypeError, ValueError) as error:

@@ -192,10 +192,10 @@ class MemoryLink(Link):
         waited.desks[lane].append(raw)
         return raw
 
-    async def leave(self, queue: str, lane: str, token: str) -> int:
+    async def leave(self, queue: str, lane: str, token: str, unhandled: bool = False) -> int:
         left = self.broker.queue(queue)
         await self._round()
-        returned = left.leave(lane, token)
+        returned = left.leave(lane, token, unhandled)
         left.serve()
         return returned
 

@@ -11,7 +11,7 @@ import itertools
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 
-from gorgond.redpill.broker import Counts, DeadLetter, Turn, Voided
+from gorgond.redpill.broker import TURN_BYTES, Counts, DeadLetter, Turn, Voided
 from gorgond.redpill.errors import Superseded
 from gorgond.redpill.raw import age, attempts_of, forgiven, suspected, with_attempts
 
@@ -70,11 +70,14 @@ class MemoryQueue:
         desk[:] = map(suspected, desk)
         return str(token), len(desk)
 
-    def leave(self, lane: str, token: str) -> int:
-        """Back to the head of the queue with what is on the desk."""
+    def leave(self, lane: str, token: str, unhandled: bool) -> int:
+        """Back to the head of the queue with what is on the desk; the start of what was not handled is taken back."""
         if str(self.tokens.get(lane, ("",))[0]) != token:
             return 0
         del self.tokens[lane]
+        desk = self.desks[lane]
+        if unhandled and desk and (attempts := attempts_of(desk[0])) > 1:
+            desk[0] = with_attempts(desk[0], attempts - 1)
         return self._give_back(lane)
 
     def recover(self, silence: int, forget: int, now: int) -> list[tuple[str, int]]:
@@ -148,16 +151,18 @@ class MemoryQueue:
             self._bury(desk.pop(0), "its consumer died each time", now)
 
     def _top_up(self, desk: list[bytes], want: int, limit: int, now: int) -> None:
-        """Fresh messages until `want` lie there, or one that was started before, alone."""
+        """Fresh messages until `want` lie there, or too large ones, or one that was started before, alone."""
         if desk and attempts_of(desk[0]):
             return
+        brought = 0
         while self.waiting and len(desk) < want:
             attempts = attempts_of(self.waiting[0])
-            if attempts and desk:
+            if (attempts and desk) or (brought and brought + len(self.waiting[0]) > TURN_BYTES):
                 break
             raw = self.waiting.popleft()
             if not attempts:
                 desk.append(raw)
+                brought += len(raw)
             elif attempts < limit:
                 desk.append(with_attempts(raw, attempts + 1))
                 break

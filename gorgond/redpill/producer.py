@@ -15,12 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import Batch, Broker
+from gorgond.redpill.broker import TURN_BYTES, Batch, Broker, log
 from gorgond.redpill.errors import BrokerError, GorgonError
 from gorgond.redpill.message import Message
 
 BATCH_MAX = 1000  # messages in one batch at most
-BATCH_BYTES = 4 * 1024 * 1024  # their size together, or that of one larger message: it must be sent within one round
 
 Outcome = Callable[[GorgonError | None], None]
 
@@ -57,6 +56,7 @@ class Producer:
         self._task: asyncio.Task[None] | None = None
         self._ended = False
         self.beat: Callable[[], None] = _nothing
+        self.failed: Callable[[BaseException], None] = _ignore
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -66,8 +66,23 @@ class Producer:
         await self.stop()
 
     def start(self) -> None:
-        """Begin to send."""
+        """Begin to send. Should sending ever end by a fault of ours, nothing is accepted any more, and `failed` is
+        called with the error."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._name} push")
+        self._task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("%s: pushing has failed", self._name, exc_info=error)
+            self._end("pushing has failed; this was not queued")
+            self.failed(error)
+
+    def _end(self, reason: str) -> None:
+        self._ended = True
+        for line in self._waiting.values():
+            _tell([submitted.outcome for submitted in line], BrokerError(reason))
+        self._waiting.clear()
 
     async def stop(self, timeout: float = 5.0) -> None:
         """Send what waits, for `timeout` seconds at most, then let go of the connection."""
@@ -79,10 +94,7 @@ class Producer:
         task.cancel()
         await asyncio.wait({task})
         await self._link.close()
-        self._ended = True
-        for line in self._waiting.values():
-            for submitted in line:
-                submitted.outcome(BrokerError("stopped before the broker was back; this was not queued"))
+        self._end("stopped before the broker was back; this was not queued")
 
     def submit(self, name: str, raws: Sequence[bytes], outcome: Outcome, topic: bool = False) -> Submitted:
         """Hand in encoded messages that fit into one batch and travel in one; `outcome` is called once, with None
@@ -181,14 +193,13 @@ class Producer:
             )
         except BrokerError as refused:
             answers = [refused] * len(batches)
-        except asyncio.CancelledError:
-            unknown = BrokerError("stopped before the broker was back; whether this was queued is not known")
-            for outcome in (outcome for batch in outcomes for outcome in batch):
-                outcome(unknown)
+        except BaseException:
+            unknown = BrokerError("stopped before the broker answered; whether this was queued is not known")
+            for batch in outcomes:
+                _tell(batch, unknown)
             raise
         for answer, batch in zip(answers, outcomes, strict=True):
-            for outcome in batch:
-                outcome(answer)
+            _tell(batch, answer)
 
 
 def _parts(raws: Sequence[bytes], most: int) -> Iterator[Sequence[bytes]]:
@@ -196,7 +207,7 @@ def _parts(raws: Sequence[bytes], most: int) -> Iterator[Sequence[bytes]]:
     begin = size = 0
     for end, raw in enumerate(raws):
         size += len(raw)
-        if end > begin and (end - begin >= most or size > BATCH_BYTES):
+        if end > begin and (end - begin >= most or size > TURN_BYTES):
             yield raws[begin:end]
             begin, size = end, len(raw)
     yield raws[begin:]
@@ -209,7 +220,7 @@ def _first(line: dict[Submitted, None], most: int) -> list[Submitted]:
     for each in line:
         count += len(each.raws)
         size += sum(map(len, each.raws))
-        if some and (count > most or size > BATCH_BYTES):
+        if some and (count > most or size > TURN_BYTES):
             break
         some.append(each)
     if len(some) == len(line):
@@ -220,5 +231,18 @@ def _first(line: dict[Submitted, None], most: int) -> list[Submitted]:
     return some
 
 
+def _tell(outcomes: Sequence[Outcome], answer: GorgonError | None) -> None:
+    """Call each; what one of them raises is not the others' business."""
+    for outcome in outcomes:
+        try:
+            outcome(answer)
+        except Exception:  # noqa: BLE001 - it is theirs
+            log.exception("somebody could not be told what became of a push")
+
+
 def _nothing() -> None:
     """No heart-beat asked for."""
+
+
+def _ignore(error: BaseException) -> None:
+    """Nobody asked to be told."""

@@ -257,13 +257,12 @@ class RedisLink(Link):
         commands: list[Command] = []
         for name, replies in turn.replies.items():
             commands += _replying(name, replies)
-        base = keys.queue(queue)
         failures: list[bytes | int] = []
         for failure in turn.failures:
             delay = -1 if failure.delay is None else int(failure.delay * 1000)
             failures += [failure.index, delay, failure.reason[:500].encode(errors="replace")]
-        names = [base, f"{base}:desk:{lane}", f"{base}:delayed", f"{base}:dead"]
-        names += [f"{base}:lanes", f"{base}:counts"]
+        names = [keys.queue(queue), keys.desk(queue, lane), keys.delayed(queue), keys.dead(queue)]
+        names += [keys.lanes(queue), keys.counts(queue)]
         numbers = (turn.number, turn.length, turn.done, turn.want, attempts, turn.expired)
         commands.append(_run(_CLAIM, names, lane, token, *numbers, *failures))
         *sent, answer = await self._round(commands)
@@ -285,9 +284,9 @@ class RedisLink(Link):
         raw: bytes | None = await self._ask(command, queue, timeout)
         return raw
 
-    async def leave(self, queue: str, lane: str, token: str) -> int:
+    async def leave(self, queue: str, lane: str, token: str, unhandled: bool = False) -> int:
         names = [keys.queue(queue), keys.desk(queue, lane), keys.lanes(queue)]
-        return int(await self._persistent(_run(_LEAVE, names, lane, token)))
+        return int(await self._persistent(_run(_LEAVE, names, lane, token, int(unhandled))))
 
     async def recover(self, queue: str, silence: float, forget: float) -> list[tuple[str, int]]:
         names = [keys.queue(queue), keys.lanes(queue), keys.counts(queue)]

@@ -78,6 +78,7 @@ class DataProvider(Service):
         pace = Pace(self.settings.rate)
         async with Producer(self.fabric.lasting, self.name, self.fabric.limit) as producer:
             producer.beat = beat
+            producer.failed = self.fail
             while not self.draining and (self.pushed < count or not count):
                 beat()
                 number = pace.due(min(self._batch, count - self.pushed) if count else self._batch)

@@ -155,10 +155,13 @@ class _ReadLane(_StoreLane):
 class _WriteLane(_StoreLane):
     """Serves store_put. A change is written, then announced, then settled: none of the three is ever skipped."""
 
+    finishes = True
+
     def __init__(self, service: DataStore, broker: Broker, name: str) -> None:
         super().__init__(service, broker, "store_put", name, WRITES)
         self._events = Producer(service.fabric.lasting, f"{name} events", service.fabric.limit)
         self._events.beat = self.beat
+        self._events.failed = service.fail
         self._silence = Outage("store_notify")
 
     async def run(self) -> None:

@@ -66,6 +66,7 @@ class WebServer(Service):
             sockets = open_port(self.config)
         self.port = sockets[0].getsockname()[1]
         for producer in {self.calls, self.jobs}:
+            producer.failed = self.fail
             producer.start()
         self.caller.beat = self.pulses.start("replies")
         self.caller.start()

@@ -101,12 +101,21 @@ class Service(ABC):
         return self.spawn(_in_thread(work, name), name)
 
     def _watch(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            self.failed = self.failed or task.exception()
-            self._stop.set()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """End the service because of `error`; from any thread."""
+        self._loop.call_soon_threadsafe(self._fail, error)
+
+    def _fail(self, error: BaseException) -> None:
+        self.failed = self.failed or error
+        self._stop.set()
 
     async def run(self, notifier: Notifier) -> None:
         """The whole life. Raises what a loop failed with."""
+        self._loop = asyncio.get_running_loop()
         try:
             await self.start()
             notifier.ready()

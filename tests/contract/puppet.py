@@ -49,6 +49,6 @@ class Puppet:
         self.length = int(raw is not None)
         return raw
 
-    async def leave(self) -> int:
+    async def leave(self, unhandled: bool = False) -> int:
         """Give the desk up: how many messages went back."""
-        return await self.link.leave(self.queue, self.name, self.token)
+        return await self.link.leave(self.queue, self.name, self.token, unhandled)

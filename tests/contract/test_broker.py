@@ -540,6 +540,34 @@ async def test_leave_returns_messages_unchanged_to_the_head_in_order(bench: Benc
     assert await bench.all_of() == raws("abcd")
 
 
+async def test_leave_takes_back_the_start_of_what_was_not_handled(bench: Bench) -> None:
+    # given a message that was started before, on the desk of a lane that is stopped again and again before it can
+    await bench.push(raw("a", 1), raw("b", 1))
+    for name in "xyz":
+        lane = await bench.lane(name)
+        assert await lane.claim() == [raw("a", 2)]
+        assert await lane.leave(unhandled=True) == 1
+
+    # then that was no attempt; where it was handled, or died, it was one
+    lane = await bench.lane()
+    assert await lane.claim(want=2) == [raw("a", 2)]
+    assert await lane.claim(done=1, want=2) == [raw("b", 2)]
+    await lane.leave()
+    assert await bench.all_of() == [raw("b", 3)]
+
+
+async def test_a_turn_brings_a_bounded_size(bench: Bench) -> None:
+    large = [Message("op", {"text": "x" * size}, id=str(size), sent=0).encode() for size in (5 << 20, 3 << 20, 1 << 19)]
+    await bench.push(*large, *large[1:], raw("a"))
+    lane = await bench.lane()
+
+    turns = [await lane.claim(want=9)]
+    while turns[-1]:
+        turns.append(await lane.claim(done=len(turns[-1]), want=9))
+
+    assert turns == [large[:1], [large[1], large[2]], [large[1], large[2], raw("a")], []]
+
+
 # ---- waiting
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import random
 import time
@@ -168,6 +169,7 @@ class Spy(MemoryBroker):
         self.gate = asyncio.Event()
         self.gate.set()
         self.losses = 0
+        self.fault: Exception | None = None
 
     def link(self, name: str) -> MemoryLink:
         return _SpyLink(self, name)
@@ -183,6 +185,8 @@ class _SpyLink(MemoryLink):
         spy.most_flying = max(spy.most_flying, spy.flying)
         try:
             await spy.gate.wait()
+            if spy.fault is not None:
+                raise spy.fault
             answer = await super().push(producer, limit, batches)
         finally:
             spy.flying -= 1
@@ -315,7 +319,7 @@ async def test_batches_are_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_batches_are_bounded_in_bytes_and_by_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(producer_module, "BATCH_BYTES", 1000)
+    monkeypatch.setattr(producer_module, "TURN_BYTES", 1000)
     spy = Spy()
     async with Producer(spy, "p", limit=10) as producer:
         large = [Message("op", {"text": "x" * size}) for size in (2000, 300, 300, 300, 2000)]
@@ -325,6 +329,39 @@ async def test_batches_are_bounded_in_bytes_and_by_the_limit(monkeypatch: pytest
         with pytest.raises(QueueFull):
             await producer.push("other", *(Message("op") for _ in range(12)))
     assert (await Stage(spy).counts("other")).accepted == 10
+
+
+async def test_who_cannot_be_told_hurts_nobody_else(stage: Stage, expected_logs: Expect) -> None:
+    expected_logs("somebody could not be told")
+    told: list[object] = []
+
+    def fails(_: object) -> None:
+        raise RuntimeError("a caller's fault")
+
+    async with Producer(stage.broker, "p") as producer:
+        for outcome in (fails, told.append):
+            producer.submit("q", [b'{"id":"x","op":"op"}'], outcome)
+        await eventually_async(lambda: told)
+        await producer.push("q", *messages("b"))
+    assert told == [None]
+
+
+async def test_a_producer_that_fails_tells_everyone(expected_logs: Expect) -> None:
+    # given a producer whose broker raises what none does
+    expected_logs("pushing has failed")
+    spy, failed = Spy(), list[BaseException]()
+    producer = Producer(spy, "p")
+    producer.failed = failed.append
+    spy.fault = ZeroDivisionError("a fault of ours")
+    producer.start()
+
+    # then who waits, who comes later, and the owner learn of it
+    for _ in range(2):
+        async with asyncio.timeout(5):
+            with pytest.raises(BrokerError):
+                await producer.push("q", *messages("a"))
+    assert failed == [spy.fault]
+    await producer.stop()
 
 
 async def test_what_is_no_name_is_refused_and_the_producer_goes_on(stage: Stage) -> None:
@@ -462,6 +499,74 @@ async def test_stopping_while_unavailable_gives_the_batch_back(stage: Stage) -> 
         await stage.done(2)
     assert successor.batches == [["a", "b"]]
     assert successor.attempts == [0, 0]
+
+
+async def test_stopping_while_unavailable_is_no_attempt(stage: Stage) -> None:
+    # given a message that was started once, and lanes that are stopped while they are unable
+    def unable(_: Message) -> Outcome:
+        raise Unavailable("the database is away")
+
+    async with Producer(stage.broker, "p") as producer:
+        await producer.push_encoded("q", [Message("op", id="a", attempts=1).encode()])
+    for _ in range(3):
+        handler = Handler(unable)
+        async with running(Lane(stage.broker, "q", "lane", handler)):
+            await eventually_async(functools.partial(getattr, handler, "batches"))
+
+    # then one that is able handles it
+    able = Handler()
+    async with running(Lane(stage.broker, "q", "lane", able)):
+        await stage.done(1)
+    assert able.attempts == [2]
+
+
+async def test_what_may_be_half_done_is_finished_past_its_deadline(stage: Stage) -> None:
+    # given a lane that finishes, a message that was started before, and one whose handling it has begun itself
+    class Finishing(Lane):
+        finishes = True
+
+    late = now_ms() + 300
+
+    def half(_: Message) -> Outcome:
+        if now_ms() < late + 200:
+            raise Unavailable("half of it is done")
+        return DONE
+
+    handler = Handler(half)
+    await stage.push(Message("op", id="new", deadline=late), Message("op", id="old", deadline=late - 1000, attempts=1))
+    await stage.push(Message("op", id="late", deadline=late - 1000))
+    async with running(Finishing(stage.broker, "q", "lane", handler)):
+        await stage.done(2)
+
+    # then both are, and what was never started is not
+    assert set(handler.ids) == {"new", "old"}
+    assert (await stage.counts()).expired == 1
+
+
+async def test_large_answers_go_out_in_rounds_and_too_large_ones_not_at_all(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_module, "TURN_BYTES", 1000)
+    monkeypatch.setattr(lane_module, "REPLY_BYTES", 900)
+    rounds: list[int] = []
+    reply = type(stage.broker.link("x")).reply
+
+    async def spied(self: Link, name: str, replies: Sequence[bytes]) -> None:
+        rounds.append(sum(map(len, replies)))
+        await reply(self, name, replies)
+
+    monkeypatch.setattr(type(stage.broker.link("x")), "reply", spied)
+
+    sizes = [400, 400, 400, 900, 901]
+    handler = Handler(lambda message: Done(b"x" * sizes[int(message.id)]))
+    async with calling(stage, handler) as caller:
+        replies = await asyncio.gather(*(caller.call("q", request(str(number))) for number in range(5)))
+
+    assert [len(reply.body) for reply in replies] == [400, 400, 400, 900, 0]
+    assert replies[4].error is not None
+    assert replies[4].error.code == 422
+    assert rounds
+    assert max(rounds) <= 1000
 
 
 async def test_work_past_its_deadline_is_dropped(stage: Stage) -> None:

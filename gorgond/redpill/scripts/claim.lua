@@ -16,6 +16,25 @@ if last == '-' then return {'void'} end
 if tonumber(token) > tonumber(ARGV[2]) then return {'superseded'} end
 if token ~= ARGV[2] then return {'void'} end -- the take that made our token is lost
 
+local CHUNK = 64 -- messages looked at together: most of them are taken
+local BYTES = 4 * 1024 * 1024 -- of messages brought in one turn, unless the first alone has more
+
+-- The first messages of the queue that were never started, as many as fit.
+local function fresh(queue, want)
+  local found, size = {}, 0
+  while #found < want do
+    local asked = math.min(CHUNK, want - #found)
+    local waiting = redis.call('LRANGE', queue, #found, #found + asked - 1)
+    for _, raw in ipairs(waiting) do
+      size = size + #raw
+      if attempts_of(raw) > 0 or (size > BYTES and #found > 0) then return found end
+      found[#found + 1] = raw
+    end
+    if #waiting < asked then break end
+  end
+  return found
+end
+
 local now = now_ms()
 local queue, desk, dead, counts = KEYS[1], KEYS[2], KEYS[4], KEYS[6]
 local want, limit = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -72,26 +91,25 @@ while first and length > 0 do
 end
 
 while first and length < want do
-  local waiting = redis.call('LRANGE', queue, 0, want - length - 1)
-  local n = 0
-  while n < #waiting and attempts_of(waiting[n + 1]) == 0 do n = n + 1 end
-  if n > 0 then
+  local some = fresh(queue, want - length)
+  if #some > 0 then
     if length > 0 and attempts_of(redis.call('LINDEX', desk, 0)) > 0 then break end
-    redis.call('RPUSH', desk, unpack(waiting, 1, n))
-    redis.call('LTRIM', queue, n, -1)
-    if length == 0 then return {'ok', n, unpack(waiting, 1, n)} end
-    length = length + n
+    redis.call('RPUSH', desk, unpack(some))
+    redis.call('LTRIM', queue, #some, -1)
+    if length == 0 then return {'ok', #some, unpack(some)} end
+    length = length + #some
     break
   end
-  if #waiting == 0 or length > 0 then break end
-  local attempts = attempts_of(waiting[1])
+  local raw = redis.call('LINDEX', queue, 0)
+  if not raw or length > 0 then break end
+  local attempts = attempts_of(raw)
   redis.call('LPOP', queue)
   if attempts < limit then
-    redis.call('RPUSH', desk, with_attempts(waiting[1], attempts + 1))
+    redis.call('RPUSH', desk, with_attempts(raw, attempts + 1))
     length = 1
     break
   end
-  bury(dead, counts, waiting[1], 'its consumer died each time', now)
+  bury(dead, counts, raw, 'its consumer died each time', now)
 end
 
 local lying = redis.call('LRANGE', desk, 0, -1)
