@@ -121,7 +121,7 @@ class Store:
 
     url: str = _key("sqlite:////var/lib/gorgond/gorgond.db", _url(*STORE_URLS), "the database", secret=True)
     lanes: int = _key("1", _whole(1, 32), "reads that one store process has under way at the same time")
-    batch: int = _key("64", _whole(1, 1000), "reads that a lane takes at a time")
+    batch: int = _key("12", _whole(1, 1000), "reads that a lane takes at a time")
 
 
 @dataclass(frozen=True, slots=True)

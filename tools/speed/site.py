@@ -34,11 +34,11 @@ level = warning
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How many web servers and stores, and how many reading lanes each store has: 1x1x2."""
+    """How many web servers and stores, and how many reading lanes each store has: 1x1x1."""
 
     web: int = 1
     stores: int = 1
-    lanes: int = 2
+    lanes: int = 1
 
     @classmethod
     def parse(cls, text: str) -> Layout:

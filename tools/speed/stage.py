@@ -30,7 +30,7 @@ class Scale:
     users: int = 10_000
     rounds: int = 5
     seconds: int = 10  # of a round
-    layouts: tuple[str, ...] = ("1x1x1", "1x1x2", "1x1x3", "1x2x1", "1x2x2", "2x1x2", "2x2x1", "2x2x2")
+    layouts: tuple[str, ...] = ("1x1x1", "1x1x2", "1x2x1", "1x2x2", "2x1x1", "2x2x1")
     clients: int = 1000  # of the case load
     ingest: int = 200_000  # items pushed in a round
     messages: int = 300_000  # of a round of the case queue
@@ -44,7 +44,7 @@ QUICK = Scale(
     users=500,
     rounds=2,
     seconds=2,
-    layouts=("1x1x2",),
+    layouts=("1x1x1",),
     ingest=20_000,
     messages=30_000,
     batches=(64,),
