@@ -5,7 +5,7 @@ GorgonError
 ├── ConfigError        the configuration is wrong: exit code 78, not restarted
 ├── StoreError         the database and what is asked of it
 │   ├── StoreAway      not reachable: waited for, never a failure of the job
-│   └── StoreRefused   this request can never succeed (bad filter, document too large): the caller's fault
+│   └── StoreRefused   this request gets no better answer (bad filter, too large, took too long), with an HTTP code
 └── BadRequest         input from outside that does not fit, with the field and what is allowed
 """
 
@@ -29,7 +29,12 @@ class StoreAway(StoreError):
 
 
 class StoreRefused(StoreError):
-    """The database or its driver refuses this one request; repeating it does not help."""
+    """The database or its driver refuses this one request, for a reason that `code` tells as an HTTP status: 400 what
+    is asked is wrong, 422 the answer is too large, 503 not yet, 504 took too long, 500 what is stored is no JSON."""
+
+    def __init__(self, message: str, code: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class BadRequest(GorgonError):

@@ -190,7 +190,7 @@ class _WriteLane(_StoreLane):
 
 
 def _refused(refused: StoreRefused) -> Done:
-    return Done(error=CallFailed(400, str(refused)))
+    return Done(error=CallFailed(refused.code, str(refused)))
 
 
 def _written(writes: Sequence[Write], effects: Sequence[Effect | StoreRefused], span: range) -> Done:

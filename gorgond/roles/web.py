@@ -124,7 +124,8 @@ class WebServer(Service):
 def _problem(error: GorgonError) -> Problem:
     """How an error of the fabric is told to the client."""
     if isinstance(error, CallFailed):
-        return Problem(error.code if 400 <= error.code < 600 else 502, error.message)
+        retry = {"Retry-After": "5"} if error.code == 503 else None
+        return Problem(error.code if 400 <= error.code < 600 else 502, error.message, retry)
     if isinstance(error, StoreRefused):
         return Problem(422, str(error))
     if isinstance(error, DeadlineExceeded):

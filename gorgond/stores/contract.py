@@ -7,6 +7,7 @@ not touch its neighbours.
 
 Documents are JSON objects. Outside a driver their key is `id` (a string that the writer chose), and `ts` (milliseconds
 since 1970) says which of two versions is the newer. A driver checks every query and write with `stores.filters`.
+A batch of reads has one time limit, well below the silence that others take for a lane's death.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any, Literal
 from gorgond.errors import StoreRefused
 
 LIMIT_MAX = 1000
+ANSWER_BYTES = 16 * 1024 * 1024
+"""Of one find; who asks for more gets a refusal, not a process without memory."""
 
 Kind = Literal["insert", "replace", "patch", "delete"]
 Effect = Literal["stored", "exists", "stale", "missing", "deleted"]
@@ -58,6 +61,16 @@ class Write:
     id: str
     ts: int
     document: Mapping[str, Any]
+
+
+def too_large() -> StoreRefused:
+    """What a find gets whose answer passes ANSWER_BYTES."""
+    return StoreRefused(f"the answer has more than {ANSWER_BYTES >> 20} MB: ask for fewer documents or fields", 422)
+
+
+def too_slow(seconds: float) -> StoreRefused:
+    """What those of a batch of reads get for whom the batch's time did not suffice."""
+    return StoreRefused(f"took too long: with what was asked together more than {seconds:g} s", 504)
 
 
 class Store(ABC):

@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -24,22 +25,22 @@ from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure
 
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
 from gorgond.redpill.codec import dumps
-from gorgond.stores.contract import Effect, Query, Store, Write
+from gorgond.stores.contract import ANSWER_BYTES, Effect, Query, Store, Write, too_large, too_slow
 from gorgond.stores.filters import check_query, equality, words
 from gorgond.stores.mongo_writes import reachable, write_batch
 from gorgond.stores.schema import BY_TIME, BY_VALUE, NEWEST_FIRST, TEXT, TOMBSTONE_SECONDS, TOMBSTONES
+from gorgond.stores.searchindex import IndexBuilder, not_ready
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 READ_MS = 5000
-"""For one question. With what a batch asks one by one it stays under the silence that others take for death."""
+"""For a batch of reads."""
 
 LOOKUP_LIMIT = 100
 """Queries with a larger limit are asked one by one: together they might not fit into one document of 16 MB."""
 
-TEXT_INDEX_SECONDS = 2.0
 INDEX_NOT_FOUND, TOOK_TOO_LONG = 27, 50
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - bson's dates have no zone and are UTC
 
@@ -77,6 +78,7 @@ class MongoStore(Store):
         self._client = self._connect()
         self._db = self._client.get_default_database("gorgon", codec_options=CODEC)
         self._has_lookup: bool | None = None
+        self._builder = IndexBuilder(self._make_text_index)
 
     def _connect(self, **options: Any) -> MongoClient[dict[str, Any]]:
         try:
@@ -110,6 +112,7 @@ class MongoStore(Store):
     def find(self, queries: Sequence[Query]) -> list[bytes | StoreRefused]:
         answers: list[bytes | StoreRefused] = [b"[]"] * len(queries)
         groups: dict[object, list[int]] = {}
+        until = _deadline()
         for place, query in enumerate(queries):
             try:
                 check_query(query)
@@ -119,40 +122,34 @@ class MongoStore(Store):
             if query.limit:
                 groups.setdefault(_shape(query) or place, []).append(place)
         for places in groups.values():
-            for place, answer in zip(places, self._find_alike([queries[place] for place in places]), strict=True):
+            for place, answer in zip(places, self._find_alike([queries[n] for n in places], until), strict=True):
                 answers[place] = answer
         return answers
 
-    def _find_alike(self, queries: list[Query]) -> Iterable[bytes | StoreRefused]:
+    def _find_alike(self, queries: list[Query], until: float) -> Iterable[bytes | StoreRefused]:
         """The answers to queries of one shape: together, or one by one where together does not work."""
-        if len(queries) > 1:
+        if len(queries) > 1 and (left := _left(until)):
             try:
                 if "id" in queries[0].filter:
-                    return self._find_ids(queries)
+                    return self._find_ids(queries, left)
                 if self._lookup_works():
-                    return self._lookup(queries)
+                    return self._lookup(queries, left // 2 + 1)  # so that one by one there is time for the quick ones
             except (OperationFailure, BSONError, TypeError, ValueError) as error:
                 log.info("%d finds in %s go one by one: %s", len(queries), queries[0].collection, error)
-        until = time.monotonic() + READ_MS / 1000
-        return [
-            self._find_one_by_one(query)
-            if time.monotonic() < until
-            else StoreRefused("the database took too long for what was asked with this")
-            for query in queries
-        ]
+        return [self._find_one_by_one(query, until) for query in queries]
 
-    def _find_ids(self, queries: list[Query]) -> list[bytes]:
+    def _find_ids(self, queries: list[Query], milliseconds: int) -> list[bytes]:
         """Several documents by id: one find."""
         first, ids = queries[0], [_equality(query)[1] for query in queries]
         with reachable():
             cursor = self._db[first.collection].find(
-                {"_id": {"$in": ids}}, _projection(first), batch_size=len(ids) + 1, max_time_ms=READ_MS
+                {"_id": {"$in": ids}}, _projection(first), batch_size=len(ids) + 1, max_time_ms=milliseconds
             )
             found = {document["_id"]: document for document in cursor}
         answers = {id: _json([document]) for id, document in found.items()}
         return [answers.get(id, b"[]") for id in ids]
 
-    def _lookup(self, queries: list[Query]) -> list[bytes]:
+    def _lookup(self, queries: list[Query], milliseconds: int) -> list[bytes]:
         """Several equality queries as one aggregate: a document a query, joined with its answers.
 
         Measured on a busy machine, answers of 10 documents of 2 kB, in µs of CPU a query, Python + mongod: one query
@@ -174,7 +171,7 @@ class MongoStore(Store):
         answers = [b"[]"] * len(queries)
         with reachable():
             pipeline: list[dict[str, Any]] = [{"$documents": asked}, {"$lookup": joined}]
-            for row in self._db.aggregate(pipeline, batchSize=len(queries) + 1, maxTimeMS=READ_MS):
+            for row in self._db.aggregate(pipeline, batchSize=len(queries) + 1, maxTimeMS=milliseconds):
                 answers[row["n"]] = _json(row["i"])
         return answers
 
@@ -185,10 +182,10 @@ class MongoStore(Store):
                 self._has_lookup = self._client.server_info()["versionArray"][:2] >= [5, 1]
         return self._has_lookup
 
-    def _find_one_by_one(self, query: Query) -> bytes | StoreRefused:
+    def _find_one_by_one(self, query: Query, until: float) -> bytes | StoreRefused:
         sort = _sort(query) or ({"score": {"$meta": "textScore"}} if query.search else {})
 
-        def ask() -> bytes:
+        def ask(milliseconds: int) -> bytes:
             cursor = self._db[query.collection].find(
                 _filter(query),
                 _projection(query),
@@ -196,61 +193,69 @@ class MongoStore(Store):
                 skip=query.skip,
                 limit=query.limit,
                 batch_size=query.limit,
-                max_time_ms=READ_MS,
+                max_time_ms=milliseconds,
             )
-            return _json(list(cursor))
+            parts: list[bytes] = []
+            size = 0
+            with closing(cursor):
+                for document in cursor:
+                    parts.append(_json([document])[1:-1])
+                    size += len(parts[-1])
+                    if size > ANSWER_BYTES:
+                        raise too_large()
+            return b"[" + b",".join(parts) + b"]"
 
-        return self._asked(query, ask)
+        return self._asked(query, ask, until)
 
     def count(self, queries: Sequence[Query]) -> list[int | StoreRefused]:
-        return [self._count(query) for query in queries]
+        until = _deadline()
+        return [self._count(query, until) for query in queries]
 
-    def _count(self, query: Query) -> int | StoreRefused:
+    def _count(self, query: Query, until: float) -> int | StoreRefused:
         try:
             check_query(query)
         except StoreRefused as error:
             return error
-        return self._asked(query, lambda: self._db[query.collection].count_documents(_filter(query), maxTimeMS=READ_MS))
 
-    def _asked(self, query: Query, ask: Callable[[], T]) -> T | StoreRefused:
-        """What `ask` returns, or why the server refuses this query."""
+        def ask(milliseconds: int) -> int:
+            return self._db[query.collection].count_documents(_filter(query), maxTimeMS=milliseconds)
+
+        return self._asked(query, ask, until)
+
+    def _asked(self, query: Query, ask: Callable[[int], T], until: float) -> T | StoreRefused:
+        """What `ask` returns when given the milliseconds left, or why the server refuses this query."""
+        if not (left := _left(until)):
+            return too_slow(READ_MS / 1000)
         try:
             with reachable():
                 try:
-                    return ask()
+                    return ask(left)
                 except OperationFailure as error:
                     if error.code != INDEX_NOT_FOUND or not query.search:
                         raise
-                    self._make_text_index(query.collection)
-                    return ask()
+                    self._builder.make(query.collection)
+                    return ask(left)
+        except StoreRefused as error:
+            return error
         except OperationFailure as error:
             if error.code == TOOK_TOO_LONG:
-                return StoreRefused(f"took too long: more than {READ_MS // 1000} s")
+                return too_slow(READ_MS / 1000)
             if error.code == INDEX_NOT_FOUND:
-                return StoreRefused("search: the index for it is being made; ask again later")
+                return not_ready()
             return StoreRefused(f"MongoDB refuses this: {error}")
         except (BSONError, TypeError, ValueError) as error:
-            return StoreRefused(f"a document found cannot be written as JSON: {error}")
+            return StoreRefused(f"a document found cannot be written as JSON: {error}", 500)
 
-    def _make_text_index(self, collection: str) -> None:
-        """Make the index for searches, in the background; where there is little to index, it is there on return."""
-
-        def make() -> None:
-            try:
-                # No language: words are words, as in our other drivers. A document's own field `language` would
-                # choose its language, and an unknown one make the insert fail; hence a field that no document has.
-                self._make_index(
-                    collection,
-                    [(field, "text") for field in TEXT[collection]],
-                    default_language="none",
-                    language_override="text language",
-                )
-            except StoreAway as error:
-                log.warning("the search index of %s was not made, the next search tries again: %s", collection, error)
-
-        thread = threading.Thread(target=make, name="text-index", daemon=True)
-        thread.start()
-        thread.join(TEXT_INDEX_SECONDS)
+    def _make_text_index(self, collection: str, _: threading.Event) -> None:
+        """Make the index for searches. MongoDB goes on with it although we end."""
+        # No language: words are words, as in our other drivers. A document's own field `language` would choose its
+        # language, and an unknown one make the insert fail; hence a field that no document has.
+        self._make_index(
+            collection,
+            [(field, "text") for field in TEXT[collection]],
+            default_language="none",
+            language_override="text language",
+        )
 
     def write(self, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
         return write_batch(self._db, writes)
@@ -263,7 +268,18 @@ class MongoStore(Store):
         return {"database": "mongodb", "version": version, "latency_ms": latency}
 
     def close(self) -> None:
+        self._builder.close()
         self._client.close()
+
+
+def _deadline() -> float:
+    """When a batch of reads that begins now must be done, by the monotonic clock."""
+    return time.monotonic() + READ_MS / 1000
+
+
+def _left(until: float) -> int:
+    """Milliseconds until then; 0 when it has passed."""
+    return max(0, int((until - time.monotonic()) * 1000))
 
 
 def _equality(query: Query) -> tuple[str, Any]:

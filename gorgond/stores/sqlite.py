@@ -8,6 +8,7 @@ as stored survives a power failure: the log is written ahead (WAL) and synced wi
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +18,10 @@ from urllib.parse import unquote
 
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
 from gorgond.redpill.codec import dumps, loads
-from gorgond.stores.contract import Effect, Query, Store, Write
+from gorgond.stores.contract import ANSWER_BYTES, Effect, Query, Store, Write, too_large, too_slow
 from gorgond.stores.filters import check_query, equality, words
 from gorgond.stores.schema import BY_VALUE, NEWEST_FIRST
+from gorgond.stores.searchindex import IndexBuilder, not_ready
 from gorgond.stores.sqlite_filters import Parameters, order_by, where
 from gorgond.stores.sqlite_tables import TOMBSTONES, Collection, key_value
 from gorgond.stores.sqlite_writes import write_all
@@ -27,7 +29,9 @@ from gorgond.stores.sqlite_writes import write_all
 T = TypeVar("T")
 
 BUSY_SECONDS = 5.0
-READ_SECONDS = 10.0
+READ_SECONDS = 5.0  # for a batch of reads
+INDEX_STEP = 500  # documents put into a search index in one transaction, some 40 ms
+INDEX_PAUSE = 0.02  # seconds between two, in which writers get their turn
 STEPS_BETWEEN_LOOKS_AT_THE_CLOCK = 100_000
 
 ADVICE = {
@@ -62,6 +66,7 @@ class SqliteStore(Store):
             raise ConfigError(f"store: {url!r} names no file; allowed are sqlite:///path and sqlite:////absolute/path")
         self._path = Path(path)
         self._idle: list[_Connection] = []
+        self._builder = IndexBuilder(self._make_text)
 
     @contextmanager
     def _connection(self) -> Iterator[_Connection]:
@@ -127,19 +132,21 @@ class SqliteStore(Store):
         self._transaction(make)
 
     def find(self, queries: Sequence[Query]) -> list[bytes | StoreRefused]:
-        return [self._read(query, self._find) for query in queries]
+        until = time.monotonic() + READ_SECONDS
+        return [self._read(query, self._find, until) for query in queries]
 
     def count(self, queries: Sequence[Query]) -> list[int | StoreRefused]:
-        return [self._read(query, self._count) for query in queries]
+        until = time.monotonic() + READ_SECONDS
+        return [self._read(query, self._count, until) for query in queries]
 
-    def _read(self, query: Query, read: Callable[[_Connection, Query], T]) -> T | StoreRefused:
+    def _read(self, query: Query, read: Callable[[_Connection, Query], T], until: float) -> T | StoreRefused:
         """What `read` returns, or why this query is refused."""
         try:
             check_query(query)
             if query.search:
-                self._make_text(query.collection)
+                self._see_to_text(query.collection)
             with self._connection() as connection:
-                connection.deadline = time.monotonic() + READ_SECONDS
+                connection.deadline = until
                 result = read(connection, query)
                 connection.deadline = float("inf")
                 return result
@@ -147,7 +154,7 @@ class SqliteStore(Store):
             return error
         except sqlite3.Error as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-                return StoreRefused(f"took too long: more than {READ_SECONDS:g} s")
+                return too_slow(READ_SECONDS)
             return StoreRefused(f"SQLite refuses this: {error}")
 
     def _find(self, connection: _Connection, query: Query) -> bytes:
@@ -160,10 +167,18 @@ class SqliteStore(Store):
             f"SELECT CAST(d.doc AS BLOB) {source}{order and ' ORDER BY ' + order} LIMIT :limit OFFSET :skip",
             {**parameters, "limit": query.limit, "skip": query.skip},
         )
-        if not query.projection:
-            return b"[" + b",".join(doc for (doc,) in rows) + b"]"
         wanted = {"id", *query.projection}
-        return dumps([{key: value for key, value in loads(doc).items() if key in wanted} for (doc,) in rows])
+        parts: list[bytes] = []
+        size = 0
+        for (doc,) in rows:
+            if query.projection:
+                parts.append(dumps({key: value for key, value in loads(doc).items() if key in wanted}))
+            else:
+                parts.append(doc)
+            size += len(parts[-1])
+            if size > ANSWER_BYTES:
+                raise too_large()
+        return b"[" + b",".join(parts) + b"]"
 
     def _count(self, connection: _Connection, query: Query) -> int:
         parameters = Parameters()
@@ -173,18 +188,28 @@ class SqliteStore(Store):
         [number] = connection.execute(f"SELECT count(*) {source}", parameters).fetchone()
         return int(number)
 
-    def _make_text(self, name: str) -> None:
-        """See that the index for searches is there; the first search makes it."""
-        collection = Collection(name)
+    def _see_to_text(self, name: str) -> None:
+        """Refuse the search unless its index is there; the first search makes it."""
+        if self._has_text(name):
+            return
+        self._builder.make(name)
+        if not self._has_text(name):
+            raise not_ready()
+
+    def _has_text(self, name: str) -> bool:
         with self._connection() as connection:
-            if collection.has_text(connection):
+            if not connection.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone():
+                raise StoreRefused("search: this build of SQLite has no full-text search (FTS5)")
+            collection = Collection(name)
+            return collection.has_text(connection) and collection.text_gap(connection) is None
+
+    def _make_text(self, name: str, closing: threading.Event) -> None:
+        """Make the index for searches in small steps, going on where another process or an earlier one has stopped."""
+        collection = Collection(name)
+        self._transaction(collection.begin_text)
+        while self._transaction(lambda connection: collection.more_text(connection, INDEX_STEP)):
+            if closing.wait(INDEX_PAUSE):
                 return
-        try:
-            self._transaction(collection.make_text)
-        except sqlite3.OperationalError as error:
-            if "fts5" in str(error):
-                raise StoreRefused("search: this build of SQLite has no full-text search (FTS5)") from error
-            raise
 
     def write(self, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
         return self._transaction(lambda connection: write_all(connection, writes)) if writes else []
@@ -197,6 +222,7 @@ class SqliteStore(Store):
         return {"database": "sqlite", "version": sqlite3.sqlite_version, "latency_ms": latency}
 
     def close(self) -> None:
+        self._builder.close()
         while self._idle:
             self._idle.pop().close()
 

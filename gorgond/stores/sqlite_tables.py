@@ -3,6 +3,7 @@
 `items`: n, id, ts, doc. A collection, one JSON document a row.
 `items.keys`: field, value, ts, n. For every indexed field of a document a row; for a list, one for each element.
 `items.text`: FTS5, rowid = n. The words of a document; made when the collection is first searched.
+`text_gaps`: collection, upto, last. While `items.text` is being made: documents upto < n <= last are not in it yet.
 `tombstones`: collection, id, ts, at, known. What was deleted within a day.
 """
 
@@ -14,6 +15,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gorgond.stores.schema import BY_TIME, BY_VALUE, NEWEST_FIRST, TEXT
+
+TEXT_GAPS = (
+    "CREATE TABLE IF NOT EXISTS text_gaps (collection TEXT PRIMARY KEY, upto INTEGER NOT NULL, last INTEGER NOT NULL)"
+)
 
 Key = tuple[str, Any, int, int]
 
@@ -72,14 +77,43 @@ class Collection:
         names = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (f"{self.name}.text",))
         return names.fetchone() is not None
 
-    def make_text(self, connection: sqlite3.Connection) -> None:
-        """Make the full-text index of what is there, unless another process just did."""
+    def text_gap(self, connection: sqlite3.Connection) -> tuple[int, int] | None:
+        """Of the full-text index that is being made: documents upto < n <= last are missing; None when it is whole."""
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'text_gaps'").fetchone():
+            return None
+        gap: tuple[int, int] | None = connection.execute(
+            "SELECT upto, last FROM text_gaps WHERE collection = ?", (self.name,)
+        ).fetchone()
+        return gap
+
+    def begin_text(self, connection: sqlite3.Connection) -> None:
+        """Make the full-text index, empty, unless another process has; from now on writers keep it."""
         self.make(connection)
         if not self.has_text(connection):
             connection.execute(f"CREATE VIRTUAL TABLE {self.text} USING fts5({self._text_columns}, content='')")
-            connection.execute(
-                f"INSERT INTO {self.text} (rowid, {self._text_columns}) SELECT n, {self._text_values} FROM {self.docs}"
-            )
+            connection.execute(TEXT_GAPS)
+            connection.execute(f"INSERT INTO text_gaps SELECT ?, 0, coalesce(max(n), 0) FROM {self.docs}", (self.name,))
+
+    def more_text(self, connection: sqlite3.Connection, most: int) -> bool:
+        """Put the next documents into the full-text index; False when it is whole."""
+        gap = self.text_gap(connection)
+        if gap is None:
+            return False
+        upto, last = gap
+        [end] = connection.execute(
+            f"SELECT max(n) FROM (SELECT n FROM {self.docs} WHERE n > ? AND n <= ? ORDER BY n LIMIT ?)",
+            (upto, last, most),
+        ).fetchone()
+        if end is None:
+            connection.execute("DELETE FROM text_gaps WHERE collection = ?", (self.name,))
+            return False
+        connection.execute(
+            f"INSERT INTO {self.text} (rowid, {self._text_columns})"
+            f" SELECT n, {self._text_values} FROM {self.docs} WHERE n > ? AND n <= ?",
+            (upto, end),
+        )
+        connection.execute("UPDATE text_gaps SET upto = ? WHERE collection = ?", (end, self.name))
+        return True
 
     def keys_of(self, document: Mapping[str, Any], ts: int, n: int) -> Iterator[Key]:
         """The rows of `keys` for a document."""

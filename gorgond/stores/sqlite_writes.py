@@ -51,6 +51,7 @@ class _Writer:
         self._collection = collection
         collection.make(connection)
         self._text = collection.has_text(connection)
+        self._gap = collection.text_gap(connection) or (0, 0)
         self._new_keys: list[Key] = []
         # Deletes are rare: mostly there is nothing to look up for every write.
         self._tombstones = connection.execute("SELECT 1 FROM tombstones LIMIT 1").fetchone() is not None
@@ -108,8 +109,12 @@ class _Writer:
     def _index(self, n: int, ts: int, document: Any) -> None:
         if self._collection.indexed:
             self._new_keys.extend(self._collection.keys_of(document, ts, n))
-        if self._text:
+        if self._in_text(n):
             self._connection.execute(self._collection.insert_text, (n,))
+
+    def _in_text(self, n: int) -> bool:
+        """Whether the full-text index has, or is to have, this document; else who makes the index will come to it."""
+        return self._text and not self._gap[0] < n <= self._gap[1]
 
     def flush(self) -> None:
         """Write the new keys, all in one go and in their order, which touches each page of the index once."""
@@ -124,7 +129,7 @@ class _Writer:
         if self._collection.indexed:
             self.flush()
             self._connection.executemany(self._collection.delete_key, self._collection.keys_of(loads(data), ts, n))
-        if self._text:
+        if self._in_text(n):
             self._connection.execute(self._collection.delete_text, (n,))
 
     def _delete(self, write: Write, deleted_before: bool) -> Effect:
