@@ -17,7 +17,7 @@ from threading import Event
 from typing import TypeVar
 
 from gorgond.commands.progress import Bar
-from gorgond.errors import StoreAway, StoreRefused
+from gorgond.errors import ConfigError, StoreAway, StoreRefused
 from gorgond.providers.random import RandomItems
 from gorgond.redpill.broker import Outage
 from gorgond.stores import open_store
@@ -34,6 +34,8 @@ def fill(url: str, seed: int, users: int, size: int, items: int) -> int:
     """Load notes 0 to `items`; the exit code. Raises ConfigError, StoreRefused."""
     store = open_store(url)
     try:
+        if url.startswith("sqlite:"):
+            _see_file(store)
         loading = Loading(store, RandomItems(seed, users, size))
         started = time.monotonic()
         loading.run(items)
@@ -46,6 +48,14 @@ def fill(url: str, seed: int, users: int, size: int, items: int) -> int:
     there = items - loading.stored
     print(f"{items:,} notes: stored {loading.stored:,} in {seconds:.1f} s, {there:,} were there")
     return 0
+
+
+def _see_file(store: Store) -> None:
+    """A file that cannot be opened is no outage to wait for. Raises ConfigError."""
+    try:
+        store.health()
+    except StoreAway as away:
+        raise ConfigError(f"store: {away}") from away
 
 
 class Loading:

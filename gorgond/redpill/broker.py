@@ -149,6 +149,7 @@ class Broker(ABC):
     def __init__(self, url: str, shown: str) -> None:
         self.url = url
         self.outage = Outage(f"broker {shown}")
+        self.met = False  # whether it was ever reached
 
     @abstractmethod
     def link(self, name: str) -> Link:

@@ -113,6 +113,7 @@ class MemoryLink(Link):
             self._listening = False
             self._heard.clear()
             self.connects += 1
+            self.broker.met = True
 
     async def _blocked(self, waiters: dict[asyncio.Future[T], str], who: str, timeout: float) -> T | None:
         """Wait to be served by whoever brings what is waited for; None when nobody did in time.

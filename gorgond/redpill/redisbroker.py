@@ -176,6 +176,7 @@ class RedisLink(Link):
             self.broker.checked = True
         self._connection = connection
         self.connects += 1
+        self.broker.met = True
 
     async def _round(self, commands: Sequence[Command], blocking: float = 0.0, replies: int | None = None) -> list[Any]:
         """The answers to `commands`, an error of Redis standing in its command's place."""

@@ -113,6 +113,8 @@ class WebServer(Service):
         for broker in self.fabric.brokers:
             if broker.outage.length:
                 return f"{broker.outage.what} is away since {broker.outage.length:.0f} s: {broker.outage.reason}"
+        if not self.fabric.calls.met:
+            return f"{self.fabric.calls.outage.what} was not reached yet"
         return ""
 
     def _measure(self, route: str, status: int, seconds: float) -> None:

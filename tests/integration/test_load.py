@@ -96,3 +96,12 @@ def test_as_a_command(tmp_path: Path) -> None:
     assert first.stdout.startswith("1,200 notes: stored 1,200 in ")
     assert again.stdout.endswith(", 1,200 were there\n")
     assert (first.returncode, first.stderr, again.returncode) == (0, "", 0)
+
+
+def test_a_file_that_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    ran = gorgond("load", "--items", "1", "--store", f"sqlite:///{tmp_path}/file/x.db")
+
+    assert ran.returncode == 78
+    assert "check owner and permissions" in ran.stderr
