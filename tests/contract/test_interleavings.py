@@ -36,6 +36,7 @@ from tests.contract.puppet import Puppet
 
 MANY = int(os.environ.get("GORGOND_INTERLEAVINGS", "10000"))  # on each broker
 SEED = os.environ.get("GORGOND_SEED")
+PARTS = 10  # in which they are played on Redis: a test lasts a minute at most
 STEPS = 20
 LIMIT = 12
 HOUR = 3600.0
@@ -459,11 +460,12 @@ async def test_interleavings_in_memory() -> None:
         await walk(world, [world.broker.link("test"), world.broker.link("waiter")], seed, outages=True)
 
 
-async def test_interleavings_on_redis_go_as_in_memory(shared_redis: RedisServer) -> None:
+@pytest.mark.parametrize("many", [MANY // PARTS] * PARTS)
+async def test_interleavings_on_redis_go_as_in_memory(shared_redis: RedisServer, many: int) -> None:
     broker = RedisBroker(shared_redis.url, durable=False)
     links = [broker.link("test"), broker.link("waiter")]
     with redis.Redis.from_url(shared_redis.url) as client:
-        for seed in seeds(MANY):
+        for seed in seeds(many):
             world = InMemory()
             expected = await walk(world, [world.broker.link("test"), world.broker.link("waiter")], seed, outages=False)
             found = await walk(InRedis(broker, client), links, seed, outages=False)
