@@ -191,7 +191,8 @@ def _store(arguments: argparse.Namespace) -> int:
     def make(config: Config, fabric: Fabric, instance: str) -> Service:
         return DataStore(config, fabric, instance, arguments.mode)
 
-    return _serve(arguments, "store", _chosen_instance(arguments), make)
+    role = "store" if arguments.mode == "both" else f"store-{arguments.mode}"
+    return _serve(arguments, role, _chosen_instance(arguments), make)
 
 
 def _provider(arguments: argparse.Namespace) -> int:

@@ -17,10 +17,13 @@ from gorgond.errors import ConfigError
 from gorgond.providers.pace import Pace
 from gorgond.providers.random import RandomItems
 from gorgond.redpill import Message, Producer, QueueFull
+from gorgond.redpill.broker import TURN_BYTES
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service, log
 
 BATCH = 500  # items pushed at a time, at most
+BESIDES = 1000  # bytes of a message at most, besides the body
+PATIENCE = 1.0  # seconds that a push under way has left when the provider is to end
 TICK = 0.01  # seconds between two batches, when the rate allows
 TURN = 1.0  # seconds between two signs of life, at most
 FULL = (0.02, 1.0)  # seconds between two offers to a full queue: the first, the longest
@@ -41,7 +44,8 @@ class DataProvider(Service):
         self.progress: Callable[[int, int], None] = lambda pushed, of: None
         self._items = RandomItems(self.settings.seed, self.settings.users, self.settings.size)
         # So small a part of the queue that one which is emptied slowly has room for it soon.
-        self._batch = min(BATCH, max(1, fabric.limit // 10))
+        # And no larger than what travels as one, or a refusal could be that of a part.
+        self._batch = min(BATCH, max(1, fabric.limit // 10), max(1, TURN_BYTES // (self.settings.size + BESIDES)))
         self._pushing: asyncio.Task[None]
         self._full = False
         self._started = time.monotonic()
@@ -54,6 +58,8 @@ class DataProvider(Service):
         self._pushing = self.spawn(self._push(), "push")
 
     async def drain(self) -> None:
+        await asyncio.wait({self._pushing}, timeout=PATIENCE)
+        self._pushing.cancel()  # the broker is away; what of it was queued has the same ids at the next start
         await asyncio.wait({self._pushing})
         log.info("%s", self.summary())
 

@@ -45,11 +45,13 @@ size: on MongoDB two stores write 9,800 notes a second by 64, 13,100 by 256, 15,
 
 
 class DataStore(Service):
-    """One store server. `mode` says which of the two queues it serves."""
+    """One store server. `mode` says which of the two queues it serves, and is part of its name: store-read@1."""
 
     role = "store"
 
     def __init__(self, config: Config, fabric: Fabric, instance: str, mode: Mode = "both") -> None:
+        if mode != "both":
+            self.role = f"store-{mode}"
         super().__init__(config, fabric, instance)
         self.store = open_store(config.store.url)
         self.outage = Outage(f"database {masked(config.store.url)}")

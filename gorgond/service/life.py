@@ -24,7 +24,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import psutil
 
@@ -48,7 +48,7 @@ log = logging.getLogger("gorgond.service")
 class Service(ABC):
     """One instance of a role. `name` ("store@2.host") is its own among all processes of the fabric."""
 
-    role: ClassVar[str]
+    role: str
 
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         self.config = config

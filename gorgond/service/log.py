@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import time
+from typing import TextIO
 
 # The id of the request that is being handled, shown in each line.
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
@@ -52,12 +53,22 @@ class _Json(_Line):
         }
         if request := request_id.get():
             event["request"] = request
-        return json.dumps(event, ensure_ascii=False)
+        line = json.dumps(event, ensure_ascii=False)
+        return _PRIORITY[record.levelname] + line if self._journal else line
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether the stream goes to the journal (systemd.exec(5)); JOURNAL_STREAM alone may be true of a parent only."""
+    try:
+        about = os.fstat(stream.fileno())
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{about.st_dev}:{about.st_ino}"
 
 
 def set_up(level: str, format: str, instance: str) -> None:
     """Send every log record of this process to stderr; `format` is text or json."""
-    journal = "JOURNAL_STREAM" in os.environ
+    journal = _is_journal(sys.stderr)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json(instance, journal) if format == "json" else _Line(instance, journal))
     root = logging.getLogger()

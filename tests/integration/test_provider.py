@@ -12,6 +12,7 @@ import pytest
 
 from gorgond.config import Config, load
 from gorgond.redpill import Counts, connect
+from gorgond.redpill.broker import TURN_BYTES
 from gorgond.roles.provider import DataProvider
 from gorgond.roles.store import DataStore
 from gorgond.service.fabric import connect_fabric
@@ -119,3 +120,22 @@ def test_as_a_command_it_ends_with_a_summary_and_exit_code_0(shared_redis: Redis
     assert (done.returncode, done.stdout) == (0, "")
     assert "pushed 40 items in " in done.stderr
     assert "refused 0, retried 0" in done.stderr
+
+
+def test_large_items_travel_in_batches_that_are_taken_whole(tmp_path: Path) -> None:
+    large = provider(configured("memory://large", tmp_path / "no.db", size="100000"))
+    raws = large._encoded(large._batch)
+    assert 1 < len(raws) < 100
+    assert sum(map(len, raws)) <= TURN_BYTES
+
+
+async def test_it_ends_soon_though_the_broker_is_away(tmp_path: Path, expected_logs: Callable[[str], None]) -> None:
+    expected_logs("is away, waiting for it")
+    service = provider(configured(f"unix://{tmp_path}/nobody.sock", tmp_path / "no.db"))
+    running = asyncio.create_task(service.run(Notifier()))
+    await eventually_async(lambda: service.fabric.lasting.outage.length)
+
+    service.stop()
+
+    await asyncio.wait_for(running, 10)
+    assert service.pushed == 0

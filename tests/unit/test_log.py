@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator
 
@@ -33,14 +34,34 @@ def test_text_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"\d\d:\d\d:\d\d info    web@1 user 5: ü\n", capsys.readouterr().err)
 
 
-def test_the_journal_has_a_clock_of_its_own_and_takes_priorities(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_who_inherits_the_name_of_the_journal_does_not_write_to_it(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("JOURNAL_STREAM", "8:1")
+    set_up("info", "text", "web@1")
+    log.info("x")
+    assert capfd.readouterr().err.endswith(" web@1 x\n")
+
+
+@pytest.fixture
+def journal(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
+    """What goes to stderr, which the journal reads."""
+    about = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{about.st_dev}:{about.st_ino}")
+    return capfd
+
+
+def test_json_in_the_journal_has_priorities_too(journal: pytest.CaptureFixture[str]) -> None:
+    set_up("info", "json", "web@1")
+    log.warning("x")
+    assert journal.readouterr().err.startswith('<4>{"at"')
+
+
+def test_the_journal_has_a_clock_of_its_own_and_takes_priorities(journal: pytest.CaptureFixture[str]) -> None:
     set_up("debug", "text", "web@1")
     for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
         log.log(level, "x")
-    assert capsys.readouterr().err == "<7>x\n<6>x\n<4>x\n<3>x\n<2>x\n"
+    assert journal.readouterr().err == "<7>x\n<6>x\n<4>x\n<3>x\n<2>x\n"
 
 
 def test_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
