@@ -4,8 +4,8 @@ An interleaving is a random walk of a producer and three lanes over two queues, 
 too late and outages, drawn from a seed. After each step all places are read and compared with what the broker has
 answered so far. At the end everything is drained, and nothing may be missing.
 
-    GORGOND_SEED=1234 pytest tests/contract/test_interleavings.py     one interleaving again; a failure names its seed
-    GORGOND_INTERLEAVINGS=1000000 …                                   more of them
+    INTERLEAVINGS_SEED=1234 pytest tests/contract/test_interleavings.py     one interleaving again; a failure names its seed
+    INTERLEAVINGS=1000000 …                                   more of them
 
 Time stands still unless an hour passes, which is a step too: on Redis all times it keeps are set back.
 """
@@ -34,8 +34,8 @@ from gorgond.redpill.redisbroker import RedisBroker
 from tests.conftest import RedisServer
 from tests.contract.puppet import Puppet
 
-MANY = int(os.environ.get("GORGOND_INTERLEAVINGS", "10000"))  # on each broker
-SEED = os.environ.get("GORGOND_SEED")
+MANY = int(os.environ.get("INTERLEAVINGS", "10000"))  # on each broker
+SEED = os.environ.get("INTERLEAVINGS_SEED")
 PARTS = 10  # in which they are played on Redis: a test lasts a minute at most
 STEPS = 20
 LIMIT = 12
@@ -441,7 +441,7 @@ async def walk(world: World, links: Sequence[Link], seed: int, outages: bool) ->
         await steps.run()
     except BaseException as error:
         told = "\n".join(map(str, steps.log))
-        error.add_note(f"{told}\nafter these steps; again with GORGOND_SEED={seed}")
+        error.add_note(f"{told}\nafter these steps; again with INTERLEAVINGS_SEED={seed}")
         raise
     return steps.log
 
@@ -470,6 +470,6 @@ async def test_interleavings_on_redis_go_as_in_memory(shared_redis: RedisServer,
             expected = await walk(world, [world.broker.link("test"), world.broker.link("waiter")], seed, outages=False)
             found = await walk(InRedis(broker, client), links, seed, outages=False)
             for number, (one, other) in enumerate(zip(expected, found, strict=True)):
-                assert one == other, f"step {number} of GORGOND_SEED={seed}: {expected[: number + 1]}"
+                assert one == other, f"step {number} of INTERLEAVINGS_SEED={seed}: {expected[: number + 1]}"
     for link in links:
         await link.close()
