@@ -4,8 +4,8 @@ An interleaving is a random walk of a producer and three lanes over two queues, 
 too late and outages, drawn from a seed. After each step all places are read and compared with what the broker has
 answered so far. At the end everything is drained, and nothing may be missing.
 
-    INTERLEAVINGS_SEED=1234 pytest tests/contract/test_interleavings.py     one interleaving again; a failure names its seed
-    INTERLEAVINGS=1000000 …                                   more of them
+    INTERLEAVINGS_SEED=1234 pytest tests/contract/test_interleavings.py    one of them again: a failure names its seed
+    INTERLEAVINGS=1000000 pytest tests/contract/test_interleavings.py      more of them
 
 Time stands still unless an hour passes, which is a step too: on Redis all times it keeps are set back.
 """
