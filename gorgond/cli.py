@@ -222,7 +222,7 @@ def _serve(
 ) -> int:
     """Run one service as this process."""
     from gorgond.service.fabric import connect_fabric
-    from gorgond.service.life import run_process
+    from gorgond.service.life import refused, run_process
     from gorgond.service.log import set_up
 
     flags = _flags(arguments, f"provider.{instance}")
@@ -230,7 +230,10 @@ def _serve(
     def read() -> Config:
         return load(arguments.config, os.environ, flags)
 
-    config = read()
+    try:
+        config = read()
+    except ConfigError as error:
+        return refused(error)
     set_up(config.log.level, config.log.format, f"{role}@{instance}")
     return run_process(lambda: make(config, connect_fabric(config), instance), read)
 

@@ -84,6 +84,9 @@ def _duration(high: float) -> Kind:
     return Kind(f"a time above 0 and up to {high:g}s, as 10, 10s, 500ms or 2m", parse)
 
 
+_COUNT = _matching("a number up to 999, or a number per core, as in 1 per core", "[0-9]{1,3}( per core)?")
+
+
 # ---- what can be set
 
 
@@ -112,6 +115,8 @@ class Broker:
 
     url: str = _key("unix:///run/gorgond/broker.sock", _url(*BROKER_URLS), "the Redis of all queues", secret=True)
     calls: str = _key("", _url(*BROKER_URLS, empty=True), "a second Redis for calls; empty: the same one", secret=True)
+    user: str = _key("", _matching("a name of a Redis user, or nothing", r"[\w-]*"), "who we are there")
+    password: str = _key("", _matching("a password without blanks, or nothing", r"\S*"), "of that user", secret=True)
     queue_limit: int = _key("100000", _whole(1, 10**9), "messages a queue holds at most")
 
 
@@ -146,6 +151,17 @@ class Provider:
 
 
 @dataclass(frozen=True, slots=True)
+class Instances:
+    """How many of each role run on this host; systemd's gorgond-generator reads them too."""
+
+    web: str = _key("1 per core", _COUNT, "web servers")
+    store: str = _key("2", _COUNT, "store servers")
+    store_read: str = _key("0", _COUNT, "store servers that only read")
+    store_write: str = _key("0", _COUNT, "store servers that only write")
+    provider: str = _key("", _matching("names of providers, or nothing", "[a-z0-9 -]*"), "which providers")
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What the processes write to stderr or the journal."""
 
@@ -153,11 +169,11 @@ class Log:
     format: str = _key("text", _one_of("text", "json"), "one line of text or one JSON object an event")
 
 
-Section = Broker | Store | Web | Provider | Log
+Section = Broker | Store | Web | Instances | Provider | Log
 S = TypeVar("S", bound=Section)
 
 # Every other section is a provider's.
-SECTIONS: dict[str, type[Section]] = {"broker": Broker, "store": Store, "web": Web, "log": Log}
+SECTIONS: dict[str, type[Section]] = {"instances": Instances, "broker": Broker, "store": Store, "web": Web, "log": Log}
 PROVIDER_NAME = r"provider\.[a-z0-9][a-z0-9-]*"
 DEFAULT_PROVIDER = "provider.random"  # there when the file has no provider of its own
 
@@ -179,7 +195,9 @@ def variable(place: str) -> str:
 
 
 def masked(url: str) -> str:
-    """A URL as it may be shown: without its passwords."""
+    """A secret as it may be shown: a URL without its passwords, nothing of what is no URL."""
+    if "://" not in url:
+        return "***" if url else ""
     url = re.sub(r"^([^:]+://[^:@/?]*:).*@", r"\1***@", url)
     return re.sub(r"(?i)([?&](?:\w*password|authMechanismProperties)=)[^&]*", r"\1***", url)
 
@@ -202,6 +220,7 @@ Settings = Mapping[str, Mapping[str, Setting]]
 class Config:
     """The whole configuration of a process, checked. `settings` has each section's values as they were written."""
 
+    instances: Instances
     broker: Broker
     store: Store
     web: Web
@@ -223,6 +242,27 @@ class Config:
         yield ""
 
 
+def rewritten(text: str, section: str, key: str, value: str) -> str:
+    """The text of a configuration file in which this setting has this value, all else as it stands."""
+    lines = text.splitlines()
+    here, last = "", -1  # the section we are in, and the last line that belongs to `section`
+    for number, line in enumerate(map(str.strip, lines)):
+        if line[:1] == "[" and line[-1:] == "]":
+            here = line[1:-1]
+        if here != section or not line or line[0] in "#;":
+            continue
+        last = number
+        if line.partition("=")[0].strip() == key:
+            lines[number] = f"{key} = {value}".rstrip()
+            break
+    else:
+        added = [f"{key} = {value}".rstrip()]
+        if last < 0:
+            last, added = len(lines) - 1, ["", f"[{section}]", *added]
+        lines[last + 1 : last + 1] = added
+    return "\n".join(lines) + "\n"
+
+
 def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> Config:
     """The configuration from the file at `path` and all the other places; `flags` maps `section.key` to text."""
     written = _read(path or environ.get("GORGOND_CONFIG"))
@@ -237,6 +277,7 @@ def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str])
         _value(section, key, setting)
         settings[section][key] = setting
     return Config(
+        instances=_made(Instances, "instances", settings),
         broker=_made(Broker, "broker", settings),
         store=_made(Store, "store", settings),
         web=_made(Web, "web", settings),

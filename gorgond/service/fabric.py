@@ -6,7 +6,9 @@ They may be the same. A call goes over `calls`, a job and an event over `lasting
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
+from gorgond.config import Broker as Settings
 from gorgond.config import Config
 from gorgond.errors import ConfigError
 from gorgond.redpill import Broker, connect
@@ -29,8 +31,16 @@ class Fabric:
 def connect_fabric(config: Config) -> Fabric:
     """The brokers that the configuration names; nothing is connected yet. Raises ConfigError."""
     try:
-        lasting = connect(config.broker.url)
-        calls = connect(config.broker.calls, durable=False) if config.broker.calls else lasting
+        lasting = connect(_signed(config.broker.url, config.broker))
+        calls = connect(_signed(config.broker.calls, config.broker), durable=False) if config.broker.calls else lasting
     except ValueError as error:
         raise ConfigError(f"[broker] {error}") from None
     return Fabric(lasting, calls, config.broker.queue_limit)
+
+
+def _signed(url: str, settings: Settings) -> str:
+    """The URL with the configured user and password, unless it has its own."""
+    scheme, _, rest = url.partition("://")
+    if not settings.password or scheme == "memory" or "@" in rest.partition("/")[0]:
+        return url
+    return f"{scheme}://{settings.user}:{quote(settings.password, safe='')}@{rest}"

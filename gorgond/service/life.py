@@ -265,6 +265,13 @@ async def _in_thread(work: Callable[[], Coroutine[Any, Any, None]], name: str) -
     await done
 
 
+def refused(error: ConfigError) -> int:
+    """Say on stderr and to systemd that the process cannot run so; its exit code."""
+    print(f"gorgond: {error}", file=sys.stderr)
+    Notifier().status(f"wrong configuration: {error}")
+    return EX_CONFIG
+
+
 def run_process(make: Callable[[], Service], read: Callable[[], Config]) -> int:
     """Run one service as this process, with its signals; `read` reads the configuration again. The exit code."""
     gc.set_threshold(4_000, 20, 20)  # looking for cycles more often costs 5 % of the CPU, less often 15 MB
@@ -272,8 +279,7 @@ def run_process(make: Callable[[], Service], read: Callable[[], Config]) -> int:
     try:
         run(_run(make, read))
     except ConfigError as error:
-        print(f"gorgond: {error}", file=sys.stderr)
-        return EX_CONFIG
+        return refused(error)
     except GorgonError as error:
         log.error("%s", error)
         return 1

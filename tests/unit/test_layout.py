@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "roles": ROLES,
     "commands": ROLES | {"roles"},
     "cli": ROLES | {"roles", "commands"},
+    "gorgonctl": SERVICE | {"commands"},
     "__main__": {"cli"},
 }
 

@@ -1,0 +1,62 @@
+"""The broker's users: a password for each role where systemd finds it, and the file that tells Redis what each may do.
+
+    /etc/credstore/gorgond.broker.password.ROLE   read by systemd for that role's units alone (LoadCredential=)
+    /var/lib/gorgond/broker.acl                   the hashes, and what each may do: gorgond.service.access
+
+A password that is there stays. To change one, delete its file, make the secrets anew, and restart that role.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import redis
+
+from gorgond.errors import GorgonError
+from gorgond.service.access import OPERATOR, ROLES, acl_file
+
+CREDENTIALS = Path("/etc/credstore")
+ACL = Path("/var/lib/gorgond/broker.acl")
+SOCKET = Path("/run/gorgond/broker.sock")
+GROUP = "gorgond"
+
+
+def make_secrets(say: Callable[[str], None]) -> None:
+    """Make the passwords that are missing and the ACL file; a broker that runs takes them over at once."""
+    try:
+        CREDENTIALS.mkdir(mode=0o700, exist_ok=True)
+        passwords = {user: _password(user) for user in (*ROLES, OPERATOR)}
+        text = acl_file(passwords)
+        if ACL.exists() and ACL.read_text() == text:
+            return
+        fresh = ACL.with_suffix(".new")
+        fresh.touch(mode=0o640)
+        shutil.chown(fresh, "root", GROUP)
+        fresh.write_text(text)
+        fresh.replace(ACL)
+    except OSError as error:
+        raise GorgonError(f"{error.filename}: {error.strerror}; are you root?") from None
+    say(f"{ACL} is made anew")
+    if SOCKET.exists():
+        _load(passwords[OPERATOR])
+
+
+def _password(user: str) -> str:
+    file = CREDENTIALS / f"gorgond.broker.password.{user}"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(24) + "\n")
+    return file.read_text().strip()
+
+
+def _load(password: str) -> None:
+    try:
+        with redis.Redis(unix_socket_path=str(SOCKET), username=OPERATOR, password=password) as broker:
+            broker.execute_command("ACL", "LOAD")
+    except redis.ConnectionError:
+        return  # it does not run; it reads the file when it starts
+    except redis.RedisError as error:
+        raise GorgonError(f"the broker did not take {ACL}: {error}; systemctl restart gorgon-broker") from None

@@ -1,0 +1,130 @@
+"""gorgond's units under systemd: which run, which should, and how to get from one to the other without interruption.
+
+Which should run is what gorgon.target wants; the generator derives that from [instances] of the configuration.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from pathlib import Path
+
+from gorgond.config import DEFAULT_PATH, Instances, load, rewritten
+from gorgond.errors import ConfigError, GorgonError
+
+TARGET = "gorgon.target"
+SCALED = tuple(each.name.replace("_", "-") for each in fields(Instances) if each.name != "provider")
+_INSTANCE = re.compile(r"gorgon-(?P<role>[a-z-]+)@(?P<name>[^.]+)\.service")
+
+Say = Callable[[str], None]
+
+
+def scale(role: str, number: str, say: Say) -> None:
+    """Write the number of instances into the configuration, start those that are missing, stop those beyond.
+
+    Raises ConfigError when the number is none, or the configuration is wrong elsewhere.
+    """
+    file = Path(DEFAULT_PATH)
+    try:
+        text = file.read_text()
+    except FileNotFoundError:
+        text = ""
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    key = role.replace("-", "_")
+    load(None, {}, {f"instances.{key}": number})
+    changed = rewritten(text, "instances", key, number)
+    if changed != text:
+        _replace(file, changed)
+        say(f"{file}: [instances] {key} = {number}")
+    apply(say, role)
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file in one step, with the owner and mode it has."""
+    fresh = file.with_name(f".{file.name}.new")
+    try:
+        fresh.write_text(text)
+        if file.exists():
+            about = file.stat()
+            fresh.chmod(about.st_mode & 0o7777)
+            os.chown(fresh, about.st_uid, about.st_gid)
+        fresh.replace(file)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise GorgonError(f"{file}: cannot be written: {error.strerror}; are you root?") from None
+
+
+def apply(say: Say, role: str = "") -> None:
+    """Start the instances that gorgon.target wants and stop those it does not; of one role, or of all."""
+    load(None, {}, {})  # what is wrong must be told before anything is touched
+    _systemctl("daemon-reload")
+    wanted = [unit for unit in _systemctl("show", "--property=Wants", "--value", TARGET).split() if _of(unit, role)]
+    if _state(TARGET) != "active":
+        say(f"{TARGET} does not run; it will start {' '.join(wanted) or 'nothing'}")
+        return
+    present = [unit for unit in instances() if _of(unit, role)]
+    for unit in sorted(set(wanted) - set(present), key=_order):
+        say(f"starting {unit}")
+        _systemctl("start", unit)
+    for unit in sorted(set(present) - set(wanted), key=_order, reverse=True):
+        say(f"stopping {unit}")
+        _systemctl("stop", unit)
+
+
+def restart(say: Say, patterns: Iterable[str] = ()) -> None:
+    """Restart instances one after another, each when the one before it is ready; all of them, or those of these roles
+    or names (store, store@2). A failure ends it, so that the others go on as they are."""
+    load(None, {}, {})
+    chosen = list(patterns)
+    units = [unit for unit in instances() if not chosen or any(_matches(unit, each) for each in chosen)]
+    if chosen and not units:
+        raise GorgonError(f"nothing of {' '.join(chosen)} is running")
+    for unit in units:
+        say(f"restarting {unit}")
+        _systemctl("restart", unit)
+
+
+def instances() -> list[str]:
+    """The instances that run, or try to, as unit names in order."""
+    lines = _systemctl("list-units", "--all", "--plain", "--no-legend", "gorgon-*@*.service").splitlines()
+    found = [words[0] for words in map(str.split, lines) if words[2] in ("active", "activating", "reloading")]
+    return sorted(filter(_INSTANCE.fullmatch, found), key=_order)
+
+
+def _of(unit: str, role: str) -> bool:
+    match = _INSTANCE.fullmatch(unit)
+    return match is not None and role in ("", match["role"])
+
+
+def _matches(unit: str, chosen: str) -> bool:
+    match = _INSTANCE.fullmatch(unit)
+    return match is not None and chosen in (unit, match["role"], f"{match['role']}@{match['name']}")
+
+
+def _order(unit: str) -> tuple[str, int, str]:
+    """By role, then by number."""
+    role, _, name = unit.partition("@")
+    name = name.removesuffix(".service")
+    return role, int(name) if name.isdecimal() else 0, name
+
+
+def _state(unit: str) -> str:
+    return _systemctl("show", "--property=ActiveState", "--value", unit).strip()
+
+
+def _systemctl(*arguments: str) -> str:
+    """What systemctl prints. Raises GorgonError with what it says when it fails."""
+    try:
+        done = subprocess.run(["/bin/systemctl", *arguments], capture_output=True, text=True, check=False)  # noqa: S603
+    except FileNotFoundError:
+        raise GorgonError("systemctl is not installed: there are no units on this host") from None
+    if done.returncode != 0:
+        unit = arguments[-1]
+        raise GorgonError(
+            f"systemctl {' '.join(arguments)}: {' '.join(done.stderr.split()) or 'failed'}; see: journalctl -u {unit}"
+        )
+    return done.stdout

@@ -1,0 +1,87 @@
+"""What each role may do in Redis: a user of its own with the commands and keys it needs, as lines of an ACL file.
+
+The commands are read off the scripts that a role runs, so a script that changes takes its rights along. On the host of
+the broker `gorgonctl secrets` makes the passwords and the file; docs/operations.md says how other hosts get theirs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gorgond.redpill import keys
+from gorgond.redpill.redisbroker import Script
+
+ALWAYS = ("auth", "client|setname", "evalsha", "info", "ping", "script|load")  # what a connection begins with
+OPERATOR = "operator"  # may do everything; for the tools of an administrator
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The queues and topics that a role uses, by what it does with them."""
+
+    pushes: tuple[str, ...] = ()
+    consumes: tuple[str, ...] = ()
+    waits_on: tuple[str, ...] = ()  # the beginnings of the lists on which it waits for replies
+    replies: bool = False
+    publishes: tuple[str, ...] = ()
+
+
+ROLES: Mapping[str, Needs] = {
+    "web": Needs(pushes=("store_get", "store_put"), waits_on=("web_data",), publishes=("stats",)),
+    "store": Needs(consumes=("store_get", "store_put"), replies=True, publishes=("store_notify", "stats")),
+    "store-read": Needs(consumes=("store_get",), replies=True, publishes=("stats",)),
+    "store-write": Needs(consumes=("store_put",), replies=True, publishes=("store_notify", "stats")),
+    "provider": Needs(pushes=("store_put",), publishes=("stats",)),
+}
+
+
+def acl_file(passwords: Mapping[str, str]) -> str:
+    """The text of Redis' aclfile: `passwords` by user, those of ROLES and the operator."""
+    lines = ["user default off"]
+    for role, needs in ROLES.items():
+        lines.append(
+            f"user {role} on {_hashed(passwords[role])} resetkeys resetchannels -@all {' '.join(_rules(needs))}"
+        )
+    lines.append(f"user {OPERATOR} on {_hashed(passwords[OPERATOR])} ~* &* +@all")
+    return "\n".join(lines) + "\n"
+
+
+def _hashed(password: str) -> str:
+    return "#" + hashlib.sha256(password.encode()).hexdigest()
+
+
+def _rules(needs: Needs) -> Iterable[str]:
+    """Redis' rules for these needs: commands, keys, channels."""
+    commands = set(ALWAYS)
+    patterns: list[str] = []
+    if needs.pushes:
+        commands |= _commands("push")
+        for name in needs.pushes:
+            patterns += [keys.queue(name), keys.producer(name, "*"), keys.counts(name)]
+    if needs.consumes:
+        commands |= _commands("claim", "take", "leave", "recover", "counts") | {"blmove"}
+        for name in needs.consumes:
+            patterns += [keys.queue(name), f"{keys.queue(name)}:*"]
+    if needs.waits_on:
+        commands |= {"blmpop"}
+        patterns += [keys.replies("NAME").replace("NAME", f"{name}*") for name in needs.waits_on]
+    if needs.replies:
+        commands |= _commands("reply") | {"rpush", "pexpire"}
+        patterns.append(keys.replies("NAME").replace("NAME", "*"))
+    for topic in needs.publishes:
+        commands |= _commands("publish")
+        patterns += [keys.publisher(topic, "*"), keys.groups(topic), keys.limits(topic), f"{keys.queue(topic)}/*"]
+    channels = [keys.live(topic) for topic in needs.publishes]
+    return [
+        *(f"+{command}" for command in sorted(commands)),
+        *(f"~{pattern}" for pattern in patterns),
+        *(f"&{channel}" for channel in channels),
+    ]
+
+
+def _commands(*scripts: str) -> set[str]:
+    """The commands that these scripts call."""
+    return {call.lower() for name in scripts for call in re.findall(r"redis\.call\('(\w+)'", Script(name).text)}
