@@ -1,0 +1,76 @@
+"""From a bare Debian to an answer, and all the way back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.system.conftest import Packages, get, post, traffic
+from tests.system.machine import Machine
+from tests.waiting import eventually
+
+
+def test_installed_by_name_it_answers_and_comes_back_after_a_reboot(machine: Machine) -> None:
+    # given a bare machine, when the package is installed by its name
+    started = time.monotonic()
+    machine.run("apt-get install -y -qq gorgond")
+    machine.run("systemctl start gorgon-store@1 gorgon-store@2 gorgon-store@3 gorgon-store@4")
+    # then a note that is posted is found again, half a minute later at most
+    note = eventually(lambda: post(machine, "/info/5", {"title": "hello"}), timeout=30)
+    assert get(machine, "/info/5")["items"][0]["id"] == note["id"]
+    assert time.monotonic() - started <= 30
+    assert set(machine.units("gorgon-store@*")) >= {f"gorgon-store@{number}.service" for number in (1, 2, 3, 4)}
+    # and nothing was said that would worry anybody
+    assert machine.run("journalctl --no-pager --unit='gorgon*' --priority=warning --quiet _TRANSPORT=stdout") == ""
+    assert machine.run("systemctl --failed --no-legend --plain") == ""
+    # when four are wanted for good and the machine is restarted
+    machine.run("gorgonctl scale store 4")
+    before = machine.units()
+    machine.reboot()
+    # then the same instances are up by themselves, and the note is there
+    assert eventually(lambda: get(machine, "/info/5"), timeout=30)["items"][0]["id"] == note["id"]
+    eventually(lambda: machine.units() == before, timeout=20)
+
+
+def test_upgrade_remove_install_again_purge(machine: Machine, packages: Packages) -> None:
+    # given a running fabric with a note and an edited configuration
+    machine.run("apt-get install -y -qq gorgond")
+    machine.run("gorgonctl scale web 2")
+    conf = machine.root / "etc/gorgond/gorgond.conf"
+    conf.write_text(conf.read_text().replace("deadline = 10s", "deadline = 9s"))
+    note = eventually(lambda: post(machine, "/info/5", {"title": "hello"}), timeout=30)
+    broker = machine.show("gorgon-broker", "MainPID")
+    # when a higher version is installed under load
+    machine.add_repository(packages.later)
+    with traffic(machine) as load:
+        said = machine.run("apt-get install -y -q gorgond")
+    # then no request failed, the instances are of the new version, and the broker went on
+    assert load.requests > 200
+    assert "gorgond 0.9.0" in machine.run("gorgond --version")
+    assert said.count("restarting gorgon-") == 4
+    assert machine.show("gorgon-broker", "MainPID") == broker
+    # and the edited configuration is still there
+    assert "deadline = 9s" in conf.read_text()
+    # when it is removed
+    machine.run("apt-get remove -y -qq gorgond")
+    # then nothing of it runs, and data and configuration are left
+    assert machine.try_run("pgrep -u gorgond") == ""
+    assert "deadline = 9s" in conf.read_text()
+    assert (machine.root / "var/lib/gorgond/gorgond.db").exists()
+    # when it is installed again
+    machine.run("apt-get install -y -qq gorgond")
+    # then the note is there
+    assert eventually(lambda: get(machine, "/info/5"), timeout=30)["items"][0]["id"] == note["id"]
+    # when it is purged
+    machine.run("apt-get purge -y -qq gorgond")
+    # then nothing is left but the user
+    assert machine.try_run("pgrep -u gorgond") == ""
+    assert left_of(machine) == []
+    assert machine.run("getent passwd gorgond")
+
+
+def left_of(machine: Machine) -> list[str]:
+    """Files with gorgon in their path, but for the repository, apt's own and the journal."""
+    found = machine.run("find / -xdev -path '*gorgon*' -print").splitlines()
+    ours = ("/srv/", "/var/lib/apt/", "/etc/apt/", "/var/cache/apt/", "/var/log/", "/proc/", "/sys/", "/dev/")
+    return [path for path in found if not path.startswith(ours) and not Path(path).name.startswith("gorgond.gpg")]

@@ -1,0 +1,118 @@
+"""What dies, hangs or is restarted in an installed fabric, and how soon it is back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from tests.system.conftest import get, traffic
+from tests.system.machine import Machine
+from tests.waiting import eventually
+
+ROLES = ("web@1", "store@1", "store-read@1", "store-write@1", "provider@slow")
+BESIDES = ("gorgon-store-read@1", "gorgon-store-write@1", "gorgon-provider@slow")
+PROVIDER = "\n[provider.slow]\nkind = random\nrate = 1\ncount = 0\n"
+
+
+@pytest.fixture
+def roles(fabric: Machine) -> Iterator[list[str]]:
+    """One unit of each role, all running."""
+    conf = fabric.root / "etc/gorgond/gorgond.conf"
+    before = conf.read_text()
+    conf.write_text(before + PROVIDER)
+    fabric.run(f"systemctl start {' '.join(BESIDES)}")
+    yield [f"gorgon-{role}.service" for role in ROLES]
+    fabric.run(f"systemctl stop {' '.join(BESIDES)}")
+    conf.write_text(before)
+
+
+def pid(machine: Machine, unit: str) -> int:
+    return int(machine.show(unit, "MainPID"))
+
+
+def running(machine: Machine, unit: str, was: int) -> bool:
+    """Whether another process than before runs as this unit."""
+    return pid(machine, unit) not in (0, was) and machine.show(unit, "SubState") == "running"
+
+
+def consuming(machine: Machine, unit: str, was: int) -> bool:
+    """The same, and it says that it serves."""
+    return running(machine, unit, was) and any(
+        word in machine.show(unit, "StatusText") for word in ("consuming", "serving", "pushing")
+    )
+
+
+def test_whoever_is_killed_is_back_at_once(fabric: Machine, roles: list[str]) -> None:
+    for unit in roles:
+        # given an instance that serves
+        eventually(partial(consuming, fabric, unit, 0), timeout=20)
+        was = pid(fabric, unit)
+        # when it is killed, then another process does its work
+        fabric.run(f"systemctl kill --kill-whom=main --signal=KILL '{unit}'")
+        eventually(partial(consuming, fabric, unit, was), timeout=10)
+
+
+def test_whoever_hangs_is_replaced_and_its_stacks_are_in_the_journal(fabric: Machine, roles: list[str]) -> None:
+    # given one instance of each role, when they are stopped in the middle of what they do
+    was = {unit: pid(fabric, unit) for unit in roles}
+    patience = {unit: watchdog_seconds(fabric, unit) for unit in roles}
+    for unit in roles:
+        fabric.run(f"systemctl kill --kill-whom=main --signal=STOP '{unit}'")
+    started = time.monotonic()
+    # then each is replaced within its watchdog's time, and what its threads did is in the journal
+    for unit in sorted(roles, key=patience.__getitem__):
+        left = patience[unit] + 2 - (time.monotonic() - started)
+        eventually(partial(consuming, fabric, unit, was[unit]), timeout=max(left, 1))
+        assert "most recent call first" in fabric.journal(unit)
+
+
+def watchdog_seconds(machine: Machine, unit: str) -> float:
+    """The patience of a unit's watchdog."""
+    text = machine.show(unit, "WatchdogUSec")
+    units = {"min": 60, "s": 1}
+    return sum(float(word.rstrip("mins")) * units[word.lstrip("0123456789")] for word in text.split())
+
+
+def test_a_broker_that_is_killed_is_a_pause(fabric: Machine) -> None:
+    with traffic(fabric):
+        for _ in range(3):
+            was = pid(fabric, "gorgon-broker")
+            fabric.run("systemctl kill --kill-whom=main --signal=KILL gorgon-broker")
+            started = time.monotonic()
+            eventually(partial(running, fabric, "gorgon-broker", was), timeout=5)
+            assert time.monotonic() - started <= 1
+            eventually(lambda: get(fabric, "/info/1"), timeout=10)
+
+
+def test_web_servers_restarted_one_after_another_are_not_noticed(fabric: Machine) -> None:
+    was = {unit: pid(fabric, unit) for unit in fabric.units("gorgon-web@*")}
+    with traffic(fabric) as load:
+        for _ in range(3):
+            fabric.run("gorgonctl restart web")
+    assert all(pid(fabric, unit) != before for unit, before in was.items())
+    assert load.requests > 200
+    assert load.longest <= 0.25
+
+
+def test_the_whole_fabric_restarted_at_once_fails_no_request(fabric: Machine) -> None:
+    was = {unit: pid(fabric, unit) for unit in fabric.units()}
+    with traffic(fabric):
+        fabric.run("systemctl restart gorgon.target")
+        eventually(lambda: all(pid(fabric, unit) not in (0, before) for unit, before in was.items()), timeout=30)
+        eventually(lambda: fabric.units() == sorted(was), timeout=30)
+
+
+def test_stopped_it_is_gone_and_started_it_is_back(fabric: Machine) -> None:
+    before = fabric.units("gorgon*")
+    # when all is stopped, then no process is left, and nobody holds the port
+    fabric.run("systemctl stop gorgon.target gorgon.slice")
+    eventually(lambda: fabric.try_run("pgrep -u gorgond") == "")
+    assert get(fabric, "/healthz") is None
+    assert fabric.units("gorgon*") == []
+    # when it is started, then the same is there
+    fabric.run("systemctl start gorgon.target")
+    eventually(lambda: get(fabric, "/info/1"), timeout=30)
+    eventually(lambda: set(fabric.units("gorgon*")) >= set(before) - {"gorgon-web-socket.service", "gorgon.slice"})
