@@ -73,7 +73,9 @@ def _rules(needs: Needs) -> Iterable[str]:
         patterns.append(keys.replies("NAME").replace("NAME", "*"))
     for topic in needs.publishes:
         commands |= _commands("publish")
-        patterns += [keys.publisher(topic, "*"), keys.groups(topic), keys.limits(topic), f"{keys.queue(topic)}/*"]
+        # The channel too, since a script must name it among its keys.
+        patterns += [keys.publisher(topic, "*"), keys.groups(topic), keys.limits(topic), keys.live(topic)]
+        patterns.append(f"{keys.queue(topic)}/*")
     channels = [keys.live(topic) for topic in needs.publishes]
     return [
         *(f"+{command}" for command in sorted(commands)),

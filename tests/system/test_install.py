@@ -17,7 +17,7 @@ def test_installed_by_name_it_answers_and_comes_back_after_a_reboot(machine: Mac
     machine.run("systemctl start gorgon-store@1 gorgon-store@2 gorgon-store@3 gorgon-store@4")
     # then a note that is posted is found again, half a minute later at most
     note = eventually(lambda: post(machine, "/info/5", {"title": "hello"}), timeout=30)
-    assert get(machine, "/info/5")["items"][0]["id"] == note["id"]
+    assert get(machine, "/info/5")["items"][0]["id"] == note["ids"][0]
     assert time.monotonic() - started <= 30
     assert set(machine.units("gorgon-store@*")) >= {f"gorgon-store@{number}.service" for number in (1, 2, 3, 4)}
     # and nothing was said that would worry anybody
@@ -28,7 +28,7 @@ def test_installed_by_name_it_answers_and_comes_back_after_a_reboot(machine: Mac
     before = machine.units()
     machine.reboot()
     # then the same instances are up by themselves, and the note is there
-    assert eventually(lambda: get(machine, "/info/5"), timeout=30)["items"][0]["id"] == note["id"]
+    assert eventually(lambda: get(machine, "/info/5"), timeout=30)["items"][0]["id"] == note["ids"][0]
     eventually(lambda: machine.units() == before, timeout=20)
 
 
@@ -60,7 +60,7 @@ def test_upgrade_remove_install_again_purge(machine: Machine, packages: Packages
     # when it is installed again
     machine.run("apt-get install -y -qq gorgond")
     # then the note is there
-    assert eventually(lambda: get(machine, "/info/5"), timeout=30)["items"][0]["id"] == note["id"]
+    assert eventually(lambda: get(machine, "/info/5"), timeout=30)["items"][0]["id"] == note["ids"][0]
     # when it is purged
     machine.run("apt-get purge -y -qq gorgond")
     # then nothing is left but the user

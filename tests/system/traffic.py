@@ -3,8 +3,8 @@
     python -m tests.system.traffic http://127.0.0.1:3000 17 [KEPT NEW]
 
 Adds notes of user 17 and reads them, with KEPT clients that keep their connection and NEW ones that make one for each
-request; ends when its standard input does. A connection is made again without a failure only after an answer that announced its
-end, as HTTP/1.1 wants it.
+request; ends when its standard input does. A connection is made again without a failure only after an answer that
+announced its end, as HTTP/1.1 wants it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Client:
         if answer.status != (201 if adding else 200):
             self.failures.append(f"{time.strftime('%H:%M:%S')} status {answer.status}: {text[:200]!r}")
         elif adding:
-            self.stored.append(json.loads(text)["id"])
+            self.stored += json.loads(text)["ids"]
         if answer.will_close or not self._keep:
             self._drop()
 
