@@ -26,7 +26,7 @@ from tests.programs import ROOT
 from tests.system.machine import SUITES, Machine, root
 from tests.waiting import eventually
 
-TOOLS = ("mmdebstrap", "systemd-nspawn", "apt-ftparchive", "gpg", "lintian", "piuparts", "autopkgtest")
+TOOLS = ("mmdebstrap", "systemd-nspawn", "apt-ftparchive", "gpg", "lintian", "piuparts")
 NEXT = "0.9.0"  # the version of an upgrade
 
 Build = Callable[[str, Path], Path]

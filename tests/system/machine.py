@@ -4,7 +4,7 @@
         machine.run("systemctl start gorgon-store@3")      what it prints; fails the test when the command fails
         machine.reboot()
 
-Its network is its own and reaches nothing, so all machines may use the same ports. What gorgond depends on is in its
+Its network is its own and reaches nothing, so all machines may use the same ports. What is installed on it is in its
 apt cache already. The roots they are made from are kept in ${XDG_CACHE_HOME:-~/.cache}/gorgond for a week.
 
 KEEP_MACHINES=1 leaves a machine running after its tests and says how to get a shell in it.
@@ -30,7 +30,7 @@ SUITES = ("bookworm", "trixie")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "gorgond")
 DEPENDENCIES = (
     "redis-server python3-redis python3-pymongo python3-tornado python3-sdnotify python3-psutil python3-hiredis "
-    "python3-orjson python3-uvloop"
+    "python3-orjson python3-uvloop autopkgtest"
 )
 BASE = "systemd,systemd-sysv,dbus"
 SOURCES = """\
@@ -115,18 +115,15 @@ class Machine:
                 env={**os.environ, **unified},
                 start_new_session=True,
             )
-        self._booted(0)
-
-    def _booted(self, before: int) -> None:
-        eventually(lambda: self.leader not in (0, before), timeout=60)
+        eventually(lambda: self.leader, timeout=60)
         eventually(lambda: self.try_run("systemctl is-system-running") in ("running", "degraded"), timeout=60)
-        self.run("ip link set lo up 2>/dev/null || true")
 
     def reboot(self) -> None:
-        """Restart the whole machine, and return when it is up again."""
-        before = self.leader
-        self.try_run("systemctl reboot")
-        self._booted(before)
+        """Shut the machine down in good order, start it again, and return when it is up."""
+        assert self._nspawn is not None
+        self.try_run("systemctl poweroff")
+        self._nspawn.wait(timeout=60)
+        self._boot()
 
     def _clean(self) -> None:
         if self._nspawn is not None:

@@ -1,0 +1,85 @@
+"""What a process that was taken over could do: little."""
+
+from __future__ import annotations
+
+from tests.system.conftest import traffic
+from tests.system.machine import Machine
+
+SEALED, NETWORKED = 0.5, 1.3
+MONGO = "mongodb://127.0.0.1/gorgond"
+
+
+def exposure(machine: Machine, unit: str) -> float:
+    """What systemd thinks of a unit's sandbox, from 0 to 10."""
+    lines = machine.try_run(f"systemd-analyze --no-pager security '{unit}'").splitlines()
+    return float(next(line for line in lines if "Overall exposure level" in line).split(":")[1].split()[0])
+
+
+def test_units_that_need_unix_sockets_only_are_sealed(fabric: Machine) -> None:
+    for unit in (*fabric.units(), "gorgon-store-read@1", "gorgon-store-write@1", "gorgon-provider@random"):
+        assert exposure(fabric, unit) <= SEALED, unit
+    assert exposure(fabric, "gorgon-broker") <= SEALED
+    assert exposure(fabric, "gorgon-web-socket") <= SEALED
+
+
+def test_the_network_is_opened_for_those_whose_database_or_broker_is_elsewhere(fabric: Machine) -> None:
+    conf = fabric.root / "etc/gorgond/gorgond.conf"
+    before = conf.read_text()
+    # when the database is reached over the network, then store servers may use it and web servers may not
+    conf.write_text(before.replace("url = sqlite:////var/lib/gorgond/gorgond.db", f"url = {MONGO}"))
+    fabric.run("systemctl daemon-reload")
+    assert fabric.show("gorgon-store@1", "PrivateNetwork") == "no"
+    assert SEALED < exposure(fabric, "gorgon-store@1") <= NETWORKED
+    assert fabric.show("gorgon-web@1", "PrivateNetwork") == "yes"
+    # when its URL is a secret, then it is handed to them alone
+    conf.write_text(before)
+    secret = fabric.root / "etc/credstore/gorgond.store.url"
+    secret.write_text(MONGO)
+    fabric.run("systemctl daemon-reload")
+    assert fabric.show("gorgon-store@1", "PrivateNetwork") == "no"
+    assert "store.url" in fabric.run("systemctl cat gorgon-store@1")
+    assert "store.url" not in fabric.run("systemctl cat gorgon-web@1")
+    secret.unlink()
+    # when the broker is elsewhere, then all may use the network, and no broker is started here
+    conf.write_text(before.replace("url = unix:///run/gorgond/broker.sock", "url = redis://127.0.0.1"))
+    fabric.run("systemctl daemon-reload")
+    assert fabric.show("gorgon-web@1", "PrivateNetwork") == "no"
+    assert exposure(fabric, "gorgon-web@1") <= NETWORKED
+    assert "gorgon-broker.service" not in fabric.show("gorgon.target", "Wants").split()
+    assert fabric.show("gorgon-broker", "LoadState") == "masked"
+    conf.write_text(before)
+    fabric.run("systemctl daemon-reload")
+
+
+def test_each_role_may_do_what_it_needs_and_no_more(fabric: Machine) -> None:
+    # given a fabric in which every role works
+    fabric.redis("ACL LOG RESET")
+    fabric.run("systemctl start gorgon-store-read@1 gorgon-store-write@1")
+    with traffic(fabric):
+        pass
+    # then nobody was refused anything
+    assert fabric.redis("ACL LOG") == ""
+    fabric.run("systemctl stop gorgon-store-read@1 gorgon-store-write@1")
+
+    def answer(user: str, command: str) -> str:
+        password = f"$(cat /etc/credstore/gorgond.broker.password.{user})"
+        tool = f"redis-cli -s /run/gorgond/broker.sock --no-auth-warning --user {user} --pass {password}"
+        return fabric.try_run(f"{tool} {command} 2>&1")
+
+    # and what is not a role's own is refused
+    for user, command in (
+        ("web", "FLUSHALL"),
+        ("web", "CONFIG GET dir"),
+        ("web", "KEYS '*'"),
+        ("web", "LPOP 'gorgon:{store_put}'"),
+        ("web", "RPUSH 'gorgon:{store_notify}/journal' x"),
+        ("provider", "RPUSH 'gorgon:{store_get}' x"),
+        ("provider", "BLMPOP 1 1 'gorgon:{web_data}:replies' LEFT"),
+        ("store-read", "BLMOVE 'gorgon:{store_put}' 'gorgon:{store_put}:desk:x' LEFT RIGHT 1"),
+        ("store", "SCRIPT FLUSH"),
+    ):
+        assert "NOPERM" in answer(user, command), (user, command)
+    # and nobody gets in without a name
+    assert "NOAUTH" in fabric.try_run("redis-cli -s /run/gorgond/broker.sock PING 2>&1")
+    # and nobody but root reads the passwords
+    assert fabric.process("setpriv --reuid=gorgond --regid=gorgond --clear-groups cat /etc/credstore/*").returncode != 0
