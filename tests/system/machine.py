@@ -30,7 +30,7 @@ SUITES = ("bookworm", "trixie")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "gorgond")
 DEPENDENCIES = (
     "redis-server python3-redis python3-pymongo python3-tornado python3-sdnotify python3-psutil python3-hiredis "
-    "python3-orjson python3-uvloop autopkgtest"
+    "python3-orjson python3-uvloop autopkgtest dpkg-dev"
 )
 BASE = "systemd,systemd-sysv,dbus"
 SOURCES = """\
@@ -179,6 +179,10 @@ class Machine:
     def journal(self, unit: str = "gorgon*") -> str:
         """What the units have said."""
         return self.run(f"journalctl --no-pager --output=cat --unit='{unit}'")
+
+    def processes(self) -> list[str]:
+        """The processes of the user gorgond."""
+        return self.run("find /proc -maxdepth 1 -user gorgond").splitlines()
 
     def redis(self, *arguments: str) -> str:
         """What Redis answers the operator."""

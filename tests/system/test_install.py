@@ -54,7 +54,7 @@ def test_upgrade_remove_install_again_purge(machine: Machine, packages: Packages
     # when it is removed
     machine.run("apt-get remove -y -qq gorgond")
     # then nothing of it runs, and data and configuration are left
-    assert machine.try_run("pgrep -u gorgond") == ""
+    assert machine.processes() == []
     assert "deadline = 9s" in conf.read_text()
     assert (machine.root / "var/lib/gorgond/gorgond.db").exists()
     # when it is installed again
@@ -64,7 +64,7 @@ def test_upgrade_remove_install_again_purge(machine: Machine, packages: Packages
     # when it is purged
     machine.run("apt-get purge -y -qq gorgond")
     # then nothing is left but the user
-    assert machine.try_run("pgrep -u gorgond") == ""
+    assert machine.processes() == []
     assert left_of(machine) == []
     assert machine.run("getent passwd gorgond")
 

@@ -109,7 +109,7 @@ def test_stopped_it_is_gone_and_started_it_is_back(fabric: Machine) -> None:
     before = fabric.units("gorgon*")
     # when all is stopped, then no process is left, and nobody holds the port
     fabric.run("systemctl stop gorgon.target gorgon.slice")
-    eventually(lambda: fabric.try_run("pgrep -u gorgond") == "")
+    eventually(lambda: fabric.processes() == [])
     assert get(fabric, "/healthz") is None
     assert fabric.units("gorgon*") == []
     # when it is started, then the same is there
