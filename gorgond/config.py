@@ -114,9 +114,9 @@ class Broker:
     """The Redis that holds the queues."""
 
     url: str = _key("unix:///run/gorgond/broker.sock", _url(*BROKER_URLS), "the Redis of all queues", secret=True)
-    calls: str = _key("", _url(*BROKER_URLS, empty=True), "a second Redis for calls; empty: the same one", secret=True)
     user: str = _key("", _matching("a name of a Redis user, or nothing", r"[\w-]*"), "who we are there")
     password: str = _key("", _matching("a password without blanks, or nothing", r"\S*"), "of that user", secret=True)
+    calls: str = _key("", _url(*BROKER_URLS, empty=True), "a second Redis for calls; empty: the same one", secret=True)
     queue_limit: int = _key("100000", _whole(1, 10**9), "messages a queue holds at most")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gorgond import config
-from gorgond.config import Config, Provider, flag, keys, load, masked, variable
+from gorgond.config import Config, Provider, flag, keys, load, masked, rewritten, variable
 from gorgond.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "etc/gorgond.conf"
@@ -217,10 +217,10 @@ def test_a_bad_value_is_refused_even_where_another_overrides_it(conf: Path) -> N
         (
             "[brokr]",
             1,
-            'there is no section "brokr"; did you mean "broker"? allowed: broker store web log provider.NAME',
+            'there is no section "brokr"; did you mean "broker"? allowed: instances broker store web log provider.NAME',
         ),
-        ("[xyz]", 1, 'there is no section "xyz"; allowed: broker store web log provider.NAME'),
-        ("[provider]", 1, 'there is no section "provider"; allowed: broker store web log'),
+        ("[xyz]", 1, 'there is no section "xyz"; allowed: instances broker store web log provider.NAME'),
+        ("[provider]", 1, 'there is no section "provider"; allowed: instances broker store web log'),
         ("[provider.NAME]", 1, 'there is no section "provider.NAME"; did you mean'),
         ("[store]\nlanse = 3", 2, 'there is no key in [store] "lanse"; did you mean "lanes"? allowed: url lanes batch'),
         ("[store]\nx = 3", 2, 'there is no key in [store] "x"; allowed: url lanes batch'),
@@ -247,7 +247,7 @@ def test_an_unknown_variable() -> None:
     assert message.startswith(
         'environment: there is no variable "GORGOND_BROKER_ULR"; did you mean "GORGOND_BROKER_URL"'
     )
-    assert "allowed: GORGOND_BROKER_URL GORGOND_BROKER_CALLS " in message
+    assert " GORGOND_BROKER_URL GORGOND_BROKER_USER " in message
 
 
 def test_an_unknown_credential(tmp_path: Path) -> None:
@@ -312,3 +312,30 @@ def test_secrets_appear_neither_when_shown_nor_in_a_repr(with_secrets: Config) -
 )
 def test_masked(url: str, shown: str) -> None:
     assert masked(url) == shown
+
+
+# ---- what is written into it
+
+
+def test_a_setting_is_rewritten_where_it_stands() -> None:
+    text = "# how many\n[web]\nport = 1\n\n[instances]\n# stores\nstore = 2\nweb = 1\n"
+    assert rewritten(text, "instances", "store", "4") == text.replace("store = 2", "store = 4")
+
+
+def test_a_setting_that_is_not_there_is_added_to_its_section() -> None:
+    assert rewritten("[instances]\nweb = 1\n\n[log]\n", "instances", "store", "4") == (
+        "[instances]\nweb = 1\nstore = 4\n\n[log]\n"
+    )
+
+
+def test_a_section_that_is_not_there_is_added_at_the_end() -> None:
+    assert rewritten("[log]\nlevel = info\n", "instances", "store", "4") == (
+        "[log]\nlevel = info\n\n[instances]\nstore = 4\n"
+    )
+    assert rewritten("", "instances", "store", "4") == "\n[instances]\nstore = 4\n"
+
+
+def test_the_shipped_file_is_rewritten_to_what_was_asked(conf: Path) -> None:
+    conf.write_text(rewritten(SHIPPED.read_text(), "instances", "store", "1 per core"))
+    assert load(str(conf), {}, {}).instances.store == "1 per core"
+    assert len(conf.read_text().splitlines()) == len(SHIPPED.read_text().splitlines())

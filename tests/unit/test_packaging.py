@@ -1,0 +1,88 @@
+"""What the package tells of the programs is true of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gorgond import __version__
+from gorgond.commands.units import SCALED
+from gorgond.config import SECTIONS, Provider, keys
+from gorgond.service.access import ROLES
+from tests.programs import ROOT, gorgond
+
+DEBIAN, UNITS = ROOT / "debian", ROOT / "systemd"
+ROLE_UNITS = sorted(UNITS.glob("gorgon-*@.service"))
+
+
+def commands(help: str) -> list[str]:
+    return re.findall(r"^    ([a-z]+) ", help, re.MULTILINE)
+
+
+def page(name: str) -> str:
+    return (DEBIAN / "man" / name).read_text().replace("\\-", "-")
+
+
+def controls() -> str:
+    from gorgond.gorgonctl import _parser
+
+    return _parser().format_help()
+
+
+@pytest.mark.parametrize("program", ["gorgond", "gorgonctl"])
+def test_the_manual_and_the_completion_know_every_command(program: str) -> None:
+    help = gorgond("--help").stdout if program == "gorgond" else controls()
+    completion = re.search("commands='(.*?)'", (DEBIAN / "completions" / program).read_text())
+    assert commands(help)
+    assert completion is not None
+    assert completion[1].split() == commands(help)
+    for command in commands(help):
+        assert re.search(rf"^\.(B|BI|BR) \"?{command}\b", page(f"{program}.8"), re.MULTILINE), command
+
+
+def test_the_manual_knows_every_setting() -> None:
+    text = page("gorgond.conf.5")
+    for section, kind in (*SECTIONS.items(), ("provider.NAME", Provider)):
+        described = text[text.index(f"[{section}]") :].split(".TP")[0]
+        assert [key for key in keys(kind) if not re.search(rf"\b{key}\b", described)] == []
+
+
+def test_the_manual_knows_every_unit_and_has_a_page_of_its_name() -> None:
+    links = (DEBIAN / "gorgond.links").read_text()
+    for unit in (each.name for each in UNITS.glob("gorgon*.*") if each.is_file()):
+        assert unit in page("gorgon.target.8")
+        assert unit == "gorgon.target" or f"man8/{unit}.8" in links
+
+
+@pytest.mark.parametrize("unit", ROLE_UNITS, ids=lambda unit: unit.name)
+def test_units_of_roles_have_the_same_beginning(unit: Path) -> None:
+    """What is common is in one drop-in; what systemd wants in each unit is the same in all."""
+    lines = unit.read_text().splitlines()
+    role = unit.name.removeprefix("gorgon-").removesuffix("@.service")
+    for line in (
+        "PartOf=gorgon.target",
+        "ReloadPropagatedFrom=gorgon.target",
+        "Wants=gorgon-broker.service",
+        "After=gorgon-broker.service network-online.target",
+        "StartLimitIntervalSec=0",
+        "ExecReload=/bin/sh -c 'kill -HUP $MAINPID'",
+        f"Environment=GORGOND_BROKER_USER={role}",
+        f"LoadCredential=broker.password:gorgond.broker.password.{role}",
+    ):
+        assert line in lines
+    shared = (UNITS / "gorgon-.service.d/10-common.conf").read_text()
+    own = {line.partition("=")[0] for line in lines if "=" in line and not line.startswith("#")}
+    assert {key for key in own if re.search(rf"^{key}=", shared, re.MULTILINE)} <= {"Restart"}
+
+
+def test_every_role_has_a_unit_a_user_and_a_place_in_the_generator() -> None:
+    roles = {unit.name.removeprefix("gorgon-").removesuffix("@.service") for unit in ROLE_UNITS}
+    assert roles == set(ROLES) == {*SCALED, "provider"}
+    generator = (UNITS / "lib/gorgond-generator").read_text()
+    assert f"for role in {' '.join(ROLES)}; do" in generator
+
+
+def test_the_package_has_the_version_of_the_program() -> None:
+    assert (DEBIAN / "changelog").read_text().startswith(f"gorgond ({__version__}) ")
