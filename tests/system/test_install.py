@@ -51,6 +51,11 @@ def test_upgrade_remove_install_again_purge(machine: Machine, packages: Packages
     assert machine.show("gorgon-broker", "MainPID") == broker
     # and the edited configuration is still there
     assert "deadline = 9s" in conf.read_text()
+    # when a file of the broker's is another at the next upgrade, then the broker is restarted too
+    with (machine.root / "etc/gorgond/broker.conf").open("a") as file:
+        file.write("hz 20\n")
+    machine.run("apt-get install -y -qq --reinstall gorgond")
+    assert machine.show("gorgon-broker", "MainPID") not in ("0", broker)
     # when it is removed
     machine.run("apt-get remove -y -qq gorgond")
     # then nothing of it runs, and data and configuration are left
