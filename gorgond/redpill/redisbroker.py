@@ -124,8 +124,12 @@ class RedisBroker(Broker):
         options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "health_check_interval": 0}
         # One timeout a round, here; the driver's own are off.
         options |= {"socket_timeout": None, "socket_connect_timeout": ROUND_TIMEOUT, "socket_read_size": READ_SIZE}
-        if "protocol" in inspect.signature(Redis.__init__).parameters:
+        known = inspect.signature(Redis.__init__).parameters
+        if "protocol" in known:
             options["protocol"] = 2
+        # Newer drivers introduce themselves with CLIENT SETINFO, which Redis 7.0 does not know nor our users there may.
+        silent = ("driver_info",) if "driver_info" in known else ("lib_name", "lib_version")
+        options |= {name: None for name in silent if name in known}
         self.pool = ConnectionPool.from_url(url, **options)
         where = self.pool.connection_kwargs
         super().__init__(url, where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}")
