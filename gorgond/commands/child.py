@@ -52,7 +52,8 @@ class Child:
         self._say = say
         self._see = f" (see {see})" if see else ""
         self._ends = ends
-        self._stopping = asyncio.Event()
+        self._stopping = False
+        self._told = asyncio.Event()  # ends the pause before the next start
 
     async def run(self) -> None:
         """Keep it running until told to stop, or until it ends well if it is one that `ends`. Raises ConfigError when
@@ -72,10 +73,10 @@ class Child:
 
     async def _keep_running(self, output: int) -> None:
         delay = BACKOFF[0]
-        while not self._stopping.is_set():
+        while not self._stopping:
             started = time.monotonic()
             code = await self._once(output)
-            if self._stopping.is_set():
+            if self._stopping:
                 self.state = "stopped"
             elif code == os.EX_CONFIG:
                 raise ConfigError(f"{self.name} cannot run so; what it wrote says why")
@@ -84,12 +85,13 @@ class Child:
                 return
             else:
                 self.state = "restarting"
+                self._told.clear()
                 if time.monotonic() - started > STEADY:
                     delay = BACKOFF[0]
                 how = _ending(code) + self._see
                 log.warning("%s ended with %s: starting it again in %.1f s", self.name, how, delay)
                 try:
-                    await asyncio.wait_for(self._stopping.wait(), delay)
+                    await asyncio.wait_for(self._told.wait(), delay)
                 except TimeoutError:
                     delay = min(delay * 2, BACKOFF[1])
 
@@ -106,21 +108,29 @@ class Child:
         )
         self.pid = process.pid
         self.starts += 1
-        if self._stopping.is_set():  # it was told so while the process was being made
+        if self._stopping:  # it was told so while the process was being made
             self._signal(signal.SIGTERM)
         code = await process.wait()
         self.pid = 0
         return code
 
+    def start(self) -> None:
+        """Keep it running again after a `stop`; if it waits to be started again, do it now."""
+        self._stopping = False
+        self._told.set()
+
     def stop(self) -> None:
         """Ask it to end, and do not start it again."""
-        self._stopping.set()
-        self._signal(signal.SIGTERM)
+        self._end(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it at once, and do not start it again."""
-        self._stopping.set()
-        self._signal(signal.SIGKILL)
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        self._stopping = True
+        self._told.set()
+        self._signal(number)
 
     def _signal(self, number: signal.Signals) -> None:
         if self.pid:

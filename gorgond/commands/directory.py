@@ -4,6 +4,7 @@ broker.sock broker.conf broker/    the Redis of all that must last, with its app
 calls.sock calls.conf calls/       the Redis of calls, which keeps nothing
 gorgond.db                         the database, unless --store says otherwise
 lock                               held while it is in use
+control.sock                       who may open it may stop and start the processes: see control.py
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ class Directory:
 
     def __init__(self, path: str | None) -> None:
         self.path = Path(path).absolute() if path else _state_directory()
-        longest = os.fsencode(self._socket("broker"))
+        longest = os.fsencode(self.control)
         if len(longest) > SOCKET_PATH_MAX:
             raise ConfigError(
-                f"{self.path}: too long a path for the brokers' sockets, by {len(longest) - SOCKET_PATH_MAX} bytes; "
+                f"{self.path}: too long a path for its sockets, by {len(longest) - SOCKET_PATH_MAX} bytes; "
                 "choose another directory with --data DIR"
             )
         self._lock = -1
@@ -75,6 +76,11 @@ class Directory:
         paths = {"socket": self._socket(name), "files": files, "log": self.redis_log(name)}
         text = COMMON.format(**{key: _quoted(path) for key, path in paths.items()}) + more
         self.redis_configuration(name).write_text(text)
+
+    @property
+    def control(self) -> Path:
+        """The socket over which others control what runs here."""
+        return self._socket("control")
 
     def redis_configuration(self, name: str) -> Path:
         """The configuration file of the Redis called broker or calls."""

@@ -5,6 +5,7 @@
     provider           a random one, which ends when it has pushed all its notes
 
 On a terminal a table shows each second how they are. Ctrl-C or SIGTERM ends them in order; a second one at once.
+Others list, stop and start the processes over a control socket (control.py).
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ import logging
 import shutil
 import signal
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import psutil
 
 from gorgond.commands.apart import apart
 from gorgond.commands.child import Child
+from gorgond.commands.control import Control
 from gorgond.commands.directory import Directory
 from gorgond.commands.queues import QueueTable
 from gorgond.commands.screen import Screen
+from gorgond.commands.vitals import Vitals
 from gorgond.config import Config
-from gorgond.errors import ConfigError
+from gorgond.errors import ConfigError, GorgonError
 from gorgond.redpill import BrokerAway, Listener, Message
 from gorgond.roles.web import open_port
 from gorgond.service.fabric import connect_fabric
@@ -37,7 +40,6 @@ from gorgond.service.loop import run
 
 TICK = 1.0  # seconds between two tables
 PATIENCE = 20.0  # seconds that ending may take a child: longer than a service takes to drain
-SILENCE = 5.0  # seconds without a sign of life after which a child is shown as silent
 POLL = 0.05  # seconds between two questions whether the brokers are there
 HEADER = f"{'process':20}{'pid':>8}  {'state':10}{'rate':>9}{'memory':>10}{'restarts':>10}"
 
@@ -73,6 +75,8 @@ def up(path: str | None, flags: Mapping[str, str], data: str | None, web: int, s
             config,
             screen,
             sockets[0].getsockname()[1],
+            directory.control,
+            make=service,
             brokers=[broker("broker"), broker("calls")],
             stores=[service("store", str(number)) for number in range(1, stores + 1)],
             askers=[service("web", str(number)) for number in range(1, web + 1)]
@@ -87,11 +91,19 @@ class Up:
     """All children: those that ask, the stores that answer, the brokers between them."""
 
     def __init__(
-        self, config: Config, screen: Screen, port: int, brokers: list[Child], stores: list[Child], askers: list[Child]
+        self,
+        config: Config,
+        screen: Screen,
+        port: int,
+        control: Path,
+        make: Callable[[str, str], Child],
+        brokers: list[Child],
+        stores: list[Child],
+        askers: list[Child],
     ) -> None:
-        self._config = config
         self._screen = screen
-        self._port = port
+        self._url = f"http://{config.web.address or 'localhost'}:{port}"
+        self._make = make
         self._askers, self._stores, self._brokers = askers, stores, brokers
         self._services = {child.name: child for child in (*stores, *askers)}
         self._fabric = connect_fabric(config)
@@ -100,6 +112,17 @@ class Up:
         self._greeted = False
         self._stopping = asyncio.Event()
         self._failed: BaseException | None = None
+        self._control = Control(
+            control,
+            {
+                "list": self._list,
+                "stop": self._stop_one,
+                "start": self._start_one,
+                "restart": self._restart,
+                "add": self._add,
+                "remove": self._remove,
+            },
+        )
 
     async def run(self) -> None:
         """Start all, keep it running, end all in order. Raises ConfigError when a child cannot run so."""
@@ -112,7 +135,7 @@ class Up:
             for child in self._services.values():
                 self._start(child)
         listener = Listener(self._fabric.calls, ["stats"], "up", self._heard)
-        watching = [loop.create_task(listener.run()), loop.create_task(self._show())]
+        watching = [loop.create_task(each) for each in (listener.run(), self._show(), self._control.run())]
         await self._stopping.wait()
         log.info("ending; a second signal ends it at once")
         # What asks ends before what answers, so that all that was asked is answered; the brokers end last.
@@ -171,6 +194,70 @@ class Up:
                 child.kill()
             await asyncio.wait(slow)
 
+    # ---- what others ask for over the control socket
+
+    @property
+    def _children(self) -> dict[str, Child]:
+        return {child.name: child for child in self._brokers} | self._services
+
+    def _child(self, name: str) -> Child:
+        if name not in self._children:
+            raise GorgonError(f"there is no {name} here; there are {' '.join(self._children)}")
+        return self._children[name]
+
+    async def _list(self) -> dict[str, Any]:
+        return {"url": self._url, "processes": [self._about(child) for child in self._children.values()]}
+
+    def _about(self, child: Child) -> dict[str, Any]:
+        role, _, instance = child.name.partition("@")
+        return {
+            "name": child.name,
+            "role": role,
+            "instance": instance,
+            "pid": child.pid,
+            "state": self._state(child),
+            "restarts": max(child.starts - 1, 0),
+        }
+
+    async def _stop_one(self, name: str) -> dict[str, Any]:
+        child = self._child(name)
+        await self._end([child])
+        return {}
+
+    async def _start_one(self, name: str) -> dict[str, Any]:
+        child = self._child(name)
+        child.start()
+        if self._tasks[child].done():
+            self._start(child)
+        return {}
+
+    async def _restart(self, name: str) -> dict[str, Any]:
+        await self._stop_one(name)
+        return await self._start_one(name)
+
+    async def _add(self, role: str) -> dict[str, Any]:
+        for group in (self._stores, self._askers):
+            names = [child.name.partition("@") for child in group]
+            numbers = [int(instance) for its, _, instance in names if its == role and instance.isdecimal()]
+            if numbers:
+                child = self._make(role, str(max(numbers) + 1))
+                group.append(child)
+                self._services[child.name], self._vitals[child.name] = child, Vitals()
+                self._start(child)
+                return {"name": child.name}
+        raise GorgonError(f"there is no numbered {role} here that could get another beside it")
+
+    async def _remove(self, name: str) -> dict[str, Any]:
+        child = self._child(name)
+        if child in self._brokers:
+            raise GorgonError(f"{name} cannot be removed: all others need it")
+        await self._end([child])
+        for group in (self._stores, self._askers):
+            if child in group:
+                group.remove(child)
+        del self._services[name], self._vitals[name], self._tasks[child]
+        return {}
+
     # ---- what is shown
 
     def _heard(self, _: str, event: Message) -> None:
@@ -187,8 +274,16 @@ class Up:
     def _greet(self) -> None:
         """Every service was heard: say where to look."""
         self._greeted = True
-        where = f"http://{self._config.web.address or 'localhost'}:{self._port}"
-        log.info("all is up: %s/info/5 shows the newest notes of user 5; Ctrl-C ends it", where)
+        log.info("all is up: %s/info/5 shows the newest notes of user 5; Ctrl-C ends it", self._url)
+
+    def _state(self, child: Child) -> str:
+        if child in self._brokers:
+            return "up" if child.pid else child.state
+        return self._vitals[child.name].state(child)
+
+    def _rate(self, child: Child) -> float:
+        vitals = self._vitals.get(child.name)
+        return vitals.rate if vitals is not None and child.pid == vitals.pid else 0.0
 
     async def _show(self) -> None:
         """On a terminal: the table, once a second."""
@@ -197,51 +292,11 @@ class Up:
         queues = QueueTable(self._fabric)
         try:
             while True:
-                rows = [_row(child, "up" if child.pid else child.state, 0.0) for child in self._brokers]
-                for name, child in self._services.items():
-                    vitals = self._vitals[name]
-                    rows.append(_row(child, vitals.state(child), vitals.rate if child.pid == vitals.pid else 0.0))
+                rows = [_row(child, self._state(child), self._rate(child)) for child in self._children.values()]
                 self._screen.show(["", HEADER, *rows, "", *await queues.lines()])
                 await asyncio.sleep(TICK)
         finally:
             await queues.close()
-
-
-class Vitals:
-    """What was last heard of a service."""
-
-    def __init__(self) -> None:
-        self.pid = 0
-        self.rate = 0.0
-        self._state = ""
-        self._done = 0.0
-        self._at = 0.0
-        self._uptime = 0.0
-
-    def heard(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a snapshot in."""
-        done, uptime = _done(snapshot), snapshot["uptime"]
-        if self.pid == snapshot["pid"] and uptime > self._uptime:
-            self.rate = (done - self._done) / (uptime - self._uptime)
-        self.pid, self._done, self._uptime = snapshot["pid"], done, uptime
-        self._state = "waiting" if snapshot["status"].startswith("waiting") else snapshot["state"]
-        self._at = time.monotonic()
-
-    def state(self, child: Child) -> str:
-        """The state of the service's process, in a word."""
-        if child.pid == 0:
-            return child.state
-        if child.pid != self.pid:
-            return "starting"
-        return self._state if time.monotonic() - self._at < SILENCE else "silent"
-
-
-def _done(snapshot: Mapping[str, Any]) -> float:
-    """How much a service has done: messages handled, items pushed, requests answered."""
-    counters: Mapping[str, int] = snapshot["counters"]
-    answered = sum(number for name, number in counters.items() if name.startswith("http "))
-    handled: float = sum(lane["handled"] for lane in snapshot["queues"].values())
-    return handled + counters.get("pushed", 0) + answered
 
 
 def _row(child: Child, state: str, rate: float) -> str:

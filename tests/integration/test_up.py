@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import signal
 import socket
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,9 @@ from tempfile import TemporaryDirectory
 import psutil
 import pytest
 
+from gorgond.commands.control import ask
 from gorgond.commands.directory import SOCKET_PATH_MAX, Directory
+from gorgond.errors import GorgonError
 from tests.programs import asked, free_port, gorgond, started
 from tests.waiting import eventually
 
@@ -129,7 +133,7 @@ def test_a_path_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
     path = tmp_path / ("x" * SOCKET_PATH_MAX)
     done = gorgond("up", "--data", str(path))
     assert done.returncode == 78
-    assert "too long a path for the brokers' sockets" in done.stderr
+    assert "too long a path for its sockets" in done.stderr
     assert not path.exists()
 
 
@@ -146,3 +150,46 @@ def test_without_a_home_the_password_database_says_where(monkeypatch: pytest.Mon
     assert Directory(None).path == Path(pwd.getpwuid(os.getuid()).pw_dir, ".local/state/gorgond")
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     assert Directory(None).path == Path("/state/gorgond")
+
+
+def test_processes_are_listed_stopped_started_and_added(data: Path, tmp_path: Path) -> None:
+    # given a fabric that runs
+    output, control = tmp_path / "output", data / "control.sock"
+    few = ("--no-provider", "--web", "1", "--stores", "1")
+
+    def states() -> dict[str, tuple[int, str]]:
+        return {each["name"]: (each["pid"], each["state"]) for each in ask(control, "list")["processes"]}
+
+    with started(*arguments(data, free_port(), *few), output=output) as process:
+        eventually(lambda: all_up(output), 30)
+        first = states()
+        assert set(first) == {"broker", "calls", "store@1", "web@1"}
+        assert {state for _, state in first.values()} == {"up"}
+        assert stat.S_IMODE(control.stat().st_mode) == 0o600
+        # when one is stopped, then it stays so, until it is started
+        ask(control, "stop", name="store@1")
+        assert states()["store@1"] == (0, "stopped")
+        ask(control, "start", name="store@1")
+        eventually(lambda: states()["store@1"][1] == "up", 20)
+        # when one is restarted, then it is another process
+        ask(control, "restart", name="broker")
+        eventually(lambda: states()["broker"][0] not in (0, first["broker"][0]))
+        # when one is added, then it works; and removed, it is gone
+        assert ask(control, "add", role="store") == {"name": "store@2"}
+        eventually(lambda: states()["store@2"][1] == "up", 20)
+        ask(control, "remove", name="store@2")
+        assert "store@2" not in states()
+        # what cannot be is refused with the reason
+        for request, why in (
+            ({"do": "stop", "name": "store@9"}, "there is no store@9 here; there are broker calls store@1 web@1"),
+            ({"do": "remove", "name": "broker"}, "broker cannot be removed: all others need it"),
+            ({"do": "add", "role": "broker"}, "there is no numbered broker here that could get another beside it"),
+            ({"do": "dance"}, 'this is no request: {"do": "dance"}'),
+        ):
+            with pytest.raises(GorgonError, match=f"^{re.escape(why)}$"):
+                ask(control, **request)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    # and nobody answers when it has ended
+    with pytest.raises(GorgonError, match="no gorgond up answers at"):
+        ask(control, "list")
