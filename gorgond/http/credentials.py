@@ -1,0 +1,123 @@
+"""Who asks: the token of a request, and the protection against requests that others make a browser send (XSRF).
+
+Programs send `Authorization: Bearer TOKEN`. Browsers send the session cookie by themselves, also when a page of
+somebody else's makes them; so whatever changes something has to prove that a page of ours asked for it, with a value
+that only such a page can know: HMAC-SHA256 of the session's token, as header X-XSRF-Token or as field _xsrf of a form.
+It needs no state, and ends with the session. Where there is no session yet, the browser's own word on where the request comes
+from (Sec-Fetch-Site, Origin) is the proof.
+
+The cookie's prefix __Host- makes browsers refuse it from anybody but this very host over TLS. Chromium counts
+http://localhost and http://127.0.0.1 as safe too; over plain HTTP to any other host it does not keep it.
+
+A token never leaves the web server: what travels through the queues, and is stored, is its SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Literal
+from urllib.parse import parse_qs, urlsplit
+
+from tornado.httputil import parse_cookie
+
+from gorgond.http.answers import Problem
+from gorgond.http.routes import Request
+
+COOKIE = "__Host-session"
+TOKEN_MAX = 200  # characters; ours have 43
+XSRF_HEADER, XSRF_FIELD = "X-XSRF-Token", "_xsrf"
+FORM = "application/x-www-form-urlencoded"
+
+Need = Literal["required", "optional"]
+
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_OURS = ("same-origin", "none")  # of Sec-Fetch-Site: a page of ours, or nobody's: typed, a bookmark
+_FLAGS = "Path=/; Secure; HttpOnly; SameSite=Lax"
+
+
+def credentials(request: Request, need: Need, rights: str = "") -> dict[str, str]:
+    """What the auth server is told in a message's `user`: {"token": its digest or nothing, "need", "rights"}.
+
+    Raises Problem 401 when a token is needed and there is none, 403 for a forged request.
+    """
+    token = token_of(request)
+    if not token and need == "required":
+        raise unauthorized("this needs a user: log in, then send Authorization: Bearer TOKEN")
+    return {"token": digest(token) if token else "", "need": need, "rights": rights}
+
+
+def token_of(request: Request) -> str:
+    """The session's token: that of the Authorization header, or of the cookie; nothing without either.
+
+    Raises Problem 401 for an Authorization that is no Bearer, 403 when a request that changes something has the cookie
+    and not the proof that a page of ours sent it.
+    """
+    header = request.headers.get("Authorization", "")
+    if header:
+        scheme, _, token = header.partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token or len(token) > TOKEN_MAX:
+            raise unauthorized("Authorization: must be Bearer and a token")
+        return token
+    token = _cookie(request)
+    if token and request.method not in _SAFE and not hmac.compare_digest(_given(request), _proof(token)):
+        raise Problem(403, f"{XSRF_HEADER}: must be the value that the page got, in the header or as {XSRF_FIELD}")
+    return token
+
+
+def xsrf_token(request: Request) -> str:
+    """What a page puts into its forms; empty where there is no session."""
+    token = _cookie(request)
+    return _proof(token) if token else ""
+
+
+def check_origin(request: Request) -> None:
+    """Refuse a request that a browser sends for a page of another site. Raises Problem 403.
+
+    A program says nothing of where it comes from, and is no browser that could be misled.
+    """
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is not None:
+        ours = site in _OURS
+    else:
+        ours = origin is None or urlsplit(origin).netloc.lower() == request.headers.get("Host", "").lower()
+    if not ours:
+        raise Problem(403, "this must be asked for by a page of this site")
+
+
+def session_cookie(token: str, max_age: int) -> str:
+    """The Set-Cookie header that keeps a session in a browser for `max_age` seconds."""
+    return f"{COOKIE}={token}; Max-Age={max_age}; {_FLAGS}"
+
+
+def cleared_cookie() -> str:
+    """The Set-Cookie header that ends it."""
+    return session_cookie("", 0)
+
+
+def digest(token: str) -> str:
+    """By what a token is known behind the web server."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def unauthorized(message: str) -> Problem:
+    """401, which says how to log in."""
+    return Problem(401, message, {"WWW-Authenticate": "Bearer"})
+
+
+def _cookie(request: Request) -> str:
+    token = parse_cookie(request.headers.get("Cookie", "")).get(COOKIE, "")
+    return token if len(token) <= TOKEN_MAX and token.isascii() else ""
+
+
+def _proof(token: str) -> str:
+    return hmac.new(token.encode(), b"xsrf", hashlib.sha256).hexdigest()
+
+
+def _given(request: Request) -> str:
+    """The proof that a request brings, in its header or its form; of ASCII, as comparing wants it."""
+    given = request.headers.get(XSRF_HEADER, "")
+    if not given and request.headers.get("Content-Type", "").partition(";")[0].strip().lower() == FORM:
+        given = parse_qs(request.body.decode("latin-1")).get(XSRF_FIELD, [""])[0]
+    return given if given.isascii() else ""
