@@ -88,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     _instance(store)
     store.add_argument("--mode", choices=("both", "read", "write"), default="both", help="store_get, store_put or both")
     _settings(store, "store", "url", "lanes", "batch")
+    journal = service("journal", _journal, "run a journal, which writes every change to the system log")
+    _instance(journal)
+    _settings(journal, "journal", "file")
     provider = service("provider", _provider, "run a provider, which brings items in from outside")
     provider.add_argument("name", metavar="NAME", nargs="?", default="random", help="its section is [provider.NAME]")
     _settings(provider, "provider", "rate", "count", "users", "size", "seed")
@@ -193,6 +196,12 @@ def _store(arguments: argparse.Namespace) -> int:
 
     role = "store" if arguments.mode == "both" else f"store-{arguments.mode}"
     return _serve(arguments, role, _chosen_instance(arguments), make)
+
+
+def _journal(arguments: argparse.Namespace) -> int:
+    from gorgond.roles.journal import Journal
+
+    return _serve(arguments, "journal", _chosen_instance(arguments), Journal)
 
 
 def _provider(arguments: argparse.Namespace) -> int:

@@ -139,6 +139,16 @@ class Web:
 
 
 @dataclass(frozen=True, slots=True)
+class Journal:
+    """The log of every change."""
+
+    file: str = _key(
+        "", _matching("an absolute path, or nothing", r"(/\S.*)?"),
+        "the file it is; empty: journald, or where that is not running /var/log/gorgond/events.log",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """One provider instance, under its own name: [provider.NAME]."""
 
@@ -158,6 +168,7 @@ class Instances:
     store: str = _key("2", _COUNT, "store servers")
     store_read: str = _key("0", _COUNT, "store servers that only read")
     store_write: str = _key("0", _COUNT, "store servers that only write")
+    journal: str = _key("1", _COUNT, "journals, which write every change to the system log")
     provider: str = _key("", _matching("names of providers, or nothing", "[a-z0-9 -]*"), "which providers")
 
 
@@ -169,11 +180,13 @@ class Log:
     format: str = _key("text", _one_of("text", "json"), "one line of text or one JSON object an event")
 
 
-Section = Broker | Store | Web | Instances | Provider | Log
+Section = Broker | Store | Web | Journal | Instances | Provider | Log
 S = TypeVar("S", bound=Section)
 
 # Every other section is a provider's.
-SECTIONS: dict[str, type[Section]] = {"instances": Instances, "broker": Broker, "store": Store, "web": Web, "log": Log}
+SECTIONS: dict[str, type[Section]] = {
+    "instances": Instances, "broker": Broker, "store": Store, "web": Web, "journal": Journal, "log": Log,
+}  # fmt: skip
 PROVIDER_NAME = r"provider\.[a-z0-9][a-z0-9-]*"
 DEFAULT_PROVIDER = "provider.random"  # there when the file has no provider of its own
 
@@ -224,6 +237,7 @@ class Config:
     broker: Broker
     store: Store
     web: Web
+    journal: Journal
     log: Log
     providers: Mapping[str, Provider]
     settings: Settings = field(repr=False)
@@ -281,6 +295,7 @@ def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str])
         broker=_made(Broker, "broker", settings),
         store=_made(Store, "store", settings),
         web=_made(Web, "web", settings),
+        journal=_made(Journal, "journal", settings),
         log=_made(Log, "log", settings),
         providers={
             name.removeprefix("provider."): _made(Provider, name, settings) for name in names if name not in SECTIONS

@@ -6,6 +6,7 @@ GorgonError
 ├── StoreError         the database and what is asked of it
 │   ├── StoreAway      not reachable: waited for, never a failure of the job
 │   └── StoreRefused   this request gets no better answer (bad filter, too large, took too long), with an HTTP code
+├── LogAway            the log of events cannot be written to: waited for
 └── BadRequest         input from outside that does not fit, with the field and what is allowed
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from gorgond.redpill.errors import GorgonError
 
-__all__ = ["BadRequest", "ConfigError", "GorgonError", "StoreAway", "StoreError", "StoreRefused"]
+__all__ = ["BadRequest", "ConfigError", "GorgonError", "LogAway", "StoreAway", "StoreError", "StoreRefused"]
 
 
 class ConfigError(GorgonError):
@@ -35,6 +36,14 @@ class StoreRefused(StoreError):
     def __init__(self, message: str, code: int = 400) -> None:
         super().__init__(message)
         self.code = code
+
+
+class LogAway(GorgonError):
+    """The log of events takes no more for now; the first `written` of what was to be written are in it."""
+
+    def __init__(self, message: str, written: int) -> None:
+        super().__init__(message)
+        self.written = written
 
 
 class BadRequest(GorgonError):

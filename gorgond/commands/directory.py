@@ -3,6 +3,7 @@
 broker.sock broker.conf broker/    the Redis of all that must last, with its append-only file
 calls.sock calls.conf calls/       the Redis of calls, which keeps nothing
 gorgond.db                         the database, unless --store says otherwise
+events.log                         every change of the database
 lock                               held while it is in use
 control.sock                       who may open it may stop and start the processes: see control.py
 """
@@ -97,6 +98,10 @@ class Directory:
     def store_url(self) -> str:
         """The database that is used when nobody chose another."""
         return f"sqlite:///{quote(str(self.path / 'gorgond.db'))}"
+
+    def events(self) -> Path:
+        """The log of every change that is used when nobody chose another."""
+        return self.path / "events.log"
 
     def _socket(self, name: str) -> Path:
         return self.path / f"{name}.sock"

@@ -2,6 +2,7 @@
 
     broker, calls      two redis-servers on unix sockets: one for what must last, one for calls, which forgets
     web, store         as many as asked for
+    journal            one, which writes every change to the file events.log
     provider           a random one, which ends when it has pushed all its notes
 
 On a terminal a table shows each second how they are. Ctrl-C or SIGTERM ends them in order; a second one at once.
@@ -51,7 +52,9 @@ def up(path: str | None, flags: Mapping[str, str], data: str | None, web: int, s
         raise ConfigError("redis-server is not installed: apt install redis-server")
     with Directory(data) as directory:
         ours = {"broker.url": directory.broker_url("broker"), "broker.calls": directory.broker_url("calls")}
-        config, environ = apart(path, {**flags, **ours}, {"store.url": directory.store_url()})
+        config, environ = apart(
+            path, {**flags, **ours}, {"store.url": directory.store_url(), "journal.file": str(directory.events())}
+        )
         screen = Screen()
         set_up(config.log.level, config.log.format, "up")
         cast("logging.StreamHandler[Any]", logging.getLogger().handlers[0]).setStream(screen)
@@ -78,7 +81,7 @@ def up(path: str | None, flags: Mapping[str, str], data: str | None, web: int, s
             directory.control,
             make=service,
             brokers=[broker("broker"), broker("calls")],
-            stores=[service("store", str(number)) for number in range(1, stores + 1)],
+            stores=[service("store", str(number)) for number in range(1, stores + 1)] + [service("journal", "1")],
             askers=[service("web", str(number)) for number in range(1, web + 1)]
             + [service("provider", name, name) for name in config.providers if providers],
         )

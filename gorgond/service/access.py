@@ -24,6 +24,7 @@ class Needs:
 
     pushes: tuple[str, ...] = ()
     consumes: tuple[str, ...] = ()
+    subscribes: tuple[str, ...] = ()  # to topics, as topic/group
     waits_on: tuple[str, ...] = ()  # the beginnings of the lists on which it waits for replies
     replies: bool = False
     publishes: tuple[str, ...] = ()
@@ -34,6 +35,7 @@ ROLES: Mapping[str, Needs] = {
     "store": Needs(consumes=("store_get", "store_put"), replies=True, publishes=("store_notify", "stats")),
     "store-read": Needs(consumes=("store_get",), replies=True, publishes=("stats",)),
     "store-write": Needs(consumes=("store_put",), replies=True, publishes=("store_notify", "stats")),
+    "journal": Needs(subscribes=("store_notify/journal",), publishes=("stats",)),
     "provider": Needs(pushes=("store_put",), publishes=("stats",)),
 }
 
@@ -61,9 +63,13 @@ def _rules(needs: Needs) -> Iterable[str]:
         commands |= _commands("push")
         for name in needs.pushes:
             patterns += [keys.queue(name), keys.producer(name, "*"), keys.counts(name)]
-    if needs.consumes:
+    if needs.subscribes:
+        commands |= _commands("join")
+        for topic in (name.partition("/")[0] for name in needs.subscribes):
+            patterns += [keys.groups(topic), keys.limits(topic)]
+    if needs.consumes or needs.subscribes:
         commands |= _commands("claim", "take", "leave", "recover", "counts") | {"blmove"}
-        for name in needs.consumes:
+        for name in (*needs.consumes, *needs.subscribes):
             patterns += [keys.queue(name), f"{keys.queue(name)}:*"]
     if needs.waits_on:
         commands |= {"blmpop"}

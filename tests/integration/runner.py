@@ -5,6 +5,7 @@ TEST_DRAIN      seconds that draining may take
 TEST_SLOW       seconds that each batch of writes takes, half of them before it is in the database, half after
 TEST_POISON     the process dies when it is to write an item with this id
 TEST_HANG       it hangs then
+TEST_JOURNALD   the socket that is taken for journald's
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from gorgond.cli import main
 from gorgond.errors import StoreRefused
+from gorgond.eventlog import journald
 from gorgond.redpill import broker, lane
 from gorgond.service import life
 from gorgond.stores.contract import Effect, Write
@@ -42,5 +45,6 @@ def weak_write(self: SqliteStore, writes: Sequence[Write]) -> list[Effect | Stor
 if __name__ == "__main__":
     vars(lane)["SILENCE"] = float(os.environ.get("TEST_SILENCE", broker.SILENCE))
     life.DRAIN_MAX = float(os.environ.get("TEST_DRAIN", life.DRAIN_MAX))
+    vars(journald)["SOCKET"] = Path(os.environ.get("TEST_JOURNALD", journald.SOCKET))
     SqliteStore.write = weak_write  # type: ignore[method-assign]
     sys.exit(main())

@@ -67,7 +67,15 @@ def test_from_start_to_end_through_deaths(data: Path, tmp_path: Path) -> None:
     with started(*arguments(data, port), output=output) as process:
         eventually(lambda: all_up(output), 30)
         first = children(process)
-        assert set(first) - {"provider random"} == {"broker", "calls", "web 1", "web 2", "store 1", "store 2"}
+        assert set(first) - {"provider random"} == {
+            "broker",
+            "calls",
+            "web 1",
+            "web 2",
+            "store 1",
+            "store 2",
+            "journal 1",
+        }
         # with notes, one of them ours
         eventually(lambda: len(json.loads(asked(f"{base}/info/5") or b'{"items":[]}')["items"]) == 10, 20)
         note = json.loads(asked(f"{base}/info/77", b'{"title": "kept"}') or b"")
@@ -98,7 +106,7 @@ def test_children_die_with_a_parent_that_is_killed(data: Path, tmp_path: Path) -
     with started(*arguments(data, free_port(), "--no-provider"), output=output) as process:
         eventually(lambda: all_up(output), 30)
         running = list(children(process).values())
-        assert len(running) == 6
+        assert len(running) == 7
         process.kill()
         eventually(lambda: gone(running))
     # and the next start takes it from there

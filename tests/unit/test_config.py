@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gorgond import config
-from gorgond.config import Config, Provider, flag, keys, load, masked, rewritten, variable
+from gorgond.config import SECTIONS, Config, Provider, flag, keys, load, masked, rewritten, variable
 from gorgond.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "etc/gorgond.conf"
@@ -217,10 +217,10 @@ def test_a_bad_value_is_refused_even_where_another_overrides_it(conf: Path) -> N
         (
             "[brokr]",
             1,
-            'there is no section "brokr"; did you mean "broker"? allowed: instances broker store web log provider.NAME',
+            f'there is no section "brokr"; did you mean "broker"? allowed: {" ".join(SECTIONS)} provider.NAME',
         ),
-        ("[xyz]", 1, 'there is no section "xyz"; allowed: instances broker store web log provider.NAME'),
-        ("[provider]", 1, 'there is no section "provider"; allowed: instances broker store web log'),
+        ("[xyz]", 1, f'there is no section "xyz"; allowed: {" ".join(SECTIONS)} provider.NAME'),
+        ("[provider]", 1, f'there is no section "provider"; allowed: {" ".join(SECTIONS)}'),
         ("[provider.NAME]", 1, 'there is no section "provider.NAME"; did you mean'),
         ("[store]\nlanse = 3", 2, 'there is no key in [store] "lanse"; did you mean "lanes"? allowed: url lanes batch'),
         ("[store]\nx = 3", 2, 'there is no key in [store] "x"; allowed: url lanes batch'),

@@ -1,4 +1,4 @@
-"""Imports point one way: cli → commands → roles → (http, stores, providers, notifiers) → service → redpill."""
+"""Imports point one way: cli → commands → roles → (http, stores, …) → service → redpill."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "gorgond"
 EVERYWHERE = {"errors", "config"}
 SERVICE = {"redpill"} | EVERYWHERE
 MIDDLE = {"service"} | SERVICE
-PARTS = {"http", "stores", "providers", "notifiers"}
+PARTS = {"http", "stores", "providers", "notifiers", "eventlog"}
 ROLES = PARTS | MIDDLE
 MAY_IMPORT = {
     "__init__": set[str](),

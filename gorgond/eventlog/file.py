@@ -1,0 +1,89 @@
+"""Events in a plain file, one JSON object a line:
+
+    {"at":"2026-11-25T18:40:12.345+00:00","event":"items.added","id":"1a2b","user":"5","message":"…","args":{…}}
+
+The file may be renamed, removed or truncated meanwhile (logrotate(8)): it is looked for by its name each time. A batch
+is written whole or not at all, so a full disk leaves no half of a line, and nothing is there twice when there is room.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gorgond.errors import LogAway
+from gorgond.eventlog.entry import shown, user_of
+from gorgond.redpill import Message
+from gorgond.redpill.codec import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class FileLog:
+    """The log at `path`. Several processes may share it."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = f"event log {path}"
+        self._path = path
+        self._file = -1
+
+    def write(self, events: Sequence[Message]) -> None:
+        lines = b"".join(map(_line, events))
+        try:
+            self._reopen()
+            with _locked(self._file):
+                self._append(lines)
+        except OSError as error:
+            raise LogAway(f"{self._path}: {error.strerror}", 0) from None
+
+    def _reopen(self) -> None:
+        """Open the file that has the name now, unless it is open."""
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(self._file), self._path.stat()):
+                return
+        self.close()
+        self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def _append(self, lines: bytes) -> None:
+        size = os.fstat(self._file).st_size
+        if size and os.pread(self._file, 1, size - 1) != b"\n":  # somebody was killed while writing
+            lines = b"\n" + lines
+        try:
+            written = os.write(self._file, lines)
+            while written < len(lines):  # a full disk takes a part first and says so then
+                written += os.write(self._file, lines[written:])
+        except OSError:
+            os.ftruncate(self._file, size)
+            raise
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+@contextmanager
+def _locked(file: int) -> Iterator[None]:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _line(event: Message) -> bytes:
+    entry = {
+        "at": datetime.fromtimestamp(event.sent / 1000, UTC).isoformat(timespec="milliseconds"),
+        "event": event.op,
+        "id": event.args.get("id", ""),
+        "user": user_of(event),
+        "message": event.id,
+        "args": shown(event.args),
+    }
+    return dumps(entry) + b"\n"
