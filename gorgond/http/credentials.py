@@ -3,8 +3,8 @@
 Programs send `Authorization: Bearer TOKEN`. Browsers send the session cookie by themselves, also when a page of
 somebody else's makes them; so whatever changes something has to prove that a page of ours asked for it, with a value
 that only such a page can know: HMAC-SHA256 of the session's token, as header X-XSRF-Token or as field _xsrf of a form.
-It needs no state, and ends with the session. Where there is no session yet, the browser's own word on where the request comes
-from (Sec-Fetch-Site, Origin) is the proof.
+It needs no state, and ends with the session. Where there is no session yet, the browser's own word on where the request
+comes from (Sec-Fetch-Site, Origin) is the proof.
 
 The cookie's prefix __Host- makes browsers refuse it from anybody but this very host over TLS. Chromium counts
 http://localhost and http://127.0.0.1 as safe too; over plain HTTP to any other host it does not keep it.

@@ -25,6 +25,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     deadline: int
+    client: str = ""  # the address that the connection comes from; empty for a unix socket
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
@@ -76,13 +77,18 @@ class Routes:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self.all = tuple(routes)
-        self._shapes: dict[tuple[int, str], dict[str, _Compiled]] = {}
+        self._shapes: dict[tuple[int, str], list[_Path]] = {}
         for route in routes:
             compiled = _Compiled(route)
-            methods = self._shapes.setdefault((len(compiled.segments), compiled.segments[0]), {})
-            methods[route.method] = compiled
+            paths = self._shapes.setdefault((len(compiled.segments), compiled.segments[0]), [])
+            path = next((each for each in paths if each.fixed == compiled.fixed), None)
+            if path is None:
+                path = _Path(compiled.fixed)
+                paths.append(path)
+                paths.sort(key=lambda each: -len(each.fixed))  # what is more fixed is meant first
+            path.methods[route.method] = compiled
             if route.method == "GET":
-                methods.setdefault("HEAD", compiled)
+                path.methods.setdefault("HEAD", compiled)
 
     def find(self, method: str, target: str) -> tuple[Route, dict[str, Any]]:
         """The route for a request line's method and target, and its parameters.
@@ -95,14 +101,25 @@ class Routes:
         segments = path.split("/")[1:]
         if len(segments) > 1 and not segments[-1]:
             segments.pop()
-        methods = self._shapes.get((len(segments), segments[0] if segments else ""))
-        if methods is None:
+        for shape in self._shapes.get((len(segments), segments[0] if segments else ""), ()):
+            if all(segments[index] == text for index, text in shape.fixed):
+                methods = shape.methods
+                break
+        else:
             raise Problem(404, f"there is nothing at {path[:200]}")
         found = methods.get(method)
         if found is None:
             allow = ", ".join(sorted(methods))
             raise Problem(405, f"{method[:20]} is not allowed at {path[:200]}; allowed: {allow}", {"Allow": allow})
         return found.route, found.read(segments, query)
+
+
+class _Path:
+    """The routes of one path, by method. `fixed` are its segments after the first that are no parameters."""
+
+    def __init__(self, fixed: Sequence[tuple[int, str]]) -> None:
+        self.fixed = fixed
+        self.methods: dict[str, _Compiled] = {}
 
 
 class _Compiled:
@@ -114,6 +131,9 @@ class _Compiled:
         by_name = {part.name: part for part in route.parts}
         self._parts = [
             (index, by_name[segment[1:-1]]) for index, segment in enumerate(self.segments) if segment.startswith("{")
+        ]
+        self.fixed = [
+            (index, segment) for index, segment in enumerate(self.segments) if index and not segment.startswith("{")
         ]
         self._query = {parameter.name: parameter for parameter in route.query}
         self._defaults = {each.name: each.default for each in (*route.parts, *route.query) if each.default is not None}

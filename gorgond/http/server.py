@@ -114,7 +114,7 @@ class _Tornado(HTTPServer):
         self.conn_params.header_timeout = None
 
     def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
-        super().handle_stream(Stream(stream.socket), address)
+        super().handle_stream(Stream(stream.socket, address[0] if address else ""), address)
 
     def streams(self) -> list[Stream]:
         """Every open connection."""
@@ -210,6 +210,7 @@ class Exchange(HTTPMessageDelegate):
             self._headers,
             b"".join(self._body),
             now_ms() + front.deadline_ms,
+            self._stream.client,
             parameters,
         )
         self._connection.set_close_callback(self.on_connection_close)

@@ -39,8 +39,9 @@ _TORNADOS_400 = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 class Stream(IOStream):
     """One connection."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, client: str = "") -> None:
         super().__init__(connection)
+        self.client = client
         self.phase = "idle"
         self._until = time.monotonic() + LIMITS["head"]  # who connects has something to say
         self._taken = 0

@@ -9,7 +9,7 @@
 docs/redpill.md shows each in a few lines; docs/protocol.md has the format.
 """
 
-from gorgond.redpill.broker import Broker, Counts, DeadLetter, Link, connect
+from gorgond.redpill.broker import Broker, Counts, DeadLetter, Limit, Link, connect
 from gorgond.redpill.call import Caller
 from gorgond.redpill.errors import (
     BrokerAway,
@@ -29,7 +29,7 @@ from gorgond.redpill.topic import Listener, Subscription
 
 __all__ = [
     "DONE", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "CallFailed", "Caller", "Counts", "Dead",
-    "DeadLetter", "DeadlineExceeded", "Done", "GorgonError", "Lane", "Link", "Listener", "Message", "Outcome",
+    "DeadLetter", "DeadlineExceeded", "Done", "GorgonError", "Lane", "Limit", "Link", "Listener", "Message", "Outcome",
     "Producer", "QueueFull", "Reply", "Retry", "Subscription", "Superseded", "Unavailable", "Undecodable", "connect",
     "new_id", "now_ms",
 ]  # fmt: skip

@@ -108,6 +108,16 @@ class DeadLetter:
     raw: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How often something may happen: `most` times at once, and one more every `seconds`. What it is called is counted
+    by `name`."""
+
+    name: str
+    most: int
+    seconds: float
+
+
 class Outage:
     """Tells the log once that something is away, and how long it was when it is back; shared by threads."""
 
@@ -241,6 +251,12 @@ class Link(ABC):
     @abstractmethod
     async def counts(self, queues: Sequence[str]) -> list[Counts]:
         """Each queue's figures."""
+
+    @abstractmethod
+    async def admit(self, family: str, limits: Sequence[Limit], back: bool = False) -> float:
+        """Count in each limit of the family that something happens, and return 0.0; or, if one of them does not admit
+        it, count nothing and return the seconds until all would. `back`: take back what was counted. A repeat counts
+        once more."""
 
     @abstractmethod
     async def dead(self, queue: str, after: int = 0, limit: int = 100) -> list[DeadLetter]:

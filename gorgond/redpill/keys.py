@@ -17,6 +17,7 @@ that a Redis Cluster keeps them on one node.
     gorgon:{t}:groups                   set     names of the topic's durable groups
     gorgon:{t}:limits                   hash    group -> the most messages it keeps
     gorgon:{t}:live                     channel events for whoever listens now
+    gorgon:{f}:rate:<name>              string  until when what it counted counts, ms since 1970; expires
 
 For the group g of topic t, `gorgon:{q}` is `gorgon:{t}/g` in every line above.
 """
@@ -99,3 +100,8 @@ def limits(topic: str) -> str:
 def live(topic: str) -> str:
     """The channel of `topic`."""
     return f"{queue(topic)}:live"
+
+
+def rate(family: str, name: str) -> str:
+    """How much of a limit on how often is used up; the limits of one family are asked together."""
+    return f"{queue(family)}:rate:{name}"

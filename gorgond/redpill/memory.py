@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import ATTEMPTS, REPLY_TTL, Batch, Broker, Counts, DeadLetter, Link, Turn
+from gorgond.redpill.broker import ATTEMPTS, REPLY_TTL, Batch, Broker, Counts, DeadLetter, Limit, Link, Turn
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
 from gorgond.redpill.memoryqueue import MemoryQueue
 from gorgond.redpill.message import now_ms
@@ -56,6 +56,7 @@ class MemoryBroker(Broker):
         self.groups: defaultdict[str, dict[str, int]] = defaultdict(dict)  # topic -> group -> its limit
         self.listeners: defaultdict[str, dict[MemoryLink, None]] = defaultdict(dict)
         self.replies: defaultdict[str, _ReplyList] = defaultdict(_ReplyList)
+        self.rates: dict[str, float] = {}  # until when what a limit counted counts, by its key
         self.blocked: set[asyncio.Future[Any]] = set()
         self._queues: dict[str, MemoryQueue] = {}
 
@@ -261,6 +262,22 @@ class MemoryLink(Link):
         await self._round()
         now = self.broker.clock()
         return [queue.counts(now) for queue in found]
+
+    async def admit(self, family: str, limits: Sequence[Limit], back: bool = False) -> float:
+        names = [keys.rate(family, limit.name) for limit in limits]
+        await self._round()
+        now, rates = self.broker.clock(), self.broker.rates
+        for name in [name for name, until in rates.items() if until <= now]:
+            del rates[name]
+        ends, wait = {}, 0.0
+        for name, limit in zip(names, limits, strict=True):
+            each = int(limit.seconds * 1000)
+            ends[name] = rates.get(name, now) + (-each if back else each)
+            wait = max(wait, ends[name] - limit.most * each - now)
+        if wait and not back:
+            return wait / 1000
+        rates.update(ends)
+        return 0.0
 
     async def dead(self, queue: str, after: int = 0, limit: int = 100) -> list[DeadLetter]:
         letters = self.broker.queue(queue).letters

@@ -21,7 +21,19 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import ATTEMPTS, REPLY_TTL, Batch, Broker, Counts, DeadLetter, Link, Turn, Voided, log
+from gorgond.redpill.broker import (
+    ATTEMPTS,
+    REPLY_TTL,
+    Batch,
+    Broker,
+    Counts,
+    DeadLetter,
+    Limit,
+    Link,
+    Turn,
+    Voided,
+    log,
+)
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, QueueFull, Superseded
 from gorgond.redpill.message import now_ms
 from gorgond.redpill.raw import age
@@ -74,9 +86,22 @@ class Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-_PUSH, _PUBLISH, _JOIN, _CLAIM, _TAKE, _LEAVE, _RECOVER, _REPLY, _COUNTS, _REQUEUE, _DROP = SCRIPTS = [
+_PUSH, _PUBLISH, _JOIN, _CLAIM, _TAKE, _LEAVE, _RECOVER, _REPLY, _COUNTS, _REQUEUE, _DROP, _ADMIT = SCRIPTS = [
     Script(name)
-    for name in ("push", "publish", "join", "claim", "take", "leave", "recover", "reply", "counts", "requeue", "drop")
+    for name in (
+        "push",
+        "publish",
+        "join",
+        "claim",
+        "take",
+        "leave",
+        "recover",
+        "reply",
+        "counts",
+        "requeue",
+        "drop",
+        "admit",
+    )
 ]
 _REPLY_TTL_MS = int(REPLY_TTL * 1000)
 
@@ -348,6 +373,11 @@ class RedisLink(Link):
             since.pop("dead", None)
             found.append(Counts(queued, flying, delayed, dead, age(head, now_ms()), **since))
         return found
+
+    async def admit(self, family: str, limits: Sequence[Limit], back: bool = False) -> float:
+        names = [keys.rate(family, limit.name) for limit in limits]
+        rates = [number for limit in limits for number in (limit.most, int(limit.seconds * 1000))]
+        return int(await self._ask(_run(_ADMIT, names, -1 if back else 1, *rates), family)) / 1000
 
     async def dead(self, queue: str, after: int = 0, limit: int = 100) -> list[DeadLetter]:
         command: Command = ["ZRANGEBYSCORE", keys.dead(queue), f"({after}", "+inf", "LIMIT", 0, limit]

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gorgond.redpill.broker import Batch, Broker, Failure, Link, Turn, Voided
+from gorgond.redpill import keys
+from gorgond.redpill.broker import Batch, Broker, Failure, Limit, Link, Turn, Voided
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull, Superseded
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.message import Message, decode, now_ms
@@ -966,3 +967,57 @@ async def test_scripts_that_redis_forgot_are_loaded_again(shared_redis: RedisSer
         await lane.claim(done=1)
 
     assert await lane.repeat() == raws("b")
+
+
+# ---- limits on how often
+
+
+async def test_so_many_at_once_and_then_one_after_each_interval(bench: Bench) -> None:
+    link, limit = bench.link(), Limit("anna", 3, 1)
+    assert [await link.admit("login", [limit]) for _ in range(3)] == [0.0] * 3
+
+    # the next one has to wait, at most an interval; it is told how long, and that counts nothing
+    wait = await link.admit("login", [limit])
+    assert 0 < wait <= 1
+    assert await link.admit("login", [limit]) <= wait
+
+    # after that one more goes, and no two
+    await asyncio.sleep(wait + 0.002)
+    assert await link.admit("login", [limit]) == 0.0
+    assert await link.admit("login", [limit]) > 0
+
+
+async def test_limits_are_asked_together_and_none_counts_what_another_refuses(bench: Bench) -> None:
+    link, narrow, wide = bench.link(), Limit("narrow", 1, 60), Limit("wide", 2, 60)
+    assert await link.admit("login", [narrow, wide]) == 0.0
+
+    assert 59 < await link.admit("login", [narrow, wide]) <= 60
+
+    # the wide one has room for one more, and its name is counted in its family alone
+    assert await link.admit("login", [wide]) == 0.0
+    assert await link.admit("login", [wide]) > 0
+    assert await link.admit("other", [wide]) == 0.0
+
+
+async def test_what_was_counted_can_be_taken_back(bench: Bench) -> None:
+    link, limit = bench.link(), Limit("anna", 2, 60)
+    for _ in range(5):
+        assert await link.admit("login", [limit]) == 0.0
+        assert await link.admit("login", [limit], back=True) == 0.0
+
+    # taken back more often than counted, it does not admit more than it would anew
+    await link.admit("login", [limit], back=True)
+    assert [await link.admit("login", [limit]) == 0.0 for _ in range(3)] == [True, True, False]
+
+
+async def test_nothing_is_kept_of_a_limit_that_is_unused(bench: Bench, shared_redis: RedisServer) -> None:
+    link = bench.link()
+    assert await link.admit("login", [Limit("anna", 3, 0.01)]) == 0.0
+    await asyncio.sleep(0.02)
+    await link.admit("login", [Limit("berta", 3, 60)])
+
+    key = keys.rate("login", "anna")
+    if isinstance(bench.broker, MemoryBroker):
+        assert key not in bench.broker.rates
+    else:
+        assert shared_redis.cli("EXISTS", key) == "0"
