@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -11,6 +12,8 @@ from gorgond.redpill.codec import dumps
 
 JSON = "application/json"
 
+_OURS = ("connection", "content-length", "content-type", "transfer-encoding", "x-request-id")
+_HEADER = re.compile(r"[!#$%&'*+.^`|~\w-]+:[\x20-\x7e\x80-\xff\t]*", re.ASCII)
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -32,6 +35,16 @@ def ok(body: bytes) -> Answer:
 def made(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     """`value` as JSON."""
     return Answer(status, dumps(value), headers=headers or {})
+
+
+def sendable(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those of the headers, which another process made, that may go into an answer: no text that would end its line,
+    and none of those that this server sets itself."""
+    return {
+        name: text
+        for name, text in headers.items()
+        if name.lower() not in _OURS and _HEADER.fullmatch(f"{name}:{text}")
+    }
 
 
 class Problem(Exception):

@@ -101,8 +101,10 @@ def _operation(route: Route) -> dict[str, Any]:
     return operation
 
 
-def _json(schema: str) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+def _json(schema: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Content of this schema, or of the one of this name."""
+    named = {"$ref": f"#/components/schemas/{schema}"} if isinstance(schema, str) else schema
+    return {"application/json": {"schema": named}}
 
 
 def _response(words: str, schema: str) -> dict[str, Any]:
@@ -110,12 +112,8 @@ def _response(words: str, schema: str) -> dict[str, Any]:
 
 
 def _parameter(parameter: Parameter, place: str) -> dict[str, Any]:
-    schema: dict[str, Any]
-    if parameter.kind is int:
-        schema = {"type": "integer", "minimum": parameter.low, "maximum": parameter.high}
-    else:
-        schema = {"type": "string", "minLength": 1, "maxLength": parameter.high}
+    schema = parameter.schema()
     if parameter.default is not None and place == "query":
         schema["default"] = parameter.default
-    return {"name": parameter.name, "in": place, "description": parameter.doc, "required": place == "path",
-            "schema": schema}  # fmt: skip
+    return {"name": parameter.name, "in": place, "description": parameter.doc,
+            "required": place == "path" or parameter.required, "schema": schema}  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote
 
 from gorgond.errors import BadRequest
@@ -30,11 +30,13 @@ class Request:
 
 
 Handler = Callable[[Request], Awaitable[Answer]]
+Need = Literal["none", "optional", "required"]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One value in the path or the query: text, or a whole number between two bounds."""
+    """One value in the path or the query: text, or a whole number between two bounds. One in the query may be left out
+    unless it is `required`."""
 
     name: str
     doc: str
@@ -42,6 +44,13 @@ class Parameter:
     low: int = 0
     high: int = 0
     default: Any = None
+    required: bool = False
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of the value."""
+        if self.kind is int:
+            return {"type": "integer", "minimum": self.low, "maximum": self.high}
+        return {"type": "string", "minLength": 1, "maxLength": self.high}
 
     def read(self, text: str) -> Any:
         """The value. Raises BadRequest."""
@@ -59,7 +68,8 @@ class Parameter:
 @dataclass(frozen=True, slots=True)
 class Route:
     """A method on a path such as /info/{uid}; `query` are the parameters that may follow after ?, `headers` those that
-    the handler reads by itself."""
+    the handler reads by itself. `body` is the body's schema, or the name of one. `user` and `rights` say who may ask;
+    it is the handler that sees to it."""
 
     method: str
     path: str
@@ -68,12 +78,14 @@ class Route:
     parts: Sequence[Parameter] = ()
     query: Sequence[Parameter] = ()
     headers: Sequence[Parameter] = ()
-    body: str = ""  # name of the schema of the body in the API's description
+    body: str | Mapping[str, Any] = ""
     answers: Mapping[int, tuple[str, str]] = field(default_factory=dict)  # words, and the schema's name or nothing
+    user: Need = "none"
+    rights: str = ""
 
 
 class Routes:
-    """All routes; finds one by method and path."""
+    """All routes; finds one by method and path. Raises ValueError when two are the same."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self.all = tuple(routes)
@@ -86,6 +98,9 @@ class Routes:
                 path = _Path(compiled.fixed)
                 paths.append(path)
                 paths.sort(key=lambda each: -len(each.fixed))  # what is more fixed is meant first
+            there = path.methods.get(route.method)
+            if there is not None and there.route.method == route.method:
+                raise ValueError(f"there are two routes {route.method} {route.path}")
             path.methods[route.method] = compiled
             if route.method == "GET":
                 path.methods.setdefault("HEAD", compiled)
@@ -136,6 +151,7 @@ class _Compiled:
             (index, segment) for index, segment in enumerate(self.segments) if index and not segment.startswith("{")
         ]
         self._query = {parameter.name: parameter for parameter in route.query}
+        self._required = [parameter.name for parameter in route.query if parameter.required]
         self._defaults = {each.name: each.default for each in (*route.parts, *route.query) if each.default is not None}
 
     def read(self, segments: Sequence[str], query: str) -> dict[str, Any]:
@@ -152,6 +168,9 @@ class _Compiled:
                     raise BadRequest(name, "given twice")
                 given.add(name)
                 values[name] = parameter.read(text)
+        for name in self._required:
+            if name not in values:
+                raise BadRequest(name, "must be given")
         return values
 
 

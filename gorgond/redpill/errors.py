@@ -13,6 +13,8 @@ GorgonError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class GorgonError(Exception):
     """Root of every error gorgond raises on purpose."""
@@ -53,10 +55,13 @@ class Undecodable(GorgonError):
 class CallFailed(GorgonError):
     """The answer to a call is an error.
 
-    `code` is an HTTP status number, `message` is meant for the caller.
+    `code` is an HTTP status number, `message` is meant for the caller; `field` names what of the input is wrong, if
+    that is the reason, and `headers` are for a caller who passes the error on over HTTP (Retry-After).
     """
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, field: str = "", headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+        self.field = field
+        self.headers = headers or {}

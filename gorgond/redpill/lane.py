@@ -18,7 +18,7 @@ import functools
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gorgond.redpill import keys
 from gorgond.redpill.broker import (
@@ -48,13 +48,16 @@ class Unavailable(GorgonError):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Handled. `body` is the answer to the caller, if the message asks for one; or `error` is.
+    """Handled. `body` is the answer to the caller, if the message asks for one, with `status` and `headers` where it is
+    passed on over HTTP; or `error` is.
 
     Without either it was passed on to the queue in its `next`, whose consumer will answer.
     """
 
     body: bytes | None = b"null"
     error: CallFailed | None = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +240,7 @@ class Lane:
             if isinstance(outcome, Done):
                 if not message.reply or (outcome.body is None and outcome.error is None):
                     continue
-                reply = Reply(message.id, outcome.body or b"", outcome.error)
+                reply = Reply(message.id, outcome.body or b"", outcome.error, outcome.status, outcome.headers)
             else:
                 failure = _failure(index, message, outcome)
                 failures.append(failure)

@@ -14,7 +14,8 @@ A message is one JSON object; fields that are empty are left out:
     trace     W3C traceparent
 
 A reply is a header line of JSON, a newline, and the body as raw bytes: {"id": …} for success, and
-{"id": …, "error": {"code": 404, "message": …}} for failure.
+{"id": …, "error": {"code": 404, "message": …}} for failure. What is passed on over HTTP may have "status" and "headers"
+in its header, an error "field" and "headers".
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -138,18 +140,33 @@ def decode(raw: bytes) -> Message:
 
 @dataclass(slots=True)
 class Reply:
-    """The answer to the call `id`: a body, or an error with an HTTP status number and a message for the caller."""
+    """The answer to the call `id`: a body, or an error with an HTTP status number and a message for the caller.
+
+    `status` and `headers` are for a caller who passes the body on over HTTP.
+    """
 
     id: str
     body: bytes = b""
     error: CallFailed | None = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """Header line and body."""
-        if self.error is None:
+        if self.error is None and self.status == 200 and not self.headers:
             return b'{"id":%s}\n%s' % (dumps(self.id), self.body)
-        error = {"code": self.error.code, "message": self.error.message}
-        return dumps({"id": self.id, "error": error}) + b"\n" + self.body
+        head: dict[str, Any] = {"id": self.id}
+        if self.error is not None:
+            head["error"] = {"code": self.error.code, "message": self.error.message}
+            if self.error.field:
+                head["error"]["field"] = self.error.field
+            if self.error.headers:
+                head["error"]["headers"] = dict(self.error.headers)
+        else:
+            head["status"] = self.status
+            if self.headers:
+                head["headers"] = dict(self.headers)
+        return dumps(head) + b"\n" + self.body
 
 
 def decode_reply(raw: bytes) -> Reply:
@@ -159,7 +176,14 @@ def decode_reply(raw: bytes) -> Reply:
         wire = loads(header)
         error = wire.get("error")
         if error is None:
-            return Reply(str(wire["id"]), body)
-        return Reply(str(wire["id"]), body, CallFailed(int(error["code"]), str(error["message"])))
+            return Reply(str(wire["id"]), body, None, int(wire.get("status", 200)), _texts(wire))
+        failed = CallFailed(int(error["code"]), str(error["message"]), str(error.get("field", "")), _texts(error))
+        return Reply(str(wire["id"]), body, failed)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise Undecodable(f"not a reply: {problem!r}") from None
+
+
+def _texts(wire: Mapping[str, Any]) -> dict[str, str]:
+    """The headers in a part of a reply's header."""
+    headers = wire.get("headers")
+    return {str(name): str(text) for name, text in headers.items()} if headers else {}

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from gorgond.config import Config
 from gorgond.errors import ConfigError, StoreRefused
-from gorgond.http.answers import Problem
+from gorgond.http.answers import Problem, sendable
 from gorgond.http.api import Api
 from gorgond.http.server import Server, open_sockets
 from gorgond.redpill import (
@@ -126,8 +126,9 @@ class WebServer(Service):
 def _problem(error: GorgonError) -> Problem:
     """How an error of the fabric is told to the client."""
     if isinstance(error, CallFailed):
-        retry = {"Retry-After": "5"} if error.code == 503 else None
-        return Problem(error.code if 400 <= error.code < 600 else 502, error.message, retry)
+        retry = {"Retry-After": "5"} if error.code == 503 else {}
+        headers = retry | sendable(error.headers)
+        return Problem(error.code if 400 <= error.code < 600 else 502, error.message, headers, error.field)
     if isinstance(error, StoreRefused):
         return Problem(422, str(error))
     if isinstance(error, DeadlineExceeded):

@@ -110,13 +110,23 @@ def test_a_reply_that_is_an_error() -> None:
     assert (reply.error.code, reply.error.message, str(reply.error)) == (404, "nicht hier: ü", "404: nicht hier: ü")
 
 
+def test_a_reply_for_http_has_status_and_headers() -> None:
+    reply = Reply("1", b"{}", status=201, headers={"Location": "/items/1"})
+    assert reply.encode() == b'{"id":"1","status":201,"headers":{"Location":"/items/1"}}\n{}'
+    assert decode_reply(reply.encode()) == reply
+    # and an error the field that is wrong, and headers
+    failed = decode_reply(Reply("1", error=CallFailed(429, "later", "email", {"Retry-After": "9"})).encode()).error
+    assert failed is not None
+    assert (failed.code, failed.field, failed.headers) == (429, "email", {"Retry-After": "9"})
+
+
 @pytest.mark.parametrize(
     "raw",
     [
         b"", b"\n", b"x\n", b"[]\n", b"5\n", b"{}\n", b'{"id":"1","error":5}\n', b'{"id":"1","error":{}}\n',
         b"null\nbody", b"\xff\n",
         b'{"id":"1","error":{"code":"x","message":""}}\n', b'{"id":"1","error":{"code":1e999,"message":""}}\n',
-        b'{"id":"\\ud800"}\n',
+        b'{"id":"\\ud800"}\n', b'{"id":"1","status":"x"}\n', b'{"id":"1","headers":[1]}\n',
         b"[" * 100_000,
     ],
 )  # fmt: skip

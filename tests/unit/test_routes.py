@@ -25,6 +25,8 @@ ROUTES = Routes(
         Route("GET", "/info/{uid}/{lim}", handler, "two", (UID, LIM)),
         Route("GET", "/items/{id}", handler, "item", (ID,)),
         Route("GET", "/", handler, "root"),
+        Route("GET", "/items/new", handler, "new"),
+        Route("GET", "/items/{id}/notes", handler, "notes", (ID,), (Parameter("q", "", str, high=9, required=True),)),
     ]
 )
 
@@ -46,6 +48,7 @@ def found(target: str, method: str = "GET") -> tuple[str, dict[str, Any]]:
         ("/items/a+b", ("item", {"id": "a+b"})),
         ("/items/\xc3\xbc", ("item", {"id": "ü"})), ("/items/%zz", ("item", {"id": "%zz"})),
         ("/items/%EF%BF%BD", ("item", {"id": "\ufffd"})),
+        ("/items/new", ("new", {})), ("/items/a/notes?q=x", ("notes", {"id": "a", "q": "x"})),
         ("/", ("root", {})), ("http://host/items/x", ("item", {"id": "x"})), ("https://host", ("root", {})),
         ("HTTP://host:1?", ("root", {})),
     ],
@@ -58,6 +61,11 @@ def test_by_method() -> None:
     assert found("/info/7", "POST")[0] == "add"
     # what answers GET answers HEAD
     assert found("/info/7", "HEAD") == found("/info/7")
+
+
+def test_two_of_the_same_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"two routes GET /info/\{other\}"):
+        Routes([*ROUTES.all, Route("GET", "/info/{other}", handler, "", (Parameter("other", "", str, high=5),))])
 
 
 @pytest.mark.parametrize(
@@ -86,7 +94,7 @@ def test_405_names_what_is_allowed() -> None:
         ("/info/1?id=%FF", "query"),
         ("/items/%FF", "id"), ("/items/\xff", "path"), ("/items/%00", "id"), ("/items/123456", "id"),
         ("/items/%ED%A0%80", "id"),
-        ("/info/" + "9" * 5000, "uid"), ("/?x", "x"),
+        ("/info/" + "9" * 5000, "uid"), ("/?x", "x"), ("/items/a/notes", "q"), ("/items/a/notes?q=", "q"),
     ],
 )  # fmt: skip
 def test_bad_parameters_name_their_field(target: str, field: str) -> None:
