@@ -26,6 +26,7 @@ BLOCK = 1.0  # seconds a blocking call lasts at most; stopping waits for its end
 ATTEMPTS = 3  # starts of a message's handling after which it is given up
 SILENCE = 20.0  # seconds without a turn after which a lane is taken for dead
 FORGET = 3600.0  # seconds after which a silent lane is forgotten
+BATCH_MAX = 1000  # messages pushed or taken at a time; far more, and Lua cannot pass them on (its `unpack`)
 TURN_BYTES = 4 * 1024 * 1024  # messages brought in one turn, and what one round sends, unless one alone is larger
 REPLY_TTL = 60.0  # seconds a reply waits for its caller
 BACKOFF = (0.05, 1.0)  # seconds between attempts to reconnect: the first, the longest

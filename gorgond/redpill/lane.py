@@ -24,6 +24,7 @@ from gorgond.redpill import keys
 from gorgond.redpill.broker import (
     ATTEMPTS,
     BACKOFF,
+    BATCH_MAX,
     BLOCK,
     FORGET,
     SILENCE,
@@ -97,8 +98,8 @@ class Tally:
 class Lane:
     """Consumes `queue` under `name`, which must be its own among all processes: two of a name fight, the newer wins.
 
-    `batch` messages are taken at a time. `run` ends after `stop`, with the desk empty, or with Superseded or
-    BrokerRefused; cancelling it leaves its desk to be found.
+    `batch` messages are taken at a time, 1000 at most (ValueError otherwise). `run` ends after `stop`, with the desk
+    empty, or with Superseded or BrokerRefused; cancelling it leaves its desk to be found.
     """
 
     finishes = False
@@ -106,6 +107,8 @@ class Lane:
     something in several steps, of which the first may have been done."""
 
     def __init__(self, broker: Broker, queue: str, name: str, handler: Handler, batch: int = 64) -> None:
+        if not 0 < batch <= BATCH_MAX:
+            raise ValueError(f"a lane takes 1 to {BATCH_MAX} messages at a time, not {batch}")
         self.queue = queue
         self.name = name
         self.tally = Tally()

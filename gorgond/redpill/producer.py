@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import TURN_BYTES, Batch, Broker, log
+from gorgond.redpill.broker import BATCH_MAX, TURN_BYTES, Batch, Broker, log
 from gorgond.redpill.errors import BrokerError, GorgonError
 from gorgond.redpill.message import Message
 
-BATCH_MAX = 1000  # messages in one batch at most
+JOIN_MAX = 100  # messages that a round waits for, if each turn brings some: beyond it they cost it no less
 
 Outcome = Callable[[GorgonError | None], None]
 
@@ -168,8 +168,8 @@ class Producer:
 
     async def _let_others_join(self) -> None:
         """Wait as long as each turn of the event loop brings further messages: a round costs far more than a turn."""
-        seen = -1
-        while seen != self._submitted:
+        first, seen = self._submitted, -1
+        while seen != self._submitted and self._submitted - first < JOIN_MAX:
             seen = self._submitted
             await asyncio.sleep(0)
 

@@ -42,7 +42,7 @@ from gorgond.redpill import (
 )
 from gorgond.redpill import lane as lane_module
 from gorgond.redpill import producer as producer_module
-from gorgond.redpill.broker import Batch, Turn
+from gorgond.redpill.broker import BATCH_MAX, Batch, Turn
 from gorgond.redpill.memory import MemoryBroker, MemoryLink
 from tests.conftest import RedisServer
 from tests.waiting import eventually_async
@@ -306,6 +306,15 @@ async def test_who_gives_up_during_an_outage_leaves_nothing_behind(expected_logs
     assert (await Stage(broker).counts()).accepted == 2
 
 
+async def test_who_submits_at_every_turn_is_not_waited_for_without_end() -> None:
+    told: list[object] = []
+    async with Producer(MemoryBroker(), "p") as producer:
+        for number in range(1000):
+            producer.submit("q", [Message("op", id=f"{number}").encode()], told.append)
+            await asyncio.sleep(0)
+        assert len(told) > 500
+
+
 async def test_batches_are_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer_module, "BATCH_MAX", 100)
     many = [Message("op", id=str(number)) for number in range(1050)]
@@ -392,6 +401,17 @@ async def test_a_lane_handles_settles_and_waits_for_more(stage: Stage) -> None:
     assert lane.tally.handled == 4
     assert lane.tally.failed == 0
     assert (await stage.counts()).flying == 0
+
+
+async def test_a_lane_takes_as_much_at_a_time_as_redis_can_pass_on(stage: Stage) -> None:
+    await stage.push(*(Message("op") for _ in range(BATCH_MAX + 1)))
+    handler = Handler()
+    async with running(Lane(stage.broker, "q", "lane", handler, batch=BATCH_MAX)):
+        await stage.done(BATCH_MAX + 1)
+    assert max(map(len, handler.batches)) == BATCH_MAX
+    for batch in (0, BATCH_MAX + 1):
+        with pytest.raises(ValueError, match="1 to 1000 messages"):
+            Lane(stage.broker, "q", "lane", handler, batch=batch)
 
 
 async def test_when_the_handler_raises_each_message_comes_again_alone(stage: Stage, expected_logs: Expect) -> None:
