@@ -111,7 +111,7 @@ class Api:
             reply = await self._call(request, "store_get", "items.find", args)
         except CallFailed as failed:
             _, search, why = failed.message.partition("search: ")
-            raise (BadRequest("q", why) if search else failed) from None
+            raise (BadRequest("q", why) if search and failed.code == 400 else failed) from None
         return ok(b'{"items":%s,"lim":%d,"off":%d}' % (reply.body, values["lim"], values["off"]))
 
     async def item(self, request: Request) -> Answer:

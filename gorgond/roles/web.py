@@ -34,6 +34,8 @@ from gorgond.service.systemd import listening_sockets
 from gorgond.stores.filters import check_write
 from gorgond.stores.requests import writes_of
 
+LOOK = 1.0  # seconds between two questions whether the lasting broker lives
+
 log = logging.getLogger("gorgond.web")
 
 
@@ -70,6 +72,8 @@ class WebServer(Service):
             producer.start()
         self.caller.beat = self.pulses.start("replies")
         self.caller.start()
+        if self.fabric.lasting is not self.fabric.calls:
+            self.spawn(self._look_after_jobs(), "lasting broker")
         self.server.listen(sockets)
 
     async def drain(self) -> None:
@@ -113,9 +117,23 @@ class WebServer(Service):
         for broker in self.fabric.brokers:
             if broker.outage.length:
                 return f"{broker.outage.what} is away since {broker.outage.length:.0f} s: {broker.outage.reason}"
-        if not self.fabric.calls.met:
-            return f"{self.fabric.calls.outage.what} was not reached yet"
+            if not broker.met:
+                return f"{broker.outage.what} was not reached yet"
         return ""
+
+    async def _look_after_jobs(self) -> None:
+        """Ask the lasting broker for a sign of life: between two jobs nobody else would notice that it is away."""
+        link = self.fabric.lasting.link(f"{self.name} look")
+        beat = self.pulses.start("lasting broker")
+        try:
+            while True:
+                try:
+                    await link.persist(link.ping, beat)
+                except BrokerError as refused:
+                    self.fabric.lasting.outage.begin(str(refused))
+                await asyncio.sleep(LOOK)
+        finally:
+            await link.close()
 
     def _measure(self, route: str, status: int, seconds: float) -> None:
         self._answered += 1

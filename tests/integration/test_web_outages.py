@@ -19,6 +19,8 @@ import pytest
 from gorgond.config import load
 from gorgond.roles.web import WebServer
 from gorgond.service.fabric import connect_fabric
+from gorgond.stores import searchindex
+from gorgond.stores.sqlite import SqliteStore
 from tests.conftest import RedisServer
 from tests.integration.website import Answer, Connection, Website
 from tests.programs import ROOT, free_port, gorgond
@@ -83,6 +85,44 @@ def test_a_broker_that_is_away_past_the_deadline_is_503(redis_server: RedisServe
         redis_server.start()
         eventually(lambda: site.ask("GET", "/readyz").status == 200)
         eventually(lambda: site.ask("POST", "/info/1", NOTE).status == 201)
+
+
+def test_readiness_knows_of_each_broker(
+    redis_factory: Callable[..., RedisServer], shared_redis: RedisServer, tmp_path: Path
+) -> None:
+    lasting = redis_factory()
+    with Website(lasting.url, tmp_path, store=False, broker__calls=shared_redis.url) as site:
+        eventually(lambda: site.ask("GET", "/readyz").status == 200)
+        # when the lasting one dies, and nobody has a job for it
+        lasting.kill()
+        # then that is noticed all the same
+        eventually(lambda: site.ask("GET", "/readyz").status == 503)
+        assert f"{lasting.socket} is away since" in unavailable(site.ask("GET", "/readyz"))
+        # and that it is back
+        lasting.start()
+        eventually(lambda: site.ask("GET", "/readyz").status == 200)
+
+
+def test_a_search_whose_index_is_being_made_is_503(
+    shared_redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given an index that takes longer to make than a search waits
+    go = threading.Event()
+    make = SqliteStore._make_text
+
+    def slowly(self: SqliteStore, name: str, closing: threading.Event) -> None:
+        go.wait(30)
+        make(self, name, closing)
+
+    monkeypatch.setattr(SqliteStore, "_make_text", slowly)
+    monkeypatch.setattr(searchindex, "PATIENCE", 0.0)
+    with Website(shared_redis.url, tmp_path) as site:
+        assert site.ask("POST", "/info/1", NOTE).status == 201
+        # then whoever searches is told to come again, and finds it then
+        answer = site.ask("GET", "/items?q=t")
+        assert (answer.status, "retry-after" in answer.headers) == (503, True), answer.body
+        go.set()
+        eventually(lambda: site.ask("GET", "/items?q=t").status == 200)
 
 
 def test_a_broker_that_is_back_within_the_deadline_is_a_pause(redis_server: RedisServer, tmp_path: Path) -> None:
