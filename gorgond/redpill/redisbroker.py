@@ -65,6 +65,8 @@ _MEANING: dict[str, type[BrokerError]] = {
 
 def meaning(error: Exception, queue: str = "") -> BrokerError:
     """redpill's error for one of the driver's."""
+    if isinstance(error.__cause__, RedisError):  # newer drivers wrap what a Redis on a unix socket said to the login
+        error = error.__cause__
     text = str(error) or f"no answer within {ROUND_TIMEOUT:g} s"
     names = [text.partition(" ")[0], *(kind.__name__ for kind in type(error).__mro__)]
     kind = next((_MEANING[name] for name in names if name in _MEANING), BrokerRefused)
