@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from gorgond.commands.report import Report
+from bisect import bisect_right
+from math import log
+from typing import Any
+
+from gorgond.commands.report import EDGES, Report
 from gorgond.errors import GorgonError
 from gorgond.service.metrics import upper_edge
 
@@ -12,6 +16,8 @@ except ImportError:
     raise GorgonError("--png needs matplotlib: apt install python3-matplotlib, or pip install gorgond[plot]") from None
 
 BLUE, ORANGE, GREY = "#2f6db5", "#e07b39", "#c9d7e8"
+ABOVE: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2, "frameon": False}
+LEAST = EDGES[0] / 1000  # milliseconds: a logarithmic axis has no zero
 
 
 def plot(report: Report, path: str) -> None:
@@ -26,25 +32,29 @@ def plot(report: Report, path: str) -> None:
     seconds = report.seconds[: max(round(report.duration), 1)]
     times = [second + 0.5 for second in range(len(seconds))]
     rate.bar(times, [second.count for second in seconds], width=0.9, color=GREY, label="answers")
-    rate.set(xlabel="seconds", ylabel="answers a second", xlim=(0, len(seconds)))
+    rate.set(xlabel="seconds", ylabel="answers a second", xlim=(0, max(len(seconds), 1)))
     waiting = rate.twinx()
     for percent, colour in ((50, BLUE), (99, ORANGE)):
         values = [second.percentile(percent) / 1000 for second in seconds]
         waiting.plot(times, values, color=colour, marker=".", label=f"p{percent}")
     waiting.set(ylabel="latency in ms", ylim=(0, None))
-    waiting.legend(loc="upper right")
+    waiting.legend(**ABOVE)
 
     latency = report.latency
-    buckets = sorted(latency.buckets)
-    lefts = [upper_edge(bucket - 1) / 1000 if bucket else 0.0 for bucket in buckets]
-    widths = [upper_edge(bucket) / 1000 - left for bucket, left in zip(buckets, lefts, strict=True)]
-    spread.bar(lefts, [latency.buckets[bucket] for bucket in buckets], width=widths, align="edge", color=GREY)
-    for name, percent, colour in (("p50", 50, BLUE), ("p99", 99, ORANGE)):
+    for bucket, count in sorted(latency.buckets.items()):
+        left, right = max(upper_edge(bucket - 1) / 1000 if bucket else 0.0, LEAST), upper_edge(bucket) / 1000
+        if right > left:  # buckets are not of one width on this axis: their areas count, not their heights
+            height = count * log(1.1) / log(right / left)
+            spread.bar(left, height, width=right - left, align="edge", color=GREY)
+    for percent, colour in ((50, BLUE), (99, ORANGE)):
         value = latency.percentile(percent) / 1000
-        spread.axvline(value, color=colour, label=f"{name} {value:g} ms")
-    spread.set(xscale="log", xlabel="latency in ms", ylabel="answers")
-    spread.xaxis.set_major_formatter("{x:g}")
-    spread.legend(loc="upper right")
+        spread.axvline(max(value, LEAST), color=colour, label=f"p{percent} {float(f'{value:.3g}'):g} ms")
+    edges = [edge / 1000 for edge in EDGES]
+    shown = edges[max(bisect_right(edges, spread.dataLim.x0) - 1, 0) : bisect_right(edges, spread.dataLim.x1) + 1]
+    spread.set(xscale="log", xlabel="latency in ms", ylabel="answers, per 10 % of latency", xlim=(shown[0], shown[-1]))
+    spread.set_xticks(shown, [f"{edge:g}" for edge in shown])
+    spread.set_xticks([], minor=True)
+    spread.legend(**ABOVE)
     for axes in (rate, waiting, spread):
         axes.spines["top"].set_visible(False)
     figure.savefig(path)

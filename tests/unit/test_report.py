@@ -63,5 +63,9 @@ def test_picture(report: Report, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from gorgond.commands.plot import plot
 
-    plot(report, str(tmp_path / "out.png"))
-    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    nothing = Report("http://localhost:3000", 1, None)
+    nothing.begin()
+    nothing.end()
+    for name, each in (("some.png", report), ("none.png", nothing)):
+        plot(each, str(tmp_path / name))
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
