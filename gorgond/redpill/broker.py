@@ -91,6 +91,7 @@ class Counts:
     requeued: int = 0
     dropped: int = 0
     overflow: int = 0
+    paused: bool = False
 
     def difference(self) -> int:
         """Accepted messages that are in no place; 0 unless the broker lost data."""
@@ -266,6 +267,15 @@ class Link(ABC):
     @abstractmethod
     async def requeue(self, queue: str, number: int) -> bool:
         """Put a dead letter back at the end of its queue; False when there is none of that number."""
+
+    @abstractmethod
+    async def pause(self, queue: str) -> bool:
+        """Let lanes take nothing more from the queue, until it is resumed; False when it was paused already. Pushes go
+        on, and what is on desks is finished."""
+
+    @abstractmethod
+    async def resume(self, queue: str) -> bool:
+        """Undo `pause`; False when the queue was not paused."""
 
     @abstractmethod
     async def drop(self, queue: str, number: int) -> bool:

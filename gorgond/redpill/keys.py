@@ -6,11 +6,13 @@ that a Redis Cluster keeps them on one node.
 
     key                                 type    meaning
     gorgon:{q}                          list    messages waiting, oldest first
+    gorgon:{q}:held                     list    the same, while the queue is paused
     gorgon:{q}:desk:<lane>              list    what that lane has taken and not yet settled
     gorgon:{q}:delayed                  zset    "<n>:<message>", n of 16 digits, by when it is due, ms since 1970
     gorgon:{q}:dead                     zset    "<header JSON>\\n<message>" by its number n
     gorgon:{q}:lanes                    hash    lane -> "<fencing token> <last turn, - if void> <its ms since 1970>"
-    gorgon:{q}:counts                   hash    accepted done expired dead retried recovered requeued dropped overflow
+    gorgon:{q}:counts                   hash    accepted done expired dead retried recovered requeued dropped overflow,
+                                                and paused: 1 while it is
     gorgon:{q}:producer:<producer>      string  number of the last batch accepted from that producer; expires
     gorgon:{list}:replies               list    replies for one waiting caller; expires
     gorgon:{t}:publisher:<producer>     string  as :producer:, for events on a topic
@@ -40,6 +42,11 @@ def queue(name: str) -> str:
         raise ValueError(f"{name!r} is no queue name: letters, digits and . _ - : @, with at most one / before a group")
     tag, slash, group = name.partition("/")
     return f"gorgon:{{{tag}}}{slash}{group}"
+
+
+def held(name: str) -> str:
+    """What waits in queue `name` while it is paused."""
+    return f"{queue(name)}:held"
 
 
 def desk(name: str, lane: str) -> str:

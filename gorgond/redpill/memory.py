@@ -188,7 +188,7 @@ class MemoryLink(Link):
     async def wait(self, queue: str, lane: str, timeout: float) -> bytes | None:
         waited = self.broker.queue(queue)
         await self._round()
-        if not waited.waiting:
+        if not waited.waiting or waited.paused:
             return await self._blocked(waited.waiters, lane, timeout)
         raw = waited.waiting.popleft()
         waited.desks[lane].append(raw)
@@ -289,6 +289,18 @@ class MemoryLink(Link):
         await self._round()
         done = requeued.requeue(number)
         requeued.serve()
+        return done
+
+    async def pause(self, queue: str) -> bool:
+        paused = self.broker.queue(queue)
+        await self._round()
+        return paused.pause()
+
+    async def resume(self, queue: str) -> bool:
+        resumed = self.broker.queue(queue)
+        await self._round()
+        done = resumed.resume()
+        resumed.serve()
         return done
 
     async def drop(self, queue: str, number: int) -> bool:

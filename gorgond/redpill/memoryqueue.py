@@ -27,6 +27,7 @@ class MemoryQueue:
     def __init__(self, name: str) -> None:
         self.name = name
         self.waiting: deque[bytes] = deque()
+        self.paused = False
         self.desks: defaultdict[str, list[bytes]] = defaultdict(list)
         self.delayed: list[tuple[int, int, bytes]] = []  # a heap: when due, its number among the retried, message
         self.letters: dict[int, DeadLetter] = {}
@@ -37,7 +38,7 @@ class MemoryQueue:
 
     def serve(self) -> None:
         """Put what waits on the desks of the lanes that wait for it, first come first served."""
-        while self.waiting and self.waiters:
+        while self.waiting and self.waiters and not self.paused:
             future = next(iter(self.waiters))
             lane = self.waiters.pop(future)
             if not future.done():
@@ -117,10 +118,12 @@ class MemoryQueue:
             self.tokens[lane] = owner, turn.number
         if turn.want == 0:
             return len(desk), []
-        self._bring_due(now)
+        if not self.paused:
+            self._bring_due(now)
         if first:
             self._count_start(desk, limit, now)
-            self._top_up(desk, turn.want, limit, now)
+            if not self.paused:
+                self._top_up(desk, turn.want, limit, now)
         return len(desk), _handed_out(desk)
 
     def _settle(self, desk: list[bytes], turn: Turn, limit: int, now: int) -> None:
@@ -183,6 +186,16 @@ class MemoryQueue:
         self.figures["requeued"] += 1
         return True
 
+    def pause(self) -> bool:
+        """Nothing is taken from the queue until it is resumed."""
+        was, self.paused = self.paused, True
+        return not was
+
+    def resume(self) -> bool:
+        """Undo a pause."""
+        was, self.paused = self.paused, False
+        return was
+
     def drop(self, number: int) -> bool:
         """A dead letter deleted."""
         if self.letters.pop(number, None) is None:
@@ -195,7 +208,9 @@ class MemoryQueue:
         flying = sum(map(len, self.desks.values()))
         oldest = age(self.waiting[0], now) if self.waiting else 0.0
         since = {name: figure for name, figure in self.figures.items() if name != "dead"}
-        return Counts(len(self.waiting), flying, len(self.delayed), len(self.letters), oldest, **since)
+        return Counts(
+            len(self.waiting), flying, len(self.delayed), len(self.letters), oldest, paused=self.paused, **since
+        )
 
 
 def _handed_out(desk: Sequence[bytes]) -> list[bytes]:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import inspect
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
@@ -20,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from gorgond.redpill import keys
+from gorgond.redpill import keys, script
 from gorgond.redpill.broker import (
     ATTEMPTS,
     REPLY_TTL,
@@ -75,36 +73,6 @@ def meaning(error: Exception, queue: str = "") -> BrokerError:
     return kind(f"Redis says: {text}" if isinstance(error, ResponseError) else text)
 
 
-class Script:
-    """A file of `scripts/`, with what its `--!` lines ask for put after its first line."""
-
-    def __init__(self, name: str) -> None:
-        folder = Path(__file__).parent / "scripts"
-        shebang, _, body = (folder / f"{name}.lua").read_text().partition("\n")
-        while body.startswith("--! "):
-            wanted, _, body = body[4:].partition("\n")
-            body = (folder / f"{wanted}.lua").read_text() + body
-        self.text = f"{shebang}\n{body}"
-        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-
-
-_PUSH, _PUBLISH, _JOIN, _CLAIM, _TAKE, _LEAVE, _RECOVER, _REPLY, _COUNTS, _REQUEUE, _DROP, _ADMIT = SCRIPTS = [
-    Script(name)
-    for name in (
-        "push",
-        "publish",
-        "join",
-        "claim",
-        "take",
-        "leave",
-        "recover",
-        "reply",
-        "counts",
-        "requeue",
-        "drop",
-        "admit",
-    )
-]
 _REPLY_TTL_MS = int(REPLY_TTL * 1000)
 
 Command = Sequence[str | bytes | int]
@@ -115,8 +83,8 @@ def _seconds(timeout: float) -> str:
     return f"{max(timeout, 0.001):.3f}"
 
 
-def _run(script: Script, names: Sequence[str], *args: str | bytes | int) -> list[str | bytes | int]:
-    return ["EVALSHA", script.sha, len(names), *names, *args]
+def _run(which: script.Script, names: Sequence[str], *args: str | bytes | int) -> list[str | bytes | int]:
+    return ["EVALSHA", which.sha, len(names), *names, *args]
 
 
 _DRIVER_ERRORS = (RedisError, OSError, TimeoutError)
@@ -142,6 +110,10 @@ def _replying(name: str, replies: Sequence[bytes]) -> list[Command]:
     """The fast way to send replies, which may be large and would be copied about in a script."""
     key = keys.replies(name)
     return [["RPUSH", key, *replies], ["PEXPIRE", key, _REPLY_TTL_MS]]
+
+
+def _pausing(queue: str) -> list[str]:
+    return [keys.queue(queue), keys.held(queue), keys.counts(queue)]
 
 
 class RedisBroker(Broker):
@@ -185,7 +157,7 @@ class RedisLink(Link):
         try:
             async with asyncio.timeout(ROUND_TIMEOUT):
                 await connection.connect()
-                commands: list[Command] = [["SCRIPT", "LOAD", script.text] for script in SCRIPTS]
+                commands: list[Command] = [["SCRIPT", "LOAD", each.text] for each in script.ALL]
                 commands.append(["CLIENT", "SETNAME", "gorgon:" + "".join(c for c in self.name if "!" <= c <= "~")])
                 if not self.broker.checked:
                     commands += [["INFO", section] for section in ("server", "memory", "persistence")]
@@ -254,10 +226,10 @@ class RedisLink(Link):
             name = batch.name
             if batch.topic:
                 names = [keys.publisher(name, producer), keys.groups(name), keys.limits(name), keys.live(name)]
-                commands.append(_run(_PUBLISH, names, batch.number, keys.queue(name), *batch.messages))
+                commands.append(_run(script.PUBLISH, names, batch.number, keys.queue(name), *batch.messages))
             else:
-                names = [keys.queue(name), keys.producer(name, producer), keys.counts(name)]
-                commands.append(_run(_PUSH, names, batch.number, limit, *batch.messages))
+                names = [keys.queue(name), keys.producer(name, producer), keys.counts(name), keys.held(name)]
+                commands.append(_run(script.PUSH, names, batch.number, limit, *batch.messages))
         outcome: list[BrokerError | None] = []
         for batch, answer in zip(batches, await self._round(commands), strict=True):
             if answer == 1:
@@ -273,7 +245,7 @@ class RedisLink(Link):
 
     async def take(self, queue: str, lane: str) -> tuple[str, int]:
         names = [keys.desk(queue, lane), keys.lanes(queue)]
-        token, length = await self._persistent(_run(_TAKE, names, lane))
+        token, length = await self._persistent(_run(script.TAKE, names, lane))
         return token.decode(), length
 
     async def _persistent(self, command: Command) -> Any:
@@ -296,7 +268,7 @@ class RedisLink(Link):
         names = [keys.queue(queue), keys.desk(queue, lane), keys.delayed(queue), keys.dead(queue)]
         names += [keys.lanes(queue), keys.counts(queue)]
         numbers = (turn.number, turn.length, turn.done, turn.want, attempts, turn.expired)
-        commands.append(_run(_CLAIM, names, lane, token, *numbers, *failures))
+        commands.append(_run(script.CLAIM, names, lane, token, *numbers, *failures))
         *sent, answer = await self._round(commands)
         if any(isinstance(each, ResponseError) for each in sent):  # no memory for a plain RPUSH
             for name, replies in turn.replies.items():
@@ -317,18 +289,18 @@ class RedisLink(Link):
         return raw
 
     async def leave(self, queue: str, lane: str, token: str, unhandled: bool = False) -> int:
-        names = [keys.queue(queue), keys.desk(queue, lane), keys.lanes(queue)]
-        return int(await self._persistent(_run(_LEAVE, names, lane, token, int(unhandled))))
+        names = [keys.queue(queue), keys.desk(queue, lane), keys.lanes(queue), keys.held(queue), keys.counts(queue)]
+        return int(await self._persistent(_run(script.LEAVE, names, lane, token, int(unhandled))))
 
     async def recover(self, queue: str, silence: float, forget: float) -> list[tuple[str, int]]:
-        names = [keys.queue(queue), keys.lanes(queue), keys.counts(queue)]
+        names = [keys.queue(queue), keys.lanes(queue), keys.counts(queue), keys.held(queue)]
         ages = (int(silence * 1000), int(forget * 1000))
-        found = await self._persistent(_run(_RECOVER, names, keys.desks(queue), *ages))
+        found = await self._persistent(_run(script.RECOVER, names, keys.desks(queue), *ages))
         return [(found[i].decode(), found[i + 1]) for i in range(0, len(found), 2)]
 
     async def reply(self, name: str, replies: Sequence[bytes]) -> None:
         """Here a script, which a Redis without memory still runs."""
-        await self._persistent(_run(_REPLY, [keys.replies(name)], _REPLY_TTL_MS, *replies))
+        await self._persistent(_run(script.REPLY, [keys.replies(name)], _REPLY_TTL_MS, *replies))
 
     async def fetch(self, name: str, timeout: float) -> list[bytes]:
         command: Command = ["BLMPOP", _seconds(timeout), 1, keys.replies(name), "LEFT", "COUNT", 1000]
@@ -337,7 +309,7 @@ class RedisLink(Link):
 
     async def join(self, topic: str, group: str, limit: int) -> None:
         keys.queue(f"{topic}/{group}")  # is it a name?
-        await self._persistent(_run(_JOIN, [keys.groups(topic), keys.limits(topic)], group, limit))
+        await self._persistent(_run(script.JOIN, [keys.groups(topic), keys.limits(topic)], group, limit))
 
     async def part(self, topic: str, group: str) -> None:
         await self._ask(["SREM", keys.groups(topic), group], topic)
@@ -367,19 +339,21 @@ class RedisLink(Link):
         commands = []
         for name in queues:
             names = [keys.queue(name), keys.delayed(name), keys.dead(name), keys.lanes(name), keys.counts(name)]
-            commands.append(_run(_COUNTS, names, keys.desks(name)))
+            names.append(keys.held(name))
+            commands.append(_run(script.COUNTS, names, keys.desks(name)))
         found = []
         for name, answer in zip(queues, await self._round(commands), strict=True):
             queued, flying, delayed, dead, head, *pairs = await self._checked(answer, name)
             since = {pairs[i].decode(): int(pairs[i + 1]) for i in range(0, len(pairs), 2)}
             since.pop("dead", None)
-            found.append(Counts(queued, flying, delayed, dead, age(head, now_ms()), **since))
+            paused = bool(since.pop("paused", 0))
+            found.append(Counts(queued, flying, delayed, dead, age(head, now_ms()), paused=paused, **since))
         return found
 
     async def admit(self, family: str, limits: Sequence[Limit], back: bool = False) -> float:
         names = [keys.rate(family, limit.name) for limit in limits]
         rates = [number for limit in limits for number in (limit.most, int(limit.seconds * 1000))]
-        return int(await self._ask(_run(_ADMIT, names, -1 if back else 1, *rates), family)) / 1000
+        return int(await self._ask(_run(script.ADMIT, names, -1 if back else 1, *rates), family)) / 1000
 
     async def dead(self, queue: str, after: int = 0, limit: int = 100) -> list[DeadLetter]:
         command: Command = ["ZRANGEBYSCORE", keys.dead(queue), f"({after}", "+inf", "LIMIT", 0, limit]
@@ -391,11 +365,17 @@ class RedisLink(Link):
         return letters
 
     async def requeue(self, queue: str, number: int) -> bool:
-        names = [keys.queue(queue), keys.dead(queue), keys.counts(queue)]
-        return bool(await self._ask(_run(_REQUEUE, names, number), queue))
+        names = [keys.queue(queue), keys.dead(queue), keys.counts(queue), keys.held(queue)]
+        return bool(await self._ask(_run(script.REQUEUE, names, number), queue))
+
+    async def pause(self, queue: str) -> bool:
+        return bool(await self._ask(_run(script.PAUSE, _pausing(queue)), queue))
+
+    async def resume(self, queue: str) -> bool:
+        return bool(await self._ask(_run(script.RESUME, _pausing(queue)), queue))
 
     async def drop(self, queue: str, number: int) -> bool:
-        return bool(await self._ask(_run(_DROP, [keys.dead(queue), keys.counts(queue)], number), queue))
+        return bool(await self._ask(_run(script.DROP, [keys.dead(queue), keys.counts(queue)], number), queue))
 
     async def close(self) -> None:
         connection, self._connection, self._listening = self._connection, None, ()

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gorgond.redpill import keys
-from gorgond.redpill.redisbroker import Script
+from gorgond.redpill.script import Script
 
 ALWAYS = ("auth", "client|setname", "evalsha", "info", "ping", "script|load")  # what a connection begins with
 OPERATOR = "operator"  # may do everything; for the tools of an administrator
@@ -62,7 +62,7 @@ def _rules(needs: Needs) -> Iterable[str]:
     if needs.pushes:
         commands |= _commands("push")
         for name in needs.pushes:
-            patterns += [keys.queue(name), keys.producer(name, "*"), keys.counts(name)]
+            patterns += [keys.queue(name), keys.producer(name, "*"), keys.counts(name), keys.held(name)]
     if needs.subscribes:
         commands |= _commands("join")
         for topic in (name.partition("/")[0] for name in needs.subscribes):

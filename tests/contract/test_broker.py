@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Callable
 
@@ -831,6 +832,107 @@ async def test_dead_letters_are_listed_requeued_and_dropped(bench: Bench) -> Non
     # a number is not given twice
     await lane.claim(done=2, failures=[Failure(0, None, "again")])
     assert [letter.number for letter in await link.dead("q", after=4)] == [6]
+
+
+# ---- pause
+
+
+async def test_nothing_is_taken_from_a_paused_queue_until_it_is_resumed(bench: Bench) -> None:
+    # given a lane that has begun some of a queue, and one that waits
+    await bench.push(*raws("abc"))
+    lane, waiter = await bench.lane("lane"), await bench.lane("waiter", "r")
+    assert await lane.claim(want=2) == raws("ab")
+    waiting = asyncio.create_task(waiter.wait(10))
+    # when the queues are paused
+    assert await lane.link.pause("q")
+    assert await lane.link.pause("r")
+    assert not await lane.link.pause("r")
+    # then pushes go on
+    await bench.push(raw("d"))
+    await bench.push(raw("x"), queue="r")
+    # and what is begun may be finished, but nothing more is taken
+    assert await lane.claim(done=1, want=5) == [raw("b")]
+    assert await lane.claim(done=1, want=5) == []
+    assert await lane.wait(0.05) is None
+    counts = await lane.link.counts(["q", "r"])
+    assert [(each.paused, each.queued, each.done) for each in counts] == [(True, 2, 2), (True, 1, 0)]
+    assert await bench.places() == (2, 0, 0, 0)
+    assert not waiting.done()
+    # until it is resumed
+    assert await lane.link.resume("r")
+    assert await waiting == raw("x")
+    assert await lane.link.resume("q")
+    assert not await lane.link.resume("q")
+    assert await lane.claim(want=5) == raws("cd")
+    assert not (await lane.link.counts(["q"]))[0].paused
+
+
+@pytest.mark.parametrize("how", ["leave", "recover", "requeue", "due"])
+async def test_what_comes_back_to_a_paused_queue_waits_in_its_place(bench: Bench, how: str) -> None:
+    await bench.push(*raws("ab"))
+    lane, other = await bench.lane(), await bench.lane("other")
+    assert await lane.claim() == raws("a")
+    if how == "requeue":
+        await lane.claim(done=1, want=0, failures=[Failure(0, None, "no")])
+    elif how == "due":
+        await lane.claim(done=1, want=0, failures=[Failure(0, 0.0, "busy")])
+    await lane.link.pause("q")
+
+    if how == "leave":
+        await lane.leave()
+    elif how == "recover":
+        await lane.link.recover("q", 0, 60)
+    elif how == "requeue":
+        await lane.link.requeue("q", 1)
+
+    assert await other.claim(want=5) == []
+    await lane.link.resume("q")
+    found = await other.claim() + await other.claim(done=1)
+    assert ids(found) == ("ba" if how == "requeue" else "ab")
+
+
+async def test_a_paused_queue_has_its_limit(bench: Bench) -> None:
+    link = bench.link()
+    await link.pause("q")
+    assert await bench.push(*raws("ab"), limit=3) is None
+    assert isinstance(await bench.push(*raws("cd"), limit=3), QueueFull)
+
+
+async def test_a_paused_group_keeps_the_newest(bench: Bench) -> None:
+    link = bench.link()
+    await link.join("t", "g", 2)
+    await link.pause("t/g")
+    await bench.publish(*raws("abc"))
+    assert await bench.all_of("t/g") == []
+    await link.resume("t/g")
+    assert await bench.all_of("t/g") == raws("bc")
+
+
+async def test_a_pause_outlives_the_broker(frail: tuple[Bench, MemoryBroker | RedisServer]) -> None:
+    bench, server = frail
+    link = bench.link()
+    await link.pause("q")
+    await bench.push(*raws("ab"))
+
+    server.kill()
+    server.start()
+    with contextlib.suppress(BrokerAway):
+        await link.ping()
+
+    assert (await link.counts(["q"]))[0].paused
+    assert await (await bench.lane()).claim(want=5) == []
+    await link.resume("q")
+    assert await bench.all_of() == raws("ab")
+
+
+async def test_what_was_put_there_by_hand_meanwhile_is_not_lost(shared_redis: RedisServer) -> None:
+    bench = Bench(RedisBroker(shared_redis.url, durable=False))
+    link = bench.link()
+    await bench.push(*raws("ab"))
+    await link.pause("q")
+    shared_redis.cli("RPUSH", "gorgon:{q}", raw("c").decode())
+    await link.resume("q")
+    assert await bench.all_of() == raws("abc")
 
 
 # ---- outages

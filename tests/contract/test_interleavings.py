@@ -1,8 +1,8 @@
 """Whatever happens in whatever order: every message is in exactly one place, and none is done twice.
 
-An interleaving is a random walk of a producer and three lanes over two queues, with repeats, crashes, lanes that come
-too late and outages, drawn from a seed. After each step all places are read and compared with what the broker has
-answered so far. At the end everything is drained, and nothing may be missing.
+An interleaving is a random walk of a producer and three lanes over two queues, with repeats, crashes, pauses, lanes
+that come too late and outages, drawn from a seed. After each step all places are read and compared with what the broker
+has answered so far. At the end everything is drained, and nothing may be missing.
 
     INTERLEAVINGS_SEED=1234 pytest tests/contract/test_interleavings.py    one of them again: a failure names its seed
     INTERLEAVINGS=1000000 pytest tests/contract/test_interleavings.py      more of them
@@ -56,12 +56,13 @@ class Places:
     delayed: list[bytes]
     dead: dict[int, bytes]
     figures: Counter[str]
+    paused: bool
 
     def counts(self) -> Counts:
         """The figures, as the broker gives them too."""
         since = {name: figure for name, figure in self.figures.items() if name != "dead"}
         flying = sum(map(len, self.desks.values()))
-        return Counts(len(self.queued), flying, len(self.delayed), len(self.dead), 0.0, **since)
+        return Counts(len(self.queued), flying, len(self.delayed), len(self.dead), 0.0, paused=self.paused, **since)
 
     def all(self) -> Iterator[bytes]:
         """Every message, as it was pushed."""
@@ -96,7 +97,7 @@ class InMemory(World):
         desks = {lane: list(desk) for lane, desk in kept.desks.items() if desk}
         dead = {number: letter.raw for number, letter in kept.letters.items()}
         delayed = [raw for _, _, raw in sorted(kept.delayed)]
-        return Places(list(kept.waiting), desks, delayed, dead, kept.figures.copy())
+        return Places(list(kept.waiting), desks, delayed, dead, kept.figures.copy(), kept.paused)
 
     def pass_hour(self, queues: Sequence[str]) -> None:
         self.now += HOUR_MS
@@ -120,7 +121,8 @@ for i, lane in ipairs({'one', 'two', 'drain'}) do
   desks[i] = {lane, redis.call('LRANGE', KEYS[1] .. ':desk:' .. lane, 0, -1)}
 end
 return {redis.call('LRANGE', KEYS[1], 0, -1), desks, redis.call('ZRANGE', KEYS[2], 0, -1),
-  redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES'), redis.call('HGETALL', KEYS[5])}
+  redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES'), redis.call('HGETALL', KEYS[5]),
+  redis.call('LRANGE', KEYS[6], 0, -1)}
 """
 
 
@@ -132,14 +134,18 @@ class InRedis(World):
 
     def _read(self, queue: str, hours: int) -> Any:
         names = [keys.queue(queue), keys.delayed(queue), keys.dead(queue), keys.lanes(queue), keys.counts(queue)]
+        names.append(keys.held(queue))
         return self._dump(names, [self.start, hours])
 
     def places(self, queue: str) -> Places:
-        queued, desks, delayed, dead, figures = self._read(queue, 0)
+        queued, desks, delayed, dead, figures, held = self._read(queue, 0)
         lying = {lane.decode(): desk for lane, desk in desks if desk}
         letters = {int(number): entry.partition(b"\n")[2] for entry, number in _pairs(dead)}
         since = Counter({name.decode(): int(figure) for name, figure in _pairs(figures)})
-        return Places(queued, lying, [entry.partition(b":")[2] for entry in delayed], letters, since)
+        paused = bool(since.pop("paused", 0))
+        assert not (queued if paused else held)
+        waiting = [entry.partition(b":")[2] for entry in delayed]
+        return Places(queued or held, lying, waiting, letters, since, paused)
 
     def pass_hour(self, queues: Sequence[str]) -> None:
         for queue in queues:
@@ -191,7 +197,7 @@ class Walk:
         steps: dict[Callable[[], Awaitable[object]], int] = {
             self.push: 5, self.push_again: 2, self.turn: 10, self.turn_again: 3, self.zombie_turn: 2, self.wait: 3,
             self.late_wait: 1, self.crash: 2, self.leave: 1, self.pass_hour: 1, self.recover: 2, self.requeue: 1,
-            self.drop: 1, self.outage: int(self.outages),
+            self.drop: 1, self.pause: 1, self.resume: 2, self.outage: int(self.outages),
         }  # fmt: skip
         for step in self.random.choices(list(steps), list(steps.values()), k=STEPS):
             answer = await step()
@@ -250,10 +256,14 @@ class Walk:
             Failure(i, delays[i] if fate == "fails" else None, fate) for i, fate in enumerate(fates) if fate[-1] == "s"
         ]
         want = self.random.choice((0, 1, 3, 5, 8))
+        before = self.world.places(puppet.queue)
         try:
             handed = await puppet.claim(len(done), want, failures=failures, expired=fates.count("expired"))
         except (Voided, Superseded) as refused:
             return await self._refused(actor, refused)
+        if before.paused:
+            lay = set(map(forgiven, before.desks.get(puppet.name, [])))
+            assert lay.issuperset(map(forgiven, handed)), f"taken from a paused queue: {handed}"
         for raw, fate in zip(done, fates, strict=True):
             if fate in ("done", "expired"):
                 self.finish(puppet.queue, raw)
@@ -314,10 +324,11 @@ class Walk:
         """Wait on an empty desk, and for a push if the queue is empty."""
         actor = self.some()
         puppet = actor.puppet
-        if puppet.length or puppet.turn.number == 0:
+        before = self.world.places(puppet.queue)
+        if puppet.length or puppet.turn.number == 0 or before.paused:
             return None
         pushed: object = None
-        if self.world.places(puppet.queue).queued:
+        if before.queued:
             raw = await puppet.wait()
         else:
             puppet.link = self.waiter
@@ -337,7 +348,8 @@ class Walk:
     async def late_wait(self) -> object:
         """A wait of a lost connection is served."""
         puppet = self.some().puppet
-        if not self.world.places(puppet.queue).queued:
+        before = self.world.places(puppet.queue)
+        if not before.queued or before.paused:
             return None
         return await self.link.wait(puppet.queue, puppet.name, 1)
 
@@ -367,6 +379,18 @@ class Walk:
 
     async def recover(self) -> object:
         return await self.link.recover(self.random.choice(self.queues), HOUR / 2, 2.5 * HOUR)
+
+    async def pause(self) -> object:
+        queue = self.random.choice(self.queues)
+        was = self.world.places(queue).paused
+        assert await self.link.pause(queue) is not was
+        return queue
+
+    async def resume(self) -> object:
+        queue = self.random.choice(self.queues)
+        was = self.world.places(queue).paused
+        assert await self.link.resume(queue) is was
+        return queue
 
     async def requeue(self) -> object:
         queue, number = self._letter()
@@ -410,6 +434,7 @@ class Walk:
         self.world.pass_hour(self.queues)
         for queue in self.queues:
             await self.link.recover(queue, HOUR / 2, HOUR)
+            await self.link.resume(queue)
             lane = Puppet(self.link, queue, "drain")
             await lane.take()
             self.world.pass_hour([queue])

@@ -9,6 +9,7 @@
 -- meanwhile, or Redis lost its last writes), {"superseded"} when another process of this name has it.
 -- Sent again with the same turn it settles nothing twice and returns the same desk.
 -- A message whose handling was started before is handed out alone, so that it cannot take neighbours along.
+-- From a queue that is paused nothing is taken: what waits is not in its list, what is due stays delayed.
 local stored = redis.call('HGET', KEYS[5], ARGV[1])
 if not stored then return {'void'} end
 local token, last = string.match(stored, '^(%d+) (%S+)')
@@ -71,6 +72,7 @@ end
 if want == 0 then return {'ok', length} end -- the lane is about to leave and starts nothing more
 
 local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 100)
+if #due > 0 and redis.call('HGET', counts, 'paused') then due = {} end
 for i = #due, 1, -1 do
   redis.call('LPUSH', queue, (string.sub(due[i], string.find(due[i], ':', 1, true) + 1)))
   redis.call('ZREM', KEYS[3], due[i])

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
---! attempts
+--! attempts held
 -- A lane ends in good order: what it has not finished goes back to the head of the queue, as it is.
--- KEYS queue, desk, lanes   ARGV lane, token, unhandled (1: what was handed out last was not handled)
+-- KEYS queue, desk, lanes, held, counts   ARGV lane, token, unhandled (1: what was handed out last was not handled)
 -- Where that start was counted, it is taken back: ending is not an attempt.
 -- Returns how many messages went back; nothing happens when the desk is not the lane's any more.
 -- The lane stays listed for a while: a blocking wait whose connection broke may still put a message on its desk.
@@ -13,7 +13,8 @@ local head = redis.call('LINDEX', KEYS[2], 0)
 if ARGV[3] == '1' and head and attempts_of(head) > 1 then
   redis.call('LSET', KEYS[2], 0, with_attempts(head, attempts_of(head) - 1))
 end
+local waiting = waiting_list(KEYS[1], KEYS[4], KEYS[5])
 local n = 0
-while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do n = n + 1 end
+while redis.call('LMOVE', KEYS[2], waiting, 'RIGHT', 'LEFT') do n = n + 1 end
 redis.call('HSET', KEYS[3], ARGV[1], token .. ' - ' .. at)
 return n

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
---! attempts
+--! attempts held
 -- Return the desks of silent lanes to the head of the queue and void their tokens.
--- KEYS queue, lanes, counts
+-- KEYS queue, lanes, counts, held
 -- ARGV what a desk's key starts with, silence in ms after which a lane is taken for dead, and for gone for good
 -- Returns {lane, number of messages, …} of the desks that had any, the one silent for longest first.
 -- A lane stays listed long after its death: its last blocking wait may still put a message on its desk.
@@ -15,12 +15,13 @@ for i = 1, #lanes, 2 do
   end
 end
 table.sort(silent, function(a, b) return a.at < b.at or a.at == b.at and a.lane < b.lane end)
+local waiting = waiting_list(KEYS[1], KEYS[4], KEYS[3])
 local found = {}
 for _, each in ipairs(silent) do
   local desk = ARGV[1] .. each.lane
   local lying = redis.call('LRANGE', desk, 0, -1)
   if #lying > 0 then
-    for j = #lying, 1, -1 do redis.call('LPUSH', KEYS[1], suspected(lying[j])) end
+    for j = #lying, 1, -1 do redis.call('LPUSH', waiting, suspected(lying[j])) end
     redis.call('DEL', desk)
     redis.call('HSET', KEYS[2], each.lane, each.token .. ' - ' .. each.at)
     redis.call('HINCRBY', KEYS[3], 'recovered', #lying)
