@@ -68,7 +68,7 @@ def _rules(needs: Needs) -> Iterable[str]:
         for topic in (name.partition("/")[0] for name in needs.subscribes):
             patterns += [keys.groups(topic), keys.limits(topic)]
     if needs.consumes or needs.subscribes:
-        commands |= _commands("claim", "take", "leave", "recover", "counts") | {"blmove"}
+        commands |= _commands("claim", "take", "leave", "recover", "counts", "pause", "resume") | {"blmove"}
         for name in (*needs.consumes, *needs.subscribes):
             patterns += [keys.queue(name), f"{keys.queue(name)}:*"]
     if needs.waits_on:

@@ -30,7 +30,7 @@ from typing import Any
 from gorgond import __version__
 from gorgond.config import Config
 from gorgond.errors import ConfigError
-from gorgond.redpill import BrokerError, GorgonError, Lane, Link, Message, Producer
+from gorgond.redpill import BrokerError, Counts, GorgonError, Lane, Link, Message, Producer
 from gorgond.service.fabric import Fabric
 from gorgond.service.loop import run
 from gorgond.service.metrics import Metrics
@@ -173,9 +173,11 @@ class Service(ABC):
         if not queues:
             return 0
         try:
-            return sum([counts.queued for link in links for counts in await link.counts(queues)])
+            figures = [await link.counts(queues) for link in links]
+            await _pause_alike(links, queues, figures)
         except BrokerError:  # those who need it report it
             return self._depth
+        return sum(counts.queued for some in figures for counts in some)
 
     def status(self) -> str:
         """One line for people: what it does, or what it waits for."""
@@ -215,6 +217,16 @@ class Service(ABC):
             "counters": self.metrics.counters.copy(),
             "latencies": {name: histogram.snapshot() for name, histogram in self.metrics.latencies.copy().items()},
         }
+
+
+async def _pause_alike(links: Sequence[Link], queues: Sequence[str], figures: Sequence[Sequence[Counts]]) -> None:
+    """What the lasting broker, the first, says of which queues are paused counts: one of calls may have forgotten."""
+    for queue, lasting, *others in zip(queues, *figures, strict=True):
+        for link, counts in zip(links[1:], others, strict=True):
+            if lasting.paused and not counts.paused:
+                await link.pause(queue)
+            elif counts.paused and not lasting.paused:
+                await link.resume(queue)
 
 
 def _memory() -> int:
