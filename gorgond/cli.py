@@ -91,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     journal = service("journal", _journal, "run a journal, which writes every change to the system log")
     _instance(journal)
     _settings(journal, "journal", "file")
+    stats = service("stats", _stats, "run a stats server: how everything fares, on port 3001")
+    _instance(stats)
+    _settings(stats, "stats", "address", "port")
     provider = service("provider", _provider, "run a provider, which brings items in from outside")
     provider.add_argument("name", metavar="NAME", nargs="?", default="random", help="its section is [provider.NAME]")
     _settings(provider, "provider", "rate", "count", "users", "size", "seed")
@@ -202,6 +205,12 @@ def _journal(arguments: argparse.Namespace) -> int:
     from gorgond.roles.journal import Journal
 
     return _serve(arguments, "journal", _chosen_instance(arguments), Journal)
+
+
+def _stats(arguments: argparse.Namespace) -> int:
+    from gorgond.roles.stats import StatsMonitor
+
+    return _serve(arguments, "stats", _chosen_instance(arguments), StatsMonitor)
 
 
 def _provider(arguments: argparse.Namespace) -> int:

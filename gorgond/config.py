@@ -149,6 +149,17 @@ class Journal:
 
 
 @dataclass(frozen=True, slots=True)
+class Stats:
+    """The stats server."""
+
+    address: str = _key(
+        "127.0.0.1", _matching("an IP address, a host name, or nothing", r"[\w.:-]*"), "empty: all of them"
+    )
+    port: int = _key("3001", _whole(0, 65535), "the port; 0 takes a free one")
+    password: str = _key("", _matching("a password without blanks, or nothing", r"\S*"), "the operator's", secret=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """One provider instance, under its own name: [provider.NAME]."""
 
@@ -169,6 +180,7 @@ class Instances:
     store_read: str = _key("0", _COUNT, "store servers that only read")
     store_write: str = _key("0", _COUNT, "store servers that only write")
     journal: str = _key("1", _COUNT, "journals, which write every change to the system log")
+    stats: str = _key("1", _COUNT, "stats servers")
     provider: str = _key("", _matching("names of providers, or nothing", "[a-z0-9 -]*"), "which providers")
 
 
@@ -180,12 +192,13 @@ class Log:
     format: str = _key("text", _one_of("text", "json"), "one line of text or one JSON object an event")
 
 
-Section = Broker | Store | Web | Journal | Instances | Provider | Log
+Section = Broker | Store | Web | Stats | Journal | Instances | Provider | Log
 S = TypeVar("S", bound=Section)
 
 # Every other section is a provider's.
 SECTIONS: dict[str, type[Section]] = {
-    "instances": Instances, "broker": Broker, "store": Store, "web": Web, "journal": Journal, "log": Log,
+    "instances": Instances, "broker": Broker, "store": Store, "web": Web, "stats": Stats, "journal": Journal,
+    "log": Log,
 }  # fmt: skip
 PROVIDER_NAME = r"provider\.[a-z0-9][a-z0-9-]*"
 DEFAULT_PROVIDER = "provider.random"  # there when the file has no provider of its own
@@ -238,6 +251,7 @@ class Config:
     store: Store
     web: Web
     journal: Journal
+    stats: Stats
     log: Log
     providers: Mapping[str, Provider]
     settings: Settings = field(repr=False)
@@ -296,6 +310,7 @@ def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str])
         store=_made(Store, "store", settings),
         web=_made(Web, "web", settings),
         journal=_made(Journal, "journal", settings),
+        stats=_made(Stats, "stats", settings),
         log=_made(Log, "log", settings),
         providers={
             name.removeprefix("provider."): _made(Provider, name, settings) for name in names if name not in SECTIONS

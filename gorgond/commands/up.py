@@ -32,8 +32,8 @@ from gorgond.commands.screen import Screen
 from gorgond.commands.vitals import Vitals
 from gorgond.config import Config
 from gorgond.errors import ConfigError, GorgonError
+from gorgond.http.server import open_port
 from gorgond.redpill import BrokerAway, Listener, Message
-from gorgond.roles.web import open_port
 from gorgond.service.fabric import connect_fabric
 from gorgond.service.life import log
 from gorgond.service.log import set_up
@@ -65,7 +65,7 @@ def up(path: str | None, flags: Mapping[str, str], data: str | None, web: int, s
 
         # One listening socket for all web servers: while one of them is away the others take its connections, and
         # while all are, the connections wait.
-        sockets = open_port(config, alone=True)
+        sockets = open_port(config.web.address, config.web.port, alone=True)
 
         def service(role: str, instance: str, *arguments: str) -> Child:
             command = [sys.executable, "-m", "gorgond", role, *arguments]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 from gorgond.redpill.codec import dumps
 
@@ -25,6 +25,30 @@ class Answer:
     body: bytes = b""
     content_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Sink(Protocol):
+    """The client's side of an answer that has no end."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the client did not take yet."""
+
+    def closed(self) -> bool:
+        """Whether the client has gone."""
+
+    def write(self, data: bytes) -> object:
+        """Send it, as soon as the client takes it."""
+
+    def close(self) -> None:
+        """End the answer, and the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed(Answer):
+    """A response whose body is written bit by bit, by who gets the sink; `body` is its beginning."""
+
+    begin: Callable[[Sink], None] = lambda sink: sink.close()
 
 
 def ok(body: bytes) -> Answer:
@@ -69,7 +93,9 @@ def wire(answer: Answer, request: str, connection: str = "", bodiless: bool = Fa
     """The response in HTTP/1.1. `connection` is the header of that name, if it is needed; `bodiless`: the client asked
     for the headers alone."""
     head = f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Other')}\r\nX-Request-Id: {request}\r\n"
-    if answer.status != 204:
+    if isinstance(answer, Streamed):
+        head += f"Content-Type: {answer.content_type}\r\n"
+    elif answer.status != 204:
         head += f"Content-Type: {answer.content_type}\r\nContent-Length: {len(answer.body)}\r\n"
     for name, value in answer.headers.items():
         head += f"{name}: {value}\r\n"

@@ -21,8 +21,8 @@ from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerConnect
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.log import gen_log
 
-from gorgond.errors import BadRequest, GorgonError
-from gorgond.http.answers import Answer, Problem, wire
+from gorgond.errors import BadRequest, ConfigError, GorgonError
+from gorgond.http.answers import Answer, Problem, Streamed, wire
 from gorgond.http.routes import Request, Routes
 from gorgond.http.stream import HEADER_MAX, Stream
 from gorgond.redpill import new_id, now_ms
@@ -39,7 +39,7 @@ BACKLOG = 4096
 
 log = logging.getLogger("gorgond.http")
 Translate = Callable[[GorgonError], Problem]
-Measure = Callable[[str, int, float], None]
+Measure = Callable[[str, int, float, int], None]
 
 
 def _of_interest(record: logging.LogRecord) -> bool:
@@ -53,7 +53,7 @@ gen_log.addFilter(_of_interest)
 
 class Server(HTTPServerConnectionDelegate):
     """Serves `routes`; `translate` makes a Problem of an error that a handler raised, `measure` hears the route,
-    status and seconds of each request."""
+    status and seconds of each request, and the bytes of both bodies."""
 
     def __init__(self, routes: Routes, deadline: float, translate: Translate, measure: Measure) -> None:
         self.routes = routes
@@ -234,7 +234,8 @@ class Exchange(HTTPMessageDelegate):
         self._answered = True
         self._done()
         line = self._line
-        keep = self._keep and not self._front.draining
+        streamed = isinstance(answer, Streamed) and line.method != "HEAD"
+        keep = self._keep and not self._front.draining and not streamed
         connection = "close" if not keep else "" if line.version == "HTTP/1.1" else "keep-alive"
         data = wire(answer, self.id, connection, bodiless=line.method == "HEAD")
         if keep:
@@ -243,6 +244,10 @@ class Exchange(HTTPMessageDelegate):
             self._connection.finish()
             self._stream.enter("idle")
             self._stream.write_soon(data)
+        elif isinstance(answer, Streamed) and streamed:
+            self._stream.enter("streaming")
+            self._stream.write(data)
+            answer.begin(self._stream)
         else:
             received = self._stream.phase == "busy"
             self._stream.enter("over")
@@ -251,7 +256,7 @@ class Exchange(HTTPMessageDelegate):
             if received:
                 self._close()
         seconds = time.perf_counter() - self._started
-        self._front.measure(self._route, answer.status, seconds)
+        self._front.measure(self._route, answer.status, seconds, self._size + len(answer.body))
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s %.200s: %d in %.1f ms", line.method, line.path, answer.status, seconds * 1000)
 
@@ -292,6 +297,10 @@ def _no_room() -> Problem:
     return Problem(503, "too many requests are waiting here; try again", {"Retry-After": "1"})
 
 
-def open_sockets(address: str, port: int, alone: bool) -> list[socket.socket]:
-    """Listening sockets; unless `alone`, other processes of this user may open the same (SO_REUSEPORT)."""
-    return netutil.bind_sockets(port, address or None, backlog=BACKLOG, reuse_port=not alone)
+def open_port(address: str, port: int, alone: bool = False) -> list[socket.socket]:
+    """Listening sockets at an address, empty for all; unless `alone`, other processes of this user may open the same
+    (SO_REUSEPORT). Raises ConfigError."""
+    try:
+        return netutil.bind_sockets(port, address or None, backlog=BACKLOG, reuse_port=not alone)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {address or '*'}:{port}: {error.strerror or error}") from None

@@ -5,6 +5,7 @@ request needs a timer.
 
     idle  →  head  →  body  →  busy  →  idle …
                                      →  over
+                                     →  streaming
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ LIMITS = {
     "head": 10.0,  # seconds from a request's first byte to the end of its headers
     "body": 15.0,  # seconds for its body
     "busy": math.inf,  # it is handled: that has a deadline of its own
+    "streaming": math.inf,  # the answer has no end; who writes it looks after slow clients
     "over": 15.0,  # seconds for what still comes after the last answer; it is not looked at
 }
 
@@ -109,7 +111,7 @@ class Stream(IOStream):
     def _say(self, problem: Problem) -> None:
         """The last words to a client whose request will not be handled."""
         self._write_now()
-        if self.closed() or self.writing() or self.phase in ("busy", "over"):
+        if self.closed() or self.writing() or self.phase in ("busy", "streaming", "over"):
             return
         self.phase = "over"
         request = new_id()

@@ -261,6 +261,10 @@ class Link(ABC):
         once more."""
 
     @abstractmethod
+    async def about(self) -> dict[str, str]:
+        """What the broker says of itself: the fields of Redis' INFO, and its setting `appendfsync` if we may ask."""
+
+    @abstractmethod
     async def dead(self, queue: str, after: int = 0, limit: int = 100) -> list[DeadLetter]:
         """Dead letters numbered above `after`, oldest first."""
 

@@ -78,6 +78,9 @@ class Dead:
 
 Outcome = Done | Retry | Dead
 Handler = Callable[[Sequence[Message]], Awaitable[Sequence[Outcome]]]
+Measure = Callable[[str, int, int, int, float], None]
+"""Hears what a batch held of one operation: the operation, how many messages, how many of them failed or were answered
+by an error, the bytes of messages and replies, and the seconds that handling the batch took."""
 
 DONE = Done()
 
@@ -113,6 +116,7 @@ class Lane:
         self.name = name
         self.tally = Tally()
         self.beat: Callable[[], None] = lambda: None
+        self.measure: Measure = _unmeasured
         self._link = broker.link(f"{name} {queue}")
         self._handler = handler
         self._batch = batch
@@ -122,6 +126,7 @@ class Lane:
         self._stopping = False
         self._unhandled = False
         self._look_at = 0.0
+        self._took = 0.0  # seconds that the handler had for the last batch
         self._connects = -1
         self._reminder: asyncio.TimerHandle
         self._reminding: asyncio.Task[None] | None = None
@@ -239,12 +244,20 @@ class Lane:
                 messages.append((index, message))
         replies: dict[str, list[bytes]] = {}
         size = 0
+        sums: dict[str, list[int]] = {}  # by operation: messages, failures, bytes
         for index, message, outcome in await self._outcomes(messages, turn):
+            figures = sums.get(message.op)
+            if figures is None:
+                figures = sums[message.op] = [0, 0, 0]
+            figures[0] += 1
+            figures[2] += len(raws[index])
             if isinstance(outcome, Done):
+                figures[1] += outcome.error is not None
                 if not message.reply or (outcome.body is None and outcome.error is None):
                     continue
                 reply = Reply(message.id, outcome.body or b"", outcome.error, outcome.status, outcome.headers)
             else:
+                figures[1] += 1
                 failure = _failure(index, message, outcome)
                 failures.append(failure)
                 if failure.delay is not None and max(message.attempts, 1) < ATTEMPTS:
@@ -256,8 +269,11 @@ class Lane:
                     await self._reply(replies)
                     replies, size = {}, 0
                 size += len(raw)
+                figures[2] += len(raw)
                 replies.setdefault(message.reply, []).append(raw)
                 self.tally.bytes_out += len(raw)
+        for op, (count, errors, bytes) in sums.items():
+            self.measure(op, count, errors, bytes, self._took)
         turn.failures, turn.replies = failures, replies
         self.tally.batches += 1
         self.tally.expired += turn.expired
@@ -295,7 +311,8 @@ class Lane:
                 if self._reminding is not None:
                     await self._reminding
                     self._reminding = None
-            self.tally.busy += time.monotonic() - started
+            self._took = time.monotonic() - started
+            self.tally.busy += self._took
             if outcomes:
                 return [(index, message, outcome) for (index, message), outcome in zip(messages, outcomes, strict=True)]
             await self._touch()
@@ -343,6 +360,10 @@ def _failure(index: int, message: Message, outcome: Retry | Dead) -> Failure:
     if delay is None:
         delay = min(RETRY_FIRST * 2 ** min(max(message.attempts - 1, 0), 10), RETRY_MAX) * random.uniform(0.5, 1.5)
     return Failure(index, max(delay, 0.0), outcome.reason)
+
+
+def _unmeasured(op: str, count: int, errors: int, bytes: int, seconds: float) -> None:
+    """Nobody asked to hear it."""
 
 
 def _shown(batch: Sequence[Message]) -> str:

@@ -279,6 +279,10 @@ class MemoryLink(Link):
         rates.update(ends)
         return 0.0
 
+    async def about(self) -> dict[str, str]:
+        await self._round()
+        return {}
+
     async def dead(self, queue: str, after: int = 0, limit: int = 100) -> list[DeadLetter]:
         letters = self.broker.queue(queue).letters
         await self._round()

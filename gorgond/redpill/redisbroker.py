@@ -39,6 +39,7 @@ from gorgond.redpill.raw import age
 ROUND_TIMEOUT = 5.0  # seconds for one round trip beyond what it blocks for
 READ_SIZE = 1 << 20  # bytes taken from the socket at a time: a batch of replies may be large
 OLDEST_REDIS = (7, 0)
+_ABOUT = ("server", "clients", "memory", "persistence", "stats")  # sections of INFO
 
 # What an error means, by its first word or the class that the driver has for it: wait and repeat (BrokerAway),
 # refuse this request for now (QueueFull), or stop, since an operator must act (BrokerRefused, as all others).
@@ -106,6 +107,12 @@ def _preflight(about: dict[str, str], durable: bool) -> None:
         log.warning("the broker loses its messages when it dies: set appendonly yes in its configuration")
 
 
+def _fields(infos: Sequence[bytes]) -> dict[str, str]:
+    """The fields in answers to INFO."""
+    lines = b"\n".join(infos).decode().splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
 def _replying(name: str, replies: Sequence[bytes]) -> list[Command]:
     """The fast way to send replies, which may be large and would be copied about in a script."""
     key = keys.replies(name)
@@ -170,9 +177,8 @@ class RedisLink(Link):
             await _discard(connection)
             raise
         if not self.broker.checked:
-            lines = b"\n".join(answers[-3:]).decode().splitlines()
             try:
-                _preflight(dict(line.split(":", 1) for line in lines if ":" in line), self.broker.durable)
+                _preflight(_fields(answers[-3:]), self.broker.durable)
             except BrokerRefused:
                 await _discard(connection)
                 raise
@@ -354,6 +360,14 @@ class RedisLink(Link):
         names = [keys.rate(family, limit.name) for limit in limits]
         rates = [number for limit in limits for number in (limit.most, int(limit.seconds * 1000))]
         return int(await self._ask(_run(script.ADMIT, names, -1 if back else 1, *rates), family)) / 1000
+
+    async def about(self) -> dict[str, str]:
+        commands: list[Command] = [["INFO", section] for section in _ABOUT]
+        *infos, fsync = await self._round([*commands, ["CONFIG", "GET", "appendfsync"]])
+        about = _fields([await self._checked(info, "") for info in infos])
+        if not isinstance(fsync, ResponseError):
+            about["appendfsync"] = fsync[1].decode()
+        return about
 
     async def dead(self, queue: str, after: int = 0, limit: int = 100) -> list[DeadLetter]:
         command: Command = ["ZRANGEBYSCORE", keys.dead(queue), f"({after}", "+inf", "LIMIT", 0, limit]

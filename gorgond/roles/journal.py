@@ -36,7 +36,7 @@ class Journal(Service):
     async def start(self) -> None:
         lane = Subscription(self.fabric.lasting, TOPIC, GROUP, self.name, self._write, BATCH)
         lane.beat = self.pulses.start("journal")
-        self.lanes.append(lane)
+        self.attend(lane)
         # Writing blocks, so it has a thread of its own, unless all share one event loop with the broker.
         here = self.fabric.lasting.in_process
         self._running = self.spawn(lane.run(), "journal") if here else self.spawn_thread(lane.run, "journal")

@@ -3,7 +3,8 @@
 Each lane has a thread with an event loop of its own in which the database's driver blocks: while one lane waits for
 the database, another one's Python runs. A batch is one question to the database.
 
-    store_get   <collection>.find   {"filter", "sort", "limit", "skip", "fields", "search"} → array of documents
+    store_get   store.health        → {"database", "version", "latency_ms"}
+                <collection>.find   {"filter", "sort", "limit", "skip", "fields", "search"} → array of documents
                 <collection>.count  {"filter", "search"} → number
     store_put   <collection>.insert   {"documents": […]}      → {"results": [{"id", "effect"}, …]}
                 <collection>.replace  {"documents": […]}
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -67,7 +69,8 @@ class DataStore(Service):
                 lanes += [_ReadLane(self, broker, f"{self.name}.{number}") for number in range(count)]
         if self._mode != "read":
             lanes += [_WriteLane(self, broker, f"{self.name}.w") for broker in self.fabric.brokers]
-        self.lanes.extend(lanes)
+        for lane in lanes:
+            self.attend(lane)
         self._preparing = self.spawn_thread(self._prepare, "prepare")
         for lane in lanes:
             work = f"{lane.name} {lane.queue}"
@@ -114,14 +117,12 @@ class _StoreLane(Lane):
         self._service.pulses.end(self._pulse)
 
     async def _guarded(self, batch: Sequence[Message]) -> Sequence[Outcome]:
-        started = time.perf_counter()
         try:
             outcomes = await self._answer(batch)
         except StoreAway as away:
             self._service.outage.begin(str(away))
             raise Unavailable(str(away)) from None
         self._service.outage.end()
-        self._service.metrics.latency(self.queue, time.perf_counter() - started)
         return outcomes
 
     async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
@@ -139,6 +140,9 @@ class _ReadLane(_StoreLane):
         finds: list[tuple[int, Query]] = []
         counts: list[tuple[int, Query]] = []
         for index, message in enumerate(batch):
+            if message.op == "store.health":
+                outcomes[index] = Done(dumps(self._store.health()))
+                continue
             try:
                 verb, query = query_of(message)
             except StoreRefused as refused:
@@ -182,12 +186,17 @@ class _WriteLane(_StoreLane):
                 spans.append(range(len(writes), len(writes) + len(some)))
                 writes += some
         effects = self._store.write(writes)
+        events = list(_events(batch, spans, writes, effects))
+        started = time.perf_counter()
         try:
-            await self._events.publish("store_notify", *_events(batch, spans, writes, effects))
+            await self._events.publish("store_notify", *events)
         except BrokerError as error:  # written but not announced: do both again
             self._silence.begin(str(error))
             raise Unavailable(str(error)) from None
         self._silence.end()
+        took = time.perf_counter() - started
+        for op, count in Counter(event.op for event in events).items():
+            self._service.metrics.measure(f"store_notify {op}", count, 0, 0, took)
         return [_refused(span) if isinstance(span, StoreRefused) else _written(writes, effects, span) for span in spans]
 
 

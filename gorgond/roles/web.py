@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from dataclasses import replace
 
 from gorgond.config import Config
-from gorgond.errors import ConfigError, StoreRefused
+from gorgond.errors import StoreRefused
 from gorgond.http.answers import Problem, sendable
 from gorgond.http.api import Api
-from gorgond.http.server import Server, open_sockets
+from gorgond.http.server import Server, open_port
 from gorgond.redpill import (
     BrokerAway,
     BrokerError,
@@ -39,15 +38,6 @@ LOOK = 1.0  # seconds between two questions whether the lasting broker lives
 log = logging.getLogger("gorgond.web")
 
 
-def open_port(config: Config, alone: bool = False) -> list[socket.socket]:
-    """The sockets that the configuration asks for; with `alone` refused if anybody has them. Raises ConfigError."""
-    try:
-        return open_sockets(config.web.address, config.web.port, alone)
-    except OSError as error:
-        where = f"{config.web.address or '*'}:{config.web.port}"
-        raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from None
-
-
 class WebServer(Service):
     """One web server."""
 
@@ -65,7 +55,7 @@ class WebServer(Service):
     async def start(self) -> None:
         sockets = listening_sockets("web")
         if sockets is None:
-            sockets = open_port(self.config)
+            sockets = open_port(self.config.web.address, self.config.web.port)
         self.port = sockets[0].getsockname()[1]
         for producer in {self.calls, self.jobs}:
             producer.failed = self.fail
@@ -135,10 +125,10 @@ class WebServer(Service):
         finally:
             await link.close()
 
-    def _measure(self, route: str, status: int, seconds: float) -> None:
+    def _measure(self, route: str, status: int, seconds: float, bytes: int) -> None:
         self._answered += 1
         self.metrics.count(f"http {status}")
-        self.metrics.latency(route or "none", seconds)
+        self.metrics.measure(route or "none", 1, status >= 500, bytes, seconds)
 
 
 def _problem(error: GorgonError) -> Problem:

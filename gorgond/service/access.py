@@ -28,6 +28,8 @@ class Needs:
     waits_on: tuple[str, ...] = ()  # the beginnings of the lists on which it waits for replies
     replies: bool = False
     publishes: tuple[str, ...] = ()
+    listens: tuple[str, ...] = ()  # to topics, live
+    operates: bool = False  # looks at all queues, and at the broker itself; puts dead letters back or deletes them
 
 
 ROLES: Mapping[str, Needs] = {
@@ -36,6 +38,13 @@ ROLES: Mapping[str, Needs] = {
     "store-read": Needs(consumes=("store_get",), replies=True, publishes=("stats",)),
     "store-write": Needs(consumes=("store_put",), replies=True, publishes=("store_notify", "stats")),
     "journal": Needs(subscribes=("store_notify/journal",), publishes=("stats",)),
+    "stats": Needs(
+        pushes=("store_get", "store_put"),
+        waits_on=("stats_data",),
+        publishes=("stats",),
+        listens=("stats",),
+        operates=True,
+    ),
     "provider": Needs(pushes=("store_put",), publishes=("stats",)),
 }
 
@@ -82,7 +91,12 @@ def _rules(needs: Needs) -> Iterable[str]:
         # The channel too, since a script must name it among its keys.
         patterns += [keys.publisher(topic, "*"), keys.groups(topic), keys.limits(topic), keys.live(topic)]
         patterns.append(f"{keys.queue(topic)}/*")
-    channels = [keys.live(topic) for topic in needs.publishes]
+    if needs.listens:
+        commands |= {"subscribe"}
+    if needs.operates:
+        commands |= _commands("counts", "requeue", "drop") | {"zrangebyscore", "config|get"}
+        patterns.append(keys.queue("NAME").replace("{NAME}", "*"))
+    channels = [keys.live(topic) for topic in {**dict.fromkeys(needs.publishes), **dict.fromkeys(needs.listens)}]
     return [
         *(f"+{command}" for command in sorted(commands)),
         *(f"~{pattern}" for pattern in patterns),

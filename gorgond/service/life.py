@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import functools
 import gc
 import logging
 import os
@@ -56,7 +57,8 @@ class Service(ABC):
         self.config = config
         self.fabric = fabric
         self.instance = instance
-        self.name = f"{self.role}@{instance}.{socket.gethostname()}"
+        self.host = socket.gethostname()
+        self.name = f"{self.role}@{instance}.{self.host}"
         self.metrics = Metrics()
         self.pulses = Pulses()
         self.lanes: list[Lane] = []
@@ -90,6 +92,11 @@ class Service(ABC):
     def stop(self) -> None:
         """Ask the service to drain and end."""
         self._stop.set()
+
+    def attend(self, lane: Lane) -> None:
+        """Count what the lane does among what the service does."""
+        lane.measure = functools.partial(_measured, self.metrics, lane.queue)
+        self.lanes.append(lane)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run a loop of the service; if it fails, the service ends and says why."""
@@ -159,13 +166,22 @@ class Service(ABC):
                 elif patience:
                     log.error("%s: %s has not turned for %.0f s", self.name, loop, silent)
                 notifier.status(self.status())
-                if not any(broker.outage.length for broker in self.fabric.brokers):
+                if not self._broker_away():
                     self._depth = await self._look(links)
-                    producer.submit("stats", (Message("stats.second", self.snapshot()).encode(),), _ignore, topic=True)
+                    self._tell(producer, "draining" if self.draining else "up")
         finally:
+            if not self._broker_away():
+                self._tell(producer, "gone")
             await producer.stop(timeout=1)
             for link in links:
                 await link.close()
+
+    def _broker_away(self) -> bool:
+        return any(broker.outage.length for broker in self.fabric.brokers)
+
+    def _tell(self, producer: Producer, state: str) -> None:
+        event = Message("stats.second", {**self.snapshot(), "state": state})
+        producer.submit("stats", (event.encode(),), _ignore, topic=True)
 
     async def _look(self, links: Sequence[Link]) -> int:
         """How many messages wait in the queues that this service consumes."""
@@ -193,7 +209,7 @@ class Service(ABC):
         return f"consuming {queues}: {self._rate.of(handled):.0f}/s, depth {self._depth}"
 
     def snapshot(self) -> dict[str, Any]:
-        """What the instance did since it started, for the topic `stats`."""
+        """What the instance did since it started, for the topic `stats`; docs/protocol.md describes it."""
         lanes: dict[str, dict[str, float]] = {}
         for lane in self.lanes:
             sums = lanes.setdefault(lane.queue, {})
@@ -204,10 +220,10 @@ class Service(ABC):
             "name": self.name,
             "role": self.role,
             "instance": self.instance,
+            "host": self.host,
             "pid": os.getpid(),
             "version": __version__,
-            "uptime": round(time.monotonic() - _STARTED, 1),
-            "state": "draining" if self.draining else "up",
+            "uptime": round(time.monotonic() - _STARTED, 3),
             "status": self.status(),
             "silent": round(self.pulses.oldest()[1], 3),
             "lag": round(self._lag, 4),
@@ -215,7 +231,7 @@ class Service(ABC):
             "cpu": round(cpu.user + cpu.system, 3),
             "queues": lanes,
             "counters": self.metrics.counters.copy(),
-            "latencies": {name: histogram.snapshot() for name, histogram in self.metrics.latencies.copy().items()},
+            "operations": self.metrics.operations(),
         }
 
 
@@ -232,6 +248,10 @@ async def _pause_alike(links: Sequence[Link], queues: Sequence[str], figures: Se
 def _memory() -> int:
     """Bytes of memory this process has. (psutil wants more of /proc than the units' sandbox shows.)"""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+
+
+def _measured(metrics: Metrics, queue: str, op: str, count: int, errors: int, bytes: int, seconds: float) -> None:
+    metrics.measure(f"{queue} {op}", count, errors, bytes, seconds)
 
 
 def _ignore(error: GorgonError | None) -> None:

@@ -6,8 +6,13 @@ buckets can be added up, so percentiles over many instances are exact to a bucke
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
+
+OPERATIONS_MAX = 100  # beyond it they are counted together, as OTHER
+NAME_MAX = 200  # characters of an operation's name
+OTHER = "other"
 
 _LINEAR = 16  # below it each µs has a bucket of its own, above it each doubling is divided into so many
 
@@ -23,14 +28,14 @@ class Histogram:
         self.total = 0
         self.highest = 0
 
-    def record(self, value: int) -> None:
-        """Count one value, a whole number; negative ones count as 0."""
+    def record(self, value: int, times: int = 1) -> None:
+        """Count a value, a whole number, so many times; negative ones count as 0."""
         value = max(value, 0)
         shift = max(value.bit_length() - 5, 0)
         bucket = (shift << 4) + (value >> shift)
-        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
-        self.count += 1
-        self.total += value
+        self.buckets[bucket] = self.buckets.get(bucket, 0) + times
+        self.count += times
+        self.total += value * times
         if value > self.highest:
             self.highest = value
 
@@ -54,8 +59,7 @@ class Histogram:
 
     def snapshot(self) -> dict[str, Any]:
         """For the wire: {"count", "total", "highest", "buckets": {"17": 3, …}}."""
-        # A copy, since other threads add buckets meanwhile.
-        buckets = {str(bucket): count for bucket, count in self.buckets.copy().items()}
+        buckets = {str(bucket): count for bucket, count in self.buckets.items()}
         return {"count": self.count, "total": self.total, "highest": self.highest, "buckets": buckets}
 
     @classmethod
@@ -75,20 +79,69 @@ def upper_edge(bucket: int) -> int:
     return ((bucket - (shift << 4) + 1) << shift) - 1
 
 
+class Operation:
+    """What was done of one kind: how long each took, how many failed, and their bytes."""
+
+    __slots__ = ("bytes", "errors", "latency")
+
+    def __init__(self) -> None:
+        self.latency = Histogram()
+        self.errors = 0
+        self.bytes = 0
+
+    @property
+    def count(self) -> int:
+        """How many were done."""
+        return self.latency.count
+
+    def merge(self, other: Operation) -> None:
+        """Add another's figures to these."""
+        self.latency.merge(other.latency)
+        self.errors += other.errors
+        self.bytes += other.bytes
+
+    def snapshot(self) -> dict[str, Any]:
+        """For the wire: that of the latencies with "errors" and "bytes"."""
+        return {"errors": self.errors, "bytes": self.bytes, **self.latency.snapshot()}
+
+    @classmethod
+    def of(cls, snapshot: Mapping[str, Any]) -> Operation:
+        """The operation of a snapshot."""
+        found = cls()
+        found.latency = Histogram.of(snapshot)
+        found.errors, found.bytes = snapshot["errors"], snapshot["bytes"]
+        return found
+
+
 class Metrics:
-    """What one instance did since it started: counters, and latencies by operation."""
+    """What one instance did since it started: counters, and its operations by name ("store_get items.find").
+
+    Operations may be measured from any thread.
+    """
 
     def __init__(self) -> None:
         self.counters: dict[str, int] = {}
-        self.latencies: dict[str, Histogram] = {}
+        self._operations: dict[str, Operation] = {}
+        self._lock = threading.Lock()
 
     def count(self, name: str, n: int = 1) -> None:
         """Add `n` to a counter."""
         self.counters[name] = self.counters.get(name, 0) + n
 
-    def latency(self, operation: str, seconds: float) -> None:
-        """Record how long `operation` took."""
-        histogram = self.latencies.get(operation)
-        if histogram is None:
-            histogram = self.latencies[operation] = Histogram()
-        histogram.record(int(seconds * 1_000_000))
+    def measure(self, name: str, count: int, errors: int, bytes: int, seconds: float) -> None:
+        """Record that `count` of the operation `name` took `seconds` each, `errors` of them in vain."""
+        with self._lock:
+            operation = self._operations.get(name)
+            if operation is None:
+                # The names come from messages; whatever these hold, our memory is bounded.
+                if len(self._operations) >= OPERATIONS_MAX or len(name) > NAME_MAX:
+                    name = OTHER
+                operation = self._operations.setdefault(name, Operation())
+            operation.latency.record(int(seconds * 1_000_000), count)
+            operation.errors += errors
+            operation.bytes += bytes
+
+    def operations(self) -> dict[str, dict[str, Any]]:
+        """A snapshot of each operation."""
+        with self._lock:
+            return {name: operation.snapshot() for name, operation in self._operations.items()}

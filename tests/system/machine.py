@@ -29,8 +29,8 @@ from tests.waiting import eventually
 SUITES = ("bookworm", "trixie")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "gorgond")
 DEPENDENCIES = (
-    "redis-server python3-redis python3-pymongo python3-tornado python3-sdnotify python3-psutil python3-hiredis "
-    "python3-orjson python3-uvloop autopkgtest dpkg-dev"
+    "redis-server python3-redis python3-pymongo python3-tornado python3-sdnotify python3-psutil "
+    "python3-prometheus-client python3-hiredis python3-orjson python3-uvloop autopkgtest dpkg-dev"
 )
 BASE = "systemd,systemd-sysv,dbus"
 SOURCES = """\

@@ -1,4 +1,4 @@
-"""Imports point one way: cli → commands → roles → (http, stores, …) → service → redpill."""
+"""Imports point one way: cli → commands → roles → stats → (http, stores, …) → service → redpill."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EVERYWHERE = {"errors", "config"}
 SERVICE = {"redpill"} | EVERYWHERE
 MIDDLE = {"service"} | SERVICE
 PARTS = {"http", "stores", "providers", "notifiers", "eventlog"}
-ROLES = PARTS | MIDDLE
+ROLES = PARTS | MIDDLE | {"stats"}
 MAY_IMPORT = {
     "__init__": set[str](),
     "redpill": set[str](),
@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "config": {"errors"},
     "service": SERVICE,
     **dict.fromkeys(PARTS, MIDDLE),
+    "stats": MIDDLE | {"http"},
     "roles": ROLES,
     "commands": ROLES | {"roles"},
     "cli": ROLES | {"roles", "commands"},

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gorgond.service.metrics import Histogram, Metrics, upper_edge
+from gorgond.service.metrics import NAME_MAX, OPERATIONS_MAX, OTHER, Histogram, Metrics, Operation, upper_edge
 
 
 def of(values: Sequence[int]) -> Histogram:
@@ -87,7 +87,27 @@ def test_metrics_count_and_measure_by_name() -> None:
     metrics = Metrics()
     metrics.count("a")
     metrics.count("a", 5)
-    metrics.latency("op", 0.001_5)
-    metrics.latency("op", 0.000_000_4)
+    metrics.measure("op", 1, 0, 10, 0.001_5)
+    metrics.measure("op", 2, 1, 20, 0.000_000_4)
     assert metrics.counters == {"a": 6}
-    assert (metrics.latencies["op"].count, metrics.latencies["op"].highest) == (2, 1500)
+    assert metrics.operations()["op"] == {
+        "count": 3, "errors": 1, "bytes": 30, "total": 1500, "highest": 1500, "buckets": {"119": 1, "0": 2},
+    }  # fmt: skip
+
+
+def test_an_operation_survives_the_wire_and_adds_up() -> None:
+    metrics = Metrics()
+    metrics.measure("op", 2, 1, 30, 0.002)
+    one = Operation.of(json.loads(json.dumps(metrics.operations()["op"])))
+    one.merge(one)
+    assert (one.count, one.errors, one.bytes, one.latency.percentile(50)) == (4, 2, 60, 2000)
+
+
+def test_whatever_operations_are_called_there_are_not_too_many() -> None:
+    metrics = Metrics()
+    for number in range(OPERATIONS_MAX + 50):
+        metrics.measure(f"op {number}", 1, 0, 0, 0.0)
+    metrics.measure("x" * (NAME_MAX + 1), 1, 0, 0, 0.0)
+    operations = metrics.operations()
+    assert len(operations) == OPERATIONS_MAX + 1
+    assert operations[OTHER]["count"] == 51

@@ -1,0 +1,307 @@
+"""StatsMonitor: hears every instance once a second, looks at queues, brokers and database, and shows the picture.
+
+    listen      what instances say on the topic `stats`, and marks that others set there (op `stats.mark`)
+    look        once a second at each broker: the figures of all queues, and how it is
+    ask         once a second a store server, how the database is
+    paint       once a second the picture, to everybody who looks
+    keep        load the history when a store answers, save it each minute
+
+Each loop waits for what it needs by itself, so the picture goes on whatever is away, and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from gorgond.config import Config
+from gorgond.errors import ConfigError
+from gorgond.http.answers import Problem
+from gorgond.http.server import Server, open_port
+from gorgond.redpill import (
+    Broker,
+    BrokerAway,
+    BrokerError,
+    Caller,
+    Counts,
+    DeadLetter,
+    GorgonError,
+    Link,
+    Listener,
+    Message,
+    Producer,
+    now_ms,
+)
+from gorgond.redpill.codec import dumps, loads
+from gorgond.service.fabric import Fabric
+from gorgond.service.life import Service
+from gorgond.service.metrics import Operation
+from gorgond.service.systemd import listening_sockets
+from gorgond.stats.api import Api
+from gorgond.stats.archive import Archive
+from gorgond.stats.brokers import BrokerHealth
+from gorgond.stats.history import History
+from gorgond.stats.instances import Instances
+from gorgond.stats.marks import Marks
+from gorgond.stats.picture import database_row, picture
+from gorgond.stats.queues import Queues, together
+from gorgond.stats.viewers import Viewers
+from gorgond.stats.visitors import Visitors, is_loopback
+
+SECOND = 1.0
+ANSWER = 2.0  # seconds that a broker, or a store server, may take to say how it is
+DEADLINE = 10.0  # seconds for a request
+CLOCKS = 5  # seconds by which an instance's clock may differ before ours is taken
+
+log = logging.getLogger("gorgond.stats")
+
+
+class StatsMonitor(Service):
+    """One stats server."""
+
+    role = "stats"
+
+    def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
+        super().__init__(config, fabric, instance)
+        self._began = time.monotonic()
+        self.history = History(self.now())
+        self.picture: dict[str, Any] = {}
+        self.port = 0
+        self._instances = Instances(time.monotonic())
+        self._queues = Queues()
+        self._marks = Marks()
+        self._brokers = [
+            BrokerHealth(name, broker.outage.what.removeprefix("broker "))
+            for name, broker in zip(("lasting", "calls"), fabric.brokers, strict=False)
+        ]
+        self._counts: dict[str, Mapping[str, Counts]] = {}
+        self._links = [broker.link(f"{self.name} operator") for broker in fabric.brokers]
+        self._database: dict[str, Any] = database_row({}, 0.0, 0.0, "nobody was asked yet")
+        self._calls = Producer(fabric.calls, self.name, fabric.limit)
+        one = fabric.lasting is fabric.calls
+        self._jobs = self._calls if one else Producer(fabric.lasting, self.name, fabric.limit)
+        self._caller = Caller(fabric.calls, self._calls, "stats_data", self.name)
+        self._archive = Archive(self._caller, self._jobs, self.history, self._marks)
+        self._listener = Listener(fabric.calls, ["stats"], self.name, self._heard)
+        self._viewers = Viewers()
+        visitors = Visitors(config.stats.password)
+        self._server = Server(Api(self, visitors, self._viewers).routes, DEADLINE, _problem, self._measure)
+
+    async def start(self) -> None:
+        sockets = listening_sockets("stats")
+        if sockets is None:
+            settings = self.config.stats
+            if not is_loopback(settings.address) and not settings.password:
+                raise ConfigError(
+                    "[stats] address: others than this host may look only with a password; set [stats] password too"
+                )
+            sockets = open_port(settings.address, settings.port)
+        self.port = sockets[0].getsockname()[1]
+        for producer in {self._calls, self._jobs}:
+            producer.failed = self.fail
+            producer.start()
+        self._caller.beat = self.pulses.start("replies")
+        self._caller.start()
+        self._listener.beat = self.pulses.start("listen")
+        self._paint()
+        self.spawn(self._listener.run(), "listen")
+        for health, broker in zip(self._brokers, self.fabric.brokers, strict=True):
+            self.spawn(self._look_at(health, broker), f"look at {health.name}")
+        self.spawn(self._ask(), "ask")
+        self.spawn(self._go_on_painting(), "paint")
+        self.spawn(self._keep(), "keep")
+        self._server.listen(sockets)
+
+    async def drain(self) -> None:
+        self._viewers.close()
+        await self._server.drain()
+        self._listener.stop()
+        if self._archive.loaded:
+            self.history.finish()
+            await self._archive.save()
+        await self._caller.stop()
+        for producer in {self._calls, self._jobs}:
+            await producer.stop()
+        for link in self._links:
+            await link.close()
+
+    def doing(self) -> str:
+        return f"serving port {self.port}: {len(self._viewers)} viewers, {len(self._instances.all)} instances heard"
+
+    def now(self) -> int:
+        return int(time.time())
+
+    # ---- listen
+
+    def _heard(self, _: str, event: Message) -> None:
+        if event.op == "stats.second":
+            done = self._instances.heard(event.args, time.monotonic())
+            if done is None:
+                return
+            self._queues.know(event.args["queues"])
+            at = event.sent // 1000
+            if abs(at - self.now()) > CLOCKS:
+                at = self.now()
+            role = str(event.args["role"])
+            whole = Operation()
+            for name, operation in done.operations.items():
+                self.history.add(f"{role} {name}", at, operation)
+                whole.merge(operation)
+            if whole.count:
+                self.history.add(role, at, whole)
+        elif event.op == "stats.mark":
+            try:
+                self._marks.add(event.sent, str(event.args["kind"]), str(event.args["text"]))
+            except (KeyError, ValueError) as error:
+                log.warning("a mark is not understood: %r", error)
+
+    # ---- look
+
+    async def _look_at(self, health: BrokerHealth, broker: Broker) -> None:
+        """Once a second, the figures of one broker and its queues."""
+        link = broker.link(f"{self.name} look")
+        beat = self.pulses.start(f"look at {health.name}")
+        answered = time.monotonic()
+        try:
+            while True:
+                beat()
+                due = time.monotonic() + SECOND
+                try:
+                    async with asyncio.timeout(ANSWER):
+                        names = list(self._queues.names)
+                        counts = dict(zip(names, await link.counts(names), strict=True))
+                        health.heard(await link.about())
+                    self._counts[health.name] = counts
+                    answered = time.monotonic()
+                    broker.outage.end()
+                except (BrokerError, TimeoutError) as error:
+                    health.reason = str(error) or f"no answer within {ANSWER:g} s"
+                    if isinstance(error, BrokerAway | TimeoutError):
+                        broker.outage.begin(health.reason)
+                    health.away = max(time.monotonic() - answered, 0.1)
+                await asyncio.sleep(max(due - time.monotonic(), 0.05))
+        finally:
+            await link.close()
+
+    # ---- ask
+
+    async def _ask(self) -> None:
+        """Once a second, how a store server finds the database."""
+        beat = self.pulses.start("ask")
+        answered = time.monotonic()
+        while True:
+            beat()
+            due = time.monotonic() + SECOND
+            question = Message("store.health", deadline=now_ms() + int(ANSWER * 1000))
+            try:
+                reply = await self._caller.call("store_get", question)
+                if reply.error is not None:
+                    raise reply.error
+                answered = time.monotonic()
+                took = (answered - due + SECOND) * 1000
+                self._database = database_row(loads(reply.body), took, 0.0, "")
+            except (GorgonError, ValueError) as error:
+                self._database["away"] = round(time.monotonic() - answered, 1)
+                self._database["reason"] = str(error)
+            await asyncio.sleep(max(due - time.monotonic(), 0.05))
+
+    # ---- paint
+
+    async def _go_on_painting(self) -> None:
+        beat = self.pulses.start("paint")
+        while True:
+            await asyncio.sleep(SECOND - time.time() % SECOND + 0.3)  # most tell of a second soon after it
+            beat()
+            self._paint()
+
+    def _paint(self) -> None:
+        """Make the picture, for everybody who looks."""
+        now, at = time.monotonic(), time.time()
+        hearing = not any(broker.outage.length for broker in self.fabric.brokers)
+        self._instances.look(now, hearing)
+        for turn in self._instances.take_turns():
+            self._marks.add(int((at + turn.at - now) * 1000), turn.kind, turn.text)
+        self._add_up_queues(now, int(at))
+        self.history.advance(int(at))
+        before = self.picture.get("verdict", {})
+        self.picture = picture(
+            at, now, now - self._began, self._instances.all.values(), self._queues.rows(),
+            [health.row() for health in self._brokers], self._database, self.history, self._marks.newest(),
+        )  # fmt: skip
+        self._note_outage(before, self.picture["verdict"])
+        if len(self._viewers):
+            self._viewers.send("picture", dumps(self.picture))
+
+    def _add_up_queues(self, now: float, clock: int) -> None:
+        """The queues' figures over all brokers, into the history too."""
+        if len(self._counts) < len(self._brokers):
+            return
+        names = set.intersection(*(set(counts) for counts in self._counts.values()))
+        self._queues.look({name: together([each[name] for each in self._counts.values()]) for name in names}, now)
+        for name, grown in self._queues.growth.items():
+            if grown.done or grown.expired:
+                self.history.add(f"queue {name}", clock - 1, _amount(grown.done + grown.expired, grown.expired))
+
+    def _note_outage(self, before: Mapping[str, Any], verdict: Mapping[str, Any]) -> None:
+        if verdict["state"] == "down" != before.get("state"):
+            self._marks.add(now_ms(), "outage", verdict["text"])
+        elif before.get("state") == "down" != verdict["state"]:
+            self._marks.add(now_ms(), "outage", "The outage is over")
+
+    # ---- keep
+
+    async def _keep(self) -> None:
+        """Load what was saved; from then on save what is over, each minute."""
+        await self._archive.load()
+        while True:
+            await self._archive.save()
+            await asyncio.sleep(60 - time.time() % 60 + 7)  # when the last second of the minute is closed
+
+    # ---- the operator
+
+    def unready(self) -> str:
+        if self.draining:
+            return "this server is about to stop"
+        for broker in self.fabric.brokers:
+            if broker.outage.length:
+                return f"{broker.outage.what} is away since {broker.outage.length:.0f} s: {broker.outage.reason}"
+        return ""
+
+    async def dead(self, queue: str, after: int) -> list[tuple[str, DeadLetter]]:
+        return [
+            (health.name, letter)
+            for health, link in zip(self._brokers, self._links, strict=True)
+            for letter in await link.dead(queue, after)
+        ]
+
+    async def requeue(self, broker: str, queue: str, number: int) -> bool:
+        link = self._link_to(broker)
+        return link is not None and await link.requeue(queue, number)
+
+    async def drop(self, broker: str, queue: str, number: int) -> bool:
+        link = self._link_to(broker)
+        return link is not None and await link.drop(queue, number)
+
+    def _link_to(self, name: str) -> Link | None:
+        for health, link in zip(self._brokers, self._links, strict=True):
+            if health.name == name:
+                return link
+        return None
+
+    def _measure(self, route: str, status: int, seconds: float, bytes: int) -> None:
+        self.metrics.count(f"http {status}")
+        self.metrics.measure(route or "none", 1, status >= 500, bytes, seconds)
+
+
+def _amount(count: int, errors: int) -> Operation:
+    """So many, of which nobody knows how long they took."""
+    found = Operation()
+    found.latency.count, found.errors = count, errors
+    return found
+
+
+def _problem(error: GorgonError) -> Problem:
+    return Problem(503 if isinstance(error, BrokerError) else 500, str(error))

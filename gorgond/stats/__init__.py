@@ -1,0 +1,14 @@
+"""What the stats server makes of all that it hears, in bounded memory.
+
+instances   what was last heard of each instance, and what it did since
+queues      the figures of the queues, over all brokers, and the ledger that they add up to
+brokers     what the brokers say of themselves
+verdict     well, degraded or down, in words
+history     what was done in each second, minute, hour and day; `packed` is how a period is kept
+spans       what of it can be looked at; `heat` is the same as time by latency
+marks       what happened when
+archive     history and marks in the store
+picture     all of it as one JSON object, computed once a second for all who look
+prometheus  all of it for Prometheus
+api         the HTTP API; `visitors` says who may do what, `viewers` sends the picture to who looks
+"""

@@ -1,0 +1,76 @@
+"""History and marks in the store: loaded once it answers, saved each minute. docs/stats.md describes the documents.
+
+The documents go to store_put as jobs over the lasting broker, so that what was saved is kept while no store runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from gorgond.redpill import Caller, GorgonError, Message, Producer, now_ms
+from gorgond.redpill.codec import loads
+from gorgond.stats.history import History
+from gorgond.stats.marks import DOCUMENT, Marks
+
+COLLECTION = "stats"
+ASKED = 20  # documents asked for at a time; one of a minute's seconds has some 100 kB
+PATIENCE = 10.0  # seconds that an answer may take
+PAUSE = 1.0  # seconds between two attempts
+WAITING_MAX = 5000  # documents that wait to be saved, when the queue has no room
+
+log = logging.getLogger("gorgond.stats")
+
+
+class Archive:
+    """Loads and saves `history` and `marks`."""
+
+    def __init__(self, caller: Caller, jobs: Producer, history: History, marks: Marks) -> None:
+        self.loaded = False
+        self._caller = caller
+        self._jobs = jobs
+        self._history = history
+        self._marks = marks
+        self._waiting: dict[str, dict[str, Any]] = {}
+
+    async def load(self) -> None:
+        """Take in all that was saved, as soon as a store answers."""
+        ids = [DOCUMENT, *self._history.ids()]
+        for begin in range(0, len(ids), ASKED):
+            found = await self._find(ids[begin : begin + ASKED])
+            for document in found:
+                if document["id"] == DOCUMENT:
+                    self._marks.restore(document)
+            self._history.restore(
+                (document for document in found if document["id"] != DOCUMENT), now_ms() // 1000
+            )  # fmt: skip
+        self.loaded = True
+
+    async def _find(self, ids: list[str]) -> list[dict[str, Any]]:
+        while True:
+            args = {"filter": {"id": {"$in": ids}}, "limit": len(ids)}
+            question = Message(f"{COLLECTION}.find", args, deadline=now_ms() + int(PATIENCE * 1000))
+            try:
+                reply = await self._caller.call("store_get", question)
+                if reply.error is not None:
+                    raise reply.error
+                found: list[dict[str, Any]] = loads(reply.body)
+                return found
+            except GorgonError as error:
+                log.info("the history is not loaded yet: %s", error)
+                await asyncio.sleep(PAUSE)
+
+    async def save(self) -> None:
+        """Save what was closed since the last time. What the queue has no room for is saved the next time."""
+        for document in (*self._history.unsaved(), *self._marks.unsaved()):
+            self._waiting[document["id"]] = document
+        for id, document in list(self._waiting.items()):
+            try:
+                await self._jobs.push("store_put", Message(f"{COLLECTION}.replace", {"documents": [document]}))
+            except GorgonError as error:
+                log.warning("%d documents of history wait to be saved: %s", len(self._waiting), error)
+                break
+            del self._waiting[id]
+        while len(self._waiting) > WAITING_MAX:
+            del self._waiting[next(iter(self._waiting))]

@@ -1,0 +1,64 @@
+"""What the brokers and the database say of themselves: rows for the picture."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MINUTE = 60  # looks, one a second, over which growth is told
+
+DURABILITY = {"always": "always", "everysec": "everysec", "no": "none"}
+
+
+@dataclass(slots=True)
+class BrokerHealth:
+    """A broker, called lasting or calls; `about` is what `Link.about` gave last, `away` seconds without an answer."""
+
+    name: str
+    where: str
+    about: Mapping[str, str] = field(default_factory=dict)
+    away: float = 0.0
+    reason: str = ""
+    _growing: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MINUTE))
+
+    def heard(self, about: Mapping[str, str]) -> None:
+        """It has answered."""
+        self.about, self.away, self.reason = about, 0.0, ""
+        self._growing.append((self._number("rejected_connections"), self._number("aof_delayed_fsync")))
+
+    def _number(self, key: str) -> int:
+        return int(self.about.get(key, "0"))
+
+    def row(self) -> dict[str, Any]:
+        """For the picture. `refused` and `slow_fsyncs` are of the last minute, `rejected` and `delayed_fsync` since the
+        broker started; `fsync` is empty where it keeps nothing on disk or does not tell."""
+        (refused, slow), (refused_now, slow_now) = (self._growing[0], self._growing[-1]) if self._growing else _NOTHING
+        aof = self.about.get("aof_enabled") == "1"
+        return {
+            "name": self.name,
+            "where": self.where,
+            "version": self.about.get("redis_version", ""),
+            "memory": self._number("used_memory"),
+            "maxmemory": self._number("maxmemory"),
+            "clients": self._number("connected_clients"),
+            "rejected": self._number("rejected_connections"),
+            "refused": max(refused_now - refused, 0),
+            "aof": aof,
+            "fsync": self.about.get("appendfsync", "") if aof else "",
+            "delayed_fsync": self._number("aof_delayed_fsync"),
+            "slow_fsyncs": max(slow_now - slow, 0),
+            "away": round(self.away, 1),
+            "reason": self.reason,
+        }
+
+
+_NOTHING = ((0, 0), (0, 0))
+
+
+def durability(lasting: Mapping[str, Any]) -> str:
+    """What the broker that keeps messages does for it: always, everysec, none or unknown; of its row."""
+    if not lasting["version"]:
+        return "unknown"
+    return DURABILITY.get(lasting["fsync"], "unknown") if lasting["aof"] else "none"

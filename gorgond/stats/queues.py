@@ -1,0 +1,137 @@
+"""The figures of the queues over all brokers: rows for the picture, and the ledger that they add up to."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+from gorgond.redpill import Counts
+
+STANDING = ("web_get", "auth_get", "store_get", "store_put", "provider_get", "provider_put")
+"""Queues that are looked at though nobody is heard to consume them."""
+
+QUEUES_MAX = 200
+MINUTE = 60  # looks, one a second, over which growth is told
+
+
+def together(parts: Sequence[Counts]) -> Counts:
+    """One queue's figures on several brokers as one; the oldest message is the oldest of all."""
+    sums: dict[str, Any] = {each.name: sum(getattr(part, each.name) for part in parts) for each in fields(Counts)}
+    sums["oldest"] = max((part.oldest for part in parts), default=0.0)
+    sums["paused"] = any(part.paused for part in parts)
+    return Counts(**sums)
+
+
+class Growth(NamedTuple):
+    """By how much a queue's figures have grown."""
+
+    accepted: int
+    done: int
+    expired: int
+
+
+class Queues:
+    """All queues that are known of, and how their figures move."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, None] = dict.fromkeys(STANDING)
+        self.figures: dict[str, Counts] = {}
+        self.growth: dict[str, Growth] = {}  # since the last look
+        self._at = 0.0
+        self._rates: dict[str, tuple[float, float]] = {}
+        self._dead: dict[str, deque[int]] = {}
+
+    def know(self, names: Iterable[str]) -> None:
+        """These are queues too."""
+        for name in names:
+            if len(self.names) < QUEUES_MAX:
+                self.names.setdefault(name)
+
+    def look(self, figures: Mapping[str, Counts], at: float) -> None:
+        """Take in what all brokers say at `at`, seconds by any clock."""
+        seconds = max(at - self._at, 0.001)
+        self.growth = {}
+        for name, now in figures.items():
+            then = self.figures.get(name)
+            dead = self._dead.setdefault(name, deque(maxlen=MINUTE))
+            dead.append(_died(now))
+            if then is None:
+                continue
+            grown = self.growth[name] = Growth(*(_growth(then, now, key) for key in Growth._fields))
+            self._rates[name] = grown.accepted / seconds, grown.done / seconds
+        self.figures, self._at = dict(figures), at
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The queues that were ever used, by name."""
+        return [self._row(name, counts) for name, counts in sorted(self.figures.items()) if counts.accepted]
+
+    def _row(self, name: str, counts: Counts) -> dict[str, Any]:
+        came, went = self._rates.get(name, (0.0, 0.0))
+        dead = self._dead[name]
+        return {
+            "name": name,
+            "queued": counts.queued,
+            "flying": counts.flying,
+            "delayed": counts.delayed,
+            "dead": counts.dead,
+            "died": max(dead[-1] - dead[0], 0),
+            "oldest": round(counts.oldest, 3),
+            "accepted": counts.accepted,
+            "done": counts.done,
+            "in": round(came, 1),
+            "out": round(went, 1),
+            "retried": counts.retried,
+            "recovered": counts.recovered,
+            "requeued": counts.requeued,
+            "expired": counts.expired,
+            "dropped": counts.dropped,
+            "overflow": counts.overflow,
+            "difference": counts.difference(),
+            "paused": counts.paused,
+        }
+
+
+def _growth(then: Counts, now: Counts, key: str) -> int:
+    """By how much a figure has grown; all of it when the broker has begun anew."""
+    before: int = getattr(then, key)
+    after: int = getattr(now, key)
+    return after - before if after >= before else after
+
+
+def _died(counts: Counts) -> int:
+    """How many messages were ever given up."""
+    return counts.dead + counts.dropped + counts.requeued
+
+
+def ledger(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Where all messages are that were ever accepted:
+
+    accepted = stored + queued + in_flight + delayed + dead + expired + dropped + overflow + difference
+    """
+    sums = dict.fromkeys((*_PLACES, "accepted", "difference"), 0)
+    for row in rows:
+        sums["accepted"] += row["accepted"]
+        sums["difference"] += row["difference"]
+        for place, figure in _PLACES.items():
+            sums[place] += row[figure]
+    off = sums["difference"]
+    text = "Every message is accounted for"
+    if off > 0:
+        text = f"{off:,} accepted messages are in no place: the broker has lost them"
+    elif off < 0:
+        text = f"{-off:,} messages more are there than were accepted: the broker was set back"
+    return {**sums, "text": text}
+
+
+_PLACES = {
+    "stored": "done",
+    "queued": "queued",
+    "in_flight": "flying",
+    "delayed": "delayed",
+    "dead": "dead",
+    "expired": "expired",
+    "dropped": "dropped",
+    "overflow": "overflow",
+}

@@ -1,0 +1,137 @@
+"""The verdict: well, degraded or down, and in words what hurts. A pure function of the picture's parts.
+
+What is said first hurts most. Each limit is such that a fabric under full load is well: it is degraded when somebody
+waits who should not, or when it will be so soon unless somebody acts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+OLDEST = 2.0  # seconds that the oldest message of a queue may wait
+BACKLOG = 1000  # messages that may wait while more come than go
+LAG = 0.5  # seconds that an event loop may be late
+STUCK = 5.0  # seconds that a loop of an instance may take for a turn
+MEMORY = 0.9  # of a broker's maxmemory
+FAILING = 0.01  # of the requests of the last seconds
+FAILURES = 5  # of them, at least
+UNANSWERED = 3.0  # seconds for which the database may leave a question unanswered
+SHOWN = 3  # reasons in the text
+
+Row = Mapping[str, Any]
+
+
+def verdict(
+    instances: Sequence[Row],
+    queues: Sequence[Row],
+    redis: Sequence[Row],
+    database: Row,
+    ledger: Row,
+    lately: Sequence[Row],
+    settled: bool = True,
+) -> dict[str, Any]:
+    """{"state", "text", "reasons"} of the picture's rows; `lately` are the rows of the last seconds. Unless `settled`,
+    we have not listened for long enough to miss anybody."""
+    down = list(_brokers_away(redis))
+    hurt: list[str] = []
+    if not down:  # or nobody can be heard
+        down += [*(_missing(instances) if settled else ()), *_database_away(instances)]
+        hurt += [*_silent(instances), *_backlogs(instances, queues, settled), *_unanswered(database)]
+    hurt += [*_failing(lately), *_dead(queues), *_full(redis), *_slow(instances)]
+    if ledger["difference"]:
+        hurt.append(ledger["text"])
+    reasons = down + hurt
+    state = "down" if down else "degraded" if hurt else "well"
+    if not reasons:
+        return {"state": state, "text": "All is well", "reasons": []}
+    text = "; ".join(reasons[:SHOWN])
+    if len(reasons) > SHOWN:
+        text += f"; and {len(reasons) - SHOWN} more"
+    return {"state": state, "text": f"{state.capitalize()}: {text}", "reasons": reasons}
+
+
+def _brokers_away(redis: Sequence[Row]) -> Iterator[str]:
+    for broker in redis:
+        if broker["away"]:
+            why = f": {broker['reason']}" if broker["reason"] else ""
+            yield f"broker {broker['where']} is away since {broker['away']:.0f} s{why}"
+
+
+def _present(instances: Sequence[Row]) -> list[Row]:
+    return [each for each in instances if each["state"] in ("up", "draining")]
+
+
+def _missing(instances: Sequence[Row]) -> Iterator[str]:
+    """Without a web server nobody is answered, without a store nothing."""
+    roles = {each["role"] for each in _present(instances)}
+    if "web" not in roles:
+        yield "no web server is up"
+    if not roles & {"store", "store-read"}:
+        yield "no store server is up that reads"
+    if not roles & {"store", "store-write"}:
+        yield "no store server is up that writes"
+
+
+def _database_away(instances: Sequence[Row]) -> Iterator[str]:
+    stores = [each for each in _present(instances) if each["role"].startswith("store")]
+    waiting = [each for each in stores if each["status"].startswith("waiting for database")]
+    if waiting and len(waiting) == len(stores):
+        yield waiting[0]["status"].removeprefix("waiting for ").replace(" since", " is away since", 1)
+
+
+def _silent(instances: Sequence[Row]) -> Iterator[str]:
+    for each in instances:
+        if each["state"] == "silent":
+            yield f"{each['name']} is silent since {each['silent']:.0f} s"
+        elif each["state"] != "gone" and each["stuck"] > STUCK:
+            yield f"{each['name']} hangs: a loop has not turned for {each['stuck']:.0f} s"
+        elif each["state"] == "up" and each["status"].startswith("waiting for"):
+            yield f"{each['name']} is {each['status']}"
+
+
+def _backlogs(instances: Sequence[Row], queues: Sequence[Row], settled: bool) -> Iterator[str]:
+    consumed = {queue for each in _present(instances) for queue in each["queues"]}
+    for queue in queues:
+        waits = f"{queue['name']} backlog {queue['queued']:,}, oldest {queue['oldest']:.0f} s"
+        if queue["paused"]:
+            yield f"{queue['name']} is paused: {queue['queued']:,} wait"
+        elif settled and queue["queued"] and queue["name"] not in consumed:
+            yield f"{waits}: nobody consumes it"
+        elif queue["oldest"] > OLDEST:
+            yield waits
+        elif queue["queued"] > BACKLOG and queue["in"] > queue["out"]:
+            yield f"{queue['name']} backlog {queue['queued']:,} and growing"
+
+
+def _failing(lately: Sequence[Row]) -> Iterator[str]:
+    count, errors = (sum(row[key] for row in lately) for key in ("count", "errors"))
+    if errors >= FAILURES and errors > count * FAILING:
+        yield f"{errors / count:.0%} of the requests fail"
+
+
+def _dead(queues: Sequence[Row]) -> Iterator[str]:
+    for queue in queues:
+        if queue["died"]:
+            yield f"{queue['name']}: {queue['died']:,} new dead letters in the last minute"
+
+
+def _full(redis: Sequence[Row]) -> Iterator[str]:
+    for broker in redis:
+        if broker["maxmemory"] and broker["memory"] > broker["maxmemory"] * MEMORY:
+            yield f"broker {broker['where']} has filled {broker['memory'] / broker['maxmemory']:.0%} of its memory"
+        if broker["refused"]:
+            yield f"broker {broker['where']} has refused {broker['refused']:,} connections in the last minute"
+        if broker["slow_fsyncs"]:
+            yield f"broker {broker['where']} waits for its disk"
+
+
+def _unanswered(database: Row) -> Iterator[str]:
+    if database["away"] > UNANSWERED:
+        yield f"no store server has answered for {database['away']:.0f} s: {database['reason']}"
+
+
+def _slow(instances: Sequence[Row]) -> Iterator[str]:
+    for each in _present(instances):
+        if each["lag"] > LAG:
+            yield f"{each['name']}: its event loop is {each['lag']:.1f} s late"
