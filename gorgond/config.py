@@ -192,13 +192,20 @@ class Log:
     format: str = _key("text", _one_of("text", "json"), "one line of text or one JSON object an event")
 
 
-Section = Broker | Store | Web | Stats | Journal | Instances | Provider | Log
+@dataclass(frozen=True, slots=True)
+class Chaos:
+    """What gorgon-chaos may do on this host."""
+
+    allowed: str = _key("no", _one_of("yes", "no"), "whether gorgon-chaos may hurt this host's units")
+
+
+Section = Broker | Store | Web | Stats | Journal | Instances | Provider | Log | Chaos
 S = TypeVar("S", bound=Section)
 
 # Every other section is a provider's.
 SECTIONS: dict[str, type[Section]] = {
     "instances": Instances, "broker": Broker, "store": Store, "web": Web, "stats": Stats, "journal": Journal,
-    "log": Log,
+    "log": Log, "chaos": Chaos,
 }  # fmt: skip
 PROVIDER_NAME = r"provider\.[a-z0-9][a-z0-9-]*"
 DEFAULT_PROVIDER = "provider.random"  # there when the file has no provider of its own
@@ -253,6 +260,7 @@ class Config:
     journal: Journal
     stats: Stats
     log: Log
+    chaos: Chaos
     providers: Mapping[str, Provider]
     settings: Settings = field(repr=False)
 
@@ -312,6 +320,7 @@ def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str])
         journal=_made(Journal, "journal", settings),
         stats=_made(Stats, "stats", settings),
         log=_made(Log, "log", settings),
+        chaos=_made(Chaos, "chaos", settings),
         providers={
             name.removeprefix("provider."): _made(Provider, name, settings) for name in names if name not in SECTIONS
         },

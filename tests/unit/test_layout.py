@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "stats": MIDDLE | {"http"},
     "roles": ROLES,
     "commands": ROLES | {"roles"},
+    "chaos": SERVICE | {"service", "commands"},
     "cli": ROLES | {"roles", "commands"},
     "gorgonctl": SERVICE | {"commands"},
     "__main__": {"cli"},

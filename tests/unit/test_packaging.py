@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from gorgond import __version__
+from gorgond import __version__, gorgonctl
+from gorgond.chaos import cli as chaos
+from gorgond.chaos.drills import DRILLS
 from gorgond.commands.units import SCALED
 from gorgond.config import SECTIONS, Provider, keys
 from gorgond.service.access import ROLES
@@ -25,15 +28,16 @@ def page(name: str) -> str:
     return (DEBIAN / "man" / name).read_text().replace("\\-", "-")
 
 
-def controls() -> str:
-    from gorgond.gorgonctl import _parser
+HELP: dict[str, Callable[[], str]] = {
+    "gorgond": lambda: gorgond("--help").stdout,
+    "gorgonctl": lambda: gorgonctl._parser().format_help(),
+    "gorgon-chaos": lambda: chaos._parser().format_help(),
+}
 
-    return _parser().format_help()
 
-
-@pytest.mark.parametrize("program", ["gorgond", "gorgonctl"])
+@pytest.mark.parametrize("program", HELP)
 def test_the_manual_and_the_completion_know_every_command(program: str) -> None:
-    help = gorgond("--help").stdout if program == "gorgond" else controls()
+    help = HELP[program]()
     completion = re.search("commands='(.*?)'", (DEBIAN / "completions" / program).read_text())
     assert commands(help)
     assert completion is not None
@@ -86,3 +90,9 @@ def test_every_role_has_a_unit_a_user_and_a_place_in_the_generator() -> None:
 
 def test_the_package_has_the_version_of_the_program() -> None:
     assert (DEBIAN / "changelog").read_text().startswith(f"gorgond ({__version__}) ")
+
+
+def test_the_completion_of_chaos_knows_every_drill() -> None:
+    drills = re.search("drills='(.*?)'", (DEBIAN / "completions/gorgon-chaos").read_text())
+    assert drills is not None
+    assert drills[1].split() == list(DRILLS)

@@ -1,0 +1,14 @@
+"""gorgon-chaos: kills, stops and hangs gorgond's processes, and proves that nothing was lost by it.
+
+    target local units       what can be hurt: the processes of `gorgond up`, the units of this host
+    faults undo              what is done to it, and the journal that undoes it
+    rails                    what must be allowed, and how much at once
+    attempts load            a client that writes down all it asks before it asks, and what came of it
+    witness gauges           what is stored, where each message lies; the queues' figures over time
+    verdict                  from all of these: what was lost, doubled, misplaced
+    drill drills/            the drills, and how one is run
+    stage                    a fabric of the drill's own, in a temporary directory
+    report svg junit         what is told
+
+docs/chaos.md is the operator's manual.
+"""

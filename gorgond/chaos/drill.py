@@ -1,0 +1,284 @@
+"""A drill: what it is, what it may use while it runs, and how one is run.
+
+steady state → load → the drill's body hurts the fabric → all is made good → load goes on for a moment → the queues
+settle → what is stored is read back → verdict.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from urllib.request import urlopen
+
+import psutil
+from redis.exceptions import RedisError
+
+from gorgond.chaos import witness
+from gorgond.chaos.attempts import Attempt, Book, read
+from gorgond.chaos.errors import Aborted, Refused
+from gorgond.chaos.faults import Fault, Faults
+from gorgond.chaos.gauges import Gauges, Sample
+from gorgond.chaos.load import Load, Plan
+from gorgond.chaos.servers import Server, servers_of
+from gorgond.chaos.stage import Cast, Stage
+from gorgond.chaos.target import BROKERS, Target, Victim
+from gorgond.chaos.undo import Journal
+from gorgond.chaos.verdict import Check, Limits, Verdict, judge
+from gorgond.errors import GorgonError
+
+T = TypeVar("T")
+Say = Callable[[str], None]
+
+POLL = 0.05  # seconds between two looks at a condition
+WARM, AFTER = 2.0, 2.0  # seconds of load before the first fault and after the last is made good
+SETTLE = 60.0  # seconds until nothing of ours may be under way any more
+HURRY = 1.0  # seconds after which what was killed is started at once: how long others wait is not what is measured
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How drills are run: the seed of all chance, victims at once, short ones, only said, how long a soak takes, and
+    where the books are kept."""
+
+    seed: int
+    most: int
+    books: Path
+    short: bool = False
+    dry: bool = False
+    soak: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """`body` does the faults. `cast` is the fabric of its own that it runs on; `alone` says that it can run on no
+    other. `roles` must be there. `most` seconds it may take."""
+
+    name: str
+    what: str
+    body: Callable[[Run], None]
+    limits: Limits = field(default_factory=Limits)
+    plan: Plan = field(default_factory=Plan)
+    cast: Cast = field(default_factory=Cast)
+    alone: bool = False
+    roles: tuple[str, ...] = ()
+    most: float = 240.0
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of a drill. `skipped` says why there is no verdict."""
+
+    drill: Drill
+    seed: int
+    verdict: Verdict = field(default_factory=Verdict)
+    attempts: list[Attempt] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    seconds: float = 0.0
+    skipped: str = ""
+
+
+class Run:
+    """What a drill's body has in its hands."""
+
+    def __init__(
+        self,
+        target: Target,
+        faults: Faults,
+        servers: dict[str, Server],
+        load: Load,
+        options: Options,
+        most: float,
+        stage: Stage | None,
+    ) -> None:
+        self.target, self.faults, self.servers, self.load, self.stage = target, faults, servers, load, stage
+        self.chance = random.Random(options.seed)
+        self.options = options
+        self.checks: list[Check] = []
+        self._end = time.monotonic() + most
+
+    def times(self, number: int) -> int:
+        """So many repetitions; few in a short run."""
+        return min(number, 3) if self.options.short else number
+
+    def seconds(self, seconds: float, short: float) -> float:
+        """So long, or `short` in a short run."""
+        return short if self.options.short else seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass. Raises Aborted when the drill takes too long."""
+        if not self.options.dry:
+            self._in_time()
+            time.sleep(seconds)
+
+    def until(self, condition: Callable[[], T], within: float, what: str) -> T | None:
+        """Wait for a true value; when it does not come in time, that is a deviation and the drill goes on."""
+        if self.options.dry:
+            return None
+        value = self._within(condition, within)
+        if not value:
+            self.check(what, False, f"not within {within:g} s")
+        return value
+
+    def _within(self, condition: Callable[[], T], seconds: float) -> T | None:
+        end = time.monotonic() + seconds
+        while not (value := _asked(condition)) and time.monotonic() < end:
+            self._in_time()
+            time.sleep(POLL)
+        return value
+
+    def check(self, name: str, passed: bool, text: str) -> None:
+        """Something that this drill wants besides the verdict."""
+        if not self.options.dry:
+            self.checks.append(Check(name, passed, text))
+
+    def _in_time(self) -> None:
+        if time.monotonic() > self._end:
+            raise Aborted("the drill takes longer than it may")
+
+    # ---- victims
+
+    def victims(self, *roles: str) -> list[Victim]:
+        """The processes of these roles; without any, all but the brokers."""
+        return [each for each in self.target.victims() if (each.role in roles if roles else each.role not in BROKERS)]
+
+    @property
+    def brokers(self) -> list[str]:
+        return list(self.servers)
+
+    def back(self, victim: Victim) -> bool:
+        """Whether another process than `victim` runs under its name and works."""
+        now = self.target.victim(victim.name)
+        if now.pid in (0, victim.pid):
+            return False
+        return self.servers[now.name].answers() if now.name in self.servers else now.up
+
+    def kill(self, name: str, within: float = 20.0, hurry: bool = True) -> float:
+        """SIGKILL, and wait until it is back: how many seconds that took."""
+        victim, began = self.target.victim(name), time.monotonic()
+        self.faults.kill(name)
+        if hurry and not self.options.dry and not self._within(lambda: self.back(victim), HURRY):
+            self.target.start(name)
+        self.until(lambda: self.back(victim), within, f"{name} is back")
+        self.faults.over("kill", name)
+        return time.monotonic() - began
+
+    def memory(self, role: str) -> int:
+        """Bytes that the largest process of a role has."""
+        sizes = []
+        for victim in self.victims(role):
+            try:
+                sizes.append(psutil.Process(victim.pid).memory_info().rss if victim.pid else 0)
+            except psutil.Error:
+                continue
+        return max(sizes, default=0)
+
+
+def _asked(condition: Callable[[], T]) -> T | None:
+    """A condition's value; while the fabric cannot tell, none."""
+    try:
+        return condition()
+    except (RedisError, OSError, GorgonError):
+        return None
+
+
+# ---- running one
+
+
+def run_drill(drill: Drill, target: Target | None, options: Options, journal: Journal, say: Say) -> Result:
+    """Run a drill on `target`, or on a fabric of its own when there is none. Raises Refused when it is not to be begun,
+    Aborted when it was broken off; in each case the fabric is as it was."""
+    say(f"== {drill.name}: {drill.what}")
+    if target is None:
+        with Stage(journal, drill.cast) as stage:
+            return _play(drill, stage.target, stage, options, journal, say)
+    if drill.alone:
+        return Result(drill, options.seed, skipped="it needs a fabric of its own: --target local without --data")
+    return _play(drill, target, None, options, journal, say)
+
+
+def _play(drill: Drill, target: Target, stage: Stage | None, options: Options, journal: Journal, say: Say) -> Result:
+    present = {victim.role for victim in target.victims()}
+    if missing := set(drill.roles) - present:
+        return Result(drill, options.seed, skipped=f"there is no {' '.join(sorted(missing))} at {target.place}")
+    servers = servers_of(target.config)
+    _see_steady(target, servers)
+    path = options.books / f"{drill.name}.attempts"
+    path.unlink(missing_ok=True)
+    began = time.monotonic()
+    with Book(path) as book:
+        faults = Faults(
+            target, journal, options.most, lambda line: say(f"{book.now:7.2f} s  {line}"), lambda: book.now, options.dry
+        )
+        load = Load(drill.plan, target.url, target.config, book, options.seed)
+        gauges = Gauges(list(servers.values()), lambda: book.now)
+        run = Run(target, faults, servers, load, options, drill.most, stage)
+        if options.dry:
+            drill.body(run)
+            return Result(drill, options.seed, skipped="it was only said what it would do")
+        with _made_good(faults, say):
+            try:
+                load.start()
+                gauges.start()
+                run.sleep(WARM)
+                drill.body(run)
+                faults.undo()
+                run.until(lambda: all(each.up or each.state == "done" for each in run.victims()), 30, "all is up again")
+                run.sleep(AFTER)
+            finally:
+                load.stop()
+                gauges.stop()
+    found = _settled(run)
+    witness.look_at_store(target.config, load.uids, found)
+    attempts = read(path)
+    verdict = judge(attempts, found, gauges.samples, faults.done, drill.limits)
+    verdict.check("Retry-After", not load.without_retry_after, f"{load.without_retry_after} answers 503 without it")
+    verdict.checks += run.checks
+    if stage is None:
+        witness.clean(target.config, (id for ids in found.stored.values() for id in ids))
+    for server in servers.values():
+        server.close()
+    return Result(drill, options.seed, verdict, attempts, gauges.samples, faults.done, time.monotonic() - began)
+
+
+@contextmanager
+def _made_good(faults: Faults, say: Say) -> Iterator[None]:
+    """Whatever happens, make good what was done; Ctrl-C breaks the drill off."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Aborted("interrupted") from None
+    finally:
+        for failure in faults.undo():
+            say(f"could not be undone: {failure}; gorgon-chaos undo tries again")
+
+
+def _see_steady(target: Target, servers: dict[str, Server]) -> None:
+    """Raise Refused unless all is well before anything is done to it."""
+    for victim in target.victims():
+        if not victim.up and victim.state != "done":
+            raise Refused(f"{victim.name} is {victim.state}: drills begin with a fabric that is well")
+    for name, server in servers.items():
+        if not server.answers():
+            raise Refused(f"{name} does not answer: drills begin with a fabric that is well")
+    try:
+        with urlopen(f"{target.url}/readyz", timeout=10):  # noqa: S310 - http, our own
+            pass
+    except OSError as error:
+        raise Refused(f"the web servers are not ready: {error}") from None
+
+
+def _settled(run: Run) -> witness.Found:
+    """Where our messages lie when nothing more is to be done, or when that has not come."""
+    end = time.monotonic() + SETTLE
+    while True:
+        found = witness.Found()
+        witness.look_at_queues(run.servers.values(), found)
+        if not found.left or time.monotonic() > end:
+            return found
+        time.sleep(POLL)

@@ -1,0 +1,54 @@
+"""Instances of the roles die, or are restarted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gorgond.chaos.drill import Drill, Run
+from gorgond.chaos.stage import Cast
+from gorgond.chaos.target import Victim
+from gorgond.chaos.verdict import Limits
+
+BROKEN = frozenset({"broken connection"})  # what a client sees whose web server dies with its request
+BACK = 20.0  # seconds within which a victim must work again
+
+
+def killing(role: str, times: int) -> Callable[[Run], None]:
+    """SIGKILL of instances of a role at random moments, as many at once as the rails allow; in the end all are back."""
+
+    def body(run: Run) -> None:
+        left, dead = run.times(times), dict[str, Victim]()
+        while left or dead:
+            for name, victim in list(dead.items()):
+                if run.options.dry or run.back(victim):
+                    run.faults.over("kill", name)
+                    del dead[name]
+            alive = [each for each in run.victims(role) if each.up and each.name not in dead]
+            if left and alive and len(dead) < run.options.most:
+                victim = run.chance.choice(alive)
+                run.faults.kill(victim.name)
+                dead[victim.name], left = victim, left - 1
+            run.sleep(run.chance.uniform(0.02, 0.3))
+
+    return body
+
+
+def _rolling(run: Run) -> None:
+    for victim in [*run.victims(), *run.victims(*run.brokers)]:
+        run.faults.restart(victim.name)
+        run.until(lambda victim=victim: run.back(victim), BACK, f"{victim.name} is back")  # type: ignore[misc]
+
+
+def _drill(role: str, times: int, cast: Cast, limits: Limits) -> Drill:
+    what = f"SIGKILL of {role} instances {times} times at random moments"
+    return Drill(f"{role}-kill", what, killing(role, times), limits, cast=cast, roles=(role,))
+
+
+PROVIDING = Cast(flags=("--rate", "50", "--count", "1000000"))
+
+DRILLS = (
+    _drill("store", 60, Cast(stores=3), Limits()),
+    _drill("web", 60, Cast(web=3), Limits(expected=BROKEN)),
+    _drill("provider", 20, PROVIDING, Limits()),
+    Drill("rolling", "every instance and broker restarted, one after another", _rolling, cast=PROVIDING),
+)

@@ -1,0 +1,96 @@
+"""The Redis servers of a fabric, asked and set directly: what redpill's links do not offer, since no role needs it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from gorgond.chaos.errors import Refused
+from gorgond.config import Config
+from gorgond.redpill import keys
+from gorgond.service.fabric import connect_fabric
+
+TIMEOUT = 5.0  # seconds a question may take
+_COUNTS = re.compile(r"gorgon:\{([^{}]+)\}(/[^:]+)?:counts")
+
+
+class Server:
+    """One Redis, `name` being what its process is called: broker, or calls."""
+
+    def __init__(self, name: str, url: str) -> None:
+        self.name = name
+        self.url = url
+        self.redis: Any = Redis.from_url(url, socket_timeout=TIMEOUT, decode_responses=True)
+
+    @property
+    def socket(self) -> Path:
+        """Its unix socket. Raises Refused when it has none."""
+        parts = urlsplit(self.url)
+        if parts.scheme != "unix":
+            raise Refused(f"{self.name} is reached over the network; this needs one on a unix socket")
+        return Path(unquote(parts.path))
+
+    def answers(self) -> bool:
+        """Whether it serves; one that reads its file does not yet."""
+        try:
+            return bool(self.redis.ping())
+        except RedisError:
+            return False
+
+    def info(self, figure: str) -> int:
+        """A number of INFO's."""
+        return int(self.redis.info()[figure])
+
+    def setting(self, key: str) -> str:
+        """A setting as it is."""
+        return str(self.redis.config_get(key)[key])
+
+    def set(self, key: str, value: str) -> None:
+        """Change a setting until the next restart."""
+        self.redis.config_set(key, value)
+
+    def drop_clients(self) -> None:
+        """Break all connections but ours."""
+        for kind in ("normal", "pubsub"):
+            self.redis.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+
+    def queues(self) -> list[str]:
+        """The names of all queues that were ever used."""
+        found = (_COUNTS.fullmatch(key) for key in self.redis.scan_iter(match="gorgon:*:counts", count=1000))
+        return sorted(match[1] + (match[2] or "") for match in found if match)
+
+    def places(self, queue: str) -> Iterator[tuple[str, str]]:
+        """Each message of a queue at one moment: (where it lies, the message); dead ones with their header."""
+        desks = [keys.desk(queue, lane) for lane in self.redis.hkeys(keys.lanes(queue))]
+        with self.redis.pipeline(transaction=True) as asked:
+            asked.lrange(keys.queue(queue), 0, -1)
+            asked.zrange(keys.delayed(queue), 0, -1)
+            asked.zrange(keys.dead(queue), 0, -1)
+            for desk in desks:
+                asked.lrange(desk, 0, -1)
+            waiting, delayed, dead, *flying = asked.execute()
+        for place, messages in (("queued", waiting), ("delayed", delayed), ("dead", dead)):
+            for message in messages:
+                yield place, message
+        for desk in flying:
+            for message in desk:
+                yield "in flight", message
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self.redis.close()
+
+
+def servers_of(config: Config) -> dict[str, Server]:
+    """The servers of a fabric by name: broker, and calls where that is another one."""
+    fabric = connect_fabric(config)
+    found = {"broker": Server("broker", fabric.lasting.url)}
+    if fabric.calls is not fabric.lasting:
+        found["calls"] = Server("calls", fabric.calls.url)
+    return found

@@ -1,0 +1,121 @@
+"""A fabric of the drill's own: `gorgond up` in a temporary directory, with a free port, gone when the drill is over.
+
+The kernel kills it when this process dies, however that happens; the directory is in the undo journal.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from gorgond.chaos.errors import Aborted, Refused
+from gorgond.chaos.local import LocalTarget
+from gorgond.chaos.undo import Journal
+from gorgond.errors import GorgonError
+
+START = 60.0  # seconds all may take to be up
+STOP = 60.0  # seconds it may take to end
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who plays: instances of each role, and flags for `gorgond up`. `tmpfs` puts the lasting broker's files on a disk
+    of so many megabytes; `environ` is for all processes."""
+
+    web: int = 2
+    stores: int = 2
+    flags: tuple[str, ...] = ("--no-provider",)
+    tmpfs: int = 0
+    environ: Mapping[str, str] | None = None
+
+
+class Stage:
+    """`target` is there inside the `with`; `output` is what the processes wrote."""
+
+    target: LocalTarget
+
+    def __init__(self, journal: Journal, cast: Cast) -> None:
+        self._journal, self._cast = journal, cast
+        self._process: subprocess.Popen[bytes] | None = None
+        self._cleared = 0
+
+    def __enter__(self) -> Self:
+        # A short path: it has the brokers' sockets in it.
+        self.directory = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
+        self._cleared = self._journal.before("clear", str(self.directory))
+        self.output = self.directory / "output"
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self) -> None:
+        cast, data = self._cast, self.directory / "data"
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            port = found.getsockname()[1]
+        command = [sys.executable, "-m", "gorgond", "up", "--data", str(data), "--port", str(port)]
+        command += ["--web", str(cast.web), "--stores", str(cast.stores), *cast.flags]
+        kept = {name: text for name, text in os.environ.items() if not name.startswith("GORGOND_")}
+        with self.output.open("wb") as output:
+            self._process = subprocess.Popen(  # noqa: S603
+                ["setpriv", "--pdeathsig", "KILL", "--", *_on_tmpfs(data / "broker", cast.tmpfs), *command],  # noqa: S607
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**kept, **(cast.environ or {})},
+                start_new_session=True,
+            )
+        end = time.monotonic() + START
+        while not self._up(data):
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise Aborted(f"gorgond up did not come up; it wrote: {self.output.read_text()[-2000:]}")
+            time.sleep(0.1)
+
+    def _up(self, data: Path) -> bool:
+        try:
+            self.target = LocalTarget(str(data))
+            return all(victim.up or victim.state == "done" for victim in self.target.victims())
+        except GorgonError:
+            return False
+
+    @property
+    def pid(self) -> int:
+        """The process of `gorgond up`."""
+        return self._process.pid if self._process is not None else 0
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        subprocess.run(["rm", "-rf", "--", str(self.directory)], check=False)  # noqa: S603, S607
+        self._journal.done(self._cleared)
+
+
+def _on_tmpfs(directory: Path, megabytes: int) -> Sequence[str]:
+    """What goes before a command so that it sees a small disk there, and nobody else does; it ends with the command.
+
+    Raises Refused where that is not allowed.
+    """
+    if not megabytes:
+        return ()
+    directory.mkdir(parents=True, mode=0o700)
+    apart = ["unshare", "--mount", *(() if os.geteuid() == 0 else ("--map-root-user",))]
+    mount = f'mount -t tmpfs -o size={megabytes}m tmpfs "$0" && exec "$@"'
+    if subprocess.run([*apart, "sh", "-c", "mount -t tmpfs tmpfs /mnt"], capture_output=True, check=False).returncode:  # noqa: S603
+        raise Refused("it needs a small disk of its own, and mounting one is not allowed here")
+    return [*apart, "sh", "-c", mount, str(directory)]

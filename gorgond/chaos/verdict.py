@@ -1,0 +1,166 @@
+"""What a drill has shown, from the client's book, what is stored, where messages lie and the queues' figures.
+
+lost         effects acknowledged that are neither stored nor dead letters
+duplicated   effects stored more than once
+unexpected   what is stored for our users and was never attempted
+unanswered   attempts that ended with nothing, or with another request's answer
+misplaced    messages in two places at once, or still under way when all had been done
+unbalanced   messages by which accepted = done + queued + in flight + delayed + dead + expired + dropped + overflow
+             is out, at the worst look
+failed       attempts that were refused or broken, of kinds that the drill does not expect
+recovery     seconds from a fault's end to the next effect that was acknowledged as stored, the longest
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gorgond.chaos.attempts import ACKNOWLEDGED, FOREIGN, GOOD, REFUSED, UNANSWERED, UNKNOWN, Attempt
+from gorgond.chaos.faults import Fault
+from gorgond.chaos.gauges import Sample
+from gorgond.chaos.witness import Found
+
+STORED_WAYS = ("post", "key")  # what is acknowledged when it is in the database
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a drill allows: `expected` are the kinds of failed attempts (503, broken connection) that its faults bring;
+    `lost` is None where the drill itself says how much must be; `recovery` and `slow` are seconds."""
+
+    expected: frozenset[str] = frozenset()
+    lost: int | None = 0
+    dead: bool = False
+    recovery: float = 5.0
+    slow: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that had to hold, and what was found."""
+
+    name: str
+    passed: bool
+    text: str
+
+
+@dataclass(slots=True)
+class Verdict:
+    """`figures` are for people and programs; it passed when every check did."""
+
+    checks: list[Check] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+    def check(self, name: str, passed: bool, text: str) -> None:
+        self.checks.append(Check(name, passed, text))
+
+    def nothing(self, name: str, found: Collection[str], what: str) -> None:
+        """There must be none; the first few are named."""
+        some = f": {', '.join(sorted(found)[:3])}{' …' if len(found) > 3 else ''}" if found else ""
+        self.figures[name] = len(found)
+        self.check(name, not found, f"{len(found)} {what}{some}")
+
+
+def judge(
+    attempts: Sequence[Attempt], found: Found, samples: Sequence[Sample], faults: Sequence[Fault], limits: Limits
+) -> Verdict:
+    """The verdict on a run."""
+    verdict = Verdict()
+    acknowledged = {each.mark for each in attempts if each.result == ACKNOWLEDGED}
+    tried = {each.mark for each in attempts if each.mark}
+    lost = acknowledged - found.stored.keys() - found.dead
+    verdict.figures |= {
+        "attempts": len(attempts),
+        "effects": len(tried),
+        "acknowledged": len(acknowledged),
+        "stored": len(found.stored),
+        "dead letters": len(found.dead),
+    }
+    verdict.check("load", bool(acknowledged), f"{len(acknowledged):,} of {len(tried):,} effects acknowledged")
+    if limits.lost == 0:
+        verdict.nothing("lost", lost, "acknowledged and not there")
+    else:
+        verdict.figures["lost"] = len(lost)
+    doubled = {mark for mark, ids in found.stored.items() if len(ids) > 1}
+    verdict.nothing("duplicated", doubled, "stored more than once")
+    verdict.nothing("unexpected", {*(found.stored.keys() - tried), *found.strangers}, "stored and never attempted")
+    silent = {f"{each.way} {each.mark}" for each in attempts if each.result in ("", UNANSWERED, FOREIGN)}
+    verdict.nothing("unanswered", silent, "attempts without their one answer")
+    both = found.dead & found.stored.keys() if not limits.dead else set[str]()
+    verdict.nothing("misplaced", found.twice | found.left | both, "in two places, or still under way")
+    _ledger(verdict, samples)
+    _failures(verdict, attempts, limits)
+    _recovery(verdict, attempts, faults, limits)
+    return verdict
+
+
+def _ledger(verdict: Verdict, samples: Sequence[Sample]) -> None:
+    looks = [sample for sample in samples if sample.counts is not None]
+    worst = max(
+        ((abs(number), name, sample) for sample in looks for name, number in sample.unbalanced.items()),
+        key=lambda each: each[0],
+        default=None,
+    )
+    verdict.figures["unbalanced"] = worst[0] if worst else 0
+    where = f": {worst[1]} at {worst[2].at:.1f} s" if worst else ""
+    verdict.check(
+        "ledger", worst is None and bool(looks), f"out by {worst[0] if worst else 0} in {len(looks)} looks{where}"
+    )
+
+
+def _failures(verdict: Verdict, attempts: Sequence[Attempt], limits: Limits) -> None:
+    """Failed and slow attempts, by kind."""
+    failed = Counter(each.kind for each in attempts if each.result in (REFUSED, UNKNOWN))
+    slow = Counter(each.way for each in attempts if each.result in GOOD and each.latency > limits.slow)
+    verdict.figures |= {"failed": dict(failed), "slow": dict(slow)}
+    bad = {kind: number for kind, number in failed.items() if kind not in limits.expected}
+    told = ", ".join(f"{kind}: {number}" for kind, number in failed.most_common()) or "none"
+    verdict.check("failed", not bad, f"{sum(bad.values())} of kinds that are not expected; by kind: {told}")
+    for percent in (50, 99):
+        verdict.figures[f"p{percent} ms"] = round(
+            1000 * percentile([a.latency for a in attempts if a.result in GOOD], percent), 1
+        )
+
+
+def _recovery(verdict: Verdict, attempts: Sequence[Attempt], faults: Sequence[Fault], limits: Limits) -> None:
+    """How long after the end of each fault something was stored again, and how long each fault lasted."""
+    stored = sorted(each.end for each in attempts if each.result == ACKNOWLEDGED and each.way in STORED_WAYS)
+    times = []
+    for fault in faults:
+        at = bisect_right(stored, fault.end)
+        # When load ended with the fault there is nothing to measure.
+        if fault.end and at < len(stored):
+            times.append(stored[at] - fault.end)
+    away = [fault.end - fault.begin for fault in faults if fault.end]
+    verdict.figures["faults"] = dict(Counter(fault.kind for fault in faults))
+    verdict.figures["away s"] = spread(away)
+    verdict.figures["recovery s"] = spread(times)
+    longest = max(times, default=0.0)
+    verdict.check(
+        "recovery",
+        longest <= limits.recovery,
+        f"stored again {longest:.2f} s after a fault at the longest (≤ {limits.recovery:g} s)",
+    )
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Count, median, 90th percentile and the largest."""
+    if not values:
+        return {}
+    told = {"p50": percentile(values, 50), "p90": percentile(values, 90), "max": max(values)}
+    return {"count": len(values), **{name: round(value, 3) for name, value in told.items()}}
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The value that `percent` of them do not exceed; 0.0 of none."""
+    ordered = sorted(values)
+    rank = bisect_left(range(len(ordered)), len(ordered) * percent / 100)
+    return ordered[min(max(rank - 1, 0), len(ordered) - 1)] if ordered else 0.0

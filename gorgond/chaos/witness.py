@@ -1,0 +1,94 @@
+"""What became of the effects: read back through the queues from the store, and from the queues themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gorgond.chaos.servers import Server
+from gorgond.config import Config
+from gorgond.redpill import Caller, Message, Producer, now_ms
+from gorgond.service.fabric import connect_fabric
+
+PAGE = 1000  # notes read at a time
+PATIENCE = 30.0  # seconds a page may take
+_MARK = re.compile(r'"chaos": ?"([^"]+)"')
+_ID = re.compile(r'"id": ?"([^"]+)"')
+
+
+@dataclass(slots=True)
+class Found:
+    """`stored` has each mark's ids: more than one is an effect that happened twice. `strangers` are notes of our users
+    without a mark, `dead` and `left` the marks in dead letters and those still under way, `twice` the messages that
+    lay in two places at the same time."""
+
+    stored: dict[str, set[str]] = field(default_factory=dict)
+    strangers: list[str] = field(default_factory=list)
+    dead: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
+    twice: set[str] = field(default_factory=set)
+
+
+def look_at_queues(servers: Iterable[Server], found: Found) -> None:
+    """Where messages lie: fills `dead`, `left`, `twice`. Raises RedisError while a server is away."""
+    for server in servers:
+        for queue in server.queues():
+            seen: set[str] = set()
+            for place, message in server.places(queue):
+                if "chaos" not in message:
+                    continue
+                (found.dead if place == "dead" else found.left).update(_MARK.findall(message))
+                # A dead letter has a header of its own before the message.
+                id = _ID.search(message, message.find("\n") + 1)
+                if id is not None:
+                    (found.twice if id[1] in seen else seen).add(id[1])
+
+
+def look_at_store(config: Config, uids: Iterable[int], found: Found) -> None:
+    """What is stored for these users: fills `stored` and `strangers`."""
+    asyncio.run(_read(config, uids, found))
+
+
+async def _read(config: Config, uids: Iterable[int], found: Found) -> None:
+    fabric = connect_fabric(config)
+    async with (
+        Producer(fabric.calls, "chaos-witness") as producer,
+        Caller(fabric.calls, producer, "chaos_data", "chaos-witness") as caller,
+    ):
+        for uid in uids:
+            last = ""
+            while page := await _page(caller, uid, last):
+                for note in page:
+                    if mark := note.get("chaos"):
+                        found.stored.setdefault(mark, set()).add(note["id"])
+                    else:
+                        found.strangers.append(note["id"])
+                last = page[-1]["id"]
+
+
+async def _page(caller: Caller, uid: int, after: str) -> list[Mapping[str, Any]]:
+    """The next notes of a user, in the order of their ids."""
+    filter: dict[str, Any] = {"userid": uid, "id": {"$gt": after}}
+    args = {"filter": filter, "sort": [["id", 1]], "limit": PAGE, "fields": ["id", "chaos"]}
+    reply = await caller.call("store_get", Message("items.find", args, deadline=now_ms() + int(PATIENCE * 1000)))
+    if reply.error is not None:
+        raise reply.error
+    page: list[Mapping[str, Any]] = json.loads(reply.body)
+    return page
+
+
+def clean(config: Config, ids: Iterable[str]) -> None:
+    """Have the drill's notes deleted."""
+    asyncio.run(_delete(config, list(ids)))
+
+
+async def _delete(config: Config, ids: list[str]) -> None:
+    fabric = connect_fabric(config)
+    async with Producer(fabric.lasting, "chaos-witness-d") as producer:
+        for begin in range(0, len(ids), PAGE):
+            messages = [Message("items.delete", {"id": id, "ts": now_ms()}) for id in ids[begin : begin + PAGE]]
+            await producer.push("store_put", *messages)
