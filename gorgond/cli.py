@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _config(up)
     _settings(up, "store", "url")
     _settings(up, "web", "address", "port")
+    _stats_port(up)
     _settings(up, "provider", "rate", "count", "users", "size", "seed")
     _settings(up, "log", "level", "format")
 
@@ -119,13 +120,14 @@ def _parser() -> argparse.ArgumentParser:
     simulate = command("simulate", _simulate, "every role as a task of one process, to see the whole thing move")
     simulate.add_argument("--duration", metavar="S", type=_number, help="seconds (until Ctrl-C)")
     simulate.add_argument(
-        "--without", metavar="ROLE", action="append", default=[], choices=("web", "store", "provider"),
-        help="leave a role out, so that a real process takes its place: web, store or provider",
+        "--without", metavar="ROLE", action="append", default=[], choices=("web", "store", "stats", "provider"),
+        help="leave a role out, so that a real process takes its place: web, store, stats or provider",
     )  # fmt: skip
     _config(simulate)
     _settings(simulate, "broker", "url")
     _settings(simulate, "store", "url")
     _settings(simulate, "web", "port")
+    _stats_port(simulate)
     _settings(simulate, "provider", "rate", "count", "users", "size", "seed")
 
     config = command("config", _configuration, "check or show the configuration")
@@ -153,6 +155,13 @@ def _settings(parser: argparse.ArgumentParser, section: str, *names: str) -> Non
         parser.add_argument(
             flag(place), dest=place, metavar=name.upper(), default=argparse.SUPPRESS, help=key.doc + default
         )
+
+
+def _stats_port(parser: argparse.ArgumentParser) -> None:
+    """The flag for the port of the stats server, beside that of the web server."""
+    parser.add_argument(
+        "--stats-port", dest="stats.port", metavar="PORT", default=argparse.SUPPRESS, help="the stats server's (3001)"
+    )
 
 
 def _flags(arguments: argparse.Namespace, provider: str = DEFAULT_PROVIDER) -> dict[str, str]:

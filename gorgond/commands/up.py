@@ -2,6 +2,7 @@
 
     broker, calls      two redis-servers on unix sockets: one for what must last, one for calls, which forgets
     web, store         as many as asked for
+    stats              one, which shows how everything fares
     journal            one, which writes every change to the file events.log
     provider           a random one, which ends when it has pushed all its notes
 
@@ -63,26 +64,31 @@ def up(path: str | None, flags: Mapping[str, str], data: str | None, web: int, s
             command = [redis, str(directory.redis_configuration(name))]
             return Child(name, command, environ, screen.say, see=str(directory.redis_log(name)))
 
-        # One listening socket for all web servers: while one of them is away the others take its connections, and
+        # One listening socket for all servers of a role: while one of them is away the others take its connections, and
         # while all are, the connections wait.
-        sockets = open_port(config.web.address, config.web.port, alone=True)
+        sockets = {
+            "web": open_port(config.web.address, config.web.port, alone=True),
+            "stats": open_port(config.stats.address, config.stats.port, alone=True),
+        }
 
         def service(role: str, instance: str, *arguments: str) -> Child:
             command = [sys.executable, "-m", "gorgond", role, *arguments]
             named = {**environ, "GORGOND_INSTANCE": instance}
-            listening = sockets if role == "web" else ()
             ends = role == "provider"
-            return Child(f"{role}@{instance}", command, named, screen.say, ends=ends, sockets=listening)
+            return Child(
+                f"{role}@{instance}", command, named, screen.say, ends=ends, sockets=sockets.get(role, ())
+            )  # fmt: skip
 
         running = Up(
             config,
             screen,
-            sockets[0].getsockname()[1],
+            {role: some[0].getsockname()[1] for role, some in sockets.items()},
             directory.control,
             make=service,
             brokers=[broker("broker"), broker("calls")],
             stores=[service("store", str(number)) for number in range(1, stores + 1)] + [service("journal", "1")],
             askers=[service("web", str(number)) for number in range(1, web + 1)]
+            + [service("stats", "1")]
             + [service("provider", name, name) for name in config.providers if providers],
         )
         log.info("the files are in %s", directory.path)
@@ -97,7 +103,7 @@ class Up:
         self,
         config: Config,
         screen: Screen,
-        port: int,
+        ports: Mapping[str, int],
         control: Path,
         make: Callable[[str, str], Child],
         brokers: list[Child],
@@ -105,7 +111,8 @@ class Up:
         askers: list[Child],
     ) -> None:
         self._screen = screen
-        self._url = f"http://{config.web.address or 'localhost'}:{port}"
+        self._url = f"http://{config.web.address or 'localhost'}:{ports['web']}"
+        self._stats = f"http://{config.stats.address or 'localhost'}:{ports['stats']}"
         self._make = make
         self._askers, self._stores, self._brokers = askers, stores, brokers
         self._services = {child.name: child for child in (*stores, *askers)}
@@ -209,7 +216,11 @@ class Up:
         return self._children[name]
 
     async def _list(self) -> dict[str, Any]:
-        return {"url": self._url, "processes": [self._about(child) for child in self._children.values()]}
+        return {
+            "url": self._url,
+            "stats": self._stats,
+            "processes": [self._about(child) for child in self._children.values()],
+        }
 
     def _about(self, child: Child) -> dict[str, Any]:
         role, _, instance = child.name.partition("@")
@@ -277,7 +288,11 @@ class Up:
     def _greet(self) -> None:
         """Every service was heard: say where to look."""
         self._greeted = True
-        log.info("all is up: %s/info/5 shows the newest notes of user 5; Ctrl-C ends it", self._url)
+        log.info(
+            "all is up: %s/info/5 shows the newest notes of user 5, %s how everything fares; Ctrl-C ends it",
+            self._url,
+            self._stats,
+        )
 
     def _state(self, child: Child) -> str:
         if child in self._brokers:

@@ -83,7 +83,7 @@ class Instances:
             if snapshot["uptime"] > now - self._listening_since + 1:
                 before = snapshot
             else:
-                self._turns.append(Turn("start", name, now, f"{name} started"))
+                self._turns.append(Turn("start", name, known.since, f"{name} started"))
         elif known.last["pid"] == snapshot["pid"] and known.last["uptime"] <= snapshot["uptime"]:
             before = known.last
         else:
@@ -98,11 +98,12 @@ class Instances:
         """Another process has the name."""
         was, version = known.last["version"], snapshot["version"]
         known.restarts += 1
-        known.since = now
+        known.since = now - snapshot["uptime"]
         if version != was:
-            self._turns.append(Turn("upgrade", known.name, now, f"{known.name} upgraded from {was} to {version}"))
+            text = f"{known.name} upgraded from {was} to {version}"
+            self._turns.append(Turn("upgrade", known.name, known.since, text))
         else:
-            self._turns.append(Turn("restart", known.name, now, f"{known.name} restarted"))
+            self._turns.append(Turn("restart", known.name, known.since, f"{known.name} restarted"))
 
     def take_turns(self) -> list[Turn]:
         """What happened to instances since the last call."""
