@@ -120,6 +120,17 @@ class Limit:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a message lies: `place` is queued, desk, delayed, dead, or reply for a reply that waits on a caller's list;
+    `detail` how many are before it, the lane, when it is due (ms since 1970), the letter's number, or nothing."""
+
+    queue: str
+    place: str
+    detail: str
+    raw: bytes
+
+
 class Outage:
     """Tells the log once that something is away, and how long it was when it is back; shared by threads."""
 
@@ -263,6 +274,14 @@ class Link(ABC):
     @abstractmethod
     async def about(self) -> dict[str, str]:
         """What the broker says of itself: the fields of Redis' INFO, and its setting `appendfsync` if we may ask."""
+
+    @abstractmethod
+    async def queues(self) -> list[str]:
+        """The names of all queues that were ever used, groups of topics among them."""
+
+    @abstractmethod
+    async def find(self, text: bytes) -> list[Found]:
+        """Where messages and replies lie that hold this text. It looks at all of them: for people."""
 
     @abstractmethod
     async def dead(self, queue: str, after: int = 0, limit: int = 100) -> list[DeadLetter]:

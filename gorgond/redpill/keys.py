@@ -31,6 +31,8 @@ from functools import lru_cache
 
 _NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,200}(/[A-Za-z0-9_.:@-]{1,200})?")
 
+_KEY = re.compile(r"gorgon:\{([^}]+)\}(/[^:]+)?:.*", re.DOTALL)
+
 
 @lru_cache(maxsize=10_000)
 def queue(name: str) -> str:
@@ -42,6 +44,12 @@ def queue(name: str) -> str:
         raise ValueError(f"{name!r} is no queue name: letters, digits and . _ - : @, with at most one / before a group")
     tag, slash, group = name.partition("/")
     return f"gorgon:{{{tag}}}{slash}{group}"
+
+
+def name_of(key: str) -> str:
+    """The name of the queue, topic or list that a key of one belongs to; empty for what is none of ours."""
+    found = _KEY.fullmatch(key)
+    return found[1] + (found[2] or "") if found else ""
 
 
 def held(name: str) -> str:

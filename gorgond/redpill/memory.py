@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import ATTEMPTS, REPLY_TTL, Batch, Broker, Counts, DeadLetter, Limit, Link, Turn
+from gorgond.redpill.broker import ATTEMPTS, REPLY_TTL, Batch, Broker, Counts, DeadLetter, Found, Limit, Link, Turn
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
 from gorgond.redpill.memoryqueue import MemoryQueue
 from gorgond.redpill.message import now_ms
@@ -90,6 +90,10 @@ class MemoryBroker(Broker):
             keys.queue(name)
             queue = self._queues[name] = MemoryQueue(name)
         return queue
+
+    def used(self) -> list[str]:
+        """The names of the queues that were ever used."""
+        return sorted(name for name, queue in self._queues.items() if queue.figures or queue.lanes)
 
 
 class MemoryLink(Link):
@@ -282,6 +286,18 @@ class MemoryLink(Link):
     async def about(self) -> dict[str, str]:
         await self._round()
         return {}
+
+    async def queues(self) -> list[str]:
+        await self._round()
+        return self.broker.used()
+
+    async def find(self, text: bytes) -> list[Found]:
+        await self._round()
+        found = [place for name in self.broker.used() for place in self.broker.queue(name).find(text)]
+        for name, kept in sorted(self.broker.replies.items()):
+            kept.expire(self.broker.clock())
+            found += [Found(name, "reply", "", raw) for raw in kept.replies if text in raw]
+        return found
 
     async def dead(self, queue: str, after: int = 0, limit: int = 100) -> list[DeadLetter]:
         letters = self.broker.queue(queue).letters

@@ -9,9 +9,9 @@ import asyncio
 import heapq
 import itertools
 from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from gorgond.redpill.broker import TURN_BYTES, Counts, DeadLetter, Turn, Voided
+from gorgond.redpill.broker import TURN_BYTES, Counts, DeadLetter, Found, Turn, Voided
 from gorgond.redpill.errors import Superseded
 from gorgond.redpill.raw import age, attempts_of, forgiven, suspected, with_attempts
 
@@ -202,6 +202,14 @@ class MemoryQueue:
             return False
         self.figures["dropped"] += 1
         return True
+
+    def find(self, text: bytes) -> Iterator[Found]:
+        """Where messages lie that hold this text."""
+        places = [("queued", str(before), raw) for before, raw in enumerate(self.waiting)]
+        places += [("desk", lane, raw) for lane, desk in self.desks.items() for raw in desk]
+        places += [("delayed", str(due), raw) for due, _, raw in sorted(self.delayed)]
+        places += [("dead", str(letter.number), letter.raw) for letter in self.letters.values()]
+        return (Found(self.name, place, detail, raw) for place, detail, raw in places if text in raw)
 
     def counts(self, now: int) -> Counts:
         """All figures."""

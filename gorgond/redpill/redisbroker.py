@@ -26,6 +26,7 @@ from gorgond.redpill.broker import (
     Broker,
     Counts,
     DeadLetter,
+    Found,
     Limit,
     Link,
     Turn,
@@ -33,47 +34,13 @@ from gorgond.redpill.broker import (
     log,
 )
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, QueueFull, Superseded
+from gorgond.redpill.meaning import ROUND_TIMEOUT, meaning
 from gorgond.redpill.message import now_ms
 from gorgond.redpill.raw import age
 
-ROUND_TIMEOUT = 5.0  # seconds for one round trip beyond what it blocks for
 READ_SIZE = 1 << 20  # bytes taken from the socket at a time: a batch of replies may be large
 OLDEST_REDIS = (7, 0)
 _ABOUT = ("server", "clients", "memory", "persistence", "stats")  # sections of INFO
-
-# What an error means, by its first word or the class that the driver has for it: wait and repeat (BrokerAway),
-# refuse this request for now (QueueFull), or stop, since an operator must act (BrokerRefused, as all others).
-_MEANING: dict[str, type[BrokerError]] = {
-    "BUSY": BrokerAway,
-    "UNBLOCKED": BrokerAway,
-    "ReadOnlyError": BrokerAway,  # READONLY
-    "MasterDownError": BrokerAway,  # MASTERDOWN
-    "ClusterDownError": BrokerAway,  # CLUSTERDOWN
-    "TryAgainError": BrokerAway,  # TRYAGAIN
-    "NOREPLICAS": BrokerAway,
-    "NoScriptError": BrokerAway,  # NOSCRIPT: the scripts are loaded when connecting again
-    "MISCONF": QueueFull,  # it cannot write its disk
-    "OOM": QueueFull,
-    "OutOfMemoryError": QueueFull,  # OOM, in newer drivers
-    "AuthenticationError": BrokerRefused,  # NOAUTH, WRONGPASS: the driver has it among the ConnectionErrors
-    "ConnectionError": BrokerAway,  # also LOADING
-    "TimeoutError": BrokerAway,
-    "OSError": BrokerAway,
-}
-
-
-def meaning(error: Exception, queue: str = "") -> BrokerError:
-    """redpill's error for one of the driver's."""
-    if isinstance(error.__cause__, RedisError):  # newer drivers wrap what a Redis on a unix socket said to the login
-        error = error.__cause__
-    text = str(error) or f"no answer within {ROUND_TIMEOUT:g} s"
-    names = [text.partition(" ")[0], *(kind.__name__ for kind in type(error).__mro__)]
-    kind = next((_MEANING[name] for name in names if name in _MEANING), BrokerRefused)
-    if kind is QueueFull:
-        return QueueFull(queue or "broker", f"the broker takes no more ({text})")
-    return kind(f"Redis says: {text}" if isinstance(error, ResponseError) else text)
-
-
 _REPLY_TTL_MS = int(REPLY_TTL * 1000)
 
 Command = Sequence[str | bytes | int]
@@ -117,6 +84,10 @@ def _replying(name: str, replies: Sequence[bytes]) -> list[Command]:
     """The fast way to send replies, which may be large and would be copied about in a script."""
     key = keys.replies(name)
     return [["RPUSH", key, *replies], ["PEXPIRE", key, _REPLY_TTL_MS]]
+
+
+def _places(queue: str) -> list[str]:
+    return [keys.queue(queue), keys.held(queue), keys.delayed(queue), keys.dead(queue), keys.lanes(queue)]
 
 
 def _pausing(queue: str) -> list[str]:
@@ -368,6 +339,33 @@ class RedisLink(Link):
         if not isinstance(fsync, ResponseError):
             about["appendfsync"] = fsync[1].decode()
         return about
+
+    async def queues(self) -> list[str]:
+        known = {keys.name_of(key) for key in await self._keys() if key.endswith((":counts", ":lanes"))}
+        return sorted(filter(None, known))
+
+    async def _keys(self) -> list[str]:
+        found: set[str] = set()
+        cursor = b"0"
+        while True:
+            cursor, some = await self._ask(["SCAN", cursor, "MATCH", "gorgon:{*", "COUNT", 1000])
+            found.update(key.decode(errors="replace") for key in some)
+            if cursor == b"0":
+                return sorted(found)
+
+    async def find(self, text: bytes) -> list[Found]:
+        names = await self.queues()
+        lists = [name for key in await self._keys() if key.endswith(":replies") and (name := keys.name_of(key))]
+        commands: list[Command] = [_run(script.FIND, _places(name), text, keys.desks(name)) for name in names]
+        commands += [["LRANGE", keys.replies(name), 0, -1] for name in lists]
+        answers = [await self._checked(answer, "") for answer in await self._round(commands)]
+        found = []
+        for name, answer in zip(names, answers, strict=False):
+            for place, detail, raw in zip(answer[::3], answer[1::3], answer[2::3], strict=True):
+                found.append(Found(name, place.decode(), detail.decode(), raw))
+        for name, answer in zip(lists, answers[len(names) :], strict=True):
+            found += [Found(name, "reply", "", raw) for raw in answer if text in raw]
+        return found
 
     async def dead(self, queue: str, after: int = 0, limit: int = 100) -> list[DeadLetter]:
         command: Command = ["ZRANGEBYSCORE", keys.dead(queue), f"({after}", "+inf", "LIMIT", 0, limit]

@@ -33,6 +33,7 @@ ALL = (
     COUNTS := Script("counts"),
     REQUEUE := Script("requeue"),
     DROP := Script("drop"),
+    FIND := Script("find"),
     PAUSE := Script("pause"),
     RESUME := Script("resume"),
 )

@@ -834,6 +834,45 @@ async def test_dead_letters_are_listed_requeued_and_dropped(bench: Bench) -> Non
     assert [letter.number for letter in await link.dead("q", after=4)] == [6]
 
 
+# ---- search
+
+
+async def test_every_place_is_searched(bench: Bench) -> None:
+    # given messages in every place, and some of which nobody speaks
+    await bench.push(*raws("abcdef"))
+    await bench.push(raw("x"), queue="r")
+    lane = await bench.lane()
+    await lane.claim(want=3)
+    await lane.claim(done=2, want=3, failures=[Failure(0, None, "no"), Failure(1, 60, "busy")])
+    await lane.link.reply("caller", [b'{"id":"e"}\nbody', b'{"id":"y"}\nbody'])
+    await lane.link.pause("r")
+
+    async def where(id: str) -> list[tuple[str, str, str]]:
+        return [(each.queue, each.place, each.detail) for each in await lane.link.find(b'"id":"%s"' % id.encode())]
+
+    assert await where("a") == [("q", "dead", "1")]
+    [(queue, place, due)] = await where("b")
+    assert (queue, place) == ("q", "delayed")
+    assert now_ms() < int(due) < now_ms() + 61_000
+    assert await where("c") == [("q", "desk", "lane")]
+    assert await where("e") == [("q", "desk", "lane"), ("caller", "reply", "")]
+    assert await where("f") == [("q", "queued", "0")]
+    assert await where("x") == [("r", "queued", "0")]
+    assert await where("z") == []
+    [found] = await lane.link.find(b'"id":"a"')
+    assert found.raw == raw("a", 1)
+
+
+async def test_queues_are_those_that_were_used(bench: Bench) -> None:
+    link = bench.link()
+    await link.join("t", "g", 10)
+    await bench.publish(raw("a"))
+    await bench.push(raw("a"))
+    await bench.lane(queue="consumed")
+    await link.reply("caller", [b"x"])
+    assert await link.queues() == ["consumed", "q", "t/g"]
+
+
 # ---- pause
 
 

@@ -1,0 +1,41 @@
+"""What an error of Redis or its driver means: one table says wait, refuse or stop."""
+
+from __future__ import annotations
+
+from redis.exceptions import RedisError, ResponseError
+
+from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, QueueFull
+
+ROUND_TIMEOUT = 5.0  # seconds for one round trip beyond what it blocks for
+
+# What an error means, by its first word or the class that the driver has for it: wait and repeat (BrokerAway),
+# refuse this request for now (QueueFull), or stop, since an operator must act (BrokerRefused, as all others).
+_MEANING: dict[str, type[BrokerError]] = {
+    "BUSY": BrokerAway,
+    "UNBLOCKED": BrokerAway,
+    "ReadOnlyError": BrokerAway,  # READONLY
+    "MasterDownError": BrokerAway,  # MASTERDOWN
+    "ClusterDownError": BrokerAway,  # CLUSTERDOWN
+    "TryAgainError": BrokerAway,  # TRYAGAIN
+    "NOREPLICAS": BrokerAway,
+    "NoScriptError": BrokerAway,  # NOSCRIPT: the scripts are loaded when connecting again
+    "MISCONF": QueueFull,  # it cannot write its disk
+    "OOM": QueueFull,
+    "OutOfMemoryError": QueueFull,  # OOM, in newer drivers
+    "AuthenticationError": BrokerRefused,  # NOAUTH, WRONGPASS: the driver has it among the ConnectionErrors
+    "ConnectionError": BrokerAway,  # also LOADING
+    "TimeoutError": BrokerAway,
+    "OSError": BrokerAway,
+}
+
+
+def meaning(error: Exception, queue: str = "") -> BrokerError:
+    """redpill's error for one of the driver's."""
+    if isinstance(error.__cause__, RedisError):  # newer drivers wrap what a Redis on a unix socket said to the login
+        error = error.__cause__
+    text = str(error) or f"no answer within {ROUND_TIMEOUT:g} s"
+    names = [text.partition(" ")[0], *(kind.__name__ for kind in type(error).__mro__)]
+    kind = next((_MEANING[name] for name in names if name in _MEANING), BrokerRefused)
+    if kind is QueueFull:
+        return QueueFull(queue or "broker", f"the broker takes no more ({text})")
+    return kind(f"Redis says: {text}" if isinstance(error, ResponseError) else text)
