@@ -1,0 +1,166 @@
+"""docs/protocol.md is enough to write a role: here is one that knows nothing of gorgond's code but its scripts.
+
+It speaks to Redis through the plain client, as a program in another language would, and works with ours both ways.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from gorgond.redpill import Caller, Done, Lane, Message, Producer, connect, keys, now_ms
+from gorgond.redpill.message import decode
+from tests.conftest import RedisServer
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "gorgond" / "redpill" / "scripts"
+DOCS = (ROOT / "docs" / "protocol.md").read_text()
+
+
+class Stranger:
+    """A role in another language."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.client = redis.Redis(unix_socket_path=str(server.socket))
+        self._shas = {name: self._load(name) for name in ("push", "take", "claim", "leave")}
+
+    def _load(self, script: str) -> bytes:
+        first, rest = (SCRIPTS / f"{script}.lua").read_text().split("\n", 1)
+        if rest.startswith("--! "):
+            names, rest = rest[4:].split("\n", 1)
+            rest = "".join((SCRIPTS / f"{name}.lua").read_text() for name in names.split(" ")) + rest
+        found: bytes = self.ask("SCRIPT", "LOAD", f"{first}\n{rest}")
+        return found
+
+    def ask(self, *command: Any) -> Any:
+        return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    def run(self, script: str, names: Sequence[str], *args: Any) -> Any:
+        return self.ask("EVALSHA", self._shas[script], len(names), *names, *args)
+
+    def push(self, queue: str, number: int, *messages: bytes, limit: int = 1000) -> Any:
+        q = f"gorgon:{{{queue}}}"
+        return self.run("push", [q, f"{q}:producer:stranger", f"{q}:counts", f"{q}:held"], number, limit, *messages)
+
+    def consume(self, queue: str, lane: str, last: str) -> Iterator[bytes]:
+        """Answer each message with its arguments, but give up what asks for it, until the one with the id `last` is
+        done; yields what was handled."""
+        q = f"gorgon:{{{queue}}}"
+        desk, lanes = f"{q}:desk:{lane}", f"{q}:lanes"
+        token, length = self.run("take", [desk, lanes], lane)
+        turn, done, failures, want = 0, 0, list[Any](), 10
+        while True:
+            turn += 1
+            names = [q, desk, f"{q}:delayed", f"{q}:dead", lanes, f"{q}:counts"]
+            answer = self.run("claim", names, lane, token, turn, length, done, want, 3, 0, *failures)
+            assert answer[0] == b"ok"
+            length, messages = answer[1], answer[2:]
+            done, failures = 0, []
+            if want == 0:
+                self.run("leave", [q, desk, lanes, f"{q}:held", f"{q}:counts"], lane, token, 0)
+                return
+            if not messages:
+                raw = self.ask("BLMOVE", q, desk, "LEFT", "RIGHT", 1)
+                length = 0 if raw is None else 1
+                messages = [] if raw is None or raw.startswith(b'{"attempts":') else [raw]
+            for index, raw in enumerate(messages):
+                message = json.loads(raw)
+                if message["op"] == "hopeless":
+                    failures += [index, -1, "nobody can do that"]
+                elif reply := message.get("reply"):
+                    body = json.dumps({"id": message["id"]}) + "\n" + json.dumps(message["args"])
+                    self.ask("RPUSH", f"gorgon:{{{reply}}}:replies", body)
+                    self.ask("PEXPIRE", f"gorgon:{{{reply}}}:replies", 60_000)
+                if message["id"] == last:
+                    want = 0
+                yield raw
+            done = len(messages)
+
+
+@pytest.fixture
+def stranger(shared_redis: RedisServer) -> Iterator[Stranger]:
+    found = Stranger(shared_redis)
+    yield found
+    found.client.close()
+
+
+async def test_a_stranger_answers_our_calls(stranger: Stranger, shared_redis: RedisServer) -> None:
+    broker = connect(shared_redis.url, durable=False)
+    link = broker.link("test")
+    async with Producer(broker, "p") as producer, Caller(broker, producer, "data", "p") as caller:
+        # given a stranger that waits, and others of ours
+        handled = asyncio.create_task(asyncio.to_thread(lambda: list(stranger.consume("q", "stranger@1.0", "last"))))
+        # when we ask one by one and many at once
+        deadline = now_ms() + 30_000
+        for number in range(3):
+            reply = await caller.call("q", Message("echo", {"n": number}, deadline=deadline))
+            assert json.loads(reply.body) == {"n": number}
+        calls = [caller.call("q", Message("echo", {"n": number}, deadline=deadline)) for number in range(50)]
+        assert [json.loads((await call).body) for call in calls] == [{"n": number} for number in range(50)]
+        await producer.push("q", Message("hopeless"), Message("job", id="last"))
+        # then each is handled once, and the books are even
+        assert len({decode(raw).id for raw in await handled}) == 55
+        (counts,) = await link.counts(["q"])
+        assert (counts.done, counts.dead, counts.flying, counts.difference()) == (54, 1, 0, 0)
+        assert [letter.reason for letter in await link.dead("q")] == ["nobody can do that"]
+        await link.close()
+
+
+async def test_we_answer_a_strangers_calls(stranger: Stranger, shared_redis: RedisServer) -> None:
+    broker = connect(shared_redis.url, durable=False)
+
+    async def handle(messages: Sequence[Message]) -> Sequence[Done]:
+        return [Done(json.dumps(message.args).encode()) for message in messages]
+
+    lane = Lane(broker, "q", "ours", handle)
+    running = asyncio.create_task(lane.run())
+
+    def ask() -> list[bytes]:
+        question = b'{"id":"x","op":"echo","args":{"n":7},"reply":"stranger_data:1"}'
+        assert stranger.push("q", 1, question) == 1
+        assert stranger.push("q", 1, question) == 1  # a repeat, of which nobody hears
+        assert stranger.push("full", 2, question, limit=0) == 0
+        _, replies = stranger.ask("BLMPOP", 10, 1, "gorgon:{stranger_data:1}:replies", "LEFT", "COUNT", 1000)
+        assert stranger.ask("BLMPOP", 0.05, 1, "gorgon:{stranger_data:1}:replies", "LEFT", "COUNT", 1000) is None
+        return list(replies)
+
+    assert await asyncio.to_thread(ask) == [b'{"id":"x"}\n{"n": 7}']
+    lane.stop()
+    await running
+
+
+def test_a_push_by_hand(shared_redis: RedisServer, tmp_path: Path) -> None:
+    # given a redis-cli that finds the test's Redis
+    shim = tmp_path / "redis-cli"
+    shim.write_text(f'#!/bin/sh\nexec {shutil.which("redis-cli")} -s {shared_redis.socket} "$@"\n')
+    shim.chmod(0o755)
+    # when the commands of the page are run as they stand there
+    (block,) = re.findall(r"## A push by hand\n.*?```sh\n(.*?)```", DOCS, re.DOTALL)
+    environ = {**os.environ, "PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-euc", block], cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    # then a message is queued
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert decode(shared_redis.cli("LINDEX", "gorgon:{store_put}", "0").encode()).op == "items.insert"
+
+
+def test_the_page_has_every_key_script_and_field() -> None:
+    rows = [line.split("|")[1:-1] for line in DOCS.splitlines() if line.startswith("| ")]
+    firsts = {row[0].strip().strip("`") for row in rows}
+    declared = set(re.findall(r"^    (gorgon:\S+)", keys.__doc__ or "", re.MULTILINE))
+    assert declared
+    assert declared == {first for first in firsts if first.startswith("gorgon:")}
+    assert {each.name for each in fields(Message)} <= firsts
+    named = set(re.findall(r"`(\w+)\.lua`", DOCS))
+    assert named == {path.stem for path in SCRIPTS.glob("*.lua")}
