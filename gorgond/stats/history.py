@@ -100,9 +100,12 @@ class History:
     def advance(self, now: int) -> None:
         """Close what is over at `now`."""
         if abs(now - self.closed) > JUMP:  # somebody has set the clock, or the machine was asleep
-            self._fresh, self.closed = {}, now
+            for at in sorted(self._fresh):
+                self._close_second(at)
+            self.closed = now
             for tier in self.tiers:
                 tier.periods = {at: period for at, period in tier.periods.items() if at < now}
+            self._close_what_was_left_open()
         while self.closed < now - LATE:
             self._close_second(self.closed)
 
@@ -147,11 +150,15 @@ class History:
 
     # ---- what is asked
 
+    def newest(self, index: int, now: int) -> int:
+        """When the newest period of a tier began: the second before `now`, or the period that is open."""
+        step = self.tiers[index].step
+        return now - 1 if step == 1 else self.closed // step * step
+
     def rows(self, series: str, index: int, count: int, now: int) -> Iterator[tuple[int, int, Operation]]:
         """The last `count` periods of a tier, the oldest first: when each began, how many of its seconds were listened
-        to, and what was done. The last one is that which is open, or the second before `now`."""
-        tier = self.tiers[index]
-        newest = now - 1 if index == 0 else self.closed // tier.step * tier.step
+        to, and what was done. The last one is the newest."""
+        tier, newest = self.tiers[index], self.newest(index, now)
         for at in range(newest - (count - 1) * tier.step, newest + 1, tier.step):
             operation = Operation()
             period = tier.periods.get(at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import groupby
 
 from gorgond.service.metrics import Operation
 from gorgond.stats.history import History
@@ -21,13 +21,15 @@ def step(history: History, span: str) -> int:
 def columns(history: History, series: str, span: str, now: int) -> Iterator[tuple[int, int, Operation]]:
     """The columns of a span, the oldest first: when it began, how many of its seconds were listened to, what was done.
 
-    The last one is that which is open.
+    A column begins at a multiple of its width, so that it stays the same while time goes on; the last one is open.
     """
     index, count, each = SPANS[span]
-    rows = history.rows(series, index, count, now)
-    while some := list(islice(rows, each)):
-        at, covered, sum = some[0]
-        for _, more, operation in some[1:]:
-            covered += more
+    newest, width = history.newest(index, now), step(history, span)
+    first = newest // width * width - (count // each - 1) * width
+    rows = history.rows(series, index, (newest - first) // history.tiers[index].step + 1, now)
+    for at, some in groupby(rows, lambda row: row[0] // width * width):
+        covered, sum = 0, Operation()
+        for _, seconds, operation in some:
+            covered += seconds
             sum.merge(operation)
         yield at, covered, sum

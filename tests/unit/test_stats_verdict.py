@@ -1,0 +1,107 @@
+"""The verdict: each thing that can hurt is told in words, and nothing else is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gorgond.redpill import Counts
+from gorgond.stats.brokers import BrokerHealth
+from gorgond.stats.picture import database_row
+from gorgond.stats.queues import Queues, ledger
+from gorgond.stats.verdict import verdict
+
+QUEUE = {"queued": 0, "oldest": 0.0, "in": 0.0, "out": 0.0, "died": 0, "paused": False}
+
+
+def instance(name: str, **changes: Any) -> dict[str, Any]:
+    role = name.partition("@")[0]
+    queues = {"store": ["store_get", "store_put"]}.get(role, [])
+    well = {"name": name, "role": role, "state": "up", "silent": 0.5, "stuck": 0.1, "lag": 0.0, "status": "at work"}
+    return {**well, "queues": queues, **changes}
+
+
+def broker(**changes: Any) -> dict[str, Any]:
+    return {**BrokerHealth("lasting", "b.sock").row(), **changes}
+
+
+WEB, STORE = instance("web@1"), instance("store@1")
+
+
+def judged(**parts: Any) -> dict[str, Any]:
+    """The verdict on a fabric that is well but for these parts."""
+    well = {
+        "instances": [WEB, STORE], "queues": [], "redis": [broker()], "database": database_row({}, 0.0, 0.0, ""),
+        "ledger": ledger([]), "lately": [],
+    }  # fmt: skip
+    return verdict(**{**well, **parts})
+
+
+def test_all_is_well() -> None:
+    busy = {"name": "store_put", **QUEUE, "queued": 900, "oldest": 0.8, "in": 9000.0, "out": 8000.0}
+    lately = [{"count": 1000, "errors": 4}]
+    assert judged(queues=[busy], lately=lately) == {"state": "well", "text": "All is well", "reasons": []}
+
+
+@pytest.mark.parametrize(
+    ("parts", "state", "text"),
+    [
+        ({"redis": [broker(away=3.2, reason="refused")]}, "down", "broker b.sock is away since 3 s: refused"),
+        ({"instances": [STORE]}, "down", "no web server is up"),
+        ({"instances": [WEB]}, "down", "no store server is up that reads; no store server is up that writes"),
+        ({"instances": [WEB, instance("store-read@1")]}, "down", "no store server is up that writes"),
+        ({"instances": [WEB, instance("store@1", status="waiting for database m since 4 s: refused")]}, "down",
+         "database m is away since 4 s: refused; store@1 is waiting for database m since 4 s: refused"),
+        ({"instances": [WEB, STORE, instance("store@2", state="silent", silent=4.0)]}, "degraded",
+         "store@2 is silent since 4 s"),
+        ({"instances": [WEB, STORE, instance("store@2", stuck=7.0)]}, "degraded",
+         "store@2 hangs: a loop has not turned for 7 s"),
+        ({"instances": [WEB, STORE, instance("store@2", state="gone", silent=99.0)]}, "well", ""),
+        ({"instances": [WEB, STORE, instance("journal@1", status="waiting for /log since 2 s: full")]}, "degraded",
+         "journal@1 is waiting for /log since 2 s: full"),
+        ({"instances": [WEB, instance("store@1", lag=1.26)]}, "degraded", "store@1: its event loop is 1.3 s late"),
+        ({"queues": [{"name": "store_get", **QUEUE, "queued": 4210, "oldest": 38.2}]}, "degraded",
+         "store_get backlog 4,210, oldest 38 s"),
+        ({"queues": [{"name": "store_get", **QUEUE, "queued": 1500, "in": 5.0}]}, "degraded",
+         "store_get backlog 1,500 and growing"),
+        ({"queues": [{"name": "web_get", **QUEUE, "queued": 1}]}, "degraded",
+         "web_get backlog 1, oldest 0 s: nobody consumes it"),
+        ({"queues": [{"name": "store_put", **QUEUE, "queued": 12, "paused": True}]}, "degraded",
+         "store_put is paused: 12 wait"),
+        ({"queues": [{"name": "store_put", **QUEUE, "died": 3}]}, "degraded",
+         "store_put: 3 new dead letters in the last minute"),
+        ({"redis": [broker(maxmemory=100, memory=95)]}, "degraded", "broker b.sock has filled 95% of its memory"),
+        ({"redis": [broker(refused=7)]}, "degraded", "broker b.sock has refused 7 connections in the last minute"),
+        ({"redis": [broker(slow_fsyncs=1)]}, "degraded", "broker b.sock waits for its disk"),
+        ({"database": database_row({}, 0.0, 5.0, "no answer")}, "degraded",
+         "no store server has answered for 5 s: no answer"),
+        ({"lately": [{"count": 100, "errors": 7}]}, "degraded", "7% of the requests fail"),
+    ],
+)  # fmt: skip
+def test_what_hurts_is_said(parts: dict[str, Any], state: str, text: str) -> None:
+    found = judged(**parts)
+    assert (found["state"], found["text"]) == (state, f"{state.capitalize()}: {text}" if text else "All is well")
+
+
+def test_a_difference_in_the_books_is_said() -> None:
+    queues = Queues()
+    queues.look({"q": Counts(accepted=3)}, 0.0)
+    found = judged(ledger=ledger(queues.rows()))
+    assert found["text"] == "Degraded: 3 accepted messages are in no place: the broker has lost them"
+
+
+def test_while_the_broker_is_away_nobody_else_is_blamed() -> None:
+    found = judged(redis=[broker(away=9.0)], instances=[instance("web@1", state="silent")])
+    assert found["reasons"] == ["broker b.sock is away since 9 s"]
+
+
+def test_who_has_only_begun_to_listen_misses_nobody() -> None:
+    assert judged(instances=[], settled=False)["state"] == "well"
+
+
+def test_the_text_has_the_first_reasons_and_counts_the_others() -> None:
+    silent = [instance(f"store@{number}", state="silent") for number in range(2, 8)]
+    found = judged(instances=[WEB, STORE, *silent])
+    assert len(found["reasons"]) == 6
+    assert found["text"].endswith("; and 3 more")
