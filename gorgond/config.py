@@ -26,65 +26,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gorgond.errors import ConfigError
+from gorgond.kinds import COUNT, NETWORKS, Kind, Network, duration, matching, one_of, urls, whole
 
 DEFAULT_PATH = "/etc/gorgond/gorgond.conf"
 OTHER_VARIABLES = ("GORGOND_CONFIG", "GORGOND_INSTANCE")
-
-
-# ---- what a value may be
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """`parse` turns text into the value or raises ValueError, `allowed` says in words what it takes."""
-
-    allowed: str
-    parse: Callable[[str], Any]
-
-
-def _matching(allowed: str, regex: str) -> Kind:
-    def parse(text: str) -> str:
-        if not re.fullmatch(regex, text):
-            raise ValueError
-        return text
-
-    return Kind(allowed, parse)
-
-
-def _one_of(*words: str) -> Kind:
-    return _matching(" ".join(words), "|".join(words))
-
-
-def _url(*starts: str, empty: bool = False) -> Kind:
-    needs_more = {start: r"\S*" if start == "memory://" else r"\S+" for start in starts}
-    regex = "|".join(re.escape(start) + rest for start, rest in needs_more.items())
-    allowed = "a URL that starts with " + " ".join(starts)
-    return _matching(allowed + ", or nothing", regex + "|") if empty else _matching(allowed, regex)
-
-
-def _whole(low: int, high: int) -> Kind:
-    def parse(text: str) -> int:
-        if not re.fullmatch("[0-9]+", text) or not low <= int(text) <= high:
-            raise ValueError
-        return int(text)
-
-    return Kind(f"a whole number from {low} to {high}", parse)
-
-
-def _duration(high: float) -> Kind:
-    units = {"ms": 0.001, "s": 1, "m": 60, None: 1}
-
-    def parse(text: str) -> float:
-        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)?", text)
-        seconds = float(match[1]) * units[match[2]] if match else 0
-        if not 0 < seconds <= high:
-            raise ValueError
-        return seconds
-
-    return Kind(f"a time above 0 and up to {high:g}s, as 10, 10s, 500ms or 2m", parse)
-
-
-_COUNT = _matching("a number up to 999, or a number per core, as in 1 per core", "[0-9]{1,3}( per core)?")
 
 
 # ---- what can be set
@@ -113,29 +58,51 @@ STORE_URLS = ("mongodb://", "mongodb+srv://", "sqlite:///")
 class Broker:
     """The Redis that holds the queues."""
 
-    url: str = _key("unix:///run/gorgond/broker.sock", _url(*BROKER_URLS), "the Redis of all queues", secret=True)
-    user: str = _key("", _matching("a name of a Redis user, or nothing", r"[\w-]*"), "who we are there")
-    password: str = _key("", _matching("a password without blanks, or nothing", r"\S*"), "of that user", secret=True)
-    calls: str = _key("", _url(*BROKER_URLS, empty=True), "a second Redis for calls; empty: the same one", secret=True)
-    queue_limit: int = _key("100000", _whole(1, 10**9), "messages a queue holds at most")
+    url: str = _key("unix:///run/gorgond/broker.sock", urls(*BROKER_URLS), "the Redis of all queues", secret=True)
+    user: str = _key("", matching("a name of a Redis user, or nothing", r"[\w-]*"), "who we are there")
+    password: str = _key("", matching("a password without blanks, or nothing", r"\S*"), "of that user", secret=True)
+    calls: str = _key("", urls(*BROKER_URLS, empty=True), "a second Redis for calls; empty: the same one", secret=True)
+    queue_limit: int = _key("100000", whole(1, 10**9), "messages a queue holds at most")
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
     """The database."""
 
-    url: str = _key("sqlite:////var/lib/gorgond/gorgond.db", _url(*STORE_URLS), "the database", secret=True)
-    lanes: int = _key("1", _whole(1, 32), "reads that one store process has under way at the same time")
-    batch: int = _key("12", _whole(1, 1000), "reads that a lane takes at a time")
+    url: str = _key("sqlite:////var/lib/gorgond/gorgond.db", urls(*STORE_URLS), "the database", secret=True)
+    lanes: int = _key("1", whole(1, 32), "reads that one store process has under way at the same time")
+    batch: int = _key("12", whole(1, 1000), "reads that a lane takes at a time")
 
 
 @dataclass(frozen=True, slots=True)
 class Web:
     """The HTTP server."""
 
-    address: str = _key("", _matching("an IP address, a host name, or nothing", r"[\w.:-]*"), "empty: all addresses")
-    port: int = _key("3000", _whole(0, 65535), "the port; 0 takes a free one")
-    deadline: float = _key("10s", _duration(3600), "how long a request may take before it is answered 504")
+    address: str = _key("", matching("an IP address, a host name, or nothing", r"[\w.:-]*"), "empty: all addresses")
+    port: int = _key("3000", whole(0, 65535), "the port; 0 takes a free one")
+    deadline: float = _key("10s", duration("1h"), "how long a request may take before it is answered 504")
+    url: str = _key("", urls("https://", "http://", empty=True), "where people find the site; OAuth2 comes back there")
+    trusted_proxies: tuple[Network, ...] = _key("", NETWORKS, "proxies whose X-Forwarded-For tells a client's address")
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Users: their sessions, and how often a password may be tried."""
+
+    idle: float = _key("14d", duration("3650d", "12h or 14d"), "a session unused for so long ends")
+    lifetime: float = _key("90d", duration("3650d", "12h or 90d"), "every session ends after so long")
+    attempts: int = _key("5", whole(1, 10**6), "wrong passwords at once for one account from one address")
+    address_attempts: int = _key("100", whole(1, 10**6), "the same from one address for all accounts together")
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth2:
+    """Another site whose users may log in here, under a name of its own: [oauth2.NAME]."""
+
+    kind: str = _key("oidc", one_of("oidc", "google", "facebook", "github"), "who it is; oidc: any OpenID provider")
+    issuer: str = _key("", urls("https://", "http://", empty=True), "of kind oidc: its address, which describes it")
+    client_id: str = _key("", matching("a text without blanks, or nothing", r"\S*"), "who we are there")
+    client_secret: str = _key("", matching("a secret without blanks, or nothing", r"\S*"), "our password", secret=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +110,7 @@ class Journal:
     """The log of every change."""
 
     file: str = _key(
-        "", _matching("an absolute path, or nothing", r"(/\S.*)?"),
+        "", matching("an absolute path, or nothing", r"(/\S.*)?"),
         "the file it is; empty: journald, or where that is not running /var/log/gorgond/events.log",
     )  # fmt: skip
 
@@ -153,61 +120,62 @@ class Stats:
     """The stats server."""
 
     address: str = _key(
-        "127.0.0.1", _matching("an IP address, a host name, or nothing", r"[\w.:-]*"), "empty: all of them"
+        "127.0.0.1", matching("an IP address, a host name, or nothing", r"[\w.:-]*"), "empty: all of them"
     )
-    port: int = _key("3001", _whole(0, 65535), "the port; 0 takes a free one")
-    password: str = _key("", _matching("a password without blanks, or nothing", r"\S*"), "the operator's", secret=True)
+    port: int = _key("3001", whole(0, 65535), "the port; 0 takes a free one")
+    password: str = _key("", matching("a password without blanks, or nothing", r"\S*"), "the operator's", secret=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
     """One provider instance, under its own name: [provider.NAME]."""
 
-    kind: str = _key("random", _one_of("random"), "where its items come from")
-    rate: int = _key("1000", _whole(1, 10**6), "items a second")
-    count: int = _key("100000", _whole(0, 10**12), "items in all; 0: for ever")
-    users: int = _key("10000", _whole(1, 10**9), "users the items belong to")
-    size: int = _key("1800", _whole(0, 10**6), "bytes in the body of an item")
-    seed: int = _key("0", _whole(0, 2**63 - 1), "the same seed makes the same items")
+    kind: str = _key("random", one_of("random"), "where its items come from")
+    rate: int = _key("1000", whole(1, 10**6), "items a second")
+    count: int = _key("100000", whole(0, 10**12), "items in all; 0: for ever")
+    users: int = _key("10000", whole(1, 10**9), "users the items belong to")
+    size: int = _key("1800", whole(0, 10**6), "bytes in the body of an item")
+    seed: int = _key("0", whole(0, 2**63 - 1), "the same seed makes the same items")
 
 
 @dataclass(frozen=True, slots=True)
 class Instances:
     """How many of each role run on this host; systemd's gorgond-generator reads them too."""
 
-    web: str = _key("1 per core", _COUNT, "web servers")
-    store: str = _key("2", _COUNT, "store servers")
-    store_read: str = _key("0", _COUNT, "store servers that only read")
-    store_write: str = _key("0", _COUNT, "store servers that only write")
-    journal: str = _key("1", _COUNT, "journals, which write every change to the system log")
-    stats: str = _key("1", _COUNT, "stats servers")
-    provider: str = _key("", _matching("names of providers, or nothing", "[a-z0-9 -]*"), "which providers")
+    web: str = _key("1 per core", COUNT, "web servers")
+    store: str = _key("2", COUNT, "store servers")
+    store_read: str = _key("0", COUNT, "store servers that only read")
+    store_write: str = _key("0", COUNT, "store servers that only write")
+    auth: str = _key("2", COUNT, "auth servers")
+    journal: str = _key("1", COUNT, "journals, which write every change to the system log")
+    stats: str = _key("1", COUNT, "stats servers")
+    provider: str = _key("", matching("names of providers, or nothing", "[a-z0-9 -]*"), "which providers")
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
     """What the processes write to stderr or the journal."""
 
-    level: str = _key("info", _one_of("debug", "info", "warning", "error"), "the least important that is written")
-    format: str = _key("text", _one_of("text", "json"), "one line of text or one JSON object an event")
+    level: str = _key("info", one_of("debug", "info", "warning", "error"), "the least important that is written")
+    format: str = _key("text", one_of("text", "json"), "one line of text or one JSON object an event")
 
 
 @dataclass(frozen=True, slots=True)
 class Chaos:
     """What gorgon-chaos may do on this host."""
 
-    allowed: str = _key("no", _one_of("yes", "no"), "whether gorgon-chaos may hurt this host's units")
+    allowed: str = _key("no", one_of("yes", "no"), "whether gorgon-chaos may hurt this host's units")
 
 
-Section = Broker | Store | Web | Stats | Journal | Instances | Provider | Log | Chaos
+Section = Broker | Store | Web | Auth | Stats | Journal | Instances | Provider | OAuth2 | Log | Chaos
 S = TypeVar("S", bound=Section)
 
-# Every other section is a provider's.
 SECTIONS: dict[str, type[Section]] = {
-    "instances": Instances, "broker": Broker, "store": Store, "web": Web, "stats": Stats, "journal": Journal,
-    "log": Log, "chaos": Chaos,
+    "instances": Instances, "broker": Broker, "store": Store, "web": Web, "auth": Auth, "stats": Stats,
+    "journal": Journal, "log": Log, "chaos": Chaos,
 }  # fmt: skip
-PROVIDER_NAME = r"provider\.[a-z0-9][a-z0-9-]*"
+NAMED: dict[str, type[Section]] = {"provider": Provider, "oauth2": OAuth2}  # as many of these as are named
+NAME = r"[a-z0-9][a-z0-9-]*"
 DEFAULT_PROVIDER = "provider.random"  # there when the file has no provider of its own
 
 
@@ -257,11 +225,13 @@ class Config:
     broker: Broker
     store: Store
     web: Web
+    auth: Auth
     journal: Journal
     stats: Stats
     log: Log
     chaos: Chaos
     providers: Mapping[str, Provider]
+    oauth2: Mapping[str, OAuth2]
     settings: Settings = field(repr=False)
 
     def show(self, mask: bool = True) -> str:
@@ -302,7 +272,9 @@ def rewritten(text: str, section: str, key: str, value: str) -> str:
 def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> Config:
     """The configuration from the file at `path` and all the other places; `flags` maps `section.key` to text."""
     written = _read(path or environ.get("GORGOND_CONFIG"))
-    names = [*SECTIONS, *([name for name in written if name not in SECTIONS] or [DEFAULT_PROVIDER])]
+    names = [*SECTIONS, *(name for name in written if name not in SECTIONS)]
+    if not any(map(_is("provider"), names)):
+        names.append(DEFAULT_PROVIDER)
     settings = {
         name: {key: Setting(each.default) for key, each in keys(_kind_of(name)).items()} | written.get(name, {})
         for name in names
@@ -317,19 +289,28 @@ def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str])
         broker=_made(Broker, "broker", settings),
         store=_made(Store, "store", settings),
         web=_made(Web, "web", settings),
+        auth=_made(Auth, "auth", settings),
         journal=_made(Journal, "journal", settings),
         stats=_made(Stats, "stats", settings),
         log=_made(Log, "log", settings),
         chaos=_made(Chaos, "chaos", settings),
-        providers={
-            name.removeprefix("provider."): _made(Provider, name, settings) for name in names if name not in SECTIONS
-        },
+        providers=_all(Provider, "provider", settings),
+        oauth2=_all(OAuth2, "oauth2", settings),
         settings=settings,
     )
 
 
+def _is(kind: str) -> Callable[[str], bool]:
+    return lambda section: section.startswith(f"{kind}.")
+
+
 def _kind_of(section: str) -> type[Section]:
-    return SECTIONS.get(section, Provider)
+    return SECTIONS.get(section) or NAMED[section.partition(".")[0]]
+
+
+def _all(kind: type[S], name: str, settings: Settings) -> dict[str, S]:
+    """The sections of this kind by their names."""
+    return {each.partition(".")[2]: _made(kind, each, settings) for each in filter(_is(name), settings)}
 
 
 def _made(kind: type[S], section: str, settings: Settings) -> S:
@@ -385,8 +366,8 @@ def _parsed(text: str, path: str) -> dict[str, dict[str, Setting]]:
             continue
         if line[0] == "[" and line[-1] == "]":
             section = line[1:-1]
-            if section not in SECTIONS and not re.fullmatch(PROVIDER_NAME, section):
-                raise _unknown(origin, "section", section, [*SECTIONS, "provider.NAME (a-z 0-9 -)"])
+            if section not in SECTIONS and not re.fullmatch(rf"({'|'.join(NAMED)})\.{NAME}", section):
+                raise _unknown(origin, "section", section, [*SECTIONS, "provider.NAME oauth2.NAME (a-z 0-9 -)"])
             if section in opened:
                 raise ConfigError(f"{origin}: [{section}] is already at {opened[section]}")
             opened[section] = origin

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gorgond import config
-from gorgond.config import SECTIONS, Config, Provider, flag, keys, load, masked, rewritten, variable
+from gorgond.config import SECTIONS, Config, OAuth2, Provider, flag, keys, load, masked, rewritten, variable
 from gorgond.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "etc/gorgond.conf"
@@ -57,7 +57,10 @@ def test_the_shipped_file_sets_every_key_to_its_default() -> None:
 
 def test_the_shipped_file_writes_defaults_as_they_are_declared() -> None:
     for name, section in load(str(SHIPPED), {}, {}).settings.items():
-        declared = {key: each.default for key, each in keys(config.SECTIONS.get(name, Provider)).items()}
+        declared = {
+            key: each.default
+            for key, each in keys({**config.SECTIONS, config.DEFAULT_PROVIDER: Provider}[name]).items()
+        }
         assert {key: setting.text for key, setting in section.items()} == declared
 
 
@@ -139,6 +142,24 @@ def test_names_of_flags_and_variables() -> None:
     assert variable("provider.more-notes.rate") == "GORGOND_PROVIDER_MORE_NOTES_RATE"
 
 
+def test_who_else_may_vouch_for_users_is_a_section_each(conf: Path) -> None:
+    # given two of them; the provider of notes is the default one all the same
+    conf.write_text("[oauth2.google]\nkind = google\nclient_id = a\n[oauth2.our-own]\nissuer = https://id.example\n")
+    made = load(str(conf), {"GORGOND_OAUTH2_GOOGLE_CLIENT_SECRET": "hush"}, {})
+    assert made.oauth2["google"] == OAuth2("google", client_id="a", client_secret="hush")
+    assert made.oauth2["our-own"] == OAuth2(issuer="https://id.example")
+    assert list(made.providers) == ["random"]
+    assert "hush" not in made.show()
+    assert "hush" not in repr(made)
+
+
+def test_times_and_networks() -> None:
+    made = load(None, {}, {"auth.idle": "12h", "web.trusted_proxies": "127.0.0.1  10.0.0.0/8 ::1"})
+    assert made.auth.idle == 12 * 3600
+    assert made.auth.lifetime == 90 * 86400
+    assert [str(network) for network in made.web.trusted_proxies] == ["127.0.0.1/32", "10.0.0.0/8", "::1/128"]
+
+
 # ---- what is refused
 
 
@@ -150,9 +171,18 @@ def test_names_of_flags_and_variables() -> None:
         ("web", "port", "1_0", "a whole number from 0 to 65535"),
         ("web", "port", "", "a whole number from 0 to 65535"),
         ("web", "address", "a b", "an IP address, a host name, or nothing"),
-        ("web", "deadline", "0", "a time above 0 and up to 3600s, as 10, 10s, 500ms or 2m"),
-        ("web", "deadline", "2h", "a time above 0 and up to 3600s, as 10, 10s, 500ms or 2m"),
-        ("web", "deadline", "3601", "a time above 0 and up to 3600s, as 10, 10s, 500ms or 2m"),
+        ("web", "deadline", "0", "a time above 0 and up to 1h, as 10, 10s, 500ms or 2m"),
+        ("web", "deadline", "2h", "a time above 0 and up to 1h, as 10, 10s, 500ms or 2m"),
+        ("web", "deadline", "3601", "a time above 0 and up to 1h, as 10, 10s, 500ms or 2m"),
+        (
+            "web",
+            "trusted_proxies",
+            "10.0.0.0/8 proxy",
+            "IP networks with blanks between them, as 127.0.0.1 10.0.0.0/8, or nothing",
+        ),
+        ("web", "url", "notes.example", "a URL that starts with https:// http://, or nothing"),
+        ("auth", "idle", "3651d", "a time above 0 and up to 3650d, as 12h or 14d"),
+        ("oauth2.other", "kind", "saml", "oidc google facebook github"),
         ("store", "lanes", "0", "a whole number from 1 to 32"),
         ("store", "batch", "1001", "a whole number from 1 to 1000"),
         ("log", "level", "INFO", "debug info warning error"),
@@ -221,7 +251,7 @@ def test_a_bad_value_is_refused_even_where_another_overrides_it(conf: Path) -> N
         ),
         ("[xyz]", 1, f'there is no section "xyz"; allowed: {" ".join(SECTIONS)} provider.NAME'),
         ("[provider]", 1, f'there is no section "provider"; allowed: {" ".join(SECTIONS)}'),
-        ("[provider.NAME]", 1, 'there is no section "provider.NAME"; did you mean'),
+        ("[provider.NAME]", 1, 'there is no section "provider.NAME"; allowed'),
         ("[store]\nlanse = 3", 2, 'there is no key in [store] "lanse"; did you mean "lanes"? allowed: url lanes batch'),
         ("[store]\nx = 3", 2, 'there is no key in [store] "x"; allowed: url lanes batch'),
         ("[log]\n\n[web]\n[log]", 4, "[log] is already at {path}:1"),

@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "__init__": set[str](),
     "redpill": set[str](),
     "errors": {"redpill"},  # only its errors: one tree has one root
-    "config": {"errors"},
+    "kinds": set[str](),
+    "config": {"errors", "kinds"},
     "service": SERVICE,
     **dict.fromkeys(PARTS, MIDDLE),
     "stats": MIDDLE | {"http"},
