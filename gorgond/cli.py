@@ -89,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     _instance(store)
     store.add_argument("--mode", choices=("both", "read", "write"), default="both", help="store_get, store_put or both")
     _settings(store, "store", "url", "lanes", "batch")
+    auth = service("auth", _auth, "run an auth server: who users are")
+    _instance(auth)
+    _settings(auth, "auth", "idle", "lifetime", "attempts", "address_attempts")
     journal = service("journal", _journal, "run a journal, which writes every change to the system log")
     _instance(journal)
     _settings(journal, "journal", "file")
@@ -120,8 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     simulate = command("simulate", _simulate, "every role as a task of one process, to see the whole thing move")
     simulate.add_argument("--duration", metavar="S", type=_number, help="seconds (until Ctrl-C)")
     simulate.add_argument(
-        "--without", metavar="ROLE", action="append", default=[], choices=("web", "store", "stats", "provider"),
-        help="leave a role out, so that a real process takes its place: web, store, stats or provider",
+        "--without", metavar="ROLE", action="append", default=[], choices=("web", "auth", "store", "stats", "provider"),
+        help="leave a role out, so that a real process takes its place: web, auth, store, stats or provider",
     )  # fmt: skip
     _config(simulate)
     _settings(simulate, "broker", "url")
@@ -208,6 +211,12 @@ def _store(arguments: argparse.Namespace) -> int:
 
     role = "store" if arguments.mode == "both" else f"store-{arguments.mode}"
     return _serve(arguments, role, _chosen_instance(arguments), make)
+
+
+def _auth(arguments: argparse.Namespace) -> int:
+    from gorgond.roles.auth import AuthServer
+
+    return _serve(arguments, "auth", _chosen_instance(arguments), AuthServer)
 
 
 def _journal(arguments: argparse.Namespace) -> int:

@@ -1,5 +1,5 @@
-"""`gorgond simulate`: web, store, stats and provider as tasks of one process, over a broker in memory and a database
-that is thrown away; once a second it prints what moves.
+"""`gorgond simulate`: web, auth, store, stats and provider as tasks of one process, over a broker in memory and a
+database that is thrown away; once a second it prints what moves.
 
 With a real broker a role can be left out, and a real process takes its place: docs/simulate.md does it one by one.
 """
@@ -17,6 +17,7 @@ from gorgond.commands.apart import apart
 from gorgond.commands.queues import QueueTable
 from gorgond.config import Config
 from gorgond.errors import ConfigError
+from gorgond.roles.auth import AuthServer
 from gorgond.roles.provider import DataProvider
 from gorgond.roles.stats import StatsMonitor
 from gorgond.roles.store import DataStore
@@ -51,6 +52,8 @@ async def _simulate(config: Config, without: frozenset[str], duration: float | N
         services += [DataProvider(config, fabric, name) for name in config.providers]
     if "web" not in without:
         services.append(WebServer(config, fabric, INSTANCE))
+    if "auth" not in without:
+        services.append(AuthServer(config, fabric, INSTANCE))
     if "stats" not in without:
         services.append(StatsMonitor(config, fabric, INSTANCE))
     if "store" not in without:

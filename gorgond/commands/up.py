@@ -2,6 +2,7 @@
 
     broker, calls      two redis-servers on unix sockets: one for what must last, one for calls, which forgets
     web, store         as many as asked for
+    auth               one
     stats              one, which shows how everything fares
     journal            one, which writes every change to the file events.log
     provider           a random one, which ends when it has pushed all its notes
@@ -86,7 +87,8 @@ def up(path: str | None, flags: Mapping[str, str], data: str | None, web: int, s
             directory.control,
             make=service,
             brokers=[broker("broker"), broker("calls")],
-            stores=[service("store", str(number)) for number in range(1, stores + 1)] + [service("journal", "1")],
+            stores=[service("store", str(number)) for number in range(1, stores + 1)]
+            + [service("auth", "1"), service("journal", "1")],
             askers=[service("web", str(number)) for number in range(1, web + 1)]
             + [service("stats", "1")]
             + [service("provider", name, name) for name in config.providers if providers],

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from gorgond.errors import BadRequest
+from gorgond.http.accounts import Accounts
 from gorgond.http.answers import Answer, Problem, made, ok
 from gorgond.http.bodies import check_item, items, json_body
 from gorgond.http.openapi import describe
@@ -84,6 +85,7 @@ class Api:
                 Route("GET", "/readyz", self.readyz, "Whether it can serve; if not, 503 says why",
                       answers={200: ("it can", "Ready")}),
                 Route("GET", "/openapi.json", self.openapi, "This description", answers={200: ("OpenAPI 3.1", "Any")}),
+                *Accounts(backend.call).routes,
             ]
         )  # fmt: skip
         self._description = dumps(describe(self.routes))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
@@ -61,7 +62,7 @@ def token_of(request: Request) -> str:
             raise unauthorized("Authorization: must be Bearer and a token")
         return token
     token = _cookie(request)
-    if token and request.method not in _SAFE and not hmac.compare_digest(_given(request), _proof(token)):
+    if token and request.method not in _SAFE and not hmac.compare_digest(_given(request), proof(token)):
         raise Problem(403, f"{XSRF_HEADER}: must be the value that the page got, in the header or as {XSRF_FIELD}")
     return token
 
@@ -69,7 +70,12 @@ def token_of(request: Request) -> str:
 def xsrf_token(request: Request) -> str:
     """What a page puts into its forms; empty where there is no session."""
     token = _cookie(request)
-    return _proof(token) if token else ""
+    return proof(token) if token else ""
+
+
+def has_cookie(request: Request) -> bool:
+    """Whether the session is one in a cookie."""
+    return "Authorization" not in request.headers and bool(_cookie(request))
 
 
 def check_origin(request: Request) -> None:
@@ -96,6 +102,11 @@ def cleared_cookie() -> str:
     return session_cookie("", 0)
 
 
+def new_token() -> str:
+    """A token for a session that is to begin: 32 random bytes."""
+    return secrets.token_urlsafe(32)
+
+
 def digest(token: str) -> str:
     """By what a token is known behind the web server."""
     return hashlib.sha256(token.encode()).hexdigest()
@@ -111,7 +122,8 @@ def _cookie(request: Request) -> str:
     return token if len(token) <= TOKEN_MAX and token.isascii() else ""
 
 
-def _proof(token: str) -> str:
+def proof(token: str) -> str:
+    """What shows that a request comes from a page which the session of this token was told to."""
     return hmac.new(token.encode(), b"xsrf", hashlib.sha256).hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gorgond import __version__
@@ -48,6 +48,18 @@ def _item(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": {"id": _ID, "ts": _TS, **fields}, "not": {"required": ["_id"]}}
 
 
+def _text(most: int) -> dict[str, Any]:
+    """A text, as bodies may hold it."""
+    return {"type": "string", "maxLength": most, "pattern": "^[^\\u0000]*$"}
+
+
+def _input(required: Sequence[str], **most: int) -> dict[str, Any]:
+    """An object with texts of so many characters at most, and nothing else."""
+    properties = {name: _text(length) for name, length in most.items()}
+    return {"type": "object", "required": list(required), "properties": properties, "additionalProperties": False}
+
+
+_USER = _object(id=_TEXT, name=_TEXT, email=_TEXT, roles={"type": "array", "items": _TEXT})
 _SCHEMAS: dict[str, Any] = {
     "Item": _item(_FIELDS),
     "Items": {"oneOf": [_ITEM, _LIST | {"minItems": 1, "maxItems": 1000}]},
@@ -56,6 +68,30 @@ _SCHEMAS: dict[str, Any] = {
     "Found": _object(items=_LIST, lim=_COUNT, off=_COUNT),
     "Added": _object(ids={"type": "array", "items": _ID}, uid=_WHOLE, state={"enum": ["stored", "queued"]}),
     "Changed": _object(id=_ID, state={"const": "stored"}),
+    "User": _USER,
+    "Registration": _input(("email", "password"), email=254, password=256, name=200),
+    "Login": _input(("email", "password"), email=254, password=256)
+    | {"properties": {"email": _text(254), "password": _text(256), "cookie": {"type": "boolean"}}},
+    "Password": _input(("new",), old=256, new=256),
+    "Begun": {
+        "type": "object",
+        "required": ["user", "expires"],
+        "properties": {"token": _TEXT, "user": _USER, "expires": _WHOLE, "xsrf": _TEXT},
+    },
+    "Sessions": _object(
+        sessions={
+            "type": "array",
+            "items": _object(
+                id=_TEXT,
+                created=_WHOLE,
+                used=_WHOLE,
+                expires=_WHOLE,
+                agent=_TEXT,
+                address=_TEXT,
+                current={"type": "boolean"},
+            ),
+        }
+    ),
     "Alive": _object(alive={"const": True}),
     "Ready": _object(ready={"const": True}),
     "Any": {"type": "object"},

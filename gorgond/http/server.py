@@ -22,9 +22,11 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.log import gen_log
 
 from gorgond.errors import BadRequest, ConfigError, GorgonError
+from gorgond.http.addresses import client_address
 from gorgond.http.answers import Answer, Problem, Streamed, wire
 from gorgond.http.routes import Request, Routes
 from gorgond.http.stream import HEADER_MAX, Stream
+from gorgond.kinds import Network
 from gorgond.redpill import new_id, now_ms
 from gorgond.service.log import request_id
 
@@ -60,6 +62,7 @@ class Server(HTTPServerConnectionDelegate):
         self.deadline_ms = int(deadline * 1000)
         self.translate = translate
         self.measure = measure
+        self.trusted_proxies: Sequence[Network] = ()
         self.draining = False
         self.exchanges: set[Exchange] = set()
         self.waiting_bytes = 0
@@ -210,7 +213,7 @@ class Exchange(HTTPMessageDelegate):
             self._headers,
             b"".join(self._body),
             now_ms() + front.deadline_ms,
-            self._stream.client,
+            client_address(self._stream.client, self._headers, front.trusted_proxies),
             parameters,
         )
         self._connection.set_close_callback(self.on_connection_close)

@@ -34,10 +34,12 @@ class Subscription(Lane):
 
 
 class Listener:
-    """Calls `heard(topic, event)` for each live event; what happens while it is not connected it never hears."""
+    """Calls `heard(topic, event)` for each live event; what happens while it is not connected it never hears.
+    `missed()` is called when that may have been: each time a connection is made."""
 
     def __init__(self, broker: Broker, topics: Sequence[str], name: str, heard: Callable[[str, Message], None]) -> None:
         self.beat: Callable[[], None] = lambda: None
+        self.missed: Callable[[], None] = lambda: None
         self._link = broker.link(f"{name} listener")
         self._topics = tuple(topics)
         self._heard = heard
@@ -49,9 +51,13 @@ class Listener:
 
     async def run(self) -> None:
         """Listen until stopped."""
+        connects = 0
         try:
             while not self._stopping:
                 found = await self._link.persist(lambda: self._link.listen(self._topics, BLOCK), self.beat)
+                if connects != self._link.connects:
+                    connects = self._link.connects
+                    self.missed()
                 if found is None:
                     continue
                 try:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from gorgond.config import Config, masked
@@ -35,6 +35,7 @@ from gorgond.service.life import Service
 from gorgond.stores import open_store
 from gorgond.stores.contract import Effect, Query, Write
 from gorgond.stores.requests import query_of, writes_of
+from gorgond.stores.schema import UNTOLD
 
 Mode = Literal["both", "read", "write"]
 
@@ -234,6 +235,14 @@ def _events(
                 continue
             args: dict[str, Any] = {"id": write.id, "ts": write.ts}
             if write.document:
-                args["changes" if write.kind == "patch" else "document"] = write.document
+                args["changes" if write.kind == "patch" else "document"] = _told(write)
             id = f"{message.id}:{index - span.start}"[-ID_MAX:]
             yield Message(f"{write.collection}.{_EVENT[write.kind]}", args, id, user=message.user, trace=message.trace)
+
+
+def _told(write: Write) -> Mapping[str, Any]:
+    """What is announced of a document: not the secrets in it."""
+    untold = UNTOLD.get(write.collection)
+    if untold is None:
+        return write.document
+    return {name: value for name, value in write.document.items() if name not in untold}

@@ -49,6 +49,7 @@ class WebServer(Service):
         self.jobs = self.calls if fabric.lasting is fabric.calls else Producer(fabric.lasting, self.name, fabric.limit)
         self.caller = Caller(fabric.calls, self.calls, "web_data", self.name)
         self.server = Server(Api(self).routes, config.web.deadline, _problem, self._measure)
+        self.server.trusted_proxies = config.web.trusted_proxies
         self.port = 0
         self._answered = 0
 

@@ -30,13 +30,23 @@ class Needs:
     publishes: tuple[str, ...] = ()
     listens: tuple[str, ...] = ()  # to topics, live
     operates: bool = False  # looks at all queues, and at the broker itself; puts dead letters back or deletes them
+    limits: tuple[str, ...] = ()  # families of limits on how often
 
 
 ROLES: Mapping[str, Needs] = {
-    "web": Needs(pushes=("store_get", "store_put"), waits_on=("web_data",), publishes=("stats",)),
+    "web": Needs(pushes=("auth_get", "store_get", "store_put"), waits_on=("web_data",), publishes=("stats",)),
     "store": Needs(consumes=("store_get", "store_put"), replies=True, publishes=("store_notify", "stats")),
     "store-read": Needs(consumes=("store_get",), replies=True, publishes=("stats",)),
     "store-write": Needs(consumes=("store_put",), replies=True, publishes=("store_notify", "stats")),
+    "auth": Needs(
+        pushes=("auth_put", "web_get", "store_get", "store_put"),
+        consumes=("auth_get", "auth_put"),
+        waits_on=("auth_data",),
+        replies=True,
+        publishes=("auth_notify", "stats"),
+        listens=("auth_notify",),
+        limits=("auth",),
+    ),
     "journal": Needs(subscribes=("store_notify/journal",), publishes=("stats",)),
     "stats": Needs(
         pushes=("store_get", "store_put"),
@@ -96,6 +106,9 @@ def _rules(needs: Needs) -> Iterable[str]:
     if needs.operates:
         commands |= _commands("counts", "requeue", "drop") | {"zrangebyscore", "config|get"}
         patterns.append(keys.queue("NAME").replace("{NAME}", "*"))
+    for family in needs.limits:
+        commands |= _commands("admit")
+        patterns.append(keys.rate(family, "*"))
     channels = [keys.live(topic) for topic in {**dict.fromkeys(needs.publishes), **dict.fromkeys(needs.listens)}]
     return [
         *(f"+{command}" for command in sorted(commands)),

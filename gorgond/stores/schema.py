@@ -2,6 +2,8 @@
 
     User: id name passhash email authtokens + any      Item: id title body url ts location keywords userid + any
 
+`emails` and `sessions` are the auth server's (`auth.users`, `auth.tokens`).
+
 The full-text index is made when a collection is first searched, not before: it makes an insert several times dearer
 (measured with 2 kB of English: 20 times on MongoDB), and an application that never searches shall not pay for it.
 """
@@ -16,8 +18,11 @@ NEWEST_FIRST: Mapping[str, tuple[str, ...]] = {"items": ("userid",)}
 BY_TIME = ("items",)
 """Collections of which the newest of all are asked for."""
 
-BY_VALUE: Mapping[str, tuple[str, ...]] = {"items": ("keywords",), "users": ("email",)}
+BY_VALUE: Mapping[str, tuple[str, ...]] = {"items": ("keywords",), "users": ("email",), "sessions": ("userid",)}
 """Found by value, or by any value of a list."""
+
+UNTOLD: Mapping[str, tuple[str, ...]] = {"users": ("passhash",), "emails": ("user",)}
+"""Fields that are not announced with a change: store_notify is heard by many."""
 
 TEXT: Mapping[str, tuple[str, ...]] = {"items": ("title", "body")}
 """Searched for words."""

@@ -1,4 +1,4 @@
-"""A web server and a store on a database of their own, in a thread, and connections to them that show every byte.
+"""A web server, an auth server and a store on a database of their own, and connections that show every byte.
 
 with Website(redis.url, tmp_path) as site:
     site.ask("GET", "/info/5").json                     a request on a connection of its own
@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from gorgond.config import load
+from gorgond.roles.auth import AuthServer
 from gorgond.roles.store import DataStore
 from gorgond.roles.web import WebServer
 from gorgond.service.fabric import connect_fabric
@@ -108,9 +109,9 @@ class Connection:
 
 
 class Website:
-    """A running web server, with a store unless told otherwise; `settings` as web__deadline="1s"."""
+    """A running web server, with an auth server and a store unless told otherwise; `settings` as web__deadline="1s"."""
 
-    def __init__(self, broker: str, directory: Path, store: bool = True, **settings: str) -> None:
+    def __init__(self, broker: str, directory: Path, store: bool = True, instance: str = "1", **settings: str) -> None:
         flags = {name.replace("__", "."): text for name, text in settings.items()}
         self._config = load(
             os.devnull,
@@ -124,6 +125,7 @@ class Website:
             },
         )
         self._store = store
+        self._instance = instance
         self._running = threading.Event()
         self._failed: BaseException | None = None
         self._thread = threading.Thread(target=self._main, name="website")
@@ -172,10 +174,11 @@ class Website:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.web = WebServer(self._config, connect_fabric(self._config), "1")
+        self.web = WebServer(self._config, connect_fabric(self._config), self._instance)
         self._services.append(self.web)
         if self._store:
-            self._services.append(DataStore(self._config, connect_fabric(self._config), "1"))
+            self._services.append(AuthServer(self._config, connect_fabric(self._config), self._instance))
+            self._services.append(DataStore(self._config, connect_fabric(self._config), self._instance))
         running = asyncio.gather(*(service.run(Notifier()) for service in self._services))
         for service in self._services:
             ready = asyncio.ensure_future(service.ready.wait())

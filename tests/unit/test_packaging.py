@@ -12,7 +12,7 @@ from gorgond import __version__, gorgonctl
 from gorgond.chaos import cli as chaos
 from gorgond.chaos.drills import DRILLS
 from gorgond.commands.units import SCALED
-from gorgond.config import SECTIONS, Provider, keys
+from gorgond.config import SECTIONS, OAuth2, Provider, keys
 from gorgond.service.access import ROLES
 from tests.programs import ROOT, gorgond
 
@@ -48,7 +48,7 @@ def test_the_manual_and_the_completion_know_every_command(program: str) -> None:
 
 def test_the_manual_knows_every_setting() -> None:
     text = page("gorgond.conf.5")
-    for section, kind in (*SECTIONS.items(), ("provider.NAME", Provider)):
+    for section, kind in (*SECTIONS.items(), ("provider.NAME", Provider), ("oauth2.NAME", OAuth2)):
         described = text[text.index(f"[{section}]") :].split(".TP")[0]
         assert [key for key in keys(kind) if not re.search(rf"\b{key}\b", described)] == []
 

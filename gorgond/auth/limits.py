@@ -1,0 +1,96 @@
+"""How often a password may be tried, counted in the broker for all auth servers together.
+
+Every attempt is counted before the password is checked, so that a hundred at once are a hundred; one that was right is
+taken back. Three limits:
+
+    pair      account and address: `attempts` at once, then one a minute
+    address   all accounts: `address_attempts` at once, then one every six seconds; registering counts here too
+    account   all addresses: STRAIN at once, then one a minute; beyond it the account is under attack
+
+An attack does not lock the owner out: the last limit never refuses anybody by itself. It leaves *strange* addresses one
+attempt an hour instead of `attempts`. So the right password gets in from a fresh address, and from an address at which
+the account has a session it may be mistyped as often as ever, while an attacker with a thousand addresses has a
+thousand guesses an hour. What he can use up is the pair of the account and his own address: who shares that address
+with him, behind the same NAT, waits a minute.
+
+Accounts that do not exist are counted the same. The names under which it is counted are hashes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ipaddress
+import math
+from collections.abc import Awaitable, Callable, Sequence
+
+from gorgond.redpill import CallFailed, Limit, Link
+
+FAMILY = "auth"
+STRAIN = 50  # wrong passwords for one account from everywhere, after which it counts as attacked
+PAIR_EACH, ADDRESS_EACH, ACCOUNT_EACH, STRANGER_EACH = 60.0, 6.0, 60.0, 3600.0  # seconds
+
+
+class Limits:
+    """Counts attempts over one link, one question at a time."""
+
+    def __init__(self, link: Link, attempts: int, address_attempts: int) -> None:
+        self._link = link
+        self._attempts = attempts
+        self._address_attempts = address_attempts
+        self._turn = asyncio.Lock()
+
+    async def attempt(self, email: str, address: str, familiar: Callable[[], Awaitable[bool]]) -> Sequence[Limit]:
+        """Count that a password is tried: the limits to take back if it is right. `familiar` tells whether the account
+        has a session at this address. Raises CallFailed 429, with the seconds to wait."""
+        source = _source(address)
+        account = [Limit(_name("account", email), STRAIN, ACCOUNT_EACH)]
+        pair = Limit(_name("pair", email, source), self._attempts, PAIR_EACH)
+        if await self._admit(account):
+            account = []
+            if not await familiar():
+                pair = Limit(_name("stranger", email, source), 1, STRANGER_EACH)
+        here = [pair, self._address(source)]
+        wait = await self._admit(here)
+        if wait:
+            await self.take_back(account)
+            raise _too_many(wait)
+        return [*account, *here]
+
+    async def take_back(self, counted: Sequence[Limit]) -> None:
+        """The password was right: it was no attempt."""
+        if counted:
+            await self._admit(counted, back=True)
+
+    async def registration(self, address: str) -> None:
+        """Count that somebody registers. Raises CallFailed 429."""
+        wait = await self._admit([self._address(_source(address))])
+        if wait:
+            raise _too_many(wait)
+
+    def _address(self, source: str) -> Limit:
+        return Limit(_name("address", source), self._address_attempts, ADDRESS_EACH)
+
+    async def _admit(self, limits: Sequence[Limit], back: bool = False) -> float:
+        async with self._turn:
+            return await self._link.persist(lambda: self._link.admit(FAMILY, limits, back))
+
+
+def _too_many(wait: float) -> CallFailed:
+    seconds = math.ceil(wait)
+    return CallFailed(429, f"too many attempts: try again in {seconds} s", headers={"Retry-After": str(seconds)})
+
+
+def _source(address: str) -> str:
+    """By what an address is counted: of IPv6 the network that one customer has, a /64."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    if found.version == 6:
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return str(found)
+
+
+def _name(kind: str, *of: str) -> str:
+    return f"{kind}:{hashlib.sha256(chr(0).join(of).encode()).hexdigest()[:32]}"

@@ -1,0 +1,180 @@
+"""What may be asked of the auth server on auth_get, beside who somebody is. Answers are JSON objects.
+
+    auth.register   {"email", "password", "name", "client"}     → 201, the user
+    auth.login      {"email", "password", "client", "token"}    → {"user", "expires"}
+    auth.me                                                      → the user
+    auth.password   {"old", "new", "client", "token"}           → {"user", "expires"}; the other sessions ended
+    auth.logout                                                  → null; this session ended
+    auth.sessions                                                → {"sessions": […]}
+    auth.revoke     {"id"}, or {} for all of them               → null
+
+`client` is {"address", "agent"} of who asks, `token` the digest of the token of the session that is to begin, which the
+web server made and tells nobody but its client. All but the first two need a user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from gorgond.auth.limits import Limits
+from gorgond.auth.passwords import Passwords, rule_broken
+from gorgond.auth.records import Document
+from gorgond.auth.rights import User, unknown
+from gorgond.auth.tokens import Tokens, described
+from gorgond.auth.users import NAME_MAX, Users, normalized
+from gorgond.redpill import CallFailed, Message
+from gorgond.redpill.message import now_ms
+
+PUBLIC = ("auth.register", "auth.login")
+QUICK = ("auth.me", "auth.sessions")
+"""Those that neither hash a password nor change anything."""
+
+AGENT_MAX = 200
+
+
+class Operations:
+    """The operations, on what they need. Each raises CallFailed for what it refuses."""
+
+    def __init__(self, users: Users, passwords: Passwords, tokens: Tokens, limits: Limits) -> None:
+        self._users = users
+        self._passwords = passwords
+        self._tokens = tokens
+        self._limits = limits
+        self._named: Mapping[str, Callable[[Message, User], Awaitable[Any]]] = {
+            "auth.me": self.me,
+            "auth.password": self.password,
+            "auth.logout": self.logout,
+            "auth.sessions": self.sessions,
+            "auth.revoke": self.revoke,
+        }
+
+    async def answer(self, message: Message, user: User | None) -> Any:
+        """What is answered to a message by this user."""
+        if message.op == "auth.register":
+            return await self.register(message)
+        if message.op == "auth.login":
+            return await self.login(message)
+        operation = self._named.get(message.op)
+        if operation is None:
+            raise CallFailed(400, f"{message.op}: auth_get takes {', '.join((*PUBLIC, *self._named))}")
+        if user is None:
+            raise unknown("this needs a user: log in")
+        return await operation(message, user)
+
+    async def register(self, message: Message) -> Any:
+        args = message.args
+        email = normalized(_text(args, "email"))
+        password = _new_password(args, "password")
+        name = _text(args, "name", NAME_MAX)
+        await self._limits.registration(_client(args)["address"])
+        passhash = await self._passwords.hash(password)
+        id = await self._users.free_id(message.id, email)
+        return described(await self._users.create(id, name, email, passhash))
+
+    async def login(self, message: Message) -> Any:
+        args = message.args
+        email, password, client = normalized(_text(args, "email")), _text(args, "password"), _client(args)
+        user = await self._proved(email, password, client, lambda: self._users.by_email(email))
+        if user is None:
+            raise unknown("wrong e-mail address or password")
+        return await self._begin(user, args)
+
+    async def _proved(
+        self, email: str, password: str, client: Mapping[str, str], find: Callable[[], Awaitable[Document | None]]
+    ) -> Document | None:
+        """The user whose password this is, or None. It takes the same time whether there is such a user."""
+        address = client["address"]
+
+        async def familiar() -> bool:
+            user = await find()
+            return await self._tokens.begun_at("" if user is None else user["id"], address)
+
+        counted = await self._limits.attempt(email, address, familiar)
+        user = await find()
+        passhash = "" if user is None else user["passhash"]
+        if not await self._passwords.matches(passhash, password) or user is None:
+            return None
+        await self._limits.take_back(counted)
+        if self._passwords.outdated(passhash):
+            await self._users.change(user, {"passhash": await self._passwords.hash(password)})
+        return user
+
+    async def _begin(self, user: Document, args: Mapping[str, Any]) -> Any:
+        expires = await self._tokens.begin(user, _text(args, "token", 64), _client(args))
+        return {"user": described(user), "expires": expires}
+
+    async def me(self, message: Message, user: User) -> Any:
+        return {name: value for name, value in user.items() if name != "session"}
+
+    async def password(self, message: Message, user: User) -> Any:
+        args = message.args
+        account = await self._account(user)
+        new = _new_password(args, "new")
+        if account["passhash"]:  # who came by way of another site has none yet
+            old = _text(args, "old")
+            proved = await self._proved(account["email"], old, _client(args), lambda: self._account(user))
+            if proved is None:
+                raise CallFailed(403, "old: this is not the password", "old")
+            account = proved
+        passhash = await self._passwords.hash(new)
+        # One write changes the password and ends the sessions that began before.
+        changes = {"passhash": passhash, "authtokens": {"since": now_ms() + 1}}
+        await self._users.change(account, changes)
+        answer = await self._begin(account | changes, args)
+        await self._tokens.end_all(account | changes)
+        return answer
+
+    async def logout(self, message: Message, user: User) -> Any:
+        await self._end(user, user["session"])
+
+    async def sessions(self, message: Message, user: User) -> Any:
+        held = await self._tokens.of(await self._account(user))
+        told = ("id", "created", "used", "expires", "agent", "address")
+        listed = [{name: each[name] for name in told} | {"current": each["id"] == user["session"]} for each in held]
+        return {"sessions": listed}
+
+    async def revoke(self, message: Message, user: User) -> Any:
+        if "id" in message.args:
+            await self._end(user, _text(message.args, "id", 64))
+            return
+        account = await self._account(user)
+        changes = {"authtokens": {"since": now_ms() + 1}}
+        await self._users.change(account, changes)
+        await self._tokens.end_all(account | changes)
+
+    async def _end(self, user: User, id: str) -> None:
+        held = await self._tokens.of(await self._account(user))
+        found = [session for session in held if session["id"] == id]
+        if not found and id != user["session"]:
+            raise CallFailed(404, f"there is no session {id}")
+        await self._tokens.end(found)
+
+    async def _account(self, user: User) -> Document:
+        account = await self._users.get(user["id"])
+        if account is None:
+            raise unknown()
+        return account
+
+
+def _text(args: Mapping[str, Any], name: str, most: int = 1000) -> str:
+    """A text among the arguments."""
+    text = args.get(name)
+    if not isinstance(text, str) or len(text) > most or "\0" in text:
+        raise CallFailed(400, f"{name}: must be text of at most {most} characters", name)
+    return text
+
+
+def _new_password(args: Mapping[str, Any], name: str) -> str:
+    password = _text(args, name)
+    why = rule_broken(password)
+    if why:
+        raise CallFailed(400, f"{name}: {why}", name)
+    return password
+
+
+def _client(args: Mapping[str, Any]) -> Mapping[str, str]:
+    client = args.get("client")
+    if not isinstance(client, dict):
+        client = {}
+    return {name: str(client.get(name, ""))[:AGENT_MAX] for name in ("address", "agent")}

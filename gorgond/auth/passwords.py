@@ -1,0 +1,77 @@
+"""Passwords: which are allowed, and their Argon2id hashes.
+
+Hashing takes 19 MiB and tens of milliseconds, so it happens in a few threads: never on the event loop, and never more
+at a time than there are threads, which bounds the memory.
+
+The parameters are OWASP's (Password Storage Cheat Sheet: Argon2id, m = 19 MiB, t = 2, p = 1); a hash made with others
+is made anew when its owner logs in. The commonest passwords are in commonest.txt, which says where they come from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import InvalidHash, VerificationError
+
+LENGTH = (8, 256)  # characters, as NIST SP 800-63B counts them: code points
+MEMORY, PASSES, LANES = 19 * 1024, 2, 1  # KiB, t, p
+THREADS = 2  # hashes at a time
+
+
+def rule_broken(password: str) -> str:
+    """What is wrong with a new password; empty when nothing is."""
+    if not LENGTH[0] <= len(password) <= LENGTH[1]:
+        return f"must have {LENGTH[0]} to {LENGTH[1]} characters"
+    if len(set(password)) == 1 or password.lower() in _commonest():
+        return "is one of the commonest passwords; choose another one"
+    return ""
+
+
+class Passwords:
+    """Makes and checks hashes."""
+
+    def __init__(self) -> None:
+        self._hasher = PasswordHasher(PASSES, MEMORY, LANES, hash_len=32, salt_len=16, type=Type.ID)
+        self._threads = ThreadPoolExecutor(THREADS, "argon2")
+        self._decoy = self._hasher.hash("nobody's password")
+
+    async def hash(self, password: str) -> str:
+        """The hash to be stored, with its parameters and salt, in PHC string format."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._hasher.hash, password)
+
+    async def matches(self, passhash: str, password: str) -> bool:
+        """Whether a hash is this password's. An empty one is nobody's, and takes as long to check."""
+        if len(password) > LENGTH[1]:
+            password = ""
+        checked = passhash or self._decoy
+        matches = await asyncio.get_running_loop().run_in_executor(self._threads, self._verify, checked, password)
+        return matches and passhash != ""
+
+    def outdated(self, passhash: str) -> bool:
+        """Whether a hash was made with other parameters than ours."""
+        return self._hasher.check_needs_rehash(passhash)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _verify(self, passhash: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(passhash, password)
+        except (VerificationError, InvalidHash):
+            return False
+
+
+_known: frozenset[str] = frozenset()
+
+
+def _commonest() -> frozenset[str]:
+    """The list, read when it is first needed."""
+    global _known
+    if not _known:
+        lines = (Path(__file__).parent / "commonest.txt").read_text(encoding="utf-8").splitlines()
+        _known = frozenset(line for line in lines if not line.startswith("#"))
+    return _known

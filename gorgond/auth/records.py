@@ -1,0 +1,79 @@
+"""Documents in the store, asked for and changed through store_get and store_put as any role does.
+
+Every write says the newer `ts` of the clock and of the document it changes, so that hosts whose clocks differ a little
+do not refuse each other's changes; one that comes too late all the same is made again on what is there by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gorgond.redpill import Caller, CallFailed, Message, now_ms
+from gorgond.redpill.codec import loads
+
+Document = dict[str, Any]
+
+TIMEOUT = 10_000  # ms for one question to the store, outages of the broker included
+CHANGES = 10  # so many times in a row nobody else changes the same document
+
+
+class Records:
+    """The store, for the auth server. Raises what a call raises: CallFailed, DeadlineExceeded, BrokerError."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def get(self, collection: str, id: str) -> Document | None:
+        """The document of this id."""
+        found = await self.find(collection, {"id": id}, 1)
+        return found[0] if found else None
+
+    async def find(self, collection: str, filter: Mapping[str, Any], limit: int = 1000) -> list[Document]:
+        """The documents that match."""
+        found: list[Document] = await self._ask("store_get", f"{collection}.find", {"filter": filter, "limit": limit})
+        return found
+
+    async def insert(self, collection: str, document: Document) -> bool:
+        """Store a document with an id of its own; False when there is one of this id."""
+        return await self._write(f"{collection}.insert", {"documents": [document]}) == "stored"
+
+    async def patch(self, collection: str, document: Document, changes: Mapping[str, Any]) -> bool:
+        """Set these fields of a document as it was found; False when it is gone."""
+        for _ in range(CHANGES):
+            args = {"id": document["id"], "changes": changes, "ts": _newer(document)}
+            effect = await self._write(f"{collection}.patch", args)
+            if effect != "stale":
+                return effect == "stored"
+            found = await self.get(collection, document["id"])
+            if found is None:
+                return False
+            document = found
+        raise CallFailed(409, f"{collection}: others change this at the same time")
+
+    async def delete(self, collection: str, document: Document) -> None:
+        """Delete a document as it was found, or as it is by now."""
+        for _ in range(CHANGES):
+            args = {"id": document["id"], "ts": _newer(document)}
+            if await self._write(f"{collection}.delete", args) != "stale":
+                return
+            document = await self.get(collection, document["id"]) or document
+        raise CallFailed(409, f"{collection}: others change this at the same time")
+
+    async def delete_unchanged(self, collection: str, document: Document) -> None:
+        """Delete a document unless it is a newer one by now."""
+        await self._write(f"{collection}.delete", {"id": document["id"], "ts": document["ts"]})
+
+    async def _write(self, op: str, args: Document) -> str:
+        effect: str = (await self._ask("store_put", op, args))["results"][0]["effect"]
+        return effect
+
+    async def _ask(self, queue: str, op: str, args: Document) -> Any:
+        reply = await self._caller.call(queue, Message(op, args, deadline=now_ms() + TIMEOUT))
+        if reply.error is not None:
+            raise reply.error
+        return loads(reply.body)
+
+
+def _newer(document: Document) -> int:
+    return max(now_ms(), int(document["ts"]) + 1)

@@ -1,0 +1,171 @@
+"""Sessions: the collection `sessions`, a cache of who has which, and their end everywhere at once.
+
+    sessions  {"id": SHA-256 of the token, "userid", "created", "used", "expires", "agent", "address"}   times: ms
+
+A token is known here by its digest alone. What was validated is kept for KEPT seconds; the live topic auth_notify tells
+every auth server which sessions ended, so that a logout is felt at once and not when that time is over. An answer of
+the store that was under way while such news came is used once and not kept.
+
+When a session was last used is written at most once in a twentieth of the time after which it would be idle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gorgond.auth.records import Document, Records
+from gorgond.auth.rights import User, unknown
+from gorgond.redpill import GorgonError, Message, now_ms
+
+KEPT = 30.0  # seconds
+CACHE_MAX = 50_000  # sessions
+SESSIONS_MAX = 100  # of one user; beyond it the one that is unused for longest ends
+TOPIC = "auth_notify"
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A session in the cache."""
+
+    user: User
+    until: float  # time.monotonic()
+
+
+class Tokens:
+    """Begins, validates and ends sessions. `idle` and `lifetime` are seconds; `publish` tells all auth servers."""
+
+    def __init__(
+        self, records: Records, idle: float, lifetime: float, publish: Callable[[Message], Awaitable[None]]
+    ) -> None:
+        self._records = records
+        self._idle = int(idle * 1000)
+        self._lifetime = int(lifetime * 1000)
+        self._publish = publish
+        self._cache: dict[str, _Known] = {}
+        self._asking: dict[str, asyncio.Task[User]] = {}
+        self._notes: set[asyncio.Task[None]] = set()
+        self._news = 0  # how often sessions ended, as far as was heard
+
+    def known(self, token: str) -> User | None:
+        """The user of a token, if the cache has it."""
+        found = self._cache.get(token)
+        if found is None:
+            return None
+        if time.monotonic() < found.until:
+            return found.user
+        del self._cache[token]
+        return None
+
+    async def user_of(self, token: Any) -> User:
+        """The user of a token. Raises CallFailed 401, and what asking the store raises."""
+        if not isinstance(token, str) or not _DIGEST.fullmatch(token):
+            raise unknown("this is no token: log in")
+        user = self.known(token)
+        if user is not None:
+            return user
+        # Whoever asks for the same meanwhile waits for the same answer.
+        task = self._asking.get(token)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._ask(token))
+            self._asking[token] = task
+            task.add_done_callback(lambda _: self._asking.pop(token, None))
+        return await asyncio.shield(task)
+
+    async def _ask(self, token: str) -> User:
+        news = self._news
+        session = await self._records.get("sessions", token)
+        user = None if session is None else await self._records.get("users", session["userid"])
+        now = now_ms()
+        if session is None or user is None or not self._holds(session, user, now):
+            raise unknown()
+        public = described(user) | {"session": token}
+        left = min(session["expires"], session["used"] + self._idle) - now
+        if news == self._news:
+            if len(self._cache) >= CACHE_MAX:
+                del self._cache[next(iter(self._cache))]
+            self._cache[token] = _Known(public, time.monotonic() + min(KEPT, left / 1000))
+        if now - session["used"] > self._idle / 20:
+            task = asyncio.get_running_loop().create_task(self._note_use(session, now))
+            self._notes.add(task)
+            task.add_done_callback(self._notes.discard)
+        return public
+
+    def _holds(self, session: Document, user: Document, now: int) -> bool:
+        over = min(session["expires"], session["used"] + self._idle)
+        return bool(now < over and session["created"] >= _since(user))
+
+    async def _note_use(self, session: Document, now: int) -> None:
+        with contextlib.suppress(GorgonError):  # the next one who asks does it
+            await self._records.patch("sessions", session, {"used": now})
+
+    async def begin(self, user: Document, token: str, client: Mapping[str, str]) -> int:
+        """Begin a session with this token for a `client` {"address", "agent"}: when it ends, ms since 1970."""
+        now = max(now_ms(), _since(user))
+        session = {"id": token, "userid": user["id"], "created": now, "used": now, "expires": now + self._lifetime,
+                   "agent": client["agent"], "address": client["address"]}  # fmt: skip
+        await self._records.insert("sessions", session)
+        held, over = self._sorted(user, await self._records.find("sessions", {"userid": user["id"]}))
+        await self._end([*over, *held[SESSIONS_MAX:]])
+        return int(session["expires"])
+
+    async def of(self, user: Document) -> list[Document]:
+        """The sessions of a user, the one last used first."""
+        held, _ = self._sorted(user, await self._records.find("sessions", {"userid": user["id"]}))
+        return held
+
+    def _sorted(self, user: Document, sessions: list[Document]) -> tuple[list[Document], list[Document]]:
+        """Those that hold, the one last used first, and those that are over."""
+        now = now_ms()
+        held = [session for session in sessions if self._holds(session, user, now)]
+        over = [session for session in sessions if not self._holds(session, user, now)]
+        return sorted(held, key=lambda session: -int(session["used"])), over
+
+    async def begun_at(self, userid: str, address: str) -> bool:
+        """Whether a user has a session that was begun at this address."""
+        return bool(await self._records.find("sessions", {"userid": userid, "address": address}, 1))
+
+    async def end(self, sessions: list[Document]) -> None:
+        """End these: back when no auth server takes them any more."""
+        await self._end(sessions)
+        await self._publish(Message("auth.ended", {"sessions": [session["id"] for session in sessions]}))
+
+    async def end_all(self, user: Document) -> None:
+        """Tidy up after `authtokens.since` of a user was set, which ended all begun before."""
+        await self._publish(Message("auth.ended", {"userid": user["id"]}))
+        _, over = self._sorted(user, await self._records.find("sessions", {"userid": user["id"]}))
+        await self._end(over)
+
+    async def _end(self, sessions: list[Document]) -> None:
+        await asyncio.gather(*(self._records.delete("sessions", session) for session in sessions))
+
+    def heard(self, event: Message) -> None:
+        """Forget the sessions that ended: an event of auth_notify."""
+        self._news += 1
+        for token in event.args.get("sessions", ()):
+            self._cache.pop(token, None)
+        userid = event.args.get("userid")
+        if userid is not None:
+            for token in [token for token, known in self._cache.items() if known.user["id"] == userid]:
+                del self._cache[token]
+
+    def missed(self) -> None:
+        """News may have been missed: forget everything."""
+        self._news += 1
+        self._cache.clear()
+
+
+def described(user: Document) -> dict[str, Any]:
+    """What may be told of a user."""
+    return {name: user[name] for name in ("id", "name", "email", "roles")}
+
+
+def _since(user: Document) -> int:
+    return int(user["authtokens"]["since"])

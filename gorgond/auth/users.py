@@ -1,0 +1,123 @@
+"""Accounts: the collection `users`, and `emails`, which makes an e-mail address somebody's once.
+
+Two writes make an account, and the first decides. `emails` has a document for each address, its id a hash of it: of two
+who register at once one insert is stored. That document holds the whole new user until the second write, the one to
+`users`, is done; whoever finds it there, at the next login or registration, does the second write. So a crash between
+the two leaves an account that is made, never an address that is locked, and nobody has to guess by the time.
+A user that was deleted leaves the address to who registers it next.
+
+    users   {"id", "name", "email", "passhash", "authtokens": {"since"}, "roles"} and what applications add
+    emails  {"id": hash of the address, "userid", "user": the new user or nothing}
+
+`authtokens.since` (ms since 1970) voids all sessions begun before: changing the password, in the same write, or logging
+out everywhere. The sessions are documents of their own (`auth.tokens`), since two logins at the same time would each
+overwrite the other's in a list that the user has.
+
+An id is the decimal text of a random whole number from 10^9 to 2^53 - 1, so that it is the `userid` of the user's
+items. It is made of the id of the message that registers: a repeat makes the same account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import re
+import unicodedata
+
+from gorgond.auth.records import Document, Records
+from gorgond.redpill import CallFailed, now_ms
+
+EMAIL_MAX = 254  # characters, RFC 5321
+NAME_MAX = 200
+LOWEST, HIGHEST = 10**9, 2**53 - 1  # of ids: above what a provider makes up, and what JavaScript can count to
+
+_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,253}")
+
+
+def normalized(email: str) -> str:
+    """The address as it is stored and compared: NFC, in lower case. Raises CallFailed 400 for what is none."""
+    text = unicodedata.normalize("NFC", email.strip()).lower()
+    if len(text) > EMAIL_MAX or not _EMAIL.fullmatch(text):
+        raise CallFailed(400, "email: must be an e-mail address", "email")
+    return text
+
+
+class Users:
+    """The accounts in the store."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def get(self, id: str) -> Document | None:
+        """The user of this id."""
+        return await self._records.get("users", id)
+
+    async def by_email(self, email: str) -> Document | None:
+        """The user with this normalized address, whose account is finished where it is not yet. It asks the same,
+        whether there is one or not."""
+        found, claim = await asyncio.gather(
+            self._records.find("users", {"email": email}, 1), self._records.get("emails", _key(email))
+        )
+        if found:
+            return found[0]
+        if claim is not None and claim.get("user"):
+            await self._finish(claim)
+            return await self.get(claim["userid"])
+        return None
+
+    async def free_id(self, seed: str, email: str) -> str:
+        """An id that nobody has; made of `seed`, and the same again for the same address."""
+        for number in itertools.count():
+            digest = hashlib.sha256(f"{seed} {number}".encode()).digest()
+            id = str(LOWEST + int.from_bytes(digest[:16]) % (HIGHEST - LOWEST + 1))
+            found = await self.get(id)
+            if found is None or found["email"] == email:
+                return id
+        raise AssertionError("numbers do not end")
+
+    async def create(self, id: str, name: str, email: str, passhash: str) -> Document:
+        """Make an account; a repeat with this id makes the same one. Raises CallFailed 409 when the address is
+        somebody else's. Without an address nobody else can have it."""
+        user = {"id": id, "name": name, "email": email, "passhash": passhash,
+                "authtokens": {"since": 0}, "roles": []}  # fmt: skip
+        if email:
+            await self._claim(user)
+        else:
+            await self._records.insert("users", user)
+        made = await self.get(id)
+        if made is None:
+            raise CallFailed(409, "this account was deleted meanwhile")
+        return made
+
+    async def change(self, user: Document, changes: Document) -> None:
+        """Set fields of a user."""
+        if not await self._records.patch("users", user, changes):
+            raise CallFailed(409, "this account was deleted meanwhile")
+
+    async def _claim(self, user: Document) -> None:
+        claim = {"id": _key(user["email"]), "userid": user["id"], "user": user, "ts": now_ms()}
+        taken = CallFailed(409, "email: there is an account with this address: log in", "email")
+        while not await self._records.insert("emails", claim):
+            found = await self._records.get("emails", claim["id"])
+            if found is None:
+                continue
+            if found["userid"] == user["id"]:
+                claim = found
+                break
+            if found.get("user") or await self.get(found["userid"]) is not None:
+                raise taken
+            # That account was finished, and deleted since: its document of this age goes, if nobody else was quicker.
+            await self._records.delete_unchanged("emails", found)
+            claim["ts"] = max(now_ms(), found["ts"] + 1)
+        if claim.get("user"):
+            await self._finish(claim)
+
+    async def _finish(self, claim: Document) -> None:
+        """The second write, and the note that it is done. Each may be repeated."""
+        await self._records.insert("users", claim["user"])
+        await self._records.patch("emails", claim, {"user": None})
+
+
+def _key(email: str) -> str:
+    return hashlib.sha256(email.encode()).hexdigest()

@@ -1,0 +1,146 @@
+"""What users do with their accounts over HTTP: each a question to the auth server.
+
+Programs get their token in the answer to a login. A page of ours asks with `"cookie": true` and gets none: its session
+is in a cookie that no script can read, and the answer has the XSRF token which its requests must bring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from gorgond.errors import BadRequest
+from gorgond.http.answers import Answer, made, ok
+from gorgond.http.bodies import json_body
+from gorgond.http.credentials import (
+    check_origin,
+    cleared_cookie,
+    credentials,
+    digest,
+    has_cookie,
+    new_token,
+    proof,
+    session_cookie,
+    xsrf_token,
+)
+from gorgond.http.routes import Parameter, Request, Route
+from gorgond.redpill import Message, Reply, now_ms
+from gorgond.redpill.codec import loads
+
+Call = Callable[[str, Message], Awaitable[Reply]]
+
+_NONE: Mapping[str, int] = {}
+_EMAIL, _PASSWORD, _NAME, _AGENT = 254, 256, 200, 200  # characters, at most
+_SESSION = Parameter("id", "the session's id", str, high=64)
+_UNKNOWN = {401: ("nobody is logged in, or not any more", "Error")}
+_OFTEN = {429: ("too many attempts; Retry-After says when to come again", "Error")}
+_FORGED = {403: ("not asked for by a page of this site", "Error")}
+_BEGUN = {200: ("a session has begun", "Begun")}
+
+
+class Accounts:
+    """The handlers; `routes` says which is for what."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        mine = _UNKNOWN | _FORGED
+        self.routes = [
+            Route("POST", "/auth/register", self.register, "Make an account", body="Registration",
+                  answers={201: ("made", "User"), 409: ("there is one with this address", "Error")} | _FORGED | _OFTEN),
+            Route("POST", "/auth/login", self.login, "Begin a session; with cookie, in one instead of a token",
+                  body="Login", answers=_BEGUN | _UNKNOWN | _FORGED | _OFTEN),
+            Route("POST", "/auth/password", self.password, "Change the password; all other sessions end",
+                  body="Password", answers=_BEGUN | mine | _OFTEN, user="required"),
+            Route("POST", "/auth/logout", self.logout, "End this session", answers={204: ("ended", "")} | mine,
+                  user="required"),
+            Route("GET", "/auth/me", self.me, "Who asks", answers={200: ("the user", "User")} | _UNKNOWN,
+                  user="required"),
+            Route("GET", "/auth/sessions", self.sessions, "One's sessions, the one last used first",
+                  answers={200: ("the sessions", "Sessions")} | _UNKNOWN, user="required"),
+            Route("DELETE", "/auth/sessions", self.revoke, "End all of one's sessions, this one too",
+                  answers={204: ("ended", "")} | mine, user="required"),
+            Route("DELETE", "/auth/sessions/{id}", self.revoke, "End one of one's sessions", (_SESSION,),
+                  answers={204: ("ended", ""), 404: ("there is no such session", "Error")} | mine, user="required"),
+        ]  # fmt: skip
+
+    async def register(self, request: Request) -> Answer:
+        check_origin(request)
+        args = _fields(request, {"email": _EMAIL, "password": _PASSWORD}, {"name": _NAME})
+        reply = await self._ask(request, "auth.register", {"name": "", **args, "client": _client(request)})
+        return Answer(201, reply.body)
+
+    async def login(self, request: Request) -> Answer:
+        check_origin(request)
+        args = _fields(request, {"email": _EMAIL, "password": _PASSWORD}, flags=("cookie",))
+        return await self._begin(request, "auth.login", args, args.pop("cookie", False))
+
+    async def password(self, request: Request) -> Answer:
+        user = credentials(request, "required")
+        args = _fields(request, {"new": _PASSWORD}, {"old": _PASSWORD})
+        return await self._begin(request, "auth.password", {"old": "", **args}, has_cookie(request), user)
+
+    async def logout(self, request: Request) -> Answer:
+        await self._ask(request, "auth.logout", {}, credentials(request, "required"))
+        return _ended(request)
+
+    async def me(self, request: Request) -> Answer:
+        reply = await self._ask(request, "auth.me", {}, credentials(request, "required"))
+        xsrf = xsrf_token(request)
+        return made({**loads(reply.body), "xsrf": xsrf}) if xsrf else ok(reply.body)
+
+    async def sessions(self, request: Request) -> Answer:
+        return ok((await self._ask(request, "auth.sessions", {}, credentials(request, "required"))).body)
+
+    async def revoke(self, request: Request) -> Answer:
+        await self._ask(request, "auth.revoke", request.parameters, credentials(request, "required"))
+        return Answer(204) if request.parameters else _ended(request)
+
+    async def _ask(
+        self, request: Request, op: str, args: Mapping[str, Any], user: dict[str, str] | None = None
+    ) -> Reply:
+        trace = request.headers.get("traceparent", "")[:100]
+        message = Message(op, dict(args), request.id, user=user, deadline=request.deadline, trace=trace)
+        return await self._call("auth_get", message)
+
+    async def _begin(
+        self, request: Request, op: str, args: Mapping[str, Any], cookie: bool, user: dict[str, str] | None = None
+    ) -> Answer:
+        """Have a session begun whose token is made here and goes to the client alone."""
+        token = new_token()
+        begun = {**args, "token": digest(token), "client": _client(request)}
+        answer = loads((await self._ask(request, op, begun, user)).body)
+        if not cookie:
+            return made({"token": token, **answer})
+        seconds = (answer["expires"] - now_ms()) // 1000
+        return made({**answer, "xsrf": proof(token)}, headers={"Set-Cookie": session_cookie(token, seconds)})
+
+
+def _ended(request: Request) -> Answer:
+    return Answer(204, headers={"Set-Cookie": cleared_cookie()} if has_cookie(request) else {})
+
+
+def _client(request: Request) -> dict[str, str]:
+    """What is remembered of where a session was begun."""
+    return {"address": request.client, "agent": request.headers.get("User-Agent", "")[:_AGENT]}
+
+
+def _fields(
+    request: Request, required: Mapping[str, int], optional: Mapping[str, int] = _NONE, flags: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The body: an object with these texts, of so many characters at most, and flags. Raises BadRequest."""
+    body = json_body(request)
+    if not isinstance(body, dict):
+        raise BadRequest("body", "must be an object")
+    texts = {**required, **optional}
+    for name, value in body.items():
+        if name in texts:
+            if not isinstance(value, str) or len(value) > texts[name] or "\0" in value:
+                raise BadRequest(name, f"must be text of at most {texts[name]} characters, without NUL")
+        elif name not in flags:
+            raise BadRequest(name[:100], f"not known here; allowed are {', '.join((*texts, *flags))}")
+        elif not isinstance(value, bool):
+            raise BadRequest(name, "must be true or false")
+    for name in required:
+        if name not in body:
+            raise BadRequest(name, "must be given")
+    return body

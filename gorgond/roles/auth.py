@@ -1,0 +1,208 @@
+"""AuthServer: says who asks, and serves what users do with their accounts.
+
+    auth_get   a message with `next` has the credentials of who asks as its `user`: {"token": digest or empty, "need":
+               "required" or "optional", "rights": a role or empty}. They are replaced by the user, {"id", "name",
+               "email", "roles", "session"}, or by nothing where none is needed and there is no token, and the message
+               goes on to `next`; or its caller is answered 401 or 403. One without `next` asks this server:
+               `auth.operations` lists what.
+    auth_put   what takes long or changes something goes on to there by itself, so that nobody waits behind it
+
+Messages go on before they are settled, so none is lost when this process dies, and some may arrive twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from gorgond.auth.limits import Limits
+from gorgond.auth.operations import PUBLIC, QUICK, Operations
+from gorgond.auth.passwords import Passwords
+from gorgond.auth.records import Records
+from gorgond.auth.rights import User, check_need
+from gorgond.auth.tokens import TOPIC, Tokens
+from gorgond.auth.users import Users
+from gorgond.config import Config
+from gorgond.redpill import (
+    BrokerError,
+    Caller,
+    CallFailed,
+    Dead,
+    DeadlineExceeded,
+    Done,
+    GorgonError,
+    Lane,
+    Listener,
+    Message,
+    Outcome,
+    Producer,
+    QueueFull,
+    Retry,
+)
+from gorgond.redpill.broker import Broker
+from gorgond.redpill.codec import dumps
+from gorgond.service.fabric import Fabric
+from gorgond.service.life import Service
+
+PUT_LANES = 4  # of those that may take long, at a time
+TURN = 1.0  # seconds between two signs of life while others are waited for
+
+log = logging.getLogger("gorgond.auth")
+
+
+class AuthServer(Service):
+    """One auth server."""
+
+    role = "auth"
+
+    def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
+        super().__init__(config, fabric, instance)
+        settings = config.auth
+        self.producers = {broker: Producer(broker, self.name, fabric.limit) for broker in fabric.brokers}
+        calls = self.producers[fabric.calls]
+        self._caller = Caller(fabric.calls, calls, "auth_data", self.name)
+        self._listener = Listener(fabric.calls, [TOPIC], self.name, lambda _, event: self.tokens.heard(event))
+        self._link = fabric.calls.link(f"{self.name} limits")
+        self._passwords = Passwords()
+        records = Records(self._caller)
+        self.tokens = Tokens(records, settings.idle, settings.lifetime, lambda event: calls.publish(TOPIC, event))
+        limits = Limits(self._link, settings.attempts, settings.address_attempts)
+        self.operations = Operations(Users(records), self._passwords, self.tokens, limits)
+        self._listening: asyncio.Task[None]
+        self._running: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        for producer in self.producers.values():
+            producer.failed = self.fail
+            producer.start()
+        self._caller.beat = self.pulses.start("replies")
+        self._caller.start()
+        self._listener.beat = self.pulses.start(TOPIC)
+        self._listener.missed = self.tokens.missed
+        self._listening = self.spawn(self._listener.run(), TOPIC)
+        lanes: list[_AuthLane] = []
+        for broker in self.fabric.brokers:
+            lanes.append(_GetLane(self, broker, self.name))
+            count = PUT_LANES if broker is self.fabric.calls else 1
+            lanes += [_PutLane(self, broker, f"{self.name}.{number}") for number in range(count)]
+        for lane in lanes:
+            self.attend(lane)
+        self._running = [self.spawn(lane.run(), f"{lane.name} {lane.queue}") for lane in lanes]
+
+    async def drain(self) -> None:
+        for lane in self.lanes:
+            lane.stop()
+        await asyncio.wait(self._running)
+        self._listener.stop()
+        await asyncio.wait({self._listening})
+        await self._caller.stop()
+        for producer in self.producers.values():
+            await producer.stop()
+        await self._link.close()
+        self._passwords.close()
+
+    def doing(self) -> str:
+        return self.consuming()
+
+    async def who(self, message: Message) -> User | None:
+        """Who asks, by the credentials in a message. Raises CallFailed 401 and 403, and what asking the store raises;
+        a message without a deadline waits for the store as long as it takes."""
+        credentials: dict[str, Any] = message.user or {}
+        token = credentials.get("token", "")
+        user = None
+        while token and user is None:
+            try:
+                user = await self.tokens.user_of(token)
+            except (DeadlineExceeded, BrokerError):
+                if message.deadline:
+                    raise
+        check_need(user, credentials.get("need", "required"), credentials.get("rights", ""))
+        return user
+
+
+class _AuthLane(Lane):
+    """A lane whose messages are handled side by side."""
+
+    def __init__(self, service: AuthServer, broker: Broker, queue: str, name: str, batch: int) -> None:
+        super().__init__(broker, queue, name, self._all, batch)
+        self._service = service
+        self._producer = service.producers[broker]
+        self._pulse = f"{name} {queue} at {broker.outage.what}"
+        self.beat = service.pulses.start(self._pulse)
+
+    async def run(self) -> None:
+        await super().run()
+        self._service.pulses.end(self._pulse)
+
+    async def _all(self, batch: Sequence[Message]) -> Sequence[Outcome]:
+        tasks = [asyncio.ensure_future(self._outcome(message)) for message in batch]
+        waiting = set(tasks)
+        try:
+            while waiting:
+                _, waiting = await asyncio.wait(waiting, timeout=TURN)
+                self.beat()
+        finally:
+            for task in waiting:
+                task.cancel()
+        return [task.result() for task in tasks]
+
+    async def _outcome(self, message: Message) -> Outcome:
+        try:
+            return await self._handle_one(message)
+        except CallFailed as failed:
+            if message.reply:
+                return Done(error=failed)
+            return Dead(f"refused: {failed}")
+        except GorgonError as error:
+            if message.reply:
+                return Done(error=_told(error))
+            return Retry(str(error))
+        except Exception as error:
+            log.exception("%s %s failed", message.op, message.id)
+            return Retry(f"{type(error).__name__}: {error}")
+
+    async def _handle_one(self, message: Message) -> Outcome:
+        raise AssertionError("a lane serves auth_get or auth_put")
+
+
+class _GetLane(_AuthLane):
+    """Serves auth_get."""
+
+    def __init__(self, service: AuthServer, broker: Broker, name: str) -> None:
+        super().__init__(service, broker, "auth_get", name, 64)
+
+    async def _handle_one(self, message: Message) -> Outcome:
+        service = self._service
+        if message.next:
+            user = await service.who(message)
+            await self._producer.push(message.next, message.forwarded(user=user))
+            return Done(None)
+        if message.op in QUICK:
+            return Done(dumps(await service.operations.answer(message, await service.who(message))))
+        await self._producer.push("auth_put", message)
+        return Done(None)
+
+
+class _PutLane(_AuthLane):
+    """Serves auth_put. What was begun is done to its end: half a change might not be one."""
+
+    finishes = True
+
+    def __init__(self, service: AuthServer, broker: Broker, name: str) -> None:
+        super().__init__(service, broker, "auth_put", name, 1)
+
+    async def _handle_one(self, message: Message) -> Outcome:
+        user = None if message.op in PUBLIC else await self._service.who(message)
+        answer = await self._service.operations.answer(message, user)
+        return Done(dumps(answer), status=201 if message.op == "auth.register" else 200)
+
+
+def _told(error: GorgonError) -> CallFailed:
+    """How what stopped us is told to the caller."""
+    if isinstance(error, DeadlineExceeded):
+        return CallFailed(504, str(error))
+    if isinstance(error, QueueFull | BrokerError):
+        return CallFailed(503, str(error))
+    return CallFailed(500, str(error))
