@@ -56,6 +56,12 @@ def test_every_operation_answers_as_described(
     site.ask("PUT", f"/items/{uid}", NOTE)
     info, item, other = f"/info/{uid}", f"/items/openapi%20{uid}", f"/items/{uid}"
     bad = b'{"ts": -1}'
+    account = {"email": f"openapi{uid}@notes.example", "password": "long enough for it"}
+    owner = {"email": f"owner{uid}@notes.example", "password": "long enough for it"}
+    site.ask("POST", "/auth/register", owner)
+    mine, others = (
+        {"Authorization": f"Bearer {site.ask('POST', '/auth/login', owner).json['token']}"} for _ in range(2)
+    )
     requests: dict[tuple[str, str], list[tuple[int, str, Any, dict[str, str]]]] = {
         ("GET", "/info/{uid}"): [(200, info, None, {}), (400, "/info/x", None, {})],
         ("GET", "/info/{uid}/{lim}"): [(200, f"{info}/5", None, {}), (400, f"{info}/0", None, {})],
@@ -79,6 +85,28 @@ def test_every_operation_answers_as_described(
             (204, other, None, {}), (404, "/items/never", None, {}), (409, item, None, {}),
             (400, "/items/%FF", None, {}),
         ],
+        ("POST", "/auth/register"): [
+            (201, "/auth/register", {**account, "name": "n"}, {}), (409, "/auth/register", account, {}),
+            (400, "/auth/register", {"email": {"$ne": None}, "password": "long enough for it"}, {}),
+            (403, "/auth/register", account, {"Origin": "https://other.example"}),
+        ],
+        ("POST", "/auth/login"): [
+            (200, "/auth/login", account, {}), (200, "/auth/login", {**account, "cookie": True}, {}),
+            (401, "/auth/login", {**account, "password": "not it"}, {}), (400, "/auth/login", {}, {}),
+            (403, "/auth/login", account, {"Sec-Fetch-Site": "cross-site"}),
+        ],
+        ("GET", "/auth/me"): [(200, "/auth/me", None, mine), (401, "/auth/me", None, {})],
+        ("GET", "/auth/sessions"): [(200, "/auth/sessions", None, mine), (401, "/auth/sessions", None, {})],
+        ("DELETE", "/auth/sessions/{id}"): [
+            (404, "/auth/sessions/none", None, mine), (401, "/auth/sessions/none", None, {}),
+            (400, f"/auth/sessions/{'x' * 65}", None, mine),
+        ],
+        ("POST", "/auth/password"): [
+            (403, "/auth/password", {"old": "not it", "new": "another long one"}, mine),
+            (400, "/auth/password", {"old": "not it", "new": "short"}, mine), (401, "/auth/password", {}, {}),
+        ],
+        ("POST", "/auth/logout"): [(401, "/auth/logout", None, {}), (204, "/auth/logout", None, others)],
+        ("DELETE", "/auth/sessions"): [(204, "/auth/sessions", None, mine), (401, "/auth/sessions", None, mine)],
         ("GET", "/healthz"): [(200, "/healthz", None, {}), (400, "/healthz?x", None, {})],
         ("GET", "/readyz"): [(200, "/readyz", None, {})],
         ("GET", "/openapi.json"): [(200, "/openapi.json", None, {})],

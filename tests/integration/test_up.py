@@ -107,7 +107,7 @@ def test_children_die_with_a_parent_that_is_killed(data: Path, tmp_path: Path) -
     with started(*arguments(data, free_port(), "--no-provider"), output=output) as process:
         eventually(lambda: all_up(output), 30)
         running = list(children(process).values())
-        assert len(running) == 8
+        assert len(running) == 9
         process.kill()
         eventually(lambda: gone(running))
     # and the next start takes it from there
@@ -172,7 +172,7 @@ def test_processes_are_listed_stopped_started_and_added(data: Path, tmp_path: Pa
     with started(*arguments(data, free_port(), *few), output=output) as process:
         eventually(lambda: all_up(output), 30)
         first = states()
-        assert set(first) == {"broker", "calls", "store@1", "journal@1", "web@1", "stats@1"}
+        assert set(first) == {"broker", "calls", "store@1", "auth@1", "journal@1", "web@1", "stats@1"}
         assert {state for _, state in first.values()} == {"up"}
         assert stat.S_IMODE(control.stat().st_mode) == 0o600
         # when one is stopped, then it stays so, until it is started
@@ -192,7 +192,7 @@ def test_processes_are_listed_stopped_started_and_added(data: Path, tmp_path: Pa
         for request, why in (
             (
                 {"do": "stop", "name": "store@9"},
-                "there is no store@9 here; there are broker calls store@1 journal@1 web@1 stats@1",
+                "there is no store@9 here; there are broker calls store@1 auth@1 journal@1 web@1 stats@1",
             ),
             ({"do": "remove", "name": "broker"}, "broker cannot be removed: all others need it"),
             ({"do": "add", "role": "broker"}, "there is no numbered broker here that could get another beside it"),
