@@ -8,7 +8,7 @@
     verdict                  from all of these: what was lost, doubled, misplaced
     drill drills/            the drills, and how one is run
     stage                    a fabric of the drill's own, in a temporary directory
-    report svg junit         what is told
+    report picture junit     what is told
 
 docs/chaos.md is the operator's manual.
 """

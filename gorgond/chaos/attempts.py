@@ -23,6 +23,7 @@ import json
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ class Book:
         self._file = path.open("ab", buffering=0)
         self._writing = threading.Lock()
         self._syncing = threading.Lock()
+        self.kinds: Counter[str] = Counter()  # of outcomes by now: how many 503 there were
         self._count = 0
         self._written = 0
         self._synced = 0
@@ -83,6 +85,8 @@ class Book:
 
     def outcome(self, number: int, end: float, result: str, kind: str) -> None:
         """Write down what came of it, at `end`."""
+        with self._writing:
+            self.kinds[kind] += 1
         self._write({"n": number, "end": round(end, 4), "result": result, "kind": kind})
 
     def _write(self, entry: dict[str, Any]) -> None:

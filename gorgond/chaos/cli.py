@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gorgond import __version__
-from gorgond.chaos import report
+from gorgond.chaos import junit, report
 from gorgond.chaos.actions import Again, Hand
 from gorgond.chaos.drill import Drill, Options, Result, run_drill
 from gorgond.chaos.drills import DRILLS
@@ -106,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--short", action="store_true", help="some seconds each: whether the drills themselves work")
     made.add_argument("--for", metavar="TIME", type=_time, default=300.0, dest="seconds", help="of a soak (5m)")
     made.add_argument("--json", metavar="FILE", type=Path, help="write the figures there")
+    made.add_argument("--junit", metavar="FILE", type=Path, help="write the checks there as JUnit XML")
+    made.add_argument("--svg", metavar="DIR", type=Path, help="draw each drill there as DRILL.svg (needs matplotlib)")
     made.add_argument("--books", metavar="DIR", type=Path, help="keep what the clients wrote down there")
     made.set_defaults(command=_drill)
     command("undo", "make good what a run has left that was killed").set_defaults(command=_undo)
@@ -202,6 +204,10 @@ def _drill(arguments: argparse.Namespace) -> int:
             print(f"{drill.name:16} {drill.what}")
         return 0
     chosen = _chosen(arguments)
+    if arguments.svg:
+        from gorgond.chaos.picture import draw  # now, so that a missing library shows before the drills
+
+        arguments.svg.mkdir(parents=True, exist_ok=True)
     seed = _seed(arguments)
     books = arguments.books or _state() / "books"
     books.mkdir(parents=True, exist_ok=True)
@@ -214,6 +220,10 @@ def _drill(arguments: argparse.Namespace) -> int:
             result = run_drill(drill, target, options, journal, _say)
             results.append(result)
             print(report.text(result), flush=True)
+            if arguments.svg and not result.skipped:
+                draw(result, arguments.svg / f"{drill.name}.svg")
+    if arguments.junit:
+        junit.write(results, arguments.junit)
     if arguments.json:
         arguments.json.write_text(report.as_json(results))
     judged = [result for result in results if not result.skipped]

@@ -35,7 +35,7 @@ T = TypeVar("T")
 Say = Callable[[str], None]
 
 POLL = 0.05  # seconds between two looks at a condition
-WARM, AFTER = 2.0, 2.0  # seconds of load before the first fault and after the last is made good
+BESIDES = 2.0  # seconds of load before the first fault and after the last is made good
 SETTLE = 60.0  # seconds until nothing of ours may be under way any more
 HURRY = 1.0  # seconds after which what was killed is started at once: how long others wait is not what is measured
 
@@ -92,6 +92,7 @@ class Run:
         faults: Faults,
         servers: dict[str, Server],
         load: Load,
+        book: Book,
         options: Options,
         most: float,
         stage: Stage | None,
@@ -99,7 +100,9 @@ class Run:
         self.target, self.faults, self.servers, self.load, self.stage = target, faults, servers, load, stage
         self.chance = random.Random(options.seed)
         self.options = options
+        self.book = book
         self.checks: list[Check] = []
+        self.given_up: set[str] = set()  # marks of effects that the drill itself takes away
         self._end = time.monotonic() + most
 
     def times(self, number: int) -> int:
@@ -168,6 +171,15 @@ class Run:
         self.faults.over("kill", name)
         return time.monotonic() - began
 
+    def refused(self, within: float, times: int = 3) -> None:
+        """Wait until so many more attempts were refused with 503."""
+        before = self.book.kinds["503"]
+        self.until(lambda: self.book.kinds["503"] >= before + times, within, "503")
+
+    def drained(self, name: str, queue: str = "store_put", within: float = 60.0) -> None:
+        """Wait until nothing waits or is in hand in a queue."""
+        self.until(lambda: not self.servers[name].waiting(queue), within, f"{queue} is drained")
+
     def memory(self, role: str) -> int:
         """Bytes that the largest process of a role has."""
         sizes = []
@@ -212,12 +224,16 @@ def _play(drill: Drill, target: Target, stage: Stage | None, options: Options, j
     path.unlink(missing_ok=True)
     began = time.monotonic()
     with Book(path) as book:
-        faults = Faults(
-            target, journal, options.most, lambda line: say(f"{book.now:7.2f} s  {line}"), lambda: book.now, options.dry
-        )
+
+        def tell(line: str) -> None:
+            say(f"{book.now:7.2f} s  {line}")
+
+        # A fabric of the drill's own may be hurt all at once.
+        most = options.most if stage is None else len(target.victims())
+        faults = Faults(target, journal, most, tell, lambda: book.now, options.dry)
         load = Load(drill.plan, target.url, target.config, book, options.seed)
         gauges = Gauges(list(servers.values()), lambda: book.now)
-        run = Run(target, faults, servers, load, options, drill.most, stage)
+        run = Run(target, faults, servers, load, book, options, drill.most, stage)
         if options.dry:
             drill.body(run)
             return Result(drill, options.seed, skipped="it was only said what it would do")
@@ -225,18 +241,18 @@ def _play(drill: Drill, target: Target, stage: Stage | None, options: Options, j
             try:
                 load.start()
                 gauges.start()
-                run.sleep(WARM)
+                run.sleep(run.seconds(BESIDES, 0.5))
                 drill.body(run)
                 faults.undo()
                 run.until(lambda: all(each.up or each.state == "done" for each in run.victims()), 30, "all is up again")
-                run.sleep(AFTER)
+                run.sleep(run.seconds(BESIDES, 0.5))
             finally:
                 load.stop()
                 gauges.stop()
     found = _settled(run)
     witness.look_at_store(target.config, load.uids, found)
     attempts = read(path)
-    verdict = judge(attempts, found, gauges.samples, faults.done, drill.limits)
+    verdict = judge(attempts, found, gauges.samples, faults.done, drill.limits, run.given_up)
     verdict.check("Retry-After", not load.without_retry_after, f"{load.without_retry_after} answers 503 without it")
     verdict.checks += run.checks
     if stage is None:
@@ -253,6 +269,8 @@ def _made_good(faults: Faults, say: Say) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise Aborted("interrupted") from None
+    except Refused as refused:  # on the way, not before it
+        raise Aborted(str(refused)) from None
     finally:
         for failure in faults.undo():
             say(f"could not be undone: {failure}; gorgon-chaos undo tries again")

@@ -17,6 +17,8 @@ from gorgond.chaos.servers import Server, servers_of
 from gorgond.chaos.target import Target
 from gorgond.chaos.undo import Journal, Step
 
+HURTING = ("kill", "stop", "pause", "restart")  # the kinds that take a process away
+
 
 @dataclass(slots=True)
 class Fault:
@@ -87,6 +89,10 @@ class Faults:
         self._act(f"add {name}", lambda: self._target.add(name))
         return name
 
+    def added(self, role: str) -> list[str]:
+        """The instances of a role that were added, in their order."""
+        return [name for kind, name in self._open if kind == "add" and name.startswith(f"{role}@")]
+
     def remove(self, name: str) -> None:
         """End an added instance."""
         self._act(f"remove {name}", lambda: self._target.remove(name))
@@ -133,8 +139,9 @@ class Faults:
     # ---- how
 
     def _begin(self, kind: str, name: str, act: Callable[[], None], *undo: str, word: str = "") -> Fault:
-        hurt = {each for what, each in self._open if what != "add"} | {name}
-        check_number(sorted(hurt), self._most)
+        if kind in HURTING:
+            hurt = {each for what, each in self._open if what in HURTING} | {name}
+            check_number(sorted(hurt), self._most)
         number = self._journal.before(*undo) if undo and not self._dry else 0
         fault = self._mark(kind, name)
         self._open[kind, name] = fault, number

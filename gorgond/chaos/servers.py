@@ -65,17 +65,36 @@ class Server:
         found = (_COUNTS.fullmatch(key) for key in self.redis.scan_iter(match="gorgon:*:counts", count=1000))
         return sorted(match[1] + (match[2] or "") for match in found if match)
 
+    def counts(self, queue: str) -> dict[str, int]:
+        """A queue's counters as they lie there: accepted, done, dead, recovered …"""
+        return {name: int(number) for name, number in self.redis.hgetall(keys.counts(queue)).items()}
+
+    def desks(self, queue: str) -> dict[str, int]:
+        """How many messages lie on the desk of each lane."""
+        return {lane: self.redis.llen(keys.desk(queue, lane)) for lane in self.redis.hkeys(keys.lanes(queue))}
+
+    def forget(self, queue: str) -> None:
+        """Delete a queue with all that is in it."""
+        self.redis.delete(
+            keys.queue(queue), *self.redis.scan_iter(match=f"{keys.queue(queue)}:*".replace("[", "\\["), count=1000)
+        )
+
+    def waiting(self, queue: str) -> int:
+        """How many messages of a queue are not done with."""
+        return sum(place != "dead" for place, _ in self.places(queue))
+
     def places(self, queue: str) -> Iterator[tuple[str, str]]:
         """Each message of a queue at one moment: (where it lies, the message); dead ones with their header."""
         desks = [keys.desk(queue, lane) for lane in self.redis.hkeys(keys.lanes(queue))]
         with self.redis.pipeline(transaction=True) as asked:
             asked.lrange(keys.queue(queue), 0, -1)
+            asked.lrange(keys.held(queue), 0, -1)
             asked.zrange(keys.delayed(queue), 0, -1)
             asked.zrange(keys.dead(queue), 0, -1)
             for desk in desks:
                 asked.lrange(desk, 0, -1)
-            waiting, delayed, dead, *flying = asked.execute()
-        for place, messages in (("queued", waiting), ("delayed", delayed), ("dead", dead)):
+            waiting, held, delayed, dead, *flying = asked.execute()
+        for place, messages in (("queued", waiting), ("held", held), ("delayed", delayed), ("dead", dead)):
             for message in messages:
                 yield place, message
         for desk in flying:

@@ -11,16 +11,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from gorgond.chaos.errors import Aborted, Refused
 from gorgond.chaos.local import LocalTarget
+from gorgond.chaos.mongod import Mongod
 from gorgond.chaos.undo import Journal
 from gorgond.errors import GorgonError
 
+ROOT = Path(__file__).parents[2]  # so that what is drilled is the code that drills
 START = 60.0  # seconds all may take to be up
 STOP = 60.0  # seconds it may take to end
 
@@ -28,13 +30,13 @@ STOP = 60.0  # seconds it may take to end
 @dataclass(frozen=True, slots=True)
 class Cast:
     """Who plays: instances of each role, and flags for `gorgond up`. `tmpfs` puts the lasting broker's files on a disk
-    of so many megabytes; `environ` is for all processes."""
+    of so many megabytes; `mongod` makes one the database."""
 
     web: int = 2
     stores: int = 2
     flags: tuple[str, ...] = ("--no-provider",)
     tmpfs: int = 0
-    environ: Mapping[str, str] | None = None
+    mongod: bool = False
 
 
 class Stage:
@@ -46,6 +48,7 @@ class Stage:
         self._journal, self._cast = journal, cast
         self._process: subprocess.Popen[bytes] | None = None
         self._cleared = 0
+        self.mongod: Mongod | None = None
 
     def __enter__(self) -> Self:
         # A short path: it has the brokers' sockets in it.
@@ -66,6 +69,10 @@ class Stage:
             port = found.getsockname()[1]
         command = [sys.executable, "-m", "gorgond", "up", "--data", str(data), "--port", str(port)]
         command += ["--web", str(cast.web), "--stores", str(cast.stores), *cast.flags]
+        if cast.mongod:
+            self.mongod = Mongod(self.directory)
+            self.mongod.start()
+            command += ["--store", self.mongod.url]
         kept = {name: text for name, text in os.environ.items() if not name.startswith("GORGOND_")}
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603
@@ -73,7 +80,7 @@ class Stage:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**kept, **(cast.environ or {})},
+                env={**kept, "PYTHONPATH": str(ROOT)},
                 start_new_session=True,
             )
         end = time.monotonic() + START
@@ -102,6 +109,8 @@ class Stage:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        if self.mongod is not None:
+            self.mongod.kill()
         subprocess.run(["rm", "-rf", "--", str(self.directory)], check=False)  # noqa: S603, S607
         self._journal.done(self._cleared)
 

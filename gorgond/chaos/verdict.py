@@ -30,11 +30,9 @@ STORED_WAYS = ("post", "key")  # what is acknowledged when it is in the database
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a drill allows: `expected` are the kinds of failed attempts (503, broken connection) that its faults bring;
-    `lost` is None where the drill itself says how much must be; `recovery` and `slow` are seconds."""
+    `recovery` and `slow` are seconds."""
 
     expected: frozenset[str] = frozenset()
-    lost: int | None = 0
-    dead: bool = False
     recovery: float = 5.0
     slow: float = 1.0
 
@@ -70,9 +68,14 @@ class Verdict:
 
 
 def judge(
-    attempts: Sequence[Attempt], found: Found, samples: Sequence[Sample], faults: Sequence[Fault], limits: Limits
+    attempts: Sequence[Attempt],
+    found: Found,
+    samples: Sequence[Sample],
+    faults: Sequence[Fault],
+    limits: Limits,
+    given_up: Collection[str] = (),
 ) -> Verdict:
-    """The verdict on a run."""
+    """The verdict on a run. `given_up` are the effects that the drill itself took away: just these must be missing."""
     verdict = Verdict()
     acknowledged = {each.mark for each in attempts if each.result == ACKNOWLEDGED}
     tried = {each.mark for each in attempts if each.mark}
@@ -85,16 +88,15 @@ def judge(
         "dead letters": len(found.dead),
     }
     verdict.check("load", bool(acknowledged), f"{len(acknowledged):,} of {len(tried):,} effects acknowledged")
-    if limits.lost == 0:
-        verdict.nothing("lost", lost, "acknowledged and not there")
-    else:
-        verdict.figures["lost"] = len(lost)
+    verdict.nothing("lost", lost ^ set(given_up), "acknowledged and not there")
+    if given_up:
+        verdict.check("reported", lost == set(given_up), f"{len(lost)} reported lost of {len(given_up)} taken away")
     doubled = {mark for mark, ids in found.stored.items() if len(ids) > 1}
     verdict.nothing("duplicated", doubled, "stored more than once")
     verdict.nothing("unexpected", {*(found.stored.keys() - tried), *found.strangers}, "stored and never attempted")
     silent = {f"{each.way} {each.mark}" for each in attempts if each.result in ("", UNANSWERED, FOREIGN)}
     verdict.nothing("unanswered", silent, "attempts without their one answer")
-    both = found.dead & found.stored.keys() if not limits.dead else set[str]()
+    both = found.dead & found.stored.keys()
     verdict.nothing("misplaced", found.twice | found.left | both, "in two places, or still under way")
     _ledger(verdict, samples)
     _failures(verdict, attempts, limits)
@@ -132,7 +134,8 @@ def _failures(verdict: Verdict, attempts: Sequence[Attempt], limits: Limits) -> 
 
 def _recovery(verdict: Verdict, attempts: Sequence[Attempt], faults: Sequence[Fault], limits: Limits) -> None:
     """How long after the end of each fault something was stored again, and how long each fault lasted."""
-    stored = sorted(each.end for each in attempts if each.result == ACKNOWLEDGED and each.way in STORED_WAYS)
+    good = [each for each in attempts if each.result == ACKNOWLEDGED]
+    stored = sorted(each.end for each in [each for each in good if each.way in STORED_WAYS] or good)
     times = []
     for fault in faults:
         at = bisect_right(stored, fault.end)

@@ -41,7 +41,8 @@ def look_at_queues(servers: Iterable[Server], found: Found) -> None:
             for place, message in server.places(queue):
                 if "chaos" not in message:
                     continue
-                (found.dead if place == "dead" else found.left).update(_MARK.findall(message))
+                if "/" not in queue:  # a group's events tell of effects, they are none
+                    (found.dead if place == "dead" else found.left).update(_MARK.findall(message))
                 # A dead letter has a header of its own before the message.
                 id = _ID.search(message, message.find("\n") + 1)
                 if id is not None:

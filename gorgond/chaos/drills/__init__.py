@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gorgond.chaos.drill import Drill
-from gorgond.chaos.drills import broker, roles
+from gorgond.chaos.drills import broker, network, roles, room, soak, store
 
-DRILLS: dict[str, Drill] = {drill.name: drill for drill in (*broker.DRILLS, *roles.DRILLS)}
+_ALL = (broker, room, roles, store, network, soak)
+DRILLS: dict[str, Drill] = {drill.name: drill for each in _ALL for drill in each.DRILLS}

@@ -50,5 +50,9 @@ DRILLS = (
     _drill("store", 60, Cast(stores=3), Limits()),
     _drill("web", 60, Cast(web=3), Limits(expected=BROKEN)),
     _drill("provider", 20, PROVIDING, Limits()),
+    _drill("journal", 10, Cast(), Limits()),
+    _drill("stats", 10, Cast(), Limits()),
+    _drill("auth", 20, Cast(), Limits()),
+    _drill("app", 20, Cast(), Limits()),
     Drill("rolling", "every instance and broker restarted, one after another", _rolling, cast=PROVIDING),
 )

@@ -1,0 +1,126 @@
+"""A store hangs; its database dies; a message kills whoever handles it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from contextlib import suppress
+
+from gorgond.chaos.drill import Drill, Run
+from gorgond.chaos.load import Plan
+from gorgond.chaos.servers import Server
+from gorgond.chaos.stage import Cast
+from gorgond.chaos.verdict import Limits
+from gorgond.redpill import Message, Producer, connect
+
+SILENCE = 24.0  # seconds: longer than lanes are silent before others take what is on their desks
+POISONED = "chaos_poison"  # a queue of the drill's own
+POISON = frozenset({7, 23})  # which of the messages kill
+
+
+def _hang(run: Run) -> None:
+    for victim in run.victims("store")[: run.times(2) if run.options.short else 1]:
+        before = run.servers["broker"].counts("store_put").get("recovered", 0)
+        # Caught with a batch in its hands; else there is nothing that others could take.
+        for _ in range(200):
+            run.faults.pause(victim.name)
+            if run.options.dry or _in_hand(run, victim.name):
+                break
+            run.faults.resume(victim.name)
+            run.sleep(run.chance.uniform(0, 0.05))
+        run.sleep(SILENCE)
+        after = run.servers["broker"].counts("store_put").get("recovered", 0)
+        run.check("recovered", after > before, f"{after - before} messages went from its desk back to the queue")
+        # Under systemd the watchdog has replaced it by then.
+        run.faults.resume(victim.name)
+        run.until(lambda name=victim.name: run.target.victim(name).up, 30, f"{victim.name} works again")  # type: ignore[misc]
+        run.sleep(3)
+
+
+def _in_hand(run: Run, name: str) -> bool:
+    """Whether a job lies on the desk of this store."""
+    return any(
+        length for desk, length in run.servers["broker"].desks("store_put").items() if desk.startswith(f"{name}.")
+    )
+
+
+def _database(run: Run) -> None:
+    if run.stage is None or run.stage.mongod is None:
+        return
+    mongod = run.stage.mongod
+    for _ in range(run.times(8)):
+        run.sleep(run.chance.uniform(0.5, 3))
+        run.faults.lasting("kill", "mongod", mongod.kill)
+        run.faults.ended("kill", "mongod", mongod.start)
+
+
+def _poison(run: Run) -> None:
+    server = run.servers["broker"]
+    count = 40
+    if run.options.dry:
+        return
+    asyncio.run(_push(server, count))
+    deaths = 0
+    consumer = _consumer(server)
+    try:
+
+        def handled() -> bool:
+            nonlocal consumer, deaths
+            if consumer.poll() is not None:
+                deaths += 1
+                consumer = _consumer(server)
+            figures = server.counts(POISONED)
+            return figures.get("done", 0) + figures.get("dead", 0) >= count
+
+        run.until(handled, 60, "all are handled")
+        figures = server.counts(POISONED)
+    finally:
+        consumer.terminate()
+        consumer.wait()
+        server.forget(POISONED)
+    neighbours = figures.get("done", 0)
+    run.check("dead letters", figures.get("dead") == len(POISON), f"{figures.get('dead', 0)} of {len(POISON)} poisoned")
+    run.check("neighbours", neighbours == count - len(POISON), f"{neighbours} of {count - len(POISON)} are done")
+    run.check("deaths", deaths <= 3 * len(POISON), f"{deaths} consumers died (≤ 3 of each poisoned message)")
+
+
+async def _push(server: Server, count: int) -> None:
+    async with Producer(connect(server.url), "chaos-poison") as producer:
+        messages = [Message("chaos.poison", {"poison": number in POISON}) for number in range(count)]
+        await producer.push(POISONED, *messages)
+
+
+def _consumer(server: Server) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "gorgond.chaos.consumer", POISONED, "chaos@poison"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    if process.stdin is not None:
+        with suppress(BrokenPipeError):
+            process.stdin.write(server.url.encode() + b"\n")
+            process.stdin.close()
+    return process
+
+
+DRILLS = (
+    Drill(
+        "store-hang",
+        "SIGSTOP of a store with a batch in hand, until others have taken it over, then SIGCONT",
+        _hang,
+        Limits(),
+        Plan(clients=12, queuers=8, ways=("post", "async", "get")),
+        roles=("store",),
+    ),
+    Drill(
+        "mongod-kill",
+        "SIGKILL of a mongod of its own in the middle of bulk writes",
+        _database,
+        Limits(recovery=10.0),
+        cast=Cast(flags=("--rate", "1000", "--count", "10000000"), mongod=True),
+        alone=True,
+    ),
+    Drill("poison", "messages that kill their consumer, among others", _poison),
+)
