@@ -1,7 +1,7 @@
-"""The package, its repository, and machines on which it is installed; both are made once a run.
+"""The package, its repository, and machines on which it is installed; made once a run for each suite.
 
-suite        "bookworm", "trixie": each test of this folder runs for both
-packages     the repository with the package, and with one of a higher version
+suite        "bookworm", "trixie": each test of this folder runs for both; `-k trixie` for one
+packages     the package, a repository with it, and one with a higher version besides
 fabric       a machine of the suite with the package installed and running; shared, so leave it as it was
 traffic      clients of its web servers while something happens
 """
@@ -13,8 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,14 +21,13 @@ from typing import Any
 
 import pytest
 
+from gorgond import __version__
 from tests.programs import ROOT
-from tests.system.machine import SUITES, Machine, root
+from tests.system.machine import SUITES, Machine
 from tests.waiting import eventually
 
 TOOLS = ("mmdebstrap", "systemd-nspawn", "apt-ftparchive", "gpg", "lintian", "piuparts")
 NEXT = "0.9.0"  # the version of an upgrade
-
-Build = Callable[[str, Path], Path]
 
 
 @pytest.fixture(scope="session", params=SUITES)
@@ -42,61 +40,41 @@ def suite(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Packages:
-    """What was built: repositories with this version alone and with the next one beside it."""
+    """What was built: the package, and repositories with this version alone and with the next one beside it."""
 
+    file: Path
     now: Path
     later: Path
-    files: dict[str, Path] = field(default_factory=dict)
-
-
-def _sources(directory: Path, version: str) -> Path:
-    """A copy of the sources as they stand, with this version."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / name).exists():
-            (directory / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, directory / name, follow_symlinks=False)
-    changelog = directory / "debian/changelog"
-    changelog.write_text(changelog.read_text().replace("(0.1.0)", f"({version})", 1))
-    init = directory / "gorgond/__init__.py"
-    init.write_text(init.read_text().replace("0.1.0", version))
-    return directory
 
 
 @pytest.fixture(scope="session")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
+def packages(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Packages:
     base = tmp_path_factory.mktemp("packages")
     environ = {**os.environ, "GNUPGHOME": str(base / "gnupg")}
     (base / "gnupg").mkdir(mode=0o700)
-    trees = {"now": ROOT, "later": _sources(base / "sources", NEXT)}
-
-    def build(when: str, suite: str) -> None:
-        tool = trees[when] / "tools/build-deb"
-        _run([tool, "--output", base / when, "--suite", suite], environ)
-
-    with ThreadPoolExecutor(2) as pool:
-        # The roots first, each once; what is built in them is quick.
-        list(pool.map(root, SUITES))
-        for when in trees:
-            list(pool.map(build, [when] * len(SUITES), SUITES))
-    found = Packages(base / "repository", base / "repository-later")
-    now = sorted((base / "now").glob("*.deb"))
-    later = sorted((base / "later").glob("*.deb"))
-    _run([ROOT / "tools/build-repo", "--output", found.now, *now], environ)
-    _run([ROOT / "tools/build-repo", "--output", found.later, *now, *later], environ)
-    found.files = dict(zip(SUITES, now, strict=True))
+    _run([ROOT / "tools/build-deb", "--output", base, "--suite", suite], environ)
+    (file,) = base.glob("*.deb")
+    made = Packages(file, base / "repository", base / "repository-later")
+    _run([ROOT / "tools/build-repo", "--output", made.now, file], environ)
+    _run([ROOT / "tools/build-repo", "--output", made.later, file, _next(file, base / "next")], environ)
     subprocess.run(["gpgconf", "--kill", "all"], env=environ, check=False)
-    return found
+    return made
 
 
-def _run(command: list[Any], environ: dict[str, str]) -> None:
+def _next(package: Path, tree: Path) -> Path:
+    """The same package with the version NEXT, as if there had been a release."""
+    _run(["dpkg-deb", "--raw-extract", package, tree], os.environ)
+    for name in ("DEBIAN/control", "usr/lib/python3/dist-packages/gorgond/__init__.py"):
+        file = tree / name
+        file.write_text(file.read_text().replace(__version__, NEXT))
+    made = package.with_name(package.name.replace(__version__, NEXT))
+    _run(["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, made], os.environ)
+    return made
+
+
+def _run(command: list[Any], environ: Mapping[str, str]) -> None:
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
 

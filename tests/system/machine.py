@@ -105,14 +105,13 @@ class Machine:
 
     def _boot(self) -> None:
         options = ["--register=no", "--keep-unit", "--boot", "--private-network", "--link-journal=no", "--console=pipe"]
-        unified = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"} if self.suite != "bookworm" else {}
         with self.log.open("ab") as log:
             self._nspawn = subprocess.Popen(
                 ["systemd-nspawn", f"--directory={self.root}", f"--machine=gorgond-{os.getpid()}-{id(self)}", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **unified},
+                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
                 start_new_session=True,
             )
         eventually(lambda: self.leader, timeout=60)
@@ -140,7 +139,7 @@ class Machine:
 
     # ---- commands
 
-    def process(self, command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def process(self, command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a shell command in the machine."""
         environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
         inside = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "bash", "-c", command]
@@ -148,7 +147,7 @@ class Machine:
             inside, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
         )
 
-    def run(self, command: str, timeout: float = 120) -> str:
+    def run(self, command: str, timeout: float = 300) -> str:
         """What a command prints; one that fails fails the test."""
         done = self.process(command, timeout)
         assert done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}{done.stderr}"

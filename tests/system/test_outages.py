@@ -10,6 +10,7 @@ import pytest
 
 from tests.system.conftest import get, traffic
 from tests.system.machine import Machine
+from tests.system.neighbours import Neighbours
 from tests.waiting import eventually
 
 ROLES = ("web@1", "store@1", "store-read@1", "store-write@1", "provider@slow")
@@ -59,14 +60,19 @@ def test_whoever_hangs_is_replaced_and_its_stacks_are_in_the_journal(fabric: Mac
     # given one instance of each role, when they are stopped in the middle of what they do
     was = {unit: pid(fabric, unit) for unit in roles}
     patience = {unit: watchdog_seconds(fabric, unit) for unit in roles}
-    for unit in roles:
-        fabric.run(f"systemctl kill --kill-whom=main --signal=STOP '{unit}'")
-    started = time.monotonic()
-    # then each is replaced within its watchdog's time, and what its threads did is in the journal
-    for unit in sorted(roles, key=patience.__getitem__):
-        left = patience[unit] + 2 - (time.monotonic() - started)
-        eventually(partial(consuming, fabric, unit, was[unit]), timeout=max(left, 1))
-        assert "most recent call first" in fabric.journal(unit)
+    with Neighbours() as neighbours:
+        fabric.run(f"systemctl kill --kill-whom=main --signal=STOP {' '.join(roles)}")
+        stopped = time.monotonic()
+        # then each serves again within its watchdog's time and 2 seconds, and what its threads did is in the journal
+        back: dict[str, float] = {}
+        while len(back) < len(roles):
+            for unit in set(roles) - set(back):
+                if consuming(fabric, unit, was[unit]):
+                    back[unit] = time.monotonic() - stopped
+            assert time.monotonic() - stopped < 2 * max(patience.values()), back
+        for unit in roles:
+            assert back[unit] <= patience[unit] + 2 * neighbours.slowdown, unit
+            assert "most recent call first" in fabric.journal(unit)
 
 
 def watchdog_seconds(machine: Machine, unit: str) -> float:
@@ -80,21 +86,22 @@ def test_a_broker_that_is_killed_is_a_pause(fabric: Machine) -> None:
     with traffic(fabric):
         for _ in range(3):
             was = pid(fabric, "gorgon-broker")
-            fabric.run("systemctl kill --kill-whom=main --signal=KILL gorgon-broker")
-            started = time.monotonic()
-            eventually(partial(running, fabric, "gorgon-broker", was), timeout=5)
-            assert time.monotonic() - started <= 1
+            with Neighbours() as neighbours:
+                fabric.run("systemctl kill --kill-whom=main --signal=KILL gorgon-broker")
+                killed = time.monotonic()
+                eventually(partial(running, fabric, "gorgon-broker", was), timeout=10)
+                assert time.monotonic() - killed <= 1 * neighbours.slowdown
             eventually(lambda: get(fabric, "/info/1"), timeout=10)
 
 
 def test_web_servers_restarted_one_after_another_are_not_noticed(fabric: Machine) -> None:
     was = {unit: pid(fabric, unit) for unit in fabric.units("gorgon-web@*")}
-    with traffic(fabric) as load:
+    with Neighbours() as neighbours, traffic(fabric) as load:
         for _ in range(3):
             fabric.run("gorgonctl restart web")
     assert all(pid(fabric, unit) != before for unit, before in was.items())
     assert load.requests > 200
-    assert load.longest <= 0.25
+    assert load.longest <= 0.25 * neighbours.slowdown
 
 
 def test_the_whole_fabric_restarted_at_once_fails_no_request(fabric: Machine) -> None:
