@@ -54,6 +54,33 @@ def test_a_number_per_core_and_one_that_is_none(fabric: Machine) -> None:
     fabric.run("gorgonctl scale store 2")
 
 
+def test_what_the_generator_understands(fabric: Machine) -> None:
+    conf = fabric.root / "etc/gorgond/gorgond.conf"
+    before = conf.read_text()
+    # given a host with two cores of two threads each
+    fabric.run(
+        "mkdir -p /root/host/bin /root/host/cpu/cpu{0..3}/topology; "
+        "for n in 0 1; do echo $n,$((n + 2)) | tee /root/host/cpu/cpu{$n,$((n + 2))}/topology/core_cpus_list; done; "
+        "printf '#!/bin/sh\\necho 4\\n' >/root/host/bin/nproc; chmod +x /root/host/bin/nproc"
+    )
+    generate = (
+        "rm -rf /root/made; mount --bind /root/host/cpu /sys/devices/system/cpu; PATH=/root/host/bin:$PATH; "
+        "/usr/lib/systemd/system-generators/gorgond-generator /root/made; ls /root/made/gorgon.target.wants"
+    )
+    for stores, number in (
+        ("3", 3), ("08", 8), ("1 per core", 2), ("2 per core", 4), ("0", 0), ("0 per core", 0),
+        # what the services refuse counts as the default
+        ("many", 2), ("many per core", 2), ("", 2), ("-1", 2), ("1000", 2), ("3 # three", 2),
+    ):  # fmt: skip
+        # when it is told what to run there
+        conf.write_text(re.sub("^store = .*$", f"store = {stores}", before, flags=re.MULTILINE))
+        units = fabric.run(f"unshare --mount bash -c '{generate}'").split()
+        # then it wants as many, and what is not named in its default number
+        assert sum(unit.startswith("gorgon-store@") for unit in units) == number, stores
+        assert "gorgon-web@2.service" in units
+    conf.write_text(before)
+
+
 def test_what_was_started_by_hand_is_stopped_by_apply(fabric: Machine) -> None:
     fabric.run("systemctl start gorgon-store-read@1")
     assert "stopping gorgon-store-read@1.service" in fabric.run("gorgonctl apply")

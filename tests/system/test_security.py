@@ -83,3 +83,10 @@ def test_each_role_may_do_what_it_needs_and_no_more(fabric: Machine) -> None:
     assert "NOAUTH" in fabric.try_run("redis-cli -s /run/gorgond/broker.sock PING 2>&1")
     # and nobody but root reads the passwords
     assert fabric.process("setpriv --reuid=gorgond --regid=gorgond --clear-groups cat /etc/credstore/*").returncode != 0
+
+
+def test_store_servers_do_not_see_the_files_of_the_broker(fabric: Machine) -> None:
+    inside = f"nsenter -t {fabric.show('gorgon-store@1', 'MainPID')} -m setpriv --reuid=gorgond --regid=gorgond"
+    assert "gorgond.db" in fabric.run(f"{inside} --clear-groups ls /var/lib/gorgond")
+    for hidden in ("ls /var/lib/gorgond/broker", "cat /var/lib/gorgond/broker.acl"):
+        assert "Permission denied" in fabric.process(f"{inside} --clear-groups {hidden}").stderr
