@@ -92,7 +92,8 @@ class Machine:
 
     def __exit__(self, *_: object) -> None:
         if os.environ.get("KEEP_MACHINES"):
-            print(f"\nkept: nsenter -t {self.leader} -a; to end it: kill {self.leader}", file=sys.stderr)
+            end = f"kill -KILL {self.leader}; umount {self.root}"
+            print(f"\nkept: nsenter -t {self.leader} -a; to end it: {end}", file=sys.stderr)
             return
         self._clean()
 

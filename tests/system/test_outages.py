@@ -8,13 +8,13 @@ from functools import partial
 
 import pytest
 
+from gorgond.service.access import ROLES
 from tests.system.conftest import get, traffic
 from tests.system.machine import Machine
 from tests.system.neighbours import Neighbours
 from tests.waiting import eventually
 
-ROLES = ("web@1", "store@1", "store-read@1", "store-write@1", "provider@slow")
-BESIDES = ("gorgon-store-read@1", "gorgon-store-write@1", "gorgon-provider@slow")
+INSTANCES = [f"gorgon-{role}@{'slow' if role == 'provider' else '1'}.service" for role in ROLES]
 PROVIDER = "\n[provider.slow]\nkind = random\nrate = 1\ncount = 0\n"
 
 
@@ -23,10 +23,11 @@ def roles(fabric: Machine) -> Iterator[list[str]]:
     """One unit of each role, all running."""
     conf = fabric.root / "etc/gorgond/gorgond.conf"
     before = conf.read_text()
+    besides = set(INSTANCES) - set(fabric.units())
     conf.write_text(before + PROVIDER)
-    fabric.run(f"systemctl start {' '.join(BESIDES)}")
-    yield [f"gorgon-{role}.service" for role in ROLES]
-    fabric.run(f"systemctl stop {' '.join(BESIDES)}")
+    fabric.run(f"systemctl start {' '.join(besides)}")
+    yield INSTANCES
+    fabric.run(f"systemctl stop {' '.join(besides)}")
     conf.write_text(before)
 
 
