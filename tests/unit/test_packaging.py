@@ -60,6 +60,12 @@ def test_the_manual_knows_every_unit_and_has_a_page_of_its_name() -> None:
         assert unit == "gorgon.target" or f"man8/{unit}.8" in links
 
 
+def test_the_operator_is_told_what_to_do_about_every_unit() -> None:
+    red = (ROOT / "docs/operations.md").read_text().split("| a unit is red |")[1].split("\n\n")[0]
+    for unit in (*UNITS.glob("gorgon-*.service"), *UNITS.glob("gorgon-*.socket")):
+        assert f"`{unit.name.removesuffix('.service')}`" in red
+
+
 @pytest.mark.parametrize("unit", ROLE_UNITS, ids=lambda unit: unit.name)
 def test_units_of_roles_have_the_same_beginning(unit: Path) -> None:
     """What is common is in one drop-in; what systemd wants in each unit is the same in all."""
