@@ -27,6 +27,7 @@ from typing import Self
 from tests.waiting import eventually
 
 SUITES = ("bookworm", "trixie")
+WEEK = 7 * 86400  # seconds
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "gorgond")
 DEPENDENCIES = (
     "redis-server python3-redis python3-pymongo python3-tornado python3-sdnotify python3-psutil "
@@ -53,8 +54,9 @@ def root(suite: str) -> Path:
     with (CACHE / f"machine-{suite}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
-            for old in CACHE.glob(f"machine-{suite}-*"):
-                shutil.rmtree(old)
+            for old in CACHE.glob(f"machine-{suite}-*"):  # not those that another checkout may use now
+                if time.time() - old.stat().st_mtime > WEEK or old.name.endswith("-new"):
+                    shutil.rmtree(old)
             fresh = CACHE / f"machine-{suite}-new"
             options = ["--quiet", "--variant=minbase", f"--include={BASE}", "--skip=cleanup/apt"]
             subprocess.run(
