@@ -1,65 +1,340 @@
-"""gorgonctl: the operator's command for the units of this host.
+"""gorgonctl: the operator's command, for the units of this host or for a `gorgond up`.
 
-Exit codes: 0 well, 1 failed, 2 not understood, 78 the configuration is wrong.
+Exit codes: 0 well, 1 failed, 2 not understood, 69 a broker does not answer, 78 the configuration is wrong. Those of
+`status` say how the fabric is: 0 well, 1 degraded, 2 down, 3 when that is not known.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
 
 from gorgond import __version__
-from gorgond.commands.units import SCALED, apply, restart, scale
+from gorgond.commands.operator.site import Site
+from gorgond.commands.units import SCALED
 from gorgond.errors import ConfigError, GorgonError
+from gorgond.redpill import BrokerAway
+from gorgond.service.log import silence
+
+UNKNOWN = 3  # of status
+Command = Callable[[argparse.Namespace], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
     arguments = _parser().parse_args(argv)
+    command: Command = arguments.command
+    silence()  # what a broker's loops would log is told as the answer
     try:
-        arguments.command(arguments)
-    except ConfigError as error:
-        print(f"gorgonctl: {error}", file=sys.stderr)
-        return os.EX_CONFIG
+        return command(arguments)
     except GorgonError as error:
         print(f"gorgonctl: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return _code(error) if command is not _status else UNKNOWN
+    except KeyboardInterrupt:
+        return 130
+
+
+def _code(error: GorgonError) -> int:
+    if isinstance(error, ConfigError):
+        return os.EX_CONFIG
+    return os.EX_UNAVAILABLE if isinstance(error, BrokerAway) else 1
+
+
+# ---- what is understood
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gorgonctl",
-        description="Operates gorgond's units on this host.",
-        epilog="gorgonctl COMMAND --help says what a command takes.",
+        description="Shows and operates gorgond: its units on this host, or a gorgond up.",
+        epilog="gorgonctl COMMAND --help says what a command takes, and gives examples.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"gorgonctl {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(name: str, help: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", allow_abbrev=False)
+    def command(name: str, run: Command, help: str, *examples: str, within: Any = commands) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = within.add_parser(
+            name,
+            help=help,
+            description=help[0].upper() + help[1:] + ".",
+            epilog="\n".join(["examples:", *(f"  gorgonctl {each}" for each in examples)]) if examples else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        made.set_defaults(command=run)
+        made.add_argument("--json", action="store_true", help="answer in JSON")
+        return made
 
-    made = command("scale", "set how many instances of a role run on this host, for good and at once")
+    def anywhere(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        made.add_argument("--data", metavar="DIR", help="of the gorgond up in this directory, not of this host's units")
+        return made
+
+    anywhere(command("status", _status, "how everything is, the verdict first; exit code 0 well, 1 degraded, 2 down"))
+    anywhere(command("top", _top, "the same live, with every instance; q quits"))
+    anywhere(command("queues", _queues, "every queue: what waits, what moves"))
+    anywhere(command("instances", _instances, "every instance of every role, and what it does"))
+
+    dead = commands.add_parser("dead", help="dead letters: list, show, requeue or drop them", allow_abbrev=False)
+    deeds = dead.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    made = anywhere(command("list", _dead_list, "list dead letters", "dead list store_put", within=deeds))
+    made.add_argument("queue", metavar="QUEUE", nargs="?", help="of this queue (all)")
+    made = anywhere(command("show", _dead_show, "show a dead letter whole", "dead show store_put 3", within=deeds))
+    made.add_argument("queue", metavar="QUEUE")
+    made.add_argument("letter", metavar="LETTER", help="as dead list calls it: 3, c3")
+    for name, run, help in (
+        ("requeue", _dead_requeue, "put dead letters back at the end of their queue, as new"),
+        ("drop", _dead_drop, "delete dead letters for good"),
+    ):
+        examples = (f"dead {name} store_put 3 4", f"dead {name} store_put --all")
+        made = anywhere(command(name, run, help, *examples, within=deeds))
+        made.add_argument("queue", metavar="QUEUE")
+        made.add_argument("letters", metavar="LETTER", nargs="*", help="as dead list calls them: 3, c3")
+        made.add_argument("--all", action="store_true", dest="every", help="all of the queue")
+
+    made = anywhere(command("pause", _pause, "let nothing more be taken from queues; pushes go on", "pause store_put"))
+    made.add_argument("queues", metavar="QUEUE", nargs="+")
+    made = anywhere(command("resume", _resume, "undo a pause", "resume store_put"))
+    made.add_argument("queues", metavar="QUEUE", nargs="+")
+
+    made = anywhere(command("trace", _trace, "where a request or an item is, or what became of it"))
+    made.add_argument("id", metavar="ID", help="its id; that of a request is its answer's X-Request-Id")
+
+    made = anywhere(command("drain", _drain, "let an instance finish what it has begun, and end", "drain store@2"))
+    made.add_argument("instance", metavar="INSTANCE", help="store@2")
+    made = anywhere(
+        command(
+            "scale", _scale, "set how many instances of a role run on this host, for good and at once",
+            "scale store 4", 'scale web "1 per core"',
+        )
+    )  # fmt: skip
     made.add_argument("role", choices=SCALED, metavar="ROLE", help=", ".join(SCALED))
     made.add_argument("number", metavar="N", help='a number, or "1 per core"')
-    made.set_defaults(command=lambda arguments: scale(arguments.role, arguments.number, print))
-
-    made = command("apply", "start and stop instances until those run that [instances] of the configuration names")
-    made.set_defaults(command=lambda arguments: apply(print))
-
-    made = command("restart", "restart instances one after another, each when the one before is ready")
+    command("apply", _apply, "start and stop instances until those run that [instances] of the configuration names")
+    made = anywhere(
+        command(
+            "restart", _restart, "restart instances one after another, each when the one before is ready",
+            "restart", "restart store web@1",
+        )
+    )  # fmt: skip
     made.add_argument("instance", metavar="INSTANCE", nargs="*", help="a role or an instance: store, store@2 (all)")
-    made.set_defaults(command=lambda arguments: restart(print, arguments.instance))
-
-    made = command("secrets", "make the passwords and rights of the broker's users where they are missing")
-    made.set_defaults(command=_secrets)
+    command("secrets", _secrets, "make the passwords and rights of the broker's users where they are missing")
     return parser
 
 
-def _secrets(_: argparse.Namespace) -> None:
+# ---- how it is answered
+
+
+def _tell(arguments: argparse.Namespace, answer: Any, lines: Iterable[str]) -> None:
+    """The answer for programs, or the lines for people."""
+    if arguments.json:
+        print(json.dumps(answer, ensure_ascii=False))
+    else:
+        print(*lines, sep="\n")
+
+
+def _act(arguments: argparse.Namespace, act: Callable[[Callable[[str], None]], None]) -> int:
+    """Do something that says what it does, line by line; for programs all lines together in the end."""
+    done: list[str] = []
+    act(done.append if arguments.json else lambda line: print(line, flush=True))
+    if arguments.json:
+        print(json.dumps({"done": done}, ensure_ascii=False))
+    return 0
+
+
+def _asked(question: Coroutine[Any, Any, Any]) -> Any:
+    """The answer of the brokers. Raises GorgonError, saying that it was them if they do not answer."""
+    try:
+        return asyncio.run(question)
+    except BrokerAway as away:
+        raise BrokerAway(f"the broker does not answer: {away}") from None
+
+
+# ---- what is shown
+
+
+def _picture(arguments: argparse.Namespace) -> dict[str, Any]:
+    from gorgond.commands.operator.watch import Watch
+
+    async def look() -> dict[str, Any]:
+        async with Watch(Site.of(arguments.data)) as watch:
+            return await watch.picture()
+
+    return asyncio.run(look())
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.operator.overview import EXIT_CODES, overview
+    from gorgond.commands.operator.text import coloured
+
+    picture = _picture(arguments)
+    _tell(arguments, picture, overview(picture, coloured()))
+    return EXIT_CODES[picture["verdict"]["state"]]
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.operator.listing import instance_table
+    from gorgond.commands.operator.live import live
+    from gorgond.commands.operator.overview import overview
+    from gorgond.commands.operator.text import coloured
+    from gorgond.commands.operator.watch import Watch
+
+    async def show() -> None:
+        async with Watch(Site.of(arguments.data)) as watch:
+            if arguments.json:
+                while True:
+                    print(json.dumps(await watch.picture(), ensure_ascii=False), flush=True)
+                    await asyncio.sleep(1)
+            await live(
+                watch, lambda picture: [*overview(picture, coloured()), "", *instance_table(picture["instances"])]
+            )
+
+    asyncio.run(show())
+    return 0
+
+
+def _queues(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.operator.listing import queue_table
+
+    queues = _picture_of_living(arguments)["queues"]
+    _tell(arguments, queues, queue_table(queues))
+    return 0
+
+
+def _instances(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.operator.listing import instance_table
+
+    instances = _picture_of_living(arguments)["instances"]
+    _tell(arguments, instances, instance_table(instances))
+    return 0
+
+
+def _picture_of_living(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The picture, whose figures are old unless the brokers answer: then it raises BrokerAway."""
+    picture = _picture(arguments)
+    for broker in picture["redis"]:
+        if broker["away"]:
+            raise BrokerAway(f"the broker {broker['where']} does not answer: {broker['reason']}")
+    return picture
+
+
+def _dead_list(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.operator.letters import letter_table, letters
+
+    found = _asked(letters(Site.of(arguments.data), arguments.queue))
+    _tell(arguments, [each.row() for each in found], letter_table(found))
+    return 0
+
+
+def _dead_show(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.operator.letters import letter_lines, letters
+
+    queue = arguments.queue
+    found = _asked(letters(Site.of(arguments.data), queue))
+    chosen = next((each for each in found if each.label == arguments.letter), None)
+    if chosen is None:
+        raise GorgonError(f"{queue} has no dead letter {arguments.letter}; gorgonctl dead list {queue}")
+    _tell(arguments, chosen.row(), letter_lines(chosen))
+    return 0
+
+
+def _dead_requeue(arguments: argparse.Namespace) -> int:
+    return _settle(arguments, requeue=True)
+
+
+def _dead_drop(arguments: argparse.Namespace) -> int:
+    return _settle(arguments, requeue=False)
+
+
+def _settle(arguments: argparse.Namespace, requeue: bool) -> int:
+    from gorgond.commands.operator.letters import settle
+
+    if bool(arguments.letters) == arguments.every:
+        raise GorgonError("which dead letters? name them, or say --all")
+    said = _asked(settle(Site.of(arguments.data), arguments.queue, arguments.letters, arguments.every, requeue))
+    _tell(arguments, {"done": said}, said)
+    return 0
+
+
+def _trace(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.operator.tracing import known, trace, trace_lines
+
+    found = _asked(trace(Site.of(arguments.data), arguments.id))
+    _tell(arguments, found, trace_lines(found))
+    return 0 if known(found) else 1
+
+
+# ---- what is done
+
+
+def _pause(arguments: argparse.Namespace) -> int:
+    return _pausing(arguments, undo=False)
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    return _pausing(arguments, undo=True)
+
+
+def _pausing(arguments: argparse.Namespace, undo: bool) -> int:
+    from gorgond.commands.operator.reach import pause
+
+    said = _asked(pause(Site.of(arguments.data), arguments.queues, undo))
+    _tell(arguments, {"done": said}, said)
+    return 0
+
+
+def _drain(arguments: argparse.Namespace) -> int:
+    from gorgond.commands import units
+    from gorgond.commands.operator import children
+
+    name = _here(arguments.instance)
+    directory = Site.of(arguments.data).directory
+    if directory:
+        return _act(arguments, lambda say: children.drain(directory.control, name, say))
+    return _act(arguments, lambda say: units.drain(name, say))
+
+
+def _here(instance: str) -> str:
+    """An instance of this host without the host: store@2 for store@2.db1. Raises GorgonError."""
+    name, dot, host = instance.partition(".")
+    if dot and host != os.uname().nodename:
+        raise GorgonError(f"{instance} is not on this host; ask for it on {host}")
+    return name
+
+
+def _scale(arguments: argparse.Namespace) -> int:
+    from gorgond.commands import units
+    from gorgond.commands.operator import children
+
+    directory = Site.of(arguments.data).directory
+    if directory:
+        return _act(arguments, lambda say: children.scale(directory.control, arguments.role, arguments.number, say))
+    return _act(arguments, lambda say: units.scale(arguments.role, arguments.number, say))
+
+
+def _apply(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.units import apply
+
+    return _act(arguments, apply)
+
+
+def _restart(arguments: argparse.Namespace) -> int:
+    from gorgond.commands import units
+    from gorgond.commands.operator import children
+
+    chosen = [_here(each) for each in arguments.instance]
+    directory = Site.of(arguments.data).directory
+    if directory:
+        return _act(arguments, lambda say: children.restart(directory.control, chosen, say))
+    return _act(arguments, lambda say: units.restart(say, chosen))
+
+
+def _secrets(arguments: argparse.Namespace) -> int:
     from gorgond.commands.secrets import make_secrets
 
-    make_secrets(print)
+    return _act(arguments, make_secrets)

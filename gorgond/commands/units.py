@@ -88,6 +88,18 @@ def restart(say: Say, patterns: Iterable[str] = ()) -> None:
         _systemctl("restart", unit)
 
 
+def drain(instance: str, say: Say) -> None:
+    """Let an instance (store@2) finish what it has begun and end; it stays so until it is started. Raises
+    GorgonError."""
+    unit = next((each for each in instances() if "@" in instance and _matches(each, instance)), "")
+    if not unit:
+        running = " ".join(each.removeprefix("gorgon-").removesuffix(".service") for each in instances())
+        raise GorgonError(f"{instance} does not run on this host; there are {running or 'none'}")
+    say(f"draining {unit}")
+    _systemctl("stop", unit)
+    say(f"{unit} has finished and ended; systemctl start {unit} starts it again")
+
+
 def instances() -> list[str]:
     """The instances that run, or try to, as unit names in order."""
     lines = _systemctl("list-units", "--all", "--plain", "--no-legend", "gorgon-*@*.service").splitlines()

@@ -74,3 +74,8 @@ def set_up(level: str, format: str, instance: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+
+
+def silence() -> None:
+    """Send no log record of this process anywhere: it is a command, which answers by itself."""
+    logging.getLogger().addHandler(logging.NullHandler())

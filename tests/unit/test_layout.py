@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "commands": ROLES | {"roles"},
     "chaos": SERVICE | {"service", "commands"},
     "cli": ROLES | {"roles", "commands"},
-    "gorgonctl": SERVICE | {"commands"},
+    "gorgonctl": MIDDLE | {"commands"},
     "__main__": {"cli"},
 }
 

@@ -21,7 +21,7 @@ ROLE_UNITS = sorted(UNITS.glob("gorgon-*@.service"))
 
 
 def commands(help: str) -> list[str]:
-    return re.findall(r"^    ([a-z]+) ", help, re.MULTILINE)
+    return re.findall(r"^    ([a-z]+)(?: |$)", help, re.MULTILINE)
 
 
 def page(name: str) -> str:

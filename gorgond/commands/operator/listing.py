@@ -1,0 +1,44 @@
+"""The picture as tables: every queue, every instance."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from gorgond.commands.operator import text
+from gorgond.commands.operator.text import Row
+
+
+def queue_table(queues: Sequence[Row]) -> list[str]:
+    """The lines of `gorgonctl queues`."""
+    header = (
+        "queue", ">waiting", ">oldest", ">in flight", ">delayed", ">dead", ">in/s", ">out/s", ">accepted", ">done",
+        ">retried", ">recovered", ">expired", "",
+    )  # fmt: skip
+    return text.table(header, [_queue(row) for row in queues])
+
+
+def _queue(row: Row) -> Sequence[str]:
+    figures = [text.count(row[key]) for key in ("flying", "delayed", "dead")]
+    since = [text.count(row[key]) for key in ("accepted", "done", "retried", "recovered", "expired")]
+    oldest = text.duration(row["oldest"]) if row["queued"] else ""
+    rates = text.rate(row["in"]), text.rate(row["out"])
+    paused = "paused" if row["paused"] else ""
+    return (row["name"], text.count(row["queued"]), oldest, *figures, *rates, *since, paused)
+
+
+def instance_table(instances: Sequence[Row]) -> list[str]:
+    """The lines of `gorgonctl instances`."""
+    header = (
+        "instance", "state", ">since", ">in/s", ">out/s", ">errors/s", ">lag", ">memory", ">cpu", ">restarts", "does",
+    )  # fmt: skip
+    return text.table(header, [_instance(row) for row in instances])
+
+
+def _instance(row: Row) -> Sequence[str]:
+    since = text.duration(max(time.time() - row["since"] / 1000, 0))
+    rates = [text.rate(row[key]) for key in ("in", "out", "errors")]
+    lag = text.latency(max(row["lag"], 0) * 1e6)
+    gone = row["state"] in ("gone", "silent")
+    vitals = ("", "", "") if gone else (lag, text.size(row["rss"]), f"{row['cpu'] * 100:.0f} %")
+    return (row["name"], row["state"], since, *rates, *vitals, str(row["restarts"]), "" if gone else row["status"])

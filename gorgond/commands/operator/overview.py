@@ -1,0 +1,113 @@
+"""The picture as one screen, the verdict first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gorgond.commands.operator import text
+from gorgond.commands.operator.text import Row
+from gorgond.stats.verdict import SHOWN
+
+EXIT_CODES = {"well": 0, "degraded": 1, "down": 2}
+
+_SIGNS = {"well": "●", "degraded": "▲", "down": "✖"}
+_COLOURS = {"well": text.GREEN, "degraded": text.YELLOW, "down": text.RED}
+_SPANS = (("minute", "last minute"), ("hour", "last hour"), ("day", "last day"))
+_KEPT = {
+    "always": "; what is accepted survives a power failure",
+    "everysec": "; a power failure loses what was accepted in the second before it",
+    "none": "; what is accepted is lost when the broker dies",
+    "unknown": "",
+}
+_PLACES = ("stored", "queued", "in_flight", "delayed", "dead", "expired", "dropped", "overflow")
+MARKS = 3  # of the newest things that happened
+
+
+def overview(picture: Row, colours: bool) -> list[str]:
+    """The lines of `gorgonctl status`."""
+    verdict: Mapping[str, Any] = picture["verdict"]
+    state: str = verdict["state"]
+    parts = [
+        [*_headline(state, verdict, colours), f"  {_about(picture)}"],
+        _requests(picture["spans"]),
+        _roles(picture["roles"]),
+        _queues(picture["queues"]),
+        [*_ledger(picture["ledger"]), *map(_broker, picture["redis"]), *_database(picture["database"])],
+        [f"{text.clock(mark['at'])}  {mark['text']}" for mark in picture["marks"][-MARKS:]],
+    ]
+    return [line for part in parts if part for line in ("", *part)][1:]
+
+
+def _headline(state: str, verdict: Row, colours: bool) -> Iterator[str]:
+    line = f"{_SIGNS[state]} {verdict['text']}"
+    yield f"{text.BOLD}{_COLOURS[state]}{line}{text.PLAIN}" if colours else line
+    for reason in verdict["reasons"][SHOWN:]:
+        yield f"  {reason}"
+
+
+def _about(picture: Row) -> str:
+    watched = f"watched for {text.duration(picture['uptime'])}"
+    return f"gorgond {picture['version']}, {watched}, {text.clock(picture['at'])}{_KEPT[picture['durability']]}"
+
+
+def _requests(spans: Row) -> list[str]:
+    rows = [(title, spans[span]) for span, title in _SPANS if spans[span]["count"]]
+    return text.table(
+        ("requests", ">count", ">per s", ">errors", ">bytes", ">median", ">95 %", ">99 %", ">longest"),
+        [_span(title, row) for title, row in rows],
+    )
+
+
+def _span(title: str, row: Row) -> Sequence[str]:
+    each = row["count"] / max(row["seconds"], 1)
+    counts = text.count(row["count"]), text.rate(each), text.count(row["errors"]), text.size(row["bytes"])
+    times = [text.latency(row[key]) for key in ("p50", "p95", "p99", "max")]
+    return (title, *counts, *times)
+
+
+def _roles(rows: Sequence[Row]) -> list[str]:
+    header = ("role", ">up", ">draining", ">silent", ">gone", ">in/s", ">out/s")
+    states = ("up", "draining", "silent", "gone")
+    return text.table(
+        header,
+        [
+            (row["role"], *(str(row[state] or "") for state in states), text.rate(row["in"]), text.rate(row["out"]))
+            for row in rows
+        ],
+    )
+
+
+def _queues(rows: Sequence[Row]) -> list[str]:
+    header = ("queue", ">waiting", ">oldest", ">in flight", ">delayed", ">dead", ">in/s", ">out/s", "")
+    return text.table(header, [_queue(row) for row in rows])
+
+
+def _queue(row: Row) -> Sequence[str]:
+    oldest = text.duration(row["oldest"]) if row["queued"] else ""
+    places = [text.count(row[place]) for place in ("flying", "delayed", "dead")]
+    rates = text.rate(row["in"]), text.rate(row["out"])
+    return (row["name"], text.count(row["queued"]), oldest, *places, *rates, "paused" if row["paused"] else "")
+
+
+def _ledger(ledger: Row) -> Iterator[str]:
+    if ledger["accepted"]:
+        sums = " + ".join(f"{ledger[key]:,} {key.replace('_', ' ')}" for key in _PLACES if ledger[key])
+        yield f"{ledger['text']}: {ledger['accepted']:,} accepted = {sums or 0}"
+
+
+def _broker(row: Row) -> str:
+    name = f"broker {row['where']}"
+    if row["away"]:
+        return f"{name} is away since {text.duration(row['away'])}: {row['reason']}"
+    memory = text.size(row["memory"]) + (f" of {text.size(row['maxmemory'])}" if row["maxmemory"] else "")
+    kept = f"on disk {row['fsync'] or 'somehow'}" if row["aof"] else "keeps nothing on disk"
+    return f"{name}: Redis {row['version']}, {kept}, {memory}, {row['clients']} clients"
+
+
+def _database(row: Row) -> Iterator[str]:
+    if row["name"] and row["away"]:
+        yield f"database {row['name']} has not answered for {text.duration(row['away'])}: {row['reason']}"
+    elif row["name"]:
+        took = text.latency(row["latency_ms"] * 1000)
+        yield f"database {row['name']} {row['version']}".rstrip() + f": answers in {took}"

@@ -1,0 +1,85 @@
+"""Which fabric gorgonctl speaks of, and how it is reached.
+
+    --data DIR      the `gorgond up` that runs in that directory
+    units           of this host, or whatever the configuration names
+    else            the `gorgond up` in the state directory of who asks
+
+To the broker of the units it goes as the user `operator`, whose password lies where only root can read it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from gorgond.commands.control import ask
+from gorgond.commands.directory import Directory
+from gorgond.commands.secrets import CREDENTIALS
+from gorgond.config import Config, load
+from gorgond.errors import GorgonError
+from gorgond.service.access import OPERATOR
+from gorgond.service.fabric import Fabric, connect_fabric
+
+UNITS = Path("/lib/systemd/system/gorgon.target")
+SYSTEMD = Path("/run/systemd/system")
+
+
+class Site:
+    """A fabric: that of the configuration, or with `directory` that of a `gorgond up`."""
+
+    def __init__(self, config: Config, directory: Directory | None) -> None:
+        self.directory = directory
+        self._config = config
+
+    @classmethod
+    def of(cls, data: str | None, environ: Mapping[str, str] = os.environ) -> Site:
+        """The fabric of this directory, or that which is here. Raises GorgonError."""
+        if data is None:
+            config = load(None, environ, {})
+            chosen = config.settings["broker"]["url"].origin != "default"
+            if chosen or (UNITS.exists() and SYSTEMD.exists()):
+                return cls(config, None)
+        directory = Directory(data)
+        if data is None and not directory.control.exists():
+            raise GorgonError(
+                f"nothing of gorgond is here: no units, and no gorgond up in {directory.path}; --data DIR names another"
+            )
+        urls = {"broker.url": directory.broker_url("broker"), "broker.calls": directory.broker_url("calls")}
+        return cls(load(os.devnull, {}, urls), directory)
+
+    def connect(self) -> Fabric:
+        """Its brokers, with all rights; nothing is connected yet. Raises GorgonError."""
+        broker = self._config.broker
+        flags = {}
+        if self.directory is None and not broker.password:
+            flags = {f"broker.{key}": text for key, text in self._credentials() if text}
+        settings = self._config.settings["broker"]
+        given = {f"broker.{key}": setting.text for key, setting in settings.items() if setting.origin != "default"}
+        return connect_fabric(load(os.devnull, {}, given | flags))
+
+    def _credentials(self) -> list[tuple[str, str]]:
+        """What systemd would hand over to a unit of the operator's, if there were one."""
+        password = _secret(f"gorgond.broker.password.{OPERATOR}")
+        return [("url", _secret("gorgond.broker.url")), ("user", OPERATOR if password else ""), ("password", password)]
+
+    def stats_url(self) -> str:
+        """Where its stats server is; empty when that is not known."""
+        if self.directory is not None:
+            try:
+                return str(ask(self.directory.control, "list")["stats"])
+            except GorgonError:
+                return ""
+        address = self._config.stats.address
+        host = f"[{address}]" if ":" in address else address or "localhost"
+        return f"http://{host}:{self._config.stats.port}"
+
+
+def _secret(name: str) -> str:
+    file = CREDENTIALS / name
+    try:
+        return file.read_text().strip()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise GorgonError(f"{file}: {error.strerror}; are you root?") from None

@@ -1,0 +1,62 @@
+"""The picture of the fabric: the stats server's, or one of our own where none answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from http.client import HTTPConnection, HTTPException
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from gorgond.commands.operator.observer import Observer
+from gorgond.commands.operator.site import Site
+
+PATIENCE = 2.0  # seconds that the stats server may take to answer
+STALE = 5.0  # seconds after which its picture is none any more
+
+Picture = dict[str, Any]
+
+
+class Watch:
+    """Pictures, as often as one is asked for."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._url = site.stats_url()
+        self._observer: Observer | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._observer is not None:
+            await self._observer.close()
+
+    async def picture(self) -> Picture:
+        """What is known now. Without a stats server the first one takes a few seconds, in which we listen ourselves.
+        Raises GorgonError when we may not."""
+        found = await asyncio.to_thread(_from_server, self._url) if self._url else None
+        if found is not None:
+            return found
+        if self._observer is None:
+            self._observer = Observer(self._site.connect())
+        return await self._observer.picture()
+
+
+def _from_server(url: str) -> Picture | None:
+    """The picture of the stats server at `url`; None when it gives us none, or an old one."""
+    where = urlsplit(url)
+    connection = HTTPConnection(where.hostname or "", where.port, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/api/stats.json")
+        answer = connection.getresponse()
+        found: Picture = json.loads(answer.read()) if answer.status == 200 else {}
+    except (OSError, HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
+    return found if found and time.time() - found["at"] / 1000 < STALE else None
