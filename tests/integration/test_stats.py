@@ -1,0 +1,305 @@
+"""The stats server on a real fabric: its numbers are what was sent, and it says within seconds what hurts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gorgond.redpill import Message, Producer, connect
+from tests.conftest import RedisServer
+from tests.programs import asked, free_port, gorgond, started
+from tests.waiting import eventually
+
+PASSWORD = "s3cret"
+
+
+def patience() -> float:
+    """Seconds within which the verdict must change; on a machine that is busy with other things everything is late."""
+    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    return 20.0 if busy else 3.0
+
+
+class Fabric:
+    """A broker, one for calls, and as many processes as are started; all of them are killed at the end."""
+
+    def __init__(self, lasting: RedisServer, calls: RedisServer, directory: Path, processes: ExitStack) -> None:
+        self.lasting, self.calls = lasting, calls
+        self.directory = directory
+        self.web = f"http://127.0.0.1:{free_port()}"
+        self.stats = f"http://127.0.0.1:{free_port()}"
+        self._processes = processes
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+        settings = {
+            "GORGOND_BROKER_URL": self.lasting.url,
+            "GORGOND_BROKER_CALLS": self.calls.url,
+            "GORGOND_STORE_URL": f"sqlite:///{self.directory}/test.db",
+            "GORGOND_WEB_PORT": self.web.rpartition(":")[2],
+            "GORGOND_STATS_PORT": self.stats.rpartition(":")[2],
+            "GORGOND_STATS_PASSWORD": PASSWORD,
+        }
+        output = self.directory / f"{'-'.join(arguments)}-{len(list(self.directory.iterdir()))}"
+        return self._processes.enter_context(started(*arguments, output=output, **{**settings, **variables}))
+
+    def picture(self, base: str = "") -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(asked(f"{base or self.stats}/api/stats.json") or b"{}")
+        return found
+
+    def says(self, *words: str) -> bool:
+        """Whether the verdict has all these words."""
+        found = self.picture().get("verdict", {"text": "", "reasons": []})
+        return all(word in "; ".join([found["text"], *found["reasons"]]) for word in words)
+
+    def well(self) -> bool:
+        return self.says("All is well") and self.picture()["uptime"] > 3
+
+    def count(self, series: str, base: str = "", span: str = "hour") -> int:
+        """How many of a series were done."""
+        url = f"{base or self.stats}/api/history.json?span={span}&of={quote(series)}"
+        rows = json.loads(asked(url) or b'{"rows":[]}')["rows"]
+        return sum(row["count"] for row in rows)
+
+
+@contextmanager
+def fabric_in(directory: Path, redis: Callable[..., RedisServer]) -> Iterator[Fabric]:
+    with ExitStack() as processes:
+        yield Fabric(redis(appendonly="yes", appendfsync="always"), redis(), directory, processes)
+
+
+@pytest.fixture
+def fabric(tmp_path: Path, redis_factory: Callable[..., RedisServer]) -> Iterator[Fabric]:
+    """One that is well, with a stats server, a web server and a store."""
+    with fabric_in(tmp_path, redis_factory) as fabric:
+        yield fabric
+
+
+def all_started(fabric: Fabric) -> dict[str, subprocess.Popen[bytes]]:
+    roles = {role: fabric.start(role) for role in ("stats", "store", "web")}
+    eventually(fabric.well, 40)
+    return roles
+
+
+def samples(text: bytes) -> dict[tuple[str, ...], float]:
+    """What Prometheus reads: value by name, role and operation."""
+    return {
+        (sample.name, sample.labels.get("role", ""), sample.labels.get("operation", "")): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def test_the_numbers_are_what_was_sent(fabric: Fabric) -> None:
+    # given two stats servers
+    roles = all_started(fabric)
+    other = f"http://127.0.0.1:{free_port()}"
+    fabric.start("stats", "--instance", "2", GORGOND_STATS_PORT=other.rpartition(":")[2])
+    eventually(lambda: len(fabric.picture(other).get("instances", ())) == 4, 40)
+    # when requests are sent, some of which fail
+    body = b'[{"title":"a"},{"title":"b"}]'
+    for number in range(150):
+        assert asked(f"{fabric.web}/info/{number}")
+        if number % 3 == 0:
+            assert asked(f"{fabric.web}/info/{number}", body)
+        assert asked(f"{fabric.web}/nothing") is None
+    expected = {
+        "web": 150 + 50 + 150,
+        "web GET /info/{uid}": 150,
+        "web POST /info/{uid}": 50,
+        "store store_get items.find": 150,
+        "store store_put items.insert": 50,
+        "store store_notify items.added": 100,
+    }
+    # and the web server ends a moment later
+    roles["web"].send_signal(signal.SIGTERM)
+    assert roles["web"].wait(30) == 0
+    # then both tell so many, no more and no less
+    for base in (fabric.stats, other):
+        for series, number in expected.items():
+            eventually(lambda: fabric.count(series, base) == number, 20)  # noqa: B023
+    assert fabric.count("web", span="month") == fabric.count("web", span="minute") == expected["web"]
+    span = fabric.picture()["spans"]["hour"]
+    assert (span["count"], span["errors"]) == (350, 0)
+    assert 0 < span["p50"] <= span["p95"] <= span["p99"] <= span["max"]
+    # and so does Prometheus' own parser
+    found = samples(asked(f"{fabric.stats}/metrics") or b"")
+    for series, number in expected.items():
+        role, _, operation = series.partition(" ")
+        if operation:
+            assert found["gorgond_operation_duration_seconds_count", role, operation] == number
+    # and the heat map has each of them in one cell
+    heat = json.loads(asked(f"{fabric.stats}/api/heat.json?span=hour&of={quote('web GET /info/{uid}')}") or b"")
+    assert sum(sum(column["counts"]) for column in heat["columns"]) == 150
+    assert set(expected) <= set(heat["operations"])
+    # and the ledger balances, and the end of the web server is told
+    picture = fabric.picture()
+    assert picture["ledger"]["difference"] == 0
+    assert picture["durability"] == "always"
+    eventually(lambda: fabric.says("Down: no web server is up"), 20)
+    assert any(mark["kind"] == "stop" and "web@1" in mark["text"] for mark in fabric.picture()["marks"])
+
+
+def test_the_verdict_says_which_store_hangs_and_what_piles_up(fabric: Fabric) -> None:
+    roles = all_started(fabric)
+    # a store that hangs
+    os.kill(roles["store"].pid, signal.SIGSTOP)
+    eventually(lambda: fabric.says("store@1", "is silent"), patience())
+    os.kill(roles["store"].pid, signal.SIGCONT)
+    eventually(fabric.well, 40)
+    # a backlog that nobody works off
+    roles["store"].send_signal(signal.SIGTERM)
+    assert roles["store"].wait(30) == 0
+    eventually(lambda: fabric.says("Down: no store server is up"), patience())
+
+    async def push() -> None:
+        async with Producer(connect(fabric.lasting.url), "test") as producer:
+            await producer.push("store_put", *[Message("items.insert", {"documents": [{}]}) for _ in range(1234)])
+
+    asyncio.run(push())
+    eventually(lambda: fabric.says("store_put backlog 1,23", "nobody consumes it"), patience())
+    # and it is over when a store has done it all
+    fabric.start("store")
+    eventually(fabric.well, 40)
+
+
+def test_the_verdict_says_which_broker_is_away(fabric: Fabric) -> None:
+    all_started(fabric)
+    for server in (fabric.lasting, fabric.calls):
+        server.kill()
+        eventually(lambda: fabric.says("Down: broker", str(server.socket)), patience())  # noqa: B023
+        server.start()
+        eventually(fabric.well, 40)
+    ends = "The outage is over"
+    eventually(lambda: [mark["text"] for mark in fabric.picture()["marks"]].count(ends) == 2)
+
+
+def test_a_restart_loses_nothing(fabric: Fabric) -> None:
+    # given a stats server that has ended in good order
+    roles = all_started(fabric)
+    for _ in range(100):
+        assert asked(f"{fabric.web}/info/1")
+    eventually(lambda: fabric.count("web GET /info/{uid}") == 100, 20)
+    eventually(lambda: fabric.picture()["spans"]["day"]["count"] == 100, 20)
+    before = fabric.picture()
+    roles["stats"].send_signal(signal.SIGTERM)
+    assert roles["stats"].wait(30) == 0
+    # when another takes over, and then one that takes over from a killed one
+    for _ in range(2):
+        successor = fabric.start("stats")
+        # then all is there, as it was
+        eventually(lambda: fabric.count("web GET /info/{uid}") == 100, 40)
+        eventually(lambda: fabric.picture()["spans"]["day"]["count"] == 100, 20)
+        after = fabric.picture()
+        assert after["spans"]["day"]["max"] == before["spans"]["day"]["max"]
+        assert set(map(str, before["marks"])) <= set(map(str, after["marks"]))
+        successor.kill()
+        successor.wait(30)
+
+
+def status(method: str, url: str, body: Any = None, **headers: str) -> tuple[int, dict[str, Any], str]:
+    """An answer's status, JSON and cookie."""
+    named = {name.replace("_", "-"): text for name, text in headers.items()}
+    data = None if method == "GET" else json.dumps(body).encode()
+    request = Request(url, data, {"Content-Type": "application/json", **named}, method=method)
+    try:
+        with urlopen(request, timeout=20) as answer:
+            return answer.status, json.loads(answer.read() or b"{}"), answer.headers.get("Set-Cookie", "")
+    except HTTPError as error:
+        return error.code, json.loads(error.read() or b"{}"), ""
+
+
+def test_dead_letters_are_the_operators_business(fabric: Fabric) -> None:
+    # given a dead letter
+    all_started(fabric)
+    fabric.lasting.cli("RPUSH", "gorgon:{store_put}", "no message")
+    fabric.lasting.cli("HINCRBY", "gorgon:{store_put}:counts", "accepted", "1")
+    eventually(lambda: fabric.says("store_put: 1 new dead letters"), 20)
+    url = f"{fabric.stats}/api/dead/store_put"
+    # then nobody but the operator sees it
+    assert status("GET", url)[0] == 401
+    assert status("POST", f"{url}/1/drop")[0] == 401
+    operator = {"Authorization": f"Bearer {PASSWORD}"}
+    code, found, _ = status("GET", url, **operator)
+    (letter,) = found["letters"]
+    assert (code, letter["raw"], letter["broker"], found["more"]) == (200, "no message", "lasting", False)
+    assert "undecodable" in letter["reason"]
+    # and puts it back, whereupon it dies again
+    assert status("POST", f"{url}/{letter['number']}/requeue?broker=lasting", **operator)[0] == 204
+    (again,) = eventually(lambda: status("GET", url, **operator)[1]["letters"])
+    assert again["number"] > letter["number"]
+    # and with a session, drops it
+    ours = {"X_Gorgond": "stats"}
+    assert status("POST", f"{fabric.stats}/api/login", {"password": "wrong"}, **ours)[0] == 403
+    code, _, given = status("POST", f"{fabric.stats}/api/login", {"password": PASSWORD}, **ours)
+    session = {"Cookie": given.partition(";")[0]}
+    assert code == 204
+    assert status("GET", f"{fabric.stats}/api/session", **session)[1] == {"operator": True}
+    drop = f"{url}/{again['number']}/drop"
+    assert status("POST", drop, **session)[0] == 403
+    assert status("POST", drop, **session, **ours)[0] == 204
+    assert status("POST", drop, **session, **ours)[0] == 404
+    assert status("GET", f"{fabric.stats}/api/dead/no%20name", **session)[0] == 400
+    assert status("POST", f"{fabric.stats}/api/logout", **session, **ours)[0] == 204
+
+
+def test_marks_of_others_are_shown(fabric: Fabric) -> None:
+    fabric.start("stats")
+    eventually(fabric.picture, 40)
+
+    async def mark() -> None:
+        async with Producer(connect(fabric.calls.url, durable=False), "test") as producer:
+            await producer.publish("stats", Message("stats.mark", {"kind": "drill", "text": "kill store@1"}))
+
+    asyncio.run(mark())
+    eventually(lambda: {"drill"} & {each["kind"] for each in fabric.picture()["marks"]}, 20)
+
+
+def test_fifty_viewers_cost_next_to_nothing(fabric: Fabric) -> None:
+    # given 50 viewers who read all they get
+    roles = all_started(fabric)
+    process = psutil.Process(roles["stats"].pid)
+
+    def cost(seconds: float) -> float:
+        """The share of a core that the stats server uses for so long."""
+        began, before = time.monotonic(), process.cpu_times()
+        eventually(lambda: time.monotonic() - began > seconds, seconds + 5)
+        after = process.cpu_times()
+        return (after.user + after.system - before.user - before.system) / (time.monotonic() - began)
+
+    alone = cost(4)
+    viewers = [socket.create_connection(("127.0.0.1", int(fabric.stats.rpartition(":")[2]))) for _ in range(50)]
+    try:
+        for viewer in viewers:
+            viewer.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        watched = cost(4)
+        heard = [viewer.recv(1 << 20) for viewer in viewers]
+    finally:
+        for viewer in viewers:
+            viewer.close()
+    # then each has got several pictures, which are the same, and the server has next to no more to do
+    pictures = [part.partition(b"data: ")[2].split(b"\n")[0] for part in heard]
+    assert all(part.startswith(b"HTTP/1.1 200 OK") and part.count(b"event: picture") >= 3 for part in heard)
+    assert all(json.loads(each)["verdict"] for each in pictures)
+    print(f"a stats server uses {alone:.1%} of a core alone, {watched:.1%} with 50 viewers")
+    assert watched - alone < 0.1
+
+
+def test_an_address_that_others_reach_needs_a_password() -> None:
+    done = gorgond("stats", "--address", "0.0.0.0", "--broker", "memory://", GORGOND_STATS_PORT="0")
+    assert done.returncode == 78
+    assert "set [stats] password too" in done.stderr
