@@ -73,11 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     up = command("up", _up, "everything on this machine at once, its own brokers included; Ctrl-C ends it")
     up.add_argument("--data", metavar="DIR", help="where its files are (your state directory)")
     up.add_argument("--web", metavar="N", type=_whole, default=2, help="web servers (2)")
+    up.add_argument("--apps", metavar="N", type=_natural, help="app servers (2 if there is an application)")
     up.add_argument("--stores", metavar="N", type=_whole, default=2, help="store servers (2)")
     up.add_argument("--no-provider", action="store_true", help="no made-up notes")
     _config(up)
     _settings(up, "store", "url")
     _settings(up, "web", "address", "port")
+    _settings(up, "app", "module", "directory")
     _stats_port(up)
     _settings(up, "provider", "rate", "count", "users", "size", "seed")
     _settings(up, "log", "level", "format")
@@ -85,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     web = service("web", _web, "run a web server")
     _instance(web)
     _settings(web, "web", "address", "port", "deadline")
+    _settings(web, "app", "module", "directory")
     store = service("store", _store, "run a store server: queries and changes of the database")
     _instance(store)
     store.add_argument("--mode", choices=("both", "read", "write"), default="both", help="store_get, store_put or both")
@@ -92,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     auth = service("auth", _auth, "run an auth server: who users are")
     _instance(auth)
     _settings(auth, "auth", "idle", "lifetime", "attempts", "address_attempts")
+    app = service("app", _app, "run an app server: the handlers of applications")
+    _instance(app)
+    _settings(app, "app", "module", "directory", "requests")
     journal = service("journal", _journal, "run a journal, which writes every change to the system log")
     _instance(journal)
     _settings(journal, "journal", "file")
@@ -123,13 +129,15 @@ def _parser() -> argparse.ArgumentParser:
     simulate = command("simulate", _simulate, "every role as a task of one process, to see the whole thing move")
     simulate.add_argument("--duration", metavar="S", type=_number, help="seconds (until Ctrl-C)")
     simulate.add_argument(
-        "--without", metavar="ROLE", action="append", default=[], choices=("web", "auth", "store", "stats", "provider"),
-        help="leave a role out, so that a real process takes its place: web, auth, store, stats or provider",
+        "--without", metavar="ROLE", action="append", default=[],
+        choices=("web", "auth", "app", "store", "stats", "provider"),
+        help="leave a role out, so that a real process takes its place: web, auth, app, store, stats or provider",
     )  # fmt: skip
     _config(simulate)
     _settings(simulate, "broker", "url")
     _settings(simulate, "store", "url")
     _settings(simulate, "web", "port")
+    _settings(simulate, "app", "module", "directory")
     _stats_port(simulate)
     _settings(simulate, "provider", "rate", "count", "users", "size", "seed")
 
@@ -219,6 +227,12 @@ def _auth(arguments: argparse.Namespace) -> int:
     return _serve(arguments, "auth", _chosen_instance(arguments), AuthServer)
 
 
+def _app(arguments: argparse.Namespace) -> int:
+    from gorgond.roles.app import AppServer
+
+    return _serve(arguments, "app", _chosen_instance(arguments), AppServer)
+
+
 def _journal(arguments: argparse.Namespace) -> int:
     from gorgond.roles.journal import Journal
 
@@ -278,7 +292,8 @@ def _up(arguments: argparse.Namespace) -> int:
     from gorgond.commands.up import up
 
     providers = not arguments.no_provider
-    return up(arguments.config, _flags(arguments), arguments.data, arguments.web, arguments.stores, providers)
+    numbers = (arguments.web, arguments.apps, arguments.stores)
+    return up(arguments.config, _flags(arguments), arguments.data, *numbers, providers)
 
 
 def _load(arguments: argparse.Namespace) -> int:

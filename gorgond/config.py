@@ -106,6 +106,20 @@ class OAuth2:
 
 
 @dataclass(frozen=True, slots=True)
+class App:
+    """The applications."""
+
+    module: str = _key(
+        "", matching("names of modules, or of entry points of gorgond.apps, or nothing", r"[\w.-]*( +[\w.-]+)*"),
+        "the applications, with blanks between them",
+    )  # fmt: skip
+    directory: str = _key(
+        "/etc/gorgond/app.d", matching("an absolute path, or nothing", r"(/\S.*)?"), "each *.py there is one too"
+    )
+    requests: int = _key("100", whole(1, 10_000), "requests that one app server has under way at the same time")
+
+
+@dataclass(frozen=True, slots=True)
 class Journal:
     """The log of every change."""
 
@@ -147,6 +161,7 @@ class Instances:
     store_read: str = _key("0", COUNT, "store servers that only read")
     store_write: str = _key("0", COUNT, "store servers that only write")
     auth: str = _key("2", COUNT, "auth servers")
+    app: str = _key("0", COUNT, "app servers")
     journal: str = _key("1", COUNT, "journals, which write every change to the system log")
     stats: str = _key("1", COUNT, "stats servers")
     provider: str = _key("", matching("names of providers, or nothing", "[a-z0-9 -]*"), "which providers")
@@ -167,12 +182,12 @@ class Chaos:
     allowed: str = _key("no", one_of("yes", "no"), "whether gorgon-chaos may hurt this host's units")
 
 
-Section = Broker | Store | Web | Auth | Stats | Journal | Instances | Provider | OAuth2 | Log | Chaos
+Section = Broker | Store | Web | Auth | App | Stats | Journal | Instances | Provider | OAuth2 | Log | Chaos
 S = TypeVar("S", bound=Section)
 
 SECTIONS: dict[str, type[Section]] = {
-    "instances": Instances, "broker": Broker, "store": Store, "web": Web, "auth": Auth, "stats": Stats,
-    "journal": Journal, "log": Log, "chaos": Chaos,
+    "instances": Instances, "broker": Broker, "store": Store, "web": Web, "auth": Auth, "app": App,
+    "stats": Stats, "journal": Journal, "log": Log, "chaos": Chaos,
 }  # fmt: skip
 NAMED: dict[str, type[Section]] = {"provider": Provider, "oauth2": OAuth2}  # as many of these as are named
 NAME = r"[a-z0-9][a-z0-9-]*"
@@ -226,6 +241,7 @@ class Config:
     store: Store
     web: Web
     auth: Auth
+    app: App
     journal: Journal
     stats: Stats
     log: Log
@@ -290,6 +306,7 @@ def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str])
         store=_made(Store, "store", settings),
         web=_made(Web, "web", settings),
         auth=_made(Auth, "auth", settings),
+        app=_made(App, "app", settings),
         journal=_made(Journal, "journal", settings),
         stats=_made(Stats, "stats", settings),
         log=_made(Log, "log", settings),

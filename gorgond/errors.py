@@ -2,6 +2,7 @@
 
 GorgonError
 ├── (redpill's: BrokerError, DeadlineExceeded, Undecodable, CallFailed)
+│   └── Refused        a CallFailed that an application raises: NotFound, Forbidden, Conflict, or with a code of its own
 ├── ConfigError        the configuration is wrong: exit code 78, not restarted
 ├── StoreError         the database and what is asked of it
 │   ├── StoreAway      not reachable: waited for, never a failure of the job
@@ -12,9 +13,12 @@ GorgonError
 
 from __future__ import annotations
 
-from gorgond.redpill.errors import GorgonError
+from gorgond.redpill.errors import CallFailed, GorgonError
 
-__all__ = ["BadRequest", "ConfigError", "GorgonError", "LogAway", "StoreAway", "StoreError", "StoreRefused"]
+__all__ = [
+    "BadRequest", "ConfigError", "Conflict", "Forbidden", "GorgonError", "LogAway", "NotFound", "Refused", "StoreAway",
+    "StoreError", "StoreRefused",
+]  # fmt: skip
 
 
 class ConfigError(GorgonError):
@@ -52,3 +56,29 @@ class BadRequest(GorgonError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
+        self.allowed = message
+
+
+class Refused(CallFailed):
+    """What a handler of an application raises to answer with an error: Refused(402, "pay first")."""
+
+
+class NotFound(Refused):
+    """404."""
+
+    def __init__(self, message: str = "there is no such thing") -> None:
+        super().__init__(404, message)
+
+
+class Forbidden(Refused):
+    """403: we know who asks, and it is not theirs."""
+
+    def __init__(self, message: str = "this is not yours") -> None:
+        super().__init__(403, message)
+
+
+class Conflict(Refused):
+    """409: what is there is not what the request takes it for."""
+
+    def __init__(self, message: str = "it was changed meanwhile") -> None:
+        super().__init__(409, message)

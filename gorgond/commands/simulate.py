@@ -1,4 +1,4 @@
-"""`gorgond simulate`: web, auth, store, stats and provider as tasks of one process, over a broker in memory and a
+"""`gorgond simulate`: web, auth, app, store, stats and provider as tasks of one process, over a broker in memory and a
 database that is thrown away; once a second it prints what moves.
 
 With a real broker a role can be left out, and a real process takes its place: docs/simulate.md does it one by one.
@@ -17,6 +17,7 @@ from gorgond.commands.apart import apart
 from gorgond.commands.queues import QueueTable
 from gorgond.config import Config
 from gorgond.errors import ConfigError
+from gorgond.roles.app import AppServer
 from gorgond.roles.auth import AuthServer
 from gorgond.roles.provider import DataProvider
 from gorgond.roles.stats import StatsMonitor
@@ -35,7 +36,8 @@ TICK = 1.0  # seconds between two tables
 def simulate(path: str | None, flags: Mapping[str, str], without: frozenset[str], duration: float | None) -> int:
     """Run until Ctrl-C or for `duration` seconds; the exit code. Raises ConfigError and what a role failed with."""
     with tempfile.TemporaryDirectory(prefix="gorgond-") as directory:
-        instead = {"broker.url": "memory://simulation", "store.url": f"sqlite:///{quote(directory)}/simulated.db"}
+        store = f"sqlite:///{quote(directory)}/simulated.db"
+        instead = {"broker.url": "memory://simulation", "store.url": store, "app.directory": ""}
         config, _ = apart(path, flags, instead)
         if without and config.broker.url.startswith("memory://"):
             raise ConfigError("--without needs a --broker that other processes reach, not memory://")
@@ -56,6 +58,8 @@ async def _simulate(config: Config, without: frozenset[str], duration: float | N
         services.append(AuthServer(config, fabric, INSTANCE))
     if "stats" not in without:
         services.append(StatsMonitor(config, fabric, INSTANCE))
+    if "app" not in without and (config.app.module or config.app.directory):
+        services.append(AppServer(config, fabric, INSTANCE))
     if "store" not in without:
         services.append(DataStore(config, fabric, INSTANCE))
 

@@ -1,7 +1,7 @@
 """`gorgond up`: everything on this machine with one command, as child processes that are kept running.
 
     broker, calls      two redis-servers on unix sockets: one for what must last, one for calls, which forgets
-    web, store         as many as asked for
+    web, app, store    as many as asked for
     auth               one
     stats              one, which shows how everything fares
     journal            one, which writes every change to the file events.log
@@ -41,22 +41,35 @@ from gorgond.service.life import log
 from gorgond.service.log import set_up
 from gorgond.service.loop import run
 
+APPS = 2  # app servers, where there is an application
 TICK = 1.0  # seconds between two tables
 PATIENCE = 20.0  # seconds that ending may take a child: longer than a service takes to drain
 POLL = 0.05  # seconds between two questions whether the brokers are there
 HEADER = f"{'process':20}{'pid':>8}  {'state':10}{'rate':>9}{'memory':>10}{'restarts':>10}"
 
 
-def up(path: str | None, flags: Mapping[str, str], data: str | None, web: int, stores: int, providers: bool) -> int:
-    """Run until told to end; the exit code. Raises ConfigError."""
+def up(
+    path: str | None,
+    flags: Mapping[str, str],
+    data: str | None,
+    web: int,
+    apps: int | None,
+    stores: int,
+    providers: bool,
+) -> int:
+    """Run until told to end; the exit code. `apps` None: APPS if there is an application. Raises ConfigError."""
     redis = shutil.which("redis-server")
     if redis is None:
         raise ConfigError("redis-server is not installed: apt install redis-server")
     with Directory(data) as directory:
         ours = {"broker.url": directory.broker_url("broker"), "broker.calls": directory.broker_url("calls")}
         config, environ = apart(
-            path, {**flags, **ours}, {"store.url": directory.store_url(), "journal.file": str(directory.events())}
+            path,
+            {**flags, **ours},
+            {"store.url": directory.store_url(), "journal.file": str(directory.events()), "app.directory": ""},
         )
+        if apps is None:
+            apps = APPS if config.app.module or config.app.directory else 0
         screen = Screen()
         set_up(config.log.level, config.log.format, "up")
         cast("logging.StreamHandler[Any]", logging.getLogger().handlers[0]).setStream(screen)
@@ -87,11 +100,14 @@ def up(path: str | None, flags: Mapping[str, str], data: str | None, web: int, s
             directory.control,
             make=service,
             brokers=[broker("broker"), broker("calls")],
-            stores=[service("store", str(number)) for number in range(1, stores + 1)]
-            + [service("auth", "1"), service("journal", "1")],
-            askers=[service("web", str(number)) for number in range(1, web + 1)]
-            + [service("stats", "1")]
-            + [service("provider", name, name) for name in config.providers if providers],
+            groups=[
+                [service("web", str(number)) for number in range(1, web + 1)]
+                + [service("stats", "1")]
+                + [service("provider", name, name) for name in config.providers if providers],
+                [service("auth", "1")],
+                [service("app", str(number)) for number in range(1, apps + 1)],
+                [service("store", str(number)) for number in range(1, stores + 1)] + [service("journal", "1")],
+            ],
         )
         log.info("the files are in %s", directory.path)
         run(running.run())
@@ -99,7 +115,8 @@ def up(path: str | None, flags: Mapping[str, str], data: str | None, web: int, s
 
 
 class Up:
-    """All children: those that ask, the stores that answer, the brokers between them."""
+    """All children: the brokers, and the others in groups, in the order in which they end: what asks before what
+    answers, so that all that was asked is answered. The brokers end last."""
 
     def __init__(
         self,
@@ -109,15 +126,14 @@ class Up:
         control: Path,
         make: Callable[[str, str], Child],
         brokers: list[Child],
-        stores: list[Child],
-        askers: list[Child],
+        groups: list[list[Child]],
     ) -> None:
         self._screen = screen
         self._url = f"http://{config.web.address or 'localhost'}:{ports['web']}"
         self._stats = f"http://{config.stats.address or 'localhost'}:{ports['stats']}"
         self._make = make
-        self._askers, self._stores, self._brokers = askers, stores, brokers
-        self._services = {child.name: child for child in (*stores, *askers)}
+        self._groups, self._brokers = groups, brokers
+        self._services = {child.name: child for group in reversed(groups) for child in group}
         self._fabric = connect_fabric(config)
         self._vitals = {name: Vitals() for name in self._services}
         self._tasks: dict[Child, asyncio.Task[None]] = {}
@@ -150,9 +166,8 @@ class Up:
         watching = [loop.create_task(each) for each in (listener.run(), self._show(), self._control.run())]
         await self._stopping.wait()
         log.info("ending; a second signal ends it at once")
-        # What asks ends before what answers, so that all that was asked is answered; the brokers end last.
-        await self._end(self._askers)
-        await self._end(self._stores)
+        for group in self._groups:
+            await self._end(group)
         for task in watching:
             task.cancel()
         await asyncio.wait(watching)
@@ -252,7 +267,7 @@ class Up:
         return await self._start_one(name)
 
     async def _add(self, role: str) -> dict[str, Any]:
-        for group in (self._stores, self._askers):
+        for group in self._groups:
             names = [child.name.partition("@") for child in group]
             numbers = [int(instance) for its, _, instance in names if its == role and instance.isdecimal()]
             if numbers:
@@ -268,7 +283,7 @@ class Up:
         if child in self._brokers:
             raise GorgonError(f"{name} cannot be removed: all others need it")
         await self._end([child])
-        for group in (self._stores, self._askers):
+        for group in self._groups:
             if child in group:
                 group.remove(child)
         del self._services[name], self._vitals[name], self._tasks[child]

@@ -7,6 +7,7 @@ job and is answered 202 once the broker that lasts has it.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -48,9 +49,9 @@ class Backend(Protocol):
 
 
 class Api:
-    """The handlers; `routes` says which is for what."""
+    """The handlers; `routes` says which is for what, with the `others` that the server has."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, others: Sequence[Route] = ()) -> None:
         self._backend = backend
         paging = (_LIM, _OFF)
         read = {200: ("the notes, newest first", "Notes")}
@@ -86,6 +87,7 @@ class Api:
                       answers={200: ("it can", "Ready")}),
                 Route("GET", "/openapi.json", self.openapi, "This description", answers={200: ("OpenAPI 3.1", "Any")}),
                 *Accounts(backend.call).routes,
+                *others,
             ]
         )  # fmt: skip
         self._description = dumps(describe(self.routes))

@@ -95,6 +95,7 @@ _SCHEMAS: dict[str, Any] = {
     "Alive": _object(alive={"const": True}),
     "Ready": _object(ready={"const": True}),
     "Any": {"type": "object"},
+    "Value": {},
     "Error": _object(
         error={
             "type": "object",
@@ -111,7 +112,8 @@ def describe(routes: Routes) -> dict[str, Any]:
     for route in routes.all:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     info = {"title": "gorgond", "version": __version__, "description": "What answers GET answers HEAD as well."}
-    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": _SCHEMAS}}
+    components = {"schemas": _SCHEMAS, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
+    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": components}
 
 
 def _operation(route: Route) -> dict[str, Any]:
@@ -134,6 +136,8 @@ def _operation(route: Route) -> dict[str, Any]:
     }
     if route.body:
         operation["requestBody"] = {"required": True, "content": _json(route.body)}
+    if route.user != "none":
+        operation["security"] = [{"token": []}] if route.user == "required" else [{"token": []}, {}]
     return operation
 
 

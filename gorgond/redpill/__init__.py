@@ -2,7 +2,7 @@
 
     broker = redpill.connect("redis://localhost")
     Producer    puts messages on queues and events on topics
-    Lane        takes messages from a queue and handles them
+    Lane        takes messages from a queue and handles them; ConcurrentLane: each for itself, at the same time
     Caller      pushes a request and waits for its reply
     Subscription, Listener    hear a topic: durably, or just now
 
@@ -11,6 +11,7 @@ docs/redpill.md shows each in a few lines; docs/protocol.md has the format.
 
 from gorgond.redpill.broker import Broker, Counts, DeadLetter, Limit, Link, connect
 from gorgond.redpill.call import Caller
+from gorgond.redpill.concurrent import ConcurrentLane, ConcurrentSubscription
 from gorgond.redpill.errors import (
     BrokerAway,
     BrokerError,
@@ -28,8 +29,8 @@ from gorgond.redpill.producer import Producer
 from gorgond.redpill.topic import Listener, Subscription
 
 __all__ = [
-    "DONE", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "CallFailed", "Caller", "Counts", "Dead",
-    "DeadLetter", "DeadlineExceeded", "Done", "GorgonError", "Lane", "Limit", "Link", "Listener", "Message", "Outcome",
-    "Producer", "QueueFull", "Reply", "Retry", "Subscription", "Superseded", "Unavailable", "Undecodable", "connect",
-    "new_id", "now_ms",
+    "DONE", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "CallFailed", "Caller", "ConcurrentLane",
+    "ConcurrentSubscription", "Counts", "Dead", "DeadLetter", "DeadlineExceeded", "Done", "GorgonError", "Lane",
+    "Limit", "Link", "Listener", "Message", "Outcome", "Producer", "QueueFull", "Reply", "Retry", "Subscription",
+    "Superseded", "Unavailable", "Undecodable", "connect", "new_id", "now_ms",
 ]  # fmt: skip

@@ -57,9 +57,10 @@ class Failure:
 
 @dataclass(slots=True)
 class Turn:
-    """One turn of a lane: settle the first `done` messages of the desk, `expired` of them dropped past their deadline,
-    with `failures` among them; send `replies` (list name → replies); take messages until `want` lie on the desk (0:
-    none is handed out)."""
+    """One turn of a lane: settle the first `done` messages of the desk and those at the positions `later`, `expired` of
+    them dropped past their deadline, with `failures` among them; send `replies` (list name → replies); take messages
+    until `want` lie on the desk (0: none is handed out). The first `held` of what then lies there are in hand and not
+    handed out again."""
 
     number: int = 0
     length: int = 0
@@ -68,6 +69,8 @@ class Turn:
     failures: Sequence[Failure] = ()
     replies: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
     want: int = 1
+    later: Sequence[int] = ()
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)

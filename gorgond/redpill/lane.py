@@ -138,14 +138,17 @@ class Lane:
     async def run(self) -> None:
         """Consume until stopped."""
         try:
-            await self._take()
-            messages = await self._claim(Turn())
-            while messages or not self._stopping:
-                messages = await self._claim(await self._handle(messages)) if messages else await self._wait()
+            await self._consume()
         except _Abandoned:
             pass
         finally:
             await self._leave()
+
+    async def _consume(self) -> None:
+        await self._take()
+        messages: Sequence[bytes] = await self._claim(Turn())
+        while messages or not self._stopping:
+            messages = await self._claim(await self._handle(messages)) if messages else await self._wait()
 
     async def _take(self) -> None:
         self._token, self._length = await self._link.persist(
@@ -159,7 +162,7 @@ class Lane:
         """Settle and take: what to handle next. A desk that was lost meanwhile is taken anew."""
         self._turn += 1
         turn.number, turn.length = self._turn, self._length
-        turn.want = 0 if self._stopping else self._batch
+        turn.want = 0 if self._stopping else turn.held + self._batch
         try:
             self._length, messages = await self._link.persist(
                 lambda: self._link.claim(self.queue, self.name, self._token, turn),
@@ -173,7 +176,7 @@ class Lane:
             await self._look_for_silent()
         return messages
 
-    async def _wait(self) -> list[bytes]:
+    async def _wait(self) -> Sequence[bytes]:
         """Wait for the broker to put a message on the desk."""
         self.beat()
         try:

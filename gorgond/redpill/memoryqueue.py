@@ -121,10 +121,11 @@ class MemoryQueue:
         if not self.paused:
             self._bring_due(now)
         if first:
-            self._count_start(desk, limit, now)
+            if not turn.held:
+                self._count_start(desk, limit, now)
             if not self.paused:
-                self._top_up(desk, turn.want, limit, now)
-        return len(desk), _handed_out(desk)
+                self._top_up(desk, turn, limit, now)
+        return len(desk), _handed_out(desk, turn.held)
 
     def _settle(self, desk: list[bytes], turn: Turn, limit: int, now: int) -> None:
         for failure in turn.failures:
@@ -136,8 +137,10 @@ class MemoryQueue:
             else:
                 self.figures["retried"] += 1
                 heapq.heappush(self.delayed, (now + delay, self.figures["retried"], raw))
+        for index in sorted(turn.later, reverse=True):
+            del desk[index]
         del desk[: turn.done]
-        self.figures["done"] += turn.done - turn.expired - len(turn.failures)
+        self.figures["done"] += turn.done + len(turn.later) - turn.expired - len(turn.failures)
         self.figures["expired"] += turn.expired
 
     def _bring_due(self, now: int) -> None:
@@ -153,12 +156,12 @@ class MemoryQueue:
                 break
             self._bury(desk.pop(0), "its consumer died each time", now)
 
-    def _top_up(self, desk: list[bytes], want: int, limit: int, now: int) -> None:
-        """Fresh messages until `want` lie there, or too large ones, or one that was started before, alone."""
-        if desk and attempts_of(desk[0]):
+    def _top_up(self, desk: list[bytes], turn: Turn, limit: int, now: int) -> None:
+        """Fresh messages until so many lie there, or too large ones, or one that was started before, alone."""
+        if any(attempts_of(raw) for raw in (*desk[:1], *desk[turn.held : turn.held + 1])):
             return
         brought = 0
-        while self.waiting and len(desk) < want:
+        while self.waiting and len(desk) < turn.want:
             attempts = attempts_of(self.waiting[0])
             if (attempts and desk) or (brought and brought + len(self.waiting[0]) > TURN_BYTES):
                 break
@@ -221,7 +224,7 @@ class MemoryQueue:
         )
 
 
-def _handed_out(desk: Sequence[bytes]) -> list[bytes]:
+def _handed_out(desk: Sequence[bytes], held: int) -> list[bytes]:
     """What the lane is to handle next: a message that was started before is handed out alone."""
-    fresh = list(itertools.takewhile(lambda raw: not attempts_of(raw), desk))
-    return fresh or list(desk[:1])
+    fresh = list(itertools.takewhile(lambda raw: not attempts_of(raw), desk[held:]))
+    return fresh or ([] if held else list(desk[:1]))

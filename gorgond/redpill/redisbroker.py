@@ -244,8 +244,8 @@ class RedisLink(Link):
             failures += [failure.index, delay, failure.reason[:500].encode(errors="replace")]
         names = [keys.queue(queue), keys.desk(queue, lane), keys.delayed(queue), keys.dead(queue)]
         names += [keys.lanes(queue), keys.counts(queue)]
-        numbers = (turn.number, turn.length, turn.done, turn.want, attempts, turn.expired)
-        commands.append(_run(script.CLAIM, names, lane, token, *numbers, *failures))
+        numbers = (turn.number, turn.length, turn.done, turn.want, attempts, turn.expired, turn.held, len(turn.later))
+        commands.append(_run(script.CLAIM, names, lane, token, *numbers, *turn.later, *failures))
         *sent, answer = await self._round(commands)
         if any(isinstance(each, ResponseError) for each in sent):  # no memory for a plain RPUSH
             for name, replies in turn.replies.items():

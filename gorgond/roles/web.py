@@ -10,10 +10,13 @@ import asyncio
 import logging
 from dataclasses import replace
 
+from gorgond.app.loading import load_apps
 from gorgond.config import Config
-from gorgond.errors import StoreRefused
+from gorgond.errors import ConfigError, StoreRefused
 from gorgond.http.answers import Problem, sendable
 from gorgond.http.api import Api
+from gorgond.http.applications import routes_of
+from gorgond.http.routes import Routes
 from gorgond.http.server import Server, open_port
 from gorgond.redpill import (
     BrokerAway,
@@ -48,7 +51,7 @@ class WebServer(Service):
         self.calls = Producer(fabric.calls, self.name, fabric.limit)
         self.jobs = self.calls if fabric.lasting is fabric.calls else Producer(fabric.lasting, self.name, fabric.limit)
         self.caller = Caller(fabric.calls, self.calls, "web_data", self.name)
-        self.server = Server(Api(self).routes, config.web.deadline, _problem, self._measure)
+        self.server = Server(self._routes(config), config.web.deadline, _problem, self._measure)
         self.server.trusted_proxies = config.web.trusted_proxies
         self.port = 0
         self._answered = 0
@@ -77,7 +80,15 @@ class WebServer(Service):
     def doing(self) -> str:
         return f"serving port {self.port}: {self._rate.of(self._answered):.0f}/s, {len(self.caller)} waiting"
 
+    def _routes(self, config: Config) -> Routes:
+        """What is served: gorgond's own API and the applications. Raises ConfigError."""
+        try:
+            return Api(self, routes_of(load_apps(config), self)).routes
+        except ValueError as error:
+            raise ConfigError(f"an application has a route that is there already: {error}") from None
+
     def reload(self, config: Config) -> None:
+        self.server.routes = self._routes(config)
         super().reload(config)
         self.server.deadline_ms = int(config.web.deadline * 1000)
 

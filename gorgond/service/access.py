@@ -15,6 +15,7 @@ from gorgond.redpill import keys
 from gorgond.redpill.script import Script
 
 ALWAYS = ("auth", "client|setname", "evalsha", "info", "ping", "script|load")  # what a connection begins with
+ANY = "ANY"  # in place of a topic or group: all of them, as what an application names is its own business
 OPERATOR = "operator"  # may do everything; for the tools of an administrator
 
 
@@ -34,7 +35,9 @@ class Needs:
 
 
 ROLES: Mapping[str, Needs] = {
-    "web": Needs(pushes=("auth_get", "store_get", "store_put"), waits_on=("web_data",), publishes=("stats",)),
+    "web": Needs(
+        pushes=("auth_get", "web_get", "store_get", "store_put"), waits_on=("web_data",), publishes=("stats",)
+    ),
     "store": Needs(consumes=("store_get", "store_put"), replies=True, publishes=("store_notify", "stats")),
     "store-read": Needs(consumes=("store_get",), replies=True, publishes=("stats",)),
     "store-write": Needs(consumes=("store_put",), replies=True, publishes=("store_notify", "stats")),
@@ -46,6 +49,14 @@ ROLES: Mapping[str, Needs] = {
         publishes=("auth_notify", "stats"),
         listens=("auth_notify",),
         limits=("auth",),
+    ),
+    "app": Needs(
+        pushes=("store_get", "store_put", "provider_get", "provider_put"),
+        consumes=("web_get",),
+        subscribes=(f"{ANY}/{ANY}",),
+        waits_on=("store_data", "provider_data"),
+        replies=True,
+        publishes=("stats", ANY),
     ),
     "journal": Needs(subscribes=("store_notify/journal",), publishes=("stats",)),
     "stats": Needs(
@@ -112,8 +123,8 @@ def _rules(needs: Needs) -> Iterable[str]:
     channels = [keys.live(topic) for topic in {**dict.fromkeys(needs.publishes), **dict.fromkeys(needs.listens)}]
     return [
         *(f"+{command}" for command in sorted(commands)),
-        *(f"~{pattern}" for pattern in patterns),
-        *(f"&{channel}" for channel in channels),
+        *(f"~{pattern}".replace(ANY, "*") for pattern in patterns),
+        *(f"&{channel}".replace(ANY, "*") for channel in channels),
     ]
 
 

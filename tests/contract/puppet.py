@@ -33,9 +33,12 @@ class Puppet:
         failures: Sequence[Failure] = (),
         expired: int = 0,
         replies: Mapping[str, Sequence[bytes]] | None = None,
+        later: Sequence[int] = (),
+        held: int = 0,
     ) -> list[bytes]:
         """The next turn: what it hands out."""
-        self.turn = Turn(self.turn.number + 1, self.length, done, expired, failures, replies or {}, want)
+        number = self.turn.number + 1
+        self.turn = Turn(number, self.length, done, expired, failures, replies or {}, want, later, held)
         return await self.repeat()
 
     async def repeat(self) -> list[bytes]:
@@ -44,9 +47,9 @@ class Puppet:
         return messages
 
     async def wait(self, timeout: float = 1.0) -> bytes | None:
-        """Wait for a message on the empty desk."""
+        """Wait for a message on the desk."""
         raw = await self.link.wait(self.queue, self.name, timeout)
-        self.length = int(raw is not None)
+        self.length += raw is not None
         return raw
 
     async def leave(self, unhandled: bool = False) -> int:

@@ -164,7 +164,8 @@ class Actor:
     """A lane, the messages it was handed, and its predecessors that do not know that they are."""
 
     puppet: Puppet
-    handed: list[bytes] = field(default_factory=list)
+    handed: list[bytes] = field(default_factory=list)  # they are the head of the desk
+    kept: list[bytes] = field(default_factory=list)  # by the last turn
     waited: bool = False  # since its last turn
     zombies: list[Actor] = field(default_factory=list)
 
@@ -195,9 +196,10 @@ class Walk:
         for actor in self.actors:
             await actor.puppet.take()
         steps: dict[Callable[[], Awaitable[object]], int] = {
-            self.push: 5, self.push_again: 2, self.turn: 10, self.turn_again: 3, self.zombie_turn: 2, self.wait: 3,
-            self.late_wait: 1, self.crash: 2, self.leave: 1, self.pass_hour: 1, self.recover: 2, self.requeue: 1,
-            self.drop: 1, self.pause: 1, self.resume: 2, self.outage: int(self.outages),
+            self.push: 5, self.push_again: 2, self.turn: 7, self.turn_at_once: 5, self.turn_again: 3,
+            self.zombie_turn: 2, self.wait: 3, self.late_wait: 1, self.crash: 2, self.leave: 1, self.pass_hour: 1,
+            self.recover: 2, self.requeue: 1, self.drop: 1, self.pause: 1, self.resume: 2,
+            self.outage: int(self.outages),
         }  # fmt: skip
         for step in self.random.choices(list(steps), list(steps.values()), k=STEPS):
             answer = await step()
@@ -247,18 +249,37 @@ class Walk:
         return await self._turn(self.some())
 
     async def _turn(self, actor: Actor) -> object:
-        """Settle some of what was handed out, in some way."""
-        puppet, done = actor.puppet, actor.handed[: self.random.randint(0, 6)]
+        """Settle the first of what was handed out, in some way."""
+        done = range(min(self.random.randint(0, 6), len(actor.handed)))
+        return await self._settle(actor, done, held=False)
+
+    async def turn_at_once(self) -> object:
+        """Settle some of what was handed out, in any order; the others stay in hand."""
+        actor = self.some()
+        places = range(len(actor.handed))
+        done = sorted(self.random.sample(places, self.random.randint(0, len(places))))
+        return await self._settle(actor, done, held=True)
+
+    async def _settle(self, actor: Actor, places: Sequence[int], held: bool) -> object:
+        puppet, done = actor.puppet, [actor.handed[place] for place in places]
+        others = [raw for place, raw in enumerate(actor.handed) if place not in places]
+        first = next((number for number, place in enumerate(places) if number != place), len(places))
         actor.waited = False
         fates = self.random.choices(("done", "expired", "fails", "dies"), (6, 1, 3, 1), k=len(done))
         delays = [self.random.choice((0.0, HOUR)) for _ in done]
         failures = [
-            Failure(i, delays[i] if fate == "fails" else None, fate) for i, fate in enumerate(fates) if fate[-1] == "s"
+            Failure(place, delay if fate == "fails" else None, fate)
+            for place, fate, delay in zip(places, fates, delays, strict=True)
+            if fate[-1] == "s"
         ]
+        actor.kept = others if held else []
         want = self.random.choice((0, 1, 3, 5, 8))
         before = self.world.places(puppet.queue)
         try:
-            handed = await puppet.claim(len(done), want, failures=failures, expired=fates.count("expired"))
+            handed = await puppet.claim(
+                first, want, failures=failures, expired=fates.count("expired"), later=places[first:],
+                held=len(actor.kept),
+            )  # fmt: skip
         except (Voided, Superseded) as refused:
             return await self._refused(actor, refused)
         if before.paused:
@@ -268,9 +289,9 @@ class Walk:
             if fate in ("done", "expired"):
                 self.finish(puppet.queue, raw)
         if want:
-            self._start(actor, handed)
+            self._start(actor, [*actor.kept, *handed])
         else:
-            del actor.handed[: len(done)]
+            actor.handed = others
         return handed
 
     def _start(self, actor: Actor, handed: list[bytes]) -> None:
@@ -306,7 +327,7 @@ class Walk:
         if actor.waited:
             puppet.length = known
         elif puppet.turn.want:
-            actor.handed = handed
+            actor.handed = [*actor.kept, *handed]
         return handed
 
     async def zombie_turn(self) -> object:
@@ -321,11 +342,12 @@ class Walk:
         return repr(refused.value)
 
     async def wait(self) -> object:
-        """Wait on an empty desk, and for a push if the queue is empty."""
+        """Wait with all in hand that lies on the desk, and for a push if the queue is empty."""
         actor = self.some()
         puppet = actor.puppet
         before = self.world.places(puppet.queue)
-        if puppet.length or puppet.turn.number == 0 or before.paused:
+        all_in_hand = puppet.length == len(actor.handed) and not any(map(attempts_of, actor.handed))
+        if not all_in_hand or puppet.turn.number == 0 or before.paused:
             return None
         pushed: object = None
         if before.queued:
@@ -339,10 +361,8 @@ class Walk:
             puppet.link = self.link
         assert raw is not None
         actor.waited = True
-        if attempts_of(raw):
-            actor.handed = []  # a further start is to be counted by the next turn
-        else:
-            self._start(actor, [raw])
+        if not attempts_of(raw):  # or a further start is to be counted by the next turn
+            self._start(actor, [*actor.handed, raw])
         return raw, pushed
 
     async def late_wait(self) -> object:

@@ -12,7 +12,7 @@ import pytest
 from gorgond import __version__, cli
 from tests.programs import gorgond
 
-COMMANDS = ("up", "web", "store", "auth", "journal", "stats", "provider", "load", "client", "simulate", "config")
+COMMANDS = ("up", "web", "store", "auth", "app", "journal", "stats", "provider", "load", "client", "simulate", "config")
 
 
 def printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:

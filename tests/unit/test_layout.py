@@ -1,4 +1,4 @@
-"""Imports point one way: cli → commands → roles → stats → (http, stores, …) → service → redpill."""
+"""Imports point one way: cli → commands → roles → stats → (http, stores, …) → app → service → redpill."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ EVERYWHERE = {"errors", "config", "kinds"}
 SERVICE = {"redpill"} | EVERYWHERE
 MIDDLE = {"service"} | SERVICE
 PARTS = {"auth", "http", "stores", "providers", "notifiers", "eventlog"}
-ROLES = PARTS | MIDDLE | {"stats"}
+ROLES = PARTS | MIDDLE | {"app", "stats"}
 MAY_IMPORT = {
-    "__init__": set[str](),
+    "__init__": {"app"},  # when an application asks for it
     "redpill": set[str](),
     "errors": {"redpill"},  # only its errors: one tree has one root
     "kinds": set[str](),
     "config": {"errors", "kinds"},
     "service": SERVICE,
+    "app": MIDDLE,
     **dict.fromkeys(PARTS, MIDDLE),
+    "http": MIDDLE | {"app"},
     "stats": MIDDLE | {"http"},
     "roles": ROLES,
     "commands": ROLES | {"roles"},

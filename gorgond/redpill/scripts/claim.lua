@@ -3,8 +3,10 @@
 -- A lane's whole turn: settle what is finished, take the next messages, return what lies on the desk.
 -- KEYS queue, desk, delayed, dead, lanes, counts
 -- ARGV lane, token, turn, length (of the desk, as the lane knows it), done (how many of it are finished),
---      want (length of the desk to aim at; 0: hand nothing out), limit (of attempts), expired (how many of the done),
---      then for each failure among the done: its index from 0, delay in ms (-1: give up), reason
+--      want (length of the desk to aim at; 0: hand nothing out), limit (of attempts), expired (how many of the settled),
+--      held (how many at the head of the desk, once settled, are in hand and not to be handed out again),
+--      later (how many behind the done are finished too), their indexes from 0,
+--      then for each failure among the finished: its index from 0, delay in ms (-1: give up), reason
 -- Returns {"ok", length, message, …}, or {"void"} when the desk is not as the lane knows it (it was given to others
 -- meanwhile, or Redis lost its last writes), {"superseded"} when another process of this name has it.
 -- Sent again with the same turn it settles nothing twice and returns the same desk.
@@ -38,7 +40,7 @@ end
 
 local now = now_ms()
 local queue, desk, dead, counts = KEYS[1], KEYS[2], KEYS[4], KEYS[6]
-local want, limit = tonumber(ARGV[6]), tonumber(ARGV[7])
+local want, limit, held, later = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[9]), tonumber(ARGV[10])
 
 local turn = tonumber(ARGV[3])
 local first = tonumber(last) < turn
@@ -49,7 +51,7 @@ redis.call('HSET', KEYS[5], ARGV[1], token .. ' ' .. ARGV[3] .. ' ' .. now)
 
 if first then
   local done, expired, failed = tonumber(ARGV[5]), tonumber(ARGV[8]), 0
-  for i = 9, #ARGV, 3 do
+  for i = 11 + later, #ARGV, 3 do
     local raw = redis.call('LINDEX', desk, ARGV[i])
     local attempts, delay = math.max(attempts_of(raw), 1), tonumber(ARGV[i + 1])
     raw = with_attempts(raw, attempts)
@@ -61,12 +63,15 @@ if first then
     end
     failed = failed + 1
   end
-  if done > 0 then
-    redis.call('LTRIM', desk, done, -1)
-    length = length - done
-    if done > expired + failed then redis.call('HINCRBY', counts, 'done', done - expired - failed) end
-    if expired > 0 then redis.call('HINCRBY', counts, 'expired', expired) end
+  if later > 0 then
+    local gone = 'settled by ' .. ARGV[2] .. ' ' .. ARGV[3] -- no message is this
+    for i = 11, 10 + later do redis.call('LSET', desk, ARGV[i], gone) end
+    redis.call('LREM', desk, later, gone)
   end
+  if done > 0 then redis.call('LTRIM', desk, done, -1) end
+  length = length - done - later
+  if done + later > expired + failed then redis.call('HINCRBY', counts, 'done', done + later - expired - failed) end
+  if expired > 0 then redis.call('HINCRBY', counts, 'expired', expired) end
 end
 
 if want == 0 then return {'ok', length} end -- the lane is about to leave and starts nothing more
@@ -78,8 +83,12 @@ for i = #due, 1, -1 do
   redis.call('ZREM', KEYS[3], due[i])
 end
 
+local function suspect_at(index)
+  return attempts_of(redis.call('LINDEX', desk, index)) > 0
+end
+
 -- A lane that took its desk over has only messages that were started before; each start is counted before it happens.
-while first and length > 0 do
+while first and length > 0 and held == 0 do
   local raw = redis.call('LINDEX', desk, 0)
   local attempts = attempts_of(raw)
   if attempts == 0 then break end
@@ -95,11 +104,11 @@ end
 while first and length < want do
   local some = fresh(queue, want - length)
   if #some > 0 then
-    if length > 0 and attempts_of(redis.call('LINDEX', desk, 0)) > 0 then break end
+    if length > 0 and suspect_at(0) or length > held and suspect_at(held) then break end
     redis.call('RPUSH', desk, unpack(some))
     redis.call('LTRIM', queue, #some, -1)
-    if length == 0 then return {'ok', #some, unpack(some)} end
     length = length + #some
+    if length == held + #some then return {'ok', length, unpack(some)} end
     break
   end
   local raw = redis.call('LINDEX', queue, 0)
@@ -114,10 +123,10 @@ while first and length < want do
   bury(dead, counts, raw, 'its consumer died each time', now)
 end
 
-local lying = redis.call('LRANGE', desk, 0, -1)
+local lying = redis.call('LRANGE', desk, held, -1)
 local answer = {'ok', length}
 for i = 1, #lying do
-  if i > 1 and attempts_of(lying[i]) > 0 then break end
+  if i + held > 1 and attempts_of(lying[i]) > 0 then break end
   answer[i + 2] = lying[i]
   if attempts_of(lying[i]) > 0 then break end
 end

@@ -1,0 +1,39 @@
+"""What users of gorgond write: an application is a module with an `App` and its handlers.
+
+    from gorgond import App
+
+    app = App("notes")
+
+    @app.get("/notes/{uid:int}", user="optional")
+    async def notes(ctx, uid: int, lim: int = 20, off: int = 0):
+        return await ctx.store.find("items", {"userid": uid}, sort="-ts", limit=lim, skip=off)
+
+Web servers load the module for its routes and check what comes in; app servers run its handlers. docs/applications.md
+is the manual.
+
+    application   App, and what its decorators declare
+    annotations   what those of a handler allow
+    loading       finding the module
+    context       what a handler is given; clients: store and provider
+    response      what a handler gives back
+    dispatch      from a message to its handler and back
+"""
+
+from gorgond.app.application import App
+from gorgond.app.context import Context, User
+from gorgond.app.response import Response
+from gorgond.errors import BadRequest, Conflict, Forbidden, NotFound, Refused
+from gorgond.redpill import Message
+
+__all__ = [
+    "App",
+    "BadRequest",
+    "Conflict",
+    "Context",
+    "Forbidden",
+    "Message",
+    "NotFound",
+    "Refused",
+    "Response",
+    "User",
+]

@@ -1,0 +1,237 @@
+"""App: what an application declares. Nothing happens here; web servers and app servers read it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from gorgond.app.annotations import BODY, Kind, kind_of
+from gorgond.errors import ConfigError
+from gorgond.redpill import keys
+
+Need = Literal["none", "optional", "required"]
+Handler = Callable[..., Awaitable[Any]]
+H = TypeVar("H", bound=Handler)
+
+_NAME = re.compile("[a-z][a-z0-9_-]{0,31}")
+_PATH = re.compile(r"/[A-Za-z0-9._~-]+(/([A-Za-z0-9._~-]+|\{\w+(:\w+)?\}))*")
+_PART = re.compile(r"\{(\w+)(?::(\w+))?\}")
+_PATH_TYPES: Mapping[str, type] = {"int": int, "str": str, "float": float}
+_WITH_BODY = ("POST", "PUT", "PATCH")
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A parameter of a handler."""
+
+    name: str
+    kind: Kind
+    required: bool
+    default: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The handler of a method on a path such as /notes/{uid}; `op` is how messages call it. `own` is the parameter that
+    must be the id of the user who asks."""
+
+    op: str
+    method: str
+    path: str
+    handler: Handler
+    doc: str
+    parts: tuple[Argument, ...]
+    query: tuple[Argument, ...]
+    body: Argument | None
+    user: Need = "none"
+    rights: str = ""
+    own: str = ""
+
+    def values(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """The handler's arguments, of the JSON values in a message. Raises BadRequest."""
+        values = {each.name: each.kind.read(args[each.name], each.name) for each in self.parts}
+        for each in self.query:
+            if each.name in args:
+                values[each.name] = each.kind.read(args[each.name], each.name)
+        if self.body is not None and (self.body.required or self.body.name in args):
+            values[self.body.name] = self.body.kind.read(args.get(self.body.name), BODY)
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A handler that runs every so many seconds, on one instance at a time."""
+
+    name: str
+    seconds: float
+    handler: Handler
+
+
+class App:
+    """An application. `name` begins the names of its operations, and is its durable group in topics.
+
+    Decorators refuse what cannot work with ConfigError, when the module is loaded.
+    """
+
+    def __init__(self, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"an application cannot be called {name!r}; allowed: a-z, then a-z 0-9 _ -, up to 32")
+        self.name = name
+        self.endpoints: dict[str, Endpoint] = {}  # by op
+        self.topics: dict[str, Handler] = {}
+        self.schedules: dict[str, Schedule] = {}  # by name
+
+    def get(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
+        """The handler of GET on `path`, called with the context and the parameters.
+
+        Its annotations say what parameters may be. A parameter in the path stands there too, as {uid} or {uid:int}; the
+        others come from the query. `user`: whether there must be, may be, or need not be somebody logged in; `rights`:
+        the role that user must have; `own`: the parameter in the path that must be the user's own id.
+        """
+        return self._route("GET", path, user, rights, own)
+
+    def post(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
+        """The same for POST. A parameter whose annotation is an object or a list (a dataclass, a TypedDict, dict, list)
+        is the body, in JSON."""
+        return self._route("POST", path, user, rights, own)
+
+    def put(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
+        """The same for PUT, with a body as in POST."""
+        return self._route("PUT", path, user, rights, own)
+
+    def patch(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
+        """The same for PATCH, with a body as in POST."""
+        return self._route("PATCH", path, user, rights, own)
+
+    def delete(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
+        """The same for DELETE."""
+        return self._route("DELETE", path, user, rights, own)
+
+    def on(self, topic: str) -> Callable[[H], H]:
+        """The handler of a topic's events, called with the context and the event, a `Message` with `op` and `args`.
+
+        Of all instances one gets each event, also those that were published while none was running. An event whose
+        handler raised comes again, three times in all. Events may be handled at the same time, and in any order.
+        """
+
+        def declare(handler: H) -> H:
+            self._signature(handler, 2)
+            try:
+                keys.queue(f"{topic}/{self.name}")
+            except ValueError as error:
+                raise ConfigError(str(error)) from None
+            if topic in self.topics:
+                raise ConfigError(f"the application {self.name} has two handlers of topic {topic}")
+            self.topics[topic] = handler
+            return handler
+
+        return declare
+
+    def every(self, seconds: float) -> Callable[[H], H]:
+        """A handler that is run every so many seconds, 1 at least, called with the context; on one instance at a time,
+        and on another one when that one is gone."""
+
+        def declare(handler: H) -> H:
+            self._signature(handler, 1)
+            if not seconds >= 1:
+                raise ConfigError(f"every {seconds} seconds is too often; allowed: 1 and more")
+            name = f"{self.name}.{handler.__name__}"
+            if name in self.schedules:
+                raise ConfigError(f"there are two handlers {name}")
+            self.schedules[name] = Schedule(name, seconds, handler)
+            return handler
+
+        return declare
+
+    def _route(self, method: str, path: str, user: Need, rights: str, own: str) -> Callable[[H], H]:
+        def declare(handler: H) -> H:
+            endpoint = self._endpoint(method, path, handler, user, rights, own)
+            if endpoint.op in self.endpoints:
+                raise ConfigError(f"there are two handlers {endpoint.op}")
+            self.endpoints[endpoint.op] = endpoint
+            return handler
+
+        return declare
+
+    def _endpoint(self, method: str, path: str, handler: Handler, user: Need, rights: str, own: str) -> Endpoint:
+        where = f"{method} {path}"
+        if not _PATH.fullmatch(path):
+            raise ConfigError(
+                f"{where}: a path is /fixed or /fixed/{{name}}/{{name:int}}, and begins with a fixed part"
+            )
+        if user not in typing.get_args(Need):
+            raise ConfigError(f"{where}: user cannot be {user!r}; allowed: {', '.join(typing.get_args(Need))}")
+        if (rights or own) and user != "required":
+            raise ConfigError(f'{where}: rights and own need user="required"')
+        arguments = self._arguments(where, path, handler)
+        in_path = [name for name, _ in _PART.findall(path)]
+        if own and own not in in_path:
+            raise ConfigError(f"{where}: own must be a parameter in the path, not {own!r}")
+        query: list[Argument] = []
+        bodies: list[Argument] = []
+        for argument in arguments.values():
+            if argument.name not in in_path:
+                (query if argument.kind.text is not None else bodies).append(argument)
+        if len(bodies) > 1 or (bodies and method not in _WITH_BODY):
+            names = ", ".join(each.name for each in bodies)
+            most = "one of them can be the body" if method in _WITH_BODY else f"{method} has no body"
+            raise ConfigError(f"{where}: {names} cannot come from the query, and {most}")
+        return Endpoint(
+            f"{self.name}.{handler.__name__}",
+            method,
+            _PART.sub(r"{\1}", path),
+            handler,
+            inspect.getdoc(handler) or handler.__name__.replace("_", " "),
+            tuple(arguments[name] for name in in_path),
+            tuple(query),
+            bodies[0] if bodies else None,
+            user,
+            rights,
+            own,
+        )
+
+    def _arguments(self, where: str, path: str, handler: Handler) -> dict[str, Argument]:
+        """The parameters of a handler after its context."""
+        typed = {name: _path_type(where, name, kind) for name, kind in _PART.findall(path)}
+        hints = typing.get_type_hints(handler)
+        arguments: dict[str, Argument] = {}
+        for parameter in self._signature(handler)[1:]:
+            name = parameter.name
+            annotation = hints.get(name, typed.get(name))
+            if annotation is None:
+                raise ConfigError(f"{where}: {name} needs an annotation that says what it may be")
+            if typed.get(name) not in (None, annotation):
+                raise ConfigError(f"{where}: {name} is of another type in the path than in its annotation")
+            kind, default = kind_of(annotation), parameter.default
+            if default is inspect.Parameter.empty:
+                arguments[name] = Argument(name, kind, required=True)
+            else:
+                arguments[name] = Argument(name, kind, required=False, default=default)
+            if name in typed and (kind.text is None or not arguments[name].required):
+                raise ConfigError(f"{where}: {name} is in the path, so it is one value and has no default")
+        if missing := [name for name in typed if name not in arguments]:
+            raise ConfigError(f"{where}: the handler has no parameter {missing[0]}")
+        return arguments
+
+    def _signature(self, handler: Handler, count: int = 0) -> list[inspect.Parameter]:
+        """The parameters of a handler, which must be async and take `count` of them (0: one or more) by position."""
+        if not inspect.iscoroutinefunction(handler):
+            raise ConfigError(f"{handler!r} is no handler: it must be an async def")
+        parameters = list(inspect.signature(handler).parameters.values())
+        if any(each.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD for each in parameters):
+            raise ConfigError(f"{handler.__name__}: a handler has plain parameters only")
+        if not parameters or count not in (0, len(parameters)):
+            takes = {0: "the context and its parameters", 1: "the context", 2: "the context and the event"}[count]
+            raise ConfigError(f"{handler.__name__}: this handler takes {takes}")
+        return parameters
+
+
+def _path_type(where: str, name: str, kind: str) -> type | None:
+    """The type written in the path; None where there is none."""
+    if kind and kind not in _PATH_TYPES:
+        raise ConfigError(f"{where}: {name} cannot be of type {kind} in a path; allowed: {' '.join(_PATH_TYPES)}")
+    return _PATH_TYPES[kind] if kind else None

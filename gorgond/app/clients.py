@@ -1,0 +1,121 @@
+"""The store and the providers as a handler sees them. Each call may raise what a call raises: CallFailed with the other
+side's code, DeadlineExceeded, QueueFull, BrokerAway; a handler that lets it pass answers with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gorgond.errors import Conflict, NotFound
+from gorgond.redpill.codec import loads
+
+if TYPE_CHECKING:
+    from gorgond.app.context import Context
+
+Document = dict[str, Any]
+
+
+class StoreClient:
+    """The database; filters as in `gorgond.stores.filters`: {"userid": 5, "ts": {"$gte": 1700000000000}}."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def find(
+        self,
+        collection: str,
+        filter: Mapping[str, Any] | None = None,
+        *,
+        sort: str = "",
+        limit: int = 20,
+        skip: int = 0,
+        fields: Sequence[str] = (),
+        search: str = "",
+    ) -> list[Document]:
+        """The documents that the filter finds, `limit` of them at most (1000 at most), with `id` and `ts`.
+
+        `sort` names fields, "-ts,title": those with - the largest first. `fields` are those wanted, empty: all.
+        `search`: words in title or body.
+        """
+        args: dict[str, Any] = {"filter": filter or {}, "limit": limit}
+        if sort:
+            args["sort"] = [[name.removeprefix("-"), -1 if name.startswith("-") else 1] for name in sort.split(",")]
+        if skip:
+            args["skip"] = skip
+        if fields:
+            args["fields"] = list(fields)
+        if search:
+            args["search"] = search
+        found: list[Document] = loads((await self._context.ask("store_get", f"{collection}.find", args)).body)
+        return found
+
+    async def get(self, collection: str, id: str) -> Document:
+        """The document of that id. Raises NotFound."""
+        found = await self.find(collection, {"id": id}, limit=1)
+        if not found:
+            raise _missing(collection, id)
+        return found[0]
+
+    async def count(self, collection: str, filter: Mapping[str, Any] | None = None, *, search: str = "") -> int:
+        """How many documents the filter finds."""
+        args: dict[str, Any] = {"filter": filter or {}}
+        if search:
+            args["search"] = search
+        return int(loads((await self._context.ask("store_get", f"{collection}.count", args)).body))
+
+    async def insert(self, collection: str, document: Mapping[str, Any]) -> str:
+        """Store a document, which gets an id if it has none: its id. One of that id that is there already stays."""
+        return (await self.insert_all(collection, [document]))[0]
+
+    async def insert_all(self, collection: str, documents: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The same for up to 1000."""
+        results = await self._change(f"{collection}.insert", {"documents": [dict(each) for each in documents]})
+        return [each["id"] for each in results]
+
+    async def replace(self, collection: str, document: Mapping[str, Any]) -> None:
+        """Store a document in the place of that of its id. Raises Conflict when there is a newer one."""
+        results = await self._change(f"{collection}.replace", {"documents": [dict(document)]})
+        _check(collection, results[0])
+
+    async def patch(self, collection: str, id: str, changes: Mapping[str, Any]) -> None:
+        """Set these fields of a document; None removes one. Raises NotFound, and Conflict when there is a newer one."""
+        _check(collection, (await self._change(f"{collection}.patch", {"id": id, "changes": dict(changes)}))[0])
+
+    async def delete(self, collection: str, id: str) -> None:
+        """Delete a document. Raises NotFound, and Conflict when there is a newer one."""
+        _check(collection, (await self._change(f"{collection}.delete", {"id": id}))[0])
+
+    async def _change(self, op: str, args: dict[str, Any]) -> list[dict[str, str]]:
+        reply = await self._context.change("store_put", op, args)
+        results: list[dict[str, str]] = loads(reply.body)["results"]
+        return results
+
+
+class ProviderClient:
+    """Data from outside, and to it: operations as "mail.fetch", answered by the provider that knows them."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def get(self, op: str, args: Mapping[str, Any] | None = None) -> Any:
+        """Have data fetched: the provider's answer."""
+        return loads((await self._context.ask("provider_get", op, dict(args or {}))).body)
+
+    async def put(self, op: str, args: Mapping[str, Any] | None = None) -> Any:
+        """Have data sent: the provider's answer."""
+        return loads((await self._context.change("provider_put", op, dict(args or {}))).body)
+
+
+def _check(collection: str, result: Mapping[str, str]) -> None:
+    if result["effect"] == "missing":
+        raise _missing(collection, result["id"])
+    if result["effect"] == "stale":
+        raise Conflict(f"there is a newer version of {collection} {result['id']}, or it was deleted since")
+
+
+def _missing(collection: str, id: str) -> NotFound:
+    return NotFound(f"there is no {id} in {collection}")

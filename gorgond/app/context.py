@@ -1,0 +1,85 @@
+"""What a handler is given: who asks, until when, and the way to the other servers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gorgond.app.clients import ProviderClient, StoreClient
+from gorgond.redpill import Message, Reply, new_id, now_ms
+from gorgond.redpill.message import ID_MAX
+
+log = logging.getLogger("gorgond.app")
+
+
+class Backend(Protocol):
+    """What a context asks of the server it is in."""
+
+    async def call(self, queue: str, message: Message) -> Reply:
+        """Push a request and wait for the reply; its errors are raised."""
+
+    async def publish(self, topic: str, event: Message) -> None:
+        """Publish an event; back when it is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who asks, as the auth server says."""
+
+    id: str
+    name: str = ""
+    email: str = ""
+    roles: tuple[str, ...] = ()
+    session: str = ""
+
+    @classmethod
+    def of(cls, user: Mapping[str, Any]) -> User:
+        """The user in a message."""
+        texts = {name: str(user.get(name) or "") for name in ("id", "name", "email", "session")}
+        return cls(**texts, roles=tuple(user.get("roles") or ()))
+
+
+class Context:
+    """One run of a handler. What it asks for has its deadline, and what it writes has ids made of its own: if it is run
+    again, since an instance died, its writes happen once all the same."""
+
+    __slots__ = ("_backend", "_calls", "_trace", "deadline", "id", "log", "provider", "sent", "store", "user")
+
+    def __init__(self, backend: Backend, message: Message) -> None:
+        self.id = message.id
+        """The id of the request or event; it is in every line of the log."""
+        self.user = User.of(message.user) if message.user else None
+        """Who asks; None when nobody is logged in."""
+        self.deadline = message.deadline
+        """When nobody waits any more, ms since 1970."""
+        self.sent = message.sent
+        """When it was asked, ms since 1970: the `ts` of what the handler writes."""
+        self.store = StoreClient(self)
+        self.provider = ProviderClient(self)
+        self.log = log
+        self._backend = backend
+        self._trace = message.trace
+        self._calls = 0
+
+    async def publish(self, topic: str, op: str, args: Mapping[str, Any] | None = None) -> None:
+        """Publish an event on a topic; back when it is kept for every group that listens."""
+        await self._backend.publish(topic, self._message(op, dict(args or {}), self._next_id()))
+
+    async def ask(self, queue: str, op: str, args: dict[str, Any]) -> Reply:
+        """Have something read or fetched; its errors are raised."""
+        return await self._backend.call(queue, self._message(op, args, new_id()))
+
+    async def change(self, queue: str, op: str, args: dict[str, Any]) -> Reply:
+        """Have something changed, once, however often this handler is run for the same message."""
+        return await self._backend.call(queue, self._message(op, args, self._next_id()))
+
+    def _next_id(self) -> str:
+        self._calls += 1
+        return f"{self.id}.{self._calls}"[-ID_MAX:]
+
+    def _message(self, op: str, args: dict[str, Any], id: str) -> Message:
+        user = {"id": self.user.id} if self.user is not None else None
+        sent = self.sent or now_ms()
+        return Message(op, args, id, user=user, deadline=self.deadline, sent=sent, trace=self._trace)

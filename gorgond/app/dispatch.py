@@ -1,0 +1,110 @@
+"""From a message to its handler and back: what is run for it, within which time, and what its end means.
+
+a handler raises        the client gets
+Refused, CallFailed     its code and message
+BadRequest              400 with the field
+DeadlineExceeded        504; so does a handler that is still at it at its deadline, where it is cancelled
+QueueFull, BrokerError  503
+anything else           500 with the request's id; the stack is in the log
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+
+from gorgond.app.application import App, Endpoint
+from gorgond.app.context import Backend, Context, log
+from gorgond.app.response import done
+from gorgond.errors import BadRequest, Forbidden
+from gorgond.redpill import (
+    DONE,
+    BrokerError,
+    CallFailed,
+    DeadlineExceeded,
+    Done,
+    GorgonError,
+    Message,
+    Outcome,
+    Retry,
+    now_ms,
+)
+from gorgond.service.log import request_id
+
+UNASKED_SECONDS = 60.0  # for an event, or a run of what runs every so often, since nobody waits for it
+
+
+class Dispatcher:
+    """Runs the handlers of these applications."""
+
+    def __init__(self, apps: Sequence[App], backend: Backend) -> None:
+        self._backend = backend
+        self._endpoints = {op: endpoint for app in apps for op, endpoint in app.endpoints.items()}
+        self._topics = {f"{topic}/{app.name}": handler for app in apps for topic, handler in app.topics.items()}
+
+    async def answer(self, message: Message) -> Outcome:
+        """The outcome of a request."""
+        _begin(message.op, message.id)
+        endpoint = self._endpoints.get(message.op)
+        if endpoint is None:
+            return Done(error=CallFailed(503, f"no application here knows {message.op:.100}; is it being changed?"))
+        try:
+            async with asyncio.timeout((message.deadline - now_ms()) / 1000 if message.deadline else None) as limit:
+                return done(await self._asked(endpoint, message))
+        except TimeoutError:
+            if not limit.expired():  # it is the handler's own
+                return _failed(message)
+            return Done(error=CallFailed(504, f"{message.op} took too long"))
+        except BadRequest as bad:
+            return Done(error=CallFailed(400, str(bad), bad.field))
+        except GorgonError as error:
+            return Done(error=_told(error)) if _known(error) else _failed(message)
+        except Exception:  # noqa: BLE001 - a handler may fail as it likes
+            return _failed(message)
+
+    def _asked(self, endpoint: Endpoint, message: Message) -> Awaitable[object]:
+        values = endpoint.values(message.args)
+        context = Context(self._backend, message)
+        if endpoint.own and (context.user is None or str(values[endpoint.own]) != context.user.id):
+            raise Forbidden
+        return endpoint.handler(context, **values)
+
+    async def hear(self, queue: str, event: Message) -> Outcome:
+        """The outcome of an event in a group, which is tried again when its handler failed."""
+        _begin(queue, event.id)
+        event.deadline = now_ms() + int(UNASKED_SECONDS * 1000)
+        handler = self._topics.get(queue)
+        if handler is None:
+            return Retry("no application here listens to it")
+        try:
+            async with asyncio.timeout(UNASKED_SECONDS):
+                await handler(Context(self._backend, event), event)
+        except Exception as error:  # noqa: BLE001 - a handler may fail as it likes
+            log.exception("the handler of %s failed", queue)
+            return Retry(f"{type(error).__name__}: {error}")
+        return DONE
+
+
+def _begin(name: str, id: str) -> None:
+    """Give the task its name, by which it is known when it blocks the event loop, and the log its id."""
+    request_id.set(id)
+    task = asyncio.current_task()
+    if task is not None:
+        task.set_name(name)
+
+
+def _known(error: GorgonError) -> bool:
+    return isinstance(error, CallFailed | DeadlineExceeded | BrokerError)
+
+
+def _told(error: GorgonError) -> CallFailed:
+    """The error as the client is told it."""
+    if isinstance(error, CallFailed):
+        return error
+    return CallFailed(504 if isinstance(error, DeadlineExceeded) else 503, str(error))
+
+
+def _failed(message: Message) -> Done:
+    """The handler failed by a fault of its own."""
+    log.exception("%s failed", message.op)
+    return Done(error=CallFailed(500, f"this failed; the log has the reason under {message.id}"))

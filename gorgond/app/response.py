@@ -1,0 +1,53 @@
+"""What a handler gives back: a JSON value, None, or a Response with a status and headers."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gorgond.redpill import Done
+from gorgond.redpill.codec import dumps
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer with a status and headers of its own. `body` is a JSON value, or text or bytes with a `content_type`
+    of their own: Response("<p>hello</p>", content_type="text/html; charset=utf-8")."""
+
+    body: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = JSON
+
+
+def done(value: Any) -> Done:
+    """The outcome of a handler that gave back `value`; None is 204 No Content.
+
+    Raises TypeError or ValueError for what is no JSON.
+    """
+    if value is None:
+        return Done(b"", status=204)
+    if not isinstance(value, Response):
+        return Done(dumps(value, _plain))
+    if not 200 <= value.status <= 599:
+        raise ValueError(f"{value.status} is no status of an answer; allowed: 200 to 599")
+    if value.content_type == JSON:
+        return Done(b"" if value.status == 204 else dumps(value.body, _plain), None, value.status, value.headers)
+    if not isinstance(value.body, str | bytes):
+        raise TypeError(f"a body of {value.content_type} must be text or bytes, not {type(value.body).__name__}")
+    body = value.body.encode() if isinstance(value.body, str) else value.body
+    return Done(body, None, value.status, {**value.headers, "Content-Type": value.content_type})
+
+
+def _plain(value: Any) -> Any:
+    """What is written for a value that JSON does not know."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    raise TypeError(f"a handler cannot give back a {type(value).__name__}: it is no JSON")

@@ -1,0 +1,106 @@
+"""The routes of applications: what comes in is checked against the annotations of their handlers, then it goes to the
+app servers, by way of the auth server where a user is needed or may be there.
+
+    user="none"                   web_get
+    user="optional", "required"   auth_get, which passes it on to web_get or answers itself
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gorgond.app.annotations import BODY, TEXT_MAX, Read
+from gorgond.app.application import App, Argument, Endpoint
+from gorgond.errors import BadRequest
+from gorgond.http.answers import JSON, Answer, sendable
+from gorgond.http.bodies import json_body
+from gorgond.http.credentials import credentials
+from gorgond.http.routes import Parameter, Request, Route
+from gorgond.redpill import Message, Reply
+
+ANSWERED = {
+    200: ("what the handler gives back", "Value"),
+    204: ("done; there is nothing to give back", ""),
+    504: ("no answer within the deadline", "Error"),
+}
+ANSWERED_ABOUT_USERS = {401: ("nobody is logged in, or not any more", "Error"), 403: ("it is not theirs", "Error")}
+
+
+class Backend(Protocol):
+    """What the routes ask of the server they are in."""
+
+    async def call(self, queue: str, message: Message) -> Reply:
+        """Push a request and wait for the reply; its errors are raised."""
+
+
+def routes_of(apps: Sequence[App], backend: Backend) -> list[Route]:
+    """The routes of these applications."""
+    return [_route(endpoint, backend) for app in apps for endpoint in app.endpoints.values()]
+
+
+def _route(endpoint: Endpoint, backend: Backend) -> Route:
+    return Route(
+        endpoint.method,
+        endpoint.path,
+        _Asking(endpoint, backend).ask,
+        endpoint.doc,
+        tuple(_parameter(each, in_path=True) for each in endpoint.parts),
+        tuple(_parameter(each) for each in endpoint.query),
+        body=endpoint.body.kind.schema if endpoint.body else "",
+        answers=ANSWERED if endpoint.user == "none" else ANSWERED | ANSWERED_ABOUT_USERS,
+        user=endpoint.user,
+        rights=endpoint.rights,
+    )
+
+
+class _Asking:
+    """Has one endpoint's requests answered."""
+
+    def __init__(self, endpoint: Endpoint, backend: Backend) -> None:
+        self._endpoint = endpoint
+        self._backend = backend
+
+    async def ask(self, request: Request) -> Answer:
+        endpoint, args = self._endpoint, request.parameters
+        if endpoint.body is not None and (endpoint.body.required or request.body):
+            args[endpoint.body.name] = json_body(request)
+            endpoint.body.kind.read(args[endpoint.body.name], BODY)
+        trace = request.headers.get("traceparent", "")[:100]
+        message = Message(endpoint.op, args, request.id, deadline=request.deadline, trace=trace)
+        if endpoint.user == "none":
+            reply = await self._backend.call("web_get", message)
+        else:
+            message.user = dict(credentials(request, endpoint.user, endpoint.rights))
+            message.next = "web_get"
+            reply = await self._backend.call("auth_get", message)
+        kind = reply.headers.get("Content-Type", JSON)
+        return Answer(reply.status, reply.body, kind, sendable(reply.headers) if reply.headers else {})
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared(Parameter):
+    """A parameter that an annotation declares."""
+
+    text: Read = field(kw_only=True)
+    allowed: Mapping[str, Any] = field(kw_only=True)
+
+    def schema(self) -> dict[str, Any]:
+        schema = dict(self.allowed)
+        if schema.get("type") == "string":
+            schema |= {"minLength": self.low, "maxLength": self.high, "pattern": "^[^\\u0000]*$"}
+        return schema
+
+    def read(self, text: str) -> Any:
+        if not text and self.low:
+            raise BadRequest(self.name, "must not be empty")
+        return self.text(text, self.name)
+
+
+def _parameter(argument: Argument, in_path: bool = False) -> Parameter:
+    # The default is the handler's business: what is not given is not sent.
+    return _Declared(
+        argument.name, "", low=int(in_path), high=TEXT_MAX, required=argument.required and not in_path,
+        text=argument.kind.text or argument.kind.read, allowed=argument.kind.schema,
+    )  # fmt: skip

@@ -1,0 +1,231 @@
+"""A lane whose messages are handled at the same time, for handlers that wait for others: each is answered and settled
+when it is done, in whatever order, so that a slow one holds up nobody.
+
+It has one desk and one connection as any lane has, and a turn settles what has finished since the last one. While it
+waits for a message its connection is taken up; what is finished meanwhile is answered over a second one, and settled
+with the turn that follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from gorgond.redpill.broker import BLOCK, Broker, Failure, Link, Turn, log
+from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
+from gorgond.redpill.lane import POLL, Dead, Lane, Outcome, Retry
+from gorgond.redpill.message import ATTEMPTS_PREFIX, Message
+from gorgond.redpill.topic import KEPT
+
+BATCH = 16  # messages taken in one turn, so that one lane does not take what others are idle for
+
+Work = Callable[[Message], Awaitable[Outcome]]
+
+
+class _Job:
+    """A message in hand: the task makes the turn that would settle it alone. A suspect was started before."""
+
+    __slots__ = ("suspect", "task")
+
+    def __init__(self, task: asyncio.Task[Turn], suspect: bool) -> None:
+        self.task = task
+        self.suspect = suspect
+
+
+class ConcurrentLane(Lane):
+    """Handles up to `limit` messages of `queue` at the same time, each with a call of `work`, which gives its outcome.
+
+    One that may have killed its consumer before is handled alone. Work under way is cancelled when others have got
+    what was on the desk, or when `run` ends otherwise than by `stop`.
+    """
+
+    def __init__(self, broker: Broker, queue: str, name: str, work: Work, limit: int = 100) -> None:
+        super().__init__(broker, queue, name, _unused, min(BATCH, limit))
+        self._work = work
+        self._limit = limit
+        self._jobs: list[_Job] = []  # in the order of the desk; behind them may lie what is not handed out yet
+        self._ended = asyncio.Event()
+        self._more = True  # whether the queue may have more for us
+        self._waiting = False
+        self._replies = _Replies(broker.link(f"{name} {queue} replies"))
+
+    async def run(self) -> None:
+        try:
+            await super().run()
+        finally:
+            for job in self._jobs:
+                job.task.cancel()
+            await self._replies.close()
+
+    async def _consume(self) -> None:
+        await self._take()
+        self._begin(await self._claim(Turn()))
+        while self._jobs or not self._stopping:
+            self._begin(await self._next())
+            await asyncio.sleep(0)  # what needs nobody else is done now, and is settled at once
+
+    async def _next(self) -> Sequence[bytes]:
+        """What is to be begun next; it settles what is finished, and waits as long as there is nothing to do."""
+        if any(job.task.done() for job in self._jobs):
+            return await self._turn_over()
+        full = len(self._jobs) >= self._limit or len(self._jobs) < self._length
+        if self._stopping or full or any(job.suspect for job in self._jobs):
+            self._ended.clear()
+            try:
+                await asyncio.wait_for(self._ended.wait(), BLOCK)
+            except TimeoutError:
+                return await self._turn_over()  # which shows that the lane lives
+            return ()
+        return await (self._turn_over() if self._more else self._wait())
+
+    async def _turn_over(self) -> Sequence[bytes]:
+        """Settle what is finished, and claim."""
+        turn, position, kept = Turn(), 0, []
+        failures: list[Failure] = []
+        later: list[int] = []
+        replies: dict[str, list[bytes]] = {}
+        for position, job in enumerate(self._jobs):
+            if not job.task.done():
+                kept.append(job)
+                continue
+            settled = job.task.result()
+            if kept:
+                later.append(position)
+            else:
+                turn.done += 1
+            turn.expired += settled.expired
+            failures += [Failure(position, each.delay, each.reason) for each in settled.failures]
+            _add(replies, settled.replies)
+        turn.failures, turn.replies, turn.later, turn.held = failures, replies, later, len(kept)
+        self._jobs = kept
+        self._batch = max(min(BATCH, self._limit - len(kept)), 0)
+        raws = await self._claim(turn)
+        self._more = len(raws) >= self._batch
+        return raws
+
+    def _begin(self, raws: Sequence[bytes]) -> None:
+        loop = asyncio.get_running_loop()
+        for raw in raws:
+            task = loop.create_task(self._handle([raw]))
+            task.add_done_callback(self._end)
+            self._jobs.append(_Job(task, raw.startswith(ATTEMPTS_PREFIX)))
+
+    def _end(self, task: asyncio.Task[Turn]) -> None:
+        """A job is done; its reply is sent at once if the lane's own connection is taken up."""
+        self._ended.set()
+        if self._waiting and not task.cancelled() and task.exception() is None:
+            turn = task.result()
+            self._replies.send(turn.replies)
+            turn.replies = {}
+
+    async def _outcomes(self, messages: list[tuple[int, Message]], turn: Turn) -> list[tuple[int, Message, Outcome]]:
+        """Of the one message that a job has."""
+        outcomes: list[tuple[int, Message, Outcome]] = []
+        started = time.monotonic()
+        for index, message in messages:
+            try:
+                outcomes.append((index, message, await self._work(message)))
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():  # by us
+                    raise
+                outcomes.append((index, message, Dead("its handler was cancelled")))
+            except Exception as error:  # noqa: BLE001 - a handler may fail as it likes
+                log.exception("%s: handling %s %s failed", self.queue, message.op, message.id)
+                outcomes.append((index, message, Retry(f"{type(error).__name__}: {error}")))
+        self._took = time.monotonic() - started
+        self.tally.busy += self._took
+        return outcomes
+
+    async def _wait(self) -> Sequence[bytes]:
+        """Wait for the broker to put a message on the desk."""
+        self.beat()
+        self._waiting = True
+        try:
+            raw = await self._link.wait(self.queue, self.name, BLOCK)
+        except BrokerAway as away:  # it may lie there, its answer lost: then the next turn says that the desk is void
+            self._link.broker.outage.begin(str(away))
+            return await self._turn_over()
+        except QueueFull:  # a Redis without memory lets nobody wait, but hands out what is there
+            await asyncio.sleep(POLL)
+            return await self._turn_over()
+        finally:
+            self._waiting = False
+        if raw is None:
+            return await self._turn_over()
+        self._length += 1
+        self._more = True
+        if raw.startswith(ATTEMPTS_PREFIX):
+            return await self._turn_over()  # the broker counts a further start before it happens
+        return [raw]
+
+    async def _take(self) -> None:
+        """With a new token nothing of the old desk is ours."""
+        for job in self._jobs:
+            job.task.cancel()
+        self._jobs.clear()
+        await super()._take()
+
+    def _idle_beat(self) -> None:
+        if self._jobs:  # they are worth waiting for
+            self.beat()
+        else:
+            super()._idle_beat()
+
+
+class ConcurrentSubscription(ConcurrentLane):
+    """A concurrent lane of the durable group `group` of `topic`, as `Subscription` is a lane."""
+
+    def __init__(
+        self, broker: Broker, topic: str, group: str, name: str, work: Work, limit: int = 100, kept: int = KEPT
+    ) -> None:
+        super().__init__(broker, f"{topic}/{group}", name, work, limit)
+        self.joined = asyncio.Event()  # set when no further event is missed
+        self._join = functools.partial(self._link.join, topic, group, kept)
+
+    async def _take(self) -> None:
+        await self._link.persist(self._join, self._idle_beat)
+        self.joined.set()
+        await super()._take()
+
+
+class _Replies:
+    """Sends replies over a connection of its own; those of one turn of the event loop travel together."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._waiting: dict[str, list[bytes]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def send(self, replies: Mapping[str, Sequence[bytes]]) -> None:
+        """Have these sent soon."""
+        _add(self._waiting, replies)
+        if self._waiting and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        while self._waiting:
+            some, self._waiting = self._waiting, {}
+            for name, raws in some.items():
+                try:
+                    await self._link.persist(functools.partial(self._link.reply, name, raws))
+                except BrokerError as error:
+                    log.error("%d replies to %s cannot be sent: %s", len(raws), name, error)
+
+    async def close(self) -> None:
+        """Send what waits, as long as the broker is there, then let go of the connection."""
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=BLOCK)
+            self._task.cancel()
+        await self._link.close()
+
+
+def _add(sums: dict[str, list[bytes]], replies: Mapping[str, Sequence[bytes]]) -> None:
+    for name, raws in replies.items():
+        sums.setdefault(name, []).extend(raws)
+
+
+async def _unused(_: Sequence[Message]) -> Sequence[Outcome]:
+    raise AssertionError("a concurrent lane handles each message by itself")

@@ -1,0 +1,306 @@
+"""ConcurrentLane: messages are handled at the same time, answered as they finish; in memory and on Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from gorgond.redpill import (
+    DONE,
+    Broker,
+    Caller,
+    CallFailed,
+    ConcurrentLane,
+    ConcurrentSubscription,
+    Counts,
+    Dead,
+    DeadlineExceeded,
+    Done,
+    Message,
+    Outcome,
+    Producer,
+    Retry,
+    Superseded,
+    connect,
+    now_ms,
+)
+from gorgond.redpill import concurrent as concurrent_module
+from gorgond.redpill import lane as lane_module
+from gorgond.redpill.memory import MemoryBroker
+from tests.conftest import RedisServer
+from tests.waiting import eventually_async
+
+LATER = 20_000  # milliseconds: a deadline that no test reaches
+
+
+@pytest.fixture(params=["memory", "redis"])
+def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Broker:
+    for module in (concurrent_module, lane_module):
+        monkeypatch.setattr(module, "BLOCK", 0.05)
+    monkeypatch.setattr(lane_module, "RETRY_FIRST", 0.01)
+    if request.param == "memory":
+        return MemoryBroker()
+    return connect(request.getfixturevalue("shared_redis").url, durable=False)
+
+
+@contextlib.asynccontextmanager
+async def calling(broker: Broker) -> AsyncIterator[Callable[..., asyncio.Task[bytes]]]:
+    """A function that begins a call, with the answer's body as its result."""
+    async with Producer(broker, "test") as producer, Caller(broker, producer, "test_data", "test") as caller:
+
+        async def asked(op: str, deadline: int) -> bytes:
+            reply = await caller.call("q", Message(op, deadline=now_ms() + deadline))
+            if reply.error is not None:
+                raise reply.error
+            return reply.body
+
+        yield lambda op, deadline=LATER: asyncio.create_task(asked(op, deadline))
+
+
+@contextlib.asynccontextmanager
+async def running(lane: ConcurrentLane) -> AsyncIterator[asyncio.Task[None]]:
+    """Run the lane; in the end it must stop well."""
+    task = asyncio.create_task(lane.run())
+    try:
+        yield task
+        lane.stop()
+        await asyncio.wait_for(task, 20)
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def counts(broker: Broker, queue: str = "q") -> Counts:
+    link = broker.link("look")
+    try:
+        (found,) = await link.counts([queue])
+    finally:
+        await link.close()
+    assert found.difference() == 0, found
+    return found
+
+
+async def settled(broker: Broker, number: int, queue: str = "q") -> None:
+    async def all_done() -> bool:
+        found = await counts(broker, queue)
+        return found.done == number and found.flying == 0
+
+    await eventually_async(all_done)
+
+
+class Gate:
+    """Work that echoes the op, but waits at a gate for the messages called slow."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.begun: Counter[str] = Counter()
+
+    async def __call__(self, message: Message) -> Outcome:
+        self.begun[message.op] += 1
+        if message.op.startswith("slow"):
+            await self.open.wait()
+        return Done(message.op.encode())
+
+
+async def test_a_slow_one_holds_up_nobody(broker: Broker) -> None:
+    # given a slow message at the head, and a lane that takes three at a time
+    gate = Gate()
+    lane = ConcurrentLane(broker, "q", "lane", gate, limit=3)
+    async with calling(broker) as call, running(lane):
+        slow = call("slow")
+        await eventually_async(lambda: gate.begun["slow"])
+        # when many others come
+        answers = await asyncio.gather(*(call(f"quick {number}") for number in range(100)))
+        # then all of them are answered, and settled though it lies before them
+        assert answers == [b"quick %d" % number for number in range(100)]
+        await settled_besides(broker, done=100, flying=1)
+        assert not slow.done()
+        # and it too once it may
+        gate.open.set()
+        assert await slow == b"slow"
+        await settled(broker, 101)
+
+
+async def settled_besides(broker: Broker, done: int, flying: int) -> None:
+    async def so() -> bool:
+        found = await counts(broker)
+        return (found.done, found.flying) == (done, flying)
+
+    await eventually_async(so)
+
+
+async def test_no_more_than_the_limit_at_a_time(broker: Broker) -> None:
+    # given ten slow messages and a limit of four
+    gate = Gate()
+    async with calling(broker) as call, running(ConcurrentLane(broker, "q", "lane", gate, limit=4)):
+        tasks = [call(f"slow {number}") for number in range(10)]
+        await eventually_async(lambda: gate.begun.total() == 4)
+        # then the others wait in the queue
+        await settled_besides(broker, done=0, flying=4)
+        assert gate.begun.total() == 4
+        gate.open.set()
+        assert len(await asyncio.gather(*tasks)) == 10
+
+
+async def test_what_each_outcome_means(broker: Broker, expected_logs: Callable[[str], None]) -> None:
+    expected_logs("q: handling raise")
+    starts: Counter[str] = Counter()
+
+    async def work(message: Message) -> Outcome:
+        starts[message.op] += 1
+        if message.op == "raise":
+            raise KeyError("x")
+        if message.op == "cancel":
+            raise asyncio.CancelledError
+        if message.op == "once":
+            return Retry("not yet") if starts["once"] == 1 else Done(b"twice")
+        if message.op == "no":
+            return Done(error=CallFailed(404, "no"))
+        return Dead("why") if message.op == "dead" else DONE
+
+    async with calling(broker) as call, running(ConcurrentLane(broker, "q", "lane", work)):
+        tasks = {op: call(op) for op in ("ok", "no", "dead", "once", "raise", "cancel")}
+        assert await tasks["ok"] == b"null"
+        assert await tasks["once"] == b"twice"
+        for op, code in (("no", 404), ("dead", 500), ("raise", 500), ("cancel", 500)):
+            with pytest.raises(CallFailed) as failed:
+                await tasks[op]
+            assert failed.value.code == code
+        await settled_besides(broker, done=3, flying=0)
+    assert starts["raise"] == 3
+    assert (await counts(broker)).dead == 3
+
+
+async def test_a_message_past_its_deadline_is_not_begun(broker: Broker) -> None:
+    gate = Gate()
+    async with calling(broker) as call:
+        with pytest.raises(DeadlineExceeded):
+            await call("late", 1)
+        async with running(ConcurrentLane(broker, "q", "lane", gate)):
+            assert await call("quick") == b"quick"
+    assert gate.begun["late"] == 0
+    assert (await counts(broker)).expired == 1
+
+
+async def test_what_a_dead_lane_had_is_done_by_its_successor_one_at_a_time(
+    broker: Broker, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs(r"found 5 unfinished on its desk")
+    # given a lane that dies with five in hand, of which one was answered
+    gate = Gate()
+    first = ConcurrentLane(broker, "q", "lane", gate)
+    async with calling(broker) as call:
+        dying = asyncio.create_task(first.run())
+        tasks = [call(f"slow {number}") for number in range(5)]
+        await eventually_async(lambda: gate.begun.total() == 5)
+        dying.cancel()
+        await asyncio.wait({dying})
+        # when one of its name comes
+        most = 0
+        under_way = 0
+
+        async def work(message: Message) -> Outcome:
+            nonlocal most, under_way
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(0)
+            under_way -= 1
+            return Done(b"%d" % message.attempts)
+
+        async with running(ConcurrentLane(broker, "q", "lane", work)):
+            # then it answers them, each alone, since any may have killed the first
+            assert await asyncio.gather(*tasks) == [b"2"] * 5
+            assert most == 1
+            # and goes on as ever
+            assert await asyncio.gather(*(call(f"quick {number}") for number in range(20))) == [b"0"] * 20
+            await settled(broker, 25)
+
+
+async def test_a_suspect_in_the_queue_waits_until_it_can_be_alone(broker: Broker) -> None:
+    # given a lane with a slow message in hand, and a message in the queue whose consumer was killed
+    gate = Gate()
+    async with calling(broker) as call, running(ConcurrentLane(broker, "q", "lane", gate)):
+        slow = call("slow")
+        await eventually_async(lambda: gate.begun["slow"])
+        async with Producer(broker, "other") as producer:
+            await producer.push("q", Message("suspect", attempts=1))
+        await settled_besides(broker, done=0, flying=2)
+        assert gate.begun["suspect"] == 0
+        # when the slow one is done
+        gate.open.set()
+        await slow
+        # then it is its turn
+        await eventually_async(lambda: gate.begun["suspect"])
+        await settled(broker, 2)
+
+
+async def test_a_newer_lane_of_its_name_ends_it(broker: Broker, expected_logs: Callable[[str], None]) -> None:
+    expected_logs("unfinished on its desk")
+    gate = Gate()
+    old = asyncio.create_task(ConcurrentLane(broker, "q", "lane", gate).run())
+    async with calling(broker) as call:
+        slow = call("slow")
+        await eventually_async(lambda: gate.begun["slow"])
+        async with running(ConcurrentLane(broker, "q", "lane", gate)):
+            with pytest.raises(Superseded):
+                await asyncio.wait_for(old, 10)
+            gate.open.set()
+            assert await slow == b"slow"
+
+
+async def test_stopping_finishes_what_is_in_hand(broker: Broker) -> None:
+    gate = Gate()
+    lane = ConcurrentLane(broker, "q", "lane", gate, limit=2)
+    async with calling(broker) as call:
+        task = asyncio.create_task(lane.run())
+        slow = [call(f"slow {number}") for number in range(5)]
+        await eventually_async(lambda: gate.begun.total() == 2)
+        lane.stop()
+        gate.open.set()
+        await asyncio.wait_for(task, 10)
+        # then the two it had are answered, and the others are in the queue
+        await settled_besides(broker, done=2, flying=0)
+        assert (await counts(broker)).queued == 3
+        for each in slow:
+            each.cancel()
+
+
+async def test_a_group_hears_each_event_once(broker: Broker) -> None:
+    heard: Counter[int] = Counter()
+
+    async def work(event: Message) -> Outcome:
+        heard[event.args["n"]] += 1
+        return DONE
+
+    lanes = [ConcurrentSubscription(broker, "t", "g", f"lane {number}", work) for number in range(2)]
+    async with running(lanes[0]), running(lanes[1]), Producer(broker, "test") as producer:
+        await asyncio.gather(*(lane.joined.wait() for lane in lanes))
+        await producer.publish("t", *(Message("e", {"n": number}) for number in range(200)))
+        await eventually_async(lambda: heard.total() == 200)
+        await settled(broker, 200, "t/g")
+    assert set(heard.values()) == {1}
+
+
+async def test_an_outage_is_a_pause(redis_server: RedisServer, expected_logs: Callable[[str], None]) -> None:
+    # given messages in hand at a Redis that keeps what it has
+    expected_logs("is away, waiting for it|is back after|unfinished on its desk|was silent")
+    redis_server.cli("CONFIG", "SET", "appendonly", "yes", "appendfsync", "always", "maxmemory-policy", "noeviction")
+    gate = Gate()
+    broker = connect(redis_server.url)
+    async with calling(broker) as call, running(ConcurrentLane(broker, "q", "lane", gate)):
+        slow = [call(f"slow {number}") for number in range(5)]
+        await eventually_async(lambda: gate.begun.total() == 5)
+        # when it dies and comes back, and they finish meanwhile
+        redis_server.options |= {"appendonly": "yes"}
+        await asyncio.to_thread(redis_server.kill)
+        gate.open.set()
+        await asyncio.sleep(0)
+        await asyncio.to_thread(redis_server.start)
+        # then all are answered, and none was begun twice
+        assert await asyncio.gather(*slow) == [b"slow %d" % number for number in range(5)]
+        assert await call("quick") == b"quick"
+        assert gate.begun.total() == 6
