@@ -4,10 +4,10 @@
     redis_factory     the same with options: redis_factory(appendonly="yes", maxmemory="8mb")
     shared_redis      one Redis for all tests, empty at the start of each; do not kill or configure it
     mongod_url        one mongod for all tests, "mongodb://…/" to which a test adds a database name of its own
-    mongod_factory    a mongod of this test alone, to be killed
+    mongod_factory    a mongod of this test alone, to be killed; takes options of its command line
     expected_logs     expected_logs("regex") allows warnings and errors in the log that match; any other fails the test
 
-An `async def` test runs in an event loop of its own, for 60 seconds at most. Where a server is not installed its tests
+An `async def` test runs in an event loop of its own, for 120 seconds at most. Where a server is not installed its tests
 are skipped, or fail if CI=true. The servers' logs are shown with a failed test and stay in pytest's directory.
 """
 
@@ -36,7 +36,7 @@ import pytest
 
 from tests.waiting import eventually
 
-ASYNC_TEST_SECONDS = 60
+ASYNC_TEST_SECONDS = 120
 WATCHED_LOGGERS = ("gorgond", "tornado", "asyncio")
 
 
@@ -161,10 +161,11 @@ class RedisServer(Server):
 class MongodServer(Server):
     """mongod on a unix socket; `url` ends with `/`, to be followed by the name of a database."""
 
-    def __init__(self, binary: str, directory: Path) -> None:
+    def __init__(self, binary: str, directory: Path, *options: str) -> None:
         super().__init__(directory)
         self.socket = directory / "mongod.sock"
         self._binary = binary
+        self._options = options
 
     @property
     def url(self) -> str:
@@ -172,7 +173,8 @@ class MongodServer(Server):
 
     def command(self) -> list[str]:
         fixed = [self._binary, "--dbpath", str(self.data), "--bind_ip", str(self.socket), "--nounixsocket"]
-        return [*fixed, "--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"]
+        fixed += ["--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"]
+        return [*fixed, *self._options]
 
     def ready(self) -> bool:
         client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(self.url, serverSelectionTimeoutMS=100)
@@ -252,11 +254,11 @@ def mongod_url(mongod_binary: str, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def mongod_factory(
     mongod_binary: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], MongodServer]]:
+) -> Iterator[Callable[..., MongodServer]]:
     with ExitStack() as closing:
 
-        def make() -> MongodServer:
-            server = MongodServer(mongod_binary, tmp_path_factory.mktemp("mongod"))
+        def make(*options: str) -> MongodServer:
+            server = MongodServer(mongod_binary, tmp_path_factory.mktemp("mongod"), *options)
             closing.callback(server.close)
             server.start()
             return server

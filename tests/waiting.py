@@ -18,9 +18,10 @@ from typing import Any, TypeVar, overload
 T = TypeVar("T")
 
 PAUSE = 0.005
+LONG = 30.0  # seconds: what takes so long on a machine that has other things to do will never be
 
 
-def eventually(condition: Callable[[], T], timeout: float = 10.0) -> T:
+def eventually(condition: Callable[[], T], timeout: float = LONG) -> T:
     """The first true value of `condition`, asked again and again for `timeout` seconds."""
     end = time.monotonic() + timeout
     while not (value := condition()):
@@ -31,10 +32,10 @@ def eventually(condition: Callable[[], T], timeout: float = 10.0) -> T:
 
 
 @overload
-async def eventually_async(condition: Callable[[], Awaitable[T]], timeout: float = 10.0) -> T: ...
+async def eventually_async(condition: Callable[[], Awaitable[T]], timeout: float = LONG) -> T: ...
 @overload
-async def eventually_async(condition: Callable[[], T], timeout: float = 10.0) -> T: ...
-async def eventually_async(condition: Callable[[], Any], timeout: float = 10.0) -> Any:
+async def eventually_async(condition: Callable[[], T], timeout: float = LONG) -> T: ...
+async def eventually_async(condition: Callable[[], Any], timeout: float = LONG) -> Any:
     """The same while the event loop runs on; `condition` may be an async function."""
     end = time.monotonic() + timeout
     while not (value := await _settled(condition())):

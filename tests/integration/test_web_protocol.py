@@ -217,7 +217,7 @@ def wide(site: Website) -> str:
 
 
 def test_who_says_nothing_is_closed(site: Website, short: Callable[..., None]) -> None:
-    short(idle=0.2, head=0.2)
+    short(idle=0.5, head=0.5)
     with site.connection() as connection:
         assert connection.closed()
     with site.connection() as connection:
@@ -241,7 +241,7 @@ def test_a_body_in_drops(site: Website, connection: Connection, short: Callable[
 
 
 def test_an_idle_connection_waits_longer_than_headers_may_take(site: Website, short: Callable[..., None]) -> None:
-    short(head=0.2)
+    short(head=0.5)
     with site.connection() as connection, site.connection() as other:
         assert connection.ask("GET", "/healthz").status == 200
         # when another one, on which there was nothing yet, has been closed
@@ -262,14 +262,14 @@ def test_who_takes_nothing_of_an_answer_is_closed(site: Website, wide: str, shor
 def test_who_takes_it_slowly_gets_all_of_it(connection: Connection, wide: str, short: Callable[..., None]) -> None:
     connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 500_000)
     connection.request("GET", wide)
-    short(idle=0.3)
+    short(idle=1.0)
 
     def slow_read(size: int) -> bytes:
         parts = []
         while size > 0:
             parts.append(connection._file.read(min(size, 250_000)))
             size -= 250_000
-            time.sleep(0.03)  # that slowly: it takes three times the limit
+            time.sleep(0.1)  # that slowly: it takes three times the limit
         return b"".join(parts)
 
     answer = connection.read(read=slow_read)

@@ -1,0 +1,48 @@
+"""What a MongoDB says that does not keep what it was given, as a replica set in trouble does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pymongo
+import pytest
+
+from gorgond.errors import StoreAway
+from gorgond.stores import open_store
+from gorgond.stores.contract import Kind
+from tests.conftest import MongodServer
+from tests.contract.test_stores import write
+
+COMMANDS: dict[Kind, str] = {"insert": "insert", "replace": "update", "patch": "update", "delete": "delete"}
+
+
+@contextmanager
+def answering(server: MongodServer, command: str, answer: dict[str, Any]) -> Iterator[None]:
+    """Meanwhile the server answers this command so."""
+    client: pymongo.MongoClient[dict[str, Any]]
+    with pymongo.MongoClient(server.url) as client:
+        data = {"failCommands": [command], **answer}
+        client.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=data)
+        try:
+            yield
+        finally:
+            client.admin.command("configureFailPoint", "failCommand", mode="off")
+
+
+def test_what_a_majority_does_not_keep_is_not_reported_as_done(
+    mongod_factory: Callable[..., MongodServer],
+) -> None:
+    server = mongod_factory("--setParameter", "enableTestCommands=1")
+    with closing(open_store(server.url + "test")) as store:
+        for answer in (
+            {"writeConcernError": {"code": 64, "errmsg": "waiting for replication timed out"}},
+            {"writeConcernError": {"code": 91, "errmsg": "Replication is being shut down"}},
+            {"errorCode": 13},  # not authorized: an operator changes that
+        ):
+            for kind, command in COMMANDS.items():
+                with answering(server, command, answer), pytest.raises(StoreAway, match="MongoDB"):
+                    store.write([write(kind, "a", 5, title="t")])
+        # when it is done again, all is as if it had been done once
+        assert store.write([write("insert", "b", 5, title="t"), write("patch", "b", 6, x=1)]) == ["stored", "stored"]
