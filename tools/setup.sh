@@ -46,6 +46,18 @@ environment() {
     ) 9>"$directory.lock"
 }
 
+# node_module NAME@VERSION: this module of npm's in the cache, for servers that tests talk to.
+node_module() {
+    local cache=$HOME/.cache/gorgond/node
+    mkdir -p "$cache"
+    (
+        flock 9
+        grep -qs "\"version\": \"${1##*@}\"" "$cache/node_modules/${1%@*}/package.json" && exit
+        echo "preparing $1" >&2
+        npm install --no-audit --no-fund --loglevel=error --prefix "$cache" "$1" >&2
+    ) 9>"$cache.lock"
+}
+
 missing=()
 command -v redis-server >/dev/null || missing+=(redis-server)
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)

@@ -9,7 +9,8 @@
     auth.revoke     {"id"}, or {} for all of them               → null
 
 `client` is {"address", "agent"} of who asks, `token` the digest of the token of the session that is to begin, which the
-web server made and tells nobody but its client. All but the first two need a user.
+web server made and tells nobody but its client. All but the first two need a user. `auth.vouching` has those that are
+about other sites.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from gorgond.auth.users import NAME_MAX, Users, normalized
 from gorgond.redpill import CallFailed, Message
 from gorgond.redpill.message import now_ms
 
-PUBLIC = ("auth.register", "auth.login")
-QUICK = ("auth.me", "auth.sessions")
-"""Those that neither hash a password nor change anything."""
+QUICK = ("auth.me", "auth.sessions", "auth.oauth2.sites", "auth.oauth2.linked")
+"""Those that neither hash a password nor ask another site nor change anything."""
 
 AGENT_MAX = 200
+
+Public = Callable[[Message], Awaitable[Any]]
+Own = Callable[[Message, User], Awaitable[Any]]
 
 
 class Operations:
@@ -41,7 +44,8 @@ class Operations:
         self._passwords = passwords
         self._tokens = tokens
         self._limits = limits
-        self._named: Mapping[str, Callable[[Message, User], Awaitable[Any]]] = {
+        self.public: dict[str, Public] = {"auth.register": self.register, "auth.login": self.login}
+        self.own: dict[str, Own] = {
             "auth.me": self.me,
             "auth.password": self.password,
             "auth.logout": self.logout,
@@ -49,36 +53,23 @@ class Operations:
             "auth.revoke": self.revoke,
         }
 
-    async def answer(self, message: Message, user: User | None) -> Any:
-        """What is answered to a message by this user."""
-        if message.op == "auth.register":
-            return await self.register(message)
-        if message.op == "auth.login":
-            return await self.login(message)
-        operation = self._named.get(message.op)
-        if operation is None:
-            raise CallFailed(400, f"{message.op}: auth_get takes {', '.join((*PUBLIC, *self._named))}")
-        if user is None:
-            raise unknown("this needs a user: log in")
-        return await operation(message, user)
-
     async def register(self, message: Message) -> Any:
         args = message.args
-        email = normalized(_text(args, "email"))
+        email = normalized(text(args, "email"))
         password = _new_password(args, "password")
-        name = _text(args, "name", NAME_MAX)
-        await self._limits.registration(_client(args)["address"])
+        name = text(args, "name", NAME_MAX)
+        await self._limits.registration(client_of(args)["address"])
         passhash = await self._passwords.hash(password)
         id = await self._users.free_id(message.id, email)
         return described(await self._users.create(id, name, email, passhash))
 
     async def login(self, message: Message) -> Any:
         args = message.args
-        email, password, client = normalized(_text(args, "email")), _text(args, "password"), _client(args)
+        email, password, client = normalized(text(args, "email")), text(args, "password"), client_of(args)
         user = await self._proved(email, password, client, lambda: self._users.by_email(email))
         if user is None:
             raise unknown("wrong e-mail address or password")
-        return await self._begin(user, args)
+        return await self.begin(user, args)
 
     async def _proved(
         self, email: str, password: str, client: Mapping[str, str], find: Callable[[], Awaitable[Document | None]]
@@ -100,8 +91,9 @@ class Operations:
             await self._users.change(user, {"passhash": await self._passwords.hash(password)})
         return user
 
-    async def _begin(self, user: Document, args: Mapping[str, Any]) -> Any:
-        expires = await self._tokens.begin(user, _text(args, "token", 64), _client(args))
+    async def begin(self, user: Document, args: Mapping[str, Any]) -> Any:
+        """Begin a session with the token among the arguments: the answer to a login."""
+        expires = await self._tokens.begin(user, text(args, "token", 64), client_of(args))
         return {"user": described(user), "expires": expires}
 
     async def me(self, message: Message, user: User) -> Any:
@@ -112,8 +104,8 @@ class Operations:
         account = await self._account(user)
         new = _new_password(args, "new")
         if account["passhash"]:  # who came by way of another site has none yet
-            old = _text(args, "old")
-            proved = await self._proved(account["email"], old, _client(args), lambda: self._account(user))
+            old = text(args, "old")
+            proved = await self._proved(account["email"], old, client_of(args), lambda: self._account(user))
             if proved is None:
                 raise CallFailed(403, "old: this is not the password", "old")
             account = proved
@@ -121,7 +113,7 @@ class Operations:
         # One write changes the password and ends the sessions that began before.
         changes = {"passhash": passhash, "authtokens": {"since": now_ms() + 1}}
         await self._users.change(account, changes)
-        answer = await self._begin(account | changes, args)
+        answer = await self.begin(account | changes, args)
         await self._tokens.end_all(account | changes)
         return answer
 
@@ -136,7 +128,7 @@ class Operations:
 
     async def revoke(self, message: Message, user: User) -> Any:
         if "id" in message.args:
-            await self._end(user, _text(message.args, "id", 64))
+            await self._end(user, text(message.args, "id", 64))
             return
         account = await self._account(user)
         changes = {"authtokens": {"since": now_ms() + 1}}
@@ -157,23 +149,24 @@ class Operations:
         return account
 
 
-def _text(args: Mapping[str, Any], name: str, most: int = 1000) -> str:
+def text(args: Mapping[str, Any], name: str, most: int = 1000) -> str:
     """A text among the arguments."""
-    text = args.get(name)
-    if not isinstance(text, str) or len(text) > most or "\0" in text:
+    found = args.get(name)
+    if not isinstance(found, str) or len(found) > most or "\0" in found:
         raise CallFailed(400, f"{name}: must be text of at most {most} characters", name)
-    return text
+    return found
 
 
 def _new_password(args: Mapping[str, Any], name: str) -> str:
-    password = _text(args, name)
+    password = text(args, name)
     why = rule_broken(password)
     if why:
         raise CallFailed(400, f"{name}: {why}", name)
     return password
 
 
-def _client(args: Mapping[str, Any]) -> Mapping[str, str]:
+def client_of(args: Mapping[str, Any]) -> Mapping[str, str]:
+    """Who asks, among the arguments."""
     client = args.get("client")
     if not isinstance(client, dict):
         client = {}

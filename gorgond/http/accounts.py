@@ -32,31 +32,55 @@ Call = Callable[[str, Message], Awaitable[Reply]]
 _NONE: Mapping[str, int] = {}
 _EMAIL, _PASSWORD, _NAME, _AGENT = 254, 256, 200, 200  # characters, at most
 _SESSION = Parameter("id", "the session's id", str, high=64)
-_UNKNOWN = {401: ("nobody is logged in, or not any more", "Error")}
-_OFTEN = {429: ("too many attempts; Retry-After says when to come again", "Error")}
-_FORGED = {403: ("not asked for by a page of this site", "Error")}
+UNKNOWN = {401: ("nobody is logged in, or not any more", "Error")}
+OFTEN = {429: ("too many attempts; Retry-After says when to come again", "Error")}
+FORGED = {403: ("not asked for by a page of this site", "Error")}
 _BEGUN = {200: ("a session has begun", "Begun")}
+
+
+class Asking:
+    """Asks the auth server for a request."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def ask(
+        self, request: Request, op: str, args: Mapping[str, Any], user: dict[str, str] | None = None
+    ) -> Reply:
+        """Have an operation done, by the user of these credentials if there are any."""
+        trace = request.headers.get("traceparent", "")[:100]
+        message = Message(op, dict(args), request.id, user=user, deadline=request.deadline, trace=trace)
+        return await self._call("auth_get", message)
+
+    async def begin(
+        self, request: Request, op: str, args: Mapping[str, Any], token: str, user: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Have a session begun with this token, which is told to nobody but the client."""
+        begun = {**args, "token": digest(token), "client": _client(request)}
+        answer: dict[str, Any] = loads((await self.ask(request, op, begun, user)).body)
+        return answer
 
 
 class Accounts:
     """The handlers; `routes` says which is for what."""
 
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        mine = _UNKNOWN | _FORGED
+    def __init__(self, asking: Asking) -> None:
+        self._ask = asking.ask
+        self._asking = asking
+        mine = UNKNOWN | FORGED
         self.routes = [
             Route("POST", "/auth/register", self.register, "Make an account", body="Registration",
-                  answers={201: ("made", "User"), 409: ("there is one with this address", "Error")} | _FORGED | _OFTEN),
+                  answers={201: ("made", "User"), 409: ("there is one with this address", "Error")} | FORGED | OFTEN),
             Route("POST", "/auth/login", self.login, "Begin a session; with cookie, in one instead of a token",
-                  body="Login", answers=_BEGUN | _UNKNOWN | _FORGED | _OFTEN),
+                  body="Login", answers=_BEGUN | UNKNOWN | FORGED | OFTEN),
             Route("POST", "/auth/password", self.password, "Change the password; all other sessions end",
-                  body="Password", answers=_BEGUN | mine | _OFTEN, user="required"),
+                  body="Password", answers=_BEGUN | mine | OFTEN, user="required"),
             Route("POST", "/auth/logout", self.logout, "End this session", answers={204: ("ended", "")} | mine,
                   user="required"),
-            Route("GET", "/auth/me", self.me, "Who asks", answers={200: ("the user", "User")} | _UNKNOWN,
+            Route("GET", "/auth/me", self.me, "Who asks", answers={200: ("the user", "User")} | UNKNOWN,
                   user="required"),
             Route("GET", "/auth/sessions", self.sessions, "One's sessions, the one last used first",
-                  answers={200: ("the sessions", "Sessions")} | _UNKNOWN, user="required"),
+                  answers={200: ("the sessions", "Sessions")} | UNKNOWN, user="required"),
             Route("DELETE", "/auth/sessions", self.revoke, "End all of one's sessions, this one too",
                   answers={204: ("ended", "")} | mine, user="required"),
             Route("DELETE", "/auth/sessions/{id}", self.revoke, "End one of one's sessions", (_SESSION,),
@@ -95,20 +119,11 @@ class Accounts:
         await self._ask(request, "auth.revoke", request.parameters, credentials(request, "required"))
         return Answer(204) if request.parameters else _ended(request)
 
-    async def _ask(
-        self, request: Request, op: str, args: Mapping[str, Any], user: dict[str, str] | None = None
-    ) -> Reply:
-        trace = request.headers.get("traceparent", "")[:100]
-        message = Message(op, dict(args), request.id, user=user, deadline=request.deadline, trace=trace)
-        return await self._call("auth_get", message)
-
     async def _begin(
         self, request: Request, op: str, args: Mapping[str, Any], cookie: bool, user: dict[str, str] | None = None
     ) -> Answer:
-        """Have a session begun whose token is made here and goes to the client alone."""
         token = new_token()
-        begun = {**args, "token": digest(token), "client": _client(request)}
-        answer = loads((await self._ask(request, op, begun, user)).body)
+        answer = await self._asking.begin(request, op, args, token, user)
         if not cookie:
             return made({"token": token, **answer})
         seconds = (answer["expires"] - now_ms()) // 1000

@@ -13,11 +13,12 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from gorgond.errors import BadRequest
-from gorgond.http.accounts import Accounts
+from gorgond.http.accounts import Accounts, Asking
 from gorgond.http.answers import Answer, Problem, made, ok
 from gorgond.http.bodies import check_item, items, json_body
 from gorgond.http.openapi import describe
 from gorgond.http.routes import Parameter, Request, Route, Routes
+from gorgond.http.vouching import Vouching
 from gorgond.redpill import CallFailed, Message, Reply
 from gorgond.redpill.codec import dumps, loads
 
@@ -53,7 +54,7 @@ class Api:
 
     def __init__(self, backend: Backend, others: Sequence[Route] = ()) -> None:
         self._backend = backend
-        paging = (_LIM, _OFF)
+        paging, asking = (_LIM, _OFF), Asking(backend.call)
         read = {200: ("the notes, newest first", "Notes")}
         add = {201: ("stored", "Added"), 202: ("queued: kept, and stored soon", "Added")}
         missing = {404: ("there is no such item", "Error")}
@@ -86,7 +87,8 @@ class Api:
                 Route("GET", "/readyz", self.readyz, "Whether it can serve; if not, 503 says why",
                       answers={200: ("it can", "Ready")}),
                 Route("GET", "/openapi.json", self.openapi, "This description", answers={200: ("OpenAPI 3.1", "Any")}),
-                *Accounts(backend.call).routes,
+                *Accounts(asking).routes,
+                *Vouching(asking).routes,
                 *others,
             ]
         )  # fmt: skip

@@ -34,7 +34,7 @@ Need = Literal["required", "optional"]
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OURS = ("same-origin", "none")  # of Sec-Fetch-Site: a page of ours, or nobody's: typed, a bookmark
-_FLAGS = "Path=/; Secure; HttpOnly; SameSite=Lax"
+FLAGS = "Path=/; Secure; HttpOnly; SameSite=Lax"
 
 
 def credentials(request: Request, need: Need, rights: str = "") -> dict[str, str]:
@@ -94,7 +94,7 @@ def check_origin(request: Request) -> None:
 
 def session_cookie(token: str, max_age: int) -> str:
     """The Set-Cookie header that keeps a session in a browser for `max_age` seconds."""
-    return f"{COOKIE}={token}; Max-Age={max_age}; {_FLAGS}"
+    return f"{COOKIE}={token}; Max-Age={max_age}; {FLAGS}"
 
 
 def cleared_cookie() -> str:

@@ -82,6 +82,7 @@ class Route:
     answers: Mapping[int, tuple[str, str]] = field(default_factory=dict)  # words, and the schema's name or nothing
     user: Need = "none"
     rights: str = ""
+    lenient: bool = False  # what is not known in the query is ignored
 
 
 class Routes:
@@ -162,6 +163,8 @@ class _Compiled:
             given = set()
             for name, text in _pairs(query):
                 parameter = self._query.get(name)
+                if parameter is None and self.route.lenient:
+                    continue
                 if parameter is None:
                     raise BadRequest(name[:100], f"not known here; allowed are {', '.join(self._query) or 'none'}")
                 if name in given:

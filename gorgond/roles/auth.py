@@ -17,14 +17,18 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from gorgond.auth.identities import Identities
 from gorgond.auth.limits import Limits
-from gorgond.auth.operations import PUBLIC, QUICK, Operations
+from gorgond.auth.oauth2 import Site
+from gorgond.auth.operations import QUICK, Operations
 from gorgond.auth.passwords import Passwords
 from gorgond.auth.records import Records
-from gorgond.auth.rights import User, check_need
+from gorgond.auth.rights import User, check_need, unknown
 from gorgond.auth.tokens import TOPIC, Tokens
 from gorgond.auth.users import Users
+from gorgond.auth.vouching import Vouching
 from gorgond.config import Config
+from gorgond.errors import ConfigError
 from gorgond.redpill import (
     BrokerError,
     Caller,
@@ -69,7 +73,12 @@ class AuthServer(Service):
         records = Records(self._caller)
         self.tokens = Tokens(records, settings.idle, settings.lifetime, lambda event: calls.publish(TOPIC, event))
         limits = Limits(self._link, settings.attempts, settings.address_attempts)
-        self.operations = Operations(Users(records), self._passwords, self.tokens, limits)
+        users = Users(records)
+        accounts = Operations(users, self._passwords, self.tokens, limits)
+        self._sites = _sites(config)
+        vouching = Vouching(self._sites, Identities(records, users), users, limits, accounts)
+        self._public = {**accounts.public, **vouching.public}
+        self._own = {**accounts.own, **vouching.own}
         self._listening: asyncio.Task[None]
         self._running: list[asyncio.Task[None]] = []
 
@@ -102,9 +111,24 @@ class AuthServer(Service):
             await producer.stop()
         await self._link.close()
         self._passwords.close()
+        for site in self._sites.values():
+            site.close()
 
     def doing(self) -> str:
         return self.consuming()
+
+    async def answer(self, message: Message) -> Outcome:
+        """Do what a message asks of this server. Raises CallFailed, and what asking the store raises."""
+        if message.op in self._public:
+            answer = await self._public[message.op](message)
+        elif message.op in self._own:
+            user = await self.who(message)
+            if user is None:
+                raise unknown("this needs a user: log in")
+            answer = await self._own[message.op](message, user)
+        else:
+            raise CallFailed(400, f"{message.op}: auth_get takes {', '.join((*self._public, *self._own))}")
+        return Done(dumps(answer), status=201 if message.op == "auth.register" else 200)
 
     async def who(self, message: Message) -> User | None:
         """Who asks, by the credentials in a message. Raises CallFailed 401 and 403, and what asking the store raises;
@@ -180,7 +204,7 @@ class _GetLane(_AuthLane):
             await self._producer.push(message.next, message.forwarded(user=user))
             return Done(None)
         if message.op in QUICK:
-            return Done(dumps(await service.operations.answer(message, await service.who(message))))
+            return await service.answer(message)
         await self._producer.push("auth_put", message)
         return Done(None)
 
@@ -194,9 +218,15 @@ class _PutLane(_AuthLane):
         super().__init__(service, broker, "auth_put", name, 1)
 
     async def _handle_one(self, message: Message) -> Outcome:
-        user = None if message.op in PUBLIC else await self._service.who(message)
-        answer = await self._service.operations.answer(message, user)
-        return Done(dumps(answer), status=201 if message.op == "auth.register" else 200)
+        return await self._service.answer(message)
+
+
+def _sites(config: Config) -> dict[str, Site]:
+    """The other sites that the configuration names. Raises ConfigError."""
+    if config.oauth2 and not config.web.url:
+        raise ConfigError("[web] url must be given, as https://notes.example: other sites send browsers back to it")
+    base = config.web.url.rstrip("/")
+    return {name: Site(name, each, f"{base}/auth/oauth2/{name}/callback") for name, each in config.oauth2.items()}
 
 
 def _told(error: GorgonError) -> CallFailed:

@@ -2,7 +2,7 @@
 
     User: id name passhash email authtokens + any      Item: id title body url ts location keywords userid + any
 
-`emails` and `sessions` are the auth server's (`auth.users`, `auth.tokens`).
+`emails`, `sessions` and `identities` are the auth server's (`auth.users`, `auth.tokens`, `auth.identities`).
 
 The full-text index is made when a collection is first searched, not before: it makes an insert several times dearer
 (measured with 2 kB of English: 20 times on MongoDB), and an application that never searches shall not pay for it.
@@ -18,7 +18,12 @@ NEWEST_FIRST: Mapping[str, tuple[str, ...]] = {"items": ("userid",)}
 BY_TIME = ("items",)
 """Collections of which the newest of all are asked for."""
 
-BY_VALUE: Mapping[str, tuple[str, ...]] = {"items": ("keywords",), "users": ("email",), "sessions": ("userid",)}
+BY_VALUE: Mapping[str, tuple[str, ...]] = {
+    "items": ("keywords",),
+    "users": ("email",),
+    "sessions": ("userid",),
+    "identities": ("userid",),
+}
 """Found by value, or by any value of a list."""
 
 UNTOLD: Mapping[str, tuple[str, ...]] = {"users": ("passhash",), "emails": ("user",)}

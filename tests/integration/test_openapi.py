@@ -106,6 +106,19 @@ def test_every_operation_answers_as_described(
             (400, "/auth/password", {"old": "not it", "new": "short"}, mine), (401, "/auth/password", {}, {}),
         ],
         ("POST", "/auth/logout"): [(401, "/auth/logout", None, {}), (204, "/auth/logout", None, others)],
+        ("GET", "/auth/oauth2"): [(200, "/auth/oauth2", None, {})],
+        ("GET", "/auth/oauth2/{site}"): [
+            (404, "/auth/oauth2/none", None, {}), (400, "/auth/oauth2/none?link=2", None, {}),
+            (401, "/auth/oauth2/none?link=1", None, {}),
+        ],
+        ("GET", "/auth/oauth2/{site}/callback"): [
+            (403, "/auth/oauth2/none/callback?code=x&state=y&unknown=z", None, {}),
+            (400, "/auth/oauth2/none/callback?code=", None, {}),
+        ],
+        ("GET", "/auth/links"): [(200, "/auth/links", None, mine), (401, "/auth/links", None, {})],
+        ("DELETE", "/auth/links/{site}"): [
+            (404, "/auth/links/none", None, mine), (401, "/auth/links/none", None, {}),
+        ],
         ("DELETE", "/auth/sessions"): [(204, "/auth/sessions", None, mine), (401, "/auth/sessions", None, mine)],
         ("GET", "/healthz"): [(200, "/healthz", None, {}), (400, "/healthz?x", None, {})],
         ("GET", "/readyz"): [(200, "/readyz", None, {})],

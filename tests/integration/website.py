@@ -111,10 +111,18 @@ class Connection:
 class Website:
     """A running web server, with an auth server and a store unless told otherwise; `settings` as web__deadline="1s"."""
 
-    def __init__(self, broker: str, directory: Path, store: bool = True, instance: str = "1", **settings: str) -> None:
+    def __init__(
+        self,
+        broker: str,
+        directory: Path,
+        store: bool = True,
+        instance: str = "1",
+        conf: str = os.devnull,
+        **settings: str,
+    ) -> None:
         flags = {name.replace("__", "."): text for name, text in settings.items()}
         self._config = load(
-            os.devnull,
+            conf,
             {},
             {
                 "broker.url": broker,
