@@ -52,6 +52,7 @@ from gorgond.stats.viewers import Viewers
 from gorgond.stats.visitors import Visitors, is_loopback
 
 SECOND = 1.0
+SEARCH = 30.0  # seconds between two searches for queues that nobody is heard to consume
 ANSWER = 2.0  # seconds that a broker, or a store server, may take to say how it is
 DEADLINE = 10.0  # seconds for a request
 CLOCKS = 5  # seconds by which an instance's clock may differ before ours is taken
@@ -164,13 +165,16 @@ class StatsMonitor(Service):
         """Once a second, the figures of one broker and its queues."""
         link = broker.link(f"{self.name} look")
         beat = self.pulses.start(f"look at {health.name}")
-        answered = time.monotonic()
+        answered, search = time.monotonic(), 0.0
         try:
             while True:
                 beat()
                 due = time.monotonic() + SECOND
                 try:
                     async with asyncio.timeout(ANSWER):
+                        if due > search:
+                            self._queues.know(await link.queues())
+                            search = due + SEARCH
                         names = list(self._queues.names)
                         counts = dict(zip(names, await link.counts(names), strict=True))
                         health.heard(await link.about())

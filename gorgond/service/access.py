@@ -72,7 +72,9 @@ ROLES: Mapping[str, Needs] = {
 
 def acl_file(passwords: Mapping[str, str]) -> str:
     """The text of Redis' aclfile: `passwords` by user, those of ROLES and the operator."""
-    lines = ["user default off"]
+    # Nobody can be `default`, but Redis itself is when it reads its append-only file: without rights it would leave out
+    # what scripts have written (Redis 7.0: execCommand checks the rights of the file's client too).
+    lines = ["user default off ~* &* +@all"]
     for role, needs in ROLES.items():
         lines.append(
             f"user {role} on {_hashed(passwords[role])} resetkeys resetchannels -@all {' '.join(_rules(needs))}"
@@ -115,7 +117,7 @@ def _rules(needs: Needs) -> Iterable[str]:
     if needs.listens:
         commands |= {"subscribe"}
     if needs.operates:
-        commands |= _commands("counts", "requeue", "drop") | {"zrangebyscore", "config|get"}
+        commands |= _commands("counts", "requeue", "drop") | {"zrangebyscore", "scan", "config|get"}
         patterns.append(keys.queue("NAME").replace("{NAME}", "*"))
     for family in needs.limits:
         commands |= _commands("admit")

@@ -9,9 +9,6 @@ from typing import Any, NamedTuple
 
 from gorgond.redpill import Counts
 
-STANDING = ("web_get", "auth_get", "store_get", "store_put", "provider_get", "provider_put")
-"""Queues that are looked at though nobody is heard to consume them."""
-
 QUEUES_MAX = 200
 MINUTE = 60  # looks, one a second, over which growth is told
 
@@ -36,7 +33,7 @@ class Queues:
     """All queues that are known of, and how their figures move."""
 
     def __init__(self) -> None:
-        self.names: dict[str, None] = dict.fromkeys(STANDING)
+        self.names: dict[str, None] = {}
         self.figures: dict[str, Counts] = {}
         self.growth: dict[str, Growth] = {}  # since the last look
         self._at = 0.0
