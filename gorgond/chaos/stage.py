@@ -1,4 +1,4 @@
-"""A fabric of the drill's own: `gorgond up` in a temporary directory, with a free port, gone when the drill is over.
+"""A fabric of the drill's own: `gorgond up` in a temporary directory, with free ports, gone when the drill is over.
 
 The kernel kills it when this process dies, however that happens; the directory is in the undo journal.
 """
@@ -6,7 +6,6 @@ The kernel kills it when this process dies, however that happens; the directory 
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -64,10 +63,7 @@ class Stage:
 
     def _start(self) -> None:
         cast, data = self._cast, self.directory / "data"
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            port = found.getsockname()[1]
-        command = [sys.executable, "-m", "gorgond", "up", "--data", str(data), "--port", str(port)]
+        command = [sys.executable, "-m", "gorgond", "up", "--data", str(data), "--port", "0", "--stats-port", "0"]
         command += ["--web", str(cast.web), "--stores", str(cast.stores), *cast.flags]
         if cast.mongod:
             self.mongod = Mongod(self.directory)
@@ -80,7 +76,8 @@ class Stage:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**kept, "PYTHONPATH": str(ROOT)},
+                env=kept,
+                cwd=ROOT,
                 start_new_session=True,
             )
         end = time.monotonic() + START

@@ -1,0 +1,177 @@
+"""gorgon-chaos on real processes: faults by hand, short drills that pass, and the same drills on gorgond with a
+deliberate fault, which must deviate."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from xml.etree import ElementTree
+
+import psutil
+import pytest
+
+from gorgond.commands.control import ask
+from tests.programs import ROOT, started
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("redis_binary")
+
+
+def command(state: Path, *arguments: str, root: Path = ROOT) -> list[str]:
+    return ["env", f"XDG_STATE_HOME={state}", sys.executable, str(root / "tools/chaos.py"), *arguments]
+
+
+def chaos(state: Path, *arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(state, *arguments, "--target", "local", root=root),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+# ---- by hand
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A data directory whose path is short enough for sockets."""
+    with TemporaryDirectory(prefix="gorgond") as directory:
+        yield Path(directory)
+
+
+def test_faults_by_hand_and_their_undoing(data: Path, tmp_path: Path) -> None:
+    def processes() -> dict[str, dict[str, Any]]:
+        return {each["name"]: each for each in ask(data / "control.sock", "list")["processes"]}
+
+    def up() -> bool:
+        return (data / "control.sock").exists() and all(each["state"] == "up" for each in processes().values())
+
+    def do(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return chaos(tmp_path, *arguments, "--data", str(data))
+
+    # given a fabric that runs
+    few = ("--no-provider", "--web", "1", "--stores", "2")
+    with started("up", "--data", str(data), "--port", "0", "--stats-port", "0", *few) as process:
+        eventually(up, 40)
+        first = processes()
+        listed = do("list").stdout
+        assert all(name in listed for name in first)
+        # when it is only asked what would happen, or too much is asked for, then nothing happens
+        assert do("kill", "store@1", "--dry-run").stderr == "would SIGKILL store@1\n"
+        assert do("kill", "*@*").returncode == 3
+        assert processes() == first
+        # when one is killed, then it is started again
+        assert do("kill", "store@1").returncode == 0
+        eventually(lambda: processes()["store@1"]["pid"] not in (0, first["store@1"]["pid"]), 20)
+        # when one is paused and another stopped, then both stay so, and no drill begins
+        assert do("pause", "store@2").returncode == do("stop", "web").returncode == 0
+        paused = psutil.Process(processes()["store@2"]["pid"])
+        assert paused.status() == psutil.STATUS_STOPPED
+        assert processes()["web@1"]["state"] == "stopped"
+        refused = do("drill", "redis-kill")
+        assert (refused.returncode, "an earlier run left 2 things to undo" in refused.stderr) == (3, True)
+        # when it is undone, then all is as it was
+        assert do("undo").returncode == 0
+        assert paused.status() != psutil.STATUS_STOPPED
+        eventually(up, 30)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+
+
+# ---- drills
+
+
+def test_short_drills_pass_and_are_told_in_every_way(tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("json", "junit", "svg")}
+    told = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+    done = chaos(tmp_path, "drill", "redis-kill", "poison", "--short", "--seed", "1", *told)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # then the figures are there,
+    redis_kill, poison = json.loads(files["json"].read_text())
+    assert (redis_kill["drill"], redis_kill["passed"], redis_kill["figures"]["faults"]) == (
+        "redis-kill", True, {"kill": 3},
+    )  # fmt: skip
+    assert redis_kill["figures"]["acknowledged"] > 10
+    assert {"dead letters", "neighbours"} <= {check["name"] for check in poison["checks"]}
+    # for CI too,
+    suites = ElementTree.parse(files["junit"]).getroot()
+    assert [(suite.get("name"), suite.get("failures")) for suite in suites] == [("redis-kill", "0"), ("poison", "0")]
+    # as a picture that needs nothing else,
+    picture = (files["svg"] / "redis-kill.svg").read_text()
+    ElementTree.fromstring(picture)
+    assert "<image" not in picture
+    # and in words
+    assert "redis-kill: passed in" in done.stdout
+
+
+BREAKS = {
+    # A push that met an outage is taken for accepted.
+    "a dropped re-push": (
+        "redis-kill",
+        "gorgond/redpill/producer.py",
+        """            answers: Sequence[GorgonError | None] = await self._link.persist(
+                lambda: self._link.push(self._name, self._limit, batches), self.beat
+            )
+        except BrokerError as refused:
+            answers = [refused] * len(batches)
+""",
+        """            answers: Sequence[GorgonError | None] = await self._link.push(self._name, self._limit, batches)
+        except BrokerError as refused:
+            answers = [None] * len(batches)
+""",
+    ),
+    # A job is settled before it is in the database.
+    "settled before the write": (
+        "store-kill",
+        "gorgond/roles/store.py",
+        "effects = self._store.write(writes)\n",
+        "effects = ['stored'] * len(writes); __import__('threading').Timer(0.5, self._store.write, [writes]).start()\n",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", BREAKS)
+def test_drills_deviate_where_a_promise_is_broken(fault: str, tmp_path: Path) -> None:
+    # given a gorgond with a deliberate fault
+    drill, file, sound, broken = BREAKS[fault]
+    for part in ("gorgond", "tools"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (tmp_path / file).read_text()
+    assert sound in text
+    (tmp_path / file).write_text(text.replace(sound, broken))
+    # when it is drilled, then what was lost is told
+    done = chaos(tmp_path, "drill", drill, "--short", "--seed", "1", root=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "FAIL lost" in done.stdout
+
+
+def test_an_interrupted_drill_leaves_nothing(tmp_path: Path) -> None:
+    # given a drill with processes of its own
+    process = subprocess.Popen(
+        command(tmp_path, "drill", "rolling", "--target", "local"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    next(line for line in process.stderr if " s  restart " in line)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) > 5
+    directory = json.loads((tmp_path / "gorgond/chaos/undo").read_text().splitlines()[0])["undo"][1]
+    assert Path(directory).exists()
+    # when it is interrupted, then it says so, and nothing is left
+    process.send_signal(signal.SIGINT)
+    assert "gorgon-chaos: aborted: interrupted" in process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+    eventually(lambda: not any(child.is_running() for child in children))
+    assert not Path(directory).exists()
+    assert (tmp_path / "gorgond/chaos/undo").read_text() == ""
