@@ -13,8 +13,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import redis
-
 from gorgond.errors import GorgonError
 from gorgond.service.access import OPERATOR, ROLES, acl_file
 
@@ -53,6 +51,8 @@ def _password(user: str) -> str:
 
 
 def _load(password: str) -> None:
+    import redis  # slow to import, and rarely needed
+
     try:
         with redis.Redis(unix_socket_path=str(SOCKET), username=OPERATOR, password=password) as broker:
             broker.execute_command("ACL", "LOAD")

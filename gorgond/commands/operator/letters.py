@@ -96,7 +96,7 @@ def letter_lines(found: Letter) -> list[str]:
     one = found.letter
     return [
         f"dead letter {found.label} of {found.queue}",
-        f"given up  {text.clock(one.at)}, after {one.attempts} attempts",
+        f"given up  {text.clock(one.at)}" + (f", after attempt {one.attempts}" if one.attempts else ""),
         f"why       {one.reason}",
         "",
         *_pretty(one.raw),

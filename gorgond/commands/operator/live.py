@@ -72,7 +72,7 @@ class _Live:
         """What fits into the terminal as it is now."""
         columns, rows = shutil.get_terminal_size()
         lines = [*self._lines[: rows - 1], *[""] * (rows - 1 - len(self._lines)), "q quits"]
-        text = "\r\n".join(f"{_cut(line, columns)}{_REST_OF_LINE}" for line in lines[-rows:])
+        text = "\n".join(f"{_cut(line, columns)}{_REST_OF_LINE}" for line in lines[-rows:])
         with suppress(OSError):
             sys.stdout.write(_HOME + text + _REST)
             sys.stdout.flush()

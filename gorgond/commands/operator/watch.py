@@ -7,11 +7,13 @@ import json
 import time
 from http.client import HTTPConnection, HTTPException
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from gorgond.commands.operator.observer import Observer
 from gorgond.commands.operator.site import Site
+
+if TYPE_CHECKING:
+    from gorgond.commands.operator.observer import Observer
 
 PATIENCE = 2.0  # seconds that the stats server may take to answer
 STALE = 5.0  # seconds after which its picture is none any more
@@ -43,6 +45,8 @@ class Watch:
         if found is not None:
             return found
         if self._observer is None:
+            from gorgond.commands.operator.observer import Observer
+
             self._observer = Observer(self._site.connect())
         return await self._observer.picture()
 

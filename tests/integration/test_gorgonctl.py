@@ -1,0 +1,281 @@
+"""gorgonctl on a `gorgond up` with real processes: what it shows is so, what it does happens."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import io
+import json
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from gorgond.gorgonctl import main
+from gorgond.redpill import connect
+from gorgond.redpill.broker import Batch
+from tests.programs import ROOT, asked, free_port, started
+from tests.waiting import eventually
+
+CONTROL = [sys.executable, "-c", "import sys; from gorgond.gorgonctl import main; sys.exit(main())"]
+
+
+class Fabric:
+    """A `gorgond up` with one web server and one store, and gorgonctl for it."""
+
+    def __init__(self, data: Path, port: int) -> None:
+        self.data = data
+        self.url = f"http://localhost:{port}"
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """What gorgonctl does, within this process: a new one takes too long to start on a busy machine."""
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main([*arguments, "--data", str(self.data)])
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+    def ok(self, *arguments: str) -> str:
+        """What it prints when it succeeds."""
+        done = self.run(*arguments)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.ok(*arguments, "--json"))
+
+    def well(self, *arguments: str) -> str:
+        """What status prints, as soon as all is well: on a busy machine something may be late at first."""
+        return eventually(lambda: done.stdout if (done := self.run("status", *arguments)).returncode == 0 else "", 60)
+
+    def state(self, instance: str) -> str:
+        rows = {row["name"].partition(".")[0]: row["state"] for row in self.json("instances")}
+        return str(rows.get(instance, ""))
+
+    def add(self, title: str) -> str:
+        """Hand in a job: its id."""
+        headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
+        request = Request(f"{self.url}/info/5", json.dumps({"title": title}).encode(), headers)
+        with urlopen(request, timeout=15) as answer:
+            assert answer.status == 202
+            return str(json.loads(answer.read())["ids"][0])
+
+    def push(self, *raws: bytes) -> None:
+        """Put bytes on store_put."""
+
+        async def push() -> None:
+            link = connect(f"unix://{self.data}/broker.sock").link("test")
+            assert await link.push(f"test-{time.time_ns()}", 1000, [Batch("store_put", 1, raws)]) == [None]
+            await link.close()
+
+        asyncio.run(push())
+
+
+pytestmark = pytest.mark.usefixtures("redis_binary")
+
+
+@pytest.fixture(scope="module")
+def fabric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fabric]:
+    output = tmp_path_factory.mktemp("up") / "output"
+    with TemporaryDirectory(prefix="gorgond-") as data:
+        port = free_port()
+        arguments = ("--no-provider", "--web", "1", "--stores", "1", "--port", str(port), "--stats-port", "0")
+        with started("up", "--data", data, *arguments, output=output) as process:
+            eventually(lambda: "all is up" in output.read_text(), 60)
+            found = Fabric(Path(data), port)
+            yield found
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def test_what_is_well_is_told_in_the_first_line(fabric: Fabric) -> None:
+    shown = fabric.well().splitlines()
+    assert shown[0] == "● All is well"
+    assert any(line.startswith(f"broker {fabric.data}/broker.sock: Redis ") for line in shown)
+    assert json.loads(fabric.well("--json"))["verdict"]["state"] == "well"
+    for instance in ("web@1", "store@1", "journal@1", "stats@1"):
+        eventually(lambda: fabric.state(instance) == "up", 30)  # noqa: B023 - asked here and now
+    assert fabric.ok("instances").splitlines()[0].startswith("instance ")
+    assert "store_get" in {row["name"] for row in fabric.json("queues")}
+
+
+def test_a_job_is_traced_through_a_pause(fabric: Fabric) -> None:
+    # given a queue from which nothing is taken
+    assert fabric.ok("queues").count("paused") == 0
+    fabric.add("the queue is used")
+    assert fabric.ok("pause", "store_put") == "store_put is paused: pushes go on, nothing is taken from it\n"
+    # when a job comes
+    id = fabric.add("waits")
+    # then it waits, and all is not well
+    assert re.search(r"^store_put +waits, 0 before it +items.insert +sent ", fabric.ok("trace", id), re.MULTILINE)
+    eventually(lambda: fabric.run("status").returncode == 1, 30)
+    assert "Degraded: store_put is paused: 1 wait" in fabric.run("status").stdout
+    assert [row["paused"] for row in fabric.json("queues") if row["name"] == "store_put"] == [True]
+    # until the queue is resumed
+    assert fabric.json("resume", "store_put") == {"done": ["store_put is resumed"]}
+    assert fabric.json("resume", "store_put") == {"done": ["store_put was not paused"]}
+    eventually(lambda: len(fabric.json("trace", id)["events"]) == 1, 30)
+    found = fabric.json("trace", id)
+    assert [item["title"] for item in found["stored"]] == ["waits"]
+    assert re.fullmatch(rf"[0-9T:.+-]+ items.added {id}", found["events"][0])
+    shown = fabric.ok("trace", id)
+    assert "database  is stored  item" in shown
+    assert "events    is logged  20" in shown
+
+
+def test_what_nobody_knows_has_no_trace(fabric: Fabric) -> None:
+    done = fabric.run("trace", "nobody")
+    assert done.returncode == 1
+    assert done.stdout.startswith("there is no trace of nobody: ")
+
+
+def test_a_slip_of_the_keyboard_pauses_nothing(fabric: Fabric) -> None:
+    done = fabric.run("pause", "store_gte")
+    assert done.returncode == 1
+    assert done.stderr.startswith("gorgonctl: there is no queue store_gte; there are ")
+
+
+def test_dead_letters_are_listed_shown_put_back_and_dropped(fabric: Fabric) -> None:
+    assert fabric.ok("dead", "list") == "there are no dead letters\n"
+    # given two messages that are none
+    fabric.push(b"\xff\xfe garbage", b'{"id":7}')
+    eventually(lambda: len(fabric.json("dead", "list")) == 2, 30)
+    # then they are shown with the reason
+    table = fabric.ok("dead", "list", "store_put").splitlines()
+    assert re.match(r"store_put +1 +\S+ +0 +no message +undecodable: does not begin", table[1])
+    assert "\\xff\\xfe garbage" in fabric.ok("dead", "show", "store_put", "1")
+    assert '  "id": 7' in fabric.ok("dead", "show", "store_put", "2")
+    assert fabric.run("dead", "show", "store_put", "9").returncode == 1
+    # when one is put back it is handled, and given up, again
+    assert fabric.ok("dead", "requeue", "store_put", "1") == "1 dead letter of store_put put back into the queue\n"
+    eventually(lambda: [row["letter"] for row in fabric.json("dead", "list")] == ["2", "3"], 30)
+    # when a letter is not there, nothing is done
+    assert "store_put has no dead letter 1; there are 2 3" in fabric.run("dead", "drop", "store_put", "2", "1").stderr
+    assert fabric.ok("dead", "drop", "store_put", "--all") == "2 dead letters of store_put deleted\n"
+    assert fabric.json("dead", "list") == []
+
+
+def test_an_instance_is_drained_and_started_again(fabric: Fabric) -> None:
+    shown = fabric.ok("drain", "journal@1")
+    assert "journal@1 has finished and ended" in shown
+    eventually(lambda: fabric.state("journal@1") == "gone", 30)
+    assert fabric.json("restart", "journal") == {"done": ["restarting journal@1"]}
+    eventually(lambda: fabric.state("journal@1") == "up", 30)
+    done = fabric.run("drain", "journal@9")
+    assert done.returncode == 1
+    assert "there is no journal@9 here" in done.stderr
+
+
+def test_a_role_is_scaled_while_it_runs(fabric: Fabric) -> None:
+    assert fabric.ok("scale", "journal", "2") == "started journal@2\n"
+    eventually(lambda: fabric.state("journal@2") == "up", 30)
+    assert fabric.ok("scale", "journal", "1") == "stopping journal@2\n"
+    assert fabric.run("scale", "journal", "many").returncode == 1
+
+
+def test_without_a_stats_server_it_looks_itself(fabric: Fabric) -> None:
+    fabric.ok("drain", "stats@1")
+    try:
+        found = json.loads(fabric.well("--json"))
+        assert {"web", "store", "journal"} <= {row["role"] for row in found["roles"] if row["up"] == 1}
+        assert found["uptime"] < 30
+        assert "store_put" in fabric.ok("queues")
+    finally:
+        fabric.ok("restart", "stats@1")
+
+
+# ---- top
+
+
+class Terminal:
+    """A terminal with a program in it; `frame` is what it has drawn last."""
+
+    def __init__(self, command: list[str], rows: int, columns: int) -> None:
+        self.master, slave = pty.openpty()
+        self.resize(rows, columns)
+        self.before = termios.tcgetattr(slave)
+        environ = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", "--wait", *command], cwd=ROOT, env=environ, stdin=slave, stdout=slave, stderr=slave
+        )
+        self.slave = slave
+        self.written = ""
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def frame(self) -> list[str]:
+        while select.select([self.master], [], [], 0.05)[0]:
+            self.written += os.read(self.master, 1 << 16).decode(errors="replace")
+        whole = self.written.rpartition("\x1b[J")[0].rpartition("\x1b[H")[2]
+        return [line.removesuffix("\x1b[K") for line in whole.split("\r\n")]
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(timeout=30)
+        os.close(self.master)
+        os.close(self.slave)
+
+
+def test_top_shows_all_fits_the_terminal_and_leaves_it_as_it_was(fabric: Fabric) -> None:
+    terminal = Terminal([*CONTROL, "top", "--data", str(fabric.data)], 50, 150)
+    try:
+        # given the whole picture on a large terminal, each line of it in its place
+        frame = eventually(lambda: frame if "web@1" in "\n".join(frame := terminal.frame()) else [], 30)
+        assert frame[0][0] in "●▲"
+        assert (len(frame), frame[-1]) == (50, "q quits")
+        assert any(line.startswith("store@1.") for line in frame)
+        # when the terminal is made smaller, then it shows what has room
+        terminal.resize(8, 40)
+        small = eventually(lambda: frame if len(frame := terminal.frame()) == 8 else [], 30)
+        assert (small[0][0] in "●▲", small[-1]) == (True, "q quits")
+        assert max(map(len, small)) <= 40
+        # when q is pressed, then it ends, and the terminal is as it was
+        os.write(terminal.master, b"q")
+        assert terminal.process.wait(timeout=30) == 0
+        terminal.frame()
+        assert terminal.written.endswith("\x1b[?25h\x1b[?1049l")
+        assert termios.tcgetattr(terminal.slave) == terminal.before
+    finally:
+        terminal.close()
+
+
+def test_top_wants_a_terminal(fabric: Fabric) -> None:
+    done = fabric.run("top")
+    assert done.returncode == 1
+    assert done.stderr == "gorgonctl: top needs a terminal; gorgonctl status shows the same once\n"
+
+
+# ---- when nothing runs
+
+
+def test_where_no_broker_answers_it_says_so_at_once(expected_logs: Callable[[str], None]) -> None:
+    expected_logs("is away, waiting for it")
+    with TemporaryDirectory(prefix="gorgond-") as data:
+        nothing = Fabric(Path(data), 1)
+        status = nothing.run("status")
+        assert status.returncode == 2
+        assert status.stdout.startswith(f"✖ Down: broker {data}/broker.sock is away since 0 s: ")
+        for arguments in (["queues"], ["instances"], ["dead", "list"], ["pause", "q"], ["trace", "x"]):
+            done = nothing.run(*arguments)
+            assert done.returncode == 69, arguments
+            assert re.match(r"gorgonctl: the broker .*does not answer: ", done.stderr)
+        assert nothing.run("drain", "store@1").returncode == 1
+
+
+def test_a_web_server_answers_meanwhile(fabric: Fabric) -> None:
+    """What was done above has left the fabric as it was."""
+    assert asked(f"{fabric.url}/info/5") is not None
+    assert fabric.well()
