@@ -12,6 +12,7 @@ import inspect
 import json
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -76,8 +77,7 @@ def _preflight(about: dict[str, str], durable: bool) -> None:
 
 def _fields(infos: Sequence[bytes]) -> dict[str, str]:
     """The fields in answers to INFO."""
-    lines = b"\n".join(infos).decode().splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line)
+    return dict(line.split(":", 1) for line in b"\n".join(infos).decode().splitlines() if ":" in line)
 
 
 def _replying(name: str, replies: Sequence[bytes]) -> list[Command]:
@@ -98,20 +98,25 @@ class RedisBroker(Broker):
     """A Redis by its URL."""
 
     def __init__(self, url: str, durable: bool) -> None:
-        options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "health_check_interval": 0}
-        # One timeout a round, here; the driver's own are off.
-        options |= {"socket_timeout": None, "socket_connect_timeout": ROUND_TIMEOUT, "socket_read_size": READ_SIZE}
+        # One timeout a round, here; the driver's own are off, and so are its repeats.
+        options: dict[str, Any] = {"socket_timeout": None, "socket_connect_timeout": ROUND_TIMEOUT}
+        options |= {"socket_read_size": READ_SIZE, "retry": Retry(NoBackoff(), 0), "health_check_interval": 0}
         known = inspect.signature(Redis.__init__).parameters
         if "protocol" in known:
             options["protocol"] = 2
         # Newer drivers introduce themselves with CLIENT SETINFO, which Redis 7.0 does not know nor our users there may.
-        silent = ("driver_info",) if "driver_info" in known else ("lib_name", "lib_version")
-        options |= {name: None for name in silent if name in known}
-        self.pool = ConnectionPool.from_url(url, **options)
+        silent = {"driver_info"} & set(known) or {"lib_name", "lib_version"} & set(known)
+        options |= dict.fromkeys(silent)
+        if not url.startswith("unix:") and urlsplit(url).path.strip("/0123456789"):
+            raise ValueError("the database in its address must be a number, as in redis://host/0")
+        try:
+            self.pool = ConnectionPool.from_url(url, **options)
+            self.pool.make_connection()  # type: ignore[no-untyped-call] # it takes all that the address says
+        except TypeError as error:
+            raise ValueError(f"its address has an unknown option: {error}") from None
         where = self.pool.connection_kwargs
         super().__init__(url, where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}")
-        self.durable = durable
-        self.checked = False
+        self.durable, self.checked = durable, False
 
     def link(self, name: str) -> RedisLink:
         return RedisLink(self, name)

@@ -52,6 +52,15 @@ async def refused(url: str) -> BrokerError:
         await link.close()
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["redis://host:port", "redis://host/queue", "redis://host?nosuch=1", "unix:///run/redis.sock?db=x", "http://host"],
+)
+def test_what_is_no_address_is_told_before_anything_is_connected(url: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        connect(url)
+
+
 async def test_a_unix_socket(guarded: Callable[..., RedisServer]) -> None:
     server = guarded()
     await pushed(f"unix://{USER}@{server.socket}?db=3", server, 3)
