@@ -90,7 +90,11 @@ class DataProvider(Service):
                 number = pace.due(min(self._batch, count - self.pushed) if count else self._batch)
                 if not number:
                     await asyncio.sleep(min(max(pace.wait(), TICK), TURN))
-                elif await self._put(producer, self._encoded(number), beat):
+                    continue
+                raws, started = self._encoded(number), time.perf_counter()
+                if await self._put(producer, raws, beat):
+                    took = time.perf_counter() - started
+                    self.metrics.measure("store_put items.insert", number, 0, sum(map(len, raws)), took)
                     self.pushed += number
                     self.metrics.count("pushed", number)
                     self.progress(self.pushed, count)

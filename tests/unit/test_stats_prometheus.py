@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from gorgond.stats.instances import Instances
 from gorgond.stats.picture import database_row, picture
 from gorgond.stats.prometheus import EDGES, exposition
 from gorgond.stats.queues import Queues
+from tests.programs import ROOT
 from tests.unit.test_stats_instances import Process
 
 
@@ -77,6 +80,21 @@ def test_names_follow_the_conventions(painted: dict[str, Any]) -> None:
             assert unit not in family.name.split("_")
         if family.type == "counter":
             assert all(sample.name.endswith("_total") for sample in family.samples)
+
+
+def test_the_dashboard_and_the_docs_name_what_there_is(painted: dict[str, Any]) -> None:
+    there = set()
+    for family in parse(exposition(painted, {"web GET /": operation(5)}, "")[0].decode()):
+        there |= {family.name, *(sample.name for sample in family.samples)}
+    dashboard = (ROOT / "examples/grafana.json").read_text()
+    assert json.loads(dashboard)["panels"]
+    assert set(re.findall(r"\bgorgond_\w+", dashboard)) <= there
+    for row in re.findall(r"^\| (`gorgond_.*?) \|", (ROOT / "docs/stats.md").read_text(), re.MULTILINE):
+        first, *rest = re.findall("`(\\w+)`", row)
+        kind = "_".join(first.split("_")[:2])
+        assert first in there
+        for name in rest:
+            assert any(each.startswith(f"{kind}{name}") or each.endswith(name) for each in there), name
 
 
 def test_edges_are_edges_of_what_is_measured() -> None:
