@@ -134,6 +134,15 @@ class Found:
     raw: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What became of asking for a lease: its fencing token, 0 when another one has it, and how many seconds ago what it
+    is for was done last (None: never). A token that is not the one of the last time says that the lease had ended."""
+
+    token: int
+    done: float | None
+
+
 class Outage:
     """Tells the log once that something is away, and how long it was when it is back; shared by threads."""
 
@@ -273,6 +282,11 @@ class Link(ABC):
         """Count in each limit of the family that something happens, and return 0.0; or, if one of them does not admit
         it, count nothing and return the seconds until all would. `back`: take back what was counted. A repeat counts
         once more."""
+
+    @abstractmethod
+    async def lease(self, name: str, owner: str, seconds: float, done: float | None = None) -> Lease:
+        """Take the lease of that name for `seconds` from now, or keep it, unless another owner has it; 0 gives it up.
+        `done`: what it is for was done so many seconds ago."""
 
     @abstractmethod
     async def about(self) -> dict[str, str]:

@@ -20,6 +20,7 @@ that a Redis Cluster keeps them on one node.
     gorgon:{t}:limits                   hash    group -> the most messages it keeps
     gorgon:{t}:live                     channel events for whoever listens now
     gorgon:{f}:rate:<name>              string  until when what it counted counts, ms since 1970; expires
+    gorgon:{l}:lease                    hash    owner, token, ends, done: who may do what one alone may, and until when
 
 For the group g of topic t, `gorgon:{q}` is `gorgon:{t}/g` in every line above.
 """
@@ -115,6 +116,11 @@ def limits(topic: str) -> str:
 def live(topic: str) -> str:
     """The channel of `topic`."""
     return f"{queue(topic)}:live"
+
+
+def lease(name: str) -> str:
+    """Who has a lease."""
+    return f"{queue(name)}:lease"
 
 
 def rate(family: str, name: str) -> str:

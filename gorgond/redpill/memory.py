@@ -17,7 +17,19 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import ATTEMPTS, REPLY_TTL, Batch, Broker, Counts, DeadLetter, Found, Limit, Link, Turn
+from gorgond.redpill.broker import (
+    ATTEMPTS,
+    REPLY_TTL,
+    Batch,
+    Broker,
+    Counts,
+    DeadLetter,
+    Found,
+    Lease,
+    Limit,
+    Link,
+    Turn,
+)
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
 from gorgond.redpill.memoryqueue import MemoryQueue
 from gorgond.redpill.message import now_ms
@@ -56,6 +68,7 @@ class MemoryBroker(Broker):
         self.groups: defaultdict[str, dict[str, int]] = defaultdict(dict)  # topic -> group -> its limit
         self.listeners: defaultdict[str, dict[MemoryLink, None]] = defaultdict(dict)
         self.replies: defaultdict[str, _ReplyList] = defaultdict(_ReplyList)
+        self.leases: dict[str, tuple[str, int, int, int]] = {}  # its owner, fencing token, when it ends, when done
         self.rates: dict[str, float] = {}  # until when what a limit counted counts, by its key
         self.blocked: set[asyncio.Future[Any]] = set()
         self._queues: dict[str, MemoryQueue] = {}
@@ -282,6 +295,19 @@ class MemoryLink(Link):
             return wait / 1000
         rates.update(ends)
         return 0.0
+
+    async def lease(self, name: str, owner: str, seconds: float, done: float | None = None) -> Lease:
+        key = keys.lease(name)
+        await self._round()
+        now = self.broker.clock()
+        has, token, ends, at = self.broker.leases.get(key, ("", 0, 0, -1))
+        if ends > now and has != owner:
+            token = 0
+        else:
+            token = token if ends > now else max(token + 1, now)
+            at = at if done is None else now - int(done * 1000)
+            self.broker.leases[key] = owner, token, now + int(seconds * 1000), at
+        return Lease(token if seconds else 0, None if at < 0 else (now - at) / 1000)
 
     async def about(self) -> dict[str, str]:
         await self._round()

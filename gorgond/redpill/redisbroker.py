@@ -28,6 +28,7 @@ from gorgond.redpill.broker import (
     Counts,
     DeadLetter,
     Found,
+    Lease,
     Limit,
     Link,
     Turn,
@@ -336,6 +337,11 @@ class RedisLink(Link):
         names = [keys.rate(family, limit.name) for limit in limits]
         rates = [number for limit in limits for number in (limit.most, int(limit.seconds * 1000))]
         return int(await self._ask(_run(script.ADMIT, names, -1 if back else 1, *rates), family)) / 1000
+
+    async def lease(self, name: str, owner: str, seconds: float, done: float | None = None) -> Lease:
+        ago = -1 if done is None else int(done * 1000)
+        token, since = await self._persistent(_run(script.LEASE, [keys.lease(name)], owner, int(seconds * 1000), ago))
+        return Lease(token, None if since < 0 else since / 1000)
 
     async def about(self) -> dict[str, str]:
         commands: list[Command] = [["INFO", section] for section in _ABOUT]

@@ -30,6 +30,7 @@ ALL = (
     RECOVER := Script("recover"),
     REPLY := Script("reply"),
     ADMIT := Script("admit"),
+    LEASE := Script("lease"),
     COUNTS := Script("counts"),
     REQUEUE := Script("requeue"),
     DROP := Script("drop"),

@@ -2,6 +2,7 @@
 
     web_get            requests, answered to the web server
     TOPIC/APPLICATION  events of the topics that an application listens to
+    every so often     what an application has run by one instance at a time (gorgond.app.schedule)
 
 Handlers ask store_get, store_put, provider_get and provider_put. One that fails is its own message's affair, and one
 that is slow holds up nobody; one that blocks the event loop holds up all others, so the log tells it, with its stack.
@@ -10,9 +11,11 @@ that is slow holds up nobody; one that blocks the event loop holds up all others
 from __future__ import annotations
 
 import asyncio
+import os
 
 from gorgond.app.dispatch import Dispatcher
 from gorgond.app.loading import load_apps
+from gorgond.app.schedule import ScheduleLoop
 from gorgond.config import Config
 from gorgond.redpill import Caller, ConcurrentLane, ConcurrentSubscription, Message, Outcome, Producer, Reply
 from gorgond.service.fabric import Fabric
@@ -38,7 +41,7 @@ class AppServer(Service):
         self._apps = load_apps(config)
         self._dispatcher = Dispatcher(self._apps, self)
         self._stalls = StallWatch()
-        self._running: dict[ConcurrentLane, asyncio.Task[None]] = {}
+        self._running: dict[ConcurrentLane | ScheduleLoop, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         for producer in {self.calls, self.events}:
@@ -49,43 +52,61 @@ class AppServer(Service):
             caller.start()
         self._stalls.start()
         for broker in self.fabric.brokers:
-            self._run(ConcurrentLane(broker, "web_get", self.name, self._answer, self.config.app.requests))
-        self._listen()
+            self._consume(ConcurrentLane(broker, "web_get", self.name, self._answer, self.config.app.requests))
+        self._adjust()
 
-    def _listen(self) -> None:
-        """Listen to the topics that the applications name now, and to no others."""
-        wanted = {f"{topic}/{app.name}" for app in self._apps for topic in app.topics}
-        for lane in self._running:
-            if isinstance(lane, ConcurrentSubscription) and lane.queue not in wanted:
-                lane.stop()
-        for queue in sorted(wanted - {lane.queue for lane in self._running}):
-            topic, _, group = queue.partition("/")
+    def _adjust(self) -> None:
+        """Listen to the topics that the applications name now, and run what they have run every so often."""
+        topics = {f"{topic}/{app.name}" for app in self._apps for topic in app.topics}
+        schedules = {schedule for app in self._apps for schedule in app.schedules.values()}
+        listening, running = set(), set()
+        for loop in self._running:
+            if isinstance(loop, ScheduleLoop):
+                running.add(loop.schedule.name)
+                if loop.schedule not in schedules:
+                    loop.stop()
+            elif isinstance(loop, ConcurrentSubscription):
+                listening.add(loop.queue)
+                if loop.queue not in topics:
+                    loop.stop()
+        for queue in sorted(topics - listening):
+            self._listen(queue)
+        for schedule in schedules:
+            if schedule.name not in running:
+                link = self.fabric.lasting.link(f"{self.name} {schedule.name}")
+                self._keep(ScheduleLoop(schedule, self, link, f"{self.name}:{os.getpid()}"), schedule.name)
 
-            async def hear(event: Message, queue: str = queue) -> Outcome:
-                return await self._dispatcher.hear(queue, event)
+    def _listen(self, queue: str) -> None:
+        topic, _, group = queue.partition("/")
 
-            self._run(ConcurrentSubscription(self.fabric.lasting, topic, group, self.name, hear, EVENTS))
+        async def hear(event: Message) -> Outcome:
+            return await self._dispatcher.hear(queue, event)
 
-    def _run(self, lane: ConcurrentLane) -> None:
-        pulse = f"{lane.name} {lane.queue}"
-        lane.beat = self.pulses.start(pulse)
+        self._consume(ConcurrentSubscription(self.fabric.lasting, topic, group, self.name, hear, EVENTS))
+
+    def _consume(self, lane: ConcurrentLane) -> None:
         self.attend(lane)
+        self._keep(lane, f"{lane.name} {lane.queue}")
+
+    def _keep(self, loop: ConcurrentLane | ScheduleLoop, name: str) -> None:
+        """Run a loop until it was stopped."""
+        loop.beat = self.pulses.start(name)
 
         async def run() -> None:
-            await lane.run()
-            self.pulses.end(pulse)
-            del self._running[lane]
+            await loop.run()
+            self.pulses.end(name)
+            del self._running[loop]
             if not self.draining:
-                self._listen()  # again, if it is wanted after all
+                self._adjust()  # it may be wanted again, or another one in its place
 
-        self._running[lane] = self.spawn(run(), pulse)
+        self._running[loop] = self.spawn(run(), name)
 
     async def _answer(self, message: Message) -> Outcome:
         return await self._dispatcher.answer(message)
 
     async def drain(self) -> None:
-        for lane in self._running:
-            lane.stop()
+        for loop in self._running:
+            loop.stop()
         if self._running:
             await asyncio.wait(list(self._running.values()))
         for caller in self._callers.values():
@@ -102,7 +123,7 @@ class AppServer(Service):
         super().reload(config)
         self._apps = apps
         self._dispatcher = Dispatcher(apps, self)
-        self._listen()
+        self._adjust()
 
     async def call(self, queue: str, message: Message) -> Reply:
         """Push a request and wait for the reply; its errors are raised."""

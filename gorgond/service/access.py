@@ -32,6 +32,7 @@ class Needs:
     listens: tuple[str, ...] = ()  # to topics, live
     operates: bool = False  # looks at all queues, and at the broker itself; puts dead letters back or deletes them
     limits: tuple[str, ...] = ()  # families of limits on how often
+    leases: tuple[str, ...] = ()  # the beginnings of the names of leases
 
 
 ROLES: Mapping[str, Needs] = {
@@ -57,6 +58,7 @@ ROLES: Mapping[str, Needs] = {
         waits_on=("store_data", "provider_data"),
         replies=True,
         publishes=("stats", ANY),
+        leases=("every:",),
     ),
     "journal": Needs(subscribes=("store_notify/journal",), publishes=("stats",)),
     "stats": Needs(
@@ -119,6 +121,9 @@ def _rules(needs: Needs) -> Iterable[str]:
     if needs.operates:
         commands |= _commands("counts", "requeue", "drop") | {"zrangebyscore", "scan", "config|get"}
         patterns.append(keys.queue("NAME").replace("{NAME}", "*"))
+    for name in needs.leases:
+        commands |= _commands("lease")
+        patterns.append(keys.lease("NAME").replace("NAME", f"{name}*"))
     for family in needs.limits:
         commands |= _commands("admit")
         patterns.append(keys.rate(family, "*"))

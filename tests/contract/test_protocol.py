@@ -64,7 +64,7 @@ class Stranger:
         while True:
             turn += 1
             names = [q, desk, f"{q}:delayed", f"{q}:dead", lanes, f"{q}:counts"]
-            answer = self.run("claim", names, lane, token, turn, length, done, want, 3, 0, *failures)
+            answer = self.run("claim", names, lane, token, turn, length, done, want, 3, 0, 0, 0, *failures)
             assert answer[0] == b"ok"
             length, messages = answer[1], answer[2:]
             done, failures = 0, []

@@ -1,0 +1,92 @@
+"""What runs every so many seconds, on one instance at a time.
+
+Each schedule has a lease in the broker. The instance that has it runs the handler and keeps the lease; all others look
+every second whether it is free. When that instance is killed its lease ends, and another one goes on. One that only
+hung, or lost its broker, is fenced off: what its handler asks for has the end of the lease as its deadline, past which
+nobody does it, and the handler is cancelled when the lease cannot be kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable
+
+from gorgond.app.application import Schedule
+from gorgond.app.context import Backend, Context, log
+from gorgond.redpill import Link, Message, now_ms
+from gorgond.redpill.broker import Lease
+from gorgond.service.log import request_id
+
+LEASE = 10.0  # seconds for which a lease is taken each time
+LOOK = 1.0  # seconds between two looks, and two renewals
+RUN_MAX = 60.0  # seconds that a run may take, or the schedule's own if they are more
+
+
+class ScheduleLoop:
+    """Runs one schedule where and when it is due."""
+
+    def __init__(self, schedule: Schedule, backend: Backend, link: Link, owner: str) -> None:
+        self.schedule = schedule
+        self.beat: Callable[[], None] = lambda: None
+        self._backend = backend
+        self._link = link
+        self._owner = owner
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begin no further run; end when the one under way is done."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Look, and run what is due, until stopped."""
+        try:
+            while not self._stopping.is_set():
+                lease = await self._lease(LEASE)
+                if lease.token and (lease.done is None or lease.done >= self.schedule.seconds):
+                    await self._run(lease.token)
+                try:
+                    await asyncio.wait_for(self._stopping.wait(), LOOK)
+                except TimeoutError:
+                    continue
+            if not self._link.broker.outage.length:  # else it ends by itself
+                await self._lease(0)
+        finally:
+            await self._link.close()
+
+    async def _lease(self, seconds: float, done: float | None = None) -> Lease:
+        name = f"every:{self.schedule.name}"
+        return await self._link.persist(
+            functools.partial(self._link.lease, name, self._owner, seconds, done), self.beat
+        )
+
+    async def _run(self, token: int) -> None:
+        """One run, as long as the lease is ours."""
+        started = kept = time.monotonic()
+        message = Message(self.schedule.name, deadline=now_ms() + int(LEASE * 1000), sent=0)
+        context = Context(self._backend, message)
+        task = asyncio.create_task(self._handle(context), name=self.schedule.name)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=LOOK)
+                asked = time.monotonic()
+                async with asyncio.timeout_at(asyncio.get_running_loop().time() + LEASE - (asked - kept)):
+                    lease = await self._lease(LEASE, time.monotonic() - started if task.done() else None)
+                if lease.token != token:
+                    log.error("%s is cancelled: its lease has ended, and others may run it", self.schedule.name)
+                    return
+                kept, context.deadline = asked, now_ms() + int(LEASE * 1000)
+        except TimeoutError:
+            log.error("%s is cancelled: the broker is away, so its lease has ended", self.schedule.name)
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _handle(self, context: Context) -> None:
+        request_id.set(context.id)
+        try:
+            async with asyncio.timeout(max(RUN_MAX, self.schedule.seconds)):
+                await self.schedule.handler(context)
+        except Exception:  # noqa: BLE001 - a handler may fail as it likes
+            log.exception("%s failed", self.schedule.name)
