@@ -141,6 +141,9 @@ def _parser() -> argparse.ArgumentParser:
     _stats_port(simulate)
     _settings(simulate, "provider", "rate", "count", "users", "size", "seed")
 
+    new = command("new", _new, "write a small working application with a test, to begin with")
+    new.add_argument("name", metavar="NAME", help="its name, and that of the directory it is written to")
+
     config = command("config", _configuration, "check or show the configuration")
     _config(config)
     what = config.add_mutually_exclusive_group(required=True)
@@ -316,6 +319,14 @@ def _simulate(arguments: argparse.Namespace) -> int:
     from gorgond.commands.simulate import simulate
 
     return simulate(arguments.config, _flags(arguments), frozenset(arguments.without), arguments.duration)
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.new import new
+
+    directory = new(arguments.name)
+    print(f"{directory}/ is written; {directory}/README.md says how to run it")
+    return 0
 
 
 def _configuration(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,21 @@ import pytest
 from gorgond import __version__, cli
 from tests.programs import gorgond
 
-COMMANDS = ("up", "web", "store", "auth", "app", "journal", "stats", "provider", "load", "client", "simulate", "config")
+COMMANDS = (
+    "up",
+    "web",
+    "store",
+    "auth",
+    "app",
+    "journal",
+    "stats",
+    "provider",
+    "load",
+    "client",
+    "simulate",
+    "new",
+    "config",
+)
 
 
 def printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "http": MIDDLE | {"app"},
     "stats": MIDDLE | {"http"},
     "roles": ROLES,
+    "testing": ROLES | {"roles"},
     "commands": ROLES | {"roles"},
     "chaos": SERVICE | {"service", "commands"},
     "cli": ROLES | {"roles", "commands"},
