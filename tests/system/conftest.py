@@ -64,11 +64,13 @@ def packages(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Packages:
 
 
 def _next(package: Path, tree: Path) -> Path:
-    """The same package with the version NEXT, as if there had been a release."""
+    """The same package with the version NEXT and another gorgond.conf, as if there had been a release."""
     _run(["dpkg-deb", "--raw-extract", package, tree], os.environ)
     for name in ("DEBIAN/control", "usr/lib/python3/dist-packages/gorgond/__init__.py"):
-        file = tree / name
-        file.write_text(file.read_text().replace(__version__, NEXT))
+        text = (tree / name).read_text()
+        (tree / name).write_text(text.replace(__version__, NEXT))
+    with (tree / "etc/gorgond/gorgond.conf").open("a") as file:
+        file.write(f"# As of {NEXT}.\n")
     made = package.with_name(package.name.replace(__version__, NEXT))
     _run(["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, made], os.environ)
     return made

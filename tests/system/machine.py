@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,15 +25,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from tests.programs import ROOT
 from tests.waiting import eventually
 
 SUITES = ("bookworm", "trixie")
 WEEK = 7 * 86400  # seconds
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "gorgond")
-DEPENDENCIES = (
-    "redis-server python3-redis python3-pymongo python3-tornado python3-sdnotify python3-psutil "
-    "python3-prometheus-client python3-hiredis python3-orjson python3-uvloop autopkgtest dpkg-dev"
-)
 BASE = "systemd,systemd-sysv,dbus"
 SOURCES = """\
 Types: deb
@@ -41,14 +39,21 @@ Suites: {suite}
 Components: main
 Signed-By: /srv/repository/gorgond.gpg
 """
-_DOWNLOAD = f"""for each in {DEPENDENCIES}; do
-    chroot "$1" apt-get install -o APT::Install-Recommends=1 -y -qq --download-only $each || true
-done"""
+
+
+def _downloads() -> str:
+    """The commands that fetch what will be installed: for the package, and for its autopkgtest."""
+    binary = (ROOT / "debian/control").read_text().split("\nPackage: ")[1]
+    fields = re.findall(r"^(?:Depends|Recommends):(.*(?:\n .*)*)", binary, re.MULTILINE)
+    needed = re.findall(r"[a-z][a-z0-9+.-]+", re.sub(r"\(.*?\)|\$\{.*?\}", "", " ".join(fields)))
+    fetch = 'chroot "$1" apt-get install -o APT::Install-Recommends=1 -y -qq --download-only'
+    return f"{fetch} {' '.join(sorted(needed))}; {fetch} autopkgtest dpkg-dev"
 
 
 def root(suite: str) -> Path:
     """The directory with a minimal Debian, made if it is not there."""
-    key = hashlib.sha256(f"{time.strftime('%G%V')}{_DOWNLOAD}{BASE}".encode()).hexdigest()[:12]
+    downloads = _downloads()
+    key = hashlib.sha256(f"{time.strftime('%G%V')}{downloads}{BASE}".encode()).hexdigest()[:12]
     made = CACHE / f"machine-{suite}-{key}"
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"machine-{suite}.lock").open("w") as lock:
@@ -60,7 +65,7 @@ def root(suite: str) -> Path:
             fresh = CACHE / f"machine-{suite}-new"
             options = ["--quiet", "--variant=minbase", f"--include={BASE}", "--skip=cleanup/apt"]
             subprocess.run(
-                ["mmdebstrap", *options, f"--customize-hook={_DOWNLOAD}", suite, fresh],
+                ["mmdebstrap", *options, f"--customize-hook={downloads}", suite, fresh],
                 check=True,
                 capture_output=True,
                 text=True,

@@ -45,14 +45,15 @@ def test_upgrade_remove_install_again_purge(machine: Machine, packages: Packages
     # when a higher version is installed under load
     machine.add_repository(packages.later)
     with traffic(machine) as load:
-        said = machine.run("apt-get install -y -q gorgond")
+        said = machine.run("apt-get install -y -q -o Dpkg::Options::=--force-confold gorgond")
     # then no request failed, the instances are of the new version, and the broker went on
     assert load.requests > 200
     assert "gorgond 0.9.0" in machine.run("gorgond --version")
     assert said.count("restarting gorgon-") == 4
     assert machine.show("gorgon-broker", "MainPID") == broker
-    # and the edited configuration is still there
+    # and the edited configuration is still there, the new version's beside it
     assert "deadline = 9s" in conf.read_text()
+    assert "As of 0.9.0" in conf.with_name("gorgond.conf.dpkg-dist").read_text()
     # when a file of the broker's is another at the next upgrade, then the broker is restarted too
     with (machine.root / "etc/gorgond/broker.conf").open("a") as file:
         file.write("hz 20\n")
