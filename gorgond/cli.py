@@ -13,11 +13,12 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gorgond import __version__
 from gorgond.config import DEFAULT_PATH, DEFAULT_PROVIDER, SECTIONS, Config, Provider, flag, keys, load
-from gorgond.errors import ConfigError, GorgonError
+from gorgond.errors import ConfigError, GorgonError, StoreAway
 
 if TYPE_CHECKING:
     from gorgond.service.fabric import Fabric
@@ -331,5 +332,19 @@ def _new(arguments: argparse.Namespace) -> int:
 
 def _configuration(arguments: argparse.Namespace) -> int:
     config = load(arguments.config, os.environ, {})
-    print(config.show() if arguments.show else "the configuration is well")
+    if arguments.show:
+        print(config.show())
+    else:
+        _try_addresses(config)
+        print("the configuration is well")
     return 0
+
+
+def _try_addresses(config: Config) -> None:
+    """Have the drivers read the addresses, as each service does at its start; nothing is connected for it."""
+    from gorgond.service.fabric import connect_fabric
+    from gorgond.stores import open_store
+
+    connect_fabric(config)
+    with suppress(StoreAway):
+        open_store(config.store.url).close()

@@ -113,8 +113,8 @@ class RedisBroker(Broker):
         try:
             self.pool = ConnectionPool.from_url(url, **options)
             self.pool.make_connection()  # type: ignore[no-untyped-call] # it takes all that the address says
-        except TypeError as error:
-            raise ValueError(f"its address has an unknown option: {error}") from None
+        except (TypeError, ValueError):  # whose words may hold part of a password that was not quoted
+            raise ValueError("its address is not understood, or an option of it; quote passwords: / is %2F") from None
         where = self.pool.connection_kwargs
         super().__init__(url, where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}")
         self.durable, self.checked = durable, False

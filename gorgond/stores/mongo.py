@@ -86,7 +86,9 @@ class MongoStore(Store):
         except (InvalidURI, ConfigurationError, ValueError) as error:
             if self._url.startswith("mongodb+srv:") and not isinstance(error, InvalidURI):
                 raise StoreAway(f"MongoDB's addresses could not be looked up: {error}") from error
-            raise ConfigError(f"store: not a usable mongodb:// URL: {error}") from error
+            # The driver's words about a URL may hold part of a password that was not quoted.
+            why = error if type(error) is ConfigurationError else "in user and password / is %2F, @ is %40, and so on"
+            raise ConfigError(f"store: not a usable mongodb:// URL: {why}") from error
 
     def prepare(self) -> None:
         for collection, fields in NEWEST_FIRST.items():

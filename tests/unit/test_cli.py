@@ -75,6 +75,26 @@ def test_a_wrong_configuration_is_one_line_and_exit_code_78(
     assert shown.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("GORGOND_BROKER_URL", "redis://user:hid/den@host"),
+        ("GORGOND_BROKER_CALLS", "redis://host?nosuch=1"),
+        ("GORGOND_STORE_URL", "mongodb://user:hid/den@host"),
+        ("GORGOND_STORE_URL", "sqlite:///:memory:"),
+    ],
+)
+def test_an_address_that_services_would_refuse_is_no_good_configuration(
+    variable: str, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GORGOND_CONFIG", os.devnull)
+    monkeypatch.setenv(variable, url)
+    assert cli.main(["config", "--check"]) == 78
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert "hid" not in shown
+
+
 @pytest.mark.parametrize("arguments", [[], ["nosuch"], ["client", "--clients", "0"], ["client", "--rate", "-1"]])
 def test_what_is_not_understood_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
