@@ -35,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GorgonError as error:
         print(f"gorgonctl: {error}", file=sys.stderr)
         return _code(error) if command is not _status else UNKNOWN
+    except BrokenPipeError:  # who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return 130
 

@@ -1,6 +1,7 @@
 """Journal: writes every change that a store announces to the system log.
 
-It is the durable group `journal` of the topic store_notify, so events wait for it while it is away. An event is
+It is the durable group `journal` of the topic store_notify, so events wait for it while it is away, as many
+as a queue holds. An event is
 settled after it is written: one that is killed in between writes it again, and its id tells that it is the same.
 While the log is away the events wait; those of a batch that were written by then are settled, the others come again.
 """
@@ -34,7 +35,7 @@ class Journal(Service):
         self._running: asyncio.Task[None]
 
     async def start(self) -> None:
-        lane = Subscription(self.fabric.lasting, TOPIC, GROUP, self.name, self._write, BATCH)
+        lane = Subscription(self.fabric.lasting, TOPIC, GROUP, self.name, self._write, BATCH, kept=self.fabric.limit)
         lane.beat = self.pulses.start("journal")
         self.attend(lane)
         # Writing blocks, so it has a thread of its own, unless all share one event loop with the broker.

@@ -63,6 +63,11 @@ class Site:
         password = _secret(f"gorgond.broker.password.{OPERATOR}")
         return [("url", _secret("gorgond.broker.url")), ("user", OPERATOR if password else ""), ("password", password)]
 
+    def events(self) -> Path | None:
+        """The file to which every change is written; None when that is the journal."""
+        file = self._config.journal.file
+        return self.directory.events() if self.directory else Path(file) if file else None
+
     def stats_url(self) -> str:
         """Where its stats server is; empty when that is not known."""
         if self.directory is not None:

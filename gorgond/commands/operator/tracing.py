@@ -22,6 +22,7 @@ from gorgond.service.fabric import Fabric
 SEARCH = 60.0  # seconds that looking through all queues may take
 ANSWER = 3000  # ms in which a store server must answer
 SHOWN = 20  # lines of a log
+SINCE = "-2d"  # how far back the processes' log is searched
 PARTS = 100  # items of one request that are looked for
 
 Trace = dict[str, Any]
@@ -39,9 +40,10 @@ async def trace(site: Site, id: str) -> Trace:
     fabric = site.connect()
     messages = [found async for found in _messages(fabric, id)]
     stored, unasked = await _stored(fabric, id)
-    directory = site.directory
-    events = list(_lines(directory.events(), id)) if directory else _journal("GORGON_ID=" + id)
-    log = [] if directory else _journal("--unit=gorgon-*", f"--grep={re.escape(id)}")
+    file = site.events()
+    events = list(_lines(file, id)) if file else _journal(*(f"GORGON_ID={each}" for each in _items(id)))
+    # The processes of a gorgond up write to its terminal.
+    log = [] if site.directory else _journal("--unit=gorgon-*", f"--since={SINCE}", f"--grep={re.escape(id)}")
     return {"id": id, "messages": messages, "stored": stored, "unasked": unasked, "events": events, "log": log}
 
 
@@ -85,10 +87,15 @@ def _speaks_of(found: str, id: str) -> bool:
     return found.startswith(id) and (not rest or (rest[0] in "-:" and rest[1:].isdecimal()))
 
 
+def _items(id: str) -> list[str]:
+    """The item of that id, and those of the request of that id."""
+    return [id, *(f"{id}-{number}" for number in range(1, PARTS))]
+
+
 async def _stored(fabric: Fabric, id: str) -> tuple[list[Mapping[str, Any]], str]:
     """The items of that id, or of the request of that id; and why they are not known."""
-    ids = [id, *(f"{id}-{number}" for number in range(1, PARTS))]
-    question = Message("items.find", {"filter": {"id": {"$in": ids}}, "limit": PARTS}, deadline=now_ms() + ANSWER)
+    filter = {"id": {"$in": _items(id)}}
+    question = Message("items.find", {"filter": filter, "limit": PARTS}, deadline=now_ms() + ANSWER)
     try:
         async with (
             Producer(fabric.calls, "gorgonctl") as producer,
