@@ -57,6 +57,7 @@ class _ReplyList:
 class MemoryBroker(Broker):
     """Queues, topics and reply lists in memory."""
 
+    in_process = True
     _shared: ClassVar[dict[str, MemoryBroker]] = {}
 
     def __init__(self, url: str = "memory://", clock: Callable[[], int] = now_ms) -> None:

@@ -1,0 +1,327 @@
+"""The auth server on its queues, with a store: who asks, what goes on to whom, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import statistics
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from argon2 import PasswordHasher
+
+from gorgond.auth.records import Document, Records
+from gorgond.auth.tokens import Tokens
+from gorgond.auth.users import Users
+from gorgond.config import load
+from gorgond.redpill import DONE, Caller, CallFailed, Done, Lane, Message, Outcome, Producer, Reply, now_ms
+from gorgond.redpill.codec import loads
+from gorgond.roles.auth import AuthServer
+from gorgond.roles.store import DataStore
+from gorgond.service.fabric import connect_fabric
+from gorgond.service.systemd import Notifier
+from tests.waiting import eventually_async
+
+PASSWORD = "a violin in the attic"
+DAY = 24 * 3600 * 1000
+_tokens = itertools.count()
+
+
+def new_digest() -> str:
+    return hashlib.sha256(str(next(_tokens)).encode()).hexdigest()
+
+
+class Bench:
+    """An auth server, a store server, and a web_get that answers each message with its user."""
+
+    def __init__(self, directory: Path, **settings: str) -> None:
+        flags = {name.replace("__", "."): text for name, text in settings.items()}
+        store = f"sqlite:///{directory}/test.db"
+        self.config = load(None, {}, {"broker.url": f"memory://{directory}", "store.url": store, **flags})
+        self.fabric = connect_fabric(self.config)
+        self.producer = Producer(self.fabric.calls, "test")
+        self.caller = Caller(self.fabric.calls, self.producer, "test_data", "test")
+        self.records = Records(self.caller)
+        self.auth = AuthServer(self.config, self.fabric, "1")
+        self.store = DataStore(self.config, self.fabric, "1")
+        self.passed: list[Message] = []
+        self.web_get = Lane(self.fabric.calls, "web_get", "app", self._passed)
+
+    async def _passed(self, messages: Sequence[Message]) -> Sequence[Outcome]:
+        self.passed += messages
+        return [DONE if message.user is None else Done(message.user["id"].encode()) for message in messages]
+
+    async def ask(self, op: str, args: dict[str, Any] | None = None, **more: Any) -> Reply:
+        """An operation of the auth server's; its error is raised."""
+        message = Message(op, args or {}, deadline=now_ms() + 20_000, **more)
+        reply = await self.caller.call("auth_get", message)
+        if reply.error is not None:
+            raise reply.error
+        return reply
+
+    async def refused(self, op: str, args: dict[str, Any] | None = None, **more: Any) -> int:
+        """The status with which it is refused."""
+        try:
+            reply = await self.ask(op, args, **more)
+        except CallFailed as failed:
+            return failed.code
+        raise AssertionError(f"not refused: {reply}")
+
+    async def user(self, email: str = "ada@notes.example", **fields: Any) -> Document:
+        """A new user."""
+        await self.ask("auth.register", {"email": email, "password": PASSWORD, "name": "Ada"})
+        user = await Users(self.records).by_email(email)
+        assert user is not None
+        if fields:
+            await self.records.patch("users", user, fields)
+        return user
+
+    async def session(self, email: str = "ada@notes.example") -> str:
+        """A new session: the digest of its token."""
+        token = new_digest()
+        await self.ask("auth.login", {"email": email, "password": PASSWORD, "token": token})
+        return token
+
+
+@asynccontextmanager
+async def running(directory: Path, **settings: str) -> AsyncIterator[Bench]:
+    bench = Bench(directory, **settings)
+    loops = [asyncio.ensure_future(service.run(Notifier())) for service in (bench.auth, bench.store)]
+    loops.append(asyncio.ensure_future(bench.web_get.run()))
+    async with bench.producer, bench.caller:
+        yield bench
+        bench.auth.stop()
+        await loops[0]
+        bench.store.stop()
+        bench.web_get.stop()
+        await asyncio.gather(*loops)
+
+
+def by(token: str, need: str = "required", rights: str = "") -> dict[str, Any]:
+    """A request that a user makes: what a web server sends to auth_get."""
+    return {"user": {"token": token, "need": need, "rights": rights}, "next": "web_get"}
+
+
+# ---- who asks
+
+
+async def test_a_message_goes_on_with_its_user(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        # given a user with a session
+        user = await bench.user()
+        token = await bench.session()
+        # when a web server asks something of an application for this user
+        args = {"a": [1, "ü", None]}
+        reply = await bench.ask("notes.find", args, trace="00-a-b-01", **by(token))
+        # then the application has it as it was, with the user in place of the credentials, and answers the web server
+        assert reply.body.decode() == user["id"]
+        (message,) = bench.passed
+        assert (message.op, message.args, message.trace, message.next) == ("notes.find", args, "00-a-b-01", "")
+        assert message.user == {
+            "id": user["id"], "name": "Ada", "email": "ada@notes.example", "roles": [], "session": token,
+        }  # fmt: skip
+        # and many at once are not mixed up
+        await bench.user("berta@notes.example")
+        tokens = [token, await bench.session("berta@notes.example")]
+        ids = {}
+        for each in tokens:
+            ids[each] = (await bench.ask("x", **by(each))).body
+        replies = await asyncio.gather(*(bench.ask("x", **by(tokens[n % 2])) for n in range(500)))
+        assert all(reply.body == ids[tokens[n % 2]] for n, reply in enumerate(replies))
+        assert len(set(ids.values())) == 2
+
+
+async def test_who_is_not_known_goes_on_as_nobody_where_that_is_enough(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.ask("x", **by("", "optional"))
+        assert bench.passed[-1].user is None
+        # but not with a token that is none, nor where a user is needed, nor where nothing is said
+        for credentials in (
+            by("f" * 64, "optional"), by("nonsense", "optional"), by(""), by("f" * 64), by("", "optional", "admin"),
+            {"user": {"token": {"$ne": None}, "need": "optional", "rights": ""}, "next": "web_get"},
+            {"user": {"token": ["x"], "need": "optional"}, "next": "web_get"},
+            {"user": {}, "next": "web_get"}, {"next": "web_get"},
+        ):  # fmt: skip
+            assert await bench.refused("x", **credentials) == 401
+        assert len(bench.passed) == 1
+
+
+async def test_rights_are_roles_of_the_user(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.user(roles=["editor"])
+        token = await bench.session()
+        assert await bench.refused("x", **by(token, rights="admin")) == 403
+        await bench.ask("x", **by(token, rights="editor"))
+        assert [message.user["roles"] for message in bench.passed if message.user] == [["editor"]]
+
+
+async def test_a_job_waits_for_the_store_and_a_refused_one_is_a_dead_letter(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.user()
+        token = await bench.session()
+        # given jobs, for which nobody waits
+        await bench.producer.push("auth_get", Message("x", id="good", **by(token)))
+        await bench.producer.push("auth_get", Message("x", id="bad", **by("f" * 64)))
+        await eventually_async(lambda: [message.id for message in bench.passed] == ["good"])
+        link = bench.fabric.lasting.link("look")
+
+        async def letters() -> list[str]:
+            return [letter.reason for letter in await link.dead("auth_get")]
+
+        assert "401" in (await eventually_async(letters))[0]
+        await link.close()
+
+
+async def test_what_is_unknown_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        assert await bench.refused("auth.nonsense") == 400
+        assert await bench.refused("auth.logout") == 401
+        assert await bench.refused("auth.login", {"email": {"$ne": None}, "password": "x", "token": "x"}) == 400
+        assert await bench.refused("auth.oauth2.begin", {"site": "none"}) == 404
+
+
+# ---- sessions
+
+
+async def test_sessions_end_when_unused_and_in_the_end(tmp_path: Path) -> None:
+    async with running(tmp_path, auth__idle="14d", auth__lifetime="90d") as bench:
+        user = await bench.user()
+        events: list[Message] = []
+
+        async def publish(event: Message) -> None:
+            events.append(event)
+
+        async def holds(**changes: int) -> bool:
+            """Whether a session with these fields is taken, by a server that has it in no cache."""
+            token = await bench.session()
+            session = await bench.records.get("sessions", token)
+            assert session is not None
+            await bench.records.patch("sessions", session, changes)
+            try:
+                found = await Tokens(bench.records, 14 * 86400, 90 * 86400, publish).user_of(token)
+            except CallFailed as failed:
+                assert failed.code == 401  # noqa: PT017
+                return False
+            assert found["id"] == user["id"]
+            if "used" in changes:  # that it was used is noted
+                session = await bench.records.get("sessions", token)
+                await eventually_async(lambda: _used(bench.records, token, changes["used"]))
+            return True
+
+        now = now_ms()
+        assert await holds()
+        assert await holds(used=now - 13 * DAY)
+        assert not await holds(used=now - 15 * DAY)
+        assert await holds(expires=now + DAY)
+        assert not await holds(expires=now - 1)
+        assert not await holds(created=-1)  # before all were ended
+
+
+async def _used(records: Records, token: str, before: int) -> bool:
+    session = await records.get("sessions", token)
+    return session is not None and session["used"] > before + DAY
+
+
+async def test_a_session_that_ended_while_it_was_looked_up_is_not_kept(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.user()
+        token = await bench.session()
+        tokens = Tokens(bench.records, 86400, 86400, bench.auth.tokens.end_all)  # type: ignore[arg-type]
+        # given a question to the store whose answer is under way
+        asking = asyncio.ensure_future(tokens.user_of(token))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        # when the session ends meanwhile
+        tokens.heard(Message("auth.ended", {"sessions": [token]}))
+        # then the answer serves those who asked before, and nobody after
+        assert (await asking)["session"] == token
+        assert tokens.known(token) is None
+        # and without such news it is kept
+        await tokens.user_of(token)
+        assert tokens.known(token) is not None
+        # until something may have been missed
+        tokens.missed()
+        assert tokens.known(token) is None
+
+
+async def test_a_user_has_so_many_sessions_at_most(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("gorgond.auth.tokens.SESSIONS_MAX", 3)
+    async with running(tmp_path) as bench:
+        user = await bench.user()
+        tokens = [await bench.session() for _ in range(5)]
+        kept = {session["id"] for session in await bench.records.find("sessions", {"userid": user["id"]})}
+        assert len(kept) == 3
+        assert tokens[-1] in kept
+
+
+# ---- passwords
+
+
+async def test_a_hash_with_other_parameters_is_made_anew_at_the_next_login(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        # given a user whose hash was made with less
+        weak = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
+        user = await bench.user(passhash=weak)
+        # when it logs in
+        await bench.session()
+        # then the hash is as all others, and still the password's
+        changed = await bench.records.get("users", user["id"])
+        assert changed is not None
+        assert changed["passhash"].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+        await bench.session()
+        same = await bench.records.get("users", user["id"])
+        assert same is not None
+        assert same["passhash"] == changed["passhash"]
+
+
+async def test_an_unknown_user_takes_as_long_as_a_wrong_password(tmp_path: Path) -> None:
+    async with running(tmp_path, auth__attempts="1000", auth__address_attempts="1000") as bench:
+        await bench.user()
+
+        async def seconds(email: str) -> float:
+            """Of CPU, of all threads: all servers are in this process, and what else the machine does is not in it."""
+            started = time.process_time()
+            assert await bench.refused("auth.login", {"email": email, "password": "a guess", "token": "x"}) == 401
+            return time.process_time() - started
+
+        # given many of both by turns
+        times = [(await seconds("ada@notes.example"), await seconds("nobody@notes.example")) for _ in range(15)]
+        wrong, unknown = (statistics.median(column) for column in zip(*times, strict=True))
+        # then they differ by far less than hashing takes, which is nearly all of it
+        assert abs(wrong - unknown) < 0.2 * min(wrong, unknown), (wrong, unknown)
+
+
+async def test_secrets_are_not_announced(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        heard: list[Message] = []
+
+        async def hear(events: Sequence[Message]) -> Sequence[Outcome]:
+            heard.extend(events)
+            return [DONE] * len(events)
+
+        link = bench.fabric.lasting.link("look")
+        await link.join("store_notify", "test", 1000)
+        lane = Lane(bench.fabric.lasting, "store_notify/test", "test", hear)
+        listening = asyncio.ensure_future(lane.run())
+        await bench.user()
+        await bench.session()
+        await eventually_async(lambda: any(event.op == "sessions.added" for event in heard))
+        lane.stop()
+        await listening
+        await link.close()
+        assert {"users.added", "emails.added"} <= {event.op for event in heard}
+        assert not [event for event in heard if "argon2" in str(event.args)]
+
+
+async def test_answers(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.user()
+        token = await bench.session()
+        mine = {"user": {"token": token}}
+        assert set(loads((await bench.ask("auth.me", **mine)).body)) == {"id", "name", "email", "roles"}
+        (session,) = loads((await bench.ask("auth.sessions", **mine)).body)["sessions"]
+        assert (session["id"], session["current"]) == (token, True)
