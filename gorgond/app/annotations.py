@@ -20,7 +20,7 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin, is_typeddict
+from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, is_typeddict
 
 from gorgond.errors import BadRequest, ConfigError
 from gorgond.redpill.codec import INT_MAX, INT_MIN
@@ -186,8 +186,16 @@ def _dataclass(made: type) -> Kind:
 
 
 def _typed_dict(made: Any) -> Kind:
-    hints = typing.get_type_hints(made)  # without Required and NotRequired
-    return _object({name: kind_of(hint) for name, hint in hints.items()}, set(made.__required_keys__), dict)
+    marked = typing.get_type_hints(made, include_extras=True)
+    origins = {name: get_origin(hint) for name, hint in marked.items()}
+    # A class whose annotations are texts, as with `from __future__ import annotations`, does not know its marks itself.
+    required = {
+        name
+        for name, origin in origins.items()
+        if origin is Required or (name in made.__required_keys__ and origin is not NotRequired)
+    }
+    hints = typing.get_type_hints(made)
+    return _object({name: kind_of(hint) for name, hint in hints.items()}, required, dict)
 
 
 def _object(kinds: dict[str, Kind], required: set[str], make: Callable[..., Any]) -> Kind:
