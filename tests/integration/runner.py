@@ -1,6 +1,7 @@
 """`python -m tests.integration.runner ARGUMENTS` is `gorgond ARGUMENTS` with the weaknesses that a test asks for:
 
 TEST_SILENCE    seconds after which lanes take each other for dead
+TEST_LEASE      seconds for which who runs what runs every so often has the right to
 TEST_DRAIN      seconds that draining may take
 TEST_SLOW       seconds that each batch of writes takes, half of them before it is in the database, half after
 TEST_POISON     the process dies when it is to write an item with this id
@@ -17,6 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from gorgond.app import schedule
 from gorgond.cli import main
 from gorgond.errors import StoreRefused
 from gorgond.eventlog import journald
@@ -43,6 +45,7 @@ def weak_write(self: SqliteStore, writes: Sequence[Write]) -> list[Effect | Stor
 
 
 if __name__ == "__main__":
+    schedule.LEASE = float(os.environ.get("TEST_LEASE", schedule.LEASE))
     vars(lane)["SILENCE"] = float(os.environ.get("TEST_SILENCE", broker.SILENCE))
     life.DRAIN_MAX = float(os.environ.get("TEST_DRAIN", life.DRAIN_MAX))
     vars(journald)["SOCKET"] = Path(os.environ.get("TEST_JOURNALD", journald.SOCKET))
