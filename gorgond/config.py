@@ -110,7 +110,8 @@ class App:
     """The applications."""
 
     module: str = _key(
-        "", matching("names of modules, or of entry points of gorgond.apps, or nothing", r"[\w.-]*( +[\w.-]+)*"),
+        "gorgond.app.notes",
+        matching("names of modules, or of entry points of gorgond.apps, or nothing", r"[\w.-]*( +[\w.-]+)*"),
         "the applications, with blanks between them",
     )  # fmt: skip
     directory: str = _key(
@@ -161,7 +162,7 @@ class Instances:
     store_read: str = _key("0", COUNT, "store servers that only read")
     store_write: str = _key("0", COUNT, "store servers that only write")
     auth: str = _key("2", COUNT, "auth servers")
-    app: str = _key("0", COUNT, "app servers")
+    app: str = _key("2", COUNT, "app servers")
     journal: str = _key("1", COUNT, "journals, which write every change to the system log")
     stats: str = _key("1", COUNT, "stats servers")
     provider: str = _key("", matching("names of providers, or nothing", "[a-z0-9 -]*"), "which providers")

@@ -22,6 +22,7 @@ from gorgond.redpill import Message, Reply
 
 ANSWERED = {
     200: ("what the handler gives back", "Value"),
+    201: ("what the handler has made", "Value"),
     204: ("done; there is nothing to give back", ""),
     504: ("no answer within the deadline", "Error"),
 }

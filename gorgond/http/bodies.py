@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Problem
+from gorgond.http.credentials import FORM
 from gorgond.http.routes import Request
 from gorgond.redpill.codec import loads_strictly
 
 ITEMS_MAX = 1000
 DEPTH_MAX = 32
+FIELDS_MAX = 100  # of a form
 
 _TEXTS = {"title": 1000, "url": 8000, "body": 1_000_000, "location": 1000}
 _WHOLE_MAX = 2**53 - 1  # what JavaScript can count to
@@ -28,6 +31,21 @@ def json_body(request: Request) -> Any:
     if _depth(value) > DEPTH_MAX:
         raise BadRequest("body", f"must not be nested deeper than {DEPTH_MAX}")
     return value
+
+
+def form_body(request: Request) -> dict[str, str]:
+    """The fields of a form that a browser sent, each once. Raises Problem 415 and BadRequest."""
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != FORM:
+        raise Problem(415, f"the body must be a form's, not {kind[:100] or 'without a Content-Type'}")
+    try:
+        pairs = parse_qsl(request.body.decode(), keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX)
+    except ValueError:
+        raise BadRequest("body", f"must be a form in UTF-8 with at most {FIELDS_MAX} fields") from None
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise BadRequest("body", "a field is given twice")
+    return fields
 
 
 def items(value: Any, userid: int) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gorgond import __version__
+from gorgond.http.credentials import FORM
 from gorgond.http.routes import Parameter, Route, Routes
 
 ANSWERS_TO_ALL = {
@@ -120,7 +121,7 @@ def _operation(route: Route) -> dict[str, Any]:
     answers = {**ANSWERS_TO_ALL, **route.answers}
     if route.parts or route.query:
         answers |= ANSWER_TO_ASKING
-    if route.body:
+    if route.body or route.form:
         answers |= ANSWERS_TO_BODIES
     operation: dict[str, Any] = {
         "summary": route.doc,
@@ -136,6 +137,8 @@ def _operation(route: Route) -> dict[str, Any]:
     }
     if route.body:
         operation["requestBody"] = {"required": True, "content": _json(route.body)}
+    elif route.form:
+        operation["requestBody"] = {"required": True, "content": _form(route.form)}
     if route.user != "none":
         operation["security"] = [{"token": []}] if route.user == "required" else [{"token": []}, {}]
     return operation
@@ -147,8 +150,18 @@ def _json(schema: str | Mapping[str, Any]) -> dict[str, Any]:
     return {"application/json": {"schema": named}}
 
 
-def _response(words: str, schema: str) -> dict[str, Any]:
-    return {"description": words, "content": _json(schema)} if schema else {"description": words}
+def _form(fields: Sequence[Parameter]) -> dict[str, Any]:
+    required = [each.name for each in fields if not each.empty]
+    schema = {"type": "object", "properties": {each.name: each.schema() for each in fields}, "required": required}
+    return {FORM: {"schema": schema}}
+
+
+def _response(words: str, content: str) -> dict[str, Any]:
+    """An answer whose `content` is names of schemas, of JSON, and media types, with blanks between them; or nothing."""
+    described: dict[str, Any] = {}
+    for each in content.split():
+        described |= {each: {"schema": _TEXT}} if "/" in each else _json(each)
+    return {"description": words, "content": described} if described else {"description": words}
 
 
 def _parameter(parameter: Parameter, place: str) -> dict[str, Any]:

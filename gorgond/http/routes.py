@@ -45,12 +45,13 @@ class Parameter:
     high: int = 0
     default: Any = None
     required: bool = False
+    empty: bool = False  # a text that is empty, as a form sends it, is as good as none
 
     def schema(self) -> dict[str, Any]:
         """The JSON schema of the value."""
         if self.kind is int:
             return {"type": "integer", "minimum": self.low, "maximum": self.high}
-        return {"type": "string", "minLength": 1, "maxLength": self.high}
+        return {"type": "string", "minLength": 0 if self.empty else 1, "maxLength": self.high}
 
     def read(self, text: str) -> Any:
         """The value. Raises BadRequest."""
@@ -68,8 +69,8 @@ class Parameter:
 @dataclass(frozen=True, slots=True)
 class Route:
     """A method on a path such as /info/{uid}; `query` are the parameters that may follow after ?, `headers` those that
-    the handler reads by itself. `body` is the body's schema, or the name of one. `user` and `rights` say who may ask;
-    it is the handler that sees to it."""
+    the handler reads by itself. `body` is the body's schema, or the name of one; `form` has the fields of a form's,
+    which the handler reads too. `user` and `rights` say who may ask; it is the handler that sees to it."""
 
     method: str
     path: str
@@ -79,7 +80,8 @@ class Route:
     query: Sequence[Parameter] = ()
     headers: Sequence[Parameter] = ()
     body: str | Mapping[str, Any] = ""
-    answers: Mapping[int, tuple[str, str]] = field(default_factory=dict)  # words, and the schema's name or nothing
+    form: Sequence[Parameter] = ()
+    answers: Mapping[int, tuple[str, str]] = field(default_factory=dict)  # words, and names of schemas or media types
     user: Need = "none"
     rights: str = ""
     lenient: bool = False  # what is not known in the query is ignored
@@ -170,7 +172,8 @@ class _Compiled:
                 if name in given:
                     raise BadRequest(name, "given twice")
                 given.add(name)
-                values[name] = parameter.read(text)
+                if text or not parameter.empty:
+                    values[name] = parameter.read(text)
         for name in self._required:
             if name not in values:
                 raise BadRequest(name, "must be given")

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from tornado import netutil
@@ -41,6 +41,7 @@ BACKLOG = 4096
 
 log = logging.getLogger("gorgond.http")
 Translate = Callable[[GorgonError], Problem]
+Show = Callable[[Problem, str, Mapping[str, str]], Answer]
 Measure = Callable[[str, int, float, int], None]
 
 
@@ -54,13 +55,22 @@ gen_log.addFilter(_of_interest)
 
 
 class Server(HTTPServerConnectionDelegate):
-    """Serves `routes`; `translate` makes a Problem of an error that a handler raised, `measure` hears the route,
-    status and seconds of each request, and the bytes of both bodies."""
+    """Serves `routes`; `translate` makes a Problem of an error that a handler raised, `show` the answer of a Problem,
+    a request's id and its headers; `measure` hears the route, status and seconds of each request, and the bytes of both
+    bodies."""
 
-    def __init__(self, routes: Routes, deadline: float, translate: Translate, measure: Measure) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        deadline: float,
+        translate: Translate,
+        measure: Measure,
+        show: Show = lambda problem, request, headers: problem.answer(request),
+    ) -> None:
         self.routes = routes
         self.deadline_ms = int(deadline * 1000)
         self.translate = translate
+        self.show = show
         self.measure = measure
         self.trusted_proxies: Sequence[Network] = ()
         self.draining = False
@@ -186,7 +196,7 @@ class Exchange(HTTPMessageDelegate):
         is still sending does not hear what it is told when the connection is closed."""
         self._keep = False
         self._headers.pop("Expect", None)  # or Tornado would ask for the body
-        self._send(problem.answer(self.id))
+        self._send(self._shown(problem))
 
     def finish(self) -> None:
         if self._answered:
@@ -200,10 +210,10 @@ class Exchange(HTTPMessageDelegate):
         try:
             route, parameters = front.routes.find(self._line.method, self._line.path)
         except Problem as problem:
-            self._send(problem.answer(self.id))
+            self._send(self._shown(problem))
             return
         except BadRequest as bad:
-            self._send(Problem(400, str(bad), field=bad.field).answer(self.id))
+            self._send(self._shown(_bad(bad)))
             return
         self._route = f"{route.method} {route.path}"
         request = Request(
@@ -223,15 +233,18 @@ class Exchange(HTTPMessageDelegate):
         try:
             answer = await handler(request)
         except Problem as problem:
-            answer = problem.answer(self.id)
+            answer = self._shown(problem)
         except BadRequest as bad:
-            answer = Problem(400, str(bad), field=bad.field).answer(self.id)
+            answer = self._shown(_bad(bad))
         except GorgonError as error:
-            answer = self._front.translate(error).answer(self.id)
+            answer = self._shown(self._front.translate(error))
         except Exception:
             log.exception("%s failed", self._route)
-            answer = Problem(500, "this failed; the log of the server has the reason").answer(self.id)
+            answer = self._shown(Problem(500, "this failed; the log of the server has the reason"))
         self._send(answer)
+
+    def _shown(self, problem: Problem) -> Answer:
+        return self._front.show(problem, self.id, self._headers)
 
     def _send(self, answer: Answer) -> None:
         self._answered = True
@@ -279,6 +292,10 @@ class Exchange(HTTPMessageDelegate):
         self._done()
         if self._task is not None:
             self._task.cancel()
+
+
+def _bad(bad: BadRequest) -> Problem:
+    return Problem(400, str(bad), field=bad.field)
 
 
 def _refusal(headers: HTTPHeaders) -> Problem | None:

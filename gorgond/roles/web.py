@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from gorgond.app.loading import load_apps
@@ -18,6 +19,7 @@ from gorgond.http.api import Api
 from gorgond.http.applications import routes_of
 from gorgond.http.routes import Routes
 from gorgond.http.server import Server, open_port
+from gorgond.http.website import Website
 from gorgond.redpill import (
     BrokerAway,
     BrokerError,
@@ -25,6 +27,7 @@ from gorgond.redpill import (
     CallFailed,
     DeadlineExceeded,
     GorgonError,
+    Listener,
     Message,
     Producer,
     QueueFull,
@@ -36,6 +39,7 @@ from gorgond.service.systemd import listening_sockets
 from gorgond.stores.filters import check_write
 from gorgond.stores.requests import writes_of
 
+SITE_APP = "notes"  # the application, `gorgond.app.notes`, that the website is made of
 LOOK = 1.0  # seconds between two questions whether the lasting broker lives
 
 log = logging.getLogger("gorgond.web")
@@ -51,7 +55,8 @@ class WebServer(Service):
         self.calls = Producer(fabric.calls, self.name, fabric.limit)
         self.jobs = self.calls if fabric.lasting is fabric.calls else Producer(fabric.lasting, self.name, fabric.limit)
         self.caller = Caller(fabric.calls, self.calls, "web_data", self.name)
-        self.server = Server(self._routes(config), config.web.deadline, _problem, self._measure)
+        self.site = Website(self, self._hear, self.spawn, tuple(config.oauth2))
+        self.server = Server(self._routes(config), config.web.deadline, _problem, self._measure, self.site.problem)
         self.server.trusted_proxies = config.web.trusted_proxies
         self.port = 0
         self._answered = 0
@@ -72,6 +77,7 @@ class WebServer(Service):
 
     async def drain(self) -> None:
         # First no new requests, then the answers to those begun, then what they need.
+        self.site.close()
         await self.server.drain()
         await self.caller.stop()
         for producer in {self.calls, self.jobs}:
@@ -81,11 +87,17 @@ class WebServer(Service):
         return f"serving port {self.port}: {self._rate.of(self._answered):.0f}/s, {len(self.caller)} waiting"
 
     def _routes(self, config: Config) -> Routes:
-        """What is served: gorgond's own API and the applications. Raises ConfigError."""
+        """What is served: gorgond's own API, the applications, and the website if its application is one of them.
+        Raises ConfigError."""
+        apps = load_apps(config)
+        pages = self.site.routes if any(app.name == SITE_APP for app in apps) else []
         try:
-            return Api(self, routes_of(load_apps(config), self)).routes
+            return Api(self, [*pages, *routes_of(apps, self)]).routes
         except ValueError as error:
             raise ConfigError(f"an application has a route that is there already: {error}") from None
+
+    def _hear(self, topic: str, heard: Callable[[str, Message], None]) -> Listener:
+        return Listener(self.fabric.lasting, [topic], self.name, heard)
 
     def reload(self, config: Config) -> None:
         self.server.routes = self._routes(config)

@@ -37,7 +37,10 @@ class Needs:
 
 ROLES: Mapping[str, Needs] = {
     "web": Needs(
-        pushes=("auth_get", "web_get", "store_get", "store_put"), waits_on=("web_data",), publishes=("stats",)
+        pushes=("auth_get", "web_get", "store_get", "store_put"),
+        waits_on=("web_data",),
+        publishes=("stats",),
+        listens=("store_notify",),
     ),
     "store": Needs(consumes=("store_get", "store_put"), replies=True, publishes=("store_notify", "stats")),
     "store-read": Needs(consumes=("store_get",), replies=True, publishes=("stats",)),

@@ -65,7 +65,7 @@ class Service(ABC):
         self.draining = False
         self.ready = asyncio.Event()
         self.failed: BaseException | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
         self._stop = asyncio.Event()
         self._rate = _Rate()
@@ -101,7 +101,7 @@ class Service(ABC):
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run a loop of the service; if it fails, the service ends and says why."""
         task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.append(task)
+        self._tasks.add(task)
         task.add_done_callback(self._watch)
         return task
 
@@ -110,6 +110,7 @@ class Service(ABC):
         return self.spawn(_in_thread(work, name), name)
 
     def _watch(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._fail(error)

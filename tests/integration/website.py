@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from gorgond.config import load
+from gorgond.roles.app import AppServer
 from gorgond.roles.auth import AuthServer
 from gorgond.roles.store import DataStore
 from gorgond.roles.web import WebServer
@@ -132,7 +133,7 @@ class Website:
                 **flags,
             },
         )
-        self._store = store
+        self._others = [DataStore, AuthServer, AppServer] if store else []
         self._instance = instance
         self._running = threading.Event()
         self._failed: BaseException | None = None
@@ -184,9 +185,8 @@ class Website:
         self._loop = asyncio.get_running_loop()
         self.web = WebServer(self._config, connect_fabric(self._config), self._instance)
         self._services.append(self.web)
-        if self._store:
-            self._services.append(AuthServer(self._config, connect_fabric(self._config), self._instance))
-            self._services.append(DataStore(self._config, connect_fabric(self._config), self._instance))
+        for role in self._others:
+            self._services.append(role(self._config, connect_fabric(self._config), self._instance))
         running = asyncio.gather(*(service.run(Notifier()) for service in self._services))
         for service in self._services:
             ready = asyncio.ensure_future(service.ready.wait())

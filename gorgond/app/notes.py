@@ -1,0 +1,100 @@
+"""The application that runs unless another is configured: everybody's notes as the database has them, and each user's
+own to add, edit and delete. The website is made of it; the API at /info and /items is the web server's own.
+
+A user's notes are the items whose `userid` is the number in the user's id.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict, cast
+
+from gorgond.app import App, BadRequest, Context, NotFound, Response, User
+
+TITLE_MAX, BODY_MAX, URL_MAX, KEYWORD_MAX, KEYWORDS_MAX = 1000, 100_000, 8000, 200, 100
+
+app = App("notes")
+
+
+class Note(TypedDict, total=False):
+    """What a user writes."""
+
+    title: str
+    body: str
+    url: str
+    location: str
+    keywords: list[str]
+
+
+@app.get("/notes", user="required")
+async def mine(ctx: Context, q: str = "", keyword: str = "", lim: int = 20, off: int = 0) -> dict[str, Any]:
+    """The notes of the user who asks, newest first; by words in title or text, or by keyword."""
+    filter: dict[str, Any] = {"userid": _number(ctx)}
+    if keyword:
+        filter["keywords"] = keyword
+    found = await ctx.store.find("items", filter, sort="-ts", limit=_lim(lim), skip=off, search=q)
+    return {"items": found, "lim": lim, "off": off}
+
+
+@app.post("/notes", user="required")
+async def add(ctx: Context, note: Note) -> Response:
+    """Add a note."""
+    id = await ctx.store.insert("items", {**_checked(note), "userid": _number(ctx), "ts": ctx.sent})
+    return Response({"id": id}, 201)
+
+
+@app.get("/notes/{id}", user="required")
+async def one(ctx: Context, id: str) -> dict[str, Any]:
+    """A note of the user who asks."""
+    return await _own(ctx, id)
+
+
+@app.put("/notes/{id}", user="required")
+async def edit(ctx: Context, id: str, note: Note) -> dict[str, Any]:
+    """Change a note of the user who asks: what is left out stays, what is empty goes."""
+    await _own(ctx, id)
+    await ctx.store.patch("items", id, {name: value or None for name, value in _checked(note).items()})
+    return {"id": id}
+
+
+@app.delete("/notes/{id}", user="required")
+async def delete(ctx: Context, id: str) -> None:
+    """Delete a note of the user who asks."""
+    await _own(ctx, id)
+    await ctx.store.delete("items", id)
+
+
+@app.get("/users/{uid:int}")
+async def user(ctx: Context, uid: int) -> dict[str, Any]:
+    """Who a user is to others."""
+    found = await ctx.store.find("users", {"id": str(uid)}, fields=["name"], limit=1)
+    if not found:
+        raise NotFound(f"there is no user {uid}")
+    return {"id": str(uid), "name": found[0].get("name", "")}
+
+
+async def _own(ctx: Context, id: str) -> dict[str, Any]:
+    """The note, if it is the user's; that there is one of somebody else's is nobody's business here."""
+    found = await ctx.store.find("items", {"id": id, "userid": _number(ctx)}, limit=1)
+    if not found:
+        raise NotFound(f"you have no note {id}")
+    return found[0]
+
+
+def _number(ctx: Context) -> int:
+    return int(cast("User", ctx.user).id)  # the routes require one
+
+
+def _lim(lim: int) -> int:
+    if not 1 <= lim <= 1000:
+        raise BadRequest("lim", "must be a whole number from 1 to 1000")
+    return lim
+
+
+def _checked(note: Note) -> Note:
+    for name, most in (("title", TITLE_MAX), ("body", BODY_MAX), ("url", URL_MAX), ("location", TITLE_MAX)):
+        if len(str(note.get(name, ""))) > most:
+            raise BadRequest(name, f"must have at most {most} characters")
+    keywords = note.get("keywords", [])
+    if len(keywords) > KEYWORDS_MAX or not all(0 < len(each) <= KEYWORD_MAX for each in keywords):
+        raise BadRequest("keywords", f"must be at most {KEYWORDS_MAX} texts of 1 to {KEYWORD_MAX} characters")
+    return note

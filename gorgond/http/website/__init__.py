@@ -1,0 +1,17 @@
+"""The website: everybody's notes, newest first and live; who is logged in writes, edits and deletes notes, and sees
+where else they are logged in.
+
+Every page is made here, on the server, and does without JavaScript. A form is answered with 303 to the page that shows
+what it did, or with the form again and what is wrong. Reads go to store_get, as the API's do; what needs a user goes
+the application's way, auth_get → web_get → app, to the routes of `gorgond.app.notes`.
+
+    notes      reading, and one's own notes
+    account    logging in, the account
+    live       changes of notes for pages that are open
+    visitor    who looks at a page, and what is asked for them
+    rendering  pages from templates, static files
+"""
+
+from gorgond.http.website.site import Website
+
+__all__ = ["Website"]

@@ -1,0 +1,113 @@
+"""Pages of accounts: register, log in and out, change the password, see and end sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from gorgond.http.answers import Answer
+from gorgond.http.bodies import form_body
+from gorgond.http.credentials import check_origin, cleared_cookie, credentials
+from gorgond.http.routes import Parameter, Request, Route
+from gorgond.http.website.rendering import DID, GO_ON, OWN_PAGE, PAGE, Templates, page, see_other
+from gorgond.http.website.visitor import NOBODY, Desk, again
+from gorgond.redpill import CallFailed
+
+_ID = Parameter("id", "the session's id", str, high=128)
+_NAME = Parameter("name", "what others see", str, high=200)
+_NONE: Mapping[str, str] = {}
+_EMAIL = Parameter("email", "the e-mail address", str, high=254)
+
+
+def _password(name: str, doc: str) -> Parameter:
+    return Parameter(name, doc, str, high=256)
+
+
+class Account:
+    """The pages; `routes` says which is for what. `providers` are names of OAuth2 providers one may come from."""
+
+    def __init__(self, desk: Desk, templates: Templates, providers: Sequence[str]) -> None:
+        self._desk = desk
+        self._templates = templates
+        self._providers = providers
+        word = _password("password", "8 to 256 characters")
+        words = (_password("old", "the password now"), _password("new", "8 to 256 characters"))
+        self.routes = (
+            Route("GET", "/login", self.login_form, "The form to log in", answers=PAGE),
+            Route("POST", "/login", self.login, "Log in", form=(_EMAIL, word), answers=GO_ON),
+            Route("GET", "/register", self.register_form, "The form to register", answers=PAGE),
+            Route("POST", "/register", self.register, "Register", form=(_NAME, _EMAIL, word), answers=GO_ON),
+            Route("POST", "/logout", self.logout, "Log out", answers=GO_ON),
+            Route("GET", "/account", self.account, "One's account", query=(DID,), answers=OWN_PAGE),
+            Route("POST", "/account/password", self.password, "Change the password", form=words, answers=GO_ON),
+            Route("POST", "/account/sessions/{id}", self.revoke, "End a session", (_ID,), answers=GO_ON),
+        )
+
+    async def login_form(
+        self, request: Request, said: str = "", wrong: str = "", typed: Mapping[str, str] = _NONE
+    ) -> Answer:
+        """The form to log in."""
+        return self._door("login", "Log in", said, wrong, typed)
+
+    async def register_form(
+        self, request: Request, said: str = "", wrong: str = "", typed: Mapping[str, str] = _NONE
+    ) -> Answer:
+        """The form to register."""
+        return self._door("register", "Register", said, wrong, typed)
+
+    def _door(self, here: str, heading: str, said: str, wrong: str, typed: Mapping[str, str]) -> Answer:
+        shown = {"here": here, "heading": heading, "said": said, "wrong": wrong, "values": typed}
+        return page(self._templates.render("login.html", NOBODY, **shown, providers=self._providers))
+
+    async def login(self, request: Request) -> Answer:
+        """Begin a session."""
+        check_origin(request)
+        typed = form_body(request)
+        try:
+            return await self._enter(request, typed)
+        except CallFailed as failed:
+            return await again(failed, lambda said, wrong: self.login_form(request, said, wrong, typed))
+
+    async def register(self, request: Request) -> Answer:
+        """Make an account, and begin a session."""
+        check_origin(request)
+        typed = form_body(request)
+        args = {name: typed.get(name, "") for name in ("name", "email", "password")}
+        try:
+            await self._desk.account(request, "auth.register", args)
+            return await self._enter(request, typed)
+        except CallFailed as failed:
+            return await again(failed, lambda said, wrong: self.register_form(request, said, wrong, typed))
+
+    async def _enter(self, request: Request, typed: Mapping[str, str]) -> Answer:
+        args = {name: typed.get(name, "") for name in ("email", "password")}
+        return see_other("/my", await self._desk.begin(request, "auth.login", args))
+
+    async def logout(self, request: Request) -> Answer:
+        """End this session."""
+        await self._desk.auth(request, "auth.logout", {})
+        return see_other("/", cleared_cookie())
+
+    async def account(self, request: Request, said: str = "", wrong: str = "") -> Answer:
+        """Who one is, and where one is logged in."""
+        visitor, answer = await asyncio.gather(
+            self._desk.visitor(request), self._desk.auth(request, "auth.sessions", {})
+        )
+        shown = {"here": "account", "sessions": answer["sessions"], "said": said, "wrong": wrong}
+        shown["did"] = request.parameters.get("did", "")
+        return page(self._templates.render("account.html", visitor, **shown))
+
+    async def password(self, request: Request) -> Answer:
+        """Change the password; all other sessions end."""
+        typed = form_body(request)
+        args = {name: typed.get(name, "") for name in ("old", "new")}
+        try:
+            cookie = await self._desk.begin(request, "auth.password", args, dict(credentials(request, "required")))
+        except CallFailed as failed:
+            return await again(failed, lambda said, wrong: self.account(request, said, wrong))
+        return see_other("/account?did=password", cookie)
+
+    async def revoke(self, request: Request) -> Answer:
+        """End a session."""
+        await self._desk.auth(request, "auth.revoke", {"id": request.parameters["id"]})
+        return see_other("/account?did=ended")

@@ -1,0 +1,207 @@
+"""New, changed and deleted notes as server-sent events, for pages that are open (HTML Standard, 9.2).
+
+    event: note     data: {"id", "html"}     a note was added or changed
+    event: gone     data: {"id"}             it was deleted
+    event: reset    data: {}                 something was missed: load the page anew
+
+Who connects says how new the newest note on its page is (`since`), and is first told of those that came after. An
+event's id is that of its message on store_notify, so a browser that connects again, to whichever web server, says in
+Last-Event-ID what it has seen and gets what came after. All web servers hear the same events in the same order; each
+keeps the newest, and listens only while it has viewers and a little longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gorgond.http.answers import Answer, Problem, Sink, Streamed
+from gorgond.redpill import GorgonError, Listener, Message
+from gorgond.redpill.codec import dumps
+
+EVENT_STREAM = "text/event-stream"
+TOPIC = "store_notify"
+KEPT = 2_000  # events, for who connects again
+VIEWERS_MAX = 1_000
+PAUSE = 0.3  # seconds between two rounds of telling
+MOST = 20  # events told a viewer in one round; of more, the newest
+UNSENT_MAX = 256 * 1024  # bytes that a viewer did not take, beyond which it is left to connect again
+QUIET = 15.0  # seconds after which a viewer is sent a comment, so that its connection is not taken for dead
+LINGER = 60.0  # seconds for which events are kept after the last viewer has gone
+
+log = logging.getLogger("gorgond.web")
+
+Cards = Mapping[str, tuple[Any, str]]  # by the notes' ids: the owner's number and the HTML
+Hear = Callable[[str, Callable[[str, Message], None]], Listener]
+Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+
+
+class Renders(Protocol):
+    """Makes the HTML of notes."""
+
+    async def cards(self, ids: Sequence[str]) -> Cards:
+        """Of those with these ids that there are."""
+
+    async def since(self, userid: int | None, ts: int, most: int) -> Cards:
+        """Of the newest of a user's, or everybody's, that are not older; the newest last."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    number: int  # counts what this server has heard
+    id: str
+    item: str
+    userid: Any  # None: not told by the event
+    gone: bool
+
+
+@dataclass(slots=True, eq=False)
+class _Viewer:
+    sink: Sink
+    userid: int | None  # whose notes it shows; None: everybody's
+    since: int | None  # the `ts` of its newest note, as long as it was not told of those that came after
+    seen: int  # number of the last event it was told
+    told: float  # when it was last sent anything
+
+
+class Live:
+    """The viewers of one web server. `hear` makes a listener of a topic, `spawn` runs a task of the server's."""
+
+    def __init__(self, hear: Hear, spawn: Spawn, notes: Renders) -> None:
+        self._hear = hear
+        self._spawn = spawn
+        self._notes = notes
+        self._events: deque[_Event] = deque(maxlen=KEPT)
+        self._number = 0
+        self._hearing = False
+        self._viewers: set[_Viewer] = set()
+        self._telling: asyncio.Task[None] | None = None
+
+    def watch(self, userid: int | None, since: int, last: str) -> Answer:
+        """The answer for a new viewer, who has the notes up to the `ts` `since` or, if it was here before, has seen
+        the event `last`. Raises Problem 503."""
+        if len(self._viewers) >= VIEWERS_MAX:
+            raise Problem(503, "too many pages are open here; this one does not update itself", {"Retry-After": "60"})
+
+        def begin(sink: Sink) -> None:
+            seen = self._seen(last) if last else self._number
+            if seen is None:
+                _write(sink, _told("reset", {}))
+                seen = self._number
+            now = asyncio.get_running_loop().time()
+            self._viewers.add(_Viewer(sink, userid, None if last else since, seen, now))
+            if self._telling is None or self._telling.done():
+                self._telling = self._spawn(self._tell(), "live")
+
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
+        return Streamed(200, b"retry: 1000\n\n", EVENT_STREAM, headers, begin)
+
+    def close(self) -> None:
+        """The server drains: browsers connect to another one by themselves."""
+        for viewer in self._viewers:
+            viewer.sink.close()
+        self._viewers.clear()
+        if self._telling is not None:
+            self._telling.cancel()
+
+    def _seen(self, id: str) -> int | None:
+        """The number of the event of this id, if it is kept."""
+        return next((event.number for event in reversed(self._events) if event.id == id), None)
+
+    def _heard(self, _: str, message: Message) -> None:
+        collection, _, change = message.op.partition(".")
+        if collection != "items":
+            return
+        self._number += 1
+        userid = message.args.get("document", {}).get("userid")
+        self._events.append(_Event(self._number, message.id, message.args["id"], userid, change == "deleted"))
+
+    def _missed(self) -> None:
+        """The listener has connected: from now on nothing is missed, until then it may have been."""
+        if self._hearing:
+            self._events.clear()
+            for viewer in self._viewers:
+                _write(viewer.sink, _told("reset", {}))
+        self._hearing = True
+
+    async def _tell(self) -> None:
+        """Tell all viewers what is new, until there has been none for a while."""
+        loop = asyncio.get_running_loop()
+        listener = self._hear(TOPIC, self._heard)
+        listener.missed = self._missed
+        listening = self._spawn(listener.run(), "live listener")
+        empty = loop.time()
+        try:
+            while self._viewers or loop.time() - empty < LINGER:
+                await asyncio.sleep(PAUSE)
+                self._viewers = {viewer for viewer in self._viewers if not viewer.sink.closed()}
+                if self._viewers:
+                    empty = loop.time()
+                if self._hearing:
+                    try:
+                        await self._round(loop.time())
+                    except GorgonError:
+                        log.debug("the store is away: pages are told in the next round")
+                    except Exception:
+                        log.exception("pages could not be told what is new")
+        finally:
+            listener.stop()
+            listening.cancel()
+            self._events.clear()  # there is a gap from here on
+            self._hearing = False
+
+    async def _round(self, now: float) -> None:
+        number = self._number
+        due = {viewer: self._due(viewer) for viewer in self._viewers}
+        ids = {event.item for events in due.values() for event in events if not event.gone}
+        cards = await self._notes.cards(sorted(ids)) if ids else {}
+        for viewer, events in due.items():
+            data = b""
+            if viewer.since is not None:
+                data = _new(await self._notes.since(viewer.userid, viewer.since, MOST))
+                viewer.since = None
+            data += b"".join(_shown(viewer, events, cards))
+            viewer.seen = number
+            if data or now - viewer.told > QUIET:
+                viewer.told = now
+                _write(viewer.sink, data or b": quiet\n\n")
+            if viewer.sink.unsent > UNSENT_MAX:
+                viewer.sink.close()
+
+    def _due(self, viewer: _Viewer) -> list[_Event]:
+        """What it is to be told: of several changes of a note the last, and of many notes the newest."""
+        last: dict[str, _Event] = {}
+        for event in reversed(self._events):
+            if event.number <= viewer.seen or len(last) >= MOST:
+                break
+            if viewer.userid is None or event.userid in (None, viewer.userid):
+                last.setdefault(event.item, event)
+        return list(reversed(last.values()))
+
+
+def _write(sink: Sink, data: bytes) -> None:
+    if not sink.closed():
+        sink.write(data)
+
+
+def _new(cards: Cards) -> bytes:
+    return b"".join(_told("note", {"id": id, "html": html}) for id, (_, html) in cards.items())
+
+
+def _shown(viewer: _Viewer, events: Iterable[_Event], cards: Cards) -> Iterable[bytes]:
+    for event in events:
+        if event.gone:
+            yield _told("gone", {"id": event.item}, event.id)
+        elif event.item in cards:
+            userid, html = cards[event.item]
+            if viewer.userid in (None, userid):
+                yield _told("note", {"id": event.item, "html": html}, event.id)
+
+
+def _told(kind: str, data: Mapping[str, Any], id: str = "") -> bytes:
+    head = f"id: {id}\n" if id else ""
+    return head.encode() + b"event: %s\ndata: %s\n\n" % (kind.encode(), dumps(data))

@@ -1,0 +1,153 @@
+"""HTML pages from the templates, and the files that they need; all are read once, when the server starts.
+
+Everything a page shows is escaped by the templates. Static files have their content's digest in their address, so a
+browser keeps them for good and asks for nothing twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from tornado.template import Loader
+
+from gorgond.http.answers import Answer, Problem
+from gorgond.http.routes import Parameter
+from gorgond.http.website.visitor import Visitor
+
+HTML = "text/html; charset=utf-8"
+SHORT = 600  # characters of a note's text that a list shows
+
+# Nothing but our own files, and nobody frames us.
+_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+SAFE = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+DID = Parameter("did", "what was done just now, for the page to say", str, high=20, empty=True)
+_DONE = {
+    "added": "The note is stored.",
+    "saved": "The note is changed.",
+    "deleted": "The note is deleted.",
+    "password": "The password is changed; all other sessions have ended.",
+    "ended": "That session has ended.",
+}
+PAGE = {200: ("the page", "text/html")}
+OWN_PAGE = {**PAGE, 401: ("nobody is logged in; browsers are sent to do that", "Error")}
+DONE = {303: ("done; Location shows what it did", "text/html")}
+GO_ON = {
+    **DONE,
+    **dict.fromkeys((400, 403, 409, 422, 429), ("not done; if it can be mended, the form again", "Error text/html")),
+    401: ("nobody is logged in, or it is not the password", "Error text/html"),
+    404: ("there is no such thing of one's own", "Error"),
+}
+
+_HERE = Path(__file__).parents[1]
+
+
+class Static:
+    """The files of static/."""
+
+    def __init__(self) -> None:
+        self._files = {path.name: _file(path) for path in (_HERE / "static").iterdir()}
+
+    def address(self, name: str) -> str:
+        """Where a page finds the file."""
+        return f"/static/{name}?v={self._files[name].headers['ETag'][1:-1]}"
+
+    def answer(self, name: str) -> Answer:
+        """The file. Raises Problem 404."""
+        if name not in self._files:
+            raise Problem(404, f"there is no file {name}")
+        return self._files[name]
+
+
+def _file(path: Path) -> Answer:
+    content = path.read_bytes()
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    headers = {"ETag": f'"{digest}"', "Cache-Control": "public, max-age=31536000, immutable"}
+    return Answer(200, content, kind, headers | {"X-Content-Type-Options": "nosniff"})
+
+
+class Templates:
+    """The templates of templates/, with what they all may use."""
+
+    def __init__(self, static: Static) -> None:
+        tools: dict[str, Callable[..., Any]] = {
+            "static": static.address, "iso": _iso, "shown": _shown, "short": _short, "link": _link, "path": _path,
+        }  # fmt: skip
+        self._loader = Loader(str(_HERE / "templates"), namespace=tools)
+
+    def render(self, name: str, visitor: Visitor, **values: Any) -> bytes:
+        """The page of this template for a visitor, with these values; `did` is a word of a `did` in its query."""
+        shared = {"user": visitor.user, "xsrf": visitor.xsrf, "here": "", "said": "", "wrong": ""}
+        values["did"] = _DONE.get(values.get("did", ""), "")
+        return self._loader.load(name).generate(**{**shared, **values})
+
+    def card(self, note: Mapping[str, Any], names: Mapping[Any, str]) -> str:
+        """One note, as it stands in a list of everybody's."""
+        shown = {"mine": False, "where": lambda keyword: "/" + query(keyword=keyword)}
+        return self._loader.load("note.html").generate(note=note, names=names, **shown).decode()
+
+
+def page(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    """A page of the website."""
+    return Answer(status, body, HTML, {**SAFE, **(headers or {})})
+
+
+def see_other(where: str, cookie: str = "") -> Answer:
+    """Go on there, with GET; `cookie` is a Set-Cookie header."""
+    headers = {**SAFE, "Location": where}
+    if cookie:
+        headers["Set-Cookie"] = cookie
+    return Answer(303, b"", HTML, headers)
+
+
+def query(**values: str | int) -> str:
+    """A query with those of the values that are not empty, after its question mark; nothing without any."""
+    given = {name: value for name, value in values.items() if value}
+    return f"?{urlencode(given)}" if given else ""
+
+
+def _iso(ms: Any) -> str:
+    return _time(ms).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _shown(ms: Any) -> str:
+    return f"{_time(ms):%-d %b %Y, %H:%M} UTC"
+
+
+def _time(ms: Any) -> datetime:
+    """A time in a document, which may hold anything; the year 9999 at most."""
+    known = ms if isinstance(ms, int | float) and ms > 0 else 0
+    return datetime.fromtimestamp(min(known / 1000, 253_402_300_799), UTC)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= SHORT else text[: SHORT - 1].rstrip() + "…"
+
+
+def _link(note: Mapping[str, Any]) -> str:
+    """A note's address if it is one of the web: others, as javascript:, would run."""
+    url = note.get("url")
+    try:
+        return url if isinstance(url, str) and urlsplit(url).scheme in ("http", "https") else ""
+    except ValueError:
+        return ""
+
+
+def _path(text: str) -> str:
+    return quote(text, safe="")

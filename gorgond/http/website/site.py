@@ -1,0 +1,68 @@
+"""The website as a whole: its routes, and how errors look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from gorgond.http.answers import Answer, Problem
+from gorgond.http.credentials import cleared_cookie
+from gorgond.http.routes import Parameter, Request, Route
+from gorgond.http.website.account import Account
+from gorgond.http.website.live import Hear, Live, Spawn
+from gorgond.http.website.notes import UID_MAX, Notes
+from gorgond.http.website.rendering import Static, Templates, page, see_other
+from gorgond.http.website.visitor import NOBODY, Backend, Desk
+from gorgond.redpill.message import ID_MAX
+
+_LAST = Parameter("Last-Event-ID", "go on after this event", str, high=ID_MAX)
+
+
+class Website:
+    """The pages and what their forms do; `routes` says which is for what. `hear` makes a listener of a
+    topic, `spawn` runs a task of the server's; `providers` are names of OAuth2 providers one may come from."""
+
+    def __init__(self, backend: Backend, hear: Hear, spawn: Spawn, providers: Sequence[str] = ()) -> None:
+        self._static = Static()
+        self._templates = Templates(self._static)
+        desk = Desk(backend)
+        notes = Notes(desk, self._templates)
+        self._live = Live(hear, spawn, notes)
+        self.routes = [
+            *notes.routes,
+            *Account(desk, self._templates, providers).routes,
+            Route("GET", "/live", self.live, "Notes as they change, as server-sent events", (),
+                  (Parameter("uid", "only those of this user", int, 0, UID_MAX),
+                   Parameter("since", "first those that are not older, ms since 1970", int, 0, UID_MAX, 0)),
+                  (_LAST,),
+                  answers={200: ("changes, without an end", "text/event-stream")}),
+            Route("GET", "/static/{name}", self.file, "A file that pages need",
+                  (Parameter("name", "the file's name", str, high=100),),
+                  (Parameter("v", "its version", str, high=40),),
+                  answers={200: ("the file", "*/*"), 404: ("there is none", "Error")}),
+        ]  # fmt: skip
+
+    async def live(self, request: Request) -> Answer:
+        """The stream of changes for a page that is open."""
+        uid, since = request.parameters.get("uid"), request.parameters["since"]
+        last = request.headers.get(_LAST.name)
+        return self._live.watch(uid, since, _LAST.read(last) if last else "")
+
+    async def file(self, request: Request) -> Answer:
+        """A static file."""
+        return self._static.answer(request.parameters["name"])
+
+    def close(self) -> None:
+        """Let go of the pages that are open: their browsers find another server."""
+        self._live.close()
+
+    def problem(self, problem: Problem, request: str, headers: Mapping[str, str]) -> Answer:
+        """An error as a page for who asks for one, as browsers do when they go somewhere; else in JSON. Who is not
+        logged in and should be is sent to do that."""
+        if "text/html" not in headers.get("Accept", ""):
+            return problem.answer(request)
+        if problem.status == 401:
+            return see_other("/login", cleared_cookie())
+        heading = HTTPStatus(problem.status).phrase
+        body = self._templates.render("problem.html", NOBODY, heading=heading, said=problem.message, request=request)
+        return page(body, problem.status, problem.headers)

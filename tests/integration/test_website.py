@@ -1,0 +1,356 @@
+"""The website as a browser without JavaScript uses it: pages, forms, cookies; and its stream of changes."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.conftest import RedisServer
+from tests.integration.website import Answer, Connection, Website
+from tests.waiting import eventually
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture(scope="module")
+def site(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
+    redis = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"), appendonly="yes")
+    redis.start()
+    try:
+        with Website(redis.url, tmp_path_factory.mktemp("website")) as site:
+            yield site
+    finally:
+        redis.close()
+
+
+class Browser:
+    """Keeps a cookie, follows redirects, sends forms with what their page holds."""
+
+    def __init__(self, site: Website) -> None:
+        self._site = site
+        self.cookie = ""
+        self.page = ""
+        self.status = 0
+
+    def get(self, target: str) -> str:
+        """Go there: the page."""
+        return self._follow(self._ask("GET", target))
+
+    def send(self, target: str, **fields: str) -> str:
+        """Send a form with these fields, and the hidden one of the page: the page that follows."""
+        hidden = re.search(r'name="_xsrf" value="([^"]*)"', self.page)
+        form = {**fields, "_xsrf": hidden[1] if hidden else ""}
+        return self._follow(self._ask("POST", target, urlencode(form).encode()))
+
+    def _follow(self, answer: Answer) -> str:
+        while answer.status == 303:
+            answer = self._ask("GET", answer.headers["location"])
+        self.status = answer.status
+        self.page = answer.body.decode()
+        return self.page
+
+    def _ask(self, method: str, target: str, body: bytes | None = None) -> Answer:
+        headers = {"Accept": "text/html", "Sec_Fetch_Site": "same-origin"}
+        if self.cookie:
+            headers["Cookie"] = self.cookie
+        if body is not None:
+            headers["Content_Type"] = "application/x-www-form-urlencoded"
+        answer = self._site.ask(method, target, body, **headers)
+        if "set-cookie" in answer.headers:
+            pair, _, flags = answer.headers["set-cookie"].partition("; ")
+            self.cookie = "" if "Max-Age=0" in flags else pair
+        return answer
+
+
+_people = iter(range(1000))
+
+
+@pytest.fixture
+def browser(site: Website) -> Browser:
+    return Browser(site)
+
+
+@pytest.fixture
+def ann(site: Website) -> Browser:
+    """Somebody who has just registered."""
+    browser, number = Browser(site), next(_people)
+    page = browser.send("/register", name=f"Ann {number}", email=f"ann{number}@example.org", password=PASSWORD)
+    assert "<h1>My notes</h1>" in page, page
+    return browser
+
+
+def uid(browser: Browser) -> str:
+    found = re.search(r'href="/by/(\d+)"', browser.get("/account"))
+    assert found
+    return found[1]
+
+
+def note_of(browser: Browser) -> str:
+    found = re.search(r'href="/my/([^"]+)"', browser.get("/my"))
+    assert found
+    return found[1]
+
+
+# ---- notes
+
+
+def test_a_note_is_written_changed_and_deleted(ann: Browser, browser: Browser) -> None:
+    # given a note
+    page = ann.send(
+        "/my", title="Tea & cake", body="at four\r\nsharp", url="https://example.org/?a=1&b", keywords="tea, cake"
+    )
+    assert "The note is stored." in page
+    # then everybody sees it, with its writer's name
+    mine = uid(ann)
+    for at in ("/", f"/by/{mine}", "/?keyword=tea", "/?q=cake"):
+        page = browser.get(at)
+        assert "Tea &amp; cake" in page, at
+        assert f'<a href="/by/{mine}">Ann ' in page
+    assert 'href="https://example.org/?a=1&amp;b"' in page
+    assert "Edit" not in page
+    # when it is changed
+    id = note_of(ann)
+    assert "at four\nsharp</textarea>" in ann.get(f"/my/{id}")
+    assert 'value="tea, cake"' in ann.page
+    page = ann.send(f"/my/{id}", title="Tea", body="", url="", keywords="tea")
+    # then what was emptied is gone
+    assert "The note is changed." in page
+    assert "at four" not in page
+    assert "cake" not in page
+    # when it is deleted
+    ann.get(f"/my/{id}")
+    page = ann.send(f"/my/{id}/delete")
+    assert "The note is deleted." in page
+    assert "Tea" not in browser.get(f"/by/{mine}")
+
+
+def test_a_note_that_does_not_fit_is_shown_again(ann: Browser) -> None:
+    page = ann.send("/my", title="kept", url="javascript:alert(1)")
+    assert ann.status == 400
+    assert "Url: must begin with http:// or https://" in page
+    assert 'name="title" value="kept"' in page
+    assert re.search(r'name="url"[^>]*aria-invalid="true"', page)
+
+
+def test_what_users_write_is_text(ann: Browser, site: Website) -> None:
+    # given notes whose fields would be markup, one with an address that is none of the web's
+    evil = "<script>alert(1)</script>"
+    ann.send("/my", title=evil, body=evil, keywords=evil)
+    site.ask("POST", "/info/77", {"title": evil, "url": "javascript:alert(1)", "location": evil})
+    # then nowhere is it markup, or an address
+    for at in ("/", "/my", "/by/77"):
+        page = ann.get(at)
+        assert html.escape(evil) in page
+        assert "<script>alert" not in page
+        assert "javascript:" not in page
+
+
+def test_nobody_touches_what_is_somebody_elses(ann: Browser, site: Website) -> None:
+    ann.send("/my", title="mine")
+    id = note_of(ann)
+    bob = Browser(site)
+    bob.send("/register", name="Bob", email=f"bob{next(_people)}@example.org", password=PASSWORD)
+    for page in (bob.get(f"/my/{id}"), bob.send(f"/my/{id}", title="his"), bob.send(f"/my/{id}/delete")):
+        assert bob.status in (403, 404), page
+    assert "mine" in ann.get("/my")
+
+
+def test_older_notes_are_on_further_pages(browser: Browser, site: Website) -> None:
+    site.ask("POST", "/info/78", [{"title": f"number {number:02}", "ts": 1000 + number} for number in range(45)])
+    seen, at = [], "/by/78"
+    while at:
+        page = browser.get(at)
+        seen += re.findall(r"number (\d\d)", page)
+        older = re.search(r'rel="next" href="([^"]+)"', page)
+        at = html.unescape(older[1]) if older else ""
+    assert seen == [f"{number:02}" for number in reversed(range(45))]
+
+
+# ---- the account
+
+
+def test_who_is_not_logged_in_is_sent_to_do_that(browser: Browser) -> None:
+    for at in ("/my", "/account", "/my/1"):
+        assert "<h1>Log in</h1>" in browser.get(at)
+
+
+def test_the_session_lives_in_a_cookie_that_no_script_and_no_other_site_gets(ann: Browser, site: Website) -> None:
+    body = urlencode({"email": "nobody@example.org", "password": PASSWORD}).encode()
+    form = "application/x-www-form-urlencoded"
+    forged = site.ask("POST", "/login", body, Content_Type=form, Sec_Fetch_Site="cross-site")
+    assert forged.status == 403
+    assert ann.cookie.startswith("__Host-session=")
+    # a page of another site cannot send a form in its name
+    body = urlencode({"title": "forged"}).encode()
+    assert site.ask("POST", "/my", body, Content_Type=form, Cookie=ann.cookie).status == 403
+    assert "forged" not in ann.get("/my")
+
+
+def test_wrong_and_right_passwords(ann: Browser, site: Website) -> None:
+    email = re.search(r"<dd>(ann\d+@example.org)</dd>", ann.get("/account"))
+    assert email
+    other = Browser(site)
+    page = other.send("/login", email=email[1], password="something else")
+    assert other.status == 401
+    assert "Wrong e-mail address or password" in page
+    assert f'value="{email[1]}"' in page
+    assert "something else" not in page
+    assert "<h1>My notes</h1>" in other.send("/login", email=email[1], password=PASSWORD)
+
+
+def test_a_taken_address_and_a_weak_password(ann: Browser, browser: Browser) -> None:
+    email = re.search(r"<dd>(ann\d+@example.org)</dd>", ann.get("/account"))
+    assert email
+    browser.send("/register", name="x", email=email[1], password=PASSWORD)
+    assert browser.status == 409
+    page = browser.send("/register", name="x", email="fresh@example.org", password="short")
+    assert browser.status == 400
+    assert re.search(r'name="password"[^>]*aria-invalid="true"', page)
+
+
+def test_sessions_are_listed_and_ended(ann: Browser, site: Website) -> None:
+    # given somebody logged in twice
+    email = re.search(r"<dd>(ann\d+@example.org)</dd>", ann.get("/account"))
+    assert email
+    other = Browser(site)
+    other.send("/login", email=email[1], password=PASSWORD)
+    page = ann.get("/account")
+    ids = re.findall(r'action="/account/sessions/([^"]+)"', page)
+    assert len(ids) == 2
+    assert page.count("(this one)") == 1
+    # when the other session is ended
+    rows = page.split("<tr>")
+    ended = next(re.search(r"sessions/([^\"]+)\"", row) for row in rows if "sessions/" in row and "this one" not in row)
+    assert ended
+    assert "That session has ended." in ann.send(f"/account/sessions/{ended[1]}")
+    # then that browser is asked to log in, this one goes on
+    eventually(lambda: "<h1>Log in</h1>" in other.get("/my"), timeout=5)
+    assert "<h1>My notes</h1>" in ann.get("/my")
+
+
+def test_a_new_password_ends_all_other_sessions(ann: Browser, site: Website) -> None:
+    email = re.search(r"<dd>(ann\d+@example.org)</dd>", ann.get("/account"))
+    assert email
+    other = Browser(site)
+    other.send("/login", email=email[1], password=PASSWORD)
+    assert ann.get("/account")
+    page = ann.send("/account/password", old="not it, I fear", new="a quite different one")
+    assert ann.status == 403
+    assert 'role="alert"' in page
+    page = ann.send("/account/password", old=PASSWORD, new="a quite different one")
+    assert "The password is changed" in page
+    eventually(lambda: "<h1>Log in</h1>" in other.get("/my"), timeout=5)
+    assert "<h1>My notes</h1>" in Browser(site).send("/login", email=email[1], password="a quite different one")
+
+
+def test_logged_out(ann: Browser) -> None:
+    kept = ann.cookie
+    ann.get("/my")
+    ann.send("/logout")
+    assert ann.cookie == ""
+    ann.cookie = kept
+    eventually(lambda: "<h1>Log in</h1>" in ann.get("/my"), timeout=5)
+
+
+# ---- pages as such
+
+
+def test_pages_allow_nothing_from_elsewhere(site: Website, ann: Browser) -> None:
+    for at in ("/", "/login", "/register", "/my", "/account", "/nowhere"):
+        answer = site.ask("GET", at, Cookie=ann.cookie, Accept="text/html")
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'")
+        assert "unsafe" not in policy
+        assert answer.headers["cache-control"] == "no-store"
+        page = answer.body.decode()
+        assert not re.search(r'(src|href|action)="(?!/|#)', page.replace('href="https://example.org', ""))
+        assert not re.search(r"<style|style=|<script(?! src)| on\w+=", page)
+
+
+def test_files_are_kept_by_browsers(site: Website) -> None:
+    page = site.ask("GET", "/").body.decode()
+    for target, kind in zip(
+        re.findall(r'"(/static/[^"]+)"', page), ("image/svg+xml", "text/css", "text/javascript"), strict=True
+    ):
+        answer = site.ask("GET", target)
+        assert answer.status == 200
+        assert answer.headers["content-type"] == kind
+        assert "immutable" in answer.headers["cache-control"]
+    assert site.ask("GET", "/static/..%2Fapi.py").status == 404
+
+
+def test_errors_are_pages_for_browsers_and_json_for_programs(site: Website) -> None:
+    for target, status in (("/nowhere", 404), ("/by/x", 400), ("/items/nothing", 404)):
+        page = site.ask("GET", target, Accept="text/html,*/*;q=0.8")
+        assert page.status == status
+        assert page.headers["content-type"].startswith("text/html")
+        assert page.headers["x-request-id"] in page.body.decode()
+        assert site.ask("GET", target).error["code"] == status
+
+
+# ---- changes as they happen
+
+
+class Events:
+    """A connection to the stream of changes."""
+
+    def __init__(self, site: Website, target: str, last: str = "") -> None:
+        self._connection = Connection(site.port)
+        headers = {"Last_Event_ID": last} if last else {}
+        self._connection.request("GET", target, **headers)
+        self._file = self._connection.socket.makefile("rb")
+        assert self._file.readline() == b"HTTP/1.1 200 OK\r\n"
+        while self._file.readline().strip():
+            pass
+
+    def next(self) -> dict[str, str]:
+        """The next event's fields."""
+        while True:
+            fields: dict[str, str] = {}
+            while line := self._file.readline().decode().rstrip("\n"):
+                name, _, text = line.partition(": ")
+                fields[name] = text
+            if "event" in fields:
+                return fields
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def wrote(site: Website, uid: int, title: str) -> Any:
+    return site.ask("POST", f"/info/{uid}", {"title": title}).json["ids"][0]
+
+
+def test_changes_arrive_and_nothing_is_missed_between_two_connections(site: Website) -> None:
+    # given a page that is open
+    first = wrote(site, 81, "the first")
+    events = Events(site, "/live?uid=81&since=1")
+    assert first in events.next()["data"]
+    # when notes come, of this user and of others
+    wrote(site, 82, "not hers")
+    second = wrote(site, 81, "the second")
+    # then it is told of hers
+    event = events.next()
+    assert (event["event"], second in event["data"], "the second" in event["data"]) == ("note", True, True)
+    # when its connection breaks and notes come meanwhile
+    events.close()
+    third = wrote(site, 81, "the third")
+    site.ask("DELETE", f"/items/{second}")
+    # then on connecting again it is told of what it missed
+    events = Events(site, "/live?uid=81", event["id"])
+    told = [events.next(), events.next()]
+    assert [(each["event"], each["data"]) for each in told][1] == ("gone", f'{{"id":"{second}"}}')
+    assert third in told[0]["data"]
+    assert first not in told[0]["data"]
+    events.close()
+
+
+def test_who_missed_too_much_is_told_to_begin_anew(site: Website) -> None:
+    events = Events(site, "/live", "an event that nobody remembers")
+    assert events.next()["event"] == "reset"
+    events.close()
