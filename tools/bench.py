@@ -12,6 +12,7 @@
     rpc       CPU of web server, store and Redis for a request that needs no database
     load      how long 1,000 clients wait that ask 500 times a second in all, while 1,000 notes a second are inserted
     ingest    notes a second from a provider through store_put into mongod, journaled, none lost
+    stats     what it costs that instances tell what they do, and that 50 people look at it
     queue     messages a second from one producer to one consumer
     memory    the most that any web server or store had in all of these
 

@@ -207,7 +207,7 @@ class StatsMonitor(Service):
                 answered = time.monotonic()
                 took = (answered - due + SECOND) * 1000
                 self._database = database_row(loads(reply.body), took, 0.0, "")
-            except (GorgonError, ValueError) as error:
+            except (GorgonError, ValueError, AttributeError) as error:
                 self._database["away"] = round(time.monotonic() - answered, 1)
                 self._database["reason"] = str(error)
             await asyncio.sleep(max(due - time.monotonic(), 0.05))

@@ -35,7 +35,7 @@ from gorgond.service.life import Service
 from gorgond.stores import open_store
 from gorgond.stores.contract import Effect, Query, Write
 from gorgond.stores.requests import query_of, writes_of
-from gorgond.stores.schema import UNTOLD
+from gorgond.stores.schema import UNANNOUNCED, UNTOLD
 
 Mode = Literal["both", "read", "write"]
 
@@ -231,7 +231,7 @@ def _events(
             continue
         for index in span:
             write, effect = writes[index], effects[index]
-            if isinstance(effect, StoreRefused) or effect in _NO_EVENT:
+            if isinstance(effect, StoreRefused) or effect in _NO_EVENT or write.collection in UNANNOUNCED:
                 continue
             args: dict[str, Any] = {"id": write.id, "ts": write.ts}
             if write.document:

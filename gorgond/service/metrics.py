@@ -30,10 +30,12 @@ class Histogram:
 
     def record(self, value: int, times: int = 1) -> None:
         """Count a value, a whole number, so many times; negative ones count as 0."""
-        value = max(value, 0)
-        shift = max(value.bit_length() - 5, 0)
-        bucket = (shift << 4) + (value >> shift)
-        self.buckets[bucket] = self.buckets.get(bucket, 0) + times
+        if value < 0:
+            value = 0
+        shift = value.bit_length() - 5
+        bucket = value if shift <= 0 else (shift << 4) + (value >> shift)
+        buckets = self.buckets
+        buckets[bucket] = buckets[bucket] + times if bucket in buckets else times
         self.count += times
         self.total += value * times
         if value > self.highest:
@@ -138,7 +140,8 @@ class Metrics:
                     name = OTHER
                 operation = self._operations.setdefault(name, Operation())
             operation.latency.record(int(seconds * 1_000_000), count)
-            operation.errors += errors
+            if errors:
+                operation.errors += errors
             operation.bytes += bytes
 
     def operations(self) -> dict[str, dict[str, Any]]:

@@ -35,4 +35,7 @@ TEXT: Mapping[str, tuple[str, ...]] = {"items": ("title", "body")}
 TOMBSTONES = "tombstones"
 """The collection in which drivers remember deletes; no caller's business."""
 
+UNANNOUNCED = ("stats",)
+"""Collections whose changes are nobody's news: the fabric's own books, a hundred kilobytes a minute."""
+
 TOMBSTONE_SECONDS = 24 * 3600

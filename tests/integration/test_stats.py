@@ -189,8 +189,10 @@ def test_the_verdict_says_which_broker_is_away(fabric: Fabric) -> None:
 
 
 def test_a_restart_loses_nothing(fabric: Fabric) -> None:
-    # given a stats server that has ended in good order
+    # given a stats server that has ended in good order, and somebody who hears of every change
     roles = all_started(fabric)
+    fabric.lasting.cli("SADD", "gorgon:{store_notify}:groups", "test")
+    fabric.lasting.cli("HSET", "gorgon:{store_notify}:limits", "test", "1000")
     for _ in range(100):
         assert asked(f"{fabric.web}/info/1")
     eventually(lambda: fabric.count("web GET /info/{uid}") == 100, 20)
@@ -209,6 +211,8 @@ def test_a_restart_loses_nothing(fabric: Fabric) -> None:
         assert set(map(str, before["marks"])) <= set(map(str, after["marks"]))
         successor.kill()
         successor.wait(30)
+    # and its own books are nobody's news
+    assert fabric.lasting.cli("LLEN", "gorgon:{store_notify}/test") == "0"
 
 
 def status(method: str, url: str, body: Any = None, **headers: str) -> tuple[int, dict[str, Any], str]:

@@ -21,7 +21,7 @@ class Echo(Service):
     async def start(self) -> None:
         lane = Lane(self.fabric.calls, "store_get", self.name, _answer)
         lane.beat = self.pulses.start("lane")
-        self.lanes.append(lane)
+        self.attend(lane)
         self._running = self.spawn(lane.run(), "lane")
 
     async def drain(self) -> None:

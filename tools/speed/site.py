@@ -62,6 +62,7 @@ class Site:
         self.url = f"http://127.0.0.1:{port}"
         self.lasting = start_redis(crew, "lasting", fsync)
         calls = start_redis(crew, "calls", None) if apart else ""
+        self.calls = calls or self.lasting
         config = crew.directory / "gorgond.conf"
         url = store or "sqlite:///nowhere"
         config.write_text(_CONFIG.format(lasting=self.lasting, calls=calls, store=url, lanes=layout.lanes, port=port))

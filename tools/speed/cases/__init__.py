@@ -9,6 +9,7 @@ from tools.speed.cases.ingest import ingest
 from tools.speed.cases.load import load
 from tools.speed.cases.queue import queue
 from tools.speed.cases.rpc import rpc
+from tools.speed.cases.stats import stats
 from tools.speed.report import Result
 from tools.speed.stage import Stage
 
@@ -18,6 +19,7 @@ CASES: dict[str, Callable[[Stage], Result]] = {
     "load": load,
     "ingest": ingest,
     "queue": queue,
+    "stats": stats,
 }
 
 DURABILITY: tuple[Callable[[Stage, str], Result], ...] = (rpc, load, ingest)
