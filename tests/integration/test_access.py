@@ -1,4 +1,4 @@
-"""The broker's users on a real Redis with the ACL file of the package: each can do its work, the operator all."""
+"""The users of Redis at work: who may do what does not get between Redis and its own file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from gorgond.commands.operator import site
-from gorgond.config import Config, load
+from gorgond.config import load
 from gorgond.gorgonctl import main
-from gorgond.redpill import Message, Producer
+from gorgond.redpill import Message, Producer, connect
 from gorgond.roles.journal import Journal
 from gorgond.service.access import OPERATOR, ROLES, acl_file
 from gorgond.service.fabric import connect_fabric
@@ -23,60 +23,93 @@ from gorgond.service.systemd import Notifier
 from tests.conftest import RedisServer
 from tests.waiting import eventually_async
 
-PASSWORDS = {user: f"secret-of-{user}" for user in (*ROLES, OPERATOR)}
+
+class Guarded(RedisServer):
+    """A Redis that lets in those of the ACL file only; `cli` is the operator."""
+
+    def cli(self, *args: str) -> str:
+        return super().cli("--user", OPERATOR, "--pass", f"secret-{OPERATOR}", "--no-auth-warning", *args)
+
+    def ready(self) -> bool:
+        return "NOAUTH" in self._redis_cli("PING").stdout
+
+    def address(self, user: str) -> str:
+        return f"unix://{user}:secret-{user}@{self.socket}"
 
 
 @pytest.fixture
-def guarded(redis_factory: Callable[..., RedisServer], tmp_path: Path) -> RedisServer:
-    """A Redis that asks who is there."""
-    file = tmp_path / "broker.acl"
-    file.write_text(acl_file(PASSWORDS))
-    server = redis_factory(appendonly="yes", maxmemory_policy="noeviction")
-    server.cli("CONFIG", "SET", "save", "")
-    server.kill()
-    server.options["aclfile"] = str(file)
-    server.ready = lambda: "NOAUTH" in server._redis_cli("PING").stdout  # type: ignore[method-assign]
+def guarded(redis_binary: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Callable[[], Guarded]:
+    file = tmp_path / "acl"
+    file.write_text(acl_file({user: f"secret-{user}" for user in (*ROLES, OPERATOR)}))
+    options = {"appendonly": "yes", "appendfsync": "always", "maxmemory_policy": "noeviction", "aclfile": str(file)}
+    return lambda: Guarded(redis_binary, tmp_path_factory.mktemp("redis"), **options)
+
+
+async def test_what_was_accepted_is_there_after_a_restart(guarded: Callable[[], Guarded]) -> None:
+    server = guarded()
     server.start()
-    return server
+    try:
+        # given messages that a role has pushed, as that role's user
+        async with Producer(connect(server.address("provider")), "test") as producer:
+            await producer.push("store_put", *[Message("items.insert", {"documents": [{}]}) for _ in range(7)])
+        # when Redis is killed and reads its file again
+        server.kill()
+        server.start()
+        # then they are there, and counted
+        link = connect(server.address("stats")).link("test")
+        (counts,) = await link.counts(["store_put"])
+        assert (counts.queued, counts.accepted, counts.difference()) == (7, 7, 0)
+        assert (await link.about())["appendfsync"] == "always"
+        assert await link.queues() == ["store_put"]
+        await link.close()
+        # and nobody was refused anything
+        assert server.cli("ACL", "LOG") == ""
+        # but who has no name
+        assert "WRONGPASS" in server._redis_cli("AUTH", "default", "").stdout
+    finally:
+        server.close()
 
 
-def configured(server: RedisServer, user: str, **more: str) -> Config:
-    broker = {"broker.url": server.url, "broker.user": user, "broker.password": PASSWORDS[user]}
-    return load(os.devnull, {}, {**broker, **{f"journal.{key}": text for key, text in more.items()}})
+async def test_a_journal_and_a_store_may_do_their_work(guarded: Callable[[], Guarded], tmp_path: Path) -> None:
+    server = guarded()
+    server.start()
+    try:
+        # given a journal under its own name
+        log = tmp_path / "events.log"
+        config = load(os.devnull, {}, {"broker.url": server.address("journal"), "journal.file": str(log)})
+        journal = Journal(config, connect_fabric(config), "1")
+        running = asyncio.create_task(journal.run(Notifier()))
+
+        # when a store announces a change under its own
+        async def logged() -> bool:
+            async with Producer(connect(server.address("store")), "store") as producer:
+                await producer.publish("store_notify", Message("items.added", {"id": "1a"}))
+            return log.exists()
+
+        # then it is logged, and nobody was refused anything
+        await eventually_async(logged, 30)
+        journal.stop()
+        await running
+        assert server.cli("ACL", "LOG") == ""
+    finally:
+        server.close()
 
 
-async def test_a_journal_and_a_store_may_do_their_work(guarded: RedisServer, tmp_path: Path) -> None:
-    # given a journal under its own name
-    config = configured(guarded, "journal", file=str(tmp_path / "events.log"))
-    journal = Journal(config, connect_fabric(config), "1")
-    running = asyncio.create_task(journal.run(Notifier()))
-    # when stores announce changes under theirs
-    fabric = connect_fabric(configured(guarded, "store"))
-
-    async def logged() -> bool:
-        async with Producer(fabric.lasting, "store") as producer:
-            await producer.publish("store_notify", Message("items.added", {"id": "1a"}))
-        return (tmp_path / "events.log").exists()
-
-    # then they are logged
-    await eventually_async(logged, 30)
-    journal.stop()
-    await running
-
-
-def test_the_operator_may_do_all(guarded: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # given the operator's password where root finds it, and a message that web pushed
-    (tmp_path / f"gorgond.broker.password.{OPERATOR}").write_text(PASSWORDS[OPERATOR] + "\n")
+def test_the_operator_may_do_all(
+    guarded: Callable[[], Guarded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = guarded()
+    server.start()
+    # given the operator's password where root finds it, and a message that a web server has pushed
+    (tmp_path / f"gorgond.broker.password.{OPERATOR}").write_text(f"secret-{OPERATOR}\n")
     monkeypatch.setattr(site, "CREDENTIALS", tmp_path)
-    monkeypatch.setenv("GORGOND_BROKER_URL", guarded.url)
-    monkeypatch.setenv("GORGOND_STATS_PORT", "1")  # nobody answers there
     monkeypatch.setenv("GORGOND_CONFIG", os.devnull)
+    monkeypatch.setenv("GORGOND_BROKER_URL", server.url)
+    monkeypatch.setenv("GORGOND_STATS_PORT", "1")  # where nobody answers
 
     async def push() -> None:
-        async with Producer(connect_fabric(configured(guarded, "web")).lasting, "web") as producer:
+        async with Producer(connect(server.address("web")), "web") as producer:
             await producer.push("store_put", Message("items.insert", id="1a"))
-
-    asyncio.run(push())
 
     def told(*arguments: str) -> tuple[int, str]:
         out = io.StringIO()
@@ -84,13 +117,18 @@ def test_the_operator_may_do_all(guarded: RedisServer, tmp_path: Path, monkeypat
             code = main(arguments)
         return code, out.getvalue()
 
-    # then gorgonctl sees and changes what is there
-    code, shown = told("status", "--json")
-    assert (code, json.loads(shown)["durability"]) == (2, "everysec")  # no web server, no store
-    assert told("pause", "store_put") == (0, "store_put is paused: pushes go on, nothing is taken from it\n")
-    asyncio.run(push())  # web may push to a paused queue too
-    code, shown = told("queues", "--json")
-    assert [(row["queued"], row["paused"]) for row in json.loads(shown) if row["name"] == "store_put"] == [(2, True)]
-    assert told("resume", "store_put")[0] == 0
-    assert told("dead", "list") == (0, "there are no dead letters\n")
-    assert len(json.loads(told("trace", "1a", "--json")[1])["messages"]) == 2
+    try:
+        asyncio.run(push())
+        # then gorgonctl sees and changes what is there
+        code, shown = told("status", "--json")
+        assert (code, json.loads(shown)["durability"]) == (2, "always")  # there is no web server, and no store
+        assert told("pause", "store_put") == (0, "store_put is paused: pushes go on, nothing is taken from it\n")
+        asyncio.run(push())
+        rows = json.loads(told("queues", "--json")[1])
+        assert [(row["queued"], row["paused"]) for row in rows if row["name"] == "store_put"] == [(2, True)]
+        assert told("resume", "store_put")[0] == 0
+        assert told("dead", "list") == (0, "there are no dead letters\n")
+        assert len(json.loads(told("trace", "1a", "--json")[1])["messages"]) == 2
+        assert server.cli("ACL", "LOG") == ""
+    finally:
+        server.close()
