@@ -46,8 +46,9 @@ def _downloads() -> str:
     binary = (ROOT / "debian/control").read_text().split("\nPackage: ")[1]
     fields = re.findall(r"^(?:Depends|Recommends):(.*(?:\n .*)*)", binary, re.MULTILINE)
     needed = re.findall(r"[a-z][a-z0-9+.-]+", re.sub(r"\(.*?\)|\$\{.*?\}", "", " ".join(fields)))
+    there = f'chroot "$1" apt-cache pkgnames | grep -xE "{"|".join(sorted(needed))}"'  # Debian 12 has no orjson
     fetch = 'chroot "$1" apt-get install -o APT::Install-Recommends=1 -y -qq --download-only'
-    return f"{fetch} {' '.join(sorted(needed))}; {fetch} autopkgtest dpkg-dev"
+    return f"{fetch} $({there}) && {fetch} autopkgtest dpkg-dev"
 
 
 def root(suite: str) -> Path:
