@@ -210,6 +210,11 @@ def mongod_binary() -> str:
 
 
 @pytest.fixture(scope="session")
+def chromium_binary() -> str:
+    return _installed("chromium")
+
+
+@pytest.fixture(scope="session")
 def _shared_redis(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with ExitStack() as closing:
         server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"))

@@ -33,11 +33,13 @@ def gorgond(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
 
 
 @contextmanager
-def started(*arguments: str, output: Path | None = None, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A command that runs meanwhile; what it writes goes to the file `output`."""
+def started(
+    *arguments: str, module: str = "gorgond", output: Path | None = None, **variables: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that runs meanwhile; what it writes goes to the file `output`. `module` runs in place of gorgond."""
     with (output or Path(os.devnull)).open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gorgond", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=ROOT,
             env=_environment(variables),
             stdin=subprocess.DEVNULL,

@@ -1,8 +1,8 @@
 // Questions to the server, which is always the one that this page came from.
 
 export class Problem extends Error {
-  constructor(status, detail) {
-    super(detail);
+  constructor(status, message) {
+    super(message);
     this.status = status;
   }
 }
@@ -13,9 +13,13 @@ export const ask = (path, parameters = {}) => {
   return talk(given.length ? `${path}?${new URLSearchParams(given)}` : path, { method: "GET" });
 };
 
-/** Have something done: POST. */
-export const tell = (path, body = {}, headers = {}) =>
-  talk(path, { method: "POST", headers: { "Content-Type": "application/json", ...headers }, body: JSON.stringify(body) });
+/** Have something done: POST. The header is one that no other site's page can send. */
+export const tell = (path, body = {}) =>
+  talk(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-Gorgond": "stats" },
+    body: JSON.stringify(body),
+  });
 
 async function talk(path, options) {
   let answer, body;
@@ -25,13 +29,13 @@ async function talk(path, options) {
   } catch {
     throw new Problem(0, "the stats server does not answer");
   }
-  if (!answer.ok) throw new Problem(answer.status, detail(body) ?? `the stats server answered ${answer.status}`);
+  if (!answer.ok) throw new Problem(answer.status, message(body) ?? `the stats server answered ${answer.status}`);
   return body ? JSON.parse(body) : null;
 }
 
-function detail(body) {
+function message(body) {
   try {
-    return JSON.parse(body).detail;
+    return JSON.parse(body).error.message;
   } catch {
     return undefined;
   }

@@ -7,6 +7,8 @@ import { askToLogIn, begin, change, isOperator, logOut, onOperator } from "./ope
 
 let letters = [];
 let known = ""; // the queues as they are shown
+let chosen = ""; // by the viewer; until then it is the first that has any
+let done = ""; // what the last deed has come to
 
 const queue = () => $("dead-queue").value;
 
@@ -15,7 +17,7 @@ const table = new Table(
   [
     { name: "Number", words: true, of: (letter) => String(letter.number) },
     { name: "Died", words: true, of: (letter) => moment(letter.at) },
-    { name: "Operation", words: true, of: (letter) => letter.operation },
+    { name: "Operation", words: true, of: (letter) => letter.op || "not readable" },
     { name: "Starts", of: (letter) => count(letter.attempts) },
     { name: "Size", of: (letter) => bytes(letter.size) },
     { name: "Reason", words: true, class: "fill", of: (letter) => letter.reason },
@@ -26,8 +28,20 @@ const table = new Table(
 
 function buttons(letter) {
   const button = (name, act, more = "") =>
-    make("button", { type: "button", className: `row-button ${more}`, ariaLabel: `${name} letter ${letter.number}`, textContent: name, onclick: () => act(letter) });
-  return make("span", { className: "deeds" }, button("Look", look), button("Requeue", requeue), button("Drop", drop, "danger"));
+    make("button", {
+      type: "button",
+      className: `row-button ${more}`,
+      ariaLabel: `${name} letter ${letter.number}`,
+      textContent: name,
+      onclick: () => act(letter),
+    });
+  return make(
+    "span",
+    { className: "deeds" },
+    button("Look", look),
+    button("Requeue", requeue),
+    button("Drop", drop, "danger"),
+  );
 }
 
 // ---- which queue
@@ -36,16 +50,20 @@ function buttons(letter) {
 export function showDead(queues) {
   const words = queues.map((it) => (it.dead ? `${it.name} (${count(it.dead)})` : it.name));
   if (words.join("\n") === known) return;
-  const first = known === "";
-  const chosen = first ? queues.find((it) => it.dead)?.name : queue();
   known = words.join("\n");
-  $("dead-queue").replaceChildren(...queues.map((it, index) => make("option", { value: it.name, textContent: words[index] })));
-  if (chosen) $("dead-queue").value = chosen;
-  if (first) begin();
-  else if (isOperator()) load();
+  $("dead-queue").replaceChildren(
+    ...queues.map((it, index) => make("option", { value: it.name, textContent: words[index] })),
+  );
+  const first = queues.find((it) => it.dead) ?? queues[0];
+  $("dead-queue").value = queues.some((it) => it.name === chosen) ? chosen : (first?.name ?? "");
+  load();
 }
 
-$("dead-queue").addEventListener("change", () => load());
+$("dead-queue").addEventListener("change", () => {
+  chosen = queue();
+  done = "";
+  load();
+});
 
 // ---- the list
 
@@ -56,40 +74,30 @@ async function load(after = "") {
   try {
     const answer = await ask(`api/dead/${encodeURIComponent(of)}`, { after });
     if (of !== queue()) return;
-    const more = answer.letters.map((letter) => ({ ...letter, ...read(letter), buttons: buttons(letter) }));
-    letters = after === "" ? more : [...letters, ...more];
-    const all = letters.length === 0 ? `${of} has none` : more.length === 0 ? "These are all" : "";
-    show(all);
+    const found = answer.letters.map((letter) => ({ ...letter, buttons: buttons(letter) }));
+    letters = after === "" ? found : [...letters, ...found];
+    show(done || (letters.length ? "" : `${of} has none`), answer.more);
   } catch (problem) {
     say($("dead-said"), problem.message);
   }
 }
 
-/** What the raw bytes say, where they are a message. */
-function read({ raw, encoding }) {
-  if (encoding === "base64") return { operation: "not text", text: `base64: ${raw}` };
-  try {
-    const message = JSON.parse(raw);
-    return { operation: String(message.op ?? ""), text: JSON.stringify(message, null, 2) };
-  } catch {
-    return { operation: "not JSON", text: raw };
-  }
-}
-
-function show(words) {
+function show(words, more = false) {
   $("to-log-in").hidden = isOperator();
   $("log-out").hidden = !isOperator();
   $("letters").hidden = letters.length === 0;
-  $("more-letters").hidden = letters.length < 100;
+  $("more-letters").hidden = !more;
   table.show(letters);
   say($("dead-said"), words);
 }
 
 onOperator(() => {
   letters = [];
+  done = "";
   show(isOperator() ? "" : "Only the operator may see them");
   load();
 });
+begin();
 $("more-letters").addEventListener("click", () => load(letters.at(-1).number));
 $("to-log-in").addEventListener("click", askToLogIn);
 $("log-out").addEventListener("click", () => logOut().catch((problem) => say($("dead-said"), problem.message)));
@@ -97,13 +105,31 @@ $("log-out").addEventListener("click", () => logOut().catch((problem) => say($("
 // ---- what can be done with one
 
 function look(letter) {
-  const { operation, text } = read(letter);
-  const facts = { Died: moment(letter.at), Reason: letter.reason, Starts: count(letter.attempts), Operation: operation, Size: bytes(letter.size), Broker: letter.broker };
-  const pairs = Object.entries(facts).flatMap(([name, value]) => [make("dt", { textContent: name }), make("dd", { textContent: value || "–" })]);
+  const facts = {
+    Died: moment(letter.at),
+    Reason: letter.reason,
+    Starts: count(letter.attempts),
+    Operation: letter.op,
+    Size: bytes(letter.size),
+    Broker: letter.broker,
+  };
+  const pairs = Object.entries(facts).flatMap(([name, value]) => [
+    make("dt", { textContent: name }),
+    make("dd", { textContent: value || "–" }),
+  ]);
   say($("letter-title"), `Letter ${letter.number} of ${queue()}`);
   $("letter-facts").replaceChildren(...pairs);
-  say($("letter-raw"), text);
+  say($("letter-raw"), pretty(letter.raw));
   $("letter").showModal();
+}
+
+/** JSON with indentation, anything else as it is: the server cuts what is long. */
+function pretty(raw) {
+  try {
+    return JSON.stringify(JSON.parse(raw), null, 2);
+  } catch {
+    return raw;
+  }
 }
 
 const requeue = (letter) => settle(letter, "requeue", `Letter ${letter.number} is back in ${queue()}`);
@@ -116,14 +142,14 @@ function drop(letter) {
   sure.showModal();
 }
 
-async function settle(letter, deed, done) {
+async function settle(letter, deed, words) {
   try {
     const broker = new URLSearchParams({ broker: letter.broker });
     await change(`api/dead/${encodeURIComponent(queue())}/${letter.number}/${deed}?${broker}`);
+    done = words;
   } catch (problem) {
     done = problem.message;
   }
   await load();
-  say($("dead-said"), done);
   $("dead").focus({ preventScroll: true }); // the button that had it is gone
 }

@@ -75,7 +75,11 @@ export class Table {
 
   constructor(table, columns, key, classOf = () => "") {
     const heads = columns.map((column) =>
-      make("th", { scope: "col", className: column.words ? "words" : "" }, column.name || make("span", { className: "unseen" }, column.title)),
+      make(
+        "th",
+        { scope: "col", className: column.words ? "words" : "" },
+        column.name || make("span", { className: "unseen" }, column.title),
+      ),
     );
     const body = make("tbody");
     const widths = columns.map(({ width }) => {
@@ -85,7 +89,11 @@ export class Table {
     });
     table.replaceChildren(make("colgroup", {}, ...widths), make("thead", {}, make("tr", {}, ...heads)), body);
     const create = (item) =>
-      make("tr", { className: classOf(item) }, ...columns.map((_, index) => (index ? make("td") : make("th", { scope: "row" }))));
+      make(
+        "tr",
+        { className: classOf(item) },
+        ...columns.map((_, index) => (index ? make("td") : make("th", { scope: "row" }))),
+      );
     const fill = (row, item) => columns.forEach((column, index) => fillCell(row.children[index], column, item));
     this.#rows = new Keyed(body, key, create, fill);
   }
@@ -97,9 +105,14 @@ export class Table {
 
 function fillCell(cell, column, item) {
   const content = column.of(item);
-  const classes = [column.words ? "words" : "", column.class ?? "", column.mark?.(item) ?? (content === "0" || content === "0 %" ? "zero" : "")];
+  const classes = [
+    column.words ? "words" : "",
+    column.class ?? "",
+    column.mark?.(item) ?? (content === "0" || content === "0 %" ? "zero" : ""),
+  ];
   const className = classes.filter(Boolean).join(" ");
   if (cell.className !== className) cell.className = className;
+  if (column.class === "fill") cell.title = content; // it may be cut
   if (typeof content === "string") say(cell, content);
   else if (cell.firstChild === null || !cell.firstChild.isEqualNode(content)) cell.replaceChildren(content);
 }

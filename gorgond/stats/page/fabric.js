@@ -1,7 +1,7 @@
 // What the fabric is made of: queues, roles and their instances, the ledger, Redis, the database, marks.
 
 import { $, Keyed, Table, icon, make, say } from "./dom.js";
-import { age, bytes, count, moment, percent, rate } from "./format.js";
+import { age, bytes, count, latency, moment, percent, rate } from "./format.js";
 
 const positive = (value, word) => (value > 0 ? word : undefined);
 
@@ -12,9 +12,24 @@ const QUEUE_OLD = 5; // seconds that a message may wait before the table says so
 const queuesTable = new Table(
   $("queues"),
   [
-    { name: "Queue", words: true, of: (queue) => (queue.paused ? make("span", { className: "state" }, `${queue.name} `, icon("paused"), "paused") : queue.name) },
-    { name: "Waiting", width: 8, of: (queue) => count(queue.queued), mark: (queue) => positive(queue.oldest > QUEUE_OLD, "bad") },
-    { name: "Oldest", width: 9, of: (queue) => (queue.queued ? age(queue.oldest) : "–"), mark: (queue) => positive(queue.oldest > QUEUE_OLD, "bad") },
+    {
+      name: "Queue",
+      words: true,
+      of: (queue) =>
+        queue.paused ? make("span", { className: "state" }, `${queue.name} `, icon("paused"), "paused") : queue.name,
+    },
+    {
+      name: "Waiting",
+      width: 8,
+      of: (queue) => count(queue.queued),
+      mark: (queue) => positive(queue.oldest > QUEUE_OLD, "bad"),
+    },
+    {
+      name: "Oldest",
+      width: 9,
+      of: (queue) => (queue.queued ? age(queue.oldest) : "–"),
+      mark: (queue) => positive(queue.oldest > QUEUE_OLD, "bad"),
+    },
     { name: "In flight", width: 8, of: (queue) => count(queue.flying) },
     { name: "In /s", width: 7, of: (queue) => rate(queue.in) },
     { name: "Out /s", width: 8, of: (queue) => rate(queue.out) },
@@ -27,7 +42,12 @@ const queuesTable = new Table(
     { name: "Dropped", width: 9, of: (queue) => count(queue.dropped) },
     { name: "Accepted", width: 12, of: (queue) => count(queue.accepted) },
     { name: "Done", width: 12, of: (queue) => count(queue.done) },
-    { name: "Difference", width: 11, of: (queue) => count(queue.difference), mark: (queue) => (queue.difference ? "bad" : undefined) },
+    {
+      name: "Difference",
+      width: 11,
+      of: (queue) => count(queue.difference),
+      mark: (queue) => (queue.difference ? "bad" : undefined),
+    },
   ],
   (queue) => queue.name,
 );
@@ -56,7 +76,10 @@ const breakable = (name) => make("span", {}, ...name.split(/(?<=\.)/).flatMap((p
 const turned = (item) => Math.max(item.silent, item.stuck ?? 0);
 
 const words = (role) =>
-  ["up", "draining", "silent", "gone"].filter((it) => role[it]).map((it) => `${role[it]} ${it}`).join(", ") || "none up";
+  ["up", "draining", "silent", "gone"]
+    .filter((it) => role[it])
+    .map((it) => `${role[it]} ${it}`)
+    .join(", ") || "none up";
 
 const instancesTable = new Table(
   $("instances"),
@@ -68,8 +91,17 @@ const instancesTable = new Table(
     { name: "Out /s", width: 8, of: (item) => rate(item.out) },
     { name: "Errors /s", width: 9, of: (item) => rate(item.errors), mark: (item) => positive(item.errors, "bad") },
     { name: "Loop lag", width: 9, of: (item) => age(item.lag), mark: (item) => positive(item.lag > 0.2, "bad") },
-    { name: "Last turn", width: 11, of: (item) => (item.group ? "" : `${age(turned(item))} ago`), mark: (item) => positive(turned(item) > 5, "bad") },
-    { name: "CPU", width: 13, of: (item) => (item.group ? "" : make("span", {}, gauge(item.cpu), percent(item.cpu, 1))) },
+    {
+      name: "Last turn",
+      width: 11,
+      of: (item) => (item.group ? "" : turned(item) < 2 ? "now" : `${age(turned(item))} ago`),
+      mark: (item) => positive(turned(item) > 5, "bad"),
+    },
+    {
+      name: "CPU",
+      width: 13,
+      of: (item) => (item.group ? "" : make("span", {}, gauge(item.cpu), percent(item.cpu, 1))),
+    },
     { name: "Memory", width: 9, of: (item) => bytes(item.rss) },
     { name: "Restarts", width: 9, of: (item) => count(item.restarts) },
     { name: "Version", width: 8, of: (item) => item.version ?? "" },
@@ -132,10 +164,32 @@ const redisTable = new Table(
   [
     { name: "", title: "Broker", words: true, of: (redis) => redis.name },
     { name: "State", width: 18, words: true, of: (redis) => standing(redis.away) },
-    { name: "Memory", width: 24, of: (redis) => (redis.maxmemory ? make("span", {}, gauge(redis.memory / redis.maxmemory), `${bytes(redis.memory)} of ${bytes(redis.maxmemory)}`) : bytes(redis.memory)) },
+    {
+      name: "Memory",
+      width: 24,
+      of: (redis) =>
+        redis.maxmemory
+          ? make(
+              "span",
+              {},
+              gauge(redis.memory / redis.maxmemory),
+              `${bytes(redis.memory)} of ${bytes(redis.maxmemory)}`,
+            )
+          : bytes(redis.memory),
+    },
     { name: "Clients", width: 8, of: (redis) => count(redis.clients) },
-    { name: "Rejected", width: 9, of: (redis) => count(redis.rejected), mark: (redis) => positive(redis.rejected, "bad") },
-    { name: "Delayed fsyncs", width: 13, of: (redis) => count(redis.delayed_fsync), mark: (redis) => positive(redis.delayed_fsync, "bad") },
+    {
+      name: "Rejected",
+      width: 9,
+      of: (redis) => count(redis.rejected),
+      mark: (redis) => positive(redis.rejected, "bad"),
+    },
+    {
+      name: "Delayed fsyncs",
+      width: 13,
+      of: (redis) => count(redis.delayed_fsync),
+      mark: (redis) => positive(redis.delayed_fsync, "bad"),
+    },
     { name: "Version", width: 9, of: (redis) => redis.version ?? "" },
     { name: "On disk", width: 9, words: true, of: (redis) => (redis.aof ? redis.fsync : "no") },
   ],
@@ -143,7 +197,9 @@ const redisTable = new Table(
 );
 
 const standing = (away) =>
-  away ? make("span", { className: "state silent" }, icon("silent"), `away since ${age(away)}`) : make("span", { className: "state up" }, icon("up"), "up");
+  away
+    ? make("span", { className: "state silent" }, icon("silent"), `away since ${age(away)}`)
+    : make("span", { className: "state up" }, icon("up"), "up");
 
 export const showRedis = (brokers) => redisTable.show(brokers);
 
@@ -152,7 +208,12 @@ export function showDatabase(database) {
   const now = standing(database.away);
   if (!where.firstChild?.isEqualNode(now)) where.replaceChildren(now);
   say($("database-name"), `${database.name} ${database.version ?? ""}`);
-  say($("database-latency"), database.latency_ms === null ? "–" : age(database.latency_ms / 1000));
+  say(
+    $("database-latency"),
+    database.version
+      ? `${latency(1000 * database.latency_ms)}, ${latency(1000 * database.roundtrip_ms)} by way of a store`
+      : "–",
+  );
   say($("database-reason"), database.reason || "–");
 }
 
@@ -161,7 +222,16 @@ export function showDatabase(database) {
 const markList = new Keyed(
   $("marks"),
   (mark) => `${mark.at} ${mark.text}`,
-  (mark) => make("li", {}, icon("mark"), make("time", { dateTime: new Date(mark.at).toISOString() }), make("span", { textContent: mark.kind === "outage" || mark.text.includes(mark.kind) ? mark.text : `${mark.kind}: ${mark.text}` })),
+  (mark) =>
+    make(
+      "li",
+      {},
+      icon("mark"),
+      make("time", { dateTime: new Date(mark.at).toISOString() }),
+      make("span", {
+        textContent: mark.kind === "outage" || mark.text.includes(mark.kind) ? mark.text : `${mark.kind}: ${mark.text}`,
+      }),
+    ),
   (element, mark) => say(element.children[1], moment(mark.at)),
 );
 

@@ -17,7 +17,9 @@ export const rate = (n) => known(n, (it) => (it < 10 ? FEW.format(Math.round(it 
 
 /** Of µs: 320 → "320 µs", 4096 → "4.1 ms", 1200000 → "1.2 s" */
 export const latency = (us) =>
-  known(us, (it) => (it < 1000 ? `${WHOLE.format(it)} µs` : it < 999_500 ? `${tenths(it / 1000)} ms` : `${tenths(it / 1e6)} s`));
+  known(us, (it) =>
+    it < 1000 ? `${WHOLE.format(it)} µs` : it < 999_500 ? `${tenths(it / 1000)} ms` : `${tenths(it / 1e6)} s`,
+  );
 
 /** Of bytes: 20480 → "20 kB" */
 export const bytes = (n) =>
@@ -52,11 +54,21 @@ export const clock = (ms) => known(ms, (it) => CLOCK.format(it));
 
 /** The same with the day where it is not today. */
 export const moment = (ms) =>
-  known(ms, (it) => (new Date(it).toDateString() === new Date().toDateString() ? clock(it) : `${DAY.format(it)}, ${SHORT_CLOCK.format(it)}`));
+  known(ms, (it) =>
+    new Date(it).toDateString() === new Date().toDateString()
+      ? clock(it)
+      : `${DAY.format(it)}, ${SHORT_CLOCK.format(it)}`,
+  );
 
 /** As precise as a column of so many seconds: "12:03:41", "12:03", "25 Nov", "Nov 2026" */
 export const instant = (ms, step) =>
-  step < 60 ? clock(ms) : step < 6 * 3600 ? SHORT_CLOCK.format(ms) : step < 28 * 86_400 ? DAY.format(ms) : YEAR.format(ms);
+  step < 60
+    ? clock(ms)
+    : step < 6 * 3600
+      ? SHORT_CLOCK.format(ms)
+      : step < 28 * 86_400
+        ? DAY.format(ms)
+        : YEAR.format(ms);
 
 function tenths(it) {
   return it < 9.95 ? FEW.format(Math.round(it * 10) / 10) : WHOLE.format(it);

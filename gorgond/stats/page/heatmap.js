@@ -11,7 +11,12 @@ import { bytes, instant, latency, rate } from "./format.js";
 
 const SPAN = { minute: 60, hour: 3600, day: 86_400, month: 30 * 86_400, year: 365 * 86_400 };
 const TICK = { minute: 15, hour: 600, day: 4 * 3600, month: 5 * 86_400, year: 61 * 86_400 }; // seconds between two times
-const LEFT = 54, TOP = 14, STRIP = 40, OVER = 13, GAP = 6, BOTTOM = 20; // pixels
+const LEFT = 54,
+  TOP = 14,
+  STRIP = 40,
+  OVER = 13,
+  GAP = 6,
+  BOTTOM = 20; // pixels
 const DECADES = [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
 
 /** A heat map's figures by place: `cell(column, row)`; row 0 is the fastest, the last one is "over". */
@@ -75,7 +80,12 @@ export class HeatMap {
     const { clientWidth, clientHeight } = this.#canvas;
     const base = clientHeight - BOTTOM;
     const mapTop = TOP + STRIP + GAP + OVER + GAP / 2;
-    return { base, mapTop, cellWidth: (clientWidth - LEFT) / heat.width, cellHeight: (base - mapTop) / (heat.rows - 1) };
+    return {
+      base,
+      mapTop,
+      cellWidth: (clientWidth - LEFT) / heat.width,
+      cellHeight: (base - mapTop) / (heat.rows - 1),
+    };
   }
 
   /** The cell at this place of the canvas, or null. */
@@ -105,7 +115,8 @@ export class HeatMap {
 }
 
 const css = ([red, green, blue], alpha = 1) => `rgb(${red} ${green} ${blue} / ${alpha})`;
-const rowTop = (heat, { base, mapTop, cellHeight }, row) => (heat.isOver(row) ? mapTop - OVER - GAP / 2 : base - (row + 1) * cellHeight);
+const rowTop = (heat, { base, mapTop, cellHeight }, row) =>
+  heat.isOver(row) ? mapTop - OVER - GAP / 2 : base - (row + 1) * cellHeight;
 const rowHeight = (heat, { cellHeight }, row) => (heat.isOver(row) ? OVER : cellHeight);
 
 function drawAxes(pen, heat, place) {

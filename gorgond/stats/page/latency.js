@@ -58,7 +58,10 @@ function showOperations(operations) {
   const names = [...select.options].slice(1).map((option) => option.value);
   if (names.join("\n") === operations.join("\n")) return;
   const chosen = select.value;
-  select.replaceChildren(select.options[0], ...operations.map((name) => make("option", { value: name, textContent: name })));
+  select.replaceChildren(
+    select.options[0],
+    ...operations.map((name) => make("option", { value: name, textContent: name })),
+  );
   select.value = operations.includes(chosen) ? chosen : "";
 }
 
@@ -74,14 +77,18 @@ function cellWords() {
   const n = heat.cell(cursor.column, cursor.row);
   const total = heat.totals[cursor.column];
   const at = heat.at(cursor.column);
-  const near = marks.filter((mark) => mark.at >= at && mark.at < at + heat.step * 1000).map((mark) => ` · ${mark.text}`);
+  const near = marks
+    .filter((mark) => mark.at >= at && mark.at < at + heat.step * 1000)
+    .map((mark) => ` · ${mark.text}`);
   return `${instant(at, heat.step)} · ${heat.band(cursor.row)} · ${count(n)} of ${count(total)} (${percent(n, total)})${near.join("")}`;
 }
 
 function summary() {
   const total = heat.totals.reduce((sum, n) => sum + n, 0);
   const over = heat.columns.reduce((sum, counts) => sum + (counts?.at(-1) ?? 0), 0);
-  return total ? `${count(total)} in all, ${count(over)} over ${latency(heat.edges.at(-1))}` : "Nothing was asked in this time";
+  return total
+    ? `${count(total)} in all, ${count(over)} over ${latency(heat.edges.at(-1))}`
+    : "Nothing was asked in this time";
 }
 
 // ---- the same as a table
@@ -91,9 +98,15 @@ let shape = "";
 let table = null;
 
 function showTable() {
-  const rows = [...new Array(heat.rows).keys()].filter((row) => heat.isOver(row) || heat.columns.some((_, column) => heat.cell(column, row)));
+  const rows = [...new Array(heat.rows).keys()].filter(
+    (row) => heat.isOver(row) || heat.columns.some((_, column) => heat.cell(column, row)),
+  );
   const columns = [
-    { name: "Time", words: true, of: (column) => (heat.step < 6 * 3600 ? moment(heat.at(column)) : instant(heat.at(column), heat.step)) },
+    {
+      name: "Time",
+      words: true,
+      of: (column) => (heat.step < 6 * 3600 ? moment(heat.at(column)) : instant(heat.at(column), heat.step)),
+    },
     { name: "All", of: (column) => count(heat.totals[column]) },
     ...rows.map((row) => ({ name: heat.band(row), of: (column) => count(heat.cell(column, row)) })),
   ];
@@ -140,14 +153,25 @@ function leave() {
   show();
 }
 
-const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1], Home: [-Infinity, 0], End: [Infinity, 0], PageUp: [0, Infinity], PageDown: [0, -Infinity] };
+const MOVES = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, 1],
+  ArrowDown: [0, -1],
+  Home: [-Infinity, 0],
+  End: [Infinity, 0],
+  PageUp: [0, Infinity],
+  PageDown: [0, -Infinity],
+};
 
 canvas.addEventListener("keydown", (event) => {
   const move = MOVES[event.key];
   if (heat === null || !move || event.ctrlKey || event.altKey || event.metaKey) return;
   event.preventDefault();
   const from = cursor ?? start();
-  cursor = cursor ? { column: clamp(from.column + move[0], heat.width), row: clamp(from.row + move[1], heat.rows) } : from;
+  cursor = cursor
+    ? { column: clamp(from.column + move[0], heat.width), row: clamp(from.row + move[1], heat.rows) }
+    : from;
   show();
 });
 
@@ -155,7 +179,10 @@ canvas.addEventListener("keydown", (event) => {
 function start() {
   const column = heat.width - 1;
   const rows = [...new Array(heat.rows).keys()];
-  return { column, row: rows.reduce((best, row) => (heat.cell(column, row) > heat.cell(column, best) ? row : best), 0) };
+  return {
+    column,
+    row: rows.reduce((best, row) => (heat.cell(column, row) > heat.cell(column, best) ? row : best), 0),
+  };
 }
 
 // ---- colours
@@ -167,11 +194,22 @@ function colours() {
     return channels(getComputedStyle(probe).color);
   };
   const ramp = [...$("ramp").children].map((swatch) => channels(getComputedStyle(swatch).backgroundColor));
-  return { ramp, ink: colour("ink"), muted: colour("muted"), rule: colour("rule"), accent: colour("accent"), over: colour("down") };
+  return {
+    ramp,
+    ink: colour("ink"),
+    muted: colour("muted"),
+    rule: colour("rule"),
+    accent: colour("accent"),
+    over: colour("down"),
+  };
 }
 
 const probe = $("ramp");
-const channels = (text) => text.match(/[\d.]+/g).slice(0, 3).map(Number);
+const channels = (text) =>
+  text
+    .match(/[\d.]+/g)
+    .slice(0, 3)
+    .map(Number);
 
 onTheme(show);
 new ResizeObserver(show).observe(canvas);

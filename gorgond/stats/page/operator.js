@@ -5,7 +5,6 @@ import { $, say } from "./dom.js";
 
 const changes = new EventTarget();
 let operator = false;
-let xsrf = "";
 
 export const isOperator = () => operator;
 
@@ -14,39 +13,40 @@ export const onOperator = (show) => changes.addEventListener("change", show);
 
 /** Ask the server who we are; after a reload we may be logged in already. */
 export async function begin() {
-  take(await ask("api/session").catch(() => ({ operator: false })));
+  take((await ask("api/session").catch(() => ({ operator: false }))).operator);
 }
 
 /** Have something done that is the operator's; throws a Problem. A login that has ended is noticed. */
 export async function change(path) {
   try {
-    return await tell(path, {}, { "X-XSRF-Token": xsrf });
+    await tell(path);
   } catch (problem) {
-    if (problem.status === 401) take({ operator: false });
+    if (problem.status === 401) take(false);
     throw problem;
   }
 }
 
 export function askToLogIn() {
-  if ($("log-in").open) return;
   say($("log-in-said"), "");
   $("log-in").showModal();
 }
 
-export const logOut = async () => take(await change("api/logout"));
+export async function logOut() {
+  await change("api/logout");
+  take(false);
+}
 
-function take(session) {
-  operator = session.operator;
-  xsrf = session.xsrf ?? "";
+function take(is) {
+  operator = is;
   changes.dispatchEvent(new Event("change"));
 }
 
 $("log-in-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
-    const session = await tell("api/login", { password: $("password").value });
+    await tell("api/login", { password: $("password").value });
     $("log-in").close();
-    take(session);
+    take(true);
   } catch (problem) {
     say($("log-in-said"), problem.message);
   }

@@ -27,12 +27,17 @@ export function showState(state, words, reasons = []) {
     $("favicon").href = `static/${state}.svg`;
   }
   say($("verdict"), words);
-  document.title = `${words} – gorgond`;
+  document.title = `${words} · gorgond`;
   $("reasons").hidden = reasons.length === 0;
   reasonList.show(reasons);
 }
 
-const reasonList = new Keyed($("reasons"), (reason) => reason, () => make("li"), say);
+const reasonList = new Keyed(
+  $("reasons"),
+  (reason) => reason,
+  () => make("li"),
+  say,
+);
 
 export function showFacts(picture) {
   say($("uptime"), age(picture.uptime));
@@ -135,7 +140,8 @@ export function showTiles(picture) {
 /** The last minute before this page was opened. */
 export async function loadMinute() {
   const { rows } = await ask("api/history.json", { span: "minute" });
-  for (const tile of TILES.filter((it) => it.spark)) for (const row of rows) tile.sparkline.add(row.at / 1000, tile.spark(row));
+  for (const tile of TILES.filter((it) => it.spark))
+    for (const row of rows) tile.sparkline.add(row.at / 1000, tile.spark(row));
 }
 
 // ---- the web requests by span
@@ -146,7 +152,12 @@ const spansTable = new Table(
     { name: "", title: "When", words: true, of: (row) => row.name },
     { name: "Requests", width: 10.5, of: (row) => count(row.count) },
     { name: "Per second", width: 9, of: (row) => rate(perSecond(row)) },
-    { name: "Failed", width: 9.5, of: (row) => percent(row.errors, row.count), mark: (row) => (row.errors > row.count / 1000 ? "bad" : undefined) },
+    {
+      name: "Failed",
+      width: 9.5,
+      of: (row) => percent(row.errors, row.count),
+      mark: (row) => (row.errors > row.count / 1000 ? "bad" : undefined),
+    },
     { name: "Data", width: 7, of: (row) => bytes(row.bytes) },
     { name: "p50", width: 7, of: (row) => took(row, "p50") },
     { name: "p95", width: 7, of: (row) => took(row, "p95") },
@@ -158,6 +169,10 @@ const spansTable = new Table(
 
 export function showSpans({ second, minute, hour, day }) {
   const seconds = second.toReversed().map((row, place) => ({ ...row, place, name: clock(row.at) }));
-  const longer = Object.entries({ minute, hour, day }).map(([span, row]) => ({ ...row, place: span, name: `Last ${span}` }));
+  const longer = Object.entries({ minute, hour, day }).map(([span, row]) => ({
+    ...row,
+    place: span,
+    name: `Last ${span}`,
+  }));
   spansTable.show([...seconds, ...longer]);
 }

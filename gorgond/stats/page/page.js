@@ -45,20 +45,28 @@ function heard(picture) {
 function silent(seconds) {
   if (paused) return;
   showLive("stale", "No data");
-  if (newest) showState("stale", `Stale: no figures for ${seconds} s`, [`At ${clock(newest.at)} it was: ${newest.verdict.text}`]);
+  if (newest)
+    showState("stale", `Stale: no figures for ${seconds} s`, [`At ${clock(newest.at)} it was: ${newest.verdict.text}`]);
   else showState("stale", `No figures yet, for ${seconds} s`);
 }
 
-/** Who is not on the server's own host may look only as the operator: a stream cannot tell why it was refused. */
+/** Who is not on the server's own host may look only as the operator. */
 async function begin() {
   try {
-    await ask("api/stats.json");
+    heard(await ask("api/stats.json"));
   } catch (problem) {
-    if (problem.status !== 401) return;
-    showState("stale", "Log in to see the figures");
-    askToLogIn();
-    onOperator(() => isOperator() && location.reload());
+    if (problem.status === 401 || problem.status === 403) return refused(problem);
   }
+  loadMinute().catch(() => {}); // the sparklines begin now, then
+  new Stream("api/events", heard, silent);
+}
+
+function refused(problem) {
+  showLive("stale", "No data");
+  if (problem.status === 403) return showState("stale", problem.message);
+  showState("stale", "Log in to see the figures");
+  onOperator(() => isOperator() && location.reload());
+  askToLogIn();
 }
 
 function showPause() {
@@ -74,6 +82,4 @@ $("pause").addEventListener("click", () => {
 });
 
 showPause();
-loadMinute().catch(() => {}); // the sparklines begin now, then
-new Stream("api/events", heard, silent);
 begin();

@@ -34,7 +34,10 @@ export class Sparkline {
     const highest = Math.max(this.#floor, ...this.#values.values()) || 1;
     const points = [...this.#values]
       .sort(([one], [other]) => one - other)
-      .map(([second, value]) => `${second - last + SECONDS - 1},${(HEIGHT - 2 - (value / highest) * (HEIGHT - 5)).toFixed(1)}`);
+      .map(
+        ([second, value]) =>
+          `${second - last + SECONDS - 1},${(HEIGHT - 2 - (value / highest) * (HEIGHT - 5)).toFixed(1)}`,
+      );
     const first = points[0].split(",")[0];
     this.#line.setAttribute("d", `M${points.join("L")}`);
     this.#area.setAttribute("d", `M${first},${HEIGHT}L${points.join("L")}L${SECONDS - 1},${HEIGHT}Z`);
