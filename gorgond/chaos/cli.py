@@ -145,10 +145,21 @@ def _time(text: str) -> float:
 # ---- what is done
 
 
+def _journal(leftovers: bool = False) -> Journal:
+    """The undo journal: of root in a place that is empty after a reboot, as what it would undo is gone then."""
+    return Journal((Path("/run/gorgon-chaos") if _of_host() else _state()) / "undo", leftovers)
+
+
+def _books() -> Path:
+    """Where the clients' books are: on a disk."""
+    return (Path("/var/tmp/gorgon-chaos") if _of_host() else _state()) / "books"  # noqa: S108
+
+
+def _of_host() -> bool:
+    return os.geteuid() == 0 and Path("/run/systemd/system").exists()
+
+
 def _state() -> Path:
-    """Where the journal and the books are."""
-    if os.geteuid() == 0 and Path("/run/systemd/system").exists():
-        return Path("/run/gorgon-chaos")  # gone at a reboot, as what it would undo is
     base = os.environ.get("XDG_STATE_HOME", "")
     return (Path(base) if base.startswith("/") else Path.home() / ".local/state") / "gorgond/chaos"
 
@@ -180,14 +191,14 @@ def _act(arguments: argparse.Namespace) -> int:
     if getattr(arguments, "random", None):
         again = Again(arguments.random, arguments.every, arguments.seconds)
     number = signal_of(getattr(arguments, "signal", "KILL"))
-    with Journal(_state() / "undo", leftovers=True) as journal:
+    with _journal(leftovers=True) as journal:
         hand = Hand(_target(arguments), journal, arguments.max, _seed(arguments), _say, arguments.dry_run)
         hand.act(arguments.verb, arguments.pattern, number, again)
     return 0
 
 
 def _undo(arguments: argparse.Namespace) -> int:
-    with Journal(_state() / "undo", leftovers=True) as journal:
+    with _journal(leftovers=True) as journal:
         if arguments.dry_run:
             for step in journal.pending:
                 _say(f"would {' '.join(step)}")
@@ -209,23 +220,25 @@ def _drill(arguments: argparse.Namespace) -> int:
 
         arguments.svg.mkdir(parents=True, exist_ok=True)
     seed = _seed(arguments)
-    books = arguments.books or _state() / "books"
+    books = arguments.books or _books()
     books.mkdir(parents=True, exist_ok=True)
     options = Options(seed, arguments.max, books, arguments.short, arguments.dry_run, arguments.seconds)
     results: list[Result] = []
     own = arguments.target == "local" and arguments.data is None
-    with Journal(_state() / "undo") as journal:
+    with _journal() as journal:
         target = None if own else _target(arguments)
-        for drill in chosen:
-            result = run_drill(drill, target, options, journal, _say)
-            results.append(result)
-            print(report.text(result), flush=True)
-            if arguments.svg and not result.skipped:
-                draw(result, arguments.svg / f"{drill.name}.svg")
-    if arguments.junit:
-        junit.write(results, arguments.junit)
-    if arguments.json:
-        arguments.json.write_text(report.as_json(results))
+        try:
+            for drill in chosen:
+                result = run_drill(drill, target, options, journal, _say)
+                results.append(result)
+                print(report.text(result), flush=True)
+                if arguments.svg and not result.skipped:
+                    draw(result, arguments.svg / f"{drill.name}.svg")
+        finally:  # those that were finished are told, also when the next one is broken off
+            if arguments.junit:
+                junit.write(results, arguments.junit)
+            if arguments.json:
+                arguments.json.write_text(report.as_json(results))
     judged = [result for result in results if not result.skipped]
     return 0 if all(result.verdict.passed for result in judged) else DEVIATED
 

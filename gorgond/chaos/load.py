@@ -5,6 +5,7 @@ again with the same mark, as a careful client would. What they do:
 
     post     POST /info/<uid> with an id of ours          async   the same with Prefer: respond-async
     key      POST /info/<uid> with an Idempotency-Key     get     GET /info/<uid>: is the answer about this user?
+    me       GET /auth/me: is it the user who asked?      app     GET /chaos/<uid>, an application's (application.py)
     push     items.insert to store_put                    call    items.count, a call to store_get
 """
 
@@ -21,6 +22,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
+from gorgond.chaos.accounts import make_accounts
 from gorgond.chaos.attempts import ACKNOWLEDGED, ANSWERED, FOREIGN, REFUSED, UNANSWERED, UNKNOWN, Book
 from gorgond.config import Config
 from gorgond.redpill import Caller, GorgonError, Message, Producer, now_ms
@@ -53,6 +55,7 @@ class Load:
     def __init__(self, plan: Plan, url: str, config: Config, book: Book, seed: int) -> None:
         chance = random.Random(seed)
         self.run_id = f"{chance.getrandbits(40):010x}"
+        self.accounts = make_accounts(url, self.run_id) if {"me", "app"} & set(plan.ways) else []
         first = FIRST_UID + chance.randrange(10**11) * 64
         self.uids = range(first, first + USERS)
         self.late = 0  # replies on our list that nobody waited for any more
@@ -113,8 +116,13 @@ class _HttpClient:
             due = max(due + 1 / self._plan.rate, time.monotonic())
             way = self._chance.choice(self._plan.ways)
             uid = self._chance.choice(self._load.uids)
-            if way == "get":
-                self._try(way, "", "GET", f"/info/{uid}?lim=5", None, {}, uid)
+            if way in ("me", "app"):
+                account = self._chance.choice(self._load.accounts)
+                path = "/auth/me" if way == "me" else f"/chaos/{uid}"
+                bearer = {"Authorization": f"Bearer {account.token}"}
+                self._try(way, "", "GET", path, None, bearer, f'"email":"{account.email}"')
+            elif way == "get":
+                self._try(way, "", "GET", f"/info/{uid}?lim=5", None, {}, f'"uid":{uid}')
             else:
                 self._add(way, uid)
         self._drop()
@@ -132,21 +140,23 @@ class _HttpClient:
             headers["Prefer"] = "respond-async"
         body = json.dumps(note).encode()
         for _ in range(TRIES):
-            if self._try(way, mark, "POST", f"/info/{uid}", body, headers, uid) or self._load.stopping:
+            if self._try(way, mark, "POST", f"/info/{uid}", body, headers, f'"uid":{uid}') or self._load.stopping:
                 return
             self._load.pause(AGAIN)
 
     def _try(
-        self, way: str, mark: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str], uid: int
+        self, way: str, mark: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str], ours: str
     ) -> bool:
-        """One request; whether it was answered well."""
+        """One request, whose answer has `ours` in it; whether it was answered well."""
         number = self._book.attempt(way, mark)
-        result, kind = self._ask(method, path, body, headers, uid)
+        result, kind = self._ask(method, path, body, headers, ours)
         end = self._book.now
         self._book.outcome(number, end, result, kind)
         return result in (ACKNOWLEDGED, ANSWERED)
 
-    def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], uid: int) -> tuple[str, str]:
+    def _ask(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], ours: str
+    ) -> tuple[str, str]:
         """Send it: the result, and in a word what came."""
         try:
             if self._connection is None:
@@ -162,15 +172,15 @@ class _HttpClient:
             return UNKNOWN, "refused connection" if isinstance(error, ConnectionRefusedError) else "broken connection"
         if answer.will_close:
             self._drop()
-        return self._meaning(answer, text, uid)
+        return self._meaning(answer, text, ours)
 
-    def _meaning(self, answer: HTTPResponse, text: bytes, uid: int) -> tuple[str, str]:
+    def _meaning(self, answer: HTTPResponse, text: bytes, ours: str) -> tuple[str, str]:
         status = str(answer.status)
         if answer.status >= 300:
             if answer.status == 503 and answer.getheader("Retry-After") is None:
                 self._load.without_retry_after += 1
             return REFUSED, status
-        if f'"uid":{uid}'.encode() not in text.replace(b'"uid": ', b'"uid":'):
+        if ours.encode() not in text.replace(b'": ', b'":'):
             return FOREIGN, status
         return (ANSWERED if answer.status == 200 else ACKNOWLEDGED), status
 

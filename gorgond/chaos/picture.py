@@ -51,12 +51,13 @@ def draw(result: Result, path: Path) -> None:
             if fault.kind != "add":
                 axis.axvspan(fault.begin, max(fault.end, fault.begin + NARROW * span), color=SHADE, lw=0, zorder=0)
     axes[-1].set(xlabel="seconds", xlim=(0, span))
+    figure.align_ylabels(axes)
     verdict = result.verdict
     figure.suptitle(
         f"{result.drill.name}: {'passed' if verdict.passed else 'DEVIATED'}", weight="bold", size=15,
         color=GREEN if verdict.passed else RED,
     )  # fmt: skip
-    axes[0].set_title(f"{result.drill.what}; seed {result.seed}", size=10, color="#444444")
+    axes[0].set_title(f"{result.drill.what}; seed {result.seed}", size=10, color="#444444", loc="left")
     figure.supxlabel(_summary(result), size=8.5, family="monospace", x=0.01, ha="left", linespacing=1.35)
     with mpl.rc_context({"svg.hashsalt": "gorgond"}):
         figure.savefig(path, format="svg", facecolor="white", metadata={"Date": None})
@@ -72,7 +73,7 @@ def _answers(axis: Any, attempts: Sequence[Attempt], span: float) -> None:
     axis.bar(at, good, width=1.0, color=GREY, label="well")
     axis.bar(at, bad, bottom=good, width=1.0, color=RED, label="refused, broken")
     axis.set_ylabel("answers a second")
-    axis.legend(loc="upper right", ncols=2, frameon=False, fontsize=8)
+    _legend(axis)
 
 
 def _waiting(axis: Any, attempts: Sequence[Attempt]) -> None:
@@ -81,13 +82,13 @@ def _waiting(axis: Any, attempts: Sequence[Attempt]) -> None:
     for each in attempts:
         if each.result in GOOD:
             waits[int(each.end)].append(each.latency * 1000)
-    at = sorted(waits)
+    at = range(max(waits, default=0) + 1)
     for percent, colour in ((50, BLUE), (99, ORANGE)):
-        values = [percentile(waits[second], percent) for second in at]
+        values = [percentile(waits[second], percent) if second in waits else float("nan") for second in at]
         axis.plot([second + 0.5 for second in at], values, color=colour, marker=".", ms=4, lw=1.2, label=f"p{percent}")
     axis.set(yscale="log", ylabel="latency in ms")
     axis.yaxis.set_major_formatter("{x:g}")
-    axis.legend(loc="upper right", ncols=2, frameon=False, fontsize=8)
+    _legend(axis)
 
 
 def _backlog(axis: Any, samples: Sequence[Sample]) -> None:
@@ -99,7 +100,7 @@ def _backlog(axis: Any, samples: Sequence[Sample]) -> None:
             axis.plot([sample.at for sample in mine], values, color=colour, lw=1.2, label=name)
     axis.set_ylabel("backlog")
     axis.set_ylim(bottom=0)
-    axis.legend(loc="upper right", ncols=2, frameon=False, fontsize=8)
+    _legend(axis)
 
 
 def _faults(axis: Any, faults: Sequence[Fault], names: Sequence[str], span: float) -> None:
@@ -111,15 +112,20 @@ def _faults(axis: Any, faults: Sequence[Fault], names: Sequence[str], span: floa
     axis.invert_yaxis()
     kinds = dict.fromkeys(fault.kind for fault in faults)
     patches = [Patch(color=KINDS.get(kind, OTHER), label=kind) for kind in kinds]
-    above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": len(kinds) or 1}
-    axis.legend(handles=patches, frameon=False, fontsize=8, **above)
     axis.set_ylabel("faults")
+    _legend(axis, handles=patches)
+
+
+def _legend(axis: Any, **what: Any) -> None:
+    """Above the panel, so that it covers nothing."""
+    above = {"loc": "lower right", "bbox_to_anchor": (1, 0.96), "ncols": len(KINDS)}
+    axis.legend(frameon=False, fontsize=8, **above, **what)
 
 
 def _summary(result: Result) -> str:
     """The checks in two columns, those that failed first."""
     checks = sorted(result.verdict.checks, key=lambda check: check.passed)
-    cells = [f"{'✓' if check.passed else '✗'} {check.name:13}{check.text}"[:72] for check in checks]
+    cells = [f"{'✓' if check.passed else '✗'} {check.name:13}{check.text}"[:80] for check in checks]
     half = (len(cells) + 1) // 2
     left, right = cells[:half], [*cells[half:], ""]
-    return "\n".join(f"{one:74}{other}".rstrip() for one, other in zip(left, right, strict=False))
+    return "\n".join(f"{one:82}{other}".rstrip() for one, other in zip(left, right, strict=False))

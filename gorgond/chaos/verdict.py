@@ -125,7 +125,7 @@ def _failures(verdict: Verdict, attempts: Sequence[Attempt], limits: Limits) -> 
     verdict.figures |= {"failed": dict(failed), "slow": dict(slow)}
     bad = {kind: number for kind, number in failed.items() if kind not in limits.expected}
     told = ", ".join(f"{kind}: {number}" for kind, number in failed.most_common()) or "none"
-    verdict.check("failed", not bad, f"{sum(bad.values())} of kinds that are not expected; by kind: {told}")
+    verdict.check("failed", not bad, f"{sum(bad.values())} not expected; by kind: {told}")
     for percent in (50, 99):
         verdict.figures[f"p{percent} ms"] = round(
             1000 * percentile([a.latency for a in attempts if a.result in GOOD], percent), 1

@@ -82,14 +82,15 @@ async def _page(caller: Caller, uid: int, after: str) -> list[Mapping[str, Any]]
     return page
 
 
-def clean(config: Config, ids: Iterable[str]) -> None:
-    """Have the drill's notes deleted."""
-    asyncio.run(_delete(config, list(ids)))
+def clean(config: Config, notes: Iterable[str], users: Iterable[str]) -> None:
+    """Have the drill's notes and users deleted."""
+    gone = [Message("items.delete", {"id": id, "ts": now_ms()}) for id in notes]
+    gone += [Message("users.delete", {"id": id, "ts": now_ms()}) for id in users]
+    asyncio.run(_delete(config, gone))
 
 
-async def _delete(config: Config, ids: list[str]) -> None:
+async def _delete(config: Config, gone: list[Message]) -> None:
     fabric = connect_fabric(config)
     async with Producer(fabric.lasting, "chaos-witness-d") as producer:
-        for begin in range(0, len(ids), PAGE):
-            messages = [Message("items.delete", {"id": id, "ts": now_ms()}) for id in ids[begin : begin + PAGE]]
-            await producer.push("store_put", *messages)
+        for begin in range(0, len(gone), PAGE):
+            await producer.push("store_put", *gone[begin : begin + PAGE])

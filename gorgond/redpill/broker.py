@@ -29,7 +29,7 @@ FORGET = 3600.0  # seconds after which a silent lane is forgotten
 BATCH_MAX = 1000  # messages pushed or taken at a time; far more, and Lua cannot pass them on (its `unpack`)
 TURN_BYTES = 4 * 1024 * 1024  # messages brought in one turn, and what one round sends, unless one alone is larger
 REPLY_TTL = 60.0  # seconds a reply waits for its caller
-BACKOFF = (0.05, 1.0)  # seconds between attempts to reconnect: the first, the longest
+BACKOFF = (0.05, 0.5)  # seconds between attempts to reconnect: the first, the longest; work goes on within 1 s
 
 
 class Voided(BrokerError):

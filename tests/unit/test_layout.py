@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "roles": ROLES,
     "testing": ROLES | {"roles"},
     "commands": ROLES | {"roles"},
-    "chaos": SERVICE | {"service", "commands"},
+    "chaos": SERVICE | {"service", "commands", "app"},
     "cli": ROLES | {"roles", "commands"},
     "gorgonctl": MIDDLE | {"commands"},
     "__main__": {"cli"},

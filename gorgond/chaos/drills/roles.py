@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gorgond.chaos.drill import Drill, Run
+from gorgond.chaos.drill import HURRY, Drill, Run
+from gorgond.chaos.load import Plan
 from gorgond.chaos.stage import Cast
 from gorgond.chaos.target import Victim
 from gorgond.chaos.verdict import Limits
@@ -17,17 +18,19 @@ def killing(role: str, times: int) -> Callable[[Run], None]:
     """SIGKILL of instances of a role at random moments, as many at once as the rails allow; in the end all are back."""
 
     def body(run: Run) -> None:
-        left, dead = run.times(times), dict[str, Victim]()
+        left, dead = run.times(times), dict[str, tuple[Victim, float]]()
         while left or dead:
-            for name, victim in list(dead.items()):
+            for name, (victim, since) in list(dead.items()):
                 if run.options.dry or run.back(victim):
                     run.faults.over("kill", name)
                     del dead[name]
+                elif run.book.now - since > HURRY:
+                    run.hurry(name)
             alive = [each for each in run.victims(role) if each.up and each.name not in dead]
             if left and alive and len(dead) < run.options.most:
                 victim = run.chance.choice(alive)
                 run.faults.kill(victim.name)
-                dead[victim.name], left = victim, left - 1
+                dead[victim.name], left = (victim, run.book.now), left - 1
             run.sleep(run.chance.uniform(0.02, 0.3))
 
     return body
@@ -39,11 +42,14 @@ def _rolling(run: Run) -> None:
         run.until(lambda victim=victim: run.back(victim), BACK, f"{victim.name} is back")  # type: ignore[misc]
 
 
-def _drill(role: str, times: int, cast: Cast, limits: Limits) -> Drill:
+def _drill(role: str, times: int, cast: Cast, limits: Limits, *ways: str) -> Drill:
+    """The drill that kills a role, `ways` being what leads through it besides the usual load."""
     what = f"SIGKILL of {role} instances {times} times at random moments"
-    return Drill(f"{role}-kill", what, killing(role, times), limits, cast=cast, roles=(role,))
+    plan = Plan(ways=(*Plan().ways, *ways))
+    return Drill(f"{role}-kill", what, killing(role, times), limits, plan, cast, "app" in ways, (role,))
 
 
+APPLICATION = Cast(flags=("--no-provider", "--module", "gorgond.chaos.application"))
 PROVIDING = Cast(flags=("--rate", "50", "--count", "1000000"))
 
 DRILLS = (
@@ -52,7 +58,14 @@ DRILLS = (
     _drill("provider", 20, PROVIDING, Limits()),
     _drill("journal", 10, Cast(), Limits()),
     _drill("stats", 10, Cast(), Limits()),
-    _drill("auth", 20, Cast(), Limits()),
-    _drill("app", 20, Cast(), Limits()),
-    Drill("rolling", "every instance and broker restarted, one after another", _rolling, cast=PROVIDING),
+    _drill("auth", 20, Cast(), Limits(), "me", "me"),
+    _drill("app", 20, APPLICATION, Limits(), "app", "app"),
+    Drill(
+        "rolling",
+        "every instance and broker restarted, one after another",
+        _rolling,
+        plan=Plan(ways=(*Plan().ways, "me")),
+        cast=PROVIDING,
+        roles=("auth",),
+    ),
 )
