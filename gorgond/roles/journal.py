@@ -38,9 +38,7 @@ class Journal(Service):
         lane = Subscription(self.fabric.lasting, TOPIC, GROUP, self.name, self._write, BATCH, kept=self.fabric.limit)
         lane.beat = self.pulses.start("journal")
         self.attend(lane)
-        # Writing blocks, so it has a thread of its own, unless all share one event loop with the broker.
-        here = self.fabric.lasting.in_process
-        self._running = self.spawn(lane.run(), "journal") if here else self.spawn_thread(lane.run, "journal")
+        self._running = self.spawn_thread(lane.run, "journal")  # since writing blocks
 
     async def drain(self) -> None:
         for lane in self.lanes:

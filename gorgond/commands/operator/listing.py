@@ -8,23 +8,27 @@ from collections.abc import Sequence
 from gorgond.commands.operator import text
 from gorgond.commands.operator.text import Row
 
+NOW = ("queue", ">waiting", ">oldest", ">in flight", ">delayed", ">dead", ">in/s", ">out/s")
+SINCE = ("accepted", "done", "retried", "recovered", "expired")
+
 
 def queue_table(queues: Sequence[Row]) -> list[str]:
     """The lines of `gorgonctl queues`."""
-    header = (
-        "queue", ">waiting", ">oldest", ">in flight", ">delayed", ">dead", ">in/s", ">out/s", ">accepted", ">done",
-        ">retried", ">recovered", ">expired", "",
-    )  # fmt: skip
-    return text.table(header, [_queue(row) for row in queues])
+    header = (*NOW, *(f">{figure}" for figure in SINCE), "")
+    since = [[text.count(row[figure]) for figure in SINCE] for row in queues]
+    return text.table(header, [(*now(row), *some, paused(row)) for row, some in zip(queues, since, strict=True)])
 
 
-def _queue(row: Row) -> Sequence[str]:
-    figures = [text.count(row[key]) for key in ("flying", "delayed", "dead")]
-    since = [text.count(row[key]) for key in ("accepted", "done", "retried", "recovered", "expired")]
+def now(row: Row) -> Sequence[str]:
+    """What is where in a queue, and what moves: cells under the header NOW."""
     oldest = text.duration(row["oldest"]) if row["queued"] else ""
-    rates = text.rate(row["in"]), text.rate(row["out"])
-    paused = "paused" if row["paused"] else ""
-    return (row["name"], text.count(row["queued"]), oldest, *figures, *rates, *since, paused)
+    figures = [text.count(row[key]) for key in ("flying", "delayed", "dead")]
+    return (row["name"], text.count(row["queued"]), oldest, *figures, text.rate(row["in"]), text.rate(row["out"]))
+
+
+def paused(row: Row) -> str:
+    """A cell that says so."""
+    return "paused" if row["paused"] else ""
 
 
 def instance_table(instances: Sequence[Row]) -> list[str]:

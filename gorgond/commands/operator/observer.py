@@ -26,7 +26,6 @@ class Observer:
     """Listens to the instances and looks at the queues from when it is first asked."""
 
     def __init__(self, fabric: Fabric) -> None:
-        self._fabric = fabric
         self._began = time.monotonic()
         self._instances = Instances(self._began)
         self._queues = Queues()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gorgond.commands.operator import text
+from gorgond.commands.operator import listing, text
 from gorgond.commands.operator.text import Row
 from gorgond.stats.verdict import SHOWN
 
@@ -79,15 +79,7 @@ def _roles(rows: Sequence[Row]) -> list[str]:
 
 
 def _queues(rows: Sequence[Row]) -> list[str]:
-    header = ("queue", ">waiting", ">oldest", ">in flight", ">delayed", ">dead", ">in/s", ">out/s", "")
-    return text.table(header, [_queue(row) for row in rows])
-
-
-def _queue(row: Row) -> Sequence[str]:
-    oldest = text.duration(row["oldest"]) if row["queued"] else ""
-    places = [text.count(row[place]) for place in ("flying", "delayed", "dead")]
-    rates = text.rate(row["in"]), text.rate(row["out"])
-    return (row["name"], text.count(row["queued"]), oldest, *places, *rates, "paused" if row["paused"] else "")
+    return text.table((*listing.NOW, ""), [(*listing.now(row), listing.paused(row)) for row in rows])
 
 
 def _ledger(ledger: Row) -> Iterator[str]:
@@ -101,7 +93,7 @@ def _broker(row: Row) -> str:
     if row["away"]:
         return f"{name} is away since {text.duration(row['away'])}: {row['reason']}"
     memory = text.size(row["memory"]) + (f" of {text.size(row['maxmemory'])}" if row["maxmemory"] else "")
-    kept = f"on disk {row['fsync'] or 'somehow'}" if row["aof"] else "keeps nothing on disk"
+    kept = f"on disk {row['fsync']}".rstrip() if row["aof"] else "keeps nothing on disk"
     return f"{name}: Redis {row['version']}, {kept}, {memory}, {row['clients']} clients"
 
 
