@@ -4,7 +4,7 @@
     look        once a second at each broker: the figures of all queues, and how it is
     ask         once a second a store server, how the database is
     paint       once a second the picture, to everybody who looks
-    keep        load the history when a store answers, save it each minute
+    load, keep  the history, when a store answers; then save it, each minute
 
 Each loop waits for what it needs by itself, so the picture goes on whatever is away, and says so.
 """
@@ -29,7 +29,6 @@ from gorgond.redpill import (
     Counts,
     DeadLetter,
     GorgonError,
-    Link,
     Listener,
     Message,
     Producer,
@@ -43,7 +42,7 @@ from gorgond.service.systemd import listening_sockets
 from gorgond.stats.api import Api
 from gorgond.stats.archive import Archive
 from gorgond.stats.brokers import BrokerHealth
-from gorgond.stats.history import History
+from gorgond.stats.history import LATE, History
 from gorgond.stats.instances import Instances
 from gorgond.stats.marks import Marks
 from gorgond.stats.picture import database_row, picture
@@ -79,7 +78,11 @@ class StatsMonitor(Service):
             for name, broker in zip(("lasting", "calls"), fabric.brokers, strict=False)
         ]
         self._counts: dict[str, Mapping[str, Counts]] = {}
-        self._links = [broker.link(f"{self.name} operator") for broker in fabric.brokers]
+        self._links = {
+            health.name: broker.link(f"{self.name} operator")
+            for health, broker in zip(self._brokers, fabric.brokers, strict=True)
+        }
+        self._operating = asyncio.Lock()  # a link is for one at a time
         self._database: dict[str, Any] = database_row({}, 0.0, 0.0, "nobody was asked yet")
         self._calls = Producer(fabric.calls, self.name, fabric.limit)
         one = fabric.lasting is fabric.calls
@@ -113,6 +116,7 @@ class StatsMonitor(Service):
             self.spawn(self._look_at(health, broker), f"look at {health.name}")
         self.spawn(self._ask(), "ask")
         self.spawn(self._go_on_painting(), "paint")
+        self.spawn(self._archive.load(), "load")
         self.spawn(self._keep(), "keep")
         self._server.listen(sockets)
 
@@ -120,13 +124,12 @@ class StatsMonitor(Service):
         self._viewers.close()
         await self._server.drain()
         self._listener.stop()
-        if self._archive.loaded:
-            self.history.finish()
-            await self._archive.save()
+        self.history.finish()
+        await self._archive.save()
         await self._caller.stop()
         for producer in {self._calls, self._jobs}:
             await producer.stop()
-        for link in self._links:
+        for link in self._links.values():
             await link.close()
 
     def doing(self) -> str:
@@ -236,8 +239,7 @@ class StatsMonitor(Service):
             [health.row() for health in self._brokers], self._database, self.history, self._marks.newest(),
         )  # fmt: skip
         self._note_outage(before, self.picture["verdict"])
-        if len(self._viewers):
-            self._viewers.send("picture", dumps(self.picture))
+        self._viewers.send("picture", dumps(self.picture))
 
     def _add_up_queues(self, now: float, clock: int) -> None:
         """The queues' figures over all brokers, into the history too."""
@@ -258,11 +260,10 @@ class StatsMonitor(Service):
     # ---- keep
 
     async def _keep(self) -> None:
-        """Load what was saved; from then on save what is over, each minute."""
-        await self._archive.load()
+        """Save what is over, each minute."""
         while True:
+            await asyncio.sleep(60 - time.time() % 60 + LATE + 2)  # when the last second of the minute is closed
             await self._archive.save()
-            await asyncio.sleep(60 - time.time() % 60 + 7)  # when the last second of the minute is closed
 
     # ---- the operator
 
@@ -275,25 +276,16 @@ class StatsMonitor(Service):
         return ""
 
     async def dead(self, queue: str, after: int) -> list[tuple[str, DeadLetter]]:
-        return [
-            (health.name, letter)
-            for health, link in zip(self._brokers, self._links, strict=True)
-            for letter in await link.dead(queue, after)
-        ]
+        async with self._operating:
+            return [(name, letter) for name, link in self._links.items() for letter in await link.dead(queue, after)]
 
     async def requeue(self, broker: str, queue: str, number: int) -> bool:
-        link = self._link_to(broker)
-        return link is not None and await link.requeue(queue, number)
+        async with self._operating:
+            return broker in self._links and await self._links[broker].requeue(queue, number)
 
     async def drop(self, broker: str, queue: str, number: int) -> bool:
-        link = self._link_to(broker)
-        return link is not None and await link.drop(queue, number)
-
-    def _link_to(self, name: str) -> Link | None:
-        for health, link in zip(self._brokers, self._links, strict=True):
-            if health.name == name:
-                return link
-        return None
+        async with self._operating:
+            return broker in self._links and await self._links[broker].drop(queue, number)
 
     def _measure(self, route: str, status: int, seconds: float, bytes: int) -> None:
         self.metrics.count(f"http {status}")

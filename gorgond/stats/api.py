@@ -39,6 +39,7 @@ SAFE = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
+FRESH = {"minute": 1, "hour": 5, "day": 30, "month": 30, "year": 30}  # seconds for which an answer is fresh
 LETTERS_MAX = 100  # in one answer
 SHOWN_MAX = 64 * 1024  # bytes of a dead letter that are shown
 
@@ -47,6 +48,9 @@ _SPAN = Parameter("span", " ".join(SPANS), str, high=10, default="minute")
 _QUEUE = Parameter("queue", "the queue's name, / as %2F", str, high=401)
 _NUMBER = Parameter("number", "the dead letter's number", int, 1, 2**53)
 _BROKER = Parameter("broker", "lasting or calls: where it lies", str, high=10, default="lasting")
+
+
+Look = Callable[[History, str, str, int], dict[str, Any]]
 
 
 class Backend(Protocol):
@@ -78,7 +82,7 @@ class Api:
         self._backend = backend
         self._visitors = visitors
         self._viewers = viewers
-        self._heats: dict[tuple[str, str], tuple[int, bytes]] = {}  # what was computed in this second
+        self._looks: dict[tuple[str, str, str], tuple[int, bytes]] = {}  # until when they are fresh, and the answer
         files = {file.name: _file(file) for file in sorted(PAGE.glob("*"))} if PAGE.is_dir() else {}
         self._index, self._files = files.pop("index.html", None), files
         name = Parameter("name", "one of the page's files", str, high=100)
@@ -129,23 +133,22 @@ class Api:
 
     async def heat(self, request: Request) -> Answer:
         self._visitors.check_reader(request)
-        series, span = self._asked(request)
-        now = self._backend.now()
-        known = self._heats.get((series, span))
-        if known is None or known[0] != now:
-            self._heats = {key: each for key, each in self._heats.items() if each[0] == now}
-            found = heat(self._backend.history, series, span, now)
-            body = made({**found, "operations": self._operations()}).body
-            known = self._heats[series, span] = now, body
-        return _fresh(ok(known[1]))
+        return self._looked_up(request, heat)
 
     async def rows(self, request: Request) -> Answer:
         self._visitors.check_reader(request)
+        return self._looked_up(request, _rows)
+
+    def _looked_up(self, request: Request, look: Look) -> Answer:
+        """What `look` makes of the history, computed once for all who ask for it within FRESH seconds."""
         series, span = self._asked(request)
-        history = self._backend.history
-        rows = [row(*each) for each in columns(history, series, span, self._backend.now())]
-        told = {"of": series, "span": span, "step": step(history, span), "rows": rows}
-        return _fresh(made({**told, "operations": self._operations()}))
+        now = self._backend.now()
+        key = (look.__name__, series, span)
+        self._looks = {key: each for key, each in self._looks.items() if each[0] > now}
+        if key not in self._looks:
+            found = {**look(self._backend.history, series, span, now), "operations": self._backend.history.series}
+            self._looks[key] = now + FRESH[span], made(found).body
+        return _fresh(ok(self._looks[key][1]))
 
     def _asked(self, request: Request) -> tuple[str, str]:
         span = request.parameters["span"]
@@ -155,9 +158,6 @@ class Api:
         if series != PUBLIC and series not in self._backend.history.series:
             raise BadRequest("of", "must be one of the operations that /api/history.json lists")
         return series, span
-
-    def _operations(self) -> list[str]:
-        return self._backend.history.series
 
     async def metrics(self, request: Request) -> Answer:
         self._visitors.check_reader(request)
@@ -226,6 +226,12 @@ def _file(path: Path) -> Answer:
 
 def _fresh(answer: Answer) -> Answer:
     return replace(answer, headers={**answer.headers, "Cache-Control": "no-store"})
+
+
+def _rows(history: History, series: str, span: str, now: int) -> dict[str, Any]:
+    """The columns of a span as rows."""
+    rows = [row(*each) for each in columns(history, series, span, now)]
+    return {"of": series, "span": span, "step": step(history, span), "rows": rows}
 
 
 def _letter(broker: str, letter: DeadLetter) -> dict[str, Any]:

@@ -27,7 +27,6 @@ class Archive:
     """Loads and saves `history` and `marks`."""
 
     def __init__(self, caller: Caller, jobs: Producer, history: History, marks: Marks) -> None:
-        self.loaded = False
         self._caller = caller
         self._jobs = jobs
         self._history = history
@@ -45,7 +44,6 @@ class Archive:
             self._history.restore(
                 (document for document in found if document["id"] != DOCUMENT), now_ms() // 1000
             )  # fmt: skip
-        self.loaded = True
 
     async def _find(self, ids: list[str]) -> list[dict[str, Any]]:
         while True:

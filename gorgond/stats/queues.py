@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any, NamedTuple
 
-from gorgond.redpill import Counts
+from gorgond.redpill import Counts, keys
 
 QUEUES_MAX = 200
 MINUTE = 60  # looks, one a second, over which growth is told
@@ -43,8 +44,10 @@ class Queues:
     def know(self, names: Iterable[str]) -> None:
         """These are queues too."""
         for name in names:
-            if len(self.names) < QUEUES_MAX:
-                self.names.setdefault(name)
+            if name not in self.names and len(self.names) < QUEUES_MAX:
+                with suppress(ValueError):  # whatever a role of others says
+                    keys.queue(name)
+                    self.names[name] = None
 
     def look(self, figures: Mapping[str, Counts], at: float) -> None:
         """Take in what all brokers say at `at`, seconds by any clock."""

@@ -262,8 +262,9 @@ def test_dead_letters_are_the_operators_business(fabric: Fabric) -> None:
 
 
 def test_marks_of_others_are_shown(fabric: Fabric) -> None:
+    # given a stats server that hears what is said, itself at least
     fabric.start("stats")
-    eventually(fabric.picture, 40)
+    eventually(lambda: fabric.picture().get("instances"), 40)
 
     async def mark() -> None:
         async with Producer(connect(fabric.calls.url, durable=False), "test") as producer:
