@@ -1,7 +1,6 @@
 """The broker that is Redis, 7.0 or newer: every change of state is one script of `scripts/`, or one blocking command.
 
-One round trip is one write of packed commands and the reading of their answers, under one timeout. A round that was
-cut short, by an error or by cancellation, drops the connection: answers left unread would go to the next caller.
+How a round trip is made is in `rediswire`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from urllib.parse import urlsplit
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from gorgond.redpill import keys, script
 from gorgond.redpill.broker import (
@@ -30,22 +29,18 @@ from gorgond.redpill.broker import (
     Found,
     Lease,
     Limit,
-    Link,
     Turn,
     Voided,
-    log,
 )
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, QueueFull, Superseded
-from gorgond.redpill.meaning import ROUND_TIMEOUT, meaning
+from gorgond.redpill.meaning import ROUND_TIMEOUT
 from gorgond.redpill.message import now_ms
 from gorgond.redpill.raw import age
+from gorgond.redpill.rediswire import DRIVER_ERRORS, Command, RedisWire, fields
 
 READ_SIZE = 1 << 20  # bytes taken from the socket at a time: a batch of replies may be large
-OLDEST_REDIS = (7, 0)
 _ABOUT = ("server", "clients", "memory", "persistence", "stats")  # sections of INFO
 _REPLY_TTL_MS = int(REPLY_TTL * 1000)
-
-Command = Sequence[str | bytes | int]
 
 
 def _seconds(timeout: float) -> str:
@@ -55,30 +50,6 @@ def _seconds(timeout: float) -> str:
 
 def _run(which: script.Script, names: Sequence[str], *args: str | bytes | int) -> list[str | bytes | int]:
     return ["EVALSHA", which.sha, len(names), *names, *args]
-
-
-_DRIVER_ERRORS = (RedisError, OSError, TimeoutError)
-
-
-async def _discard(connection: Any) -> None:
-    with contextlib.suppress(*_DRIVER_ERRORS):
-        await connection.disconnect()
-
-
-def _preflight(about: dict[str, str], durable: bool) -> None:
-    """Refuse a Redis that is too old; warn about one that would lose messages."""
-    version = about.get("redis_version", "0")
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
-        raise BrokerRefused(f"this is Redis {version}; 7.0 or newer is needed")
-    if about.get("maxmemory_policy") != "noeviction":
-        log.warning("the broker may evict messages: set maxmemory-policy noeviction in its configuration")
-    if durable and about.get("aof_enabled") != "1":
-        log.warning("the broker loses its messages when it dies: set appendonly yes in its configuration")
-
-
-def _fields(infos: Sequence[bytes]) -> dict[str, str]:
-    """The fields in answers to INFO."""
-    return dict(line.split(":", 1) for line in b"\n".join(infos).decode().splitlines() if ":" in line)
 
 
 def _replying(name: str, replies: Sequence[bytes]) -> list[Command]:
@@ -123,82 +94,8 @@ class RedisBroker(Broker):
         return RedisLink(self, name)
 
 
-class RedisLink(Link):
-    """One connection to Redis, made when it is needed."""
-
-    broker: RedisBroker
-
-    def __init__(self, broker: RedisBroker, name: str) -> None:
-        super().__init__(broker, name)
-        self._connection: Any = None
-        self._listening: tuple[str, ...] = ()
-
-    async def _connect(self) -> None:
-        connection: Any = self.broker.pool.make_connection()  # type: ignore[no-untyped-call]
-        for name in ("host", "port"):  # redis 4.3.4 tells of a unix socket's errors with what only others have
-            if not hasattr(connection, name):
-                setattr(connection, name, "")
-        try:
-            async with asyncio.timeout(ROUND_TIMEOUT):
-                await connection.connect()
-                commands: list[Command] = [["SCRIPT", "LOAD", each.text] for each in script.ALL]
-                commands.append(["CLIENT", "SETNAME", "gorgon:" + "".join(c for c in self.name if "!" <= c <= "~")])
-                if not self.broker.checked:
-                    commands += [["INFO", section] for section in ("server", "memory", "persistence")]
-                await connection.send_packed_command(connection.pack_commands(commands))
-                answers = [await connection.read_response() for _ in commands]
-        except _DRIVER_ERRORS as error:
-            await _discard(connection)
-            raise meaning(error) from None
-        except BaseException:
-            await _discard(connection)
-            raise
-        if not self.broker.checked:
-            try:
-                _preflight(_fields(answers[-3:]), self.broker.durable)
-            except BrokerRefused:
-                await _discard(connection)
-                raise
-            self.broker.checked = True
-        self._connection = connection
-        self.connects += 1
-        self.broker.met = True
-
-    async def _round(self, commands: Sequence[Command], blocking: float = 0.0, replies: int | None = None) -> list[Any]:
-        """The answers to `commands`, an error of Redis standing in its command's place."""
-        if self._connection is None:
-            await self._connect()
-        connection = self._connection
-        whole = False
-        try:
-            async with asyncio.timeout(ROUND_TIMEOUT + blocking):
-                if commands:
-                    await connection.send_packed_command(connection.pack_commands(commands))
-                answers: list[Any] = []
-                for _ in range(len(commands) if replies is None else replies):
-                    try:
-                        answers.append(await connection.read_response())
-                    except ResponseError as error:
-                        answers.append(error)
-            whole = True
-            return answers
-        except _DRIVER_ERRORS as error:
-            raise meaning(error) from None
-        finally:
-            if not whole:
-                await self.close()
-
-    async def _ask(self, command: Command, queue: str = "", blocking: float = 0.0) -> Any:
-        return await self._checked((await self._round((command,), blocking))[0], queue)
-
-    async def _checked(self, answer: Any, queue: str) -> Any:
-        """The answer, or its error raised; what must be repeated is repeated on a new connection."""
-        if not isinstance(answer, ResponseError):
-            return answer
-        error = meaning(answer, queue)
-        if isinstance(error, BrokerAway):
-            await self.close()
-        raise error
+class RedisLink(RedisWire):
+    """What a broker does, done by Redis."""
 
     async def ping(self) -> None:
         await self._ask(["PING"])
@@ -230,13 +127,6 @@ class RedisLink(Link):
         names = [keys.desk(queue, lane), keys.lanes(queue)]
         token, length = await self._persistent(_run(script.TAKE, names, lane))
         return token.decode(), length
-
-    async def _persistent(self, command: Command) -> Any:
-        """The answer to a command that must not fail for want of room: a disk that is full is waited for."""
-        try:
-            return await self._ask(command)
-        except QueueFull as full:
-            raise BrokerAway(str(full)) from None
 
     async def claim(
         self, queue: str, lane: str, token: str, turn: Turn, attempts: int = ATTEMPTS
@@ -315,7 +205,7 @@ class RedisLink(Link):
         return next(topic for topic in topics if keys.live(topic).encode() == answer[1]), answer[2]
 
     async def _send_ping(self) -> None:
-        with contextlib.suppress(*_DRIVER_ERRORS, AttributeError):  # the read that waits for it meets the same error
+        with contextlib.suppress(*DRIVER_ERRORS, AttributeError):  # the read that waits for it meets the same error
             await self._connection.send_packed_command(self._connection.pack_command("PING"))
 
     async def counts(self, queues: Sequence[str]) -> list[Counts]:
@@ -346,7 +236,7 @@ class RedisLink(Link):
     async def about(self) -> dict[str, str]:
         commands: list[Command] = [["INFO", section] for section in _ABOUT]
         *infos, fsync = await self._round([*commands, ["CONFIG", "GET", "appendfsync"]])
-        about = _fields([await self._checked(info, "") for info in infos])
+        about = fields([await self._checked(info, "") for info in infos])
         if not isinstance(fsync, ResponseError):
             about["appendfsync"] = fsync[1].decode()
         return about
@@ -399,8 +289,3 @@ class RedisLink(Link):
 
     async def drop(self, queue: str, number: int) -> bool:
         return bool(await self._ask(_run(script.DROP, [keys.dead(queue), keys.counts(queue)], number), queue))
-
-    async def close(self) -> None:
-        connection, self._connection, self._listening = self._connection, None, ()
-        if connection is not None:
-            await _discard(connection)

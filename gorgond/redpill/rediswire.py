@@ -1,0 +1,138 @@
+"""A connection to Redis, and what is said on it, whatever it is: rounds, errors, the end.
+
+One round trip is one write of packed commands and the reading of their answers, under one timeout. A round that was
+cut short, by an error or by cancellation, drops the connection: answers left unread would go to the next caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError, ResponseError
+
+from gorgond.redpill import script
+from gorgond.redpill.broker import Link, log
+from gorgond.redpill.errors import BrokerAway, BrokerRefused, QueueFull
+from gorgond.redpill.meaning import ROUND_TIMEOUT, meaning
+
+if TYPE_CHECKING:
+    from gorgond.redpill.redisbroker import RedisBroker
+
+OLDEST_REDIS = (7, 0)
+Command = Sequence[str | bytes | int]
+
+DRIVER_ERRORS = (RedisError, OSError, TimeoutError)
+
+
+async def _discard(connection: Any) -> None:
+    with contextlib.suppress(*DRIVER_ERRORS):
+        await connection.disconnect()
+
+
+def _preflight(about: dict[str, str], durable: bool) -> None:
+    """Refuse a Redis that is too old; warn about one that would lose messages."""
+    version = about.get("redis_version", "0")
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
+        raise BrokerRefused(f"this is Redis {version}; 7.0 or newer is needed")
+    if about.get("maxmemory_policy") != "noeviction":
+        log.warning("the broker may evict messages: set maxmemory-policy noeviction in its configuration")
+    if durable and about.get("aof_enabled") != "1":
+        log.warning("the broker loses its messages when it dies: set appendonly yes in its configuration")
+
+
+def fields(infos: Sequence[bytes]) -> dict[str, str]:
+    """The fields in answers to INFO."""
+    return dict(line.split(":", 1) for line in b"\n".join(infos).decode().splitlines() if ":" in line)
+
+
+class RedisWire(Link):
+    """One connection to Redis, made when it is needed."""
+
+    broker: RedisBroker
+
+    def __init__(self, broker: RedisBroker, name: str) -> None:
+        super().__init__(broker, name)
+        self._connection: Any = None
+        self._listening: tuple[str, ...] = ()
+
+    async def _connect(self) -> None:
+        connection: Any = self.broker.pool.make_connection()  # type: ignore[no-untyped-call]
+        for name in ("host", "port"):  # redis 4.3.4 tells of a unix socket's errors with what only others have
+            if not hasattr(connection, name):
+                setattr(connection, name, "")
+        try:
+            async with asyncio.timeout(ROUND_TIMEOUT):
+                await connection.connect()
+                commands: list[Command] = [["SCRIPT", "LOAD", each.text] for each in script.ALL]
+                commands.append(["CLIENT", "SETNAME", "gorgon:" + "".join(c for c in self.name if "!" <= c <= "~")])
+                if not self.broker.checked:
+                    commands += [["INFO", section] for section in ("server", "memory", "persistence")]
+                await connection.send_packed_command(connection.pack_commands(commands))
+                answers = [await connection.read_response() for _ in commands]
+        except DRIVER_ERRORS as error:
+            await _discard(connection)
+            raise meaning(error) from None
+        except BaseException:
+            await _discard(connection)
+            raise
+        if not self.broker.checked:
+            try:
+                _preflight(fields(answers[-3:]), self.broker.durable)
+            except BrokerRefused:
+                await _discard(connection)
+                raise
+            self.broker.checked = True
+        self._connection = connection
+        self.connects += 1
+        self.broker.met = True
+
+    async def _round(self, commands: Sequence[Command], blocking: float = 0.0, replies: int | None = None) -> list[Any]:
+        """The answers to `commands`, an error of Redis standing in its command's place."""
+        if self._connection is None:
+            await self._connect()
+        connection = self._connection
+        whole = False
+        try:
+            async with asyncio.timeout(ROUND_TIMEOUT + blocking):
+                if commands:
+                    await connection.send_packed_command(connection.pack_commands(commands))
+                answers: list[Any] = []
+                for _ in range(len(commands) if replies is None else replies):
+                    try:
+                        answers.append(await connection.read_response())
+                    except ResponseError as error:
+                        answers.append(error)
+            whole = True
+            return answers
+        except DRIVER_ERRORS as error:
+            raise meaning(error) from None
+        finally:
+            if not whole:
+                await self.close()
+
+    async def _ask(self, command: Command, queue: str = "", blocking: float = 0.0) -> Any:
+        return await self._checked((await self._round((command,), blocking))[0], queue)
+
+    async def _checked(self, answer: Any, queue: str) -> Any:
+        """The answer, or its error raised; what must be repeated is repeated on a new connection."""
+        if not isinstance(answer, ResponseError):
+            return answer
+        error = meaning(answer, queue)
+        if isinstance(error, BrokerAway):
+            await self.close()
+        raise error
+
+    async def _persistent(self, command: Command) -> Any:
+        """The answer to a command that must not fail for want of room: a disk that is full is waited for."""
+        try:
+            return await self._ask(command)
+        except QueueFull as full:
+            raise BrokerAway(str(full)) from None
+
+    async def close(self) -> None:
+        connection, self._connection, self._listening = self._connection, None, ()
+        if connection is not None:
+            await _discard(connection)
