@@ -31,6 +31,7 @@ def test_it_shows_that_all_is_well(page: Viewer, fabric: Fabric) -> None:
     # then the verdict comes first, in words, and in the title
     page.verdict("All is well")
     expect(page.page).to_have_title("All is well · gorgond")
+    page.sees("#news", "All is well")  # what a screen reader says
     # and each part has its figures
     page.sees("#version", fabric.picture["version"])
     page.sees("#ledger-text", "Every message is accounted for")

@@ -7,10 +7,10 @@ export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** A new element; a child is an element or a string, null for none. */
+/** A new element; a child is an element or a string. */
 export function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children.filter((child) => child !== null));
+  element.append(...children);
   return element;
 }
 
@@ -66,9 +66,14 @@ export class Keyed {
 }
 
 /**
- * A table of `columns`: {name, of: item → string or element, words: true for text instead of numbers, mark: item → class
- * or undefined, title, width: in digits, so that the columns stay where they are while the numbers change}. The first
- * column names the row. `classOf(item)` is a row's class.
+ * A table, of whose columns the first names the row. A column:
+ *
+ *   name     in its head; where it is empty, `title` is there for screen readers
+ *   of       item → string or element
+ *   words    true for text instead of numbers
+ *   mark     item → a class for what needs a look, or undefined
+ *   class    a class of all its cells
+ *   width    in digits: the columns stay where they are while the numbers change
  */
 export class Table {
   #rows;

@@ -10,7 +10,7 @@
 import { bytes, instant, latency, rate } from "./format.js";
 
 const SPAN = { minute: 60, hour: 3600, day: 86_400, month: 30 * 86_400, year: 365 * 86_400 };
-const TICK = { minute: 15, hour: 600, day: 4 * 3600, month: 5 * 86_400, year: 61 * 86_400 }; // seconds between two times
+const TICK = { minute: 15, hour: 600, day: 4 * 3600, month: 5 * 86_400, year: 61 * 86_400 }; // seconds
 const LEFT = 54,
   TOP = 14,
   STRIP = 40,

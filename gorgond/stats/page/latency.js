@@ -70,6 +70,7 @@ function show() {
   say($("many"), count(Math.max(heat.highest, 1)));
   if (pressed()) showTable();
   else map.draw(heat, marks, cursor);
+  $("readout").ariaLive = document.activeElement === canvas ? "polite" : "off"; // it changes each second otherwise
   say($("readout"), cursor ? cellWords() : summary());
 }
 
@@ -80,7 +81,8 @@ function cellWords() {
   const near = marks
     .filter((mark) => mark.at >= at && mark.at < at + heat.step * 1000)
     .map((mark) => ` · ${mark.text}`);
-  return `${instant(at, heat.step)} · ${heat.band(cursor.row)} · ${count(n)} of ${count(total)} (${percent(n, total)})${near.join("")}`;
+  const share = `${count(n)} of ${count(total)} (${percent(n, total)})`;
+  return `${instant(at, heat.step)} · ${heat.band(cursor.row)} · ${share}${near.join("")}`;
 }
 
 function summary() {

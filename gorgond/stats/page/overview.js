@@ -25,6 +25,7 @@ export function showState(state, words, reasons = []) {
     body.dataset.state = state;
     $("verdict-icon").replaceChildren(icon(state));
     $("favicon").href = `static/${state}.svg`;
+    say($("news"), words); // a screen reader is told what has changed, not each second's figures
   }
   say($("verdict"), words);
   document.title = `${words} · gorgond`;
