@@ -210,12 +210,17 @@ def run_drill(drill: Drill, target: Target | None, options: Options, journal: Jo
     """Run a drill on `target`, or on a fabric of its own when there is none. Raises Refused when it is not to be begun,
     Aborted when it was broken off; in each case the fabric is as it was."""
     say(f"== {drill.name}: {drill.what}")
-    if target is None:
-        with Stage(journal, drill.cast) as stage:
-            return _play(drill, stage.target, stage, options, journal, say)
-    if drill.alone:
-        return Result(drill, options.seed, skipped="it needs a fabric of its own: --target local without --data")
-    return _play(drill, target, None, options, journal, say)
+    try:
+        if target is None:
+            with Stage(journal, drill.cast) as stage:
+                return _play(drill, stage.target, stage, options, journal, say)
+        if drill.alone:
+            return Result(drill, options.seed, skipped="it needs a fabric of its own: --target local without --data")
+        return _play(drill, target, None, options, journal, say)
+    except (Refused, Aborted):
+        raise
+    except (GorgonError, RedisError, OSError) as error:
+        raise Aborted(f"{drill.name}: {error}") from None
 
 
 def _play(drill: Drill, target: Target, stage: Stage | None, options: Options, journal: Journal, say: Say) -> Result:
@@ -303,7 +308,10 @@ def _settled(run: Run) -> witness.Found:
     end = time.monotonic() + SETTLE
     while True:
         found = witness.Found()
-        witness.look_at_queues(run.servers.values(), found)
+        try:
+            witness.look_at_queues(run.servers.values(), found)
+        except RedisError as error:  # so much lies there that it takes too long
+            found.left = {f"not known: {error}"}
         if not found.left or time.monotonic() > end:
             return found
         time.sleep(POLL)

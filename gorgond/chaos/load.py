@@ -22,7 +22,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
-from gorgond.chaos.accounts import make_accounts
+from gorgond.chaos.accounts import Account, make_accounts
 from gorgond.chaos.attempts import ACKNOWLEDGED, ANSWERED, FOREIGN, REFUSED, UNANSWERED, UNKNOWN, Book
 from gorgond.config import Config
 from gorgond.redpill import Caller, GorgonError, Message, Producer, now_ms
@@ -54,8 +54,9 @@ class Load:
 
     def __init__(self, plan: Plan, url: str, config: Config, book: Book, seed: int) -> None:
         chance = random.Random(seed)
+        self._plan, self._url = plan, url
         self.run_id = f"{chance.getrandbits(40):010x}"
-        self.accounts = make_accounts(url, self.run_id) if {"me", "app"} & set(plan.ways) else []
+        self.accounts: list[Account] = []
         first = FIRST_UID + chance.randrange(10**11) * 64
         self.uids = range(first, first + USERS)
         self.late = 0  # replies on our list that nobody waited for any more
@@ -72,6 +73,9 @@ class Load:
             self._threads.append(threading.Thread(target=queuing.run, name="queuers"))
 
     def start(self) -> None:
+        """Begin. Raises Aborted when no accounts can be made for ways that want them."""
+        if {"me", "app"} & set(self._plan.ways):
+            self.accounts = make_accounts(self._url, self.run_id)
         for thread in self._threads:
             thread.start()
 

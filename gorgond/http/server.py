@@ -91,7 +91,7 @@ class Server(HTTPServerConnectionDelegate):
         self._tornado.stop()
         grace = time.monotonic() + GRACE
         while streams := self._tornado.streams():
-            busy = any(stream.phase != "idle" or stream.writing() for stream in streams)
+            busy = any(stream.phase != "idle" or stream.writing() or stream.unread() for stream in streams)
             if not busy and time.monotonic() > grace:
                 break
             await asyncio.sleep(0.01)

@@ -91,6 +91,13 @@ class Stream(IOStream):
             data, self._soon = self._soon, b""
             super().write(data)
 
+    def unread(self) -> bool:
+        """Whether the client has sent something that was not looked at yet."""
+        try:
+            return not self.closed() and bool(self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:  # nothing, or broken
+            return False
+
     def writing(self) -> bool:
         return bool(self._soon) or super().writing()
 

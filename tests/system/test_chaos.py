@@ -11,7 +11,7 @@ from tests.waiting import eventually
 
 CONF = "etc/gorgond/gorgond.conf"
 NAMED = "--host $(hostname)"
-DRILLS = ("redis-kill", "redis-hang", "store-kill", "web-kill", "rolling", "up-down", "slow-network")
+DRILLS = ("redis-kill", "redis-full", "store-kill", "up-down", "slow-network")
 
 
 @pytest.fixture

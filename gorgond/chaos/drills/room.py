@@ -28,12 +28,13 @@ JOBS = Plan(clients=12, queuers=0, ways=("async",))  # what is acknowledged befo
 
 def _memory(run: Run) -> None:
     broker = run.servers["broker"]
-    for store in run.victims("store"):
+    stores = run.victims("store")
+    for store in stores:
         run.faults.stop(store.name)
     if not run.options.dry:
         run.faults.configure(broker, "maxmemory", str(broker.info("used_memory") + ROOM))
     run.refused(within=60)
-    for store in run.victims("store"):
+    for store in stores:
         run.faults.start(store.name)
     run.drained("broker")
     # It takes jobs again, with no more memory than before.
@@ -68,7 +69,8 @@ def _fill(ballast: Path) -> None:
 def _cut(run: Run) -> None:
     if run.stage is None:
         return
-    for store in run.victims("store"):
+    stores = run.victims("store")
+    for store in stores:
         run.faults.stop(store.name)
     run.sleep(run.seconds(4, 2))
     run.faults.stop("broker")
@@ -79,7 +81,7 @@ def _cut(run: Run) -> None:
     run.check("cut", bool(run.given_up), f"{len(run.given_up)} acknowledged effects were in what was cut off")
     run.faults.start("broker")
     run.until(run.servers["broker"].answers, 20, "the broker is back")
-    for store in run.victims("store"):
+    for store in stores:
         run.faults.start(store.name)
     run.drained("broker")
 
