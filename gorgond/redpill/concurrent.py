@@ -19,6 +19,10 @@ from gorgond.redpill.lane import POLL, Dead, Lane, Outcome, Retry
 from gorgond.redpill.message import ATTEMPTS_PREFIX, Message
 from gorgond.redpill.topic import KEPT
 
+NAP = 0.002
+"""Seconds that a lane with messages in hand waits for the end of one before it waits for a further message: under load
+what has ended, its replies and what has come are one round trip then, where there would be three."""
+
 BATCH = 16  # messages taken in one turn, so that one lane does not take what others are idle for
 
 Work = Callable[[Message], Awaitable[Outcome]]
@@ -49,6 +53,7 @@ class ConcurrentLane(Lane):
         self._ended = asyncio.Event()
         self._more = True  # whether the queue may have more for us
         self._waiting = False
+        self._rested = False  # since something was begun
         self._replies = _Replies(broker.link(f"{name} {queue} replies"))
 
     async def run(self) -> None:
@@ -72,13 +77,23 @@ class ConcurrentLane(Lane):
             return await self._turn_over()
         full = len(self._jobs) >= self._limit or len(self._jobs) < self._length
         if self._stopping or full or any(job.suspect for job in self._jobs):
-            self._ended.clear()
-            try:
-                await asyncio.wait_for(self._ended.wait(), BLOCK)
-            except TimeoutError:
-                return await self._turn_over()  # which shows that the lane lives
+            return () if await self._one_ends(BLOCK) else await self._turn_over()  # which shows that the lane lives
+        if self._more:
+            return await self._turn_over()
+        if self._jobs and not self._rested:
+            self._rested = True
+            await self._one_ends(NAP)
             return ()
-        return await (self._turn_over() if self._more else self._wait())
+        return await self._wait()
+
+    async def _one_ends(self, timeout: float) -> bool:
+        """Wait for the end of a job; False when there was none in time."""
+        self._ended.clear()
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._ended.wait()
+        except TimeoutError:
+            return False
 
     async def _turn_over(self) -> Sequence[bytes]:
         """Settle what is finished, and claim."""
@@ -107,6 +122,7 @@ class ConcurrentLane(Lane):
 
     def _begin(self, raws: Sequence[bytes]) -> None:
         loop = asyncio.get_running_loop()
+        self._rested = self._rested and not raws
         for raw in raws:
             task = loop.create_task(self._handle([raw]))
             task.add_done_callback(self._end)
