@@ -31,7 +31,7 @@ from gorgond.redpill import (
 )
 from gorgond.service.log import request_id
 
-UNASKED_SECONDS = 60.0  # for an event, or a run of what runs every so often, since nobody waits for it
+UNASKED_SECONDS = 60.0  # for what nobody waits for, as an event
 
 
 class Dispatcher:
@@ -48,8 +48,9 @@ class Dispatcher:
         endpoint = self._endpoints.get(message.op)
         if endpoint is None:
             return Done(error=CallFailed(503, f"no application here knows {message.op:.100}; is it being changed?"))
+        message.deadline = message.deadline or _unasked()
         try:
-            async with asyncio.timeout((message.deadline - now_ms()) / 1000 if message.deadline else None) as limit:
+            async with asyncio.timeout((message.deadline - now_ms()) / 1000) as limit:
                 return done(await self._asked(endpoint, message))
         except TimeoutError:
             if not limit.expired():  # it is the handler's own
@@ -72,7 +73,7 @@ class Dispatcher:
     async def hear(self, queue: str, event: Message) -> Outcome:
         """The outcome of an event in a group, which is tried again when its handler failed."""
         _begin(queue, event.id)
-        event.deadline = now_ms() + int(UNASKED_SECONDS * 1000)
+        event.deadline = _unasked()
         handler = self._topics.get(queue)
         if handler is None:
             return Retry("no application here listens to it")
@@ -83,6 +84,11 @@ class Dispatcher:
             log.exception("the handler of %s failed", queue)
             return Retry(f"{type(error).__name__}: {error}")
         return DONE
+
+
+def _unasked() -> int:
+    """The deadline of what nobody waits for, ms since 1970."""
+    return now_ms() + int(UNASKED_SECONDS * 1000)
 
 
 def _begin(name: str, id: str) -> None:

@@ -33,7 +33,7 @@ def load_apps(config: Config) -> list[App]:
     Raises ConfigError; then the modules that were loaded before stay as they were.
     """
     if os.getcwd() not in sys.path:  # noqa: PTH109 - it is text that is in the path
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+        sys.path.append(os.getcwd())  # noqa: PTH109
     named = config.app.module.split()
     origin = config.settings["app"]["module"].origin
     files = sorted(Path(config.app.directory).glob("*.py")) if config.app.directory else []

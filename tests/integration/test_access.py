@@ -13,14 +13,19 @@ from pathlib import Path
 import pytest
 
 from gorgond.commands.operator import site
-from gorgond.config import load
+from gorgond.config import Config, load
 from gorgond.gorgonctl import main
 from gorgond.redpill import Message, Producer, connect
+from gorgond.roles.app import AppServer
 from gorgond.roles.journal import Journal
+from gorgond.roles.store import DataStore
+from gorgond.roles.web import WebServer
 from gorgond.service.access import OPERATOR, ROLES, acl_file
-from gorgond.service.fabric import connect_fabric
+from gorgond.service.fabric import Fabric, connect_fabric
+from gorgond.service.life import Service
 from gorgond.service.systemd import Notifier
 from tests.conftest import RedisServer
+from tests.programs import asked
 from tests.waiting import eventually_async
 
 
@@ -90,6 +95,77 @@ async def test_a_journal_and_a_store_may_do_their_work(guarded: Callable[[], Gua
         await eventually_async(logged, 30)
         journal.stop()
         await running
+        assert server.cli("ACL", "LOG") == ""
+    finally:
+        server.close()
+
+
+APPLICATION = """
+from gorgond import App
+
+app = App("guarded")
+
+
+@app.get("/write")
+async def write(ctx):
+    await ctx.store.insert("things", {"a": 1})
+    await ctx.publish("guarded_notify", "written")
+    return await ctx.store.count("things")
+
+
+@app.on("guarded_notify")
+async def heard(ctx, event):
+    await ctx.store.replace("marks", {"id": "heard"})
+
+
+@app.every(1)
+async def ran(ctx):
+    await ctx.store.replace("marks", {"id": "ran"})
+
+
+@app.get("/marks")
+async def marks(ctx):
+    return sorted(mark["id"] for mark in await ctx.store.find("marks"))
+"""
+
+
+async def test_an_application_may_do_all_it_can_do(
+    guarded: Callable[[], Guarded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "guarded_app.py").write_text(APPLICATION)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    server = guarded()
+    server.start()
+    try:
+        # given a web server, an app server and a store, each under its own name
+        services: list[Service] = []
+        roles: dict[str, Callable[[Config, Fabric, str], Service]] = {
+            "web": WebServer, "app": AppServer, "store": DataStore,
+        }  # fmt: skip
+        for role, make in roles.items():
+            flags = {"broker.url": server.address(role), "store.url": f"sqlite:///{tmp_path}/test.db", "web.port": "0"}
+            config = load(os.devnull, {}, {**flags, "app.module": "guarded_app", "app.directory": ""})
+            services.append(make(config, connect_fabric(config), "1"))
+        running = [asyncio.create_task(service.run(Notifier())) for service in services]
+        for service in services:
+            await service.ready.wait()
+        web = services[0]
+        assert isinstance(web, WebServer)
+
+        async def get(path: str) -> bytes | None:
+            return await asyncio.to_thread(asked, f"http://localhost:{web.port}{path}")
+
+        # when a handler writes, publishes, hears and is run every so often
+        assert await get("/write") == b"1"
+
+        async def all_done() -> bool:
+            return await get("/marks") == b'["heard","ran"]'
+
+        # then it could, and nobody was refused anything
+        await eventually_async(all_done, 30)
+        for service, task in zip(services, running, strict=True):
+            service.stop()
+            await task
         assert server.cli("ACL", "LOG") == ""
     finally:
         server.close()
