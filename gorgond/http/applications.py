@@ -76,8 +76,10 @@ class _Asking:
             message.user = dict(credentials(request, endpoint.user, endpoint.rights))
             message.next = "web_get"
             reply = await self._backend.call("auth_get", message)
-        kind = reply.headers.get("Content-Type", JSON)
-        return Answer(reply.status, reply.body, kind, sendable(reply.headers) if reply.headers else {})
+        if not reply.headers:
+            return Answer(reply.status, reply.body)
+        kind = sendable({"type": reply.headers.get("Content-Type", JSON)}).get("type", JSON)
+        return Answer(reply.status, reply.body, kind, sendable(reply.headers))
 
 
 @dataclass(frozen=True, slots=True)
