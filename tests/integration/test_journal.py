@@ -111,6 +111,21 @@ async def test_a_kill_loses_nothing(redis: RedisServer, tmp_path: Path) -> None:
     assert max(found.values()) <= 4
 
 
+async def test_a_broker_that_dies_costs_nothing_and_repeats_nothing(redis: RedisServer, tmp_path: Path) -> None:
+    log, output = tmp_path / "events.log", tmp_path / "output"
+    with journal(redis, output, GORGOND_JOURNAL_FILE=str(log)) as process:
+        joined(redis)
+        # when the broker is killed while the journal writes
+        await publish(redis, 0, 6000)
+        eventually(lambda: written(log), 30)
+        redis.kill()
+        redis.start()
+        # then the journal goes on where it was
+        await eventually_async(lambda: _all_done(redis, 6000), 45)
+        assert ended(process) == 0
+    assert written(log) == list(range(6000))
+
+
 async def _all_done(redis: RedisServer, number: int) -> bool:
     return (await counts(redis)).done == number
 
