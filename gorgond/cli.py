@@ -17,8 +17,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gorgond import __version__
-from gorgond.config import DEFAULT_PATH, DEFAULT_PROVIDER, SECTIONS, Config, Provider, flag, keys, load
+from gorgond.config import DEFAULT_PATH, Config, load
 from gorgond.errors import ConfigError, GorgonError, StoreAway
+from gorgond.settings import DEFAULT_PROVIDER, SECTIONS, Provider, flag, keys
 
 if TYPE_CHECKING:
     from gorgond.service.fabric import Fabric

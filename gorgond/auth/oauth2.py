@@ -22,9 +22,9 @@ import jwt
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from gorgond.auth.sites import Identity, endpoints_of, issuer_of, openid_identity
-from gorgond.config import OAuth2
 from gorgond.errors import ConfigError
 from gorgond.redpill import CallFailed
+from gorgond.settings import OAuth2
 
 TIMEOUT = 8.0  # seconds for one question to another site
 KEPT = 3600.0  # seconds for which an issuer's description and keys are kept

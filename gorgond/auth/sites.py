@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gorgond.config import OAuth2
 from gorgond.errors import ConfigError
+from gorgond.settings import OAuth2
 
 GOOGLE = "https://accounts.google.com"
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from gorgond.config import Config, load, variable
+from gorgond.config import Config, load
+from gorgond.settings import variable
 
 
 def apart(path: str | None, flags: Mapping[str, str], instead: Mapping[str, str]) -> tuple[Config, dict[str, str]]:

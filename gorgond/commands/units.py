@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
 
-from gorgond.config import DEFAULT_PATH, Instances, load, rewritten
+from gorgond.config import DEFAULT_PATH, load, rewritten
 from gorgond.errors import ConfigError, GorgonError
+from gorgond.settings import Instances
 
 TARGET = "gorgon.target"
 SCALED = tuple(each.name.replace("_", "-") for each in fields(Instances) if each.name != "provider")

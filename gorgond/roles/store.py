@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from gorgond.config import Config, masked
+from gorgond.config import Config
 from gorgond.errors import StoreAway, StoreRefused
 from gorgond.redpill import BrokerError, CallFailed, Done, Lane, Message, Outcome, Producer, Unavailable
 from gorgond.redpill.broker import Broker, Outage
@@ -32,6 +32,7 @@ from gorgond.redpill.codec import dumps
 from gorgond.redpill.message import ID_MAX
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
+from gorgond.settings import masked
 from gorgond.stores import open_store
 from gorgond.stores.contract import Effect, Query, Write
 from gorgond.stores.requests import query_of, writes_of

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from gorgond.config import Broker as Settings
 from gorgond.config import Config
 from gorgond.errors import ConfigError
 from gorgond.redpill import Broker, connect
+from gorgond.settings import Broker as Settings
 
 
 @dataclass(frozen=True, slots=True)

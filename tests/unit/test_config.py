@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from gorgond import config
-from gorgond.config import SECTIONS, Config, OAuth2, Provider, flag, keys, load, masked, rewritten, variable
+from gorgond.config import Config, load, rewritten
 from gorgond.errors import ConfigError
+from gorgond.settings import DEFAULT_PROVIDER, SECTIONS, OAuth2, Provider, flag, keys, masked, variable
 
 SHIPPED = Path(__file__).parents[2] / "etc/gorgond.conf"
 NOTHING: dict[str, str] = {}
@@ -49,7 +50,7 @@ def test_the_shipped_file_sets_every_key_to_its_default() -> None:
     # given the file in etc/
     shipped = load(str(SHIPPED), {}, {})
     # then it has all sections, in the order of the declarations, and not a key is left to the default
-    assert list(shipped.settings) == [*config.SECTIONS, config.DEFAULT_PROVIDER]
+    assert list(shipped.settings) == [*SECTIONS, DEFAULT_PROVIDER]
     assert all(setting.origin != "default" for section in shipped.settings.values() for setting in section.values())
     # and says what holds without it
     assert replace(shipped, settings={}) == replace(load(None, {}, {}), settings={})
@@ -57,10 +58,7 @@ def test_the_shipped_file_sets_every_key_to_its_default() -> None:
 
 def test_the_shipped_file_writes_defaults_as_they_are_declared() -> None:
     for name, section in load(str(SHIPPED), {}, {}).settings.items():
-        declared = {
-            key: each.default
-            for key, each in keys({**config.SECTIONS, config.DEFAULT_PROVIDER: Provider}[name]).items()
-        }
+        declared = {key: each.default for key, each in keys({**SECTIONS, DEFAULT_PROVIDER: Provider}[name]).items()}
         assert {key: setting.text for key, setting in section.items()} == declared
 
 

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "gorgond"
 
 # Each part and the parts it may import; itself always. What is not listed here may not exist.
-EVERYWHERE = {"errors", "config", "kinds"}
+EVERYWHERE = {"errors", "config", "settings", "kinds"}
 SERVICE = {"redpill"} | EVERYWHERE
 MIDDLE = {"service"} | SERVICE
 PARTS = {"auth", "http", "stores", "providers", "notifiers", "eventlog"}
@@ -21,7 +21,8 @@ MAY_IMPORT = {
     "redpill": set[str](),
     "errors": {"redpill"},  # only its errors: one tree has one root
     "kinds": set[str](),
-    "config": {"errors", "kinds"},
+    "settings": {"kinds"},
+    "config": {"errors", "settings"},
     "service": SERVICE,
     "app": MIDDLE,
     **dict.fromkeys(PARTS, MIDDLE),

@@ -12,8 +12,8 @@ from gorgond import __version__, gorgonctl
 from gorgond.chaos import cli as chaos
 from gorgond.chaos.drills import DRILLS
 from gorgond.commands.units import SCALED
-from gorgond.config import SECTIONS, OAuth2, Provider, keys
 from gorgond.service.access import ROLES
+from gorgond.settings import SECTIONS, OAuth2, Provider, keys
 from tests.programs import ROOT, gorgond
 
 DEBIAN, UNITS = ROOT / "debian", ROOT / "systemd"

@@ -1,0 +1,196 @@
+"""What can be set: the sections of the configuration, with each key's default, kind and meaning.
+
+To add a setting, add one line to a section here and show it in etc/gorgond.conf.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from gorgond.kinds import COUNT, NETWORKS, Kind, Network, duration, matching, one_of, urls, whole
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One setting: its default as one would write it, what it may be, and one line on what it does."""
+
+    default: str
+    kind: Kind
+    doc: str
+    secret: bool = False
+
+
+def _key(default: str, kind: Kind, doc: str, secret: bool = False) -> Any:
+    """A dataclass field for this setting; a secret stays out of the repr."""
+    return field(default=kind.parse(default), metadata={"key": Key(default, kind, doc, secret)}, repr=not secret)
+
+
+BROKER_URLS = ("redis://", "rediss://", "unix://", "memory://")
+STORE_URLS = ("mongodb://", "mongodb+srv://", "sqlite:///")
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """The Redis that holds the queues."""
+
+    url: str = _key("unix:///run/gorgond/broker.sock", urls(*BROKER_URLS), "the Redis of all queues", secret=True)
+    user: str = _key("", matching("a name of a Redis user, or nothing", r"[\w-]*"), "who we are there")
+    password: str = _key("", matching("a password without blanks, or nothing", r"\S*"), "of that user", secret=True)
+    calls: str = _key("", urls(*BROKER_URLS, empty=True), "a second Redis for calls; empty: the same one", secret=True)
+    queue_limit: int = _key("100000", whole(1, 10**9), "messages a queue holds at most")
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The database."""
+
+    url: str = _key("sqlite:////var/lib/gorgond/gorgond.db", urls(*STORE_URLS), "the database", secret=True)
+    lanes: int = _key("1", whole(1, 32), "reads that one store process has under way at the same time")
+    batch: int = _key("12", whole(1, 1000), "reads that a lane takes at a time")
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """The HTTP server."""
+
+    address: str = _key("", matching("an IP address, a host name, or nothing", r"[\w.:-]*"), "empty: all addresses")
+    port: int = _key("3000", whole(0, 65535), "the port; 0 takes a free one")
+    deadline: float = _key("10s", duration("1h"), "how long a request may take before it is answered 504")
+    url: str = _key("", urls("https://", "http://", empty=True), "where people find the site; OAuth2 comes back there")
+    trusted_proxies: tuple[Network, ...] = _key("", NETWORKS, "proxies whose X-Forwarded-For tells a client's address")
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Users: their sessions, and how often a password may be tried."""
+
+    idle: float = _key("14d", duration("3650d", "12h or 14d"), "a session unused for so long ends")
+    lifetime: float = _key("90d", duration("3650d", "12h or 90d"), "every session ends after so long")
+    attempts: int = _key("5", whole(1, 10**6), "wrong passwords at once for one account from one address")
+    address_attempts: int = _key("100", whole(1, 10**6), "the same from one address for all accounts together")
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth2:
+    """Another site whose users may log in here, under a name of its own: [oauth2.NAME]."""
+
+    kind: str = _key("oidc", one_of("oidc", "google", "facebook", "github"), "who it is; oidc: any OpenID provider")
+    issuer: str = _key("", urls("https://", "http://", empty=True), "of kind oidc: its address, which describes it")
+    client_id: str = _key("", matching("a text without blanks, or nothing", r"\S*"), "who we are there")
+    client_secret: str = _key("", matching("a secret without blanks, or nothing", r"\S*"), "our password", secret=True)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The applications."""
+
+    module: str = _key(
+        "gorgond.app.notes",
+        matching("names of modules, or of entry points of gorgond.apps, or nothing", r"[\w.-]*( +[\w.-]+)*"),
+        "the applications, with blanks between them",
+    )  # fmt: skip
+    directory: str = _key(
+        "/etc/gorgond/app.d", matching("an absolute path, or nothing", r"(/\S.*)?"), "each *.py there is one too"
+    )
+    requests: int = _key("100", whole(1, 10_000), "requests that one app server has under way at the same time")
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The log of every change."""
+
+    file: str = _key(
+        "", matching("an absolute path, or nothing", r"(/\S.*)?"),
+        "the file it is; empty: journald, or where that is not running /var/log/gorgond/events.log",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The stats server."""
+
+    address: str = _key(
+        "127.0.0.1", matching("an IP address, a host name, or nothing", r"[\w.:-]*"), "empty: all of them"
+    )
+    port: int = _key("3001", whole(0, 65535), "the port; 0 takes a free one")
+    password: str = _key("", matching("a password without blanks, or nothing", r"\S*"), "the operator's", secret=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One provider instance, under its own name: [provider.NAME]."""
+
+    kind: str = _key("random", one_of("random"), "where its items come from")
+    rate: int = _key("1000", whole(1, 10**6), "items a second")
+    count: int = _key("100000", whole(0, 10**12), "items in all; 0: for ever")
+    users: int = _key("10000", whole(1, 10**9), "users the items belong to")
+    size: int = _key("1800", whole(0, 10**6), "bytes in the body of an item")
+    seed: int = _key("0", whole(0, 2**63 - 1), "the same seed makes the same items")
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """How many of each role run on this host; systemd's gorgond-generator reads them too."""
+
+    web: str = _key("1 per core", COUNT, "web servers")
+    store: str = _key("2", COUNT, "store servers")
+    store_read: str = _key("0", COUNT, "store servers that only read")
+    store_write: str = _key("0", COUNT, "store servers that only write")
+    auth: str = _key("2", COUNT, "auth servers")
+    app: str = _key("2", COUNT, "app servers")
+    journal: str = _key("1", COUNT, "journals, which write every change to the system log")
+    stats: str = _key("1", COUNT, "stats servers")
+    provider: str = _key("", matching("names of providers, or nothing", "[a-z0-9 -]*"), "which providers")
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What the processes write to stderr or the journal."""
+
+    level: str = _key("info", one_of("debug", "info", "warning", "error"), "the least important that is written")
+    format: str = _key("text", one_of("text", "json"), "one line of text or one JSON object an event")
+
+
+@dataclass(frozen=True, slots=True)
+class Chaos:
+    """What gorgon-chaos may do on this host."""
+
+    allowed: str = _key("no", one_of("yes", "no"), "whether gorgon-chaos may hurt this host's units")
+
+
+Section = Broker | Store | Web | Auth | App | Stats | Journal | Instances | Provider | OAuth2 | Log | Chaos
+S = TypeVar("S", bound=Section)
+
+SECTIONS: dict[str, type[Section]] = {
+    "instances": Instances, "broker": Broker, "store": Store, "web": Web, "auth": Auth, "app": App,
+    "stats": Stats, "journal": Journal, "log": Log, "chaos": Chaos,
+}  # fmt: skip
+NAMED: dict[str, type[Section]] = {"provider": Provider, "oauth2": OAuth2}  # as many of these as are named
+NAME = r"[a-z0-9][a-z0-9-]*"
+DEFAULT_PROVIDER = "provider.random"  # there when the file has no provider of its own
+
+
+def keys(section: type[Section]) -> dict[str, Key]:
+    """The settings of a section, in their order."""
+    return {each.name: each.metadata["key"] for each in fields(section)}
+
+
+def flag(place: str) -> str:
+    """The command line flag for `section.key`: named after the key, a URL after its section."""
+    section, _, key = place.rpartition(".")
+    return "--" + (section if key == "url" else key).replace("_", "-")
+
+
+def variable(place: str) -> str:
+    """The environment variable for `section.key`."""
+    return "GORGOND_" + re.sub("[.-]", "_", place).upper()
+
+
+def masked(url: str) -> str:
+    """A secret as it may be shown: a URL without its passwords, nothing of what is no URL."""
+    if "://" not in url:
+        return "***" if url else ""
+    url = re.sub(r"^([^:]+://[^:@/?]*:).*@", r"\1***@", url)
+    return re.sub(r"(?i)([?&](?:\w*password|authMechanismProperties)=)[^&]*", r"\1***", url)
