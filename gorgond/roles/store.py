@@ -171,6 +171,7 @@ class _WriteLane(_StoreLane):
         self._events.beat = self.beat
         self._events.failed = service.fail
         self._silence = Outage("store_notify")
+        self._announced = service.metrics.part()
 
     async def run(self) -> None:
         async with self._events:
@@ -198,7 +199,7 @@ class _WriteLane(_StoreLane):
         self._silence.end()
         took = time.perf_counter() - started
         for op, count in Counter(event.op for event in events).items():
-            self._service.metrics.measure(f"store_notify {op}", count, 0, 0, took)
+            self._announced.measure(f"store_notify {op}", count, 0, 0, took)
         return [_refused(span) if isinstance(span, StoreRefused) else _written(writes, effects, span) for span in spans]
 
 

@@ -95,7 +95,7 @@ class Service(ABC):
 
     def attend(self, lane: Lane) -> None:
         """Count what the lane does among what the service does."""
-        lane.measure = functools.partial(_measured, self.metrics, lane.queue)
+        lane.measure = functools.partial(_measured, self.metrics.part(), lane.queue)
         self.lanes.append(lane)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:

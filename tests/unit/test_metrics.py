@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -101,6 +102,23 @@ def test_an_operation_survives_the_wire_and_adds_up() -> None:
     one = Operation.of(json.loads(json.dumps(metrics.operations()["op"])))
     one.merge(one)
     assert (one.count, one.errors, one.bytes, one.latency.percentile(50)) == (4, 2, 60, 2000)
+
+
+def test_what_several_threads_measured_is_told_together() -> None:
+    metrics = Metrics()
+    parts = [metrics, metrics.part(), metrics.part()]
+
+    def measure(part: Metrics) -> None:
+        for number in range(5000):
+            part.measure("op", 1, 1, 2, number / 1e6)
+
+    threads = [threading.Thread(target=measure, args=(part,)) for part in parts]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        metrics.operations()
+    told = metrics.operations()["op"]
+    assert (told["count"], told["errors"], told["bytes"], sum(told["buckets"].values())) == (15000, 15000, 30000, 15000)
 
 
 def test_whatever_operations_are_called_there_are_not_too_many() -> None:
