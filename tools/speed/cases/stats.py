@@ -26,35 +26,41 @@ from tools.speed.report import Result, Row, rows_of_answers
 from tools.speed.site import Layout, free_port
 from tools.speed.stage import Stage, say
 
-PATH = "/info/5"
+PATH = "/info/UID/10"
 VIEWERS = 50
 TIMES = 2000  # that a part is done to see what it costs
 ROLES = ("web", "store")
+PARTS = ("measuring_percent", "counting_percent", "telling_us_per_s")
 
 
 def stats(stage: Stage) -> Result:
     """Shares of the CPU, in percent: of what an instance uses, and of a core."""
-    shares: dict[str, list[float]] = {role: [] for role in ROLES}
+    shares: dict[str, list[float]] = {f"{role}_{part}": [] for role in ROLES for part in PARTS}
     cores: dict[str, list[float]] = {"alone": [], "watched": []}
     answers = []
-    with stage.site(Layout(web=1, stores=1), store=False) as site:
+    with stage.site(Layout(web=1, stores=1)) as site:
         port = free_port()
         server = site.gorgond("stats", "--port", str(port))
-        ask(site.url, PATH, 0, 1, [site.crew])
+        ask(site.url, PATH, stage.scale.users, 1, [site.crew])
         for number in range(stage.scale.rounds):
             say(f"stats: round {number + 1} of {stage.scale.rounds}")
             before = asyncio.run(_heard(site.calls))
-            alone, share = _asked(server, lambda: ask(site.url, PATH, 0, stage.scale.seconds, [site.crew]))
+            alone, share = _asked(
+                server, lambda: ask(site.url, PATH, stage.scale.users, stage.scale.seconds, [site.crew])
+            )
             answers.append(alone)
             cores["alone"].append(share)
             after = asyncio.run(_heard(site.calls))
             for role in ROLES:
-                shares[role].append(_share(before[role], after[role], site.calls))
+                for part, share in zip(PARTS, _shares(before[role], after[role], site.calls), strict=True):
+                    shares[f"{role}_{part}"].append(share)
             with _viewers(port):
-                _, share = _asked(server, lambda: ask(site.url, PATH, 0, stage.scale.seconds, [site.crew]))
+                _, share = _asked(
+                    server, lambda: ask(site.url, PATH, stage.scale.users, stage.scale.seconds, [site.crew])
+                )
             cores["watched"].append(share)
     more = [watched - alone for watched, alone in zip(cores["watched"], cores["alone"], strict=True)]
-    rows = [Row(f"{role}_measuring_percent", shares[role], "≤ 1") for role in ROLES]
+    rows = [Row(name, values, "≤ 1" if "measuring" in name else "") for name, values in shares.items()]
     rows += [Row("server_percent_of_a_core", cores["alone"]), Row("viewers_percent_of_a_core", more, "≤ 10")]
     return Result("stats", [*rows, *rows_of_answers(answers)], {"viewers": VIEWERS})
 
@@ -80,13 +86,14 @@ async def _heard(broker: str) -> Mapping[str, Mapping[str, Any]]:
     return found
 
 
-def _share(before: Mapping[str, Any], after: Mapping[str, Any], broker: str) -> float:
-    """Percent of the CPU that an instance used between two snapshots which went into measuring."""
+def _shares(before: Mapping[str, Any], after: Mapping[str, Any], broker: str) -> tuple[float, float, float]:
+    """Percent of the CPU that an instance used between two snapshots which went into measuring, of it into counting,
+    which grows with the load, and µs a second for telling, which do not."""
     requests, messages, batches = (late - early for early, late in zip(_work(before), _work(after), strict=True))
     counting = (requests + batches) * _cost(_count) + messages * _cost(_note)
-    telling = (after["uptime"] - before["uptime"]) * _telling(after, broker)
-    share: float = (counting + telling) / (after["cpu"] - before["cpu"]) / 1e6 * 100
-    return share
+    telling, used = _telling(after, broker), (after["cpu"] - before["cpu"]) * 1e6
+    whole = counting + (after["uptime"] - before["uptime"]) * telling
+    return whole / used * 100, counting / used * 100, telling
 
 
 def _work(snapshot: Mapping[str, Any]) -> tuple[int, int, int]:
