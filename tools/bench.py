@@ -9,6 +9,7 @@
     python tools/bench.py --soak 10        whether web servers and stores grow under ten minutes of load
 
     info      notes of a user, the best layout against Tornado straight on pymongo with two processes
+    flow      the whole way through auth server and application, against the direct one to the store
     rpc       CPU of web server, store and Redis for a request that needs no database
     load      how long 1,000 clients wait that ask 500 times a second in all, while 1,000 notes a second are inserted
     ingest    notes a second from a provider through store_put into mongod, journaled, none lost

@@ -32,7 +32,7 @@ def test_it_measures_and_leaves_nothing_behind(tmp_path: Path, tmp_path_factory:
     found = json.loads(figures.read_text())
     measured = {"queue_per_s", "rpc_cpu_us"}
     assert {name for name in measured if found[name] > 0} == measured
-    missing = {"info_ratio", "ingest_per_s", "load_p50_ms", "load_p99_ms"}
+    missing = {"info_ratio", "flow_ratio", "ingest_per_s", "load_p50_ms", "load_p99_ms"}
     assert {name for name in missing if found[name] is None} == missing
     assert set(found["details"]) == {"queue", "rpc", "memory"}
     assert found["details"]["queue"]["always_64_per_s"]["rounds"]

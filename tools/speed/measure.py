@@ -24,10 +24,12 @@ class Answers:
     cpu_us: dict[str, float]
 
 
-def ask(url: str, path: str, users: int, seconds: int, crews: Sequence[Crew]) -> Answers:
-    """Ask for `path`, a random user in place of its UID, as fast as it is answered."""
+def ask(url: str, path: str, users: int, seconds: int, crews: Sequence[Crew], people: Path | None = None) -> Answers:
+    """Ask for `path`, a random user in place of its UID, as fast as it is answered. `people` is a file of who else the
+    users may be, with their tokens."""
     script = str(Path(__file__).with_name("uids.lua"))
     command = [program("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", "-s", script, url, "--", path, str(users)]
+    command += [str(people)] if people else []
     before = [crew.cpu() for crew in crews]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 60)
     after = [crew.cpu() for crew in crews]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -88,6 +89,7 @@ class Crew:
         self.directory = directory
         self.peaks = peaks
         self.processes: list[Process] = []
+        self._numbers = itertools.count()
         directory.mkdir()
 
     def __enter__(self) -> Self:
@@ -107,7 +109,7 @@ class Crew:
         keeps: bool = False,
     ) -> Process:
         """Start a program and wait until `ready`, or until it says so itself in the way of sd_notify(3)."""
-        stem = self.directory / f"{len(self.processes)}-{name}"
+        stem = self.directory / f"{next(self._numbers)}-{name}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear, stem.with_suffix(".log").open("wb") as log:
             ear.bind(str(stem.with_suffix(".notify")))
             ear.setblocking(False)

@@ -27,6 +27,12 @@ lanes = {lanes}
 [web]
 address = 127.0.0.1
 port = {port}
+deadline = {deadline}
+[app]
+module = tools.speed.whose
+directory =
+[auth]
+address_attempts = 1000000
 [log]
 level = warning
 """
@@ -55,17 +61,23 @@ class Layout:
 class Site:
     """A gorgond in `layout`, in the processes of `crew`; without a `store` URL its stores are `tools.speed.echo`."""
 
-    def __init__(self, crew: Crew, layout: Layout, brokers: str = "two", store: str = "") -> None:
+    def __init__(
+        self, crew: Crew, layout: Layout, brokers: str = "two", store: str = "", deadline: str = "10s"
+    ) -> None:
         fsync, apart = BROKERS[brokers]
-        port = free_port()
+        self.port = free_port()
         self.crew = crew
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{self.port}"
         self.lasting = start_redis(crew, "lasting", fsync)
         calls = start_redis(crew, "calls", None) if apart else ""
         self.calls = calls or self.lasting
         config = crew.directory / "gorgond.conf"
         url = store or "sqlite:///nowhere"
-        config.write_text(_CONFIG.format(lasting=self.lasting, calls=calls, store=url, lanes=layout.lanes, port=port))
+        config.write_text(
+            _CONFIG.format(
+                lasting=self.lasting, calls=calls, store=url, lanes=layout.lanes, port=self.port, deadline=deadline
+            )
+        )
         self._settings = {"GORGOND_CONFIG": str(config)}
         for number in range(layout.stores):
             if store:

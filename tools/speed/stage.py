@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,6 +114,13 @@ class Stage:
         """Remove the notes of one seed again; the data set has seed 0."""
         with self.items() as items:
             items.delete_many({"_id": {"$regex": f"^random-{seed}-"}})
+
+    def forget(self, users: Sequence[int]) -> None:
+        """Remove these users, who were registered, and their notes."""
+        with self.items() as items:
+            items.delete_many({"userid": {"$in": users}})
+            for collection, key in (("users", "_id"), ("sessions", "userid")):
+                items.database[collection].delete_many({key: {"$in": [str(user) for user in users]}})
 
 
 @contextmanager

@@ -1,13 +1,21 @@
--- For wrk: asks for PATH with a random user in place of UID, and prints the figures as one line of JSON.
---   wrk … URL -- PATH USERS
-local path, users
+-- For wrk: asks for PATH with a random user in place of UID, and prints the figures as one line of JSON. PEOPLE is a
+-- file with the users, a line "UID TOKEN" for each; without it they are the numbers below USERS, and have no token.
+--   wrk … URL -- PATH USERS [PEOPLE]
+local path, users, requests
 
 function init(args)
   path, users = args[1], tonumber(args[2])
   math.randomseed(os.time())
+  if not args[3] then return end
+  requests = {}
+  for line in io.lines(args[3]) do
+    local uid, token = line:match("(%S+) (%S+)")
+    requests[#requests + 1] = wrk.format("GET", (path:gsub("UID", uid)), {Authorization = "Bearer " .. token})
+  end
 end
 
 function request()
+  if requests then return requests[math.random(#requests)] end
   return wrk.format("GET", (path:gsub("UID", function() return math.random(0, users - 1) end)))
 end
 

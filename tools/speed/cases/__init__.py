@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tools.speed.cases.flow import flow
 from tools.speed.cases.info import info
 from tools.speed.cases.ingest import ingest
 from tools.speed.cases.load import load
@@ -15,6 +16,7 @@ from tools.speed.stage import Stage
 
 CASES: dict[str, Callable[[Stage], Result]] = {
     "info": info,
+    "flow": flow,
     "rpc": rpc,
     "load": load,
     "ingest": ingest,

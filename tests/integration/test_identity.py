@@ -1,0 +1,29 @@
+"""Whose an answer is, while auth and app servers are killed: tools/kills.py in short."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.programs import ROOT
+
+
+@pytest.mark.usefixtures("redis_binary")
+def test_no_request_fails_and_nobody_gets_what_is_anothers_while_instances_are_killed(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    # when users ask as fast as they are answered, while instances are killed at random moments
+    command = [sys.executable, "tools/kills.py", "--answers", "3000", "--json", str(figures)]
+    command += ["--store", f"sqlite:///{tmp_path}/notes.db"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=110)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    # then each is answered, with what is theirs
+    found = json.loads(figures.read_text())
+    assert {name: found[name] for name in ("answered", "failed", "wrong_user", "dead_letters")} == {
+        "answered": 3000, "failed": 0, "wrong_user": 0, "dead_letters": 0,
+    }  # fmt: skip
+    assert found["auth_kills"] > 0
+    assert found["app_kills"] > 0
