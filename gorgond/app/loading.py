@@ -40,13 +40,13 @@ def load_apps(config: Config) -> list[App]:
     before = _forget(named, files)
     try:
         apps = [_by_name(name, origin) for name in named] + [_in_file(file) for file in files]
+        names = [app.name for app in apps]
+        if double := next((name for name in names if names.count(name) > 1), ""):
+            raise ConfigError(f"there are two applications called {double}")
     except ConfigError:
         _forget(named, files)
         sys.modules.update(before)
         raise
-    names = [app.name for app in apps]
-    if double := next((name for name in names if names.count(name) > 1), ""):
-        raise ConfigError(f"there are two applications called {double}")
     return apps
 
 

@@ -105,6 +105,7 @@ class AppServer(Service):
         return await self._dispatcher.answer(message)
 
     async def drain(self) -> None:
+        self._stalls.stop()
         for loop in self._running:
             loop.stop()
         if self._running:
@@ -113,7 +114,6 @@ class AppServer(Service):
             await caller.stop()
         for producer in {self.calls, self.events}:
             await producer.stop()
-        self._stalls.stop()
 
     def doing(self) -> str:
         return self.consuming() if self._apps else "waiting for an application: [app] module names none"
