@@ -102,9 +102,9 @@ def fabric(suite: str, packages: Packages, tmp_path_factory: pytest.TempPathFact
 # ---- asking it
 
 
-def get(machine: Machine, path: str) -> Any:
+def get(machine: Machine, path: str, port: int = 3000) -> Any:
     """The JSON of an answer, or None when there is none."""
-    done = machine.process(f"python3 -c '{_FETCH}' http://127.0.0.1:3000{path}")
+    done = machine.process(f"python3 -c '{_FETCH}' http://127.0.0.1:{port}{path}")
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 

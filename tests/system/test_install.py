@@ -49,7 +49,7 @@ def test_upgrade_remove_install_again_purge(machine: Machine, packages: Packages
     # then no request failed, the instances are of the new version, and the broker went on
     assert load.requests > 200
     assert "gorgond 0.9.0" in machine.run("gorgond --version")
-    assert said.count("restarting gorgon-") == 4
+    assert said.count("restarting gorgon-") == len(machine.units())
     assert machine.show("gorgon-broker", "MainPID") == broker
     # and the edited configuration is still there, the new version's beside it
     assert "deadline = 9s" in conf.read_text()

@@ -91,7 +91,7 @@ def test_the_port_of_the_configuration_is_the_one_that_is_served(fabric: Machine
     conf = fabric.root / "etc/gorgond/gorgond.conf"
     before = conf.read_text()
     # when another port is configured
-    conf.write_text(before.replace("port = 3000", "port = 3080").replace("address =", "address = 127.0.0.1"))
+    conf.write_text(before.replace("address =\nport = 3000", "address = 127.0.0.1\nport = 3080"))
     fabric.run("systemctl daemon-reload && systemctl restart gorgon-web.socket")
     fabric.run("systemctl start gorgon.target")
     # then it is the one that answers
