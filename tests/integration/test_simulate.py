@@ -37,7 +37,7 @@ def test_everything_in_one_process(tmp_path: Path) -> None:
         assert process.wait(timeout=20) == 0
     written = output.read_text()
     assert "pushed 200 items in " in written
-    assert written.count("ended") == 5
+    assert written.count("ended") == 6
 
 
 def test_runs_for_as_long_as_it_is_told_to() -> None:

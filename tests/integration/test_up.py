@@ -72,6 +72,9 @@ def test_from_start_to_end_through_deaths(data: Path, tmp_path: Path) -> None:
             "calls",
             "web 1",
             "web 2",
+            "app 1",
+            "app 2",
+            "auth 1",
             "store 1",
             "store 2",
             "journal 1",
@@ -107,7 +110,7 @@ def test_children_die_with_a_parent_that_is_killed(data: Path, tmp_path: Path) -
     with started(*arguments(data, free_port(), "--no-provider"), output=output) as process:
         eventually(lambda: all_up(output), 30)
         running = list(children(process).values())
-        assert len(running) == 9
+        assert len(running) == 11
         process.kill()
         eventually(lambda: gone(running))
     # and the next start takes it from there
@@ -119,7 +122,7 @@ def test_children_die_with_a_parent_that_is_killed(data: Path, tmp_path: Path) -
 
 def test_a_second_one_on_the_same_directory_is_refused(data: Path, tmp_path: Path) -> None:
     output = tmp_path / "output"
-    few = ("--no-provider", "--web", "1", "--stores", "1")
+    few = ("--no-provider", "--web", "1", "--apps", "0", "--stores", "1")
     with started(*arguments(data, free_port(), *few), output=output) as process:
         eventually(lambda: (data / "lock").exists() and (data / "lock").read_text().strip())
         second = gorgond(*arguments(data, free_port(), *few))
@@ -164,7 +167,7 @@ def test_without_a_home_the_password_database_says_where(monkeypatch: pytest.Mon
 def test_processes_are_listed_stopped_started_and_added(data: Path, tmp_path: Path) -> None:
     # given a fabric that runs
     output, control = tmp_path / "output", data / "control.sock"
-    few = ("--no-provider", "--web", "1", "--stores", "1")
+    few = ("--no-provider", "--web", "1", "--apps", "0", "--stores", "1")
 
     def states() -> dict[str, tuple[int, str]]:
         return {each["name"]: (each["pid"], each["state"]) for each in ask(control, "list")["processes"]}
@@ -192,7 +195,7 @@ def test_processes_are_listed_stopped_started_and_added(data: Path, tmp_path: Pa
         for request, why in (
             (
                 {"do": "stop", "name": "store@9"},
-                "there is no store@9 here; there are broker calls store@1 auth@1 journal@1 web@1 stats@1",
+                "there is no store@9 here; there are broker calls store@1 journal@1 auth@1 web@1 stats@1",
             ),
             ({"do": "remove", "name": "broker"}, "broker cannot be removed: all others need it"),
             ({"do": "add", "role": "broker"}, "there is no numbered broker here that could get another beside it"),
