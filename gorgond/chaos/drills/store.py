@@ -130,7 +130,7 @@ DRILLS = (
         "mongod-kill",
         "SIGKILL of a mongod of its own in the middle of bulk writes",
         _database,
-        Limits(recovery=10.0),
+        Limits(expected=STUCK, recovery=10.0),  # where it takes longer than a deadline to be back
         cast=Cast(flags=("--rate", "300", "--count", "10000000"), mongod=True),
         alone=True,
     ),
