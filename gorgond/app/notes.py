@@ -12,7 +12,7 @@ from gorgond.app import App, BadRequest, Context, NotFound, Response, User
 
 TITLE_MAX, BODY_MAX, URL_MAX, KEYWORD_MAX, KEYWORDS_MAX = 1000, 100_000, 8000, 200, 100
 
-app = App("notes")
+app = App("site")
 
 
 class Note(TypedDict, total=False):
@@ -25,7 +25,7 @@ class Note(TypedDict, total=False):
     keywords: list[str]
 
 
-@app.get("/notes", user="required")
+@app.get("/me/notes", user="required")
 async def mine(ctx: Context, q: str = "", keyword: str = "", lim: int = 20, off: int = 0) -> dict[str, Any]:
     """The notes of the user who asks, newest first; by words in title or text, or by keyword."""
     filter: dict[str, Any] = {"userid": _number(ctx)}
@@ -35,20 +35,20 @@ async def mine(ctx: Context, q: str = "", keyword: str = "", lim: int = 20, off:
     return {"items": found, "lim": lim, "off": off}
 
 
-@app.post("/notes", user="required")
+@app.post("/me/notes", user="required")
 async def add(ctx: Context, note: Note) -> Response:
     """Add a note."""
     id = await ctx.store.insert("items", {**_checked(note), "userid": _number(ctx), "ts": ctx.sent})
     return Response({"id": id}, 201)
 
 
-@app.get("/notes/{id}", user="required")
+@app.get("/me/notes/{id}", user="required")
 async def one(ctx: Context, id: str) -> dict[str, Any]:
     """A note of the user who asks."""
     return await _own(ctx, id)
 
 
-@app.put("/notes/{id}", user="required")
+@app.put("/me/notes/{id}", user="required")
 async def edit(ctx: Context, id: str, note: Note) -> dict[str, Any]:
     """Change a note of the user who asks: what is left out stays, what is empty goes."""
     await _own(ctx, id)
@@ -56,7 +56,7 @@ async def edit(ctx: Context, id: str, note: Note) -> dict[str, Any]:
     return {"id": id}
 
 
-@app.delete("/notes/{id}", user="required")
+@app.delete("/me/notes/{id}", user="required")
 async def delete(ctx: Context, id: str) -> None:
     """Delete a note of the user who asks."""
     await _own(ctx, id)

@@ -41,6 +41,7 @@ from gorgond.service.life import log
 from gorgond.service.log import set_up
 from gorgond.service.loop import run
 
+SITE = "gorgond.app.notes"  # the application that has a website
 APPS = 2  # app servers, where there is an application
 TICK = 1.0  # seconds between two tables
 PATIENCE = 20.0  # seconds that ending may take a child: longer than a service takes to drain
@@ -305,8 +306,10 @@ class Up:
     def _greet(self) -> None:
         """Every service was heard: say where to look."""
         self._greeted = True
+        site = f"{self._url}/ is the website, " if SITE in self._config.app.module.split() else ""
         log.info(
-            "all is up: %s/info/5 shows the newest notes of user 5, %s how everything fares; Ctrl-C ends it",
+            "all is up: %s%s/info/5 has the newest notes of user 5, %s shows how everything fares; Ctrl-C ends it",
+            site,
             self._url,
             self._stats,
         )

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from gorgond.app import notes
 from gorgond.app.loading import load_apps
 from gorgond.config import Config
 from gorgond.errors import ConfigError, StoreRefused
@@ -39,7 +40,6 @@ from gorgond.service.systemd import listening_sockets
 from gorgond.stores.filters import check_write
 from gorgond.stores.requests import writes_of
 
-SITE_APP = "notes"  # the application, `gorgond.app.notes`, that the website is made of
 LOOK = 1.0  # seconds between two questions whether the lasting broker lives
 
 log = logging.getLogger("gorgond.web")
@@ -90,7 +90,7 @@ class WebServer(Service):
         """What is served: gorgond's own API, the applications, and the website if its application is one of them.
         Raises ConfigError."""
         apps = load_apps(config)
-        pages = self.site.routes if any(app.name == SITE_APP for app in apps) else []
+        pages = self.site.routes if any(app is notes.app for app in apps) else []
         try:
             return Api(self, [*pages, *routes_of(apps, self)]).routes
         except ValueError as error:

@@ -34,7 +34,7 @@ def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[
 def check(document: Mapping[str, Any], path: str, method: str, answer: Answer) -> None:
     """Fail unless the answer is as the document says."""
     responses = document["paths"][path][method.lower()]["responses"]
-    handlers = path.startswith(("/notes", "/users"))  # what an application's handlers refuse is not known beforehand
+    handlers = path.startswith(("/me/", "/users"))  # what an application's handlers refuse is not known beforehand
     response = responses["default"] if handlers and answer.status in (404, 409) else responses[str(answer.status)]
     if "content" not in response:
         assert answer.body == b""
@@ -90,17 +90,17 @@ def test_every_operation_answers_as_described(
             (204, other, None, {}), (404, "/items/never", None, {}), (409, item, None, {}),
             (400, "/items/%FF", None, {}),
         ],
-        ("GET", "/notes"): [
-            (200, "/notes?lim=1&off=0&q=t&keyword=k", None, mine), (401, "/notes", None, {}),
-            (400, "/notes?lim=0", None, mine),
+        ("GET", "/me/notes"): [
+            (200, "/me/notes?lim=1&off=0&q=t&keyword=k", None, mine), (401, "/me/notes", None, {}),
+            (400, "/me/notes?lim=0", None, mine),
         ],
-        ("POST", "/notes"): [
-            (201, "/notes", NOTE, mine), (400, "/notes", {"title": 5}, mine), (401, "/notes", NOTE, {}),
-            (400, "/notes", {"keywords": [""]}, mine),
+        ("POST", "/me/notes"): [
+            (201, "/me/notes", NOTE, mine), (400, "/me/notes", {"title": 5}, mine), (401, "/me/notes", NOTE, {}),
+            (400, "/me/notes", {"keywords": [""]}, mine),
         ],
-        ("GET", "/notes/{id}"): [(404, "/notes/none", None, mine), (401, "/notes/none", None, {})],
-        ("PUT", "/notes/{id}"): [(404, "/notes/none", NOTE, mine), (401, "/notes/none", NOTE, {})],
-        ("DELETE", "/notes/{id}"): [(404, "/notes/none", None, mine), (401, "/notes/none", None, {})],
+        ("GET", "/me/notes/{id}"): [(404, "/me/notes/none", None, mine), (401, "/me/notes/none", None, {})],
+        ("PUT", "/me/notes/{id}"): [(404, "/me/notes/none", NOTE, mine), (401, "/me/notes/none", NOTE, {})],
+        ("DELETE", "/me/notes/{id}"): [(404, "/me/notes/none", None, mine), (401, "/me/notes/none", None, {})],
         ("GET", "/users/{uid}"): [(404, f"/users/{uid}", None, {}), (400, "/users/x", None, {})],
         ("GET", "/"): [(200, "/?q=t&keyword=&off=0", None, {}), (400, "/?off=x", None, {})],
         ("GET", "/by/{uid}"): [(200, f"/by/{uid}?q=", None, {}), (400, "/by/x", None, {})],

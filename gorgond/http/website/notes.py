@@ -86,7 +86,7 @@ class Notes:
         values = request.parameters
         args: dict[str, Any] = {name: values[name] for name in ("q", "keyword", "off") if name in values}
         visitor, answer = await asyncio.gather(
-            self._desk.visitor(request), self._desk.app(request, "notes.mine", args | {"lim": LIM + 1})
+            self._desk.visitor(request), self._desk.app(request, "site.mine", args | {"lim": LIM + 1})
         )
         return await self._list(
             request, visitor, answer["items"], at="/my", heading="My notes", mine=True, said=said, wrong=wrong,
@@ -130,7 +130,7 @@ class Notes:
         """Store what the form holds."""
         typed = form_body(request)
         try:
-            await self._desk.app(request, "notes.add", {"note": _note(typed)})
+            await self._desk.app(request, "site.add", {"note": _note(typed)})
         except (BadRequest, CallFailed) as error:
             return await again(error, lambda said, wrong: self.mine(request, said, wrong, typed))
         return see_other("/my?did=added")
@@ -141,7 +141,7 @@ class Notes:
         """The form for one note."""
         id = request.parameters["id"]
         visitor, note = await asyncio.gather(
-            self._desk.visitor(request), self._desk.app(request, "notes.one", {"id": id})
+            self._desk.visitor(request), self._desk.app(request, "site.one", {"id": id})
         )
         values = {**note, "keywords": ", ".join(note.get("keywords", []))} if typed is None else typed
         return page(self._templates.render("edit.html", visitor, id=id, values=values, said=said, wrong=wrong))
@@ -150,14 +150,14 @@ class Notes:
         """Store what the form holds in the note's place."""
         typed = form_body(request)
         try:
-            await self._desk.app(request, "notes.edit", {"id": request.parameters["id"], "note": _note(typed)})
+            await self._desk.app(request, "site.edit", {"id": request.parameters["id"], "note": _note(typed)})
         except (BadRequest, CallFailed) as error:
             return await again(error, lambda said, wrong: self.note(request, said, wrong, typed))
         return see_other("/my?did=saved")
 
     async def delete(self, request: Request) -> Answer:
         """Delete the note."""
-        await self._desk.app(request, "notes.delete", {"id": request.parameters["id"]})
+        await self._desk.app(request, "site.delete", {"id": request.parameters["id"]})
         return see_other("/my?did=deleted")
 
 
