@@ -59,11 +59,11 @@ def register(viewer: Viewer) -> str:
 
 def write(viewer: Viewer, title: str, text: str = "", keywords: str = "") -> None:
     viewer.page.goto(f"{viewer.url}/my")
-    if not viewer.page.get_by_label("Title").is_visible():
+    if not viewer.page.get_by_label("Title", exact=True).is_visible():
         viewer.page.get_by_text("Write a note").click()
-    viewer.page.get_by_label("Title").fill(title)
-    viewer.page.get_by_label("Text").fill(text)
-    viewer.page.get_by_label("Keywords").fill(keywords)
+    viewer.page.get_by_label("Title", exact=True).fill(title)
+    viewer.page.get_by_label("Text", exact=True).fill(text)
+    viewer.page.get_by_label("Keywords, with").fill(keywords)
     viewer.page.get_by_role("button", name="Add the note").click()
     viewer.sees(".said", "The note is stored.")
 
@@ -78,12 +78,12 @@ def test_somebody_registers_writes_finds_edits_and_deletes(visit: Open) -> None:
     ann.find(".keywords a").get_by_text("bread").click()
     expect(ann.find(".note h2")).to_have_text(["Sourdough"])
     ann.page.goto(f"{ann.url}/my")
-    ann.page.get_by_label("Words").fill("four")
+    ann.page.get_by_role("searchbox", name="Words").fill("four")
     ann.page.get_by_role("button", name="Search").click()
     expect(ann.find(".note h2")).to_have_text(["Tea"])
     # changed, then deleted
     ann.page.get_by_role("link", name="Edit Tea").click()
-    ann.page.get_by_label("Title").fill("Coffee")
+    ann.page.get_by_label("Title", exact=True).fill("Coffee")
     ann.page.get_by_role("button", name="Save").click()
     expect(ann.find(".note h2")).to_have_text(["Coffee", "Sourdough"])
     ann.page.get_by_role("link", name="Edit Coffee").click()
@@ -101,7 +101,7 @@ def test_a_page_that_is_open_shows_what_happens(visit: Open) -> None:
     note = reader.find(".note").filter(has_text="as it happens")
     expect(note).to_contain_text(name)
     ann.page.get_by_role("link", name="Edit as it happens").click()
-    ann.page.get_by_label("Text").fill("with more to say")
+    ann.page.get_by_label("Text", exact=True).fill("with more to say")
     ann.page.get_by_role("button", name="Save").click()
     expect(note).to_contain_text("with more to say")
     ann.page.get_by_role("link", name="Edit as it happens").click()
@@ -122,7 +122,7 @@ def test_the_keyboard_suffices(visit: Open) -> None:
             break
     press("Enter")
     ann.sees("h1", "My notes")
-    ann.page.get_by_label("Title").focus()
+    ann.page.get_by_label("Title", exact=True).focus()
     ann.page.keyboard.type("typed")
     press("Enter")
     ann.sees(".note h2", "typed")
@@ -155,7 +155,7 @@ def look(viewer: Viewer, target: str = "") -> None:
 def test_it_does_without_javascript(visit: Open) -> None:
     ann = visit(java_script_enabled=False)
     register(ann)
-    ann.page.get_by_label("Title").fill("no script")
+    ann.page.get_by_label("Title", exact=True).fill("no script")
     ann.page.get_by_role("button", name="Add the note").click()
     ann.sees(".note h2", "no script")
     ann.page.get_by_role("button", name="Log out").click()
