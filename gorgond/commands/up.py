@@ -132,6 +132,7 @@ class Up:
         self._screen = screen
         self._url = f"http://{config.web.address or 'localhost'}:{ports['web']}"
         self._stats = f"http://{config.stats.address or 'localhost'}:{ports['stats']}"
+        self._site = f"{self._url}/ is the website, " if SITE in config.app.module.split() else ""
         self._make = make
         self._groups, self._brokers = groups, brokers
         self._services = {child.name: child for group in reversed(groups) for child in group}
@@ -306,10 +307,9 @@ class Up:
     def _greet(self) -> None:
         """Every service was heard: say where to look."""
         self._greeted = True
-        site = f"{self._url}/ is the website, " if SITE in self._config.app.module.split() else ""
         log.info(
             "all is up: %s%s/info/5 has the newest notes of user 5, %s shows how everything fares; Ctrl-C ends it",
-            site,
+            self._site,
             self._url,
             self._stats,
         )
