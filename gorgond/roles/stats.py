@@ -15,6 +15,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from gorgond.config import Config
@@ -125,7 +126,9 @@ class StatsMonitor(Service):
         await self._server.drain()
         self._listener.stop()
         self.history.finish()
-        await self._archive.save()
+        with suppress(TimeoutError):  # the broker is away
+            async with asyncio.timeout(ANSWER):
+                await self._archive.save()
         await self._caller.stop()
         for producer in {self._calls, self._jobs}:
             await producer.stop()

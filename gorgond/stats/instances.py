@@ -18,6 +18,9 @@ GONE = 60.0  # seconds after which it counts as gone
 FORGOTTEN = 3600.0  # seconds after which nothing is said of it any more
 INSTANCES_MAX = 1000
 
+_TEXTS = ("name", "role", "instance", "version", "state", "status")
+_NUMBERS = ("pid", "uptime", "silent", "lag", "rss", "cpu")
+
 log = logging.getLogger("gorgond.stats")
 
 
@@ -73,7 +76,11 @@ class Instances:
             return None
 
     def _heard(self, snapshot: Mapping[str, Any], now: float) -> Done | None:
-        name = str(snapshot["name"])
+        for keys, kind in ((_TEXTS, str), (_NUMBERS, (int, float))):
+            for key in keys:
+                if not isinstance(snapshot[key], kind):
+                    raise TypeError(f"{key} is {snapshot[key]!r}")
+        name: str = snapshot["name"]
         known = self.all.get(name)
         before: Mapping[str, Any] = {}
         if known is None:
@@ -91,7 +98,7 @@ class Instances:
         known.rates = _rates(before, snapshot)
         operations = dict(_differences(before.get("operations", {}), snapshot["operations"]))
         known.last, known.heard = snapshot, now
-        self._enter(known, str(snapshot["state"]), now)
+        self._enter(known, snapshot["state"], now)
         return Done(known, operations)
 
     def _successor(self, known: Instance, snapshot: Mapping[str, Any], now: float) -> None:

@@ -130,7 +130,9 @@ def test_silence_is_seen_unless_nobody_can_be_heard() -> None:
     assert instances.take_turns()[-1].text == "web@1.host stopped"
 
 
-@pytest.mark.parametrize("broken", [{}, {"name": "x"}, {"name": "x", "uptime": "much"}])
+@pytest.mark.parametrize(
+    "broken", [{}, {"name": "x"}, {**Process().snapshot(), "lag": "much"}, {**Process().snapshot(), "queues": []}]
+)
 def test_what_is_no_snapshot_is_left_out(broken: dict[str, Any], expected_logs: Any) -> None:
     expected_logs("is not understood")
     assert Instances(0.0).heard(broken, 1.0) is None
