@@ -30,6 +30,9 @@ from gorgond.redpill.message import now_ms
 QUICK = ("auth.me", "auth.sessions", "auth.oauth2.sites", "auth.oauth2.linked")
 """Those that neither hash a password nor ask another site nor change anything."""
 
+ENDING = ("auth.logout", "auth.revoke")
+"""Those that may end the session that asks."""
+
 AGENT_MAX = 200
 
 Public = Callable[[Message], Awaitable[Any]]

@@ -20,7 +20,7 @@ from typing import Any
 from gorgond.auth.identities import Identities
 from gorgond.auth.limits import Limits
 from gorgond.auth.oauth2 import Site
-from gorgond.auth.operations import QUICK, Operations
+from gorgond.auth.operations import ENDING, QUICK, Operations
 from gorgond.auth.passwords import Passwords
 from gorgond.auth.records import Records
 from gorgond.auth.rights import User, check_need, unknown
@@ -122,7 +122,12 @@ class AuthServer(Service):
         if message.op in self._public:
             answer = await self._public[message.op](message)
         elif message.op in self._own:
-            user = await self.who(message)
+            try:
+                user = await self.who(message)
+            except CallFailed as failed:
+                if failed.code == 401 and message.op in ENDING and message.attempts:
+                    return Done()  # whoever began this before us had ended the session, and could not say so
+                raise
             if user is None:
                 raise unknown("this needs a user: log in")
             answer = await self._own[message.op](message, user)

@@ -248,6 +248,20 @@ async def test_a_session_that_ended_while_it_was_looked_up_is_not_kept(tmp_path:
         assert tokens.known(token) is None
 
 
+async def test_a_logout_that_is_done_again_after_a_death_is_none_that_failed(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.user()
+        mine = {"user": {"token": await bench.session()}}
+        await bench.ask("auth.logout", **mine)
+        # when it is handled again, since nobody knows whether it was, then it is done
+        await bench.ask("auth.logout", attempts=1, **mine)
+        await bench.ask("auth.revoke", attempts=1, **mine)
+        # but nobody is let in so, nor is a fresh one of no session done
+        assert await bench.refused("auth.logout", **mine) == 401
+        assert await bench.refused("auth.sessions", attempts=1, **mine) == 401
+        assert await bench.refused("auth.password", {"old": PASSWORD, "new": "x" * 9}, attempts=1, **mine) == 401
+
+
 async def test_a_user_has_so_many_sessions_at_most(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("gorgond.auth.tokens.SESSIONS_MAX", 3)
     async with running(tmp_path) as bench:
