@@ -47,6 +47,7 @@ class Faults:
         self._say, self._now, self._dry = say, now, dry
         self._first = journal.next
         self._open: dict[tuple[str, str], tuple[Fault, int]] = {}
+        self._before: dict[tuple[str, str], str] = {}  # of settings that were changed
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> Fault:
         """Send a signal that ends it; `over` tells when it is back."""
@@ -99,25 +100,16 @@ class Faults:
         self._end("add", name)
 
     def configure(self, server: Server, key: str, value: str) -> Fault:
-        """Change a setting of a Redis."""
-        before = server.setting(key)
-        return self._begin(
-            key,
-            server.name,
-            lambda: server.set(key, value),
-            "configure",
-            server.name,
-            key,
-            before,
-            word=f"{key} {value}",
-        )
+        """Change a setting of a Redis, which `reset` sets back."""
+        name = server.name
+        before = self._before[key, name] = server.setting(key)
+        undo = ("configure", name, key, before)
+        return self._begin(key, name, lambda: server.set(key, value), *undo, word=f"set {key} {value} of")
 
     def reset(self, server: Server, key: str) -> None:
         """Set it back to what it was."""
-        _, number = self._open[key, server.name]
-        before = next((step[3] for step in self._journal.pending if step[:3] == ["configure", server.name, key]), "")
-        self._act(f"{server.name}: {key} {before}", lambda: server.set(key, before))
-        self._journal.done(number)
+        before = self._before.pop((key, server.name))
+        self._act(f"set {key} {before} of {server.name}", lambda: server.set(key, before))
         self._end(key, server.name)
 
     def lasting(self, kind: str, name: str, begin: Callable[[], None], *undo: str) -> Fault:
@@ -125,7 +117,7 @@ class Faults:
         return self._begin(kind, name, begin, *undo)
 
     def ended(self, kind: str, name: str, end: Callable[[], None]) -> None:
-        self._act(f"end of {kind} {name}", end)
+        self._act(f"end {kind} {name}", end)
         self._end(kind, name)
 
     def undo(self) -> list[str]:

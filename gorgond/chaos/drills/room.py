@@ -31,8 +31,7 @@ def _memory(run: Run) -> None:
     stores = run.victims("store")
     for store in stores:
         run.faults.stop(store.name)
-    if not run.options.dry:
-        run.faults.configure(broker, "maxmemory", str(broker.info("used_memory") + ROOM))
+    run.faults.configure(broker, "maxmemory", str(broker.info("used_memory") + ROOM))
     run.refused(within=60)
     for store in stores:
         run.faults.start(store.name)
@@ -40,8 +39,7 @@ def _memory(run: Run) -> None:
     # It takes jobs again, with no more memory than before.
     before = run.book.kinds["202"]
     run.until(lambda: run.book.kinds["202"] > before + 10, 20, "jobs are taken again")
-    if not run.options.dry:
-        run.faults.reset(broker, "maxmemory")
+    run.faults.reset(broker, "maxmemory")
 
 
 def _disk(run: Run) -> None:
