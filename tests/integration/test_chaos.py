@@ -1,5 +1,5 @@
-"""gorgon-chaos on real processes: faults by hand, short drills that pass, and the same drills on gorgond with a
-deliberate fault, which must deviate."""
+"""gorgon-chaos on real processes: faults by hand, short drills that pass, and that deviate on gorgond with a
+deliberate fault."""
 
 from __future__ import annotations
 
@@ -90,21 +90,20 @@ def test_faults_by_hand_and_their_undoing(data: Path, tmp_path: Path) -> None:
 # ---- drills
 
 
-def test_short_drills_pass_and_are_told_in_every_way(tmp_path: Path) -> None:
+def test_a_short_drill_passes_and_is_told_in_every_way(tmp_path: Path) -> None:
     files = {name: tmp_path / name for name in ("json", "junit", "svg")}
     told = [word for name, path in files.items() for word in (f"--{name}", str(path))]
-    done = chaos(tmp_path, "drill", "redis-kill", "poison", "--short", "--seed", "1", *told)
+    done = chaos(tmp_path, "drill", "redis-kill", "--short", "--seed", "1", *told)
     assert done.returncode == 0, done.stdout + done.stderr
     # then the figures are there,
-    redis_kill, poison = json.loads(files["json"].read_text())
+    (redis_kill,) = json.loads(files["json"].read_text())
     assert (redis_kill["drill"], redis_kill["passed"], redis_kill["figures"]["faults"]) == (
         "redis-kill", True, {"kill": 3},
     )  # fmt: skip
     assert redis_kill["figures"]["acknowledged"] > 10
-    assert {"dead letters", "neighbours"} <= {check["name"] for check in poison["checks"]}
     # for CI too,
     suites = ElementTree.parse(files["junit"]).getroot()
-    assert [(suite.get("name"), suite.get("failures")) for suite in suites] == [("redis-kill", "0"), ("poison", "0")]
+    assert [(suite.get("name"), suite.get("failures")) for suite in suites] == [("redis-kill", "0")]
     # as a picture that needs nothing else,
     picture = (files["svg"] / "redis-kill.svg").read_text()
     ElementTree.fromstring(picture)
