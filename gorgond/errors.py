@@ -35,11 +35,13 @@ class StoreAway(StoreError):
 
 class StoreRefused(StoreError):
     """The database or its driver refuses this one request, for a reason that `code` tells as an HTTP status: 400 what
-    is asked is wrong, 422 the answer is too large, 503 not yet, 504 took too long, 500 what is stored is no JSON."""
+    is asked is wrong, 422 the answer is too large, 503 not yet, 504 took too long, 500 what is stored is no JSON.
+    `field` names what is wrong: of a document, or `search`."""
 
-    def __init__(self, message: str, code: int = 400) -> None:
+    def __init__(self, message: str, code: int = 400, field: str = "") -> None:
         super().__init__(message)
         self.code = code
+        self.field = field
 
 
 class LogAway(GorgonError):

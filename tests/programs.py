@@ -32,6 +32,20 @@ def gorgond(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
 
+def tool(*arguments: str, seconds: float = 110) -> None:
+    """Run a program of tools/, which must end well. One that does not end is terminated, so that it ends its own."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        output = process.communicate(timeout=seconds)[0]
+    except BaseException:
+        process.terminate()
+        process.wait(timeout=60)
+        raise
+    assert process.returncode == 0, output
+
+
 @contextmanager
 def started(
     *arguments: str, module: str = "gorgond", output: Path | None = None, **variables: str

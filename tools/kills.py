@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import json
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -124,6 +125,7 @@ class Trial:
 def main() -> int:
     """Try it and tell."""
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that our processes end with us
     try:
         with ExitStack() as closing:
             directory = Path(closing.enter_context(TemporaryDirectory(prefix="gorgond-kills-")))

@@ -208,7 +208,7 @@ def _object(kinds: dict[str, Kind], required: set[str], make: Callable[..., Any]
         inside = "" if field == BODY else f"{field}."
         for name in value:
             if name not in kinds:
-                raise BadRequest(f"{inside}{name[:100]}", f"not known here; allowed are {known}")
+                raise BadRequest(f"{inside}{name[:100]}" or field, f"not known here; allowed are {known}")
         for name in kinds:
             if name in required and name not in value:
                 raise BadRequest(f"{inside}{name}", "must be given")

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any, TypedDict, cast
 
 from gorgond.app import App, BadRequest, Context, NotFound, Response, User
+from gorgond.redpill import CallFailed
 
 TITLE_MAX, BODY_MAX, URL_MAX, KEYWORD_MAX, KEYWORDS_MAX = 1000, 100_000, 8000, 200, 100
+OFF_MAX = 1_000_000
 
 app = App("site")
 
@@ -31,7 +33,14 @@ async def mine(ctx: Context, q: str = "", keyword: str = "", lim: int = 20, off:
     filter: dict[str, Any] = {"userid": _number(ctx)}
     if keyword:
         filter["keywords"] = keyword
-    found = await ctx.store.find("items", filter, sort="-ts", limit=_lim(lim), skip=off, search=q)
+    _check("lim", lim, 1, 1000)
+    _check("off", off, 0, OFF_MAX)
+    try:
+        found = await ctx.store.find("items", filter, sort="-ts", limit=lim, skip=off, search=q)
+    except CallFailed as failed:
+        if failed.field != "search":
+            raise
+        raise BadRequest("q", failed.message.removeprefix("search: ")) from None
     return {"items": found, "lim": lim, "off": off}
 
 
@@ -84,10 +93,9 @@ def _number(ctx: Context) -> int:
     return int(cast("User", ctx.user).id)  # the routes require one
 
 
-def _lim(lim: int) -> int:
-    if not 1 <= lim <= 1000:
-        raise BadRequest("lim", "must be a whole number from 1 to 1000")
-    return lim
+def _check(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise BadRequest(name, f"must be a whole number from {low} to {high}")
 
 
 def _checked(note: Note) -> Note:

@@ -152,7 +152,7 @@ def _fields(
             if not isinstance(value, str) or len(value) > texts[name] or "\0" in value:
                 raise BadRequest(name, f"must be text of at most {texts[name]} characters, without NUL")
         elif name not in flags:
-            raise BadRequest(name[:100], f"not known here; allowed are {', '.join((*texts, *flags))}")
+            raise BadRequest(name[:100] or "body", f"not known here; allowed are {', '.join((*texts, *flags))}")
         elif not isinstance(value, bool):
             raise BadRequest(name, "must be true or false")
     for name in required:

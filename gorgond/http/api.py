@@ -116,8 +116,9 @@ class Api:
         try:
             reply = await self._call(request, "store_get", "items.find", args)
         except CallFailed as failed:
-            _, search, why = failed.message.partition("search: ")
-            raise (BadRequest("q", why) if search and failed.code == 400 else failed) from None
+            if failed.field != "search":
+                raise
+            raise BadRequest("q", failed.message.removeprefix("search: ")) from None
         return ok(b'{"items":%s,"lim":%d,"off":%d}' % (reply.body, values["lim"], values["off"]))
 
     async def item(self, request: Request) -> Answer:
@@ -212,7 +213,8 @@ class Api:
         try:
             reply = await self._backend.call("store_put", message)
         except CallFailed as failed:
-            raise Problem(422 if failed.code == 400 else failed.code, failed.message) from None
+            code = 422 if failed.code == 400 else failed.code
+            raise Problem(code, failed.message, field=failed.field) from None
         results: list[dict[str, str]] = loads(reply.body)["results"]
         return results
 

@@ -87,9 +87,17 @@ def check_origin(request: Request) -> None:
     if site is not None:
         ours = site in _OURS
     else:
-        ours = origin is None or urlsplit(origin).netloc.lower() == request.headers.get("Host", "").lower()
+        ours = origin is None or _host(origin) == request.headers.get("Host", "").lower()
     if not ours:
         raise Problem(403, "this must be asked for by a page of this site")
+
+
+def _host(origin: str) -> str | None:
+    """The host that an Origin names; None for what is no address."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def session_cookie(token: str, max_age: int) -> str:

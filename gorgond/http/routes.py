@@ -168,7 +168,9 @@ class _Compiled:
                 if parameter is None and self.route.lenient:
                     continue
                 if parameter is None:
-                    raise BadRequest(name[:100], f"not known here; allowed are {', '.join(self._query) or 'none'}")
+                    raise BadRequest(
+                        name[:100] or "query", f"not known here; allowed are {', '.join(self._query) or 'none'}"
+                    )
                 if name in given:
                     raise BadRequest(name, "given twice")
                 given.add(name)

@@ -204,7 +204,7 @@ class _WriteLane(_StoreLane):
 
 
 def _refused(refused: StoreRefused) -> Done:
-    return Done(error=CallFailed(refused.code, str(refused)))
+    return Done(error=CallFailed(refused.code, str(refused), refused.field))
 
 
 def _written(writes: Sequence[Write], effects: Sequence[Effect | StoreRefused], span: range) -> Done:

@@ -162,7 +162,7 @@ def _problem(error: GorgonError) -> Problem:
         headers = retry | sendable(error.headers)
         return Problem(error.code if 400 <= error.code < 600 else 502, error.message, headers, error.field)
     if isinstance(error, StoreRefused):
-        return Problem(422, str(error))
+        return Problem(422, str(error), field=error.field)
     if isinstance(error, DeadlineExceeded):
         return Problem(504, str(error))
     if isinstance(error, QueueFull):

@@ -210,9 +210,9 @@ def check_projection(projection: Sequence[str]) -> None:
 def check_search(collection: str, search: Any) -> None:
     """A search: at least one word, in a collection that has text."""
     if collection not in TEXT:
-        raise StoreRefused(f"search: {collection} cannot be searched; allowed are {' '.join(TEXT)}")
+        raise StoreRefused(f"search: {collection} cannot be searched; allowed are {' '.join(TEXT)}", field="search")
     if not isinstance(search, str) or len(search) > SEARCH_MAX or not words(search):
-        raise StoreRefused(f"search: must be words, at most {SEARCH_MAX} characters")
+        raise StoreRefused(f"search: must be words, at most {SEARCH_MAX} characters", field="search")
     _check_string(search, "search")
 
 
@@ -234,7 +234,21 @@ def check_document(document: Any) -> None:
         raise StoreRefused("document: must be an object")
     if "_id" in document:
         raise StoreRefused("_id: the key of a document is called id")
-    _check_tree(document, "document", 1)
+    key: Any = ""
+    try:
+        for key, value in document.items():
+            _check_key(key, key or "document")
+            _check_tree(value, key, 2)
+    except StoreRefused as refused:
+        refused.field = str(key)[:100] or "document"
+        raise
+
+
+def _check_key(key: Any, name: Any) -> None:
+    """A key, of the object that is found under the key `name` if it is not its own."""
+    if type(key) is not str or not key or key[0] == "$" or "." in key:
+        raise StoreRefused(f"{str(name)[:100]}: {str(key)[:100]!r} is not a key; keys do not start with $, hold no dot")
+    _check_string(key, name)
 
 
 def _check_tree(value: Any, name: str, depth: int) -> None:
@@ -252,9 +266,7 @@ def _check_tree(value: Any, name: str, depth: int) -> None:
         raise StoreRefused(f"{name}: nested deeper than {DOCUMENT_DEPTH}")
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            if type(key) is not str or not key or key[0] == "$" or "." in key:
-                raise StoreRefused(f"{name}: {str(key)[:100]!r} is not a key; keys do not start with $, hold no dot")
-            _check_string(key, name)
+            _check_key(key, name)
             _check_tree(inner, key, depth + 1)
     elif isinstance(value, list | tuple):
         for inner in value:

@@ -185,6 +185,17 @@ def test_every_operation_answers_as_described(
         check(document, path, method, answer)
 
 
+@pytest.mark.parametrize(("query", "field"), [("q=-", "q"), ("off=-1", "off"), ("lim=0", "lim"), ("=1", "query")])
+def test_what_is_wrong_with_a_question_for_ones_own_notes_is_named(
+    site: Website, uid: int, query: str, field: str
+) -> None:
+    account = {"email": f"asks{uid}{field}@notes.example", "password": "long enough for it"}
+    site.ask("POST", "/auth/register", account)
+    token = site.ask("POST", "/auth/login", account).json["token"]
+    answer = site.ask("GET", f"/me/notes?{query}", Authorization=f"Bearer {token}")
+    assert (answer.status, answer.error["field"]) == (400, field)
+
+
 def test_every_parameter_is_what_its_schema_says(document: Mapping[str, Any], site: Website) -> None:
     tried = 0
     for path, method, operation in operations(document):

@@ -137,6 +137,13 @@ def test_a_note_that_does_not_fit_is_shown_again(ann: Browser) -> None:
     assert re.search(r'name="url"[^>]*aria-invalid="true"', page)
 
 
+def test_a_note_has_a_title(ann: Browser) -> None:
+    page = ann.send("/my", title=" ", body="without")
+    assert ann.status == 400
+    assert "Title: must be given" in page
+    assert "without</textarea>" in page
+
+
 def test_what_users_write_is_text(ann: Browser, site: Website) -> None:
     # given notes whose fields would be markup, one with an address that is none of the web's
     evil = "<script>alert(1)</script>"

@@ -133,3 +133,9 @@ def test_the_schema_says_the_same() -> None:
             "price": {"type": "number"},
         },
     }
+
+
+def test_a_field_without_a_name_is_the_bodys() -> None:
+    with pytest.raises(BadRequest) as refused:
+        kind_of(Point).read({"x": 1, "": 2}, BODY)
+    assert refused.value.field == BODY

@@ -100,6 +100,7 @@ def test_the_proof_is_the_sessions_own_and_does_not_tell_the_token() -> None:
         {"Sec_Fetch_Site": "cross-site", "Origin": "https://notes.example", "Host": "notes.example"},
         {"Origin": "https://evil.example", "Host": "notes.example"}, {"Origin": "null", "Host": "notes.example"},
         {"Origin": "https://notes.example:8443", "Host": "notes.example"},
+        {"Origin": "http://[", "Host": "notes.example"},
     ],
 )  # fmt: skip
 def test_where_there_is_no_session_another_sites_page_is_refused(headers: dict[str, str]) -> None:

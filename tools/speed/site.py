@@ -29,7 +29,7 @@ address = 127.0.0.1
 port = {port}
 deadline = {deadline}
 [app]
-module = tools.speed.whose
+module = gorgond.app.notes tools.speed.whose
 directory =
 [auth]
 address_attempts = 1000000

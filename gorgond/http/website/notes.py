@@ -170,6 +170,8 @@ def _note(typed: Mapping[str, str]) -> dict[str, Any]:
     note: dict[str, Any] = {name: typed.get(name, "").strip() for name in ("title", "url")}
     note["body"] = typed.get("body", "").replace("\r\n", "\n").strip()
     note["keywords"] = [word for word in (each.strip() for each in typed.get("keywords", "").split(",")) if word]
+    if not note["title"]:
+        raise BadRequest("title", "must be given")
     if note["url"] and not note["url"].startswith(("http://", "https://")):
         raise BadRequest("url", "must begin with http:// or https://")
     return note
