@@ -42,7 +42,9 @@ def flow(stage: Stage) -> Result:
             names.reverse()  # what changes with time favours neither
         stage.forget([int(person.id) for person in people])
     ratios = [whole.per_s / direct.per_s for whole, direct in zip(rounds["flow"], rounds["direct"], strict=True)]
-    rows = [Row("ratio", ratios, "≥ 0.5", "flow_ratio")]
+    sums = {name: [sum(each.cpu_us.values()) for each in answers] for name, answers in rounds.items()}
+    cpu = [whole / direct for whole, direct in zip(sums["flow"], sums["direct"], strict=True)]
+    rows = [Row("ratio", ratios, "≥ 0.5", "flow_ratio"), Row("cpu_ratio", cpu)]
     for name, answers in rounds.items():
         rows += rows_of_answers(answers, f"{name}_")
     return Result("flow", rows, {"users": USERS})
