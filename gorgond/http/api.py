@@ -229,4 +229,4 @@ def _stale(id: str) -> Problem:
 
 def _respond_async(request: Request) -> bool:
     prefer = request.headers.get(_PREFER.name, "")
-    return any(each.strip().lower() == _ASYNC for each in prefer.split(","))
+    return prefer != "" and any(each.strip().lower() == _ASYNC for each in _PREFER.read(prefer).split(","))

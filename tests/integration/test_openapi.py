@@ -228,8 +228,7 @@ def values(parameter: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     else:
         low, high = schema["minLength"], schema["maxLength"]
         yield from (("x" * low, True), ("x" * high, True))
-        if parameter["name"] != "Prefer":  # of which only what is understood matters
-            yield "x" * (high + 1), False
+        yield "x" * (high + 1), False
     if parameter["in"] == "query":
         yield "", schema.get("minLength") == 0
 

@@ -18,6 +18,10 @@ CHECKS = ",".join((
     "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
     "response_schema_conformance", "unsupported_method", "allow_header_conformance", "negative_data_rejection",
 ))  # fmt: skip
+CONFIGURATION = """
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 403, 404, 405, 413, 415, 422, 429, 431]
+"""
 ENDLESS = "^/live$"  # it would be waited for
 LAST = "(/logout|^/auth/sessions)$"  # these end the session
 THOROUGH = 10_000  # requests in all, from which on the edges of every schema are tried too, and more examples
@@ -37,6 +41,7 @@ def schemathesis(url: str, people: Sequence[Person], requests: int, seed: int, d
     """Have it attack with the session of the first of these users, then with that of the last, which ends by it.
     `requests` says how thorough it is."""
     found = Described()
+    (directory / "schemathesis.toml").write_text(CONFIGURATION)
     phases, examples = ("coverage,fuzzing", "30") if requests >= THOROUGH else ("fuzzing", "3")
     for person, paths in (
         (people[0], ["--exclude-path-regex", f"{ENDLESS}|{LAST}"]),
