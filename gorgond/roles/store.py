@@ -3,7 +3,7 @@
 Each lane has a thread with an event loop of its own in which the database's driver blocks: while one lane waits for
 the database, another one's Python runs. A batch is one question to the database.
 
-    store_get   store.health        → {"database", "version", "latency_ms"}
+    store_get   store.health        → {"database", "version", "latency_ms", "pool"}
                 <collection>.find   {"filter", "sort", "limit", "skip", "fields", "search"} → array of documents
                 <collection>.count  {"filter", "search"} → number
     store_put   <collection>.insert   {"documents": […]}      → {"results": [{"id", "effect"}, …]}

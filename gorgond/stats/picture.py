@@ -137,6 +137,7 @@ def database_row(answer: Mapping[str, Any], latency: float, away: float, reason:
         "version": answer.get("version", ""),
         "latency_ms": answer.get("latency_ms", 0.0),
         "roundtrip_ms": round(latency, 3),
+        "pool": answer.get("pool", {"open": 0, "busy": 0}),
         "away": round(away, 1),
         "reason": reason,
     }

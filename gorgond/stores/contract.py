@@ -94,7 +94,8 @@ class Store(ABC):
 
     @abstractmethod
     def health(self) -> dict[str, Any]:
-        """Ask the database for a sign of life: {"database": name, "version": …, "latency_ms": …}."""
+        """Ask the database for a sign of life: {"database": name, "version": …, "latency_ms": …, "pool":
+        {"open", "busy"}}, the connections that this process has and those of them in use."""
 
     @abstractmethod
     def close(self) -> None:

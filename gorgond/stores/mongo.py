@@ -27,6 +27,7 @@ from gorgond.errors import ConfigError, StoreAway, StoreRefused
 from gorgond.redpill.codec import dumps
 from gorgond.stores.contract import ANSWER_BYTES, Effect, Query, Store, Write, too_large, too_slow
 from gorgond.stores.filters import check_query, equality, words
+from gorgond.stores.mongo_pool import PoolCount
 from gorgond.stores.mongo_writes import reachable, write_batch
 from gorgond.stores.schema import BY_TIME, BY_VALUE, NEWEST_FIRST, TEXT, TOMBSTONE_SECONDS, TOMBSTONES
 from gorgond.stores.searchindex import IndexBuilder, not_ready
@@ -75,7 +76,8 @@ class MongoStore(Store):
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._client = self._connect()
+        self._pool = PoolCount()
+        self._client = self._connect(event_listeners=[self._pool])
         self._db = self._client.get_default_database("gorgon", codec_options=CODEC)
         self._has_lookup: bool | None = None
         self._builder = IndexBuilder(self._make_text_index)
@@ -267,7 +269,8 @@ class MongoStore(Store):
         with reachable():
             version = self._client.server_info()["version"]
         latency = round((time.perf_counter() - started) * 1000, 3)
-        return {"database": "mongodb", "version": version, "latency_ms": latency}
+        pool = {"open": self._pool.open, "busy": self._pool.busy}
+        return {"database": "mongodb", "version": version, "latency_ms": latency, "pool": pool}
 
     def close(self) -> None:
         self._builder.close()

@@ -66,6 +66,7 @@ class SqliteStore(Store):
             raise ConfigError(f"store: {url!r} names no file; allowed are sqlite:///path and sqlite:////absolute/path")
         self._path = Path(path)
         self._idle: list[_Connection] = []
+        self._busy: set[_Connection] = set()
         self._builder = IndexBuilder(self._make_text)
 
     @contextmanager
@@ -77,6 +78,7 @@ class SqliteStore(Store):
                 connection = self._idle.pop()
             except IndexError:
                 connection = self._connect()
+            self._busy.add(connection)
             yield connection
         except (sqlite3.Error, OSError) as error:
             if connection is not None:
@@ -89,6 +91,9 @@ class SqliteStore(Store):
             if connection is not None:
                 connection.close()
             raise
+        finally:
+            if connection is not None:
+                self._busy.discard(connection)
         self._idle.append(connection)
 
     def _connect(self) -> _Connection:
@@ -219,7 +224,8 @@ class SqliteStore(Store):
         with self._connection() as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         latency = round((time.perf_counter() - started) * 1000, 3)
-        return {"database": "sqlite", "version": sqlite3.sqlite_version, "latency_ms": latency}
+        pool = {"open": len(self._idle) + len(self._busy), "busy": len(self._busy)}
+        return {"database": "sqlite", "version": sqlite3.sqlite_version, "latency_ms": latency, "pool": pool}
 
     def close(self) -> None:
         self._builder.close()

@@ -411,6 +411,16 @@ def test_health(store: Store) -> None:
     assert health["latency_ms"] > 0
 
 
+def test_health_tells_of_the_connections(store: Store) -> None:
+    # given as many reads at the same time as there are threads
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: store.find([query()]), range(40)))
+    # then there are connections, no more than there were reads at a time, and none is in use any more
+    told = store.health()["pool"]
+    assert 1 <= told["open"] <= 5
+    assert told["busy"] == 0
+
+
 def test_mongod_goes_and_comes_back(mongod_factory: Callable[[], MongodServer]) -> None:
     server = mongod_factory()
     with closing(open_store(server.url + "test")) as store:

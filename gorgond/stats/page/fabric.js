@@ -214,6 +214,7 @@ export function showDatabase(database) {
       ? `${latency(1000 * database.latency_ms)}, ${latency(1000 * database.roundtrip_ms)} by way of a store`
       : "–",
   );
+  say($("database-pool"), database.version ? `${database.pool.open} open, ${database.pool.busy} in use` : "–");
   say($("database-reason"), database.reason || "–");
 }
 
