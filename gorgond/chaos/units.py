@@ -24,7 +24,7 @@ class SystemdTarget(Target):
         self.place = "this host's units"
         plain = load(None, {}, {})
         self.config = load(None, {}, {**_operator(plain), **_secret("broker.url"), **_secret("store.url")})
-        host = plain.web.address or "localhost"
+        host = plain.web.address or "127.0.0.1"
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{plain.web.port}"
 
     def victims(self) -> list[Victim]:

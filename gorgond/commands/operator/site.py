@@ -76,7 +76,7 @@ class Site:
             except GorgonError:
                 return ""
         address = self._config.stats.address
-        host = f"[{address}]" if ":" in address else address or "localhost"
+        host = f"[{address}]" if ":" in address else address or "127.0.0.1"
         return f"http://{host}:{self._config.stats.port}"
 
 
