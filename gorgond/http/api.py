@@ -32,7 +32,7 @@ _LIM = Parameter("lim", "how many at most", int, 1, LIM_MAX, 20)
 _OFF = Parameter("off", "how many of the newest to leave out", int, 0, OFF_MAX, 0)
 _ID = Parameter("id", "the item's id", str, high=128)
 _KEY = Parameter("Idempotency-Key", "the same in a repeat, which then stores nothing anew", str, high=255)
-_PREFER = Parameter("Prefer", "respond-async: answer as soon as the notes are kept", str, high=1000)
+_PREFER = Parameter("Prefer", "respond-async: answer as soon as the notes are kept", str, high=1000, empty=True)
 _ASYNC = "respond-async"
 
 
