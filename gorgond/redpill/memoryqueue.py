@@ -226,5 +226,7 @@ class MemoryQueue:
 
 def _handed_out(desk: Sequence[bytes], held: int) -> list[bytes]:
     """What the lane is to handle next: a message that was started before is handed out alone."""
+    if held and attempts_of(desk[0]):
+        return []
     fresh = list(itertools.takewhile(lambda raw: not attempts_of(raw), desk[held:]))
     return fresh or ([] if held else list(desk[:1]))

@@ -123,6 +123,7 @@ while first and length < want do
   bury(dead, counts, raw, 'its consumer died each time', now)
 end
 
+if held > 0 and suspect_at(0) then return {'ok', length} end -- it is in hand, alone
 local lying = redis.call('LRANGE', desk, held, -1)
 local answer = {'ok', length}
 for i = 1, #lying do
