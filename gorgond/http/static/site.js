@@ -6,7 +6,7 @@ function localTimes(within) {
   for (const time of within.querySelectorAll("time[datetime]")) time.textContent = local.format(new Date(time.dateTime));
 }
 
-const MOST = 100; // notes kept on a page that grows
+const MOST = 40; // notes kept on a page that grows
 
 function listen(list) {
   const source = new EventSource(list.dataset.live); // it connects again by itself, and says which event it has seen last
