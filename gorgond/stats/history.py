@@ -233,12 +233,25 @@ class History:
                 tier = by_name[document["tier"]]
                 oldest = now - tier.kept * tier.step
                 for at, covered, series in _data(document):
-                    if oldest <= at < self.closed and covered > tier.periods.get(at, _NONE).covered:
+                    if tier is self.tiers[0] and at >= self.closed:
+                        self._restore_open(at, series)
+                    elif oldest <= at < self.closed and covered > tier.periods.get(at, _NONE).covered:
                         tier.periods[at] = Period(covered, series)
                         self._names.update(list(series)[: SERIES_MAX - len(self._names)])
             except (KeyError, ValueError, TypeError, zlib.error, struct.error) as error:
                 log.warning("what was saved as %s of stats is not understood: %r", document.get("id"), error)
         self._close_what_was_left_open()
+
+    def _restore_open(self, at: int, series: Mapping[str, bytes]) -> None:
+        """Take in a second that is still open: the last one of a predecessor, if it ended within our first. Where both
+        have counted a series, the one that has more of it has heard more."""
+        second = self._fresh.setdefault(at, {})
+        for name, packed in series.items():
+            operation = Operation()
+            add(operation, packed)
+            if name not in second or operation.count > second[name].count:
+                second[name] = operation
+                self._names.add(name)
 
     def _close_what_was_left_open(self) -> None:
         """Make the periods that ended while no stats server was there to close them."""

@@ -22,19 +22,22 @@ async def test_who_blocks_the_loop_is_named_with_its_stack(
     watch = StallWatch()
     watch.start()
 
+    def said() -> list[str]:
+        # threads that watch the loops of tests before this one may have something to say too
+        return [text for record in caplog.records if (text := record.getMessage()).startswith("shop.buy blocks")]
+
     # given a handler that blocks
     async def blocking_handler() -> None:
         end = time.monotonic() + 10
-        while not caplog.records and time.monotonic() < end:
+        while not said() and time.monotonic() < end:
             time.sleep(0.01)  # noqa: ASYNC251
 
     with caplog.at_level(logging.ERROR, "gorgond.service"):
         await asyncio.create_task(blocking_handler(), name="shop.buy")
         watch.stop()
     # then the log says so while it does
-    [record] = caplog.records
-    assert record.getMessage().startswith("shop.buy blocks the event loop")
-    assert "time.sleep(0.01)" in record.getMessage()
+    [text] = said()
+    assert "time.sleep(0.01)" in text
 
 
 async def test_a_loop_that_turns_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

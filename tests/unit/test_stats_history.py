@@ -241,3 +241,18 @@ def test_whatever_the_series_are_called_the_memory_is_bounded() -> None:
     period = history.tiers[0].periods[BEGIN].series
     used = sys.getsizeof(period) + sum(sys.getsizeof(packed) for packed in period.values())
     assert used * sum(tier.kept for tier in history.tiers) < 200e6
+
+
+def test_the_last_second_of_a_predecessor_may_be_the_first_of_its_successor() -> None:
+    # given a stats server that ends in the second in which another one begins
+    history = History(BEGIN)
+    history.add("web", BEGIN + 5, of([1000] * 7))
+    history.finish()
+    successor = History(BEGIN + 5)
+    successor.add("store", BEGIN + 5, of([10]))
+    # when the successor takes its history over
+    successor.restore(wire(history.unsaved()), BEGIN + 5)
+    # then nothing of that second is lost, neither while it is open nor when it is closed
+    for now in (BEGIN + 6, BEGIN + 60):
+        successor.advance(now)
+        assert [total(successor, 1, 2, now, name).count for name in ("web", "store")] == [7, 1]
