@@ -1,6 +1,6 @@
 """A whole fabric of processes: Redis, a web server, two stores, a stats server. Each may be stopped, hung, killed.
 
-Its stores are slow with writes, so that some thousand of them are a backlog.
+Its stores are slow: together they write no more than two thousand a second.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Fabric:
             "GORGOND_WEB_PORT": str(web),
             "GORGOND_STATS_PORT": str(stats),
             "GORGOND_STATS_PASSWORD": PASSWORD,
+            "GORGOND_STORE_BATCH": "200",
             "TEST_SLOW": "0.2",
         }
         self._running = ExitStack()

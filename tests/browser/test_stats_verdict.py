@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from threading import Event
 
 import pytest
 from playwright.sync_api import expect
 
 from gorgond.redpill import Message, Producer, connect
-from tests.browser.fabric import Fabric, apart
+from tests.browser.fabric import Fabric
 from tests.browser.viewer import Viewer
 
 SOON = 3.0  # seconds until the page says so
@@ -32,15 +35,22 @@ def hung_store(fabric: Fabric) -> Iterator[None]:
 
 @contextmanager
 def growing_backlog(fabric: Fabric) -> Iterator[None]:
-    apart(_push(fabric.redis.url, 3000))
-    yield
+    enough = Event()
+    with ThreadPoolExecutor(1) as thread:
+        pushing = thread.submit(asyncio.run, _push(fabric.redis.url, enough))
+        try:
+            yield
+        finally:
+            enough.set()
+        pushing.result()
 
 
-async def _push(url: str, number: int) -> None:
-    """More than is done at once, all from one second to the next."""
-    messages = [Message("items.insert", {"documents": [{"title": "one of many", "userid": 1}]}) for _ in range(number)]
+async def _push(url: str, enough: Event) -> None:
+    """More than the stores write, until it is enough."""
     async with Producer(connect(url), "test") as producer:
-        await producer.push("store_put", *messages)
+        while not enough.wait(0.1):
+            documents = [{"title": "one of many", "userid": 1}]
+            await producer.push("store_put", *(Message("items.insert", {"documents": documents}) for _ in range(500)))
 
 
 @pytest.mark.parametrize(
