@@ -194,6 +194,8 @@ def test_marks_are_kept_once_and_in_order() -> None:
     marks.add(1000, "drill", "kill store")
     marks.add(3000, "restart", "b restarted")  # as another stats server saw it
     assert [mark["at"] for mark in marks.newest()] == [1000, 2000]
+    marks.add(3950, "restart", "b restarted")  # and this is the next time
+    assert [mark["at"] for mark in marks.newest()] == [1000, 2000, 3950]
     (document,) = marks.unsaved()
     assert marks.unsaved() == []
     again = Marks()
