@@ -9,6 +9,7 @@
     drill drills/            the drills, and how one is run
     stage                    a fabric of the drill's own, in a temporary directory
     report picture junit     what is told
+    marks                    when a drill began and ended, on the stats page
 
 docs/chaos.md is the operator's manual.
 """

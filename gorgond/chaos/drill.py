@@ -24,6 +24,7 @@ from gorgond.chaos.errors import Aborted, Refused
 from gorgond.chaos.faults import Fault, Faults
 from gorgond.chaos.gauges import Gauges, Sample
 from gorgond.chaos.load import Load, Plan
+from gorgond.chaos.marks import mark
 from gorgond.chaos.servers import Server, servers_of
 from gorgond.chaos.stage import Cast, Stage
 from gorgond.chaos.target import BROKERS, Target, Victim
@@ -37,7 +38,7 @@ Say = Callable[[str], None]
 POLL = 0.05  # seconds between two looks at a condition
 BESIDES = 2.0  # seconds of load before the first fault and after the last is made good
 SETTLE = 60.0  # seconds until nothing of ours may be under way any more
-HURRY = 0.4  # seconds after which what was killed is started at once: how long others wait is not what is measured
+HURRY = 0.15  # seconds after which what was killed is started at once: how long others wait is not what is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,22 @@ class Drill:
     most: float = 240.0
 
 
+class Stopwatch:
+    """Where the time goes: the seconds of each part of a drill, one after another."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def end(self, part: str) -> None:
+        """This part is over, the next begins."""
+        now = time.monotonic()
+        self.parts[part], self._last = round(now - self._last, 2), now
+
+
 @dataclass(slots=True)
 class Result:
-    """What became of a drill. `skipped` says why there is no verdict."""
+    """What became of a drill. `skipped` says why there is no verdict; `parts` are the seconds that each part took."""
 
     drill: Drill
     seed: int
@@ -79,8 +93,12 @@ class Result:
     attempts: list[Attempt] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
-    seconds: float = 0.0
+    parts: dict[str, float] = field(default_factory=dict)
     skipped: str = ""
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.parts.values())
 
 
 class Run:
@@ -121,14 +139,15 @@ class Run:
 
     def until(self, condition: Callable[[], T], within: float, what: str) -> T | None:
         """Wait for a true value; when it does not come in time, that is a deviation and the drill goes on."""
-        if self.options.dry:
-            return None
-        value = self._within(condition, within)
+        value = self.within(condition, within)
         if not value:
             self.check(what, False, f"not within {within:g} s")
         return value
 
-    def _within(self, condition: Callable[[], T], seconds: float) -> T | None:
+    def within(self, condition: Callable[[], T], seconds: float) -> T | None:
+        """Wait for a true value, which may not come in time."""
+        if self.options.dry:
+            return None
         end = time.monotonic() + seconds
         while not (value := _asked(condition)) and time.monotonic() < end:
             self._in_time()
@@ -165,7 +184,7 @@ class Run:
         """SIGKILL, and wait until it is back."""
         victim = self.target.victim(name)
         self.faults.kill(name)
-        if hurry and not self.options.dry and not self._within(lambda: self.back(victim), HURRY):
+        if hurry and not self.options.dry and not self.within(lambda: self.back(victim), HURRY):
             self.hurry(name)
         self.until(lambda: self.back(victim), within, f"{name} is back")
         self.faults.over("kill", name)
@@ -210,28 +229,61 @@ def run_drill(drill: Drill, target: Target | None, options: Options, journal: Jo
     """Run a drill on `target`, or on a fabric of its own when there is none. Raises Refused when it is not to be begun,
     Aborted when it was broken off; in each case the fabric is as it was."""
     say(f"== {drill.name}: {drill.what}")
+    watch = Stopwatch()
     try:
         if target is None:
             with Stage(journal, drill.cast) as stage:
-                return _play(drill, stage.target, stage, options, journal, say)
+                watch.end("build")
+                result = _play(drill, stage.target, stage, options, journal, say, watch)
+            watch.end("clear")
+            return result
         if drill.alone:
             return Result(drill, options.seed, skipped="it needs a fabric of its own: --target local without --data")
-        return _play(drill, target, None, options, journal, say)
+        return _play(drill, target, None, options, journal, say, watch)
     except (Refused, Aborted):
         raise
     except (GorgonError, RedisError, OSError) as error:
         raise Aborted(f"{drill.name}: {error}") from None
 
 
-def _play(drill: Drill, target: Target, stage: Stage | None, options: Options, journal: Journal, say: Say) -> Result:
+def _play(
+    drill: Drill,
+    target: Target,
+    stage: Stage | None,
+    options: Options,
+    journal: Journal,
+    say: Say,
+    watch: Stopwatch,
+) -> Result:
     present = {victim.role for victim in target.victims()}
     if missing := set(drill.roles) - present:
         return Result(drill, options.seed, skipped=f"there is no {' '.join(sorted(missing))} at {target.place}")
     servers = servers_of(target.config)
     _see_steady(target, servers)
+    if options.dry:
+        return _perform(drill, target, servers, stage, options, journal, say, watch)
+    mark(target.config, f"drill {drill.name} begins")
+    end = "broken off"
+    try:
+        result = _perform(drill, target, servers, stage, options, journal, say, watch)
+        end = "passed" if result.verdict.passed else "deviated"
+    finally:
+        mark(target.config, f"drill {drill.name}: {end}")
+    return result
+
+
+def _perform(
+    drill: Drill,
+    target: Target,
+    servers: dict[str, Server],
+    stage: Stage | None,
+    options: Options,
+    journal: Journal,
+    say: Say,
+    watch: Stopwatch,
+) -> Result:
     path = options.books / f"{drill.name}.attempts"
     path.unlink(missing_ok=True)
-    began = time.monotonic()
     with Book(path) as book:
 
         def tell(line: str) -> None:
@@ -251,14 +303,18 @@ def _play(drill: Drill, target: Target, stage: Stage | None, options: Options, j
                 load.start()
                 gauges.start()
                 run.sleep(run.seconds(BESIDES, 0.5))
+                watch.end("load before")
                 drill.body(run)
                 faults.undo()
+                watch.end("faults")
                 run.until(lambda: all(each.up or each.state == "done" for each in run.victims()), 30, "all is up again")
                 run.sleep(run.seconds(BESIDES, 0.5))
+                watch.end("load after")
             finally:
                 load.stop()
                 gauges.stop()
     found = _settled(run)
+    watch.end("settle")
     witness.look_at_store(target.config, load.uids, found)
     attempts = read(path)
     # A short run is for a busy machine too: it shows that all is kept, not how soon it is back.
@@ -271,7 +327,8 @@ def _play(drill: Drill, target: Target, stage: Stage | None, options: Options, j
         witness.clean(target.config, notes, (account.id for account in load.accounts))
     for server in servers.values():
         server.close()
-    return Result(drill, options.seed, verdict, attempts, gauges.samples, faults.done, time.monotonic() - began)
+    watch.end("read back")
+    return Result(drill, options.seed, verdict, attempts, gauges.samples, faults.done, watch.parts)
 
 
 @contextmanager

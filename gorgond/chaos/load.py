@@ -14,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
@@ -34,6 +35,8 @@ GRACE = 5.0  # seconds beyond the deadline after which an answer counts as not c
 AGAIN = 0.2  # seconds until what was not acknowledged is tried again
 TRIES = 200  # of one effect, so that every client ends
 CALL_DEADLINE = 10.0  # seconds that a call straight on the queue may take
+_OWNER = re.compile(rb'"userid":([0-9]+)')
+Ours = Callable[[bytes], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +127,9 @@ class _HttpClient:
                 account = self._chance.choice(self._load.accounts)
                 path = "/auth/me" if way == "me" else f"/chaos/{uid}"
                 bearer = {"Authorization": f"Bearer {account.token}"}
-                self._try(way, "", "GET", path, None, bearer, f'"email":"{account.email}"')
+                self._try(way, "", "GET", path, None, bearer, _ours(uid, f'"email":"{account.email}"'))
             elif way == "get":
-                self._try(way, "", "GET", f"/info/{uid}?lim=5", None, {}, f'"uid":{uid}')
+                self._try(way, "", "GET", f"/info/{uid}?lim=5", None, {}, _ours(uid, f'"uid":{uid}'))
             else:
                 self._add(way, uid)
         self._drop()
@@ -142,16 +145,16 @@ class _HttpClient:
             note["id"] = mark
         if way == "async":
             headers["Prefer"] = "respond-async"
-        body = json.dumps(note).encode()
+        body, ours = json.dumps(note).encode(), _ours(uid, f'"uid":{uid}')
         for _ in range(TRIES):
-            if self._try(way, mark, "POST", f"/info/{uid}", body, headers, f'"uid":{uid}') or self._load.stopping:
+            if self._try(way, mark, "POST", f"/info/{uid}", body, headers, ours) or self._load.stopping:
                 return
             self._load.pause(AGAIN)
 
     def _try(
-        self, way: str, mark: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str], ours: str
+        self, way: str, mark: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str], ours: Ours
     ) -> bool:
-        """One request, whose answer has `ours` in it; whether it was answered well."""
+        """One request, whose answer is `ours`; whether it was answered well."""
         number = self._book.attempt(way, mark)
         result, kind = self._ask(method, path, body, headers, ours)
         end = self._book.now
@@ -159,7 +162,7 @@ class _HttpClient:
         return result in (ACKNOWLEDGED, ANSWERED)
 
     def _ask(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], ours: str
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], ours: Ours
     ) -> tuple[str, str]:
         """Send it: the result, and in a word what came."""
         try:
@@ -178,13 +181,13 @@ class _HttpClient:
             self._drop()
         return self._meaning(answer, text, ours)
 
-    def _meaning(self, answer: HTTPResponse, text: bytes, ours: str) -> tuple[str, str]:
+    def _meaning(self, answer: HTTPResponse, text: bytes, ours: Ours) -> tuple[str, str]:
         status = str(answer.status)
         if answer.status >= 300:
             if answer.status == 503 and answer.getheader("Retry-After") is None:
                 self._load.without_retry_after += 1
             return REFUSED, status
-        if ours.encode() not in text.replace(b'": ', b'":'):
+        if not ours(text):
             return FOREIGN, status
         return (ANSWERED if answer.status == 200 else ACKNOWLEDGED), status
 
@@ -192,6 +195,16 @@ class _HttpClient:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+
+
+def _ours(uid: int, said: str) -> Ours:
+    """Whether an answer says this, and has nobody's notes but this user's."""
+
+    def ours(answer: bytes) -> bool:
+        text = answer.replace(b'": ', b'":')
+        return said.encode() in text and {int(each) for each in _OWNER.findall(text)} <= {uid}
+
+    return ours
 
 
 class _Queuers:

@@ -35,6 +35,7 @@ def figures(results: Sequence[Result]) -> list[dict[str, Any]]:
             "what": result.drill.what,
             "seed": result.seed,
             "seconds": round(result.seconds, 1),
+            "parts": result.parts,
             "skipped": result.skipped,
             "passed": result.verdict.passed and not result.skipped,
             "checks": [asdict(check) for check in result.verdict.checks],

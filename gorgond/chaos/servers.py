@@ -73,6 +73,10 @@ class Server:
         """How many messages lie on the desk of each lane."""
         return {lane: self.redis.llen(keys.desk(queue, lane)) for lane in self.redis.hkeys(keys.lanes(queue))}
 
+    def tokens(self, queue: str) -> dict[str, int]:
+        """The fencing token of each lane, also if it is void."""
+        return {lane: int(text.split()[0]) for lane, text in self.redis.hgetall(keys.lanes(queue)).items()}
+
     def forget(self, queue: str) -> None:
         """Delete a queue with all that is in it."""
         self.redis.delete(

@@ -6,6 +6,7 @@ The kernel kills it when this process dies, however that happens; the directory 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -100,7 +101,8 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
-            self._process.terminate()
+            for number in (signal.SIGTERM, signal.SIGINT):  # the second ends it at once: what it has is thrown away
+                self._process.send_signal(number)
             try:
                 self._process.wait(STOP)
             except subprocess.TimeoutExpired:

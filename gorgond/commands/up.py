@@ -294,6 +294,8 @@ class Up:
     # ---- what is shown
 
     def _heard(self, _: str, event: Message) -> None:
+        if event.op != "stats.second":
+            return
         name = f"{event.args['role']}@{event.args['instance']}"
         child = self._services.get(name)
         if child is not None and child.pid == event.args["pid"]:

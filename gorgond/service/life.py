@@ -151,16 +151,13 @@ class Service(ABC):
         log.info("%s ended", self.name)
 
     async def _tick(self, notifier: Notifier) -> None:
-        """Once a second: what the service does, that it lives, and what it counted."""
+        """At once and then once a second: what the service does, that it lives, and what it counted."""
         patience = watchdog_seconds()
         producer = Producer(self.fabric.calls, f"{self.name} stats")
         producer.start()
         links = [broker.link(f"{self.name} look") for broker in self.fabric.brokers]
         try:
             while True:
-                due = time.monotonic() + TICK
-                await asyncio.sleep(TICK)
-                self._lag = time.monotonic() - due
                 loop, silent = self.pulses.oldest()
                 if patience and silent < patience / 2:
                     notifier.alive()
@@ -170,6 +167,9 @@ class Service(ABC):
                 if not self._broker_away():
                     self._depth = await self._look(links)
                     self._tell(producer, "draining" if self.draining else "up")
+                due = time.monotonic() + TICK
+                await asyncio.sleep(TICK)
+                self._lag = time.monotonic() - due
         finally:
             if not self._broker_away():
                 self._tell(producer, "gone")

@@ -8,7 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -112,11 +113,25 @@ def test_a_short_drill_passes_and_is_told_in_every_way(tmp_path: Path) -> None:
     assert "redis-kill: passed in" in done.stdout
 
 
+@dataclass(frozen=True)
+class Break:
+    """A promise broken on purpose: texts of gorgond's files replaced by others, and which check then fails."""
+
+    drill: str
+    check: str
+    texts: Mapping[str, tuple[tuple[str, str], ...]]
+
+
+STORE, CLAIM = "gorgond/roles/store.py", "gorgond/redpill/scripts/claim.lua"
+WRITTEN = "effects = self._store.write(writes)\n"
+FOUND = "zip(finds, self._store.find([query for _, query in finds]), strict=True)"
+# The answer "void" to who settles what is not on its desk, and the two things that it is told by.
+NO_LENGTH = ("if first and length ~= tonumber(ARGV[4]) then return {'void'} end", "")
+NO_TOKEN = ("if last == '-' then return {'void'} end", "if last == '-' then last = ARGV[3] - 1 end")
+
 BREAKS = {
     # A push that met an outage is taken for accepted.
-    "a dropped re-push": (
-        "redis-kill",
-        "gorgond/redpill/producer.py",
+    "a dropped re-push": Break("redis-kill", "lost", {"gorgond/redpill/producer.py": ((
         """            answers: Sequence[GorgonError | None] = await self._link.persist(
                 lambda: self._link.push(self._name, self._limit, batches), self.beat
             )
@@ -127,30 +142,57 @@ BREAKS = {
         except BrokerError as refused:
             answers = [None] * len(batches)
 """,
-    ),
+    ),)}),
+    # What a lane takes is in its memory alone; it takes its time, so that it has something in hand when it dies.
+    "pop instead of move": Break("store-kill", "lost", {
+        CLAIM: (NO_LENGTH, ("redis.call('RPUSH', desk, unpack(some))", "")),
+        STORE: ((WRITTEN, f"__import__('time').sleep(0.2); {WRITTEN}"),),
+    }),
     # A job is settled before it is in the database.
-    "settled before the write": (
-        "store-kill",
-        "gorgond/roles/store.py",
-        "effects = self._store.write(writes)\n",
+    "settled before the write": Break("store-kill", "lost", {STORE: ((
+        WRITTEN,
         "effects = ['stored'] * len(writes); __import__('threading').Timer(0.5, self._store.write, [writes]).start()\n",
-    ),
+    ),)}),
+    # Others were given what a store had in hand when it hung, after 2 s here; it settles it all the same.
+    "a late settle": Break("store-hang", "late settle", {
+        CLAIM: (NO_LENGTH, NO_TOKEN),
+        "gorgond/redpill/broker.py": (("SILENCE = 20.0", "SILENCE = 2.0"),),
+    }),
+    # A job is written, and given up too.
+    "in two places": Break("poison", "misplaced", {STORE: ((
+        "return [_refused(span) if",
+        "return [__import__('gorgond.redpill', fromlist=['Dead']).Dead('lost heart')] * len(batch) if writes else "
+        "[_refused(span) if",
+    ),)}),
+    # For each note there is another one that nobody wrote.
+    "an invented note": Break("poison", "unexpected", {STORE: ((
+        WRITTEN,
+        f"{WRITTEN}        import dataclasses\n        self._store.write([dataclasses.replace("
+        "each, id='x' + each.id, document={'userid': each.document.get('userid', 0)}) for each in writes])\n",
+    ),)}),
+    # Replies go to who has not asked for them. Reading takes its time, so that there are several to be confused.
+    "replies confused": Break("poison", "unanswered", {STORE: ((
+        FOUND, "zip(finds, __import__('time').sleep(0.1) or self._store.find([query for _, query in finds])[::-1])",
+    ),)}),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", BREAKS)
 def test_drills_deviate_where_a_promise_is_broken(fault: str, tmp_path: Path) -> None:
     # given a gorgond with a deliberate fault
-    drill, file, sound, broken = BREAKS[fault]
+    broken = BREAKS[fault]
     for part in ("gorgond", "tools"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    text = (tmp_path / file).read_text()
-    assert sound in text
-    (tmp_path / file).write_text(text.replace(sound, broken))
-    # when it is drilled, then what was lost is told
-    done = chaos(tmp_path, "drill", drill, "--short", "--seed", "1", root=tmp_path)
+    for file, texts in broken.texts.items():
+        text = (tmp_path / file).read_text()
+        for sound, wrong in texts:
+            assert sound in text
+            text = text.replace(sound, wrong)
+        (tmp_path / file).write_text(text)
+    # when it is drilled, then it is told what is not as it must be
+    done = chaos(tmp_path, "drill", broken.drill, "--short", "--seed", "1", root=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "FAIL lost" in done.stdout
+    assert f"FAIL {broken.check}" in done.stdout, done.stdout
 
 
 def test_an_interrupted_drill_leaves_nothing(tmp_path: Path) -> None:

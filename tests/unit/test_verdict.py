@@ -87,6 +87,26 @@ def test_failures_of_kinds_that_are_not_expected_deviate() -> None:
     assert found.figures["failed"] == {"504": 1, "503": 1}
 
 
+@pytest.mark.parametrize(
+    ("away", "deviates"),
+    [
+        # its store was away for as long as it waited, or died again and again
+        ([Fault("kill", "store@1", 1.0, 12.0)], []),
+        ([Fault("kill", "store@1", 0.6, 5.0), Fault("kill", "store@1", 5.5, 10.4)], []),
+        # it was back in time, or each of several was away for a while: somebody should have answered
+        ([Fault("kill", "store@1", 1.0, 5.0)], ["failed"]),
+        ([Fault("kill", "store@1", 0.5, 5.0), Fault("kill", "store@2", 5.0, 10.5)], ["failed"]),
+        ([Fault("kill", "store@1", 11.0, 30.0)], ["failed"]),
+        ([], ["failed"]),
+    ],
+)
+def test_who_waited_for_a_dead_one_may_be_told_so_and_nobody_else(away: list[Fault], deviates: list[str]) -> None:
+    attempts = [*GOOD, Attempt("get", "", 0.5, 10.5, REFUSED, "504")]
+    kept = Found(stored=stored("a-1", "a-2", "a-3"))
+    assert failed(judge(attempts, kept, [BALANCED], away, Limits(overdue=frozenset({"504"})))) == deviates
+    assert failed(judge(attempts, kept, [BALANCED], away, Limits())) == ["failed"]
+
+
 def test_a_slow_recovery_deviates() -> None:
     assert failed(verdict(limits=Limits(recovery=0.3))) == ["recovery"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gorgond.chaos.drill import HURRY, Drill, Run
+from gorgond.chaos.drills.store import STUCK
 from gorgond.chaos.load import Plan
 from gorgond.chaos.stage import Cast
 from gorgond.chaos.target import Victim
@@ -45,7 +46,7 @@ def _rolling(run: Run) -> None:
 def _drill(role: str, times: int, cast: Cast, limits: Limits, *ways: str) -> Drill:
     """The drill that kills a role, `ways` being what leads through it besides the usual load."""
     what = f"SIGKILL of {role} instances {times} times at random moments"
-    plan = Plan(ways=(*Plan().ways, *ways))
+    plan = Plan(rate=10.0, ways=(*Plan().ways, *ways))  # the processes that start need the CPU
     return Drill(f"{role}-kill", what, killing(role, times), limits, plan, cast, "app" in ways, (role,))
 
 
@@ -53,13 +54,13 @@ APPLICATION = Cast(flags=("--no-provider", "--module", "gorgond.chaos.applicatio
 PROVIDING = Cast(flags=("--rate", "50", "--count", "1000000"))
 
 DRILLS = (
-    _drill("store", 60, Cast(stores=3), Limits()),
+    _drill("store", 60, Cast(stores=3), Limits(overdue=STUCK)),
     _drill("web", 60, Cast(web=3), Limits(expected=BROKEN)),
     _drill("provider", 20, PROVIDING, Limits()),
     _drill("journal", 10, Cast(), Limits()),
     _drill("stats", 10, Cast(), Limits()),
-    _drill("auth", 20, Cast(), Limits(), "me", "me"),
-    _drill("app", 20, APPLICATION, Limits(), "app", "app"),
+    _drill("auth", 20, Cast(), Limits(overdue=STUCK), "me", "me"),
+    _drill("app", 20, APPLICATION, Limits(overdue=STUCK), "app", "app"),
     Drill(
         "rolling",
         "every instance and broker restarted, one after another",

@@ -11,6 +11,7 @@ from gorgond.chaos.drill import Drill, Run
 from gorgond.chaos.load import Plan
 from gorgond.chaos.servers import Server
 from gorgond.chaos.stage import ROOT, Cast
+from gorgond.chaos.target import Victim
 from gorgond.chaos.verdict import Limits
 from gorgond.redpill import Message, Producer, connect
 
@@ -27,25 +28,39 @@ def _hang(run: Run) -> None:
     broker = run.servers["broker"]
     before = broker.counts("store_put").get("recovered", 0)
     # Caught with a batch in its hands; else there is nothing that others could take.
+    lane = ""
     for _ in range(200):
         run.faults.pause(victim.name)
         run.sleep(0.05)  # what it had sent before arrives at the broker
-        if run.options.dry or (_in_hand(run, victim.name) and _others_work(run)):
+        lane = "" if run.options.dry else _with_a_batch(broker, victim.name)
+        if run.options.dry or (lane and _others_work(run)):
             break
         run.faults.resume(victim.name)
         run.sleep(run.chance.uniform(0, 0.05))
     run.until(lambda: broker.counts("store_put").get("recovered", 0) > before, SILENCE, "taken over")
-    # Under systemd the watchdog may have replaced it by then.
-    run.faults.resume(victim.name)
-    run.until(lambda: run.target.victim(victim.name).up, 30, f"{victim.name} works again")
+    _continue(run, victim, lane)
     run.sleep(3)
 
 
-def _in_hand(run: Run, name: str) -> bool:
-    """Whether a job lies on the desk of this store."""
-    return any(
-        length for desk, length in run.servers["broker"].desks("store_put").items() if desk.startswith(f"{name}.")
-    )
+def _continue(run: Run, victim: Victim, lane: str) -> None:
+    """SIGCONT: it goes on with what others have taken over, and wants to settle it. Refused, it takes its desk anew,
+    with another token; one whose turn was accepted would go on with the token that it had."""
+    broker = run.servers["broker"]
+    before = {} if run.options.dry else broker.tokens("store_put")
+    run.faults.resume(victim.name)
+    run.until(lambda: run.target.victim(victim.name).up, 30, f"{victim.name} works again")
+    refused = run.within(lambda: broker.tokens("store_put").get(lane, 0) > before.get(lane, 0), 5)
+    # Under systemd the watchdog may have replaced it, a process that has nothing to settle.
+    same = run.options.dry or run.target.victim(victim.name).pid == victim.pid
+    text = f"{lane} was refused and took its desk anew" if refused else f"{lane} settled what others had taken over"
+    run.check("late settle", bool(refused) and same, text if same else f"{victim.name} was replaced before it went on")
+
+
+def _with_a_batch(broker: Server, name: str) -> str:
+    """The lane of this store that has jobs on its desk, if any. A single one may have been put there while it waited:
+    then it would take its desk anew without having wanted to settle anything."""
+    found = (lane for lane, length in broker.desks("store_put").items() if lane.startswith(f"{name}.") and length > 1)
+    return next(found, "")
 
 
 def _others_work(run: Run) -> bool:
