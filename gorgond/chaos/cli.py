@@ -203,7 +203,9 @@ def _undo(arguments: argparse.Namespace) -> int:
             for step in journal.pending:
                 _say(f"would {' '.join(step)}")
             return 0
-        failures = journal.undo(lambda step: perform(step, lambda: _target(arguments)))
+        # A host's permission is asked for once. Of what is local some steps can be done though nothing runs there.
+        units = _target(arguments) if arguments.target == "systemd" and journal.pending else None
+        failures = journal.undo(lambda step: perform(step, lambda: units or _target(arguments)))
     for failure in failures:
         _complain(failure)
     return DEVIATED if failures else 0

@@ -172,7 +172,7 @@ BREAKS = {
     ),)}),
     # Replies go to who has not asked for them. Reading takes its time, so that there are several to be confused.
     "replies confused": Break("poison", "unanswered", {STORE: ((
-        FOUND, "zip(finds, __import__('time').sleep(0.1) or self._store.find([query for _, query in finds])[::-1])",
+        FOUND, "zip(finds, __import__('time').sleep(0.03) or self._store.find([query for _, query in finds])[::-1])",
     ),)}),
 }  # fmt: skip
 
