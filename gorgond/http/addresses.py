@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Mapping, Sequence
 
@@ -22,6 +23,7 @@ def client_address(connection: str, headers: Mapping[str, str], proxies: Sequenc
     return address
 
 
+@functools.lru_cache(1024)
 def _plain(text: str) -> str:
     """An IP address in its one form; empty for what is none."""
     try:

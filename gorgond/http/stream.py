@@ -43,6 +43,7 @@ class Stream(IOStream):
 
     def __init__(self, connection: socket.socket, client: str = "") -> None:
         super().__init__(connection)
+        super().set_nodelay(True)
         self.client = client
         self.phase = "idle"
         self._until = time.monotonic() + LIMITS["head"]  # who connects has something to say
@@ -68,6 +69,9 @@ class Stream(IOStream):
             if self.phase != "idle":
                 self._say(Problem(408, "the request did not arrive in time"))
             self.close()
+
+    def set_nodelay(self, value: bool) -> None:
+        """It is so from the start: an answer is written as a whole. Tornado would switch it on and off each time."""
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         count = super().read_from_fd(buf)
