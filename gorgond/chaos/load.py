@@ -127,9 +127,9 @@ class _HttpClient:
                 account = self._chance.choice(self._load.accounts)
                 path = "/auth/me" if way == "me" else f"/chaos/{uid}"
                 bearer = {"Authorization": f"Bearer {account.token}"}
-                self._try(way, "", "GET", path, None, bearer, _ours(uid, f'"email":"{account.email}"'))
+                self._try(way, "", "GET", path, None, bearer, about(uid, f'"email":"{account.email}"'))
             elif way == "get":
-                self._try(way, "", "GET", f"/info/{uid}?lim=5", None, {}, _ours(uid, f'"uid":{uid}'))
+                self._try(way, "", "GET", f"/info/{uid}?lim=5", None, {}, about(uid, f'"uid":{uid}'))
             else:
                 self._add(way, uid)
         self._drop()
@@ -145,7 +145,7 @@ class _HttpClient:
             note["id"] = mark
         if way == "async":
             headers["Prefer"] = "respond-async"
-        body, ours = json.dumps(note).encode(), _ours(uid, f'"uid":{uid}')
+        body, ours = json.dumps(note).encode(), about(uid, f'"uid":{uid}')
         for _ in range(TRIES):
             if self._try(way, mark, "POST", f"/info/{uid}", body, headers, ours) or self._load.stopping:
                 return
@@ -197,7 +197,7 @@ class _HttpClient:
         self._connection = None
 
 
-def _ours(uid: int, said: str) -> Ours:
+def about(uid: int, said: str) -> Ours:
     """Whether an answer says this, and has nobody's notes but this user's."""
 
     def ours(answer: bytes) -> bool:

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from gorgond.commands.control import ask
-from tests.programs import ROOT, started
+from tests.programs import ROOT, asked, started
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("redis_binary")
@@ -56,6 +56,10 @@ def test_faults_by_hand_and_their_undoing(data: Path, tmp_path: Path) -> None:
     def up() -> bool:
         return (data / "control.sock").exists() and all(each["state"] == "up" for each in processes().values())
 
+    def drill_marks() -> list[str]:
+        picture = json.loads(asked(f"{ask(data / 'control.sock', 'list')['stats']}/api/stats.json") or b"{}")
+        return [mark["text"] for mark in picture["marks"] if mark["kind"] == "drill"]
+
     def do(*arguments: str) -> subprocess.CompletedProcess[str]:
         return chaos(tmp_path, *arguments, "--data", str(data))
 
@@ -84,6 +88,17 @@ def test_faults_by_hand_and_their_undoing(data: Path, tmp_path: Path) -> None:
         assert do("undo").returncode == 0
         assert paused.status() != psutil.STATUS_STOPPED
         eventually(up, 30)
+        # when drills are run on it, one to its end, then the stats page has marks for both
+        assert do("drill", "poison", "--short").returncode == 0
+        begun = [*command(tmp_path, "drill", "redis-hang", "--target", "local"), "--data", str(data)]
+        with subprocess.Popen(begun, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as drill:
+            assert drill.stderr is not None
+            next(line for line in drill.stderr if " s  pause " in line)
+            drill.send_signal(signal.SIGINT)
+            drill.communicate(timeout=60)
+        assert drill.returncode == 2
+        marks = ["poison begins", "poison: passed", "redis-hang begins", "redis-hang: broken off"]
+        eventually(lambda: drill_marks() == [f"drill {mark}" for mark in marks], 20)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
 

@@ -16,6 +16,7 @@ from gorgond.chaos.attempts import Attempt, Book
 from gorgond.chaos.cli import main
 from gorgond.chaos.errors import Refused
 from gorgond.chaos.faults import Faults
+from gorgond.chaos.load import about
 from gorgond.chaos.rails import check_number, permit
 from gorgond.chaos.target import Target, Victim, chosen, signal_of
 from gorgond.chaos.undo import Journal
@@ -222,6 +223,23 @@ def test_a_book_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert {each.mark for each in found[:-1]} == {f"{name}-{number}" for name in "abcd" for number in range(50)}
     assert all(each.result == attempts.ACKNOWLEDGED and each.latency >= 0 for each in found[:-1])
     assert found[-1] == Attempt("get", "", found[-1].at)
+
+
+# ---- the load
+
+
+@pytest.mark.parametrize(
+    ("answer", "ours"),
+    [
+        (b'{"items":[],"uid":7,"lim":5,"off":0}', True),
+        (b'{"items": [{"userid": 7}, {"userid":7}], "uid": 7}', True),
+        (b'{"items":[],"uid":8}', False),
+        (b'{"items":[{"userid":7},{"userid":8}],"uid":7}', False),  # another user's note among ours
+        (b"", False),
+    ],
+)
+def test_an_answer_must_be_about_who_was_asked_for(answer: bytes, ours: bool) -> None:
+    assert about(7, '"uid":7')(answer) == ours
 
 
 # ---- the command line
