@@ -12,7 +12,9 @@ from typing import Any
 import pymongo
 import pytest
 
+from gorgond.stores import mongo as mongo_module
 from gorgond.stores import open_store
+from gorgond.stores import sqlite as sqlite_module
 from gorgond.stores.contract import Kind, Query, Store, Write
 
 SCALARS: list[Any] = [None, True, False, 0, 1, -1, 2, 5, 0.0, 1.0, 0.1, 1.5, 2.0**60, 2**60, 2**60 + 1, 1e300]
@@ -24,7 +26,9 @@ Stores = tuple[Store, Store]
 
 
 @pytest.fixture
-def stores(mongod_url: str, tmp_path: Path) -> Iterator[Stores]:
+def stores(mongod_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
+    monkeypatch.setattr(sqlite_module, "READ_SECONDS", 60.0)  # what is found counts, not how soon
+    monkeypatch.setattr(mongo_module, "READ_MS", 60_000)
     urls = f"sqlite:///{tmp_path}/test.db", mongod_url + "agree"
     with closing(open_store(urls[0])) as sqlite, closing(open_store(urls[1])) as mongodb:
         for store in (sqlite, mongodb):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import sys
 import termios
@@ -70,7 +69,7 @@ class _Live:
 
     def _show(self) -> None:
         """What fits into the terminal as it is now."""
-        columns, rows = shutil.get_terminal_size()
+        columns, rows = os.get_terminal_size(sys.stdout.fileno())
         lines = [*self._lines[: rows - 1], *[""] * (rows - 1 - len(self._lines)), "q quits"]
         text = "\n".join(f"{_cut(line, columns)}{_REST_OF_LINE}" for line in lines[-rows:])
         with suppress(OSError):
