@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     )  # fmt: skip
     made.add_argument("instance", metavar="INSTANCE", nargs="*", help="a role or an instance: store, store@2 (all)")
-    command("secrets", _secrets, "make the passwords and rights of the broker's users where they are missing")
+    command("secrets", _secrets, "make the passwords, rights and keys of what runs here where they are missing")
     return parser
 
 

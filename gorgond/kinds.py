@@ -70,3 +70,5 @@ def _networks(text: str) -> tuple[Network, ...]:
 
 NETWORKS = Kind("IP networks with blanks between them, as 127.0.0.1 10.0.0.0/8, or nothing", _networks)
 COUNT = matching("a number up to 999, or a number per core, as in 1 per core", "[0-9]{1,3}( per core)?")
+_KEY = "[A-Za-z0-9_-]{43}="  # 32 bytes in base64url
+KEYS = matching("keys of 44 characters with blanks between them, or nothing", f"({_KEY}( +{_KEY})*)?")

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-from gorgond.kinds import COUNT, NETWORKS, Kind, Network, duration, matching, one_of, urls, whole
+from gorgond.kinds import COUNT, KEYS, NETWORKS, Kind, Network, duration, matching, one_of, urls, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class Web:
 class Auth:
     """Users: their sessions, and how often a password may be tried."""
 
+    key: str = _key("", KEYS, "the key of web and auth servers, which seals passwords on their way", secret=True)
     idle: float = _key("14d", duration("3650d", "12h or 14d"), "a session unused for so long ends")
     lifetime: float = _key("90d", duration("3650d", "12h or 90d"), "every session ends after so long")
     attempts: int = _key("5", whole(1, 10**6), "wrong passwords at once for one account from one address")

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from gorgond.auth.sealing import new_key
 from gorgond.config import Config, load
 from gorgond.redpill import Caller, Message, Producer, now_ms
 from gorgond.roles.app import AppServer
@@ -219,6 +220,7 @@ def serving(*modules: str, **settings: str) -> Iterator[Site]:
         flags = {
             "app.module": " ".join(modules),
             "app.directory": "",
+            "auth.key": new_key(),
             "broker.url": f"memory://{name}",
             "store.url": f"sqlite:///{quote(directory)}/test.db",
             "web.address": "127.0.0.1",

@@ -6,5 +6,6 @@ passwords    Argon2id
 tokens       sessions: begun, validated from a cache, revoked everywhere
 limits       how often a password may be tried
 rights       who may do what
+sealing      what is secret on its way from the web server
 records      the store, as all of these use it
 """

@@ -1,9 +1,10 @@
-"""The broker's users: a password for each role where systemd finds it, and the file that tells Redis what each may do.
+"""The secrets of this host's units where systemd finds them, and the file that tells Redis what each user may do.
 
     /etc/credstore/gorgond.broker.password.ROLE   read by systemd for that role's units alone (LoadCredential=)
-    /var/lib/gorgond/broker.acl                   the hashes, and what each may do: gorgond.service.access
+    /etc/credstore/gorgond.auth.key               for those of web and auth: gorgond.auth.sealing
+    /var/lib/gorgond/broker.acl                   the passwords' hashes, and what each may do: gorgond.service.access
 
-A password that is there stays. To change one, delete its file, make the secrets anew, and restart that role.
+A secret that is there stays. To change a password, delete its file, make the secrets anew, and restart that role.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ GROUP = "gorgond"
 
 
 def make_secrets(say: Callable[[str], None]) -> None:
-    """Make the passwords that are missing and the ACL file; a broker that runs takes them over at once."""
+    """Make the secrets that are missing and the ACL file; a broker that runs takes them over at once."""
     try:
         CREDENTIALS.mkdir(mode=0o700, exist_ok=True)
-        passwords = {user: _password(user) for user in (*ROLES, OPERATOR)}
+        passwords = {user: _secret(f"broker.password.{user}", _new_password) for user in (*ROLES, OPERATOR)}
+        _secret("auth.key", _new_key)
         text = acl_file(passwords)
         if ACL.exists() and ACL.read_text() == text:
             return
@@ -42,12 +44,23 @@ def make_secrets(say: Callable[[str], None]) -> None:
         _load(passwords[OPERATOR])
 
 
-def _password(user: str) -> str:
-    file = CREDENTIALS / f"gorgond.broker.password.{user}"
+def _secret(name: str, make: Callable[[], str]) -> str:
+    """What is in the file of this secret, which is made if it is missing."""
+    file = CREDENTIALS / f"gorgond.{name}"
     if not file.exists():
         file.touch(mode=0o600)
-        file.write_text(secrets.token_urlsafe(24) + "\n")
+        file.write_text(make() + "\n")
     return file.read_text().strip()
+
+
+def _new_password() -> str:
+    return secrets.token_urlsafe(24)
+
+
+def _new_key() -> str:
+    from gorgond.auth.sealing import new_key  # slow to import, and rarely needed
+
+    return new_key()
 
 
 def _load(password: str) -> None:

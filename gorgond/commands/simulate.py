@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import quote
 
+from gorgond.auth.sealing import new_key
 from gorgond.commands.apart import apart
 from gorgond.commands.queues import QueueTable
 from gorgond.config import Config
@@ -38,6 +39,8 @@ def simulate(path: str | None, flags: Mapping[str, str], without: frozenset[str]
     with tempfile.TemporaryDirectory(prefix="gorgond-") as directory:
         store = f"sqlite:///{quote(directory)}/simulated.db"
         instead = {"broker.url": "memory://simulation", "store.url": store, "app.directory": ""}
+        if not without:  # or real processes need the same key
+            instead["auth.key"] = new_key()
         config, _ = apart(path, flags, instead)
         if without and config.broker.url.startswith("memory://"):
             raise ConfigError("--without needs a --broker that other processes reach, not memory://")

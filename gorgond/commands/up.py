@@ -25,6 +25,7 @@ from typing import Any, cast
 
 import psutil
 
+from gorgond.auth.sealing import new_key
 from gorgond.commands.apart import apart
 from gorgond.commands.child import Child
 from gorgond.commands.control import Control
@@ -67,7 +68,12 @@ def up(
         config, environ = apart(
             path,
             {**flags, **ours},
-            {"store.url": directory.store_url(), "journal.file": str(directory.events()), "app.directory": ""},
+            {
+                "store.url": directory.store_url(),
+                "journal.file": str(directory.events()),
+                "auth.key": new_key(),
+                "app.directory": "",
+            },
         )
         if apps is None:
             apps = APPS if config.app.module or config.app.directory else 0

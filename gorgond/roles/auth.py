@@ -24,6 +24,7 @@ from gorgond.auth.operations import ENDING, QUICK, Operations
 from gorgond.auth.passwords import Passwords
 from gorgond.auth.records import Records
 from gorgond.auth.rights import User, check_need, unknown
+from gorgond.auth.sealing import Sealing
 from gorgond.auth.tokens import TOPIC, Tokens
 from gorgond.auth.users import Users
 from gorgond.auth.vouching import Vouching
@@ -69,6 +70,7 @@ class AuthServer(Service):
         self._caller = Caller(fabric.calls, calls, "auth_data", self.name)
         self._listener = Listener(fabric.calls, [TOPIC], self.name, lambda _, event: self.tokens.heard(event))
         self._link = fabric.calls.link(f"{self.name} limits")
+        self._sealing = Sealing(settings.key)
         self._passwords = Passwords()
         records = Records(self._caller)
         self.tokens = Tokens(records, settings.idle, settings.lifetime, lambda event: calls.publish(TOPIC, event))
@@ -119,6 +121,7 @@ class AuthServer(Service):
 
     async def answer(self, message: Message) -> Outcome:
         """Do what a message asks of this server. Raises CallFailed, and what asking the store raises."""
+        message = self._sealing.opened(message)
         if message.op in self._public:
             answer = await self._public[message.op](message)
         elif message.op in self._own:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from gorgond.app import notes
 from gorgond.app.loading import load_apps
+from gorgond.auth.sealing import Sealing
 from gorgond.config import Config
 from gorgond.errors import ConfigError, StoreRefused
 from gorgond.http.answers import Problem, sendable
@@ -55,6 +56,7 @@ class WebServer(Service):
         self.calls = Producer(fabric.calls, self.name, fabric.limit)
         self.jobs = self.calls if fabric.lasting is fabric.calls else Producer(fabric.lasting, self.name, fabric.limit)
         self.caller = Caller(fabric.calls, self.calls, "web_data", self.name)
+        self._sealing = Sealing(config.auth.key)
         self.site = Website(self, self._hear, self.spawn, tuple(config.oauth2))
         self.server = Server(self._routes(config), config.web.deadline, _problem, self._measure, self.site.problem)
         self.server.trusted_proxies = config.web.trusted_proxies
@@ -62,6 +64,11 @@ class WebServer(Service):
         self._answered = 0
 
     async def start(self) -> None:
+        if not self.config.auth.key:
+            log.warning(
+                "[auth] key is empty: passwords go through the broker, and into its files, in clear text; "
+                "docs/auth.md says how to make a key"
+            )
         sockets = listening_sockets("web")
         if sockets is None:
             sockets = open_port(self.config.web.address, self.config.web.port)
@@ -105,8 +112,8 @@ class WebServer(Service):
         self.server.deadline_ms = int(config.web.deadline * 1000)
 
     async def call(self, queue: str, message: Message) -> Reply:
-        """Push a request and wait for the reply; its errors are raised."""
-        reply = await self.caller.call(queue, message)
+        """Push a request and wait for the reply; its errors are raised. What is secret in it travels sealed."""
+        reply = await self.caller.call(queue, self._sealing.sealed(message))
         if reply.error is not None:
             raise reply.error
         return reply

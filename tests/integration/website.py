@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from gorgond.auth.sealing import new_key
 from gorgond.config import load
 from gorgond.roles.app import AppServer
 from gorgond.roles.auth import AuthServer
@@ -29,6 +30,8 @@ from gorgond.service.fabric import connect_fabric
 from gorgond.service.life import Service
 from gorgond.service.loop import run
 from gorgond.service.systemd import Notifier
+
+KEY = new_key()  # of all of them: they may share a broker
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,7 @@ class Website:
                 "store.url": f"sqlite:///{directory}/test.db",
                 "web.address": "127.0.0.1",
                 "web.port": "0",
+                "auth.key": KEY,
                 **flags,
             },
         )

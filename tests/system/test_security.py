@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.programs import ROOT
-from tests.system.conftest import traffic
+from tests.system.conftest import post, traffic
 from tests.system.machine import Machine
 
 SEALED, NETWORKED = 0.5, 1.3
@@ -88,6 +88,21 @@ def test_each_role_may_do_what_it_needs_and_no_more(fabric: Machine) -> None:
     assert "NOAUTH" in fabric.try_run("redis-cli -s /run/gorgond/broker.sock PING 2>&1")
     # and nobody but root reads the passwords
     assert fabric.process("setpriv --reuid=gorgond --regid=gorgond --clear-groups cat /etc/credstore/*").returncode != 0
+
+
+def test_the_broker_writes_down_no_password(fabric: Machine) -> None:
+    # given a fabric as it was installed, when somebody registers and logs in
+    login = {"email": "ada@notes.example", "password": "a violin in the attic"}
+    assert post(fabric, "/auth/register", login)
+    assert post(fabric, "/auth/login", login)["token"]
+    # then the broker's files have it, without the password
+    for text, found in (("auth.login", 0), (login["password"], 1)):
+        assert fabric.process(f"grep -rqF '{text}' /var/lib/gorgond/broker").returncode == found, text
+    # and only those who seal and open have the key, which nobody but root finds elsewhere
+    has = "test -s /run/credentials/{}/auth.key"
+    for unit, there in (("gorgon-web@1", True), ("gorgon-auth@2", True), ("gorgon-app@1", False)):
+        assert (fabric.process(has.format(f"{unit}.service")).returncode == 0) == there, unit
+    assert fabric.run("stat --format='%a %U' /etc/credstore/gorgond.auth.key") == "600 root"
 
 
 def test_store_servers_do_not_see_the_files_of_the_broker(fabric: Machine) -> None:

@@ -87,6 +87,11 @@ def test_units_of_roles_have_the_same_beginning(unit: Path) -> None:
     assert {key for key in own if re.search(rf"^{key}=", shared, re.MULTILINE)} <= {"Restart"}
 
 
+def test_the_key_that_seals_passwords_is_given_to_those_who_need_it_and_no_others() -> None:
+    given = {unit.name for unit in ROLE_UNITS if "LoadCredential=auth.key:gorgond.auth.key\n" in unit.read_text()}
+    assert given == {"gorgon-web@.service", "gorgon-auth@.service"}
+
+
 def test_every_role_has_a_unit_a_user_and_a_place_in_the_generator() -> None:
     roles = {unit.name.removeprefix("gorgon-").removesuffix("@.service") for unit in ROLE_UNITS}
     assert roles == set(ROLES) == {*SCALED, "provider"}
