@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gorgond.auth.sealing import new_key
 from gorgond.commands.operator import site
 from gorgond.config import Config, load
 from gorgond.gorgonctl import main
@@ -139,12 +140,13 @@ async def test_an_application_may_do_all_it_can_do(
     try:
         # given a web server, an app server and a store, each under its own name
         services: list[Service] = []
+        key = new_key()
         roles: dict[str, Callable[[Config, Fabric, str], Service]] = {
             "web": WebServer, "app": AppServer, "store": DataStore,
         }  # fmt: skip
         for role, make in roles.items():
             flags = {"broker.url": server.address(role), "store.url": f"sqlite:///{tmp_path}/test.db", "web.port": "0"}
-            config = load(os.devnull, {}, {**flags, "app.module": "guarded_app", "app.directory": ""})
+            config = load(os.devnull, {}, {**flags, "app.module": "guarded_app", "app.directory": "", "auth.key": key})
             services.append(make(config, connect_fabric(config), "1"))
         running = [asyncio.create_task(service.run(Notifier())) for service in services]
         for service in services:
