@@ -16,7 +16,7 @@ from gorgond.chaos.attempts import Attempt, Book
 from gorgond.chaos.cli import main
 from gorgond.chaos.errors import Refused
 from gorgond.chaos.faults import Faults
-from gorgond.chaos.load import about
+from gorgond.chaos.load import Load, Plan, about
 from gorgond.chaos.rails import check_number, permit
 from gorgond.chaos.target import Target, Victim, chosen, signal_of
 from gorgond.chaos.undo import Journal
@@ -226,6 +226,14 @@ def test_a_book_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 # ---- the load
+
+
+def test_runs_of_the_same_seed_have_users_and_notes_of_their_own(tmp_path: Path) -> None:
+    # else a note of the second would be taken for the first's, which is being deleted
+    with Book(tmp_path / "book") as book:
+        one, other = (Load(Plan(), "http://localhost", load("/dev/null", {}, {}), book, seed=1) for _ in range(2))
+    assert one.mark() != other.mark()
+    assert not set(one.uids) & set(other.uids)
 
 
 @pytest.mark.parametrize(
