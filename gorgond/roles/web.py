@@ -64,15 +64,15 @@ class WebServer(Service):
         self._answered = 0
 
     async def start(self) -> None:
+        sockets = listening_sockets("web")
+        if sockets is None:
+            sockets = open_port(self.config.web.address, self.config.web.port)
+        self.port = sockets[0].getsockname()[1]
         if not self.config.auth.key:
             log.warning(
                 "[auth] key is empty: passwords go through the broker, and into its files, in clear text; "
                 "docs/auth.md says how to make a key"
             )
-        sockets = listening_sockets("web")
-        if sockets is None:
-            sockets = open_port(self.config.web.address, self.config.web.port)
-        self.port = sockets[0].getsockname()[1]
         for producer in {self.calls, self.jobs}:
             producer.failed = self.fail
             producer.start()
