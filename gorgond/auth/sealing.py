@@ -37,13 +37,11 @@ class Sealing:
         self._fernet = MultiFernet([Fernet(key) for key in keys.split()]) if keys else None
 
     def sealed(self, message: Message) -> Message:
-        """A question to the auth server, with what is secret in it sealed."""
-        if self._fernet is None or message.next:  # what an application is asked is for others to read
+        """The message with what is secret in it sealed, if it is a question to the auth server."""
+        if message.op not in SECRETS or message.next or self._fernet is None:  # with `next` it is an application's
             return message
         args = dict(message.args)
-        secrets = {name: args.pop(name) for name in SECRETS.get(message.op, ()) if name in args}
-        if not secrets:
-            return message
+        secrets = {name: args.pop(name) for name in SECRETS[message.op] if name in args}
         return replace(message, args={**args, "sealed": self._fernet.encrypt(dumps(secrets)).decode()})
 
     def opened(self, message: Message) -> Message:
