@@ -119,7 +119,8 @@ def _matches(unit: str, chosen: str) -> bool:
 
 
 def _order(unit: str) -> tuple[str, int, str]:
-    """By role, then by number."""
+    """By role, then by number. So auth servers come before web servers: the new of the former take what the old of the
+    latter send, not the other way round (gorgond.auth.sealing)."""
     role, _, name = unit.partition("@")
     name = name.removesuffix(".service")
     return role, int(name) if name.isdecimal() else 0, name

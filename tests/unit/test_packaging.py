@@ -11,6 +11,7 @@ import pytest
 from gorgond import __version__, gorgonctl
 from gorgond.chaos import cli as chaos
 from gorgond.chaos.drills import DRILLS
+from gorgond.commands import units
 from gorgond.commands.units import SCALED
 from gorgond.service.access import ROLES
 from gorgond.settings import SECTIONS, OAuth2, Provider, keys
@@ -90,6 +91,20 @@ def test_units_of_roles_have_the_same_beginning(unit: Path) -> None:
 def test_the_key_that_seals_passwords_is_given_to_those_who_need_it_and_no_others() -> None:
     given = {unit.name for unit in ROLE_UNITS if "LoadCredential=auth.key:gorgond.auth.key\n" in unit.read_text()}
     assert given == {"gorgon-web@.service", "gorgon-auth@.service"}
+
+
+def test_an_upgrade_restarts_auth_servers_before_web_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new auth servers take what the old web servers send; the old ones could not open what the new ones seal."""
+    # given units that run, as systemctl lists them
+    running = ("gorgon-web@1", "gorgon-auth@10", "gorgon-store@1", "gorgon-auth@9")
+    lines = "\n".join(f"{name}.service loaded active running x" for name in running)
+    monkeypatch.setattr(units, "_systemctl", lambda *_: lines)
+    # when all are restarted
+    said: list[str] = []
+    units.restart(said.append)
+    # then each comes after those that must understand it
+    order = ["gorgon-auth@9", "gorgon-auth@10", "gorgon-store@1", "gorgon-web@1"]
+    assert said == [f"restarting {name}.service" for name in order]
 
 
 def test_every_role_has_a_unit_a_user_and_a_place_in_the_generator() -> None:
