@@ -36,7 +36,7 @@ from tests.contract.puppet import Puppet
 
 MANY = int(os.environ.get("INTERLEAVINGS", "10000"))  # on each broker
 SEED = os.environ.get("INTERLEAVINGS_SEED")
-PARTS = 10  # in which they are played on Redis: a test lasts a minute at most
+PARTS = 40  # in which they are played: a test lasts some seconds, on a busy machine too
 STEPS = 20
 LIMIT = 12
 HOUR = 3600.0
@@ -499,8 +499,9 @@ def seeds(many: int) -> Sequence[int]:
     return range(first, first + many)
 
 
-async def test_interleavings_in_memory() -> None:
-    for seed in seeds(MANY):
+@pytest.mark.parametrize("many", [MANY // PARTS] * PARTS)
+async def test_interleavings_in_memory(many: int) -> None:
+    for seed in seeds(many):
         world = InMemory()
         await walk(world, [world.broker.link("test"), world.broker.link("waiter")], seed, outages=True)
 
