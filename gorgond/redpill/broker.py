@@ -149,6 +149,7 @@ class Outage:
     def __init__(self, what: str) -> None:
         self.what = what
         self.reason = ""
+        self.began = 0.0  # the last one, on the monotonic clock
         self._since = 0.0
         self._lock = threading.Lock()
 
@@ -157,7 +158,7 @@ class Outage:
         with self._lock:
             self.reason = reason
             if self._since == 0.0:
-                self._since = time.monotonic()
+                self._since = self.began = time.monotonic()
                 log.warning("%s is away, waiting for it: %s", self.what, reason)
 
     def end(self) -> None:
@@ -198,6 +199,21 @@ class Link(ABC):
         self.broker = broker
         self.name = name
         self.connects = 0  # how often a connection was made: a change tells that there was a gap
+        self._connected = 0.0  # when it was made last
+        self._told = 0  # the connection whose loss was told
+
+    def connected(self) -> None:
+        """A connection was made."""
+        self.connects += 1
+        self._connected = time.monotonic()
+
+    def lost(self, away: BrokerAway) -> None:
+        """Begin an outage, unless all we have found is that one that is over has cost us our connection too."""
+        outage = self.broker.outage
+        if self._told != self.connects and not outage.length and self._connected < outage.began:
+            self._told = self.connects
+        else:
+            outage.begin(str(away))
 
     async def persist(self, operation: Callable[[], Awaitable[T]], beat: Callable[[], None] | None = None) -> T:
         """Repeat `operation` until the broker answers; `beat` is called before each attempt."""
@@ -208,7 +224,7 @@ class Link(ABC):
             try:
                 answer = await operation()
             except BrokerAway as away:
-                self.broker.outage.begin(str(away))
+                self.lost(away)
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))
                 delay = min(delay * 2, BACKOFF[1])
             else:

@@ -129,7 +129,7 @@ class Caller:
                 self._deliver(await self._link.fetch(self.reply_to, BLOCK))
             except BrokerAway as away:
                 gap = True
-                self._link.broker.outage.begin(str(away))
+                self._link.lost(away)
             except BrokerError as refused:  # an operator must act; until then no call has a chance
                 gap = True
                 self._link.broker.outage.begin(str(refused))

@@ -162,7 +162,7 @@ class ConcurrentLane(Lane):
         try:
             raw = await self._link.wait(self.queue, self.name, BLOCK)
         except BrokerAway as away:  # it may lie there, its answer lost: then the next turn says that the desk is void
-            self._link.broker.outage.begin(str(away))
+            self._link.lost(away)
             return await self._turn_over()
         except QueueFull:  # a Redis without memory lets nobody wait, but hands out what is there
             await asyncio.sleep(POLL)

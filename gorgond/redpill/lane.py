@@ -182,7 +182,7 @@ class Lane:
         try:
             raw = await self._link.wait(self.queue, self.name, BLOCK)
         except BrokerAway as away:
-            self._link.broker.outage.begin(str(away))
+            self._link.lost(away)
             await self._take()  # it may lie there, its answer lost
             return await self._claim(Turn())
         except QueueFull:  # a Redis without memory lets nobody wait, but hands out what is there

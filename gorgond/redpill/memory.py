@@ -131,7 +131,7 @@ class MemoryLink(Link):
             self._life = self.broker.life
             self._listening = False
             self._heard.clear()
-            self.connects += 1
+            self.connected()
             self.broker.met = True
 
     async def _blocked(self, waiters: dict[asyncio.Future[T], str], who: str, timeout: float) -> T | None:

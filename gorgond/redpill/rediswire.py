@@ -86,7 +86,7 @@ class RedisWire(Link):
                 raise
             self.broker.checked = True
         self._connection = connection
-        self.connects += 1
+        self.connected()
         self.broker.met = True
 
     async def _round(self, commands: Sequence[Command], blocking: float = 0.0, replies: int | None = None) -> list[Any]:

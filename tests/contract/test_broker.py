@@ -1162,3 +1162,30 @@ async def test_nothing_is_kept_of_a_limit_that_is_unused(bench: Bench, shared_re
         assert key not in bench.broker.rates
     else:
         assert shared_redis.cli("EXISTS", key) == "0"
+
+
+async def test_an_outage_is_told_once_however_many_connections_it_cost(
+    frail: tuple[Bench, MemoryBroker | RedisServer],
+    expected_logs: Callable[[str], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # given two connections, and an outage that the first has come through
+    expected_logs("is away, waiting for it|is back after")
+    bench, server = frail
+    first, second = bench.link(), bench.link()
+    for link in (first, second):
+        await link.ping()
+    server.kill()
+    waiting = asyncio.create_task(first.persist(first.ping))
+    await eventually_async(lambda: bench.broker.outage.length)
+    server.start()
+    await waiting
+    # when the second comes to know that it has lost its own
+    await second.persist(second.ping)
+    # then that is no further outage; the next one is
+    assert sum("is away" in record.getMessage() for record in caplog.records) == 1
+    server.kill()
+    waiting = asyncio.create_task(second.persist(second.ping))
+    await eventually_async(lambda: bench.broker.outage.length)
+    server.start()
+    await waiting
