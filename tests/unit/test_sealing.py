@@ -85,7 +85,7 @@ def test_a_key_is_changed_with_both_for_a_while() -> None:
 
 
 @pytest.mark.parametrize("sealed", [Sealing(OTHER).sealed(LOGIN).args["sealed"], "", "x", 5, ["gAAAAAB"]])
-@pytest.mark.parametrize("keys", [KEY, ""])
+@pytest.mark.parametrize("keys", [KEY, ""], ids=["with a key", "without"])
 def test_what_cannot_be_opened_is_refused_and_says_what_to_do(
     keys: str, sealed: object, expected_logs: Callable[[str], None], caplog: pytest.LogCaptureFixture
 ) -> None:
