@@ -25,6 +25,7 @@ from gorgond.http.answers import Problem, wire
 from gorgond.redpill import new_id
 
 HEADER_MAX = 16 * 1024  # bytes in a request's headers
+READ = 16 * 1024  # bytes read at a time; the room for them is made and cleared for each read
 
 LIMITS = {
     "idle": 60.0,  # seconds without a request, or with an answer of which nothing is taken
@@ -42,7 +43,7 @@ class Stream(IOStream):
     """One connection."""
 
     def __init__(self, connection: socket.socket, client: str = "") -> None:
-        super().__init__(connection)
+        super().__init__(connection, read_chunk_size=READ)
         super().set_nodelay(True)
         self.client = client
         self.phase = "idle"
