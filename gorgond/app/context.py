@@ -45,7 +45,7 @@ class Context:
     """One run of a handler. What it asks for has its deadline, and what it writes has ids made of its own: if it is run
     again, since an instance died, its writes happen once all the same."""
 
-    __slots__ = ("_backend", "_calls", "_trace", "deadline", "id", "log", "provider", "sent", "store", "user")
+    __slots__ = ("_backend", "_calls", "_trace", "deadline", "id", "log", "sent", "user")
 
     def __init__(self, backend: Backend, message: Message) -> None:
         self.id = message.id
@@ -56,12 +56,20 @@ class Context:
         """When nobody waits any more, ms since 1970."""
         self.sent = message.sent
         """When it was asked, ms since 1970: the `ts` of what the handler writes."""
-        self.store = StoreClient(self)
-        self.provider = ProviderClient(self)
         self.log = log
         self._backend = backend
         self._trace = message.trace
         self._calls = 0
+
+    @property
+    def store(self) -> StoreClient:
+        """The database."""
+        return StoreClient(self)
+
+    @property
+    def provider(self) -> ProviderClient:
+        """Data from outside, and to it."""
+        return ProviderClient(self)
 
     async def publish(self, topic: str, op: str, args: Mapping[str, Any] | None = None) -> None:
         """Publish an event on a topic; back when it is kept for every group that listens."""

@@ -107,6 +107,7 @@ class Caller:
     def _forget(self, id: str, pending: _Pending) -> None:
         pending.timer.cancel()
         pending.submitted.withdraw()
+        del pending.timer, pending.submitted  # both know it: a cycle, which would keep the reply for long
         same = self._pending[id]
         same.remove(pending)
         if not same:
