@@ -7,18 +7,17 @@ a request costs here.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from tornado import netutil
-from tornado.http1connection import HTTP1Connection
-from tornado.httpserver import HTTPServer
+from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters, HTTP1ServerConnection
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerConnectionDelegate, RequestStartLine
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.iostream import IOStream
 from tornado.log import gen_log
 
 from gorgond.errors import BadRequest, ConfigError, GorgonError
@@ -38,6 +37,11 @@ UNSENT_MAX = 64 * 1024 * 1024  # bytes of answers that clients did not take yet;
 SWEEP = 1.0  # seconds between two looks at all connections
 GRACE = 0.25  # seconds for which a draining server still takes requests on idle connections
 BACKLOG = 4096
+
+# Tornado would answer a body that is too large with a bare 400; ours is 413, so its limit is out of the way.
+_PARAMETERS = HTTP1ConnectionParameters(max_header_size=HEADER_MAX, max_body_size=1 << 40)
+
+_BLANK = re.compile("[ \t]")
 
 log = logging.getLogger("gorgond.http")
 Translate = Callable[[GorgonError], Problem]
@@ -75,29 +79,43 @@ class Server(HTTPServerConnectionDelegate):
         self.trusted_proxies: Sequence[Network] = ()
         self.draining = False
         self.exchanges: set[Exchange] = set()
+        self.streams: set[Stream] = set()
         self.waiting_bytes = 0
+        self._listening: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
-        self._tornado = _Tornado(self)
 
-    def listen(self, sockets: Sequence[socket.socket]) -> None:
+    async def listen(self, sockets: Sequence[socket.socket]) -> None:
         """Serve these listening sockets."""
-        self._tornado.add_sockets(sockets)
-        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        loop = asyncio.get_running_loop()
+        for each in sockets:
+            begin = loop.create_unix_server if each.family == socket.AF_UNIX else loop.create_server
+            self._listening.append(await begin(self._stream, sock=each, backlog=BACKLOG))
+        self._sweeper = loop.create_task(self._sweep())
+
+    def _stream(self) -> Stream:
+        return Stream(self._made, self.streams.discard)
+
+    def _made(self, stream: Stream) -> None:
+        self.streams.add(stream)
+        HTTP1ServerConnection(cast("IOStream", stream), _PARAMETERS).start_serving(self)
 
     async def drain(self) -> None:
         """Accept nothing more, finish what is begun, close. The listening sockets are closed, not shut down: other
         processes may hold them too."""
         self.draining = True
-        self._tornado.stop()
+        for listening in self._listening:
+            listening.close()
         grace = time.monotonic() + GRACE
-        while streams := self._tornado.streams():
-            busy = any(stream.phase != "idle" or stream.writing() or stream.unread() for stream in streams)
-            if not busy and time.monotonic() > grace:
+        while self.streams:
+            if time.monotonic() > grace and not any(map(_busy, self.streams)):
                 break
             await asyncio.sleep(0.01)
         if self._sweeper is not None:
             self._sweeper.cancel()
-        await self._tornado.close_all_connections()
+        while self.streams:
+            for stream in self.streams:
+                stream.abort()
+            await asyncio.sleep(0)
 
     def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
         return Exchange(self, request_conn)
@@ -107,7 +125,7 @@ class Server(HTTPServerConnectionDelegate):
         while True:
             await asyncio.sleep(SWEEP)
             now = time.monotonic()
-            streams = self._tornado.streams()
+            streams = list(self.streams)
             for stream in streams:
                 stream.check(now)
             unsent = sum(stream.unsent for stream in streams)
@@ -115,23 +133,7 @@ class Server(HTTPServerConnectionDelegate):
                 if unsent <= UNSENT_MAX:
                     break
                 unsent -= stream.unsent
-                stream.close()
-
-
-class _Tornado(HTTPServer):
-    """Tornado's server on our streams, whose patience takes the place of a timer for each request."""
-
-    def initialize(self, front: Server) -> None:  # type: ignore[override]
-        # Tornado would answer a body that is too large with a bare 400; ours is 413, so its limit is out of the way.
-        super().initialize(front, max_header_size=HEADER_MAX, max_body_size=1 << 40)
-        self.conn_params.header_timeout = None
-
-    def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
-        super().handle_stream(Stream(stream.socket, address[0] if address else ""), address)
-
-    def streams(self) -> list[Stream]:
-        """Every open connection."""
-        return [connection.stream for connection in self._connections if isinstance(connection.stream, Stream)]
+                stream.abort()
 
 
 class Exchange(HTTPMessageDelegate):
@@ -170,12 +172,7 @@ class Exchange(HTTPMessageDelegate):
             self._front.exchanges.add(self)
         else:
             self._refuse(problem)
-        # A client that does not take its answers is not asked for its next request.
-        return self._flushed() if self._stream.writing() else None
-
-    async def _flushed(self) -> None:
-        with contextlib.suppress(StreamClosedError):
-            await self._stream.write(b"")
+        return self._stream.room()  # a client that does not take its answers is not asked for its next request
 
     def data_received(self, chunk: bytes) -> None:
         front = self._front
@@ -200,7 +197,7 @@ class Exchange(HTTPMessageDelegate):
 
     def finish(self) -> None:
         if self._answered:
-            self._close()
+            self._stream.close()
             return
         if self._stream.closed():  # Tornado goes on with what it has read, but there is nobody to answer to
             self._done()
@@ -255,11 +252,9 @@ class Exchange(HTTPMessageDelegate):
         connection = "close" if not keep else "" if line.version == "HTTP/1.1" else "keep-alive"
         data = wire(answer, self.id, connection, bodiless=line.method == "HEAD")
         if keep:
-            # Tornado is first told that this request is done, so that it reads again, two turns of the loop later,
-            # before the client hears of it and sends: otherwise each request switches the socket's polling off and on.
-            self._connection.finish()
             self._stream.enter("idle")
-            self._stream.write_soon(data)
+            self._stream.write(data)
+            self._connection.finish()
         elif isinstance(answer, Streamed) and streamed:
             self._stream.enter("streaming")
             self._stream.write(data)
@@ -267,19 +262,13 @@ class Exchange(HTTPMessageDelegate):
         else:
             received = self._stream.phase == "busy"
             self._stream.enter("over")
-            with contextlib.suppress(StreamClosedError):
-                self._stream.write(data)
+            self._stream.write(data)
             if received:
-                self._close()
+                self._stream.close()
         seconds = time.perf_counter() - self._started
         self._front.measure(self._route, answer.status, seconds, self._size + len(answer.body))
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s %.200s: %d in %.1f ms", line.method, line.path, answer.status, seconds * 1000)
-
-    def _close(self) -> None:
-        """Close the connection as soon as the client's side has taken all we wrote."""
-        with contextlib.suppress(StreamClosedError):
-            self._stream.write(b"").add_done_callback(lambda _: self._stream.close())
 
     def _done(self) -> None:
         if self in self._front.exchanges:
@@ -294,6 +283,11 @@ class Exchange(HTTPMessageDelegate):
             self._task.cancel()
 
 
+def _busy(stream: Stream) -> bool:
+    """Whether something would be lost if it were closed now."""
+    return stream.unsent > 0 or (not stream.closed() and (stream.phase != "idle" or stream.unread()))
+
+
 def _bad(bad: BadRequest) -> Problem:
     return Problem(400, str(bad), field=bad.field)
 
@@ -301,14 +295,16 @@ def _bad(bad: BadRequest) -> Problem:
 def _refusal(headers: HTTPHeaders) -> Problem | None:
     """Why a request with these headers is not read any further: its body is too large, or it is not clear where it
     ends, which older Tornados let pass."""
-    encoding, length = headers.get("Transfer-Encoding"), headers.get("Content-Length")
+    names = set(headers)  # to ask a mapping of Tornado's for what it does not have costs far more
+    encoding = headers["Transfer-Encoding"] if "Transfer-Encoding" in names else None
+    length = headers["Content-Length"] if "Content-Length" in names else None
     if encoding is not None and (length is not None or encoding.lower() != "chunked"):
         return Problem(400, "Transfer-Encoding: must be chunked, and without a Content-Length")
     if length is not None and not (length.isascii() and length.isdigit()):
         return Problem(400, "Content-Length: must be one whole number")
     if length is not None and (len(length) > 18 or int(length) > BODY_MAX):
         return Problem(413, f"the body has {length[:18]} bytes; allowed are {BODY_MAX}")
-    if any(" " in name or "\t" in name for name in headers):
+    if _BLANK.search("".join(names)):
         return Problem(400, "the name of a header holds a space")
     return None
 

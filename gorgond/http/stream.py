@@ -6,26 +6,34 @@ request needs a timer.
     idle  →  head  →  body  →  busy  →  idle …
                                      →  over
                                      →  streaming
+
+Bytes come and go by the event loop's transport, since Tornado's IOStream costs as much as the rest of its HTTP does;
+towards Tornado a Stream is that part of an IOStream which HTTP1Connection uses.
 """
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
+import fcntl
+import functools
 import math
-import socket
+import re
+import termios
 import time
-from collections.abc import Awaitable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from tornado.httputil import HTTPInputError
-from tornado.iostream import IOStream, UnsatisfiableReadError
+from tornado.ioloop import IOLoop
+from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 
 from gorgond.http.answers import Problem, wire
 from gorgond.redpill import new_id
 
 HEADER_MAX = 16 * 1024  # bytes in a request's headers
-READ = 16 * 1024  # bytes read at a time; the room for them is made and cleared for each read
+UNREAD_MAX = 64 * 1024  # bytes that may lie here unread before the client is not listened to for a while
 
 LIMITS = {
     "idle": 60.0,  # seconds without a request, or with an answer of which nothing is taken
@@ -37,99 +45,240 @@ LIMITS = {
 }
 
 _TORNADOS_400 = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+_RECEIVING = ("idle", "head", "body")
 
 
-class Stream(IOStream):
-    """One connection."""
+class Stream(asyncio.Protocol):
+    """One connection. `made` is called with it when it stands, `lost` when it is no more."""
 
-    def __init__(self, connection: socket.socket, client: str = "") -> None:
-        super().__init__(connection, read_chunk_size=READ)
-        super().set_nodelay(True)
-        self.client = client
+    def __init__(self, made: Callable[[Stream], None], lost: Callable[[Stream], None]) -> None:
+        self.client = ""
         self.phase = "idle"
+        self._made = made
+        self._lost = lost
         self._until = time.monotonic() + LIMITS["head"]  # who connects has something to say
+        self._closed = False  # for us and Tornado; its last bytes may still be on their way
+        self._ended = False  # the client sends no more
+        self._unread = b""
+        self._paused = False
+        self._find: Callable[[], int] | None = None  # how many bytes are what somebody waits for; 0: not all of it yet
+        self._found: asyncio.Future[bytes]
+        self._written = 0
         self._taken = 0
-        self._soon = b""
+        self._room: asyncio.Future[None] | None = None
+        self._when_closed: Callable[[], None] | None = None
 
     def enter(self, phase: str) -> None:
         """What it does from now on."""
         self.phase = phase
         self._until = time.monotonic() + LIMITS[phase]
 
-    @property
-    def unsent(self) -> int:
-        """Bytes written that the client did not take yet."""
-        return int(self._total_write_index - self._total_write_done_index)
-
     def check(self, now: float) -> None:
         """Close the connection if it has used up our patience; taking some of an answer renews it."""
-        taken, self._taken = self._taken, self._total_write_done_index
-        if self.unsent and taken != self._taken:
+        unsent = self.unsent
+        taken, self._taken = self._taken, self._written - unsent
+        if unsent and taken != self._taken:
             self._until = max(self._until, now + LIMITS["idle"])
         if now > self._until:
-            if self.phase != "idle":
+            if self.phase in ("head", "body"):
                 self._say(Problem(408, "the request did not arrive in time"))
-            self.close()
+            else:
+                self.abort()
 
-    def set_nodelay(self, value: bool) -> None:
-        """It is so from the start: an answer is written as a whole. Tornado would switch it on and off each time."""
+    # ---- what the event loop tells
 
-    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
-        count = super().read_from_fd(buf)
-        if count and self.phase == "idle":
-            self.enter("head")
-        return count
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._loop = asyncio.get_running_loop()
+        self.client = (transport.get_extra_info("peername") or ("",))[0]
+        self._made(self)
 
-    def read_bytes(self, num_bytes: int, partial: bool = False) -> Awaitable[bytes]:
-        if num_bytes < 0:  # Tornado 6.2 reads a chunk whose length is "-1" for ever
-            raise HTTPInputError("a chunk of negative length")
-        return super().read_bytes(num_bytes, partial)
+    def data_received(self, data: bytes) -> None:
+        if self._closed:
+            return
+        self._unread += data
+        self._advance()
+        if len(self._unread) > UNREAD_MAX and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
 
-    def write_soon(self, data: bytes) -> None:
-        """Write two turns of the loop later, or when there is more to write: all goes out in its order."""
-        self._soon += data
-        loop = asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, self._write_now)
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._advance()
+        if self.phase in _RECEIVING and not self._closed:
+            return True  # what it has sent is still to be looked at
+        self.close()
+        return False
 
-    def _write_now(self) -> None:
-        if self._soon and not self.closed():
-            data, self._soon = self._soon, b""
-            super().write(data)
+    def connection_lost(self, error: Exception | None) -> None:
+        self._forsake()
+        self.resume_writing()
+        self._lost(self)
+        if self._when_closed is not None:
+            self._when_closed()
+
+    def pause_writing(self) -> None:
+        self._room = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+
+    # ---- reading
 
     def unread(self) -> bool:
         """Whether the client has sent something that was not looked at yet."""
-        try:
-            return not self.closed() and bool(self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-        except OSError:  # nothing, or broken
+        if self._closed:
             return False
+        waiting = array.array("i", [0])
+        fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.FIONREAD, waiting)
+        return bool(self._unread) or waiting[0] > 0
 
-    def writing(self) -> bool:
-        return bool(self._soon) or super().writing()
+    def read_until_regex(self, regex: bytes, max_bytes: int) -> asyncio.Future[bytes]:
+        """What ends with a match, `max_bytes` at most."""
+        return self._read(functools.partial(self._through, _pattern(regex), max_bytes))
 
-    def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
-        self._write_now()
+    def read_until(self, delimiter: bytes, max_bytes: int) -> asyncio.Future[bytes]:
+        """What ends with it, `max_bytes` at most."""
+        return self.read_until_regex(re.escape(delimiter), max_bytes)
+
+    def read_bytes(self, num_bytes: int, partial: bool = False) -> asyncio.Future[bytes]:
+        """So many, or those that there are if a part will do."""
+        if num_bytes < 0:  # Tornado 6.2 reads a chunk whose length is "-1" for ever
+            raise HTTPInputError("a chunk of negative length")
+
+        def enough() -> int:
+            there = min(num_bytes, len(self._unread))
+            return there if partial or there == num_bytes else 0
+
+        return self._read(enough)
+
+    def _through(self, pattern: re.Pattern[bytes], most: int) -> int:
+        match = pattern.search(self._unread)
+        end = match.end() if match else 0
+        if (end or len(self._unread)) > most:
+            raise UnsatisfiableReadError
+        return end
+
+    def _read(self, find: Callable[[], int]) -> asyncio.Future[bytes]:
+        self._find, self._found = find, self._loop.create_future()
+        if self._closed:
+            self._forsake()
+        else:
+            self._advance()
+        return self._found
+
+    def _advance(self) -> None:
+        """Hand over what is waited for, if it is there; hang up if it cannot come any more."""
+        if self._unread and self.phase == "idle":
+            self.enter("head")
+        if self._find is None:
+            return
+        try:
+            end = self._find()
+        except UnsatisfiableReadError:
+            if self.phase == "body":
+                self.close()
+            else:
+                self._say(Problem(431, f"the headers have more than {HEADER_MAX} bytes"))
+            return
+        if end:
+            data, self._unread = self._unread[:end], self._unread[end:]
+            self._find = None
+            self._found.set_result(data)
+            if len(self._unread) <= UNREAD_MAX:
+                self._listen()
+        elif self._ended:
+            self.close()
+
+    def _listen(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    # ---- writing
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written that the client did not take yet."""
+        return self._transport.get_write_buffer_size()
+
+    def room(self) -> asyncio.Future[None] | None:
+        """For who should wait until the client has taken most of what was written; None: it has."""
+        return self._room
+
+    def write(self, data: bytes) -> asyncio.Future[None]:
+        """Send it, as soon as the client takes it; nothing once it was closed."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        done.set_result(None)
         if data == _TORNADOS_400:  # we can say more
             self._say(Problem(400, "this is not HTTP/1.1"))
-            data = b""
-        return super().write(data)
+        elif not self._closed:
+            self._written += len(data)
+            self._transport.write(data)
+        return done
+
+    # ---- the end
+
+    def closed(self) -> bool:
+        """Whether it was closed, by whichever side."""
+        return self._closed
 
     def close(self, exc_info: Any = False) -> None:
-        if isinstance(exc_info, UnsatisfiableReadError) and self.phase != "body":
-            self._say(Problem(431, f"the headers have more than {HEADER_MAX} bytes"))
-        elif self.phase != "idle":
+        """Send what was written, and hang up."""
+        if self.phase in ("head", "body"):
             self._say(Problem(400, "the request is not complete, or not HTTP/1.1"))
-        super().close(exc_info)
+        elif not self._closed:
+            self.enter("over")
+            self._forsake()
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Hang up at once."""
+        self._forsake()
+        self._transport.abort()
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        """What is called when the connection is no more."""
+        self._when_closed = callback
 
     def _say(self, problem: Problem) -> None:
-        """The last words to a client whose request will not be handled."""
-        self._write_now()
-        if self.closed() or self.writing() or self.phase in ("busy", "streaming", "over"):
+        """The last words to a client whose request will not be handled. What it still sends is read and thrown away:
+        unread, it would make the kernel throw our words away."""
+        if self._closed or self.phase not in _RECEIVING:
             return
-        self.phase = "over"
+        self.enter("over")
+        self._forsake()
         request = new_id()
-        with contextlib.suppress(OSError):
-            self.socket.send(wire(problem.answer(request), request, "close"))
-            # What has arrived and is not read makes the kernel throw our words away.
-            for _ in range(16):
-                if not self.socket.recv(65536):
-                    break
+        self._transport.write(wire(problem.answer(request), request, "close"))
+        if self._ended:
+            self._transport.close()
+        else:
+            with contextlib.suppress(OSError):  # it has gone, and we will hear of it
+                self._transport.write_eof()
+            self._listen()
+
+    def _forsake(self) -> None:
+        """Nothing more is read."""
+        self._closed = True
+        self._unread = b""
+        if self._find is not None:
+            self._find = None
+            self._found.set_exception(StreamClosedError())
+            self._found.exception()  # whoever wanted it may have gone
+
+    # ---- what Tornado asks of an IOStream besides
+
+    @property
+    def io_loop(self) -> IOLoop:
+        """The event loop."""
+        return IOLoop.current()
+
+    def set_nodelay(self, value: bool) -> None:
+        """It is so from the start, by the transport."""
+
+
+@functools.cache
+def _pattern(regex: bytes) -> re.Pattern[bytes]:
+    return re.compile(regex)  # it has a cache too, which costs more

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ import pytest
 from gorgond.config import load
 from gorgond.roles.web import WebServer
 from gorgond.service.fabric import connect_fabric
+from gorgond.service.life import TICK
 from gorgond.stores import searchindex
 from gorgond.stores.sqlite import SqliteStore
 from tests.conftest import RedisServer
@@ -177,12 +179,12 @@ def test_an_answer_is_sent_to_its_end_before_the_server_ends(shared_redis: Redis
         with site.connection() as connection:
             connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 500_000)
             connection.request("GET", "/info/1/1000")
-            eventually(lambda: any(stream.unsent for stream in site.web.server._tornado.streams()))
+            eventually(lambda: any(stream.unsent for stream in site.web.server.streams))
             # when the server is asked to end, and has had the time for it
             site.stop()
             eventually(lambda: site.web.draining)
             with suppress(AssertionError):
-                eventually(lambda: not site.web.server._tornado.streams(), timeout=0.5)
+                eventually(lambda: not site.web.server.streams, timeout=0.5)
             # then the answer comes to its end all the same
             assert len(connection.read().json["items"]) == 1000
 
@@ -230,12 +232,24 @@ def serves(port: int) -> bool:
     return False
 
 
+def both_serve(port: int) -> None:
+    """Wait until two servers have answered here."""
+    instances = set()
+
+    def both() -> bool:
+        with suppress(OSError, EOFError), Connection(port) as connection:
+            instances.add(connection.ask("GET", "/healthz").headers["x-request-id"][-10:])
+        return len(instances) == 2
+
+    eventually(both, 20)
+
+
 def test_a_rolling_restart_on_an_inherited_socket_fails_no_request(shared_redis: RedisServer) -> None:
     # given a socket that is held for the servers, and two of them on it
     with listener() as held:
         port = held.getsockname()[1]
         with web(shared_redis.url, held) as first, web(shared_redis.url, held, GORGOND_INSTANCE="2") as second:
-            eventually(lambda: serves(port), 20)
+            both_serve(port)
             # and clients that ask all the time, on connections that they keep while they may
             asked, failed, ended = [0], list[str](), threading.Event()
 
@@ -279,6 +293,32 @@ def test_a_rolling_restart_on_an_inherited_socket_fails_no_request(shared_redis:
                 assert connection.read().status == 200
 
 
+def test_a_server_without_a_descriptor_left_goes_on(shared_redis: RedisServer) -> None:
+    # given a server with more clients than it may have open files
+    port = free_port()
+    with web(shared_redis.url, port=port) as process, ExitStack() as clients:
+        eventually(lambda: serves(port), 20)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (100, 100))
+        many = [clients.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(200)]
+        # when it has turned some away, and has told what it does meanwhile
+        eventually(lambda: any(turned_away(client) for client in many))
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2 * TICK)
+        # then it lives, and serves as soon as the others have gone
+        clients.close()
+        eventually(lambda: serves(port))
+
+
+def turned_away(client: socket.socket) -> bool:
+    client.setblocking(False)
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
 def test_a_socket_of_another_name_is_a_wrong_configuration(shared_redis: RedisServer) -> None:
     with listener() as held, web(shared_redis.url, held, name="page") as process:
         _, written = process.communicate(timeout=20)
@@ -300,16 +340,8 @@ def test_several_instances_on_one_port(shared_redis: RedisServer) -> None:
     # given two servers on one port
     port = free_port()
     with web(shared_redis.url, port=port) as first, web(shared_redis.url, port=port, GORGOND_INSTANCE="2") as second:
-        eventually(lambda: serves(port), 20)
-        instances = set()
-
-        def both() -> bool:
-            with Connection(port) as connection:
-                instances.add(connection.ask("GET", "/healthz").headers["x-request-id"][-10:])
-            return len(instances) == 2
-
         # then both serve
-        eventually(both, 20)
+        both_serve(port)
         # and when one ends, the other serves all
         first.send_signal(signal.SIGTERM)
         assert first.wait(timeout=20) == 0

@@ -323,8 +323,8 @@ def drip(connection: Connection, data: bytes) -> int:
     return connection.read().status
 
 
-def streams(site: Website) -> list[stream.Stream]:
-    return site.web.server._tornado.streams()
+def streams(site: Website) -> set[stream.Stream]:
+    return site.web.server.streams
 
 
 def unsent(site: Website) -> int:
