@@ -61,8 +61,7 @@ class Stream(asyncio.Protocol):
         self._ended = False  # the client sends no more
         self._unread = b""
         self._paused = False
-        self._find: Callable[[], int] | None = None  # how many bytes are what somebody waits for; 0: not all of it yet
-        self._found: asyncio.Future[bytes]
+        self._wanted: tuple[Callable[[], int], asyncio.Future[bytes]] | None = None  # its length, 0: not all of it yet
         self._written = 0
         self._taken = 0
         self._room: asyncio.Future[None] | None = None
@@ -162,21 +161,23 @@ class Stream(asyncio.Protocol):
         return end
 
     def _read(self, find: Callable[[], int]) -> asyncio.Future[bytes]:
-        self._find, self._found = find, self._loop.create_future()
+        found: asyncio.Future[bytes] = self._loop.create_future()
+        self._wanted = find, found
         if self._closed:
             self._forsake()
         else:
             self._advance()
-        return self._found
+        return found
 
     def _advance(self) -> None:
         """Hand over what is waited for, if it is there; hang up if it cannot come any more."""
         if self._unread and self.phase == "idle":
             self.enter("head")
-        if self._find is None:
+        if self._wanted is None:
             return
+        find, found = self._wanted
         try:
-            end = self._find()
+            end = find()
         except UnsatisfiableReadError:
             if self.phase == "body":
                 self.close()
@@ -185,8 +186,8 @@ class Stream(asyncio.Protocol):
             return
         if end:
             data, self._unread = self._unread[:end], self._unread[end:]
-            self._find = None
-            self._found.set_result(data)
+            self._wanted = None
+            found.set_result(data)
             if len(self._unread) <= UNREAD_MAX:
                 self._listen()
         elif self._ended:
@@ -263,10 +264,10 @@ class Stream(asyncio.Protocol):
         """Nothing more is read."""
         self._closed = True
         self._unread = b""
-        if self._find is not None:
-            self._find = None
-            self._found.set_exception(StreamClosedError())
-            self._found.exception()  # whoever wanted it may have gone
+        if self._wanted is not None:
+            (_, found), self._wanted = self._wanted, None
+            found.set_exception(StreamClosedError())
+            found.exception()  # whoever wanted it may have gone
 
     # ---- what Tornado asks of an IOStream besides
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -356,6 +358,24 @@ def test_a_client_that_goes_away_is_not_waited_for(
             eventually(lambda: site.web.server.waiting_bytes == 500)
         eventually(lambda: (site.web.server.waiting_bytes, len(site.web.server.exchanges)) == (0, 0))
         eventually(lambda: not streams(site))
+
+
+def test_a_connection_that_is_over_is_kept_by_nothing(site: Website, uid: int) -> None:
+    # given nobody who looks for cycles
+    gc.disable()
+    try:
+        with site.connection() as good, site.connection() as silent, site.connection() as bad:
+            assert good.ask("GET", f"/info/{uid}").status == 200
+            bad.send(b"nonsense\r\n\r\n")
+            assert bad.read().status == 400
+            eventually(lambda: len(streams(site)) == 3)
+            kept = [weakref.ref(each) for each in streams(site)]
+            # when their clients have gone
+            silent.send(b"GET")
+        # then nothing of them is left
+        eventually(lambda: not any(each() for each in kept))
+    finally:
+        gc.enable()
 
 
 def test_memory_does_not_grow_with_the_requests(site: Website) -> None:
