@@ -21,6 +21,7 @@ from tornado.iostream import IOStream
 from tornado.log import gen_log
 
 from gorgond.errors import BadRequest, ConfigError, GorgonError
+from gorgond.http.accepting import Acceptor
 from gorgond.http.addresses import client_address
 from gorgond.http.answers import Answer, Problem, Streamed, wire
 from gorgond.http.routes import Request, Routes
@@ -33,7 +34,7 @@ BODY_MAX = 1024 * 1024  # bytes in a request's body
 DISCARD_MAX = 16 * BODY_MAX  # bytes of a body that is too large which are read, so that the client reads our answer
 WAITING_MAX = 10_000  # requests being received or handled at one time; beyond it 503
 WAITING_BYTES_MAX = 32 * 1024 * 1024  # the same for the sum of their bodies
-UNSENT_MAX = 64 * 1024 * 1024  # bytes of answers that clients did not take yet; beyond it the slowest are cut off
+HELD_MAX = 64 * 1024 * 1024  # bytes that clients did not take yet, or sent too soon; beyond it the worst are cut off
 SWEEP = 1.0  # seconds between two looks at all connections
 GRACE = 0.25  # seconds for which a draining server still takes requests on idle connections
 BACKLOG = 4096
@@ -81,16 +82,13 @@ class Server(HTTPServerConnectionDelegate):
         self.exchanges: set[Exchange] = set()
         self.streams: set[Stream] = set()
         self.waiting_bytes = 0
-        self._listening: list[asyncio.Server] = []
+        self._acceptor: Acceptor | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def listen(self, sockets: Sequence[socket.socket]) -> None:
+    def listen(self, sockets: Sequence[socket.socket]) -> None:
         """Serve these listening sockets."""
-        loop = asyncio.get_running_loop()
-        for each in sockets:
-            begin = loop.create_unix_server if each.family == socket.AF_UNIX else loop.create_server
-            self._listening.append(await begin(self._stream, sock=each, backlog=BACKLOG))
-        self._sweeper = loop.create_task(self._sweep())
+        self._acceptor = Acceptor(sockets, self._stream)
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
 
     def _stream(self) -> Stream:
         return Stream(self._made, self.streams.discard)
@@ -100,11 +98,10 @@ class Server(HTTPServerConnectionDelegate):
         HTTP1ServerConnection(cast("IOStream", stream), _PARAMETERS).start_serving(self)
 
     async def drain(self) -> None:
-        """Accept nothing more, finish what is begun, close. The listening sockets are closed, not shut down: other
-        processes may hold them too."""
+        """Accept nothing more, finish what is begun, close."""
         self.draining = True
-        for listening in self._listening:
-            listening.close()
+        if self._acceptor is not None:
+            await self._acceptor.close()
         grace = time.monotonic() + GRACE
         while self.streams:
             if time.monotonic() > grace and not any(map(_busy, self.streams)):
@@ -121,19 +118,21 @@ class Server(HTTPServerConnectionDelegate):
         return Exchange(self, request_conn)
 
     async def _sweep(self) -> None:
-        """Close connections that have used up our patience, or hold too much of our memory."""
         while True:
             await asyncio.sleep(SWEEP)
-            now = time.monotonic()
-            streams = list(self.streams)
-            for stream in streams:
-                stream.check(now)
-            unsent = sum(stream.unsent for stream in streams)
-            for stream in sorted(streams, key=lambda stream: stream.unsent, reverse=True):
-                if unsent <= UNSENT_MAX:
-                    break
-                unsent -= stream.unsent
-                stream.abort()
+            self._look_around(time.monotonic())
+
+    def _look_around(self, now: float) -> None:
+        """Close connections that have used up our patience, or hold too much of our memory."""
+        streams = list(self.streams)
+        for stream in streams:
+            stream.check(now)
+        held = sum(stream.held for stream in streams)
+        for stream in sorted(streams, key=lambda stream: stream.held, reverse=True):
+            if held <= HELD_MAX:
+                break
+            held -= stream.held
+            stream.abort()
 
 
 class Exchange(HTTPMessageDelegate):
@@ -179,7 +178,7 @@ class Exchange(HTTPMessageDelegate):
         self._size += len(chunk)
         if self._answered:
             if self._size > DISCARD_MAX:
-                self._stream.close()
+                self._stream.abort()
             return
         front.waiting_bytes += len(chunk)
         self._body.append(chunk)
@@ -259,6 +258,8 @@ class Exchange(HTTPMessageDelegate):
             self._stream.enter("streaming")
             self._stream.write(data)
             answer.begin(self._stream)
+            if self._front.draining:
+                self._stream.close()
         else:
             received = self._stream.phase == "busy"
             self._stream.enter("over")

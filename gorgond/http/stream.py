@@ -59,7 +59,7 @@ class Stream(asyncio.Protocol):
         self._until = time.monotonic() + LIMITS["head"]  # who connects has something to say
         self._closed = False  # for us and Tornado; its last bytes may still be on their way
         self._ended = False  # the client sends no more
-        self._unread = b""
+        self._unread = bytearray()
         self._paused = False
         self._wanted: tuple[Callable[[], int], asyncio.Future[bytes]] | None = None  # its length, 0: not all of it yet
         self._written = 0
@@ -68,7 +68,9 @@ class Stream(asyncio.Protocol):
         self._when_closed: Callable[[], None] | None = None
 
     def enter(self, phase: str) -> None:
-        """What it does from now on."""
+        """What it does from now on; the end is the last."""
+        if self._closed:
+            return
         self.phase = phase
         self._until = time.monotonic() + LIMITS[phase]
 
@@ -154,11 +156,10 @@ class Stream(asyncio.Protocol):
         return self._read(enough)
 
     def _through(self, pattern: re.Pattern[bytes], most: int) -> int:
-        match = pattern.search(self._unread)
-        end = match.end() if match else 0
-        if (end or len(self._unread)) > most:
+        match = pattern.search(self._unread, 0, most)
+        if match is None and len(self._unread) > most:
             raise UnsatisfiableReadError
-        return end
+        return match.end() if match else 0
 
     def _read(self, find: Callable[[], int]) -> asyncio.Future[bytes]:
         found: asyncio.Future[bytes] = self._loop.create_future()
@@ -179,15 +180,16 @@ class Stream(asyncio.Protocol):
         try:
             end = find()
         except UnsatisfiableReadError:
-            if self.phase == "body":
-                self.close()
-            else:
+            if self.phase == "head":
                 self._say(Problem(431, f"the headers have more than {HEADER_MAX} bytes"))
+            self.close()
             return
         if end:
-            data, self._unread = self._unread[:end], self._unread[end:]
+            data = bytes(self._unread[:end])
+            del self._unread[:end]
             self._wanted = None
-            found.set_result(data)
+            if not found.done():
+                found.set_result(data)
             if len(self._unread) <= UNREAD_MAX:
                 self._listen()
         elif self._ended:
@@ -199,6 +201,11 @@ class Stream(asyncio.Protocol):
             self._transport.resume_reading()
 
     # ---- writing
+
+    @property
+    def held(self) -> int:
+        """Bytes that lie here, to be sent or to be looked at."""
+        return self.unsent + len(self._unread)
 
     @property
     def unsent(self) -> int:
@@ -227,13 +234,20 @@ class Stream(asyncio.Protocol):
         return self._closed
 
     def close(self, exc_info: Any = False) -> None:
-        """Send what was written, and hang up."""
+        """Send what was written, and hang up. What the client still sends is read and thrown away: unread, it would
+        make the kernel throw our last words away."""
         if self.phase in ("head", "body"):
             self._say(Problem(400, "the request is not complete, or not HTTP/1.1"))
-        elif not self._closed:
-            self.enter("over")
-            self._forsake()
+        if self._closed:
+            return
+        self.enter("over")
+        self._forsake()
+        if self._ended:
             self._transport.close()
+        else:
+            with contextlib.suppress(OSError):  # it has gone, and we will hear of it
+                self._transport.write_eof()
+            self._listen()
 
     def abort(self) -> None:
         """Hang up at once."""
@@ -245,29 +259,23 @@ class Stream(asyncio.Protocol):
         self._when_closed = callback
 
     def _say(self, problem: Problem) -> None:
-        """The last words to a client whose request will not be handled. What it still sends is read and thrown away:
-        unread, it would make the kernel throw our words away."""
+        """The last words to a client whose request will not be handled."""
         if self._closed or self.phase not in _RECEIVING:
             return
         self.enter("over")
-        self._forsake()
         request = new_id()
         self._transport.write(wire(problem.answer(request), request, "close"))
-        if self._ended:
-            self._transport.close()
-        else:
-            with contextlib.suppress(OSError):  # it has gone, and we will hear of it
-                self._transport.write_eof()
-            self._listen()
+        self.close()
 
     def _forsake(self) -> None:
         """Nothing more is read."""
         self._closed = True
-        self._unread = b""
+        self._unread.clear()
         if self._wanted is not None:
             (_, found), self._wanted = self._wanted, None
-            found.set_exception(StreamClosedError())
-            found.exception()  # whoever wanted it may have gone
+            if not found.done():
+                found.set_exception(StreamClosedError())
+                found.exception()  # whoever wanted it may have gone
 
     # ---- what Tornado asks of an IOStream besides
 

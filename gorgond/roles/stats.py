@@ -119,7 +119,7 @@ class StatsMonitor(Service):
         self.spawn(self._go_on_painting(), "paint")
         self.spawn(self._archive.load(), "load")
         self.spawn(self._keep(), "keep")
-        await self._server.listen(sockets)
+        self._server.listen(sockets)
 
     async def drain(self) -> None:
         self._viewers.close()

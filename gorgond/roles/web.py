@@ -80,7 +80,7 @@ class WebServer(Service):
         self.caller.start()
         if self.fabric.lasting is not self.fabric.calls:
             self.spawn(self._look_after_jobs(), "lasting broker")
-        await self.server.listen(sockets)
+        self.server.listen(sockets)
 
     async def drain(self) -> None:
         # First no new requests, then the answers to those begun, then what they need.

@@ -286,7 +286,7 @@ def test_when_unsent_answers_fill_the_memory_the_slowest_is_cut_off(
         slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.request("GET", wide)
         eventually(lambda: unsent(site) > 0)
-        monkeypatch.setattr(server, "UNSENT_MAX", 1000)
+        monkeypatch.setattr(server, "HELD_MAX", 1000)
         eventually(lambda: len(streams(site)) == 1)
         assert quiet.ask("GET", "/healthz").status == 200
 
