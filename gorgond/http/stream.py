@@ -4,7 +4,7 @@ It goes through phases, each with a limit of its own; one sweep a second over al
 request needs a timer.
 
     idle  →  head  →  body  →  busy  →  idle …
-                                     →  over
+                                     →  over       (from the others too, if the client is not understood)
                                      →  streaming
 
 Bytes come and go by the event loop's transport, since Tornado's IOStream costs as much as the rest of its HTTP does;
