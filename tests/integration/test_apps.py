@@ -67,6 +67,8 @@ class Trial:
         self._closing = closing
         self.web = self.start("web", "1", "--port", str(self.port), "--deadline", "30s")
         self.apps = {number: self.start("app", number) for number in ("1", "2")}
+        for name in ("web1", "app1", "app2"):  # before that a SIGHUP would be its end
+            eventually(lambda name=name: " started" in self.log(name), 30)  # type: ignore[misc]
         eventually(lambda: self.get("/version") == 1, 30)
 
     def start(self, role: str, number: str, *arguments: str) -> subprocess.Popen[bytes]:
