@@ -16,7 +16,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -88,7 +88,13 @@ pytestmark = pytest.mark.usefixtures("redis_binary")
 
 @pytest.fixture(scope="module")
 def fabric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fabric]:
-    output = tmp_path_factory.mktemp("up") / "output"
+    """For tests that leave it as it was, whatever their order."""
+    with up(tmp_path_factory.mktemp("up") / "output") as found:
+        yield found
+
+
+@contextmanager
+def up(output: Path) -> Iterator[Fabric]:
     with TemporaryDirectory(prefix="gorgond-") as data:
         port = free_port()
         arguments = ("--no-provider", "--web", "1", "--stores", "1", "--port", str(port), "--stats-port", "0")
@@ -108,7 +114,7 @@ def test_what_is_well_is_told_in_the_first_line(fabric: Fabric) -> None:
     for instance in ("web@1", "store@1", "journal@1", "stats@1"):
         eventually(lambda: fabric.state(instance) == "up", 30)  # noqa: B023 - asked here and now
     assert fabric.ok("instances").splitlines()[0].startswith("instance ")
-    assert "store_get" in {row["name"] for row in fabric.json("queues")}
+    eventually(lambda: "store_get" in {row["name"] for row in fabric.json("queues")}, 30)
 
 
 def test_a_job_is_traced_through_a_pause(fabric: Fabric) -> None:
@@ -147,7 +153,15 @@ def test_a_slip_of_the_keyboard_pauses_nothing(fabric: Fabric) -> None:
     assert done.stderr.startswith("gorgonctl: there is no queue store_gte; there are ")
 
 
-def test_dead_letters_are_listed_shown_put_back_and_dropped(fabric: Fabric) -> None:
+@pytest.fixture
+def troubled(tmp_path: Path) -> Iterator[Fabric]:
+    """For a test after which all is not well for a while."""
+    with up(tmp_path / "output") as found:
+        yield found
+
+
+def test_dead_letters_are_listed_shown_put_back_and_dropped(troubled: Fabric) -> None:
+    fabric = troubled
     assert fabric.ok("dead", "list") == "there are no dead letters\n"
     # given two messages that are none
     fabric.push(b"\xff\xfe garbage", b'{"id":7}')
