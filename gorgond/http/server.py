@@ -171,7 +171,7 @@ class Exchange(HTTPMessageDelegate):
             self._front.exchanges.add(self)
         else:
             self._refuse(problem)
-        return self._stream.room()  # a client that does not take its answers is not asked for its next request
+        return self._stream.room  # a client that does not take its answers is not asked for its next request
 
     def data_received(self, chunk: bytes) -> None:
         front = self._front

@@ -64,7 +64,7 @@ class Stream(asyncio.Protocol):
         self._wanted: tuple[Callable[[], int], asyncio.Future[bytes]] | None = None  # its length, 0: not all of it yet
         self._written = 0
         self._taken = 0
-        self._room: asyncio.Future[None] | None = None
+        self.room: asyncio.Future[None] | None = None  # done when the client has taken most of what was written
         self._when_closed: Callable[[], None] | None = None
 
     def enter(self, phase: str) -> None:
@@ -119,10 +119,10 @@ class Stream(asyncio.Protocol):
             self._when_closed()
 
     def pause_writing(self) -> None:
-        self._room = self._loop.create_future()
+        self.room = self._loop.create_future()
 
     def resume_writing(self) -> None:
-        room, self._room = self._room, None
+        room, self.room = self.room, None
         if room is not None and not room.done():
             room.set_result(None)
 
@@ -211,10 +211,6 @@ class Stream(asyncio.Protocol):
     def unsent(self) -> int:
         """Bytes written that the client did not take yet."""
         return self._transport.get_write_buffer_size()
-
-    def room(self) -> asyncio.Future[None] | None:
-        """For who should wait until the client has taken most of what was written; None: it has."""
-        return self._room
 
     def write(self, data: bytes) -> asyncio.Future[None]:
         """Send it, as soon as the client takes it; nothing once it was closed."""

@@ -104,7 +104,7 @@ class SqliteStore(Store):
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            # 32 MB in memory, and as much in the log before it is worked into the file: a batch may be megabytes.
+            # 12 MB in memory, and 32 in the log before it is worked into the file: a batch may be megabytes.
             connection.execute("PRAGMA cache_size = -12000")
             connection.execute("PRAGMA wal_autocheckpoint = 8000")
         except sqlite3.Error:

@@ -161,24 +161,23 @@ def troubled(tmp_path: Path) -> Iterator[Fabric]:
 
 
 def test_dead_letters_are_listed_shown_put_back_and_dropped(troubled: Fabric) -> None:
-    fabric = troubled
-    assert fabric.ok("dead", "list") == "there are no dead letters\n"
+    assert troubled.ok("dead", "list") == "there are no dead letters\n"
     # given two messages that are none
-    fabric.push(b"\xff\xfe garbage", b'{"id":7}')
-    eventually(lambda: len(fabric.json("dead", "list")) == 2, 30)
+    troubled.push(b"\xff\xfe garbage", b'{"id":7}')
+    eventually(lambda: len(troubled.json("dead", "list")) == 2, 30)
     # then they are shown with the reason
-    table = fabric.ok("dead", "list", "store_put").splitlines()
+    table = troubled.ok("dead", "list", "store_put").splitlines()
     assert re.match(r"store_put +1 +\S+ +0 +no message +undecodable: does not begin", table[1])
-    assert "\\xff\\xfe garbage" in fabric.ok("dead", "show", "store_put", "1")
-    assert '  "id": 7' in fabric.ok("dead", "show", "store_put", "2")
-    assert fabric.run("dead", "show", "store_put", "9").returncode == 1
+    assert "\\xff\\xfe garbage" in troubled.ok("dead", "show", "store_put", "1")
+    assert '  "id": 7' in troubled.ok("dead", "show", "store_put", "2")
+    assert troubled.run("dead", "show", "store_put", "9").returncode == 1
     # when one is put back it is handled, and given up, again
-    assert fabric.ok("dead", "requeue", "store_put", "1") == "1 dead letter of store_put put back into the queue\n"
-    eventually(lambda: [row["letter"] for row in fabric.json("dead", "list")] == ["2", "3"], 30)
+    assert troubled.ok("dead", "requeue", "store_put", "1") == "1 dead letter of store_put put back into the queue\n"
+    eventually(lambda: [row["letter"] for row in troubled.json("dead", "list")] == ["2", "3"], 30)
     # when a letter is not there, nothing is done
-    assert "store_put has no dead letter 1; there are 2 3" in fabric.run("dead", "drop", "store_put", "2", "1").stderr
-    assert fabric.ok("dead", "drop", "store_put", "--all") == "2 dead letters of store_put deleted\n"
-    assert fabric.json("dead", "list") == []
+    assert "store_put has no dead letter 1; there are 2 3" in troubled.run("dead", "drop", "store_put", "2", "1").stderr
+    assert troubled.ok("dead", "drop", "store_put", "--all") == "2 dead letters of store_put deleted\n"
+    assert troubled.json("dead", "list") == []
 
 
 def test_an_instance_is_drained_and_started_again(fabric: Fabric) -> None:

@@ -43,6 +43,8 @@ async def test_what_was_sent_and_not_read_is_seen() -> None:
         # who has gone says nothing more
         theirs.close()
         assert not stream.unread()
+        stream.close()
+        assert not stream.unread()
 
 
 async def test_who_sends_too_soon_is_not_listened_to_for_a_while() -> None:

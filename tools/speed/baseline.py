@@ -1,10 +1,12 @@
 """What gorgond is compared with: Tornado straight on pymongo, as a good user of both would write it.
 
-    python -m tools.speed.baseline PORT MONGODB-URL inline|threads
+    python -m tools.speed.baseline PORT inline|threads MONGODB-URL
+    python -m tools.speed.baseline PORT bare
 
 It gives the same answers as gorgond's GET /info/<uid>/<lim>, with the same JSON library and event loop, without ETags
 and access log, which gorgond has not either. `inline` waits for the database in the event loop, which costs the least
-a request; `threads` waits in a thread pool, which answers several requests at a time. Several processes share a port.
+a request; `threads` waits in a thread pool, which answers several requests at a time; `bare` answers
+at once, with no notes, to GET /info/<uid>. Several processes share a port.
 """
 
 from __future__ import annotations
@@ -26,21 +28,32 @@ from gorgond.service.systemd import Notifier
 Items: TypeAlias = "Collection[dict[str, Any]]"
 
 
-class Inline(RequestHandler):
+class Answering(RequestHandler):
+    """Answers JSON."""
+
+    def compute_etag(self) -> None:
+        """Answers change all the time."""
+
+    def answer(self, body: bytes) -> None:
+        self.set_header("Content-Type", "application/json")
+        self.finish(body)
+
+
+class Bare(Answering):
+    """GET /info/<uid>."""
+
+    def get(self, uid: str) -> None:
+        self.answer(b'{"items":[],"uid":5,"lim":20,"off":0}')
+
+
+class Inline(Answering):
     """GET /info/<uid>/<lim>."""
 
     def initialize(self, items: Items) -> None:
         self.items = items
 
-    def compute_etag(self) -> None:
-        """Answers change all the time."""
-
     def get(self, uid: str, lim: str) -> Any:
         self.answer(_newest(self.items, int(uid), int(lim)))
-
-    def answer(self, body: bytes) -> None:
-        self.set_header("Content-Type", "application/json")
-        self.finish(body)
 
 
 class Threads(Inline):
@@ -58,11 +71,18 @@ def _newest(items: Items, uid: int, lim: int) -> bytes:
     return dumps({"items": found, "uid": uid, "lim": lim, "off": 0})
 
 
-async def _serve(port: int, url: str, handler: type[Inline]) -> None:
+def _items(url: str) -> Items:
     client: MongoClient[dict[str, Any]] = MongoClient(url)
     items = client.get_default_database()["items"]
     items.find_one()  # connect
-    routes = [(r"/info/(\d+)/(\d+)", handler, {"items": items})]
+    return items
+
+
+async def _serve(port: int, how: str, *url: str) -> None:
+    routes: list[Any] = [(r"/info/(\d+)", Bare)]
+    if how != "bare":
+        handler = {"inline": Inline, "threads": Threads}[how]
+        routes = [(r"/info/(\d+)/(\d+)", handler, {"items": _items(*url)})]
     server = HTTPServer(Application(routes, log_function=lambda _: None))
     server.add_sockets(bind_sockets(port, "127.0.0.1", backlog=4096, reuse_port=True))
     Notifier().ready()
@@ -70,5 +90,5 @@ async def _serve(port: int, url: str, handler: type[Inline]) -> None:
 
 
 if __name__ == "__main__":
-    _port, _url, _how = sys.argv[1:]
-    run(_serve(int(_port), _url, {"inline": Inline, "threads": Threads}[_how]))
+    _port, *_what = sys.argv[1:]
+    run(_serve(int(_port), *_what))

@@ -68,7 +68,7 @@ def _baseline(stage: Stage, how: str) -> Iterator[Asked]:
     port, store = free_port(), stage.store
     with stage.crew() as crew:
         for _ in range(BASELINE_PROCESSES):
-            crew.python("baseline", "tools.speed.baseline", str(port), store, how)
+            crew.python("baseline", "tools.speed.baseline", str(port), how, store)
         yield _asked(stage, f"http://127.0.0.1:{port}", crew)
 
 

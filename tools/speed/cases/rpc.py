@@ -20,7 +20,7 @@ def rpc(stage: Stage, brokers: str = "two") -> Result:
     bare: list[Answers] = []
     with stage.site(Layout(web=1, stores=1), brokers, store=False) as site, stage.crew() as tornado:
         port = free_port()
-        tornado.python("tornado", "tools.speed.bare", str(port))
+        tornado.python("tornado", "tools.speed.baseline", str(port), "bare")
         sides = [(site.url, site.crew, answers), (f"http://127.0.0.1:{port}", tornado, bare)]
         for url, crew, _ in sides:
             ask(url, PATH, 0, 1, [crew])
