@@ -49,6 +49,7 @@ class Store:
     url: str = _key("sqlite:////var/lib/gorgond/gorgond.db", urls(*STORE_URLS), "the database", secret=True)
     lanes: int = _key("1", whole(1, 32), "reads that one store process has under way at the same time")
     batch: int = _key("12", whole(1, 1000), "reads that a lane takes at a time")
+    search: str = _key("yes", one_of("yes", "no"), "whether notes are indexed for searches by their words")
 
 
 @dataclass(frozen=True, slots=True)

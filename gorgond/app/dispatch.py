@@ -29,7 +29,6 @@ from gorgond.redpill import (
     Retry,
     now_ms,
 )
-from gorgond.service.log import request_id
 
 UNASKED_SECONDS = 60.0  # for what nobody waits for, as an event
 
@@ -44,7 +43,7 @@ class Dispatcher:
 
     async def answer(self, message: Message) -> Outcome:
         """The outcome of a request."""
-        _begin(message.op, message.id)
+        _begin(message.op)
         endpoint = self._endpoints.get(message.op)
         if endpoint is None:
             return Done(error=CallFailed(503, f"no application here knows {message.op:.100}; is it being changed?"))
@@ -72,7 +71,7 @@ class Dispatcher:
 
     async def hear(self, queue: str, event: Message) -> Outcome:
         """The outcome of an event in a group, which is tried again when its handler failed."""
-        _begin(queue, event.id)
+        _begin(queue)
         event.deadline = _unasked()
         handler = self._topics.get(queue)
         if handler is None:
@@ -91,9 +90,8 @@ def _unasked() -> int:
     return now_ms() + int(UNASKED_SECONDS * 1000)
 
 
-def _begin(name: str, id: str) -> None:
-    """Give the task its name, by which it is known when it blocks the event loop, and the log its id."""
-    request_id.set(id)
+def _begin(name: str) -> None:
+    """Give the task its name, by which it is known when it blocks the event loop."""
     task = asyncio.current_task()
     if task is not None:
         task.set_name(name)

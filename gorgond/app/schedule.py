@@ -15,9 +15,8 @@ from collections.abc import Callable
 
 from gorgond.app.application import Schedule
 from gorgond.app.context import Backend, Context, log
-from gorgond.redpill import Link, Message, now_ms
+from gorgond.redpill import Link, Message, handling, now_ms
 from gorgond.redpill.broker import Lease
-from gorgond.service.log import request_id
 
 LEASE = 10.0  # seconds for which a lease is taken each time
 LOOK = 1.0  # seconds between two looks, and two renewals
@@ -84,7 +83,7 @@ class ScheduleLoop:
             await asyncio.wait({task})
 
     async def _handle(self, context: Context) -> None:
-        request_id.set(context.id)
+        handling.set((context.id,))
         try:
             async with asyncio.timeout(max(RUN_MAX, self.schedule.seconds)):
                 await self.schedule.handler(context)

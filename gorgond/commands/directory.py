@@ -31,7 +31,7 @@ maxmemory-policy noeviction
 logfile {log}
 save ""
 """
-LASTING = f"appendonly yes\nappendfsync {FSYNC}\n"
+LASTING = f"appendonly yes\nappendfsync {FSYNC}\nauto-aof-rewrite-min-size 16mb\n"
 FORGETTING = "appendonly no\n"
 
 

@@ -27,8 +27,7 @@ from gorgond.http.answers import Answer, Problem, Streamed, wire
 from gorgond.http.routes import Request, Routes
 from gorgond.http.stream import HEADER_MAX, Stream
 from gorgond.kinds import Network
-from gorgond.redpill import new_id, now_ms
-from gorgond.service.log import request_id
+from gorgond.redpill import handling, new_id, now_ms
 
 BODY_MAX = 1024 * 1024  # bytes in a request's body
 DISCARD_MAX = 16 * BODY_MAX  # bytes of a body that is too large which are read, so that the client reads our answer
@@ -157,7 +156,7 @@ class Exchange(HTTPMessageDelegate):
         self._line: RequestStartLine = start_line
         self._headers = headers
         self.id = new_id()
-        request_id.set(self.id)
+        handling.set((self.id,))
         self._stream.enter("body")
         connection = headers.get("Connection", "").lower()
         if start_line.version == "HTTP/1.1":

@@ -23,6 +23,7 @@ from gorgond.redpill.errors import (
     Superseded,
     Undecodable,
 )
+from gorgond.redpill.handling import handling
 from gorgond.redpill.lane import DONE, Dead, Done, Lane, Outcome, Retry, Unavailable
 from gorgond.redpill.message import Message, Reply, new_id, now_ms
 from gorgond.redpill.producer import Producer
@@ -32,5 +33,5 @@ __all__ = [
     "DONE", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "CallFailed", "Caller", "ConcurrentLane",
     "ConcurrentSubscription", "Counts", "Dead", "DeadLetter", "DeadlineExceeded", "Done", "GorgonError", "Lane",
     "Limit", "Link", "Listener", "Message", "Outcome", "Producer", "QueueFull", "Reply", "Retry", "Subscription",
-    "Superseded", "Unavailable", "Undecodable", "connect", "new_id", "now_ms",
+    "Superseded", "Unavailable", "Undecodable", "connect", "handling", "new_id", "now_ms",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Self
 
 from gorgond.redpill.broker import BACKOFF, BLOCK, Broker, log
 from gorgond.redpill.errors import BrokerAway, BrokerError, DeadlineExceeded, GorgonError, Undecodable
+from gorgond.redpill.handling import about
 from gorgond.redpill.message import Message, Reply, decode_reply, now_ms
 from gorgond.redpill.producer import Producer, Submitted
 
@@ -141,8 +142,8 @@ class Caller:
     def _push_again(self) -> None:
         """After a gap a call that the broker had, or its answer, may be lost. What it did not take yet waits in the
         producer."""
-        again = [pending for pending in self._all() if pending.taken]
-        log.info("%d calls are sent again after a gap", len(again))
+        again = {pending: id for id, same in self._pending.items() for pending in same if pending.taken}
+        log.info("%d calls are sent again after a gap", len(again), extra=about(*again.values()))
         for pending in again:
             pending.submitted.withdraw()
             pending.submitted = self._producer.submit(pending.queue, (pending.raw,), pending.pushed)

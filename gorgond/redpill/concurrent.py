@@ -15,8 +15,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from gorgond.redpill.broker import BLOCK, Broker, Failure, Link, Turn, log
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
+from gorgond.redpill.handling import about
 from gorgond.redpill.lane import POLL, Dead, Lane, Outcome, Retry
-from gorgond.redpill.message import ATTEMPTS_PREFIX, Message
+from gorgond.redpill.message import ATTEMPTS_PREFIX, Message, decode_reply
 from gorgond.redpill.topic import KEPT
 
 NAP = 0.002
@@ -149,7 +150,7 @@ class ConcurrentLane(Lane):
                     raise
                 outcomes.append((index, message, Dead("its handler was cancelled")))
             except Exception as error:  # noqa: BLE001 - a handler may fail as it likes
-                log.exception("%s: handling %s %s failed", self.queue, message.op, message.id)
+                log.exception("%s: handling %s failed", self.queue, message.op)
                 outcomes.append((index, message, Retry(f"{type(error).__name__}: {error}")))
         self._took = time.monotonic() - started
         self.tally.busy += self._took
@@ -228,7 +229,8 @@ class _Replies:
                 try:
                     await self._link.persist(functools.partial(self._link.reply, name, raws))
                 except BrokerError as error:
-                    log.error("%d replies to %s cannot be sent: %s", len(raws), name, error)
+                    ids = [decode_reply(raw).id for raw in raws]
+                    log.error("%d replies to %s cannot be sent: %s", len(raws), name, error, extra=about(*ids))
 
     async def close(self) -> None:
         """Send what waits, as long as the broker is there, then let go of the connection."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ from gorgond.redpill.broker import (
     log,
 )
 from gorgond.redpill.errors import BrokerAway, BrokerError, CallFailed, GorgonError, QueueFull, Undecodable
+from gorgond.redpill.handling import about, handling
 from gorgond.redpill.message import ATTEMPTS_PREFIX, Message, Reply, decode, now_ms
 
 RETRY_FIRST, RETRY_MAX = 0.5, 60.0  # seconds until a failed message comes again; doubled with each attempt
@@ -248,7 +250,14 @@ class Lane:
         replies: dict[str, list[bytes]] = {}
         size = 0
         sums: dict[str, list[int]] = {}  # by operation: messages, failures, bytes
-        for index, message, outcome in await self._outcomes(messages, turn):
+        in_hand = handling.set([message.id for _, message in messages])
+        try:
+            outcomes = await self._outcomes(messages, turn)
+        finally:
+            handling.reset(in_hand)
+        if log.isEnabledFor(logging.DEBUG):
+            self._tell(outcomes)
+        for index, message, outcome in outcomes:
             figures = sums.get(message.op)
             if figures is None:
                 figures = sums[message.op] = [0, 0, 0]
@@ -284,6 +293,13 @@ class Lane:
         self.tally.handled += len(raws) - turn.expired - len(failures)
         return turn
 
+    def _tell(self, outcomes: Sequence[tuple[int, Message, Outcome]]) -> None:
+        """A line for each message; the time is its batch's."""
+        for _, message, outcome in outcomes:
+            error = outcome.error if isinstance(outcome, Done) else outcome.reason
+            how = f"{type(outcome).__name__.lower()}, {error}" if error else "done"
+            log.debug("%s %s: %s in %.1f ms", self.queue, message.op, how, self._took * 1000, extra=about(message.id))
+
     async def _reply(self, replies: Mapping[str, Sequence[bytes]]) -> None:
         """Send replies before the turn that settles them, which could not carry them all. A repeat does no harm."""
         for name, some in replies.items():
@@ -307,7 +323,7 @@ class Lane:
                     self._unhandled = True
                     raise _Abandoned from None
             except Exception as error:  # noqa: BLE001 - a handler may fail as it likes
-                log.exception("%s: handling %s failed", self.queue, _shown(batch))
+                log.exception("%s: handling %s failed", self.queue, " ".join(sorted({each.op for each in batch})))
                 outcomes = [Retry(f"{type(error).__name__}: {error}")] * len(batch)
             finally:
                 self._reminder.cancel()
@@ -352,7 +368,7 @@ def _encoded(reply: Reply) -> bytes:
     try:
         return reply.encode()
     except (TypeError, ValueError) as error:
-        log.error("the answer to %s cannot be sent: %s", reply.id, error)
+        log.error("the answer cannot be sent: %s", error, extra=about(reply.id))
         return Reply(reply.id, error=CallFailed(500, "the answer could not be written")).encode()
 
 
@@ -367,8 +383,3 @@ def _failure(index: int, message: Message, outcome: Retry | Dead) -> Failure:
 
 def _unmeasured(op: str, count: int, errors: int, bytes: int, seconds: float) -> None:
     """Nobody asked to hear it."""
-
-
-def _shown(batch: Sequence[Message]) -> str:
-    first = f"{batch[0].op} {batch[0].id}"
-    return first if len(batch) == 1 else f"{first} and {len(batch) - 1} others"

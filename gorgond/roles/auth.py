@@ -45,6 +45,7 @@ from gorgond.redpill import (
     Producer,
     QueueFull,
     Retry,
+    handling,
 )
 from gorgond.redpill.broker import Broker
 from gorgond.redpill.codec import dumps
@@ -181,6 +182,7 @@ class _AuthLane(Lane):
         return [task.result() for task in tasks]
 
     async def _outcome(self, message: Message) -> Outcome:
+        handling.set((message.id,))  # of this task's own context
         try:
             return await self._handle_one(message)
         except CallFailed as failed:
@@ -192,7 +194,7 @@ class _AuthLane(Lane):
                 return Done(error=_told(error))
             return Retry(str(error))
         except Exception as error:
-            log.exception("%s %s failed", message.op, message.id)
+            log.exception("%s failed", message.op)
             return Retry(f"{type(error).__name__}: {error}")
 
     async def _handle_one(self, message: Message) -> Outcome:

@@ -59,6 +59,7 @@ class DataStore(Service):
         super().__init__(config, fabric, instance)
         self.store = open_store(config.store.url)
         self.outage = Outage(f"database {masked(config.store.url)}")
+        self.searchable = config.store.search == "yes"
         self._mode = mode
         self._preparing: asyncio.Task[None]
         self._running: list[asyncio.Task[None]] = []
@@ -84,6 +85,10 @@ class DataStore(Service):
         while not self.draining:
             try:
                 self.store.prepare()
+                if self.searchable:
+                    self.store.make_search()
+                else:
+                    self.store.drop_search()
             except StoreAway as away:
                 self.outage.begin(str(away))
                 await asyncio.sleep(1)
@@ -147,6 +152,8 @@ class _ReadLane(_StoreLane):
                 continue
             try:
                 verb, query = query_of(message)
+                if query.search and not self._service.searchable:
+                    raise StoreRefused("search: there is none here ([store] search = no)", field="search")
             except StoreRefused as refused:
                 outcomes[index] = _refused(refused)
             else:

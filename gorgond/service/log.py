@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextvars
 import json
 import logging
 import os
 import sys
 import time
-from typing import TextIO
+from collections.abc import Sequence
+from typing import Any, TextIO
 
-# The id of the request that is being handled, shown in each line.
-request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
+from gorgond.redpill import handling
+
+SHOWN = 3  # ids of requests in a line of text, so that it stays one that people read
 
 _PRIORITY = {"CRITICAL": "<2>", "ERROR": "<3>", "WARNING": "<4>", "INFO": "<6>", "DEBUG": "<7>"}
 
@@ -26,8 +27,9 @@ class _Line(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = " | ".join(self._message(record).splitlines())
-        if request := request_id.get():
-            text += f" [{request}]"
+        if ids := _requests(record):
+            more = f" and {len(ids) - SHOWN} others" if len(ids) > SHOWN else ""
+            text += f" [{' '.join(ids[:SHOWN])}{more}]"
         if self._journal:
             return _PRIORITY[record.levelname] + text
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
@@ -44,17 +46,26 @@ class _Json(_Line):
     """One object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        event = {
+        event: dict[str, Any] = {
             "at": round(record.created, 3),
             "level": record.levelname.lower(),
             "instance": self._instance,
             "logger": record.name,
             "message": self._message(record),
         }
-        if request := request_id.get():
-            event["request"] = request
+        ids = _requests(record)
+        if len(ids) == 1:
+            event["request"] = ids[0]
+        elif ids:
+            event["requests"] = list(ids)
         line = json.dumps(event, ensure_ascii=False)
         return _PRIORITY[record.levelname] + line if self._journal else line
+
+
+def _requests(record: logging.LogRecord) -> Sequence[str]:
+    """The ids of the requests that a line is about: named by it, or in hand when it was written."""
+    named: Sequence[str] = getattr(record, "requests", ())
+    return named or handling.get()
 
 
 def _is_journal(stream: TextIO) -> bool:

@@ -73,12 +73,26 @@ def too_slow(seconds: float) -> StoreRefused:
     return StoreRefused(f"took too long: with what was asked together more than {seconds:g} s", 504)
 
 
+def not_searchable() -> StoreRefused:
+    """What a search gets until the index for it is there."""
+    return StoreRefused("search: the index for it is being made; ask again in a while", 503)
+
+
 class Store(ABC):
     """One database. Implementations: `sqlite.SqliteStore`, `mongo.MongoStore`."""
 
     @abstractmethod
     def prepare(self) -> None:
         """Make collections and indexes, without blocking readers and writers; may be called by several at once."""
+
+    @abstractmethod
+    def make_search(self) -> None:
+        """Make the indexes for searches, the same way; returns when they are there, or soon after a `close`. Until then
+        a search is refused with 503."""
+
+    @abstractmethod
+    def drop_search(self) -> None:
+        """Do away with them, and with what they cost a write."""
 
     @abstractmethod
     def find(self, queries: Sequence[Query]) -> list[bytes | StoreRefused]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -25,12 +24,11 @@ from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure
 
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
 from gorgond.redpill.codec import dumps
-from gorgond.stores.contract import ANSWER_BYTES, Effect, Query, Store, Write, too_large, too_slow
+from gorgond.stores.contract import ANSWER_BYTES, Effect, Query, Store, Write, not_searchable, too_large, too_slow
 from gorgond.stores.filters import check_query, equality, words
 from gorgond.stores.mongo_pool import PoolCount
 from gorgond.stores.mongo_writes import reachable, write_batch
 from gorgond.stores.schema import BY_TIME, BY_VALUE, NEWEST_FIRST, TEXT, TOMBSTONE_SECONDS, TOMBSTONES
-from gorgond.stores.searchindex import IndexBuilder, not_ready
 
 T = TypeVar("T")
 
@@ -80,7 +78,6 @@ class MongoStore(Store):
         self._client = self._connect(event_listeners=[self._pool])
         self._db = self._client.get_default_database("gorgon", codec_options=CODEC)
         self._has_lookup: bool | None = None
-        self._builder = IndexBuilder(self._make_text_index)
 
     def _connect(self, **options: Any) -> MongoClient[dict[str, Any]]:
         try:
@@ -103,6 +100,24 @@ class MongoStore(Store):
                 # Not sparse: such an index makes {$gte: null} miss the documents without the field (MongoDB 6.0).
                 self._make_index(collection, [(field, 1)])
         self._make_index(TOMBSTONES, [("at", 1)], expireAfterSeconds=TOMBSTONE_SECONDS)
+
+    def make_search(self) -> None:
+        for collection, fields in TEXT.items():
+            # No language: words are words, as in our other drivers. A document's own field `language` would choose its
+            # language, and an unknown one make the insert fail; hence a field that no document has.
+            keys = [(field, "text") for field in fields]
+            self._make_index(collection, keys, default_language="none", language_override="text language")
+
+    def drop_search(self) -> None:
+        for collection in map(self._db.get_collection, TEXT):
+            with reachable():
+                try:
+                    for name, index in collection.index_information().items():
+                        if "textIndexVersion" in index:
+                            collection.drop_index(name)
+                except OperationFailure as error:
+                    if error.code != INDEX_NOT_FOUND:  # another store was faster
+                        log.warning("the search index of %s was not dropped: %s", collection.name, error)
 
     def _make_index(self, collection: str, keys: list[tuple[str, Any]], **options: Any) -> None:
         """Make an index unless it is there. Readers and writers go on (`background` is for servers before 4.2); we
@@ -232,34 +247,17 @@ class MongoStore(Store):
             return too_slow(READ_MS / 1000)
         try:
             with reachable():
-                try:
-                    return ask(left)
-                except OperationFailure as error:
-                    if error.code != INDEX_NOT_FOUND or not query.search:
-                        raise
-                    self._builder.make(query.collection)
-                    return ask(left)
+                return ask(left)
         except StoreRefused as error:
             return error
         except OperationFailure as error:
             if error.code == TOOK_TOO_LONG:
                 return too_slow(READ_MS / 1000)
             if error.code == INDEX_NOT_FOUND:
-                return not_ready()
+                return not_searchable()
             return StoreRefused(f"MongoDB refuses this: {error}")
         except (BSONError, TypeError, ValueError) as error:
             return StoreRefused(f"a document found cannot be written as JSON: {error}", 500)
-
-    def _make_text_index(self, collection: str, _: threading.Event) -> None:
-        """Make the index for searches. MongoDB goes on with it although we end."""
-        # No language: words are words, as in our other drivers. A document's own field `language` would choose its
-        # language, and an unknown one make the insert fail; hence a field that no document has.
-        self._make_index(
-            collection,
-            [(field, "text") for field in TEXT[collection]],
-            default_language="none",
-            language_override="text language",
-        )
 
     def write(self, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
         return write_batch(self._db, writes)
@@ -273,7 +271,6 @@ class MongoStore(Store):
         return {"database": "mongodb", "version": version, "latency_ms": latency, "pool": pool}
 
     def close(self) -> None:
-        self._builder.close()
         self._client.close()
 
 

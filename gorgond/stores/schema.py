@@ -3,9 +3,6 @@
     User: id name passhash email authtokens + any      Item: id title body url ts location keywords userid + any
 
 `emails`, `sessions` and `identities` are the auth server's (`auth.users`, `auth.tokens`, `auth.identities`).
-
-The full-text index is made when a collection is first searched, not before: it makes an insert several times dearer
-(measured with 2 kB of English: 20 times on MongoDB), and an application that never searches shall not pay for it.
 """
 
 from __future__ import annotations

@@ -18,10 +18,9 @@ from urllib.parse import unquote
 
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
 from gorgond.redpill.codec import dumps, loads
-from gorgond.stores.contract import ANSWER_BYTES, Effect, Query, Store, Write, too_large, too_slow
+from gorgond.stores.contract import ANSWER_BYTES, Effect, Query, Store, Write, not_searchable, too_large, too_slow
 from gorgond.stores.filters import check_query, equality, words
-from gorgond.stores.schema import BY_VALUE, NEWEST_FIRST
-from gorgond.stores.searchindex import IndexBuilder, not_ready
+from gorgond.stores.schema import BY_VALUE, NEWEST_FIRST, TEXT
 from gorgond.stores.sqlite_filters import Parameters, order_by, where
 from gorgond.stores.sqlite_tables import TOMBSTONES, Collection, key_value
 from gorgond.stores.sqlite_writes import write_all
@@ -67,7 +66,7 @@ class SqliteStore(Store):
         self._path = Path(path)
         self._idle: list[_Connection] = []
         self._busy: set[_Connection] = set()
-        self._builder = IndexBuilder(self._make_text)
+        self._closing = threading.Event()
 
     @contextmanager
     def _connection(self) -> Iterator[_Connection]:
@@ -136,6 +135,21 @@ class SqliteStore(Store):
 
         self._transaction(make)
 
+    def make_search(self) -> None:
+        with self._connection() as connection:
+            if not _has_fts5(connection):
+                return
+        for collection in map(Collection, TEXT):
+            # In small steps, going on where another process or an earlier one has stopped.
+            self._transaction(collection.begin_text)
+            while self._transaction(lambda connection: collection.more_text(connection, INDEX_STEP)):  # noqa: B023
+                if self._closing.wait(INDEX_PAUSE):
+                    return
+
+    def drop_search(self) -> None:
+        for collection in map(Collection, TEXT):
+            self._transaction(collection.drop_text)
+
     def find(self, queries: Sequence[Query]) -> list[bytes | StoreRefused]:
         until = time.monotonic() + READ_SECONDS
         return [self._read(query, self._find, until) for query in queries]
@@ -149,7 +163,7 @@ class SqliteStore(Store):
         try:
             check_query(query)
             if query.search:
-                self._see_to_text(query.collection)
+                self._see_text(query.collection)
             with self._connection() as connection:
                 connection.deadline = until
                 result = read(connection, query)
@@ -193,28 +207,14 @@ class SqliteStore(Store):
         [number] = connection.execute(f"SELECT count(*) {source}", parameters).fetchone()
         return int(number)
 
-    def _see_to_text(self, name: str) -> None:
-        """Refuse the search unless its index is there; the first search makes it."""
-        if self._has_text(name):
-            return
-        self._builder.make(name)
-        if not self._has_text(name):
-            raise not_ready()
-
-    def _has_text(self, name: str) -> bool:
-        with self._connection() as connection:
-            if not connection.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone():
-                raise StoreRefused("search: this build of SQLite has no full-text search (FTS5)")
-            collection = Collection(name)
-            return collection.has_text(connection) and collection.text_gap(connection) is None
-
-    def _make_text(self, name: str, closing: threading.Event) -> None:
-        """Make the index for searches in small steps, going on where another process or an earlier one has stopped."""
+    def _see_text(self, name: str) -> None:
+        """Refuse a search whose index is not there."""
         collection = Collection(name)
-        self._transaction(collection.begin_text)
-        while self._transaction(lambda connection: collection.more_text(connection, INDEX_STEP)):
-            if closing.wait(INDEX_PAUSE):
-                return
+        with self._connection() as connection:
+            if not _has_fts5(connection):
+                raise StoreRefused("search: this build of SQLite has no full-text search (FTS5)")
+            if not collection.has_text(connection) or collection.text_gap(connection):
+                raise not_searchable()
 
     def write(self, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
         return self._transaction(lambda connection: write_all(connection, writes)) if writes else []
@@ -228,9 +228,14 @@ class SqliteStore(Store):
         return {"database": "sqlite", "version": sqlite3.sqlite_version, "latency_ms": latency, "pool": pool}
 
     def close(self) -> None:
-        self._builder.close()
+        self._closing.set()
         while self._idle:
             self._idle.pop().close()
+
+
+def _has_fts5(connection: _Connection) -> bool:
+    modules = connection.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'")
+    return modules.fetchone() is not None
 
 
 def _exists(connection: _Connection, query: Query) -> bool:

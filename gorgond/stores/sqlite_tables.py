@@ -2,7 +2,7 @@
 
 `items`: n, id, ts, doc. A collection, one JSON document a row.
 `items.keys`: field, value, ts, n. For every indexed field of a document a row; for a list, one for each element.
-`items.text`: FTS5, rowid = n. The words of a document; made when the collection is first searched.
+`items.text`: FTS5, rowid = n. The words of a document, for searches.
 `text_gaps`: collection, upto, last. While `items.text` is being made: documents upto < n <= last are not in it yet.
 `tombstones`: collection, id, ts, at, known. What was deleted within a day.
 """
@@ -50,7 +50,7 @@ class Collection:
         self.delete_key = f"DELETE FROM {self.keys} WHERE field = ? AND value = ? AND ts = ? AND n = ?"
         self.insert_text = (
             f"INSERT INTO {self.text} (rowid, {self._text_columns})"
-            f" SELECT n, {self._text_values} FROM {self.docs} WHERE n = ?"
+            f" SELECT n, {self._text_values} FROM {self.docs} WHERE n IN (SELECT value FROM json_each(?)) ORDER BY n"
         )
         # The index keeps no copy of the text: it has to be told what to take out.
         self.delete_text = (
@@ -93,6 +93,12 @@ class Collection:
             connection.execute(f"CREATE VIRTUAL TABLE {self.text} USING fts5({self._text_columns}, content='')")
             connection.execute(TEXT_GAPS)
             connection.execute(f"INSERT INTO text_gaps SELECT ?, 0, coalesce(max(n), 0) FROM {self.docs}", (self.name,))
+
+    def drop_text(self, connection: sqlite3.Connection) -> None:
+        """Do away with the full-text index."""
+        if self.has_text(connection):
+            connection.execute(f"DROP TABLE {self.text}")
+            connection.execute("DELETE FROM text_gaps WHERE collection = ?", (self.name,))
 
     def more_text(self, connection: sqlite3.Connection, most: int) -> bool:
         """Put the next documents into the full-text index; False when it is whole."""

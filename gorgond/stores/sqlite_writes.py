@@ -53,6 +53,7 @@ class _Writer:
         self._text = collection.has_text(connection)
         self._gap = collection.text_gap(connection) or (0, 0)
         self._new_keys: list[Key] = []
+        self._new_text: list[int] = []
         # Deletes are rare: mostly there is nothing to look up for every write.
         self._tombstones = connection.execute("SELECT 1 FROM tombstones LIMIT 1").fetchone() is not None
 
@@ -110,24 +111,28 @@ class _Writer:
         if self._collection.indexed:
             self._new_keys.extend(self._collection.keys_of(document, ts, n))
         if self._in_text(n):
-            self._connection.execute(self._collection.insert_text, (n,))
+            self._new_text.append(n)
 
     def _in_text(self, n: int) -> bool:
         """Whether the full-text index has, or is to have, this document; else who makes the index will come to it."""
         return self._text and not self._gap[0] < n <= self._gap[1]
 
     def flush(self) -> None:
-        """Write the new keys, all in one go and in their order, which touches each page of the index once."""
+        """Write the new keys in their order, which touches each page of the index once, and the new words in one
+        statement: at the end of each the full-text index writes out what it has, to be merged later."""
         if self._new_keys:
             self._new_keys.sort(key=lambda key: (key[0], str(type(key[1])), key[1]))
             self._connection.executemany(self._collection.insert_key, self._new_keys)
             self._new_keys.clear()
+        if self._new_text:
+            self._connection.execute(self._collection.insert_text, (dumps(self._new_text).decode(),))
+            self._new_text.clear()
 
     def _forget(self, row: Row) -> None:
         """Take what is stored now out of the indexes."""
         n, ts, data = row
+        self.flush()
         if self._collection.indexed:
-            self.flush()
             self._connection.executemany(self._collection.delete_key, self._collection.keys_of(loads(data), ts, n))
         if self._in_text(n):
             self._connection.execute(self._collection.delete_text, (n,))

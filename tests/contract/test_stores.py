@@ -46,6 +46,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def store(url: str) -> Iterator[Store]:
     with closing(open_store(url)) as store:
         store.prepare()
+        store.make_search()
         yield store
 
 

@@ -1,15 +1,15 @@
-"""The search index: made when first needed, beside readers and writers, and nothing is missing when it answers."""
+"""The search index: made beside readers and writers, nothing is missing when it answers; and doing away with it."""
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from gorgond.errors import StoreRefused
-from gorgond.stores import open_store, searchindex, sqlite
+from gorgond.stores import open_store, sqlite
 from gorgond.stores.contract import Store
 from gorgond.stores.sqlite_tables import Collection
 from tests.contract.test_stores import found, ids, query, store, url, write
@@ -18,46 +18,52 @@ from tests.waiting import eventually
 __all__ = ["store", "url"]  # fixtures
 
 
-def test_a_search_before_its_index_is_there_is_told_to_come_again(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # given an index that takes longer to make than a search waits
-    monkeypatch.setattr(searchindex, "PATIENCE", 0.0)
-    begun = []
-    make = store._builder._make  # type: ignore[attr-defined]
-    go = threading.Event()
+def test_a_search_before_its_index_is_there_is_told_to_come_again(url: str) -> None:
+    with closing(open_store(url)) as store:
+        # given notes that are not indexed yet
+        store.prepare()
+        store.write([write("insert", "a", 1, title="fox")])
+        # then who searches is told so, and nobody else
+        answers = store.find([query(search="fox"), query({"id": "a"})])
+        assert isinstance(answers[0], StoreRefused)
+        assert answers[0].code == 503
+        assert isinstance(answers[1], bytes)
+        # when they are, by several at once, then they are found
+        with ThreadPoolExecutor(3) as threads:
+            for made in [threads.submit(store.make_search) for _ in range(3)]:
+                made.result()
+        store.write([write("insert", "b", 1, title="fox")])
+        assert sorted(ids(found(store, query(search="fox")))) == ["a", "b"]
 
-    def slowly(collection: str, closing: threading.Event) -> None:
-        begun.append(collection)
-        go.wait(20)
-        make(collection, closing)
 
-    store._builder._make = slowly  # type: ignore[attr-defined]
+def test_without_the_index_notes_are_written_as_before(store: Store) -> None:
+    # given an indexed note, and the index done away with
     store.write([write("insert", "a", 1, title="fox")])
-
-    # when there are many searches
-    answers = [answer for _ in range(5) for answer in store.find([query(search="fox")] * 10)]
-
-    # then one makes it, nobody waits, and each is told
-    assert len(begun) == 1
-    assert {answer.code for answer in answers if isinstance(answer, StoreRefused)} == {503}
-    assert len(answers) == 50
-    go.set()
-    assert eventually(lambda: isinstance(store.find([query(search="fox")])[0], bytes))
-    assert ids(found(store, query(search="fox"))) == ["a"]
+    store.drop_search()
+    store.drop_search()  # a second time there is nothing to do
+    # then nobody searches, and notes are written
+    [refused] = store.find([query(search="fox")])
+    assert isinstance(refused, StoreRefused)
+    assert store.write([write("replace", "a", 2, title="wolf"), write("insert", "b", 2, title="fox")]) == ["stored"] * 2
+    # when it is made again, then it has what is there now
+    store.make_search()
+    assert ids(found(store, query(search="fox"))) == ["b"]
+    assert ids(found(store, query(search="wolf"))) == ["a"]
 
 
 def test_sqlite_makes_it_in_steps_and_writers_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "INDEX_STEP", 10)
-    monkeypatch.setattr(searchindex, "PATIENCE", 0.0)
     path = f"sqlite:///{tmp_path}/test.db"
     with closing(open_store(path)) as first:
         first.prepare()
         first.write([write("insert", f"{n}", 1, title=f"fox n{n}") for n in range(100)])
         # given a process that was ended in the middle
         monkeypatch.setattr(sqlite, "INDEX_PAUSE", 20.0)
-        first.find([query(search="fox")])
-        assert eventually(lambda: _gap(path) == (10, 100))
+        with ThreadPoolExecutor(1) as thread:
+            making = thread.submit(first.make_search)
+            assert eventually(lambda: _gap(path) == (10, 100))
+            first.close()
+            making.result(5)
     assert _gap(path) == (10, 100)
 
     with closing(open_store(path)) as second:
@@ -65,9 +71,10 @@ def test_sqlite_makes_it_in_steps_and_writers_go_on(tmp_path: Path, monkeypatch:
         second.write([write(kind, f"{n}", 2, title="wolf") for n in (5, 50) for kind in ("replace", "patch")])
         second.write([write("delete", f"{n}", 2) for n in (6, 60)])
         second.write([write("insert", "new", 2, title="fox")])
+        assert isinstance(second.find([query(search="fox")])[0], StoreRefused)
         # then another goes on, and finds what is there now
         monkeypatch.setattr(sqlite, "INDEX_PAUSE", 0.0)
-        assert eventually(lambda: isinstance(second.find([query(search="fox")])[0], bytes))
+        second.make_search()
         assert _gap(path) is None
         gone = {"5", "50", "6", "60"}
         assert set(ids(found(second, query(search="fox", limit=1000)))) == {f"{n}" for n in range(100)} - gone | {"new"}

@@ -21,7 +21,6 @@ from gorgond.config import load
 from gorgond.roles.web import WebServer
 from gorgond.service.fabric import connect_fabric
 from gorgond.service.life import TICK
-from gorgond.stores import searchindex
 from gorgond.stores.sqlite import SqliteStore
 from tests.conftest import RedisServer
 from tests.integration.website import Answer, Connection, Website
@@ -109,16 +108,15 @@ def test_readiness_knows_of_each_broker(
 def test_a_search_whose_index_is_being_made_is_503(
     shared_redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given an index that takes longer to make than a search waits
+    # given an index that takes long to make
     go = threading.Event()
-    make = SqliteStore._make_text
+    make = SqliteStore.make_search
 
-    def slowly(self: SqliteStore, name: str, closing: threading.Event) -> None:
+    def slowly(self: SqliteStore) -> None:
         go.wait(30)
-        make(self, name, closing)
+        make(self)
 
-    monkeypatch.setattr(SqliteStore, "_make_text", slowly)
-    monkeypatch.setattr(searchindex, "PATIENCE", 0.0)
+    monkeypatch.setattr(SqliteStore, "make_search", slowly)
     with Website(shared_redis.url, tmp_path) as site:
         assert site.ask("POST", "/info/1", NOTE).status == 201
         # then whoever searches is told to come again, and finds it then
@@ -126,6 +124,15 @@ def test_a_search_whose_index_is_being_made_is_503(
         assert (answer.status, "retry-after" in answer.headers) == (503, True), answer.body
         go.set()
         eventually(lambda: site.ask("GET", "/items?q=t").status == 200)
+
+
+def test_where_nothing_is_to_be_indexed_a_search_is_refused(shared_redis: RedisServer, tmp_path: Path) -> None:
+    with Website(shared_redis.url, tmp_path, store__search="no") as site:
+        assert site.ask("POST", "/info/1", NOTE).status == 201
+        answer = site.ask("GET", "/items?q=t")
+        assert answer.status == 400
+        assert answer.json["error"]["message"] == "q: there is none here ([store] search = no)"
+        assert site.ask("GET", "/items?userid=1").status == 200
 
 
 def test_a_broker_that_is_back_within_the_deadline_is_a_pause(redis_server: RedisServer, tmp_path: Path) -> None:

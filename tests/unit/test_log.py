@@ -10,7 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from gorgond.service.log import request_id, set_up
+from gorgond.redpill import handling
+from gorgond.redpill.handling import about
+from gorgond.service.log import set_up
 
 log = logging.getLogger("elsewhere")  # not watched: its warnings are meant
 
@@ -20,9 +22,9 @@ def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    token = request_id.set("")
+    token = handling.set(())
     yield
-    request_id.reset(token)
+    handling.reset(token)
     root.handlers[:] = handlers
     root.setLevel(level)
 
@@ -76,10 +78,17 @@ def test_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("format", ["text", "json"])
 def test_each_line_of_a_request_has_its_id(format: str, capsys: pytest.CaptureFixture[str]) -> None:
     set_up("info", format, "web@1")
-    request_id.set("abc")
+    handling.set(("abc",))
     log.info("x")
     line = capsys.readouterr().err
     assert json.loads(line)["request"] == "abc" if format == "json" else line.endswith(" x [abc]\n")
+    # and that of several has theirs, the ones it names before those in hand
+    log.info("x", extra=about(*"abcde"))
+    line = capsys.readouterr().err
+    if format == "json":
+        assert json.loads(line)["requests"] == ["a", "b", "c", "d", "e"]
+    else:
+        assert line.endswith(" x [a b c and 2 others]\n")
 
 
 @pytest.mark.parametrize("format", ["text", "json"])

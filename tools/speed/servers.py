@@ -43,7 +43,10 @@ def start_redis(crew: Crew, name: str, fsync: str | None) -> str:
     directory.mkdir()
     path = str(directory / "sock")
     options = {"port": "0", "unixsocket": path, "dir": str(directory), "save": "", "maxmemory-policy": "noeviction"}
-    options |= {"appendonly": "yes", "appendfsync": fsync} if fsync else {"appendonly": "no"}
+    if fsync:
+        options |= {"appendonly": "yes", "appendfsync": fsync, "auto-aof-rewrite-min-size": "16mb"}
+    else:
+        options["appendonly"] = "no"
     words = [word for option, value in options.items() for word in (f"--{option}", value)]
 
     def ready() -> bool:

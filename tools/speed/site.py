@@ -24,6 +24,7 @@ calls = {calls}
 [store]
 url = {store}
 lanes = {lanes}
+search = {search}
 [web]
 address = 127.0.0.1
 port = {port}
@@ -62,7 +63,13 @@ class Site:
     """A gorgond in `layout`, in the processes of `crew`; without a `store` URL its stores are `tools.speed.echo`."""
 
     def __init__(
-        self, crew: Crew, layout: Layout, brokers: str = "two", store: str = "", deadline: str = "10s"
+        self,
+        crew: Crew,
+        layout: Layout,
+        brokers: str = "two",
+        store: str = "",
+        search: bool = False,
+        deadline: str = "10s",
     ) -> None:
         fsync, apart = BROKERS[brokers]
         self.port = free_port()
@@ -75,7 +82,13 @@ class Site:
         url = store or "sqlite:///nowhere"
         config.write_text(
             _CONFIG.format(
-                lasting=self.lasting, calls=calls, store=url, lanes=layout.lanes, port=self.port, deadline=deadline
+                lasting=self.lasting,
+                calls=calls,
+                store=url,
+                lanes=layout.lanes,
+                search="yes" if search else "no",
+                port=self.port,
+                deadline=deadline,
             )
         )
         self._settings = {"GORGOND_CONFIG": str(config)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Self, TypeAlias
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
+from gorgond.stores import open_store
 from tools.speed.processes import ROOT, BenchError, Crew, environ
 from tools.speed.servers import start_mongod
 from tools.speed.site import Layout, Site
@@ -82,10 +83,21 @@ class Stage:
 
     @contextmanager
     def site(self, layout: Layout, brokers: str = "two", store: bool = True) -> Iterator[Site]:
-        """A gorgond, on the data set if it has real stores."""
+        """A gorgond, on the data set if it has real stores; its notes are not indexed for searches."""
         url = self.store if store else ""
         with self.crew() as crew:
             yield Site(crew, layout, brokers, url)
+
+    @contextmanager
+    def searched_site(self, layout: Layout) -> Iterator[Site]:
+        """A gorgond whose notes are indexed for searches, on an empty database of its own."""
+        url = f"{self.store}_searched"
+        with self.crew() as crew, _items(url) as items, closing(open_store(url)) as store:
+            store.make_search()
+            try:
+                yield Site(crew, layout, store=url, search=True)
+            finally:
+                items.database.client.drop_database(items.database.name)
 
     @cached_property
     def _database(self) -> tuple[Crew, str]:

@@ -1,0 +1,17 @@
+"""Which messages a line of the log is about.
+
+handling.get()                           the ids of those in hand; whoever formats the log adds them to each line
+log.error("…", extra=about(message.id))  a line about others: its record has them as `requests`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+
+handling: ContextVar[Sequence[str]] = ContextVar("handling", default=())
+
+
+def about(*ids: str) -> dict[str, Sequence[str]]:
+    """For `extra` of a line that is about these."""
+    return {"requests": ids}
