@@ -58,8 +58,8 @@ class Sealing:
             secrets = loads(self._fernet.decrypt(str(sealed).encode()))
         except InvalidToken:
             log.error(
-                "%s %s cannot be opened: web and auth servers must have the same [auth] key, on every host that of "
-                "/etc/credstore/gorgond.auth.key; then: gorgonctl restart auth web", message.op, message.id,
+                "%s cannot be opened: web and auth servers must have the same [auth] key, on every host that of "
+                "/etc/credstore/gorgond.auth.key; then: gorgonctl restart auth web", message.op,
             )  # fmt: skip
             raise CallFailed(503, "the auth server has another key than the web server; its log says more") from None
         return replace(message, args={**message.args, **secrets})

@@ -23,8 +23,8 @@ from gorgond.redpill.errors import (
     Superseded,
     Undecodable,
 )
-from gorgond.redpill.handling import handling
 from gorgond.redpill.lane import DONE, Dead, Done, Lane, Outcome, Retry, Unavailable
+from gorgond.redpill.logline import handling
 from gorgond.redpill.message import Message, Reply, new_id, now_ms
 from gorgond.redpill.producer import Producer
 from gorgond.redpill.topic import Listener, Subscription

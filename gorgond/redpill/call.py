@@ -14,7 +14,7 @@ from typing import Self
 
 from gorgond.redpill.broker import BACKOFF, BLOCK, Broker, log
 from gorgond.redpill.errors import BrokerAway, BrokerError, DeadlineExceeded, GorgonError, Undecodable
-from gorgond.redpill.handling import about
+from gorgond.redpill.logline import about
 from gorgond.redpill.message import Message, Reply, decode_reply, now_ms
 from gorgond.redpill.producer import Producer, Submitted
 

@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from gorgond.redpill.broker import BLOCK, Broker, Failure, Link, Turn, log
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
-from gorgond.redpill.handling import about
 from gorgond.redpill.lane import POLL, Dead, Lane, Outcome, Retry
+from gorgond.redpill.logline import about
 from gorgond.redpill.message import ATTEMPTS_PREFIX, Message, decode_reply
 from gorgond.redpill.topic import KEPT
 

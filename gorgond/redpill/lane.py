@@ -37,7 +37,7 @@ from gorgond.redpill.broker import (
     log,
 )
 from gorgond.redpill.errors import BrokerAway, BrokerError, CallFailed, GorgonError, QueueFull, Undecodable
-from gorgond.redpill.handling import about, handling
+from gorgond.redpill.logline import about, handling
 from gorgond.redpill.message import ATTEMPTS_PREFIX, Message, Reply, decode, now_ms
 
 RETRY_FIRST, RETRY_MAX = 0.5, 60.0  # seconds until a failed message comes again; doubled with each attempt
@@ -296,8 +296,9 @@ class Lane:
     def _tell(self, outcomes: Sequence[tuple[int, Message, Outcome]]) -> None:
         """A line for each message; the time is its batch's."""
         for _, message, outcome in outcomes:
-            error = outcome.error if isinstance(outcome, Done) else outcome.reason
-            how = f"{type(outcome).__name__.lower()}, {error}" if error else "done"
+            how = type(outcome).__name__.lower()
+            if not isinstance(outcome, Done) or outcome.error:
+                how += f", {outcome.error if isinstance(outcome, Done) else outcome.reason}"
             log.debug("%s %s: %s in %.1f ms", self.queue, message.op, how, self._took * 1000, extra=about(message.id))
 
     async def _reply(self, replies: Mapping[str, Sequence[bytes]]) -> None:

@@ -19,6 +19,7 @@ op "<collection>.added|edited|deleted", args {"id", "ts", "document" or "changes
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,10 +39,14 @@ from gorgond.stores.contract import Effect, Query, Write
 from gorgond.stores.requests import query_of, writes_of
 from gorgond.stores.schema import UNANNOUNCED, UNTOLD
 
+log = logging.getLogger(__name__)
+
 Mode = Literal["both", "read", "write"]
 
 _EVENT = {"insert": "added", "replace": "edited", "patch": "edited", "delete": "deleted"}
 _NO_EVENT = ("stale", "missing")
+
+AGAIN = 60.0  # seconds
 
 WRITES = 500
 """Messages of store_put taken at a time. A write waits for the disk of the broker and of the database whatever its
@@ -85,16 +90,28 @@ class DataStore(Service):
         while not self.draining:
             try:
                 self.store.prepare()
-                if self.searchable:
-                    self.store.make_search()
-                else:
-                    self.store.drop_search()
             except StoreAway as away:
                 self.outage.begin(str(away))
                 await asyncio.sleep(1)
             else:
                 self.outage.end()
+                break
+        while not self.draining:
+            try:
+                self._prepare_search()
+            except StoreAway:  # the lanes tell it, if it lasts
+                await asyncio.sleep(1)
+            except StoreRefused as refused:
+                log.warning("the index for searches is as it was, tried again in %g s: %s", AGAIN, refused)
+                await asyncio.sleep(AGAIN)
+            else:
                 return
+
+    def _prepare_search(self) -> None:
+        if self.searchable:
+            self.store.make_search()
+        elif self.store.drop_search():
+            log.warning("the index for searches is done away with, since [store] search = no")
 
     async def drain(self) -> None:
         for lane in self.lanes:

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from gorgond.redpill import handling
 
-SHOWN = 3  # ids of requests in a line of text, so that it stays one that people read
+SHOWN, LISTED = 3, 100  # ids of requests in a line of text and of JSON: the journal takes 48 kB a line
 
 _PRIORITY = {"CRITICAL": "<2>", "ERROR": "<3>", "WARNING": "<4>", "INFO": "<6>", "DEBUG": "<7>"}
 
@@ -57,7 +57,7 @@ class _Json(_Line):
         if len(ids) == 1:
             event["request"] = ids[0]
         elif ids:
-            event["requests"] = list(ids)
+            event["requests"] = list(ids[:LISTED])
         line = json.dumps(event, ensure_ascii=False)
         return _PRIORITY[record.levelname] + line if self._journal else line
 

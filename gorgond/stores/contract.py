@@ -87,12 +87,13 @@ class Store(ABC):
 
     @abstractmethod
     def make_search(self) -> None:
-        """Make the indexes for searches, the same way; returns when they are there, or soon after a `close`. Until then
-        a search is refused with 503."""
+        """Make the indexes for searches, the same way; returns when they are there, or the store was closed. Until then
+        a search is refused with 503. Raises StoreRefused when the database will not have them."""
 
     @abstractmethod
-    def drop_search(self) -> None:
-        """Do away with them, and with what they cost a write."""
+    def drop_search(self) -> bool:
+        """Do away with them, and with what they cost a write; whether there were any. On SQLite writers wait for it,
+        some 20 s with a million notes."""
 
     @abstractmethod
     def find(self, queries: Sequence[Query]) -> list[bytes | StoreRefused]:

@@ -92,41 +92,52 @@ class MongoStore(Store):
     def prepare(self) -> None:
         for collection, fields in NEWEST_FIRST.items():
             for field in fields:
-                self._make_index(collection, [(field, 1), ("ts", -1)])
+                self._try_index(collection, [(field, 1), ("ts", -1)])
         for collection in BY_TIME:
-            self._make_index(collection, [("ts", -1)])
+            self._try_index(collection, [("ts", -1)])
         for collection, fields in BY_VALUE.items():
             for field in fields:
                 # Not sparse: such an index makes {$gte: null} miss the documents without the field (MongoDB 6.0).
-                self._make_index(collection, [(field, 1)])
-        self._make_index(TOMBSTONES, [("at", 1)], expireAfterSeconds=TOMBSTONE_SECONDS)
+                self._try_index(collection, [(field, 1)])
+        self._try_index(TOMBSTONES, [("at", 1)], expireAfterSeconds=TOMBSTONE_SECONDS)
 
     def make_search(self) -> None:
+        # MongoDB goes on with it although we end.
         for collection, fields in TEXT.items():
             # No language: words are words, as in our other drivers. A document's own field `language` would choose its
             # language, and an unknown one make the insert fail; hence a field that no document has.
             keys = [(field, "text") for field in fields]
-            self._make_index(collection, keys, default_language="none", language_override="text language")
+            try:
+                self._make_index(collection, keys, default_language="none", language_override="text language")
+            except OperationFailure as error:
+                raise StoreRefused(str(error)) from error
 
-    def drop_search(self) -> None:
+    def drop_search(self) -> bool:
+        dropped = False
         for collection in map(self._db.get_collection, TEXT):
             with reachable():
                 try:
                     for name, index in collection.index_information().items():
                         if "textIndexVersion" in index:
                             collection.drop_index(name)
+                            dropped = True
                 except OperationFailure as error:
                     if error.code != INDEX_NOT_FOUND:  # another store was faster
-                        log.warning("the search index of %s was not dropped: %s", collection.name, error)
+                        raise StoreRefused(str(error)) from error
+        return dropped
+
+    def _try_index(self, collection: str, keys: list[tuple[str, Any]], **options: Any) -> None:
+        """Make an index, or say why we must do without."""
+        try:
+            self._make_index(collection, keys, **options)
+        except OperationFailure as error:
+            log.warning("index on %s %s was not made: %s", collection, keys, error)
 
     def _make_index(self, collection: str, keys: list[tuple[str, Any]], **options: Any) -> None:
         """Make an index unless it is there. Readers and writers go on (`background` is for servers before 4.2); we
         wait until it is built, however long that takes, hence a connection of its own without a time limit."""
         with reachable(), self._connect(socketTimeoutMS=None) as client:
-            try:
-                client[self._db.name][collection].create_index(keys, background=True, **options)
-            except OperationFailure as error:
-                log.warning("index on %s %s was not made: %s", collection, keys, error)
+            client[self._db.name][collection].create_index(keys, background=True, **options)
 
     def find(self, queries: Sequence[Query]) -> list[bytes | StoreRefused]:
         answers: list[bytes | StoreRefused] = [b"[]"] * len(queries)

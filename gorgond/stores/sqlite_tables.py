@@ -3,7 +3,8 @@
 `items`: n, id, ts, doc. A collection, one JSON document a row.
 `items.keys`: field, value, ts, n. For every indexed field of a document a row; for a list, one for each element.
 `items.text`: FTS5, rowid = n. The words of a document, for searches.
-`text_gaps`: collection, upto, last. While `items.text` is being made: documents upto < n <= last are not in it yet.
+`text_building`: collection, upto, last, builder, until. While `items.text` is being made, by `builder`, whom the others
+leave alone with it until then: documents upto < n <= last are not in it yet.
 `tombstones`: collection, id, ts, at, known. What was deleted within a day.
 """
 
@@ -12,12 +13,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from gorgond.stores.schema import BY_TIME, BY_VALUE, NEWEST_FIRST, TEXT
 
-TEXT_GAPS = (
-    "CREATE TABLE IF NOT EXISTS text_gaps (collection TEXT PRIMARY KEY, upto INTEGER NOT NULL, last INTEGER NOT NULL)"
+TEXT_BUILDING = (
+    "CREATE TABLE IF NOT EXISTS text_building (collection TEXT PRIMARY KEY, upto INTEGER NOT NULL,"
+    " last INTEGER NOT NULL, builder TEXT NOT NULL, until REAL NOT NULL)"
 )
 
 Key = tuple[str, Any, int, int]
@@ -27,6 +29,15 @@ TOMBSTONES = (
     " known INTEGER NOT NULL, PRIMARY KEY (collection, id)) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS tombstones_at ON tombstones (at)",
 )
+
+
+class Gap(NamedTuple):
+    """A row of `text_building`."""
+
+    upto: int
+    last: int
+    builder: str
+    until: float  # seconds since 1970
 
 
 class Collection:
@@ -77,49 +88,53 @@ class Collection:
         names = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (f"{self.name}.text",))
         return names.fetchone() is not None
 
-    def text_gap(self, connection: sqlite3.Connection) -> tuple[int, int] | None:
-        """Of the full-text index that is being made: documents upto < n <= last are missing; None when it is whole."""
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'text_gaps'").fetchone():
+    def text_gap(self, connection: sqlite3.Connection) -> Gap | None:
+        """What is missing in the full-text index while it is being made; None when it is whole."""
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'text_building'").fetchone():
             return None
-        gap: tuple[int, int] | None = connection.execute(
-            "SELECT upto, last FROM text_gaps WHERE collection = ?", (self.name,)
+        row = connection.execute(
+            "SELECT upto, last, builder, until FROM text_building WHERE collection = ?", (self.name,)
         ).fetchone()
-        return gap
+        return row and Gap(*row)
 
     def begin_text(self, connection: sqlite3.Connection) -> None:
         """Make the full-text index, empty, unless another process has; from now on writers keep it."""
         self.make(connection)
         if not self.has_text(connection):
             connection.execute(f"CREATE VIRTUAL TABLE {self.text} USING fts5({self._text_columns}, content='')")
-            connection.execute(TEXT_GAPS)
-            connection.execute(f"INSERT INTO text_gaps SELECT ?, 0, coalesce(max(n), 0) FROM {self.docs}", (self.name,))
+            connection.execute(TEXT_BUILDING)
+            all = f"SELECT ?, 0, coalesce(max(n), 0), '', 0 FROM {self.docs}"
+            connection.execute(f"INSERT INTO text_building {all}", (self.name,))
 
-    def drop_text(self, connection: sqlite3.Connection) -> None:
-        """Do away with the full-text index."""
-        if self.has_text(connection):
-            connection.execute(f"DROP TABLE {self.text}")
-            connection.execute("DELETE FROM text_gaps WHERE collection = ?", (self.name,))
+    def drop_text(self, connection: sqlite3.Connection) -> bool:
+        """Do away with the full-text index, if it is there."""
+        if not self.has_text(connection):
+            return False
+        connection.execute(f"DROP TABLE {self.text}")
+        connection.execute("DELETE FROM text_building WHERE collection = ?", (self.name,))
+        return True
 
-    def more_text(self, connection: sqlite3.Connection, most: int) -> bool:
-        """Put the next documents into the full-text index; False when it is whole."""
+    def more_text(self, connection: sqlite3.Connection, most: int, builder: str, until: float) -> None:
+        """Put the next documents into the full-text index."""
         gap = self.text_gap(connection)
         if gap is None:
-            return False
-        upto, last = gap
+            return
         [end] = connection.execute(
             f"SELECT max(n) FROM (SELECT n FROM {self.docs} WHERE n > ? AND n <= ? ORDER BY n LIMIT ?)",
-            (upto, last, most),
+            (gap.upto, gap.last, most),
         ).fetchone()
         if end is None:
-            connection.execute("DELETE FROM text_gaps WHERE collection = ?", (self.name,))
-            return False
+            connection.execute("DELETE FROM text_building WHERE collection = ?", (self.name,))
+            return
         connection.execute(
             f"INSERT INTO {self.text} (rowid, {self._text_columns})"
             f" SELECT n, {self._text_values} FROM {self.docs} WHERE n > ? AND n <= ?",
-            (upto, end),
+            (gap.upto, end),
         )
-        connection.execute("UPDATE text_gaps SET upto = ? WHERE collection = ?", (end, self.name))
-        return True
+        connection.execute(
+            "UPDATE text_building SET upto = ?, builder = ?, until = ? WHERE collection = ?",
+            (end, builder, until, self.name),
+        )
 
     def keys_of(self, document: Mapping[str, Any], ts: int, n: int) -> Iterator[Key]:
         """The rows of `keys` for a document."""

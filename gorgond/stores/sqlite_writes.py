@@ -51,7 +51,8 @@ class _Writer:
         self._collection = collection
         collection.make(connection)
         self._text = collection.has_text(connection)
-        self._gap = collection.text_gap(connection) or (0, 0)
+        gap = collection.text_gap(connection)
+        self._gap = (gap.upto, gap.last) if gap else (0, 0)
         self._new_keys: list[Key] = []
         self._new_text: list[int] = []
         # Deletes are rare: mostly there is nothing to look up for every write.

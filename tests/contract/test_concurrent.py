@@ -26,6 +26,7 @@ from gorgond.redpill import (
     Retry,
     Superseded,
     connect,
+    handling,
     now_ms,
 )
 from gorgond.redpill import concurrent as concurrent_module
@@ -313,3 +314,16 @@ async def test_an_outage_is_a_pause(
 
         await eventually_async(all_settled)
         assert {op: times for op, times in gate.begun.items() if "job" in op} == {f"slow job {n}": 1 for n in range(5)}
+
+
+async def test_what_is_logged_meanwhile_is_about_the_message(broker: Broker) -> None:
+    about: dict[str, list[str]] = {}
+
+    async def work(message: Message) -> Outcome:
+        about[message.id] = list(handling.get())
+        return DONE
+
+    async with Producer(broker, "test") as producer:
+        await producer.push("q", Message("op", id="a"), Message("op", id="b"))
+    async with running(ConcurrentLane(broker, "q", "lane", work)):
+        await eventually_async(lambda: about == {"a": ["a"], "b": ["b"]})

@@ -242,14 +242,18 @@ class Terminal:
         os.close(self.slave)
 
 
+def shown(frame: list[str], *starts: str) -> bool:
+    """Whether for each there is a line that starts with it."""
+    return all(any(line.startswith(start) for line in frame) for start in starts)
+
+
 def test_top_shows_all_fits_the_terminal_and_leaves_it_as_it_was(fabric: Fabric) -> None:
     terminal = Terminal([*CONTROL, "top", "--data", str(fabric.data)], 50, 150)
     try:
         # given the whole picture on a large terminal, each line of it in its place
-        frame = eventually(lambda: frame if "web@1" in "\n".join(frame := terminal.frame()) else [], 30)
+        frame = eventually(lambda: frame if shown(frame := terminal.frame(), "store@1.", "web@1.") else [], 30)
         assert frame[0][0] in "●▲"
         assert (len(frame), frame[-1]) == (50, "q quits")
-        assert any(line.startswith("store@1.") for line in frame)
         # when the terminal is made smaller, then it shows what has room
         terminal.resize(8, 40)
         small = eventually(lambda: frame if len(frame := terminal.frame()) == 8 else [], 30)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from gorgond.redpill import handling
-from gorgond.redpill.handling import about
+from gorgond.redpill.logline import about
 from gorgond.service.log import set_up
 
 log = logging.getLogger("elsewhere")  # not watched: its warnings are meant

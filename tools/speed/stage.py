@@ -89,13 +89,13 @@ class Stage:
             yield Site(crew, layout, brokers, url)
 
     @contextmanager
-    def searched_site(self, layout: Layout) -> Iterator[Site]:
+    def searched_site(self, layout: Layout, brokers: str) -> Iterator[Site]:
         """A gorgond whose notes are indexed for searches, on an empty database of its own."""
         url = f"{self.store}_searched"
         with self.crew() as crew, _items(url) as items, closing(open_store(url)) as store:
             store.make_search()
             try:
-                yield Site(crew, layout, store=url, search=True)
+                yield Site(crew, layout, brokers, url, search=True)
             finally:
                 items.database.client.drop_database(items.database.name)
 

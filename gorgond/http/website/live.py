@@ -16,6 +16,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -95,7 +96,8 @@ class Live:
             now = asyncio.get_running_loop().time()
             self._viewers.add(_Viewer(sink, userid, None if last else since, seen, now))
             if self._telling is None or self._telling.done():
-                self._telling = self._spawn(self._tell(), "live")
+                # It is not about the request that happens to begin it, whose id the log would show.
+                self._telling = Context().run(self._spawn, self._tell(), "live")
 
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
         return Streamed(200, b"retry: 1000\n\n", EVENT_STREAM, headers, begin)

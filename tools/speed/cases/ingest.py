@@ -34,7 +34,7 @@ def ingest(stage: Stage, brokers: str = "two") -> Result:
             flow, used = _round(stage, brokers, stores)
             flows[stores].append(flow)
             cpu[stores].append(used)
-        searched.append(_searched(stage, tried[-1]))
+        searched.append(_searched(stage, brokers, tried[-1]))
     speeds = {stores: [number / flow.seconds for flow in flows[stores]] for stores in tried}
     best = max(tried, key=lambda stores: median(speeds[stores]))
     rows = [
@@ -62,10 +62,10 @@ def _round(stage: Stage, brokers: str, stores: int) -> tuple[Flow, dict[str, flo
     return flow, used
 
 
-def _searched(stage: Stage, stores: int) -> float:
+def _searched(stage: Stage, brokers: str, stores: int) -> float:
     """Items a second that are indexed for searches."""
     number = round(stage.scale.ingest * SEARCHED)
-    with stage.searched_site(Layout(web=0, stores=stores)) as site:
+    with stage.searched_site(Layout(web=0, stores=stores), brokers) as site:
         return number / _pushed(site, number, stage.scale.users).seconds
 
 
@@ -76,5 +76,6 @@ def _pushed(site: Site, number: int, users: int) -> Flow:
         options = [f"--count={number}", f"--rate={FLAT_OUT}", f"--seed={SEED}", f"--users={users}"]
         provider = site.gorgond("provider", *options)
         flow: Flow = watching.result()
+        provider.cpu()  # is known beyond its end
         provider.output(PATIENCE)
     return flow
