@@ -1,7 +1,9 @@
 """Which messages a line of the log is about.
 
-handling.get()                           the ids of those in hand; whoever formats the log adds them to each line
-log.error("…", extra=about(message.id))  a line about others: its record has them as `requests`
+    handling.get()                           the ids of those in hand; whoever formats the log adds them to each line
+    log.error("…", extra=about(message.id))  a line about others: its record has them as `requests`
+
+A message has the id of the request it comes from.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ Mode = Literal["both", "read", "write"]
 _EVENT = {"insert": "added", "replace": "edited", "patch": "edited", "delete": "deleted"}
 _NO_EVENT = ("stale", "missing")
 
-AGAIN = 60.0  # seconds
+AGAIN = 60.0  # seconds until the database is asked again for an index that it has refused
 
 WRITES = 500
 """Messages of store_put taken at a time. A write waits for the disk of the broker and of the database whatever its
