@@ -325,6 +325,7 @@ def _perform(
     if stage is None:
         notes = (id for ids in found.stored.values() for id in ids)
         witness.clean(target.config, notes, (account.id for account in load.accounts))
+        _settled(run)  # the next drill has its own work only
     for server in servers.values():
         server.close()
     watch.end("read back")

@@ -58,7 +58,7 @@ class Load:
     def __init__(self, plan: Plan, url: str, config: Config, book: Book, seed: int) -> None:
         chance = random.Random(seed)
         self._plan, self._url = plan, url
-        # Not of the seed: on a fabric where it was run before, notes of that run are still being deleted.
+        # Not of the seed: on a fabric where it was run before, notes of that run may still be there.
         unlike = random.SystemRandom()
         self.run_id = f"{unlike.getrandbits(40):010x}"
         self.accounts: list[Account] = []

@@ -42,8 +42,8 @@ class _Job:
 class ConcurrentLane(Lane):
     """Handles up to `limit` messages of `queue` at the same time, each with a call of `work`, which gives its outcome.
 
-    One that may have killed its consumer before is handled alone. Work under way is cancelled when others have got
-    what was on the desk, or when `run` ends otherwise than by `stop`.
+    Those that may have killed their consumer before are handled few at a time, with nothing else. Work under way is
+    cancelled when others have got what was on the desk, or when `run` ends otherwise than by `stop`.
     """
 
     def __init__(self, broker: Broker, queue: str, name: str, work: Work, limit: int = 100) -> None:

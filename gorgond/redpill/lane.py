@@ -7,7 +7,7 @@ of the queue, which looks for silent ones every few seconds.
 
 The handler gets the messages of a batch and returns one outcome for each. `Unavailable`, raised by the handler, says
 that what it depends on is away: the lane keeps the batch, shows that it lives, and calls again. Any other exception
-fails the batch; its messages come again one by one.
+fails the batch; its messages come again few at a time, the last time one by one.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 
@@ -32,7 +33,7 @@ class MemoryQueue:
         self.delayed: list[tuple[int, int, bytes]] = []  # a heap: when due, its number among the retried, message
         self.letters: dict[int, DeadLetter] = {}
         self.lanes: dict[str, int] = {}  # last turn
-        self.tokens: dict[str, tuple[int, int]] = {}  # fencing token, number of the last turn
+        self.tokens: dict[str, tuple[int, int, int]] = {}  # fencing token, number of the last turn, messages it gave
         self.figures: Counter[str] = Counter()
         self.waiters: dict[asyncio.Future[bytes], str] = {}  # lanes that wait for a message, longest first
 
@@ -65,20 +66,21 @@ class MemoryQueue:
     def take(self, lane: str, now: int) -> tuple[str, int]:
         """A new token for the lane, and how many messages lie on its desk."""
         token = next(_tokens)
-        self.tokens[lane] = token, 0
+        self.tokens[lane] = token, 0, 0
         self.lanes[lane] = now
         desk = self.desks[lane]
         desk[:] = map(suspected, desk)
         return str(token), len(desk)
 
     def leave(self, lane: str, token: str, unhandled: bool) -> int:
-        """Back to the head of the queue with what is on the desk; the start of what was not handled is taken back."""
+        """Back to the head of the queue with what is on the desk; the starts of what was not handled are taken back."""
         if str(self.tokens.get(lane, ("",))[0]) != token:
             return 0
-        del self.tokens[lane]
+        _, _, given = self.tokens.pop(lane)
         desk = self.desks[lane]
-        if unhandled and desk and (attempts := attempts_of(desk[0])) > 1:
-            desk[0] = with_attempts(desk[0], attempts - 1)
+        for index in range(given if unhandled else 0):
+            if (attempts := attempts_of(desk[index])) > 1:
+                desk[index] = with_attempts(desk[index], attempts - 1)
         return self._give_back(lane)
 
     def recover(self, silence: int, forget: int, now: int) -> list[tuple[str, int]]:
@@ -104,7 +106,7 @@ class MemoryQueue:
 
     def claim(self, lane: str, token: str, turn: Turn, limit: int, now: int) -> tuple[int, list[bytes]]:
         """A lane's whole turn; see `claim.lua`."""
-        owner, last = self.tokens.get(lane, (0, 0))
+        owner, last, given = self.tokens.get(lane, (0, 0, 0))
         if owner > int(token):
             raise Superseded(f"another process has taken over as {lane} on {self.name}")
         desk = self.desks[lane]
@@ -115,17 +117,23 @@ class MemoryQueue:
         self.lanes[lane] = now
         if first:
             self._settle(desk, turn, limit, now)
-            self.tokens[lane] = owner, turn.number
-        if turn.want == 0:
-            return len(desk), []
-        if not self.paused:
+            given = 0
+        if turn.want and not self.paused:
             self._bring_due(now)
-        if first:
-            if not turn.held:
-                self._count_start(desk, limit, now)
-            if not self.paused:
-                self._top_up(desk, turn, limit, now)
-        return len(desk), _handed_out(desk, turn.held)
+        if turn.want and first:
+            given = self._give(desk, turn.held, turn.want, limit, now)
+        self.tokens[lane] = owner, turn.number, given
+        return len(desk), desk[turn.held : turn.held + given] if turn.want else []
+
+    def _give(self, desk: list[bytes], held: int, want: int, limit: int, now: int) -> int:
+        """How many messages are handed out: those behind what is in hand, with what is brought for it."""
+        if held and attempts_of(desk[0]):
+            return 0
+        if not held and (started := self._restart(desk, want, limit, now)):
+            return started
+        if not any(map(attempts_of, desk[held : held + 1])):
+            self._bring_fresh(desk, want)
+        return sum(1 for _ in itertools.takewhile(lambda raw: not attempts_of(raw), desk[held:]))
 
     def _settle(self, desk: list[bytes], turn: Turn, limit: int, now: int) -> None:
         for failure in turn.failures:
@@ -149,31 +157,37 @@ class MemoryQueue:
             due.append(heapq.heappop(self.delayed)[2])
         self.waiting.extendleft(reversed(due))
 
-    def _count_start(self, desk: list[bytes], limit: int, now: int) -> None:
-        while desk and (attempts := attempts_of(desk[0])):
+    def _restart(self, desk: list[bytes], want: int, limit: int, now: int) -> int:
+        """Start again what the desk begins with, then the queue; each start is counted before it happens. How many."""
+        started, size = 0, 0
+        waiting = deque[bytes]() if self.paused else self.waiting
+        while started < math.ceil(math.sqrt(want)):
+            lying = started < len(desk)
+            raw = desk[started] if lying else waiting[0] if waiting else b""
+            attempts = attempts_of(raw)
+            last = attempts + 1 >= limit
+            if not attempts or (started and (last or size + len(raw) > TURN_BYTES)):
+                break
+            if not lying:
+                desk.append(waiting.popleft())
             if attempts < limit:
-                desk[0] = with_attempts(desk[0], attempts + 1)
-                break
-            self._bury(desk.pop(0), "its consumer died each time", now)
-
-    def _top_up(self, desk: list[bytes], turn: Turn, limit: int, now: int) -> None:
-        """Fresh messages until so many lie there, or too large ones, or one that was started before, alone."""
-        if any(attempts_of(raw) for raw in (*desk[:1], *desk[turn.held : turn.held + 1])):
-            return
-        brought = 0
-        while self.waiting and len(desk) < turn.want:
-            attempts = attempts_of(self.waiting[0])
-            if (attempts and desk) or (brought and brought + len(self.waiting[0]) > TURN_BYTES):
-                break
-            raw = self.waiting.popleft()
-            if not attempts:
-                desk.append(raw)
-                brought += len(raw)
-            elif attempts < limit:
-                desk.append(with_attempts(raw, attempts + 1))
-                break
+                desk[started] = with_attempts(raw, attempts + 1)
+                started, size = started + 1, size + len(raw)
+                if last:
+                    break
             else:
-                self._bury(raw, "its consumer died each time", now)
+                self._bury(desk.pop(0), "its consumer died each time", now)
+        return started
+
+    def _bring_fresh(self, desk: list[bytes], want: int) -> None:
+        """New messages until so many lie there, or too large ones."""
+        brought = 0
+        while not self.paused and self.waiting and len(desk) < want:
+            raw = self.waiting[0]
+            if attempts_of(raw) or (brought and brought + len(raw) > TURN_BYTES):
+                break
+            desk.append(self.waiting.popleft())
+            brought += len(raw)
 
     def _bury(self, raw: bytes, reason: str, now: int) -> None:
         self.figures["dead"] += 1
@@ -222,11 +236,3 @@ class MemoryQueue:
         return Counts(
             len(self.waiting), flying, len(self.delayed), len(self.letters), oldest, paused=self.paused, **since
         )
-
-
-def _handed_out(desk: Sequence[bytes], held: int) -> list[bytes]:
-    """What the lane is to handle next: a message that was started before is handed out alone."""
-    if held and attempts_of(desk[0]):
-        return []
-    fresh = list(itertools.takewhile(lambda raw: not attempts_of(raw), desk[held:]))
-    return fresh or ([] if held else list(desk[:1]))

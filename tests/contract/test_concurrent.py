@@ -187,7 +187,7 @@ async def test_a_message_past_its_deadline_is_not_begun(broker: Broker) -> None:
     assert (await counts(broker)).expired == 1
 
 
-async def test_what_a_dead_lane_had_is_done_by_its_successor_one_at_a_time(
+async def test_what_a_dead_lane_had_is_done_by_its_successor_few_at_a_time(
     broker: Broker, expected_logs: Callable[[str], None]
 ) -> None:
     expected_logs(r"found 5 unfinished on its desk")
@@ -213,9 +213,9 @@ async def test_what_a_dead_lane_had_is_done_by_its_successor_one_at_a_time(
             return Done(b"%d" % message.attempts)
 
         async with running(ConcurrentLane(broker, "q", "lane", work)):
-            # then it answers them, each alone, since any may have killed the first
+            # then it answers them, but not all at once, since any may have killed the first: the root of its 16
             assert await asyncio.gather(*tasks) == [b"2"] * 5
-            assert most == 1
+            assert most == 4
             # and goes on as ever
             assert await asyncio.gather(*(call(f"quick {number}") for number in range(20))) == [b"0"] * 20
             await settled(broker, 25)

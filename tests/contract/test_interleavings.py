@@ -113,8 +113,8 @@ local delayed = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
 for i = 1, #delayed, 2 do redis.call('ZADD', KEYS[2], still(delayed[i + 1]), delayed[i]) end
 local lanes = redis.call('HGETALL', KEYS[4])
 for i = 1, #lanes, 2 do
-  local owner, at = string.match(lanes[i + 1], '^(%d+ %S+ )(%d+)$')
-  redis.call('HSET', KEYS[4], lanes[i], owner .. still(at))
+  local owner, at, given = string.match(lanes[i + 1], '^(%d+ %S+ )(%d+)(.*)$')
+  redis.call('HSET', KEYS[4], lanes[i], owner .. still(at) .. given)
 end
 local desks = {}
 for i, lane in ipairs({'one', 'two', 'drain'}) do
@@ -297,7 +297,8 @@ class Walk:
     def _start(self, actor: Actor, handed: list[bytes]) -> None:
         still = set(map(forgiven, actor.handed))
         actor.handed = handed
-        assert len(handed) < 2 or not any(map(attempts_of, handed)), f"not alone: {handed}"
+        attempts = [attempts_of(raw) for raw in handed if raw.startswith(b"{")]
+        assert len(handed) < 2 or not any(attempts) or {*attempts} == {2}, f"with what may kill it: {handed}"
         for raw in map(forgiven, handed):
             if raw not in still and raw.startswith(b"{"):
                 self.starts[raw] += 1

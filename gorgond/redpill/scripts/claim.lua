@@ -9,12 +9,14 @@
 --      then for each failure among the finished: its index from 0, delay in ms (-1: give up), reason
 -- Returns {"ok", length, message, …}, or {"void"} when the desk is not as the lane knows it (it was given to others
 -- meanwhile, or Redis lost its last writes), {"superseded"} when another process of this name has it.
--- Sent again with the same turn it settles nothing twice and returns the same desk.
--- A message whose handling was started before is handed out alone, so that it cannot take neighbours along.
+-- Sent again with the same turn it settles nothing twice and returns the same messages.
+-- What was started before may have killed its consumer, and may do so again: it is handed out without anything new, by
+-- the square root of `want`, and the last time by itself. So it cannot take neighbours along, and a desk full of it
+-- that a killed consumer left is done in a few turns.
 -- From a queue that is paused nothing is taken: what waits is not in its list, what is due stays delayed.
 local stored = redis.call('HGET', KEYS[5], ARGV[1])
 if not stored then return {'void'} end
-local token, last = string.match(stored, '^(%d+) (%S+)')
+local token, last, given = string.match(stored, '^(%d+) (%S+) %d+ ?(%d*)')
 if last == '-' then return {'void'} end
 if tonumber(token) > tonumber(ARGV[2]) then return {'superseded'} end
 if token ~= ARGV[2] then return {'void'} end -- the take that made our token is lost
@@ -47,7 +49,6 @@ local first = tonumber(last) < turn
 local length = redis.call('LLEN', desk)
 if first and tonumber(last) ~= turn - 1 then return {'void'} end -- a turn is lost
 if first and length ~= tonumber(ARGV[4]) then return {'void'} end -- something lies there that the lane does not know of
-redis.call('HSET', KEYS[5], ARGV[1], token .. ' ' .. ARGV[3] .. ' ' .. now)
 
 if first then
   local done, expired, failed = tonumber(ARGV[5]), tonumber(ARGV[8]), 0
@@ -74,7 +75,13 @@ if first then
   if expired > 0 then redis.call('HINCRBY', counts, 'expired', expired) end
 end
 
-if want == 0 then return {'ok', length} end -- the lane is about to leave and starts nothing more
+-- The turn ends: note it, and return what it gives, which lies on the desk behind what is in hand.
+local function give(messages)
+  redis.call('HSET', KEYS[5], ARGV[1], token .. ' ' .. ARGV[3] .. ' ' .. now .. ' ' .. (first and #messages or given))
+  return {'ok', length, unpack(messages)}
+end
+
+if want == 0 then return give({}) end -- the lane shows that it lives, or is about to leave and starts nothing more
 
 local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 100)
 if #due > 0 and redis.call('HGET', counts, 'paused') then due = {} end
@@ -83,52 +90,54 @@ for i = #due, 1, -1 do
   redis.call('ZREM', KEYS[3], due[i])
 end
 
+if not first then return give(given == '0' and {} or redis.call('LRANGE', desk, held, held + given - 1)) end
+
 local function suspect_at(index)
   return attempts_of(redis.call('LINDEX', desk, index)) > 0
 end
 
--- A lane that took its desk over has only messages that were started before; each start is counted before it happens.
-while first and length > 0 and held == 0 do
-  local raw = redis.call('LINDEX', desk, 0)
-  local attempts = attempts_of(raw)
-  if attempts == 0 then break end
-  if attempts < limit then
-    redis.call('LSET', desk, 0, with_attempts(raw, attempts + 1))
-    break
+-- Start again what the desk begins with, then the queue; each start is counted before it happens.
+local function restart()
+  local started, size, most = {}, 0, math.ceil(math.sqrt(want))
+  while #started < most do
+    local lying = #started < length
+    local raw = redis.call('LINDEX', lying and desk or queue, lying and #started or 0)
+    local attempts = raw and attempts_of(raw) or 0
+    local last = attempts + 1 >= limit
+    if attempts == 0 or #started > 0 and (last or size + #raw > BYTES) then break end
+    if not lying then
+      redis.call('LMOVE', queue, desk, 'LEFT', 'RIGHT')
+      length = length + 1
+    end
+    if attempts < limit then
+      raw = with_attempts(raw, attempts + 1)
+      redis.call('LSET', desk, #started, raw)
+      started[#started + 1], size = raw, size + #raw
+      if last then break end
+    else
+      bury(dead, counts, raw, 'its consumer died each time', now)
+      redis.call('LPOP', desk)
+      length = length - 1
+    end
   end
-  bury(dead, counts, raw, 'its consumer died each time', now)
-  redis.call('LPOP', desk)
-  length = length - 1
+  return started
 end
 
-while first and length < want do
-  local some = fresh(queue, want - length)
-  if #some > 0 then
-    if length > 0 and suspect_at(0) or length > held and suspect_at(held) then break end
-    redis.call('RPUSH', desk, unpack(some))
-    redis.call('LTRIM', queue, #some, -1)
-    length = length + #some
-    if length == held + #some then return {'ok', length, unpack(some)} end
-    break
-  end
-  local raw = redis.call('LINDEX', queue, 0)
-  if not raw or length > 0 then break end
-  local attempts = attempts_of(raw)
-  redis.call('LPOP', queue)
-  if attempts < limit then
-    redis.call('RPUSH', desk, with_attempts(raw, attempts + 1))
-    length = 1
-    break
-  end
-  bury(dead, counts, raw, 'its consumer died each time', now)
+-- What is new waits until nothing that was started before is in hand or next.
+if held > 0 and suspect_at(0) then return give({}) end
+local started = held == 0 and restart() or {}
+if #started > 0 then return give(started) end
+local next_up = length > held and suspect_at(held)
+local some = next_up and {} or fresh(queue, want - length)
+if #some > 0 then
+  redis.call('RPUSH', desk, unpack(some))
+  redis.call('LTRIM', queue, #some, -1)
+  length = length + #some
 end
-
-if held > 0 and suspect_at(0) then return {'ok', length} end -- it is in hand, alone
-local lying = redis.call('LRANGE', desk, held, -1)
-local answer = {'ok', length}
-for i = 1, #lying do
-  if i + held > 1 and attempts_of(lying[i]) > 0 then break end
-  answer[i + 2] = lying[i]
-  if attempts_of(lying[i]) > 0 then break end
+if length == held + #some then return give(some) end
+local lying = {}
+for _, raw in ipairs(redis.call('LRANGE', desk, held, -1)) do
+  if attempts_of(raw) > 0 then break end
+  lying[#lying + 1] = raw
 end
-return answer
+return give(lying)

@@ -2,16 +2,16 @@
 --! attempts held
 -- A lane ends in good order: what it has not finished goes back to the head of the queue, as it is.
 -- KEYS queue, desk, lanes, held, counts   ARGV lane, token, unhandled (1: what was handed out last was not handled)
--- Where that start was counted, it is taken back: ending is not an attempt.
+-- Where those starts were counted, they are taken back: ending is not an attempt.
 -- Returns how many messages went back; nothing happens when the desk is not the lane's any more.
 -- The lane stays listed for a while: a blocking wait whose connection broke may still put a message on its desk.
 local stored = redis.call('HGET', KEYS[3], ARGV[1])
 if not stored then return 0 end
-local token, last, at = string.match(stored, '^(%d+) (%S+) (%d+)')
+local token, last, at, given = string.match(stored, '^(%d+) (%S+) (%d+) ?(%d*)')
 if token ~= ARGV[2] or last == '-' then return 0 end
-local head = redis.call('LINDEX', KEYS[2], 0)
-if ARGV[3] == '1' and head and attempts_of(head) > 1 then
-  redis.call('LSET', KEYS[2], 0, with_attempts(head, attempts_of(head) - 1))
+for i = 0, (ARGV[3] == '1' and given or 0) - 1 do
+  local raw = redis.call('LINDEX', KEYS[2], i)
+  if attempts_of(raw) > 1 then redis.call('LSET', KEYS[2], i, with_attempts(raw, attempts_of(raw) - 1)) end
 end
 local waiting = waiting_list(KEYS[1], KEYS[4], KEYS[5])
 local n = 0

@@ -8,7 +8,7 @@ local token = time[1] * 1000000 + time[2]
 local stored = redis.call('HGET', KEYS[2], ARGV[1])
 if stored then token = math.max(token, tonumber(string.match(stored, '^%d+')) + 1) end
 token = string.format('%.0f', token)
-redis.call('HSET', KEYS[2], ARGV[1], token .. ' 0 ' .. now_ms())
+redis.call('HSET', KEYS[2], ARGV[1], token .. ' 0 ' .. now_ms() .. ' 0')
 local lying = redis.call('LRANGE', KEYS[1], 0, -1)
 for i, raw in ipairs(lying) do
   if attempts_of(raw) == 0 then redis.call('LSET', KEYS[1], i - 1, suspected(raw)) end
