@@ -126,8 +126,8 @@ def test_a_job_is_traced_through_a_pause(fabric: Fabric) -> None:
     id = fabric.add("waits")
     # then it waits, and all is not well
     assert re.search(r"^store_put +waits, 0 before it +items.insert +sent ", fabric.ok("trace", id), re.MULTILINE)
-    eventually(lambda: fabric.run("status").returncode == 1, 30)
-    assert "Degraded: store_put is paused: 1 wait" in fabric.run("status").stdout
+    eventually(lambda: "Degraded: store_put is paused: 1 wait" in fabric.run("status").stdout, 30)
+    assert fabric.run("status").returncode == 1
     assert [row["paused"] for row in fabric.json("queues") if row["name"] == "store_put"] == [True]
     # until the queue is resumed
     assert fabric.json("resume", "store_put") == {"done": ["store_put is resumed"]}
