@@ -18,6 +18,7 @@ PAGE = 1000  # notes read at a time
 PATIENCE = 30.0  # seconds a page may take
 _MARK = re.compile(r'"chaos": ?"([^"]+)"')
 _ID = re.compile(r'"id": ?"([^"]+)"')
+_CLEANING = "chaos-cleaning-"  # what the ids of deletions begin with
 
 
 @dataclass(slots=True)
@@ -47,6 +48,8 @@ def look_at_queues(servers: Iterable[Server], found: Found) -> None:
                 id = _ID.search(message, message.find("\n") + 1)
                 if id is not None:
                     (found.twice if id[1] in seen else seen).add(id[1])
+                    if id[1].startswith(_CLEANING) and place != "dead" and "/" not in queue:
+                        found.left.add(id[1])
 
 
 def look_at_store(config: Config, uids: Iterable[int], found: Found) -> None:
@@ -84,9 +87,8 @@ async def _page(caller: Caller, uid: int, after: str) -> list[Mapping[str, Any]]
 
 def clean(config: Config, notes: Iterable[str], users: Iterable[str]) -> None:
     """Have the drill's notes and users deleted. Until that is done `look_at_queues` finds it under way."""
-    ours = {"chaos": "cleaning up"}
-    gone = [Message("items.delete", {"id": id, "ts": now_ms()}, user=ours) for id in notes]
-    gone += [Message("users.delete", {"id": id, "ts": now_ms()}, user=ours) for id in users]
+    gone = [Message("items.delete", {"id": id, "ts": now_ms()}, f"{_CLEANING}{id}") for id in notes]
+    gone += [Message("users.delete", {"id": id, "ts": now_ms()}, f"{_CLEANING}{id}") for id in users]
     asyncio.run(_delete(config, gone))
 
 

@@ -10,7 +10,8 @@ that a Redis Cluster keeps them on one node.
     gorgon:{q}:desk:<lane>              list    what that lane has taken and not yet settled
     gorgon:{q}:delayed                  zset    "<n>:<message>", n of 16 digits, by when it is due, ms since 1970
     gorgon:{q}:dead                     zset    "<header JSON>\\n<message>" by its number n
-    gorgon:{q}:lanes                    hash    lane -> "<fencing token> <last turn, - if void> <its ms since 1970>"
+    gorgon:{q}:lanes                    hash    lane -> "<fencing token> <last turn> <its ms since 1970> <messages it
+                                                gave>", or "<token> - <ms>" when its desk was given to others
     gorgon:{q}:counts                   hash    accepted done expired dead retried recovered requeued dropped overflow,
                                                 and paused: 1 while it is
     gorgon:{q}:producer:<producer>      string  number of the last batch accepted from that producer; expires

@@ -78,7 +78,7 @@ class MemoryQueue:
             return 0
         _, _, given = self.tokens.pop(lane)
         desk = self.desks[lane]
-        for index in range(given if unhandled else 0):
+        for index in range(min(given, len(desk)) if unhandled else 0):
             if (attempts := attempts_of(desk[index])) > 1:
                 desk[index] = with_attempts(desk[index], attempts - 1)
         return self._give_back(lane)
@@ -165,15 +165,15 @@ class MemoryQueue:
             lying = started < len(desk)
             raw = desk[started] if lying else waiting[0] if waiting else b""
             attempts = attempts_of(raw)
-            last = attempts + 1 >= limit
-            if not attempts or (started and (last or size + len(raw) > TURN_BYTES)):
+            final = attempts + 1 >= limit
+            if not attempts or (started and (final or size + len(raw) > TURN_BYTES)):
                 break
             if not lying:
                 desk.append(waiting.popleft())
             if attempts < limit:
                 desk[started] = with_attempts(raw, attempts + 1)
                 started, size = started + 1, size + len(raw)
-                if last:
+                if final:
                     break
             else:
                 self._bury(desk.pop(0), "its consumer died each time", now)

@@ -50,7 +50,12 @@ local length = redis.call('LLEN', desk)
 if first and tonumber(last) ~= turn - 1 then return {'void'} end -- a turn is lost
 if first and length ~= tonumber(ARGV[4]) then return {'void'} end -- something lies there that the lane does not know of
 
+local function note(n)
+  redis.call('HSET', KEYS[5], ARGV[1], token .. ' ' .. ARGV[3] .. ' ' .. now .. ' ' .. n)
+end
+
 if first then
+  note(0) -- before anything is settled: whatever goes wrong, a repeat does not settle it twice
   local done, expired, failed = tonumber(ARGV[5]), tonumber(ARGV[8]), 0
   for i = 11 + later, #ARGV, 3 do
     local raw = redis.call('LINDEX', desk, ARGV[i])
@@ -75,9 +80,9 @@ if first then
   if expired > 0 then redis.call('HINCRBY', counts, 'expired', expired) end
 end
 
--- The turn ends: note it, and return what it gives, which lies on the desk behind what is in hand.
+-- The turn ends: return what it gives, which lies on the desk behind what is in hand, and note how many.
 local function give(messages)
-  redis.call('HSET', KEYS[5], ARGV[1], token .. ' ' .. ARGV[3] .. ' ' .. now .. ' ' .. (first and #messages or given))
+  note(first and #messages or given)
   return {'ok', length, unpack(messages)}
 end
 
@@ -103,8 +108,8 @@ local function restart()
     local lying = #started < length
     local raw = redis.call('LINDEX', lying and desk or queue, lying and #started or 0)
     local attempts = raw and attempts_of(raw) or 0
-    local last = attempts + 1 >= limit
-    if attempts == 0 or #started > 0 and (last or size + #raw > BYTES) then break end
+    local final = attempts + 1 >= limit
+    if attempts == 0 or #started > 0 and (final or size + #raw > BYTES) then break end
     if not lying then
       redis.call('LMOVE', queue, desk, 'LEFT', 'RIGHT')
       length = length + 1
@@ -113,7 +118,7 @@ local function restart()
       raw = with_attempts(raw, attempts + 1)
       redis.call('LSET', desk, #started, raw)
       started[#started + 1], size = raw, size + #raw
-      if last then break end
+      if final then break end
     else
       bury(dead, counts, raw, 'its consumer died each time', now)
       redis.call('LPOP', desk)
