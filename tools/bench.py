@@ -35,6 +35,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from gorgond.redpill.broker import BATCH_MAX
 from tools.speed.cases import CASES, DURABILITY
 from tools.speed.cases.load import soak
 from tools.speed.processes import BenchError
@@ -101,9 +102,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--stores", metavar="N", type=_whole, nargs="+", help="how many in ingest, each number is tried"
     )
-    parser.add_argument(
-        "--batches", metavar="N", type=_whole, nargs="+", help="of the consumer in queue, each is tried"
-    )
+    parser.add_argument("--consumers", metavar="C", type=_consumer, nargs="+", help="of the case queue: LANESxBATCH …")
     parser.add_argument("--soak", metavar="MINUTES", type=float, help="watch the memory for so long, nothing else")
     for name, what in (
         ("items", "notes in the data set"),
@@ -129,6 +128,13 @@ def _layout(text: str) -> str:
         return str(Layout.parse(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _consumer(text: str) -> str:
+    lanes, _, batch = text.partition("x")
+    if not (lanes.isdecimal() and batch.isdecimal() and int(lanes) > 0 and 0 < int(batch) <= BATCH_MAX):
+        raise argparse.ArgumentTypeError(f"must be LANESxBATCH, as 2x256, a batch at most {BATCH_MAX}")
+    return text
 
 
 def _scale(arguments: argparse.Namespace) -> Scale:

@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from gorgond.config import Config
 from gorgond.errors import StoreAway, StoreRefused
-from gorgond.redpill import BrokerError, CallFailed, Done, Lane, Message, Outcome, Producer, Unavailable
+from gorgond.redpill import DONE, BrokerError, CallFailed, Done, Lane, Message, Outcome, Producer, Unavailable
 from gorgond.redpill.broker import Broker, Outage
 from gorgond.redpill.codec import dumps
 from gorgond.redpill.message import ID_MAX
@@ -224,22 +224,26 @@ class _WriteLane(_StoreLane):
         took = time.perf_counter() - started
         for op, count in Counter(event.op for event in events).items():
             self._announced.measure(f"store_notify {op}", count, 0, 0, took)
-        return [_refused(span) if isinstance(span, StoreRefused) else _written(writes, effects, span) for span in spans]
+        return [
+            _refused(span) if isinstance(span, StoreRefused) else _written(message, writes, effects, span)
+            for message, span in zip(batch, spans, strict=True)
+        ]
 
 
 def _refused(refused: StoreRefused) -> Done:
     return Done(error=CallFailed(refused.code, str(refused), refused.field))
 
 
-def _written(writes: Sequence[Write], effects: Sequence[Effect | StoreRefused], span: range) -> Done:
-    """The answer for the writes of one message; a refusal of any of them is the answer's error."""
+def _written(message: Message, writes: Sequence[Write], effects: Sequence[Effect | StoreRefused], span: range) -> Done:
+    """What became of the writes of one message: a refusal of any of them is an error; else the answer, if it asks for
+    one."""
     results = []
     for index in span:
         effect = effects[index]
         if isinstance(effect, StoreRefused):
             return _refused(effect)
         results.append({"id": writes[index].id, "effect": effect})
-    return Done(dumps({"results": results}))
+    return Done(dumps({"results": results})) if message.reply else DONE
 
 
 def _events(

@@ -264,12 +264,12 @@ def _check_tree(value: Any, name: str, depth: int) -> None:
         pass
     elif depth > DOCUMENT_DEPTH:
         raise StoreRefused(f"{name}: nested deeper than {DOCUMENT_DEPTH}")
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_tree(inner, name, depth + 1)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             _check_key(key, name)
             _check_tree(inner, key, depth + 1)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            _check_tree(inner, name, depth + 1)
     else:
         raise StoreRefused(f"{name}: {kind.__name__} is not JSON")

@@ -129,13 +129,14 @@ def _store(db: Database[Document], name: str, writes: Sequence[Write]) -> list[O
 
 
 def _operation(write: Write) -> Operation:
-    older = {"_id": write.id, "ts": {"$not": {"$gt": write.ts}}}
-    fields = {**write.document, "ts": write.ts}
+    fields = {"_id": write.id, **write.document, "ts": write.ts}
     fields.pop("id", None)
     if write.kind == "insert":
-        return InsertOne(_encoded({"_id": write.id, **fields}))
+        return InsertOne(_encoded(fields))
+    older = {"_id": write.id, "ts": {"$not": {"$gt": write.ts}}}
     if write.kind == "replace":
-        return ReplaceOne(older, _encoded({"_id": write.id, **fields}), upsert=True)
+        return ReplaceOne(older, _encoded(fields), upsert=True)
+    del fields["_id"]
     change: Document = {"$set": {key: value for key, value in fields.items() if value is not None}}
     if removed := {key: "" for key, value in fields.items() if value is None}:
         change["$unset"] = removed

@@ -35,7 +35,7 @@ def test_it_measures_and_leaves_nothing_behind(tmp_path: Path, tmp_path_factory:
     missing = {"info_ratio", "flow_ratio", "ingest_per_s", "load_p50_ms", "load_p99_ms"}
     assert {name for name in missing if found[name] is None} == missing
     assert set(found["details"]) == {"queue", "rpc", "memory"}
-    assert found["details"]["queue"]["always_64_per_s"]["rounds"]
+    assert found["details"]["queue"]["always_1x64_per_s"]["rounds"]
     # and nothing is left behind
     assert list(directory.iterdir()) == []
     processes = psutil.process_iter(["cmdline"])

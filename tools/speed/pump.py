@@ -1,7 +1,7 @@
 """One producer or one consumer of messages, as a process of its own.
 
     python -m tools.speed.pump produce URL COUNT BYTES
-    python -m tools.speed.pump consume URL COUNT BATCH
+    python -m tools.speed.pump consume URL COUNT LANES BATCH
 
 Each prints one line of JSON: `at`, the time (of the clock that all processes share) when the producer began, or when
 the consumer had settled the last message; `cpu`, the seconds of CPU used for it.
@@ -50,21 +50,23 @@ async def produce(url: str, count: int, size: int) -> None:
     _tell(began, used)
 
 
-async def consume(url: str, count: int, batch: int) -> None:
-    """Settle messages, doing nothing with them."""
+async def consume(url: str, count: int, number: int, batch: int) -> None:
+    """Settle messages, doing nothing with them, in that number of lanes: while one waits for Redis, another works."""
     left = count
 
     async def handle(messages: Sequence[Message]) -> Sequence[Outcome]:
         nonlocal left
         left -= len(messages)
         if left <= 0:
-            lane.stop()
+            for lane in lanes:
+                lane.stop()
         return [DONE] * len(messages)
 
     used = time.process_time()
-    lane = Lane(connect(url), QUEUE, "consumer", handle, batch)
+    broker = connect(url)
+    lanes = [Lane(broker, QUEUE, f"consumer.{place}", handle, batch) for place in range(number)]
     Notifier().ready()
-    await lane.run()
+    await asyncio.gather(*(lane.run() for lane in lanes))
     _tell(time.monotonic(), used)
 
 
@@ -74,4 +76,4 @@ def _tell(at: float, used: float) -> None:
 
 if __name__ == "__main__":
     _work, _url, *_numbers = sys.argv[1:]
-    run({"produce": produce, "consume": consume}[_work](_url, *map(int, _numbers)))
+    run((produce if _work == "produce" else consume)(_url, *map(int, _numbers)))

@@ -35,7 +35,7 @@ class Scale:
     clients: int = 1000  # of the case load
     ingest: int = 200_000  # items pushed in a round
     messages: int = 300_000  # of a round of the case queue
-    batches: tuple[int, ...] = (64, 256)  # messages a lane takes at a time; the first is what lanes do by themselves
+    consumers: tuple[str, ...] = ("1x64", "1x256", "2x256")  # of the case queue: lanes, messages each takes at a time
     stores: tuple[int, ...] = (1, 2)  # tried in the case ingest
     soak: float = 0.0  # minutes
 
@@ -48,7 +48,7 @@ QUICK = Scale(
     layouts=("1x1x1",),
     ingest=20_000,
     messages=30_000,
-    batches=(64,),
+    consumers=("1x64",),
     stores=(1,),
 )
 
