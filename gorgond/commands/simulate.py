@@ -1,7 +1,9 @@
-"""`gorgond simulate`: web, auth, app, store, stats and provider as tasks of one process, over a broker in memory and a
-database that is thrown away; once a second it prints what moves.
+"""`gorgond simulate`: every role as a task of one process, over a broker in memory and a database that is thrown away;
+once a second it prints what moves.
 
-With a real broker a role can be left out, and a real process takes its place: docs/simulate.md does it one by one.
+With a real broker a role can be left out, and a real process takes its place: docs/simulate.md does it one by one. The
+journal is simulated in memory alone. On a real broker it would take events from the journals that are there, since all
+are of one group, and lose them with its file; and the group would go on collecting events when it has ended.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from gorgond.config import Config
 from gorgond.errors import ConfigError
 from gorgond.roles.app import AppServer
 from gorgond.roles.auth import AuthServer
+from gorgond.roles.journal import Journal
 from gorgond.roles.provider import DataProvider
 from gorgond.roles.stats import StatsMonitor
 from gorgond.roles.store import DataStore
@@ -38,7 +41,12 @@ def simulate(path: str | None, flags: Mapping[str, str], without: frozenset[str]
     """Run until Ctrl-C or for `duration` seconds; the exit code. Raises ConfigError and what a role failed with."""
     with tempfile.TemporaryDirectory(prefix="gorgond-") as directory:
         store = f"sqlite:///{quote(directory)}/simulated.db"
-        instead = {"broker.url": "memory://simulation", "store.url": store, "app.directory": ""}
+        instead = {
+            "broker.url": "memory://simulation",
+            "store.url": store,
+            "journal.file": f"{directory}/events.log",
+            "app.directory": "",
+        }
         if not without:  # or real processes need the same key
             instead["auth.key"] = new_key()
         config, _ = apart(path, flags, instead)
@@ -51,7 +59,8 @@ def simulate(path: str | None, flags: Mapping[str, str], without: frozenset[str]
 
 async def _simulate(config: Config, without: frozenset[str], duration: float | None) -> None:
     fabric = connect_fabric(config)
-    # In the order in which they end: what asks before what answers, so that all that was asked is answered.
+    # In the order in which they end: what asks before what answers, so that all that was asked is answered; the journal
+    # after the store, whose last changes it writes.
     services: list[Service] = []
     if "provider" not in without:
         services += [DataProvider(config, fabric, name) for name in config.providers]
@@ -65,6 +74,8 @@ async def _simulate(config: Config, without: frozenset[str], duration: float | N
         services.append(AppServer(config, fabric, INSTANCE))
     if "store" not in without:
         services.append(DataStore(config, fabric, INSTANCE))
+    if fabric.lasting.in_process:
+        services.append(Journal(config, fabric, INSTANCE))
 
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()

@@ -1,4 +1,4 @@
-"""`gorgond simulate`: the whole thing in one process, and a real process in the place of one of its roles."""
+"""`gorgond simulate`: the whole thing in one process, and real processes in the place of its roles, one by one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,17 @@ def notes(url: str) -> list[dict[str, Any]]:
     return found
 
 
+def ended(process: subprocess.Popen[bytes]) -> int:
+    """Ask it to end; its exit code."""
+    process.send_signal(signal.SIGTERM)
+    return process.wait(timeout=20)
+
+
 def test_everything_in_one_process(tmp_path: Path) -> None:
     # given a simulation with 200 notes for 10 users
-    port, output = free_port(), tmp_path / "output"
+    port, output, events = free_port(), tmp_path / "output", tmp_path / "events.log"
     arguments = ["simulate", "--port", str(port), "--count", "200", "--users", "10", "--rate", "1000"]
-    with started(*arguments, output=output) as process:
+    with started(*arguments, output=output, GORGOND_JOURNAL_FILE=str(events)) as process:
         # when a user's notes are asked for
         url = f"http://localhost:{port}/info/5?lim=100"
         eventually(lambda: len(notes(url)) == 20, 20)
@@ -37,7 +44,11 @@ def test_everything_in_one_process(tmp_path: Path) -> None:
         assert process.wait(timeout=20) == 0
     written = output.read_text()
     assert "pushed 200 items in " in written
-    assert written.count("ended") == 6
+    assert written.count("ended") == 7
+    # and every note was announced to the journal, once
+    assert sorted(json.loads(line)["id"] for line in events.read_text().splitlines()) == sorted(
+        f"random-0-{number}" for number in range(200)
+    )
 
 
 def test_runs_for_as_long_as_it_is_told_to() -> None:
@@ -46,23 +57,41 @@ def test_runs_for_as_long_as_it_is_told_to() -> None:
     assert "store     consuming store_get, store_put" in done.stdout
 
 
-def test_a_real_store_takes_the_place_of_the_simulated_one(shared_redis: RedisServer, tmp_path: Path) -> None:
-    # given a simulation without a store, on a real Redis
-    port, output = free_port(), tmp_path / "output"
-    arguments = ["simulate", "--broker", shared_redis.url, "--without", "store", "--port", str(port)]
-    with started(*arguments, "--count", "50", "--users", "5", "--rate", "1000", output=output) as simulation:
-        # whose notes wait in the queue
-        eventually(lambda: re.search(r"store_put +50 ", output.read_text()), 20)
-        # when a real store process starts
-        url = f"sqlite:///{tmp_path / 'test.db'}"
-        with started("store", "--broker", shared_redis.url, "--store", url, output=tmp_path / "store") as store:
-            # then it writes them and answers the simulated web server
-            address = f"http://localhost:{port}/info/3"
-            eventually(lambda: len(notes(address)) == 10, 20)
-            # and both end in order
-            for process in (simulation, store):
-                process.send_signal(signal.SIGTERM)
-                assert process.wait(timeout=20) == 0
+def test_real_processes_take_the_place_of_the_simulated_ones_one_by_one(
+    shared_redis: RedisServer, tmp_path: Path
+) -> None:
+    """The way that docs/simulate.md goes. Each step has a seed of its own: 50 notes more, 10 of them of user 3."""
+    port, output = str(free_port()), tmp_path / "output"
+    url, database = f"http://localhost:{port}/info/3?lim=100", f"sqlite:///{tmp_path / 'test.db'}"
+    broker = ("--broker", shared_redis.url)
+    pushing = (*broker, "--count", "50", "--users", "5", "--rate", "1000", "--seed")
+    # given a simulation without a store, on a real Redis, whose notes wait in the queue
+    with started("simulate", *pushing, "1", "--port", port, "--without", "store", output=output) as simulation:
+        eventually(lambda: re.search(r"store_put +50 ", output.read_text()))
+        # when a real store takes its place
+        with started("store", *broker, "--store", database) as store:
+            # then it writes them, and answers the simulated web server
+            eventually(lambda: len(notes(url)) == 10)
+            assert ended(simulation) == 0
+            # when a real web server takes the place of the simulated one
+            less = ("--without", "store", "--without", "web")
+            with (
+                started("simulate", *pushing, "2", *less) as rest,
+                started("web", *broker, "--port", port) as web,
+            ):
+                # then it answers with what the simulated provider pushes
+                eventually(lambda: len(notes(url)) == 20)
+                assert ended(rest) == 0
+                # when the simulation is over, and a real provider pushes
+                pushed = gorgond("provider", *pushing, "3")
+                # then nothing of it is refused, and all is there
+                assert "pushed 50 items in " in pushed.stderr
+                assert "refused 0, retried 0" in pushed.stderr
+                eventually(lambda: len(notes(url)) == 30)
+                # and nobody's events are kept, since no journal is simulated on a real broker
+                assert shared_redis.cli("EXISTS", "gorgon:{store_notify}:groups") == "0"
+                # and both end in order
+                assert [ended(web), ended(store)] == [0, 0]
 
 
 def test_a_taken_port_ends_it_with_exit_code_78() -> None:
