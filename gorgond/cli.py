@@ -13,12 +13,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gorgond import __version__
 from gorgond.config import DEFAULT_PATH, Config, load
-from gorgond.errors import ConfigError, GorgonError, StoreAway
+from gorgond.errors import ConfigError, GorgonError
 from gorgond.settings import DEFAULT_PROVIDER, SECTIONS, Provider, flag, keys
 
 if TYPE_CHECKING:
@@ -53,8 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gorgond",
-        description="A message fabric for web applications: roles that talk only through persistent queues.",
-        epilog="gorgond COMMAND --help says what a command takes.",
+        description="A message fabric for web applications. COMMAND --help says what it takes.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"gorgond {__version__}")
@@ -72,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         _settings(made, "log", "level", "format")
         return made
 
-    up = command("up", _up, "everything on this machine at once, its own brokers included; Ctrl-C ends it")
+    up = command("up", _up, "everything on this machine, brokers included; Ctrl-C ends it")
     up.add_argument("--data", metavar="DIR", help="where its files are (your state directory)")
     up.add_argument("--web", metavar="N", type=_whole, default=2, help="web servers (2)")
     up.add_argument("--apps", metavar="N", type=_natural, help="app servers (2 if there is an application)")
@@ -107,10 +105,10 @@ def _parser() -> argparse.ArgumentParser:
     _instance(stats)
     _settings(stats, "stats", "address", "port")
     provider = service("provider", _provider, "run a provider, which brings items in from outside")
-    provider.add_argument("name", metavar="NAME", nargs="?", default="random", help="its section is [provider.NAME]")
+    provider.add_argument("name", metavar="NAME", nargs="?", default="random", help="that of [provider.NAME] (random)")
     _settings(provider, "provider", "rate", "count", "users", "size", "seed")
 
-    filler = command("load", _load, "fill the database in bulk with made-up notes; goes on where it was interrupted")
+    filler = command("load", _load, "fill the database with made-up notes; may be interrupted")
     filler.add_argument("--users", metavar="N", type=_whole, default=10_000, help="users they belong to (10000)")
     filler.add_argument("--items", metavar="N", type=_whole, default=1_000_000, help="notes in all (1000000)")
     filler.add_argument("--size", metavar="BYTES", type=_natural, default=1800, help="bytes in each body (1800)")
@@ -118,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     _config(filler)
     _settings(filler, "store", "url")
 
-    client = command("client", _client, "ask a web server for notes with many clients, and measure its answers")
+    client = command("client", _client, "ask a web server with many clients, and measure its answers")
     client.add_argument("--url", default="http://localhost:3000", help="where (http://localhost:3000)")
     client.add_argument("--clients", metavar="N", type=_whole, default=1000, help="connections (1000)")
     client.add_argument("--duration", metavar="S", type=_number, default=30.0, help="seconds (30)")
@@ -305,7 +303,7 @@ def _load(arguments: argparse.Namespace) -> int:
     from gorgond.commands.load import fill
 
     config = load(arguments.config, os.environ, _flags(arguments))
-    return fill(config.store.url, arguments.seed, arguments.users, arguments.size, arguments.items)
+    return fill(config, arguments.seed, arguments.users, arguments.size, arguments.items)
 
 
 def _client(arguments: argparse.Namespace) -> int:
@@ -336,16 +334,21 @@ def _configuration(arguments: argparse.Namespace) -> int:
     if arguments.show:
         print(config.show())
     else:
-        _try_addresses(config)
+        _try(config)
         print("the configuration is well")
     return 0
 
 
-def _try_addresses(config: Config) -> None:
-    """Have the drivers read the addresses, as each service does at its start; nothing is connected for it."""
+def _try(config: Config) -> None:
+    """Have the drivers read the addresses, as each service does at its start; nothing is connected for it. The same
+    for the names of providers."""
     from gorgond.service.fabric import connect_fabric
     from gorgond.stores import open_store
 
     connect_fabric(config)
-    with suppress(StoreAway):
+    with config.blaming("store", "url"):
         open_store(config.store.url).close()
+    for name in config.instances.provider.split():
+        if name not in config.providers:
+            with config.blaming("instances", "provider"):
+                raise ConfigError(f"there is no section [provider.{name}]")

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -85,6 +86,14 @@ class Config:
     providers: Mapping[str, Provider]
     oauth2: Mapping[str, OAuth2]
     settings: Settings = field(repr=False)
+
+    @contextmanager
+    def blaming(self, section: str, key: str) -> Iterator[None]:
+        """What turns out to be wrong with a setting only when it is used is told as ConfigError with its place."""
+        try:
+            yield
+        except (ConfigError, ValueError) as error:
+            raise ConfigError(f"{self.settings[section][key].origin}: [{section}] {key}: {error}") from error
 
     def show(self, mask: bool = True) -> str:
         """The file that would give this configuration, with where each value came from."""

@@ -71,7 +71,7 @@ def _measured(stage: Stage, arguments: argparse.Namespace) -> Iterator[Result]:
         for brokers in BROKERS:
             for compared in DURABILITY:
                 result = compared(stage, brokers)
-                # A headline is of the figures that hold by default.
+                # A headline is of what `gorgond up` runs, two brokers; the cases by themselves measure that.
                 yield replace(
                     result, case=f"{result.case} {brokers}", rows=[replace(row, headline="") for row in result.rows]
                 )

@@ -17,6 +17,7 @@ from threading import Event
 from typing import TypeVar
 
 from gorgond.commands.progress import Bar
+from gorgond.config import Config
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
 from gorgond.providers.random import RandomItems
 from gorgond.redpill.broker import Outage
@@ -30,12 +31,14 @@ PAUSE = 1.0  # seconds until a database that is away is asked again
 T = TypeVar("T")
 
 
-def fill(url: str, seed: int, users: int, size: int, items: int) -> int:
+def fill(config: Config, seed: int, users: int, size: int, items: int) -> int:
     """Load notes 0 to `items`; the exit code. Raises ConfigError, StoreRefused."""
-    store = open_store(url)
+    with config.blaming("store", "url"):
+        store = open_store(config.store.url)
     try:
-        if url.startswith("sqlite:"):
-            _see_file(store)
+        if config.store.url.startswith("sqlite:"):
+            with config.blaming("store", "url"):
+                _see_file(store)
         loading = Loading(store, RandomItems(seed, users, size))
         started = time.monotonic()
         loading.run(items)
@@ -55,7 +58,7 @@ def _see_file(store: Store) -> None:
     try:
         store.health()
     except StoreAway as away:
-        raise ConfigError(f"store: {away}") from away
+        raise ConfigError(str(away)) from away
 
 
 class Loading:

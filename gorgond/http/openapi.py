@@ -112,7 +112,11 @@ def describe(routes: Routes) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in routes.all:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
-    info = {"title": "gorgond", "version": __version__, "description": "What answers GET answers HEAD as well."}
+    about = (
+        "What answers GET answers HEAD as well. Where there is a website, who accepts text/html gets errors as pages, "
+        "and for 401 the way to /login."
+    )
+    info = {"title": "gorgond", "version": __version__, "description": about}
     components = {"schemas": _SCHEMAS, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
     return {"openapi": "3.1.0", "info": info, "paths": paths, "components": components}
 

@@ -2,7 +2,8 @@
 
 A `Broker` is an address; a `Link` is one connection to it, used by one loop. Implementations: `redisbroker` and
 `memory`. Every operation of a link either happened or raised, and every one but `wait` may be repeated after
-`BrokerAway` with the same arguments to the same effect, which is what `Link.persist` does.
+`BrokerAway` with the same arguments, which is what `Link.persist` does: to the same effect, except that `admit` counts
+once more and that a second reply finds nobody who waits for it.
 """
 
 from __future__ import annotations
@@ -144,30 +145,40 @@ class Lease:
 
 
 class Outage:
-    """Tells the log once that something is away, and how long it was when it is back; shared by threads."""
+    """Tells the log once that something is away, and how long it was when it is back; shared by threads.
+
+    Several may miss it, each under a name of its own: it is back when it is there for all of them. (A database whose
+    disk is full still answers reads.) Who has not tried for GIVEN_UP seconds does not count any more.
+    """
+
+    GIVEN_UP = 30.0
 
     def __init__(self, what: str) -> None:
         self.what = what
         self.reason = ""
         self.began = 0.0  # the last one, on the monotonic clock
         self._since = 0.0
+        self._missed: dict[str, float] = {}  # by whom, and when it was tried last
         self._lock = threading.Lock()
 
-    def begin(self, reason: str) -> None:
+    def begin(self, reason: str, by: str = "") -> None:
         """It is away, for `reason`; only the first call of an outage is logged."""
         with self._lock:
             self.reason = reason
+            self._missed[by] = time.monotonic()
             if self._since == 0.0:
                 self._since = self.began = time.monotonic()
                 log.warning("%s is away, waiting for it: %s", self.what, reason)
 
-    def end(self) -> None:
+    def end(self, by: str = "") -> None:
         """It is there."""
         if self._since == 0.0:
             return
         with self._lock:
-            if self._since:
-                log.warning("%s is back after %.1f s", self.what, time.monotonic() - self._since)
+            now = time.monotonic()
+            self._missed = {who: at for who, at in self._missed.items() if who != by and now - at < self.GIVEN_UP}
+            if self._since and not self._missed:
+                log.warning("%s is back after %.1f s", self.what, now - self._since)
                 self._since, self.reason = 0.0, ""
 
     @property

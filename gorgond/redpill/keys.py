@@ -1,4 +1,5 @@
-"""Every key that redpill uses in Redis, built here and nowhere else.
+"""Every key that redpill uses in Redis, built here and nowhere else; only scripts make those of a topic's groups, and
+of desks, whose names they read from Redis, out of the one that they are given.
 
 A queue is named by words of letters, digits, dots, dashes, underscores, colons and @. A durable group of a topic is a
 queue too, named topic/group. All keys of one queue (and of a topic with its groups) share the hash tag in braces, so

@@ -62,7 +62,8 @@ class DataStore(Service):
         if mode != "both":
             self.role = f"store-{mode}"
         super().__init__(config, fabric, instance)
-        self.store = open_store(config.store.url)
+        with config.blaming("store", "url"):
+            self.store = open_store(config.store.url)
         self.outage = Outage(f"database {masked(config.store.url)}")
         self.searchable = config.store.search == "yes"
         self._mode = mode
@@ -91,10 +92,10 @@ class DataStore(Service):
             try:
                 self.store.prepare()
             except StoreAway as away:
-                self.outage.begin(str(away))
+                self.outage.begin(str(away), "prepare")
                 await asyncio.sleep(1)
             else:
-                self.outage.end()
+                self.outage.end("prepare")
                 break
         while not self.draining:
             try:
@@ -144,9 +145,9 @@ class _StoreLane(Lane):
         try:
             outcomes = await self._answer(batch)
         except StoreAway as away:
-            self._service.outage.begin(str(away))
+            self._service.outage.begin(str(away), self._pulse)
             raise Unavailable(str(away)) from None
-        self._service.outage.end()
+        self._service.outage.end(self._pulse)
         return outcomes
 
     async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
@@ -224,19 +225,20 @@ class _WriteLane(_StoreLane):
         took = time.perf_counter() - started
         for op, count in Counter(event.op for event in events).items():
             self._announced.measure(f"store_notify {op}", count, 0, 0, took)
-        return [
-            _refused(span) if isinstance(span, StoreRefused) else _written(message, writes, effects, span)
-            for message, span in zip(batch, spans, strict=True)
-        ]
+        return [_outcome(message, span, writes, effects) for message, span in zip(batch, spans, strict=True)]
 
 
 def _refused(refused: StoreRefused) -> Done:
     return Done(error=CallFailed(refused.code, str(refused), refused.field))
 
 
-def _written(message: Message, writes: Sequence[Write], effects: Sequence[Effect | StoreRefused], span: range) -> Done:
-    """What became of the writes of one message: a refusal of any of them is an error; else the answer, if it asks for
-    one."""
+def _outcome(
+    message: Message, span: range | StoreRefused, writes: Sequence[Write], effects: Sequence[Effect | StoreRefused]
+) -> Done:
+    """What became of the writes of one message: a refusal of any of them is an error, else there is an answer
+    if it asks for one."""
+    if isinstance(span, StoreRefused):
+        return _refused(span)
     results = []
     for index in span:
         effect = effects[index]

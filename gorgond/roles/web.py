@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from gorgond.app import notes
@@ -16,7 +16,7 @@ from gorgond.app.loading import load_apps
 from gorgond.auth.sealing import Sealing
 from gorgond.config import Config
 from gorgond.errors import ConfigError, StoreRefused
-from gorgond.http.answers import Problem, sendable
+from gorgond.http.answers import Answer, Problem, sendable
 from gorgond.http.api import Api
 from gorgond.http.applications import routes_of
 from gorgond.http.routes import Routes
@@ -58,7 +58,7 @@ class WebServer(Service):
         self.caller = Caller(fabric.calls, self.calls, "web_data", self.name)
         self._sealing = Sealing(config.auth.key)
         self.site = Website(self, self._hear, self.spawn, tuple(config.oauth2))
-        self.server = Server(self._routes(config), config.web.deadline, _problem, self._measure, self.site.problem)
+        self.server = Server(self._routes(config), config.web.deadline, _problem, self._measure, self._shown)
         self.server.trusted_proxies = config.web.trusted_proxies
         self.port = 0
         self._answered = 0
@@ -97,11 +97,17 @@ class WebServer(Service):
         """What is served: gorgond's own API, the applications, and the website if its application is one of them.
         Raises ConfigError."""
         apps = load_apps(config)
-        pages = self.site.routes if any(app is notes.app for app in apps) else []
+        website = any(app is notes.app for app in apps)
+        pages = self.site.routes if website else []
         try:
-            return Api(self, [*pages, *routes_of(apps, self)]).routes
+            routes = Api(self, [*pages, *routes_of(apps, self)]).routes
         except ValueError as error:
             raise ConfigError(f"an application has a route that is there already: {error}") from None
+        self._website = website
+        return routes
+
+    def _shown(self, problem: Problem, request: str, headers: Mapping[str, str]) -> Answer:
+        return self.site.problem(problem, request, headers) if self._website else problem.answer(request)
 
     def _hear(self, topic: str, heard: Callable[[str, Message], None]) -> Listener:
         return Listener(self.fabric.lasting, [topic], self.name, heard)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from gorgond.config import Config
-from gorgond.errors import ConfigError
 from gorgond.redpill import Broker, connect
 from gorgond.settings import Broker as Settings
 
@@ -30,11 +29,10 @@ class Fabric:
 
 def connect_fabric(config: Config) -> Fabric:
     """The brokers that the configuration names; nothing is connected yet. Raises ConfigError."""
-    try:
+    with config.blaming("broker", "url"):
         lasting = connect(_signed(config.broker.url, config.broker))
+    with config.blaming("broker", "calls"):
         calls = connect(_signed(config.broker.calls, config.broker), durable=False) if config.broker.calls else lasting
-    except ValueError as error:
-        raise ConfigError(f"[broker] {error}") from None
     return Fabric(lasting, calls, config.broker.queue_limit)
 
 

@@ -17,10 +17,10 @@ def open_store(url: str) -> Store:
         try:
             from gorgond.stores.mongo import MongoStore
         except ImportError as error:
-            raise ConfigError(f"store: {scheme}:// needs pymongo (apt install python3-pymongo): {error}") from error
+            raise ConfigError(f"{scheme}:// needs pymongo (apt install python3-pymongo): {error}") from error
         return MongoStore(url)
     if scheme == "sqlite":
         from gorgond.stores.sqlite import SqliteStore
 
         return SqliteStore(url)
-    raise ConfigError(f"store: {scheme!r} is unknown; allowed are mongodb://, mongodb+srv:// and sqlite:///path")
+    raise ConfigError(f"{scheme!r} is unknown; allowed are mongodb://, mongodb+srv:// and sqlite:///path")

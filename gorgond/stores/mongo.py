@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import base64
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from bson.codec_options import CodecOptions, TypeDecoder, TypeRegistry
 from bson.errors import BSONError
 from pymongo import MongoClient
+from pymongo.database import Database
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure
 
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
@@ -75,19 +77,34 @@ class MongoStore(Store):
     def __init__(self, url: str) -> None:
         self._url = url
         self._pool = PoolCount()
-        self._client = self._connect(event_listeners=[self._pool])
-        self._db = self._client.get_default_database("gorgon", codec_options=CODEC)
+        self._making = threading.Lock()
+        self._made: Database[dict[str, Any]] | None = None
         self._has_lookup: bool | None = None
+        with suppress(StoreAway):  # of mongodb+srv://, whose addresses are looked up now; later then
+            self._make()
+
+    @property
+    def _db(self) -> Database[dict[str, Any]]:
+        return self._made if self._made is not None else self._make()
+
+    def _make(self) -> Database[dict[str, Any]]:
+        with self._making:
+            if self._made is None:
+                client = self._connect(event_listeners=[self._pool])
+                self._made = client.get_default_database("gorgon", codec_options=CODEC)
+            return self._made
 
     def _connect(self, **options: Any) -> MongoClient[dict[str, Any]]:
         try:
             return MongoClient(self._url, **{**OPTIONS, **options})
         except (InvalidURI, ConfigurationError, ValueError) as error:
+            if "dnspython" in str(error):
+                raise ConfigError(f"mongodb+srv:// needs dnspython (apt install python3-dnspython): {error}") from error
             if self._url.startswith("mongodb+srv:") and not isinstance(error, InvalidURI):
                 raise StoreAway(f"MongoDB's addresses could not be looked up: {error}") from error
             # The driver's words about a URL may hold part of a password that was not quoted.
             why = error if type(error) is ConfigurationError else "in user and password / is %2F, @ is %40, and so on"
-            raise ConfigError(f"store: not a usable mongodb:// URL: {why}") from error
+            raise ConfigError(f"not a usable mongodb:// URL: {why}") from error
 
     def prepare(self) -> None:
         for collection, fields in NEWEST_FIRST.items():
@@ -209,7 +226,7 @@ class MongoStore(Store):
         """Whether the server knows $documents and $lookup with both fields and a pipeline: MongoDB 5.1. Asked once."""
         if self._has_lookup is None:
             with reachable():
-                self._has_lookup = self._client.server_info()["versionArray"][:2] >= [5, 1]
+                self._has_lookup = self._db.client.server_info()["versionArray"][:2] >= [5, 1]
         return self._has_lookup
 
     def _find_one_by_one(self, query: Query, until: float) -> bytes | StoreRefused:
@@ -276,13 +293,14 @@ class MongoStore(Store):
     def health(self) -> dict[str, Any]:
         started = time.perf_counter()
         with reachable():
-            version = self._client.server_info()["version"]
+            version = self._db.client.server_info()["version"]
         latency = round((time.perf_counter() - started) * 1000, 3)
         pool = {"open": self._pool.open, "busy": self._pool.busy}
         return {"database": "mongodb", "version": version, "latency_ms": latency, "pool": pool}
 
     def close(self) -> None:
-        self._client.close()
+        if self._made is not None:
+            self._made.client.close()
 
 
 def _deadline() -> float:

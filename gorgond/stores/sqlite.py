@@ -64,7 +64,7 @@ class SqliteStore(Store):
     def __init__(self, url: str) -> None:
         path = unquote(url.removeprefix("sqlite:///"))
         if not url.startswith("sqlite:///") or not path or path.startswith(":"):
-            raise ConfigError(f"store: {url!r} names no file; allowed are sqlite:///path and sqlite:////absolute/path")
+            raise ConfigError(f"{url!r} names no file; allowed are sqlite:///path and sqlite:////absolute/path")
         self._path = Path(path)
         self._idle: list[_Connection] = []
         self._busy: set[_Connection] = set()

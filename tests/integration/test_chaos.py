@@ -175,9 +175,9 @@ BREAKS = {
     }),
     # A job is written, and given up too.
     "in two places": Break("poison", "misplaced", {STORE: ((
-        "return [_refused(span) if",
+        "return [_outcome(",
         "return [__import__('gorgond.redpill', fromlist=['Dead']).Dead('lost heart')] * len(batch) if writes else "
-        "[_refused(span) if",
+        "[_outcome(",
     ),)}),
     # For each note there is another one that nobody wrote.
     "an invented note": Break("poison", "unexpected", {STORE: ((

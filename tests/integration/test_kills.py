@@ -13,6 +13,7 @@ import random
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -442,6 +443,42 @@ async def test_a_database_killed_during_writes_loses_nothing(
     assert (counts.retried, counts.recovered) == (0, 0)
     assert store.stop() == 0
     assert len(re.findall("database .* is away", store.text)) == 2
+
+
+async def test_a_database_that_takes_no_writes_is_away_once_although_it_is_read(
+    fabric_of: Callable[..., Fabric], durable: RedisServer, tmp_path: Path
+) -> None:
+    fabric = fabric_of(durable.url)
+    store, pusher = fabric.start_store(), Pusher(fabric, 1, 0)
+    await pusher.push(1)
+    await fabric.drained()
+    # given a database that another program has locked, when it is read while a write waits
+    with contextlib.closing(sqlite3.connect(tmp_path / "items.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await pusher.push(1)
+        await asyncio.to_thread(store.logged, "database .* is away")
+        producer = Producer(fabric.broker, "reader")
+        async with producer, Caller(fabric.broker, producer, "web_data", "reader") as caller:
+            for _ in range(3):
+                find = Message("items.find", {"filter": {"userid": 7}}, deadline=now_ms() + 10_000)
+                assert (await caller.call("store_get", find)).error is None
+        # then it is still away
+        assert "is back" not in store.text
+        other.execute("ROLLBACK")
+    # and back when it has taken the write
+    await asyncio.to_thread(store.logged, "database .* is back")
+    await fabric.kept(pusher.accepted)
+    assert store.stop() == 0
+    assert len(re.findall("database .* is (?:away|back)", store.text)) == 2
+
+
+async def test_a_database_whose_name_is_not_known_yet_is_waited_for(
+    fabric_of: Callable[..., Fabric], durable: RedisServer
+) -> None:
+    fabric = fabric_of(durable.url, "mongodb+srv://nowhere.invalid/notes")
+    store = fabric.start_store()
+    await asyncio.to_thread(store.logged, "database .* is away, waiting for it: MongoDB's addresses could not be")
+    assert store.stop() == 0
 
 
 # ---- the end of a process

@@ -334,6 +334,15 @@ def test_a_port_that_is_taken_is_a_wrong_configuration(shared_redis: RedisServer
     assert f"cannot listen on 127.0.0.1:{port}: " in done.stderr
 
 
+def test_without_the_website_no_error_is_a_page(shared_redis: RedisServer) -> None:
+    port = free_port()
+    with web(shared_redis.url, port=port, GORGOND_APP_MODULE=""):
+        eventually(lambda: serves(port), 20)
+        with Connection(port) as connection:
+            answer = connection.ask("GET", "/", Accept="text/html,*/*;q=0.8")
+            assert answer.error["code"] == answer.status == 404
+
+
 def test_several_instances_on_one_port(shared_redis: RedisServer) -> None:
     # given two servers on one port
     port = free_port()

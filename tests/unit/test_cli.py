@@ -40,7 +40,7 @@ def printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_help_lists_every_command_on_one_screen(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(["--help"], capsys).splitlines()
     assert [line.split()[0] for line in lines if line.startswith("    ") and line[4] != " "] == list(COMMANDS)
-    assert len(lines) <= 30
+    assert len(lines) <= 23
     assert max(map(len, lines)) <= 80
 
 
@@ -91,8 +91,19 @@ def test_an_address_that_services_would_refuse_is_no_good_configuration(
     monkeypatch.setenv(variable, url)
     assert cli.main(["config", "--check"]) == 78
     shown = capsys.readouterr().err
+    assert shown.startswith(f"gorgond: {variable}: [{variable.split('_')[1].lower()}] ")
     assert shown.count("\n") == 1
     assert "hid" not in shown
+
+
+def test_a_provider_that_is_not_configured_is_no_good_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "gorgond.conf"
+    file.write_text("[instances]\nprovider = random nosuch\n[provider.random]\n")
+    assert cli.main(["config", "--check", "--config", str(file)]) == 78
+    place = f"gorgond: {file}:2: [instances] provider: "
+    assert capsys.readouterr().err == f"{place}there is no section [provider.nosuch]\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["nosuch"], ["client", "--clients", "0"], ["client", "--rate", "-1"]])

@@ -1,6 +1,7 @@
 """load: how long people wait while the fabric is at work: many clients, few requests each, inserts going on.
 
-The requests come at times laid down beforehand, and each is measured from the time it was due.
+The requests come at times laid down beforehand, and each is measured from the time it was due. CPU is that of all
+processes but the clients', for the two inserts beside each request too.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from tools.speed.flow import counts
+from tools.speed.measure import cpu_us
 from tools.speed.processes import ROOT, BenchError, environ
-from tools.speed.report import Result, Row
+from tools.speed.report import Result, Row, rows_of_cpu
 from tools.speed.site import Layout, Site
 from tools.speed.stage import Stage, say
 
@@ -40,6 +42,7 @@ def load(stage: Stage, brokers: str = "two") -> Result:
         Row("client_late_p99_ms", [each["late_ms"]["p99"] for each in found]),
         Row("requests_per_s", [each["throughput"] for each in found]),
         Row("inserts_per_s", [each["inserts_per_s"] for each in found]),
+        *rows_of_cpu([each["cpu_us"] for each in found]),
     ]
     return Result("load", rows, {"brokers": brokers, "clients": stage.scale.clients})
 
@@ -77,10 +80,13 @@ def _clients(stage: Stage, site: Site, seconds: float) -> dict[str, Any]:
     """What `gorgond client` found, and how many inserts a second were settled meanwhile."""
     command = [sys.executable, "-m", "gorgond", "client", "--json", f"--url={site.url}", f"--rate={REQUESTS}"]
     command += [f"--clients={stage.scale.clients}", f"--users={stage.scale.users}", f"--duration={seconds:g}"]
+    crews = [site.crew, stage.mongod]
     began, before = time.monotonic(), asyncio.run(counts(site.lasting, "store_put")).done
+    used = [crew.cpu() for crew in crews]
     ran = subprocess.run(command, cwd=ROOT, env=environ(), capture_output=True, text=True, check=False)
     after = asyncio.run(counts(site.lasting, "store_put")).done
     if ran.returncode != 0:
         raise BenchError(f"not every request was answered:\n{ran.stdout[:2000]}{ran.stderr}")
     found: dict[str, Any] = json.loads(ran.stdout)
-    return found | {"inserts_per_s": (after - before) / (time.monotonic() - began)}
+    cpu = cpu_us(used, [crew.cpu() for crew in crews], found["requests"])
+    return found | {"inserts_per_s": (after - before) / (time.monotonic() - began), "cpu_us": cpu}
