@@ -43,11 +43,11 @@ class Scale:
 QUICK = Scale(
     items=50_000,
     users=500,
-    rounds=2,
+    rounds=1,
     seconds=2,
     layouts=("1x1x1",),
-    ingest=20_000,
-    messages=30_000,
+    ingest=10_000,
+    messages=20_000,
     consumers=("1x64",),
     stores=(1,),
 )

@@ -88,5 +88,5 @@ def _clients(stage: Stage, site: Site, seconds: float) -> dict[str, Any]:
     if ran.returncode != 0:
         raise BenchError(f"not every request was answered:\n{ran.stdout[:2000]}{ran.stderr}")
     found: dict[str, Any] = json.loads(ran.stdout)
-    cpu = cpu_us(used, [crew.cpu() for crew in crews], found["requests"])
+    cpu = cpu_us(used, [crew.cpu() for crew in crews], found["answers"])
     return found | {"inserts_per_s": (after - before) / (time.monotonic() - began), "cpu_us": cpu}
