@@ -171,7 +171,10 @@ class Lane:
                 self.beat if turn.done else self._idle_beat,
             )
         except Voided:
-            log.warning("%s was silent on %s for too long: others have what was on its desk", self.name, self.queue)
+            log.warning(
+                "%s has lost its desk of %s: it was silent for too long and others have it, or the broker forgot it",
+                self.name, self.queue,
+            )  # fmt: skip
             await self._take()
             return await self._claim(Turn())
         if not messages or time.monotonic() > self._look_at:

@@ -734,7 +734,7 @@ async def test_the_newer_of_two_lanes_of_a_name_wins(stage: Stage) -> None:
 
 
 async def test_a_lane_whose_desk_was_given_to_others_goes_on(stage: Stage, expected_logs: Expect) -> None:
-    expected_logs("lane was silent on q for too long")
+    expected_logs("lane has lost its desk of q")
     # given a lane in the middle of a batch
     started, finish = asyncio.Event(), asyncio.Event()
     first: list[str] = []
@@ -978,7 +978,7 @@ async def test_one_reply_answers_all_calls_of_its_id(stage: Stage) -> None:
 async def test_calls_survive_a_redis_that_forgets_everything(
     redis_factory: Callable[..., RedisServer], expected_logs: Expect
 ) -> None:
-    expected_logs(OUTAGE + "|unfinished on its desk|was silent on q for too long")
+    expected_logs(OUTAGE + "|unfinished on its desk|has lost its desk of q")
     server = redis_factory()
     stage = Stage(connect(server.url, durable=False))
     entered, finish = asyncio.Event(), asyncio.Event()
@@ -1129,7 +1129,7 @@ async def test_a_group_keeps_events_for_lanes_that_are_away(stage: Stage) -> Non
 async def test_a_subscription_joins_again_when_the_broker_has_forgotten_it(
     redis_stage: Stage, shared_redis: RedisServer, expected_logs: Expect
 ) -> None:
-    expected_logs("was silent on topic/group")
+    expected_logs("has lost its desk of topic/group")
     handler = Handler()
     lane = Subscription(redis_stage.broker, "topic", "group", "lane", handler)
     async with running(lane), Producer(redis_stage.broker, "p") as producer:

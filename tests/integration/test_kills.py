@@ -300,7 +300,7 @@ async def test_a_stopped_store_is_replaced_and_refused_when_it_goes_on(
     other.logged(r"store@first\S* is silent: its \d+ messages of store_put go back to the queue")
     # then the first is refused, and works on
     first.signal(signal.SIGCONT)
-    first.logged("was silent on store_put for too long")
+    first.logged("has lost its desk of store_put")
     assert other.stop() == 0
     await pusher.push(10)
     await fabric.kept(pusher.accepted)
