@@ -198,7 +198,7 @@ class Walk:
         steps: dict[Callable[[], Awaitable[object]], int] = {
             self.push: 5, self.push_again: 2, self.turn: 7, self.turn_at_once: 5, self.turn_again: 3,
             self.zombie_turn: 2, self.wait: 3, self.late_wait: 1, self.crash: 2, self.leave: 1, self.pass_hour: 1,
-            self.recover: 2, self.requeue: 1, self.drop: 1, self.pause: 1, self.resume: 2,
+            self.recover: 2, self.outlive: 1, self.requeue: 1, self.drop: 1, self.pause: 1, self.resume: 2,
             self.outage: int(self.outages),
         }  # fmt: skip
         for step in self.random.choices(list(steps), list(steps.values()), k=STEPS):
@@ -400,6 +400,14 @@ class Walk:
 
     async def recover(self) -> object:
         return await self.link.recover(self.random.choice(self.queues), HOUR / 2, 2.5 * HOUR)
+
+    async def outlive(self) -> object:
+        """A lane is taken for dead, and then late waits bring it as many messages as it believes to have."""
+        puppet = self.some().puppet
+        found = await self.link.recover(puppet.queue, 0, 2.5 * HOUR)
+        left = self.world.places(puppet.queue)
+        late = min(puppet.length, len(left.queued)) if puppet.name in dict(found) and not left.paused else 0
+        return found, [await self.link.wait(puppet.queue, puppet.name, 1) for _ in range(late)]
 
     async def pause(self) -> object:
         queue = self.random.choice(self.queues)

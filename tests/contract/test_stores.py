@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -390,15 +392,17 @@ def test_threads_share_a_store(store: Store) -> None:
 
 
 def test_a_race_between_insert_and_delete_never_leaves_the_document(store: Store) -> None:
-    for n in range(50):
+    chance = random.Random(1)
+    for n in range(100):
         barrier = threading.Barrier(2)
 
-        def run(kind: Kind, ts: int, id: str = f"{n}", barrier: threading.Barrier = barrier) -> None:
+        def run(kind: Kind, ts: int, wait: float, id: str = f"{n}", barrier: threading.Barrier = barrier) -> None:
             barrier.wait()
+            time.sleep(wait)
             store.write([write(kind, id, ts)])
 
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(run, ("insert", "delete"), (1, 2)))
+        with ThreadPoolExecutor(2) as pool:  # a delete takes longer: the insert comes at any moment of it, or later
+            list(pool.map(run, ("insert", "delete"), (1, 2), (chance.uniform(0, 0.004), 0)))
     assert store.count([query()]) == [0]
 
 
