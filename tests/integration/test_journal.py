@@ -104,6 +104,8 @@ async def test_a_kill_loses_nothing(redis: RedisServer, tmp_path: Path) -> None:
             eventually(lambda: len(written(log)) > before + 2 * BATCH, 30)  # noqa: B023 - asked here and now
             process.kill()
     with journal(redis, output, GORGOND_JOURNAL_FILE=str(log)) as process:
+        await publish(redis, sent, 1)  # so that there is something to do for it, and it is seen to run
+        sent += 1
         await eventually_async(lambda: _all_done(redis, sent), 30)
         assert ended(process) == 0
     # then every event is there, and twice only those that were being written
