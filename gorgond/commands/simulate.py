@@ -60,7 +60,7 @@ def simulate(path: str | None, flags: Mapping[str, str], without: frozenset[str]
 async def _simulate(config: Config, without: frozenset[str], duration: float | None) -> None:
     fabric = connect_fabric(config)
     # In the order in which they end: what asks before what answers, so that all that was asked is answered; the journal
-    # after the store, whose last changes it writes.
+    # after the store, so that it hears of its last changes.
     services: list[Service] = []
     if "provider" not in without:
         services += [DataProvider(config, fabric, name) for name in config.providers]

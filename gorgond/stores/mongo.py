@@ -79,6 +79,7 @@ class MongoStore(Store):
         self._pool = PoolCount()
         self._making = threading.Lock()
         self._made: Database[dict[str, Any]] | None = None
+        self._failure, self._failed = "", 0.0  # why the last lookup of its addresses failed, and when
         self._has_lookup: bool | None = None
         with suppress(StoreAway):  # of mongodb+srv://, whose addresses are looked up now; later then
             self._make()
@@ -88,9 +89,16 @@ class MongoStore(Store):
         return self._made if self._made is not None else self._make()
 
     def _make(self) -> Database[dict[str, Any]]:
+        asked = time.monotonic()
         with self._making:
             if self._made is None:
-                client = self._connect(event_listeners=[self._pool])
+                if self._failed > asked:  # while we waited for who was looking
+                    raise StoreAway(self._failure)
+                try:
+                    client = self._connect(event_listeners=[self._pool])
+                except StoreAway as away:
+                    self._failure, self._failed = str(away), time.monotonic()
+                    raise
                 self._made = client.get_default_database("gorgon", codec_options=CODEC)
             return self._made
 
@@ -99,8 +107,8 @@ class MongoStore(Store):
             return MongoClient(self._url, **{**OPTIONS, **options})
         except (InvalidURI, ConfigurationError, ValueError) as error:
             if "dnspython" in str(error):
-                raise ConfigError(f"mongodb+srv:// needs dnspython (apt install python3-dnspython): {error}") from error
-            if self._url.startswith("mongodb+srv:") and not isinstance(error, InvalidURI):
+                raise ConfigError("mongodb+srv:// needs dnspython (apt install python3-dnspython)") from error
+            if _in_vain(error):
                 raise StoreAway(f"MongoDB's addresses could not be looked up: {error}") from error
             # The driver's words about a URL may hold part of a password that was not quoted.
             why = error if type(error) is ConfigurationError else "in user and password / is %2F, @ is %40, and so on"
@@ -301,6 +309,12 @@ class MongoStore(Store):
     def close(self) -> None:
         if self._made is not None:
             self._made.client.close()
+
+
+def _in_vain(error: Exception) -> bool:
+    """Whether the driver's error says that nobody answered where addresses were looked up."""
+    why = error.__cause__ or error.__context__
+    return isinstance(why, OSError) or type(why).__module__ in ("dns.resolver", "dns.exception")
 
 
 def _deadline() -> float:

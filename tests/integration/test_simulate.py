@@ -39,13 +39,14 @@ def test_everything_in_one_process(tmp_path: Path) -> None:
         assert [note["id"] for note in notes(url)][:2] == ["random-0-195", "random-0-185"]
         # and the queues are shown
         eventually(lambda: re.search(r"store_put +0 +0 +0 +0", output.read_text()))
+        # and every note is announced to the journal, once
+        eventually(lambda: events.read_text().count("\n") >= 200)
         # and Ctrl-C drains
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0
     written = output.read_text()
     assert "pushed 200 items in " in written
     assert written.count("ended") == 7
-    # and every note was announced to the journal, once
     assert sorted(json.loads(line)["id"] for line in events.read_text().splitlines()) == sorted(
         f"random-0-{number}" for number in range(200)
     )

@@ -81,6 +81,8 @@ def test_a_wrong_configuration_is_one_line_and_exit_code_78(
         ("GORGOND_BROKER_URL", "redis://user:hid/den@host"),
         ("GORGOND_BROKER_CALLS", "redis://host?nosuch=1"),
         ("GORGOND_STORE_URL", "mongodb://user:hid/den@host"),
+        ("GORGOND_STORE_URL", "mongodb+srv://user:hid/den@host"),
+        ("GORGOND_STORE_URL", "mongodb+srv://1.2.3.4/notes"),
         ("GORGOND_STORE_URL", "sqlite:///:memory:"),
     ],
 )

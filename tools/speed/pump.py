@@ -52,22 +52,32 @@ async def produce(url: str, count: int, size: int) -> None:
 
 async def consume(url: str, count: int, number: int, batch: int) -> None:
     """Settle messages, doing nothing with them, in that number of lanes: while one waits for Redis, another works."""
-    left = count
+    left, ended = count, 0.0
+    lanes: list[Lane] = []
 
-    async def handle(messages: Sequence[Message]) -> Sequence[Outcome]:
-        nonlocal left
-        left -= len(messages)
-        if left <= 0:
-            for lane in lanes:
-                lane.stop()
-        return [DONE] * len(messages)
+    async def pull(name: str) -> None:
+        nonlocal ended
+        last = False
+
+        async def handle(messages: Sequence[Message]) -> Sequence[Outcome]:
+            nonlocal left, last
+            left -= len(messages)
+            last = left <= 0
+            if last:
+                for each in lanes:
+                    each.stop()
+            return [DONE] * len(messages)
+
+        lanes.append(Lane(broker, QUEUE, name, handle, batch))
+        await lanes[-1].run()
+        if last:  # another may still wait for messages
+            ended = time.monotonic()
 
     used = time.process_time()
     broker = connect(url)
-    lanes = [Lane(broker, QUEUE, f"consumer.{place}", handle, batch) for place in range(number)]
     Notifier().ready()
-    await asyncio.gather(*(lane.run() for lane in lanes))
-    _tell(time.monotonic(), used)
+    await asyncio.gather(*(pull(f"consumer.{place}") for place in range(number)))
+    _tell(ended, used)
 
 
 def _tell(at: float, used: float) -> None:
