@@ -348,7 +348,6 @@ def _try(config: Config) -> None:
     connect_fabric(config)
     with config.blaming("store", "url"):
         open_store(config.store.url).close()
-    for name in config.instances.provider.split():
-        if name not in config.providers:
-            with config.blaming("instances", "provider"):
-                raise ConfigError(f"there is no section [provider.{name}]")
+    with config.blaming("instances", "provider"):
+        for name in config.instances.provider.split():
+            config.provider(name)

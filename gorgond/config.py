@@ -87,6 +87,12 @@ class Config:
     oauth2: Mapping[str, OAuth2]
     settings: Settings = field(repr=False)
 
+    def provider(self, name: str) -> Provider:
+        """The settings in [provider.NAME]. Raises ConfigError when there is no such section."""
+        if name not in self.providers:
+            raise ConfigError(f"there is no section [provider.{name}]; the providers are: {' '.join(self.providers)}")
+        return self.providers[name]
+
     @contextmanager
     def blaming(self, section: str, key: str) -> Iterator[None]:
         """What turns out to be wrong with a setting only when it is used is told as ConfigError with its place."""

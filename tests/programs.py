@@ -67,6 +67,12 @@ def started(
         process.wait(timeout=30)
 
 
+def ended(process: subprocess.Popen[bytes]) -> int:
+    """Ask it to end; its exit code."""
+    process.terminate()
+    return process.wait(timeout=20)
+
+
 def free_port() -> int:
     """A TCP port that nobody uses."""
     with socket.socket() as found:

@@ -165,9 +165,9 @@ class Outage:
         """It is away, for `reason`; only the first call of an outage is logged."""
         with self._lock:
             self.reason = reason
-            self._missed[by] = time.monotonic()
+            now = self._missed[by] = time.monotonic()
             if self._since == 0.0:
-                self._since = self.began = time.monotonic()
+                self._since = self.began = now
                 log.warning("%s is away, waiting for it: %s", self.what, reason)
 
     def end(self, by: str = "") -> None:

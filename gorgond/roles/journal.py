@@ -35,12 +35,10 @@ class Journal(Service):
         self._running: asyncio.Task[None]
 
     async def start(self) -> None:
-        """Consume in a thread, since writing blocks, unless the broker is in this event loop."""
         lane = Subscription(self.fabric.lasting, TOPIC, GROUP, self.name, self._write, BATCH, kept=self.fabric.limit)
         lane.beat = self.pulses.start("journal")
         self.attend(lane)
-        here = self.fabric.lasting.in_process
-        self._running = self.spawn(lane.run(), "journal") if here else self.spawn_thread(lane.run, "journal")
+        self._running = self.spawn_lane(lane, "journal")  # since writing blocks
 
     async def drain(self) -> None:
         for lane in self.lanes:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 
 from gorgond.config import Config
-from gorgond.errors import ConfigError
 from gorgond.providers.pace import Pace
 from gorgond.providers.random import RandomItems
 from gorgond.redpill import Message, Producer, QueueFull
@@ -36,10 +35,7 @@ class DataProvider(Service):
 
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
-        if instance not in config.providers:
-            names = " ".join(config.providers)
-            raise ConfigError(f"there is no section [provider.{instance}]; the providers are: {names}")
-        self.settings = config.providers[instance]
+        self.settings = config.provider(instance)
         self.pushed = 0
         self.progress: Callable[[int, int], None] = lambda pushed, of: None
         self._items = RandomItems(self.settings.seed, self.settings.users, self.settings.size)

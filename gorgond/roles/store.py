@@ -82,9 +82,7 @@ class DataStore(Service):
             self.attend(lane)
         self._preparing = self.spawn_thread(self._prepare, "prepare")
         for lane in lanes:
-            work = f"{lane.name} {lane.queue}"
-            here = any(broker.in_process for broker in self.fabric.brokers)
-            self._running.append(self.spawn(lane.run(), work) if here else self.spawn_thread(lane.run, work))
+            self._running.append(self.spawn_lane(lane, f"{lane.name} {lane.queue}"))
 
     async def _prepare(self) -> None:
         """Make the indexes, when the database is there; nobody waits for them, draining neither."""

@@ -108,6 +108,13 @@ class Service(ABC):
         """The same in a thread with an event loop of its own, for a loop whose work blocks."""
         return self.spawn(_in_thread(work, name), name)
 
+    def spawn_lane(self, lane: Lane, name: str) -> asyncio.Task[None]:
+        """The same for a lane whose handler blocks; it stays here when a broker does, in memory, whose users must all
+        share one event loop."""
+        if any(broker.in_process for broker in self.fabric.brokers):
+            return self.spawn(lane.run(), name)
+        return self.spawn_thread(lane.run, name)
+
     def _watch(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()

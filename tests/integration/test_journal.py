@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import pytest
 from gorgond.redpill import Counts, Message, Producer, connect
 from gorgond.roles.journal import BATCH
 from tests.conftest import RedisServer
-from tests.programs import ROOT
+from tests.programs import ROOT, ended
 from tests.waiting import eventually, eventually_async
 
 GROUP = "store_notify/journal"
@@ -42,11 +41,6 @@ def journal(redis: RedisServer, output: Path, **variables: str) -> Iterator[subp
     finally:
         process.kill()
         process.wait(timeout=30)
-
-
-def ended(process: subprocess.Popen[bytes]) -> int:
-    process.send_signal(signal.SIGTERM)
-    return process.wait(timeout=30)
 
 
 async def counts(redis: RedisServer) -> Counts:

@@ -6,12 +6,11 @@ import json
 import re
 import signal
 import socket
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from tests.conftest import RedisServer
-from tests.programs import asked, free_port, gorgond, started
+from tests.programs import asked, ended, free_port, gorgond, started
 from tests.waiting import eventually
 
 
@@ -19,12 +18,6 @@ def notes(url: str) -> list[dict[str, Any]]:
     """The notes that a web server answers with; none while it does not."""
     found: list[dict[str, Any]] = json.loads(asked(url) or b'{"items": []}')["items"]
     return found
-
-
-def ended(process: subprocess.Popen[bytes]) -> int:
-    """Ask it to end; its exit code."""
-    process.send_signal(signal.SIGTERM)
-    return process.wait(timeout=20)
 
 
 def test_everything_in_one_process(tmp_path: Path) -> None:

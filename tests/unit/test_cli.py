@@ -105,7 +105,7 @@ def test_a_provider_that_is_not_configured_is_no_good_configuration(
     file.write_text("[instances]\nprovider = random nosuch\n[provider.random]\n")
     assert cli.main(["config", "--check", "--config", str(file)]) == 78
     place = f"gorgond: {file}:2: [instances] provider: "
-    assert capsys.readouterr().err == f"{place}there is no section [provider.nosuch]\n"
+    assert capsys.readouterr().err == f"{place}there is no section [provider.nosuch]; the providers are: random\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["nosuch"], ["client", "--clients", "0"], ["client", "--rate", "-1"]])
