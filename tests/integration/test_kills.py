@@ -476,7 +476,7 @@ async def test_a_database_that_takes_no_writes_is_away_once_although_it_is_read(
 async def test_a_database_whose_name_is_not_known_yet_is_waited_for(
     fabric_of: Callable[..., Fabric], durable: RedisServer
 ) -> None:
-    fabric = fabric_of(durable.url, "mongodb+srv://nowhere.invalid/notes")
+    fabric = fabric_of(durable.url, "mongodb+srv://db.nowhere.invalid/notes")
     store = fabric.start_store()
     await asyncio.to_thread(store.logged, "database .* is away, waiting for it: MongoDB's addresses could not be")
     assert store.stop() == 0
