@@ -1,12 +1,13 @@
+#!/usr/bin/env -S sh -c 'exec "${0%/*}/../.venv/bin/python" "$0" "$@"'
 """Measures gorgond on this machine: real Redis, real mongod, real processes, started fresh and ended afterwards.
 
-    python tools/bench.py                  every case on 1,000,000 notes of 2 kB, about a quarter of an hour
-    python tools/bench.py --quick          every case on 50,000 notes, under a minute: whether all is well
-    python tools/bench.py --data DIR       keep the data set there, so that it is made only once
-    python tools/bench.py --case rpc       only this one; may be given several times
-    python tools/bench.py --json FILE      the figures for programs, too
-    python tools/bench.py --durability     what each way to keep the queues costs, for rpc, load and ingest
-    python tools/bench.py --soak 10        whether web servers and stores grow under ten minutes of load
+    tools/bench.py                  every case on 1,000,000 notes of 2 kB, about a quarter of an hour
+    tools/bench.py --quick          every case on 50,000 notes, under a minute: whether all is well
+    tools/bench.py --data DIR       keep the data set there, so that it is made only once
+    tools/bench.py --case rpc       only this one; may be given several times
+    tools/bench.py --json FILE      the figures for programs, too
+    tools/bench.py --durability     what each way to keep the queues costs, for rpc, load and ingest
+    tools/bench.py --soak 10        whether web servers and stores grow under ten minutes of load
 
     info      notes of a user, the best layout against Tornado straight on pymongo with two processes
     flow      the whole way through auth server and application, against the direct one to the store

@@ -1,6 +1,7 @@
+#!/usr/bin/env -S sh -c 'exec "${0%/*}/../.venv/bin/python" "$0" "$@"'
 """Kills, stops and hangs gorgond's processes, and proves that nothing is lost by it: gorgon-chaos, from a checkout.
 
-python tools/chaos.py --help      docs/chaos.md is its manual
+tools/chaos.py --help      docs/chaos.md is its manual
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
+#!/usr/bin/env -S sh -c 'exec "${0%/*}/../.venv/bin/python" "$0" "$@"'
 """Fuzzes a whole gorgond over HTTP: nothing that is sent may end in a 500, a hang or the end of an instance.
 
-    python tools/fuzz.py                       50,000 requests, of them some thousands by schemathesis
-    python tools/fuzz.py --requests 3000       fewer
-    python tools/fuzz.py --only 17             only our own case of this number, what is sent and what is answered
-    python tools/fuzz.py --json FILE           the figures for programs, too
+    tools/fuzz.py                       50,000 requests, of them some thousands by schemathesis
+    tools/fuzz.py --requests 3000       fewer
+    tools/fuzz.py --only 17             only our own case of this number, what is sent and what is answered
+    tools/fuzz.py --json FILE           the figures for programs, too
 
 Two attack web → auth → app → store on a Redis and a database of their own, with the tokens of users: our own fuzzer
 sends raw bytes (broken request lines, headers and chunks, JSON that is none, fields of other types, injections,

@@ -1,9 +1,10 @@
+#!/usr/bin/env -S sh -c 'exec "${0%/*}/../.venv/bin/python" "$0" "$@"'
 """Kills auth and app servers under load, and looks at each answer: was there one, and is it about the user who asked?
 
-    python tools/kills.py                          100,000 answers, on a mongod of its own
-    python tools/kills.py --answers 3000           fewer
-    python tools/kills.py --store sqlite:////tmp/x.db   on this database
-    python tools/kills.py --json FILE              the figures for programs, too
+    tools/kills.py                          100,000 answers, on a mongod of its own
+    tools/kills.py --answers 3000           fewer
+    tools/kills.py --store sqlite:////tmp/x.db   on this database
+    tools/kills.py --json FILE              the figures for programs, too
 
 Users with sessions of their own ask through web → auth → app → store, over 32 connections, as fast as they are
 answered; the application says who asked, and sends the newest note of that user. Meanwhile instances of auth and app
