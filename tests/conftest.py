@@ -311,6 +311,8 @@ def expected_logs() -> Iterator[Callable[[str], None]]:
 def pytest_configure() -> None:
     # A terminated run goes through the finalisers too, or its servers would stay.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A run in the background of a script ignores SIGINT, and so would all that it starts: some is to be interrupted.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # On a busy machine an event loop beside ours gets its turn late, and nothing is wrong.
     vars(stall)["PATIENCE"] = 10.0
 

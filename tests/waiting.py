@@ -18,7 +18,7 @@ from typing import Any, TypeVar, overload
 T = TypeVar("T")
 
 PAUSE = 0.005
-LONG = 30.0  # seconds: what takes so long on a machine that has other things to do will never be
+LONG = 60.0  # seconds: what takes so long on a machine that has other things to do will never be
 
 
 def eventually(condition: Callable[[], T], timeout: float = LONG) -> T:

@@ -7,6 +7,7 @@
 Its network is its own and reaches nothing, so all machines may use the same ports. What is installed on it is in its
 apt cache already. The roots they are made from are kept in ${XDG_CACHE_HOME:-~/.cache}/gorgond for a week.
 
+MACHINES=bookworm tests on that Debian alone.
 KEEP_MACHINES=1 leaves a machine running after its tests and says how to get a shell in it.
 """
 
@@ -28,7 +29,7 @@ from typing import Self
 from tests.programs import ROOT
 from tests.waiting import eventually
 
-SUITES = ("bookworm", "trixie")
+SUITES = os.environ.get("MACHINES", "bookworm trixie").split()
 WEEK = 7 * 86400  # seconds
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "gorgond")
 BASE = "systemd,systemd-sysv,dbus"
