@@ -290,11 +290,14 @@ def expected_logs() -> Iterator[Callable[[str], None]]:
     allowed: list[str] = []
     handler = _Records()
     loggers = [logging.getLogger(name) for name in WATCHED_LOGGERS]
+    redpill = logging.getLogger("gorgond.redpill")
+    level = redpill.level
     for logger in loggers:
         logger.addHandler(handler)
     yield allowed.append
     for logger in loggers:
         logger.removeHandler(handler)
+    redpill.setLevel(level)  # a command that a test ran may have made it silent
     messages = [(record, record.getMessage()) for record in handler.records]
     unexpected = [
         f"{record.levelname} {record.name}: {message}"
