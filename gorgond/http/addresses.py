@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import logging
+import re
 from collections.abc import Mapping, Sequence
 
 from gorgond.kinds import Network
 
+UNKNOWN = "unknown"
+"""In place of an address: a proxy says something of its client that cannot be read. What is counted by address counts
+all of these together, apart from whoever asks from the proxy's own host."""
+
+# A node of RFC 7239, 6: an address, of IPv6 in brackets, perhaps with a port and in quotes.
+_NODE = re.compile(r'"?(?:\[(?P<six>[^]]+)\]|(?P<four>[\d.]+))(?::(?:\d{1,5}|_[\w.-]+))?"?', re.ASCII)
+
+_told: set[str] = set()  # the proxies about which the log has been told
+
+log = logging.getLogger("gorgond.http")
+
 
 def client_address(connection: str, headers: Mapping[str, str], proxies: Sequence[Network]) -> str:
     """The client's address. As long as it is a proxy's, the last entry of X-Forwarded-For which that one added counts;
-    what stands before those is the client's own word, and does not. Empty for a unix socket."""
+    what stands before those is the client's own word, and does not. UNKNOWN where that entry cannot be read, as
+    `unknown`, `_hidden`. Empty for a unix socket."""
     address = _plain(connection)
     if proxies:
-        told = headers.get("X-Forwarded-For", "").split(",")
+        told = [each for each in map(str.strip, headers.get("X-Forwarded-For", "").split(",")) if each]
         while told and address and any(ipaddress.ip_address(address) in network for network in proxies):
-            before = _plain(told.pop().strip())
+            entry = told.pop()
+            before = _plain(entry)
             if not before:
-                break
+                _tell(address, entry)
+                return UNKNOWN
             address = before
     return address
 
@@ -26,9 +42,22 @@ def client_address(connection: str, headers: Mapping[str, str], proxies: Sequenc
 @functools.lru_cache(1024)
 def _plain(text: str) -> str:
     """An IP address in its one form; empty for what is none."""
+    node = _NODE.fullmatch(text)
+    found = (node["six"] or node["four"]) if node else text.strip('"')
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])
+        address = ipaddress.ip_address(found.partition("%")[0])
     except ValueError:
         return ""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)
+
+
+def _tell(proxy: str, entry: str) -> None:
+    """Once for each proxy: whoever runs it can mend that."""
+    if proxy not in _told:
+        _told.add(proxy)
+        log.warning(
+            "the proxy %s says %.100r in X-Forwarded-For, which is no address: such clients count as one for what is "
+            "limited by address",
+            proxy, entry,
+        )  # fmt: skip

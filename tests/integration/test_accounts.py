@@ -322,6 +322,8 @@ def test_who_guesses_has_to_wait_and_locks_nobody_else_out(strict: Website, emai
     assert attempt("192.0.2.1", PASSWORD).status == 429
     # what a client claims behind the proxy is not believed
     assert attempt("198.51.100.7, 192.0.2.1").status == 429
+    # nor does it help to come from another port, which some proxies tell
+    assert attempt("192.0.2.1:50123, ").status == 429
     # and the owner gets in from elsewhere
     assert attempt("192.0.2.2", PASSWORD).status == 200
 
