@@ -37,7 +37,7 @@ import pytest
 from gorgond.service import stall
 from tests.waiting import eventually
 
-ASYNC_TEST_SECONDS = 120
+ASYNC_TEST_SECONDS = 240
 WATCHED_LOGGERS = ("gorgond", "tornado", "asyncio")
 
 
@@ -83,7 +83,7 @@ class Server(ABC):
             )
         Server.alive.append(self)
         try:
-            eventually(self._ready_or_dead, timeout=30)
+            eventually(self._ready_or_dead)
         except BaseException:
             self.kill()
             raise
@@ -123,7 +123,7 @@ class Server(ABC):
 
     def _wait(self) -> None:
         assert self.process is not None
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=60)
         self.process = None
         Server.alive.remove(self)
 
@@ -156,7 +156,7 @@ class RedisServer(Server):
 
     def _redis_cli(self, *args: str) -> subprocess.CompletedProcess[str]:
         command = ["redis-cli", "-s", str(self.socket), *args]
-        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
 
 
 class MongodServer(Server):

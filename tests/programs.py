@@ -64,13 +64,13 @@ def started(
         yield process
     finally:
         process.kill()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
 
 
 def ended(process: subprocess.Popen[bytes]) -> int:
     """Ask it to end; its exit code."""
     process.terminate()
-    return process.wait(timeout=20)
+    return process.wait(timeout=60)
 
 
 def free_port() -> int:
@@ -84,7 +84,7 @@ def asked(url: str, body: bytes | None = None) -> bytes | None:
     """What is answered to a GET, or with a body to a POST; None when it was no success or nobody answers."""
     request = Request(url, body, {"Content-Type": "application/json"})
     try:
-        with urlopen(request, timeout=15) as answer:
+        with urlopen(request, timeout=60) as answer:
             found: bytes = answer.read()
             return found
     except (OSError, HTTPException):

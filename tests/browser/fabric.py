@@ -54,7 +54,7 @@ class Fabric:
         with ExitStack() as undo:
             for role, instance in (("stats", "1"), ("store", "1"), ("store", "2"), ("web", "1")):
                 undo.enter_context(self._program(role, instance))
-            eventually(lambda: self.verdict == "All is well" and self._heard() == 4, 60)
+            eventually(lambda: self.verdict == "All is well" and self._heard() == 4)
             self._running = undo.pop_all()
         return self
 

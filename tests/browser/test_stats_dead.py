@@ -56,7 +56,7 @@ def counts(fabric: Fabric) -> Counts:
 def letters(fabric: Fabric) -> Iterator[list[int]]:
     """The numbers of three messages that nobody can read, the oldest first."""
     apart(_push(fabric.redis.url))
-    eventually(lambda: counts(fabric).dead == len(NONSENSE), 20)
+    eventually(lambda: counts(fabric).dead == len(NONSENSE))
     yield apart(_letters(fabric.redis.url))
     apart(_drop(fabric.redis.url))
 

@@ -37,7 +37,7 @@ def test_it_shows_that_all_is_well(page: Viewer, fabric: Fabric) -> None:
     page.sees("#ledger-text", "Every message is accounted for")
     page.sees("#durability", "on disk each second")
     names = {each["name"] for each in fabric.picture["instances"]}
-    eventually(lambda: names <= set(page.find("#instances tbody th").all_inner_texts()), 60)
+    eventually(lambda: names <= set(page.find("#instances tbody th").all_inner_texts()))
     assert "store_get" in page.find("#queues tbody th").all_inner_texts()
     page.sees("#database-state", "up")
 
@@ -62,7 +62,7 @@ def test_its_numbers_are_those_of_the_load(page: Viewer, fabric: Fabric) -> None
     # when some hundred requests are answered
     answers = load(fabric)
     # then it shows as many more, by span and in the heat map
-    eventually(lambda: page.number("#spans-table", "Last hour", "Requests") - before >= answers * 0.99, 60)
+    eventually(lambda: page.number("#spans-table", "Last hour", "Requests") - before >= answers * 0.99)
     assert page.number("#spans-table", "Last hour", "Requests") - before == pytest.approx(answers, rel=0.01)
     assert page.number("#spans-table", "Last hour", "Failed") == 0
     page.find("#spans input[value=hour]").check()
@@ -77,7 +77,7 @@ def test_an_operation_can_be_chosen(page: Viewer, fabric: Fabric) -> None:
     load(fabric, 1)
     # when the reads of the stores are chosen
     operation = "store store_get items.find"
-    eventually(lambda: operation in page.find("#operation option").all_inner_texts(), 60)
+    eventually(lambda: operation in page.find("#operation option").all_inner_texts())
     with page.page.expect_response(re.compile("heat.json.*of=store")) as answer:
         page.find("#operation").select_option(operation)
     # then the map is theirs
@@ -111,12 +111,12 @@ def test_it_can_be_paused(page: Viewer, fabric: Fabric) -> None:
     then = page.text("#at")
     # then it stands, though there is news
     at = fabric.picture["at"]
-    eventually(lambda: fabric.picture["at"] > at + 2500, 60)
+    eventually(lambda: fabric.picture["at"] > at + 2500)
     assert page.text("#at") == then
     # until it goes on
     page.find("#pause").click()
     page.sees("#live", "Live")
-    eventually(lambda: page.text("#at") != then, 60)
+    eventually(lambda: page.text("#at") != then)
 
 
 def test_the_keyboard_suffices(page: Viewer, fabric: Fabric) -> None:

@@ -69,7 +69,7 @@ async def running(lane: ConcurrentLane) -> AsyncIterator[asyncio.Task[None]]:
     try:
         yield task
         lane.stop()
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 60)
     finally:
         task.cancel()
         await asyncio.wait({task})
@@ -248,7 +248,7 @@ async def test_a_newer_lane_of_its_name_ends_it(broker: Broker, expected_logs: C
         await eventually_async(lambda: gate.begun["slow"])
         async with running(ConcurrentLane(broker, "q", "lane", gate)):
             with pytest.raises(Superseded):
-                await asyncio.wait_for(old, 10)
+                await asyncio.wait_for(old, 60)
             gate.open.set()
             assert await slow == b"slow"
 
@@ -262,7 +262,7 @@ async def test_stopping_finishes_what_is_in_hand(broker: Broker) -> None:
         await eventually_async(lambda: gate.begun.total() == 2)
         lane.stop()
         gate.open.set()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
         # then the two it had are answered, and the others are in the queue
         await settled_besides(broker, done=2, flying=0)
         assert (await counts(broker)).queued == 3

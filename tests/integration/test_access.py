@@ -93,7 +93,7 @@ async def test_a_journal_and_a_store_may_do_their_work(guarded: Callable[[], Gua
             return log.exists()
 
         # then it is logged, and nobody was refused anything
-        await eventually_async(logged, 30)
+        await eventually_async(logged)
         journal.stop()
         await running
         assert server.cli("ACL", "LOG") == ""
@@ -164,7 +164,7 @@ async def test_an_application_may_do_all_it_can_do(
             return await get("/marks") == b'["heard","ran"]'
 
         # then it could, and nobody was refused anything
-        await eventually_async(all_done, 30)
+        await eventually_async(all_done)
         for service, task in zip(services, running, strict=True):
             service.stop()
             await task

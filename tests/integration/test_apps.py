@@ -69,7 +69,7 @@ class Trial:
         self.apps = {number: self.start("app", number) for number in ("1", "2")}
         for name in ("web1", "app1", "app2"):  # before that a SIGHUP would be its end
             eventually(lambda name=name: " started" in self.log(name), 30)  # type: ignore[misc]
-        eventually(lambda: self.get("/version") == 1, 30)
+        eventually(lambda: self.get("/version") == 1)
 
     def start(self, role: str, number: str, *arguments: str) -> subprocess.Popen[bytes]:
         """An instance that takes others for dead after a second."""
@@ -147,7 +147,7 @@ def test_what_runs_every_second_moves_when_its_instance_is_killed(trial: Trial) 
     os.kill(pid, signal.SIGKILL)
     # then the other one does
     before = len(trial.notes("tick"))
-    eventually(lambda: len(trial.notes("tick")) >= before + 2, 30)
+    eventually(lambda: len(trial.notes("tick")) >= before + 2)
     [other] = {process.pid for process in trial.apps.values()} - {pid}
     assert set(trial.notes("tick")[before:]) == {other}
 

@@ -66,7 +66,7 @@ def test_faults_by_hand_and_their_undoing(data: Path, tmp_path: Path) -> None:
     # given a fabric that runs
     few = ("--no-provider", "--web", "1", "--stores", "2")
     with started("up", "--data", str(data), "--port", "0", "--stats-port", "0", *few) as process:
-        eventually(up, 40)
+        eventually(up)
         first = processes()
         listed = do("list").stdout
         assert all(name in listed for name in first)
@@ -76,7 +76,7 @@ def test_faults_by_hand_and_their_undoing(data: Path, tmp_path: Path) -> None:
         assert processes() == first
         # when one is killed, then it is started again
         assert do("kill", "store@1").returncode == 0
-        eventually(lambda: processes()["store@1"]["pid"] not in (0, first["store@1"]["pid"]), 20)
+        eventually(lambda: processes()["store@1"]["pid"] not in (0, first["store@1"]["pid"]))
         # when one is paused and another stopped, then both stay so, and no drill begins
         assert do("pause", "store@2").returncode == do("stop", "web").returncode == 0
         paused = psutil.Process(processes()["store@2"]["pid"])
@@ -87,7 +87,7 @@ def test_faults_by_hand_and_their_undoing(data: Path, tmp_path: Path) -> None:
         # when it is undone, then all is as it was
         assert do("undo").returncode == 0
         assert paused.status() != psutil.STATUS_STOPPED
-        eventually(up, 30)
+        eventually(up)
         # when drills are run on it, one to its end, then the stats page has marks for both
         assert do("drill", "poison", "--short").returncode == 0
         begun = [*command(tmp_path, "drill", "redis-hang", "--target", "local"), "--data", str(data)]
@@ -98,9 +98,9 @@ def test_faults_by_hand_and_their_undoing(data: Path, tmp_path: Path) -> None:
             drill.communicate(timeout=60)
         assert drill.returncode == 2
         marks = ["poison begins", "poison: passed", "redis-hang begins", "redis-hang: broken off"]
-        eventually(lambda: drill_marks() == [f"drill {mark}" for mark in marks], 20)
+        eventually(lambda: drill_marks() == [f"drill {mark}" for mark in marks])
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=60) == 0
 
 
 # ---- drills

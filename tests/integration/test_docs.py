@@ -39,7 +39,7 @@ def programs(redis: RedisServer, tmp_path: Path) -> dict[str, Path]:
 
 
 def run(program: Path) -> str:
-    done = subprocess.run([sys.executable, str(program)], check=False, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, str(program)], check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
@@ -71,7 +71,7 @@ async def test_producer_consumer_caller_and_look(programs: dict[str, Path], redi
     finally:
         await link.close()
         consumer.terminate()
-        output, _ = await asyncio.wait_for(consumer.communicate(), 10)
+        output, _ = await asyncio.wait_for(consumer.communicate(), 60)
     assert consumer.returncode == 0
     assert output.count(b"paid") == 92
 

@@ -58,7 +58,7 @@ class Fabric:
 
     def well(self, *arguments: str) -> str:
         """What status prints, as soon as all is well: on a busy machine something may be late at first."""
-        return eventually(lambda: done.stdout if (done := self.run("status", *arguments)).returncode == 0 else "", 60)
+        return eventually(lambda: done.stdout if (done := self.run("status", *arguments)).returncode == 0 else "")
 
     def state(self, instance: str) -> str:
         rows = {row["name"].partition(".")[0]: row["state"] for row in self.json("instances")}
@@ -68,7 +68,7 @@ class Fabric:
         """Hand in a job: its id."""
         headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
         request = Request(f"{self.url}/info/5", json.dumps({"title": title}).encode(), headers)
-        with urlopen(request, timeout=15) as answer:
+        with urlopen(request, timeout=60) as answer:
             assert answer.status == 202
             return str(json.loads(answer.read())["ids"][0])
 
@@ -99,7 +99,7 @@ def up(output: Path) -> Iterator[Fabric]:
         port = free_port()
         arguments = ("--no-provider", "--web", "1", "--stores", "1", "--port", str(port), "--stats-port", "0")
         with started("up", "--data", data, *arguments, output=output) as process:
-            eventually(lambda: "all is up" in output.read_text(), 60)
+            eventually(lambda: "all is up" in output.read_text())
             found = Fabric(Path(data), port)
             yield found
             process.terminate()
@@ -114,7 +114,7 @@ def test_what_is_well_is_told_in_the_first_line(fabric: Fabric) -> None:
     for instance in ("web@1", "store@1", "journal@1", "stats@1"):
         eventually(lambda: fabric.state(instance) == "up", 30)  # noqa: B023 - asked here and now
     assert fabric.ok("instances").splitlines()[0].startswith("instance ")
-    eventually(lambda: "store_get" in {row["name"] for row in fabric.json("queues")}, 30)
+    eventually(lambda: "store_get" in {row["name"] for row in fabric.json("queues")})
 
 
 def test_a_job_is_traced_through_a_pause(fabric: Fabric) -> None:
@@ -126,13 +126,13 @@ def test_a_job_is_traced_through_a_pause(fabric: Fabric) -> None:
     id = fabric.add("waits")
     # then it waits, and all is not well
     assert re.search(r"^store_put +waits, 0 before it +items.insert +sent ", fabric.ok("trace", id), re.MULTILINE)
-    eventually(lambda: "Degraded: store_put is paused: 1 wait" in fabric.run("status").stdout, 30)
+    eventually(lambda: "Degraded: store_put is paused: 1 wait" in fabric.run("status").stdout)
     assert fabric.run("status").returncode == 1
     assert [row["paused"] for row in fabric.json("queues") if row["name"] == "store_put"] == [True]
     # until the queue is resumed
     assert fabric.json("resume", "store_put") == {"done": ["store_put is resumed"]}
     assert fabric.json("resume", "store_put") == {"done": ["store_put was not paused"]}
-    eventually(lambda: len(fabric.json("trace", id)["events"]) == 1, 30)
+    eventually(lambda: len(fabric.json("trace", id)["events"]) == 1)
     found = fabric.json("trace", id)
     assert [item["title"] for item in found["stored"]] == ["waits"]
     assert re.fullmatch(rf"[0-9T:.+-]+ items.added {id}", found["events"][0])
@@ -164,7 +164,7 @@ def test_dead_letters_are_listed_shown_put_back_and_dropped(troubled: Fabric) ->
     assert troubled.ok("dead", "list") == "there are no dead letters\n"
     # given two messages that are none
     troubled.push(b"\xff\xfe garbage", b'{"id":7}')
-    eventually(lambda: len(troubled.json("dead", "list")) == 2, 30)
+    eventually(lambda: len(troubled.json("dead", "list")) == 2)
     # then they are shown with the reason
     table = troubled.ok("dead", "list", "store_put").splitlines()
     assert re.match(r"store_put +1 +\S+ +0 +no message +undecodable: does not begin", table[1])
@@ -173,7 +173,7 @@ def test_dead_letters_are_listed_shown_put_back_and_dropped(troubled: Fabric) ->
     assert troubled.run("dead", "show", "store_put", "9").returncode == 1
     # when one is put back it is handled, and given up, again
     assert troubled.ok("dead", "requeue", "store_put", "1") == "1 dead letter of store_put put back into the queue\n"
-    eventually(lambda: [row["letter"] for row in troubled.json("dead", "list")] == ["2", "3"], 30)
+    eventually(lambda: [row["letter"] for row in troubled.json("dead", "list")] == ["2", "3"])
     # when a letter is not there, nothing is done
     assert "store_put has no dead letter 1; there are 2 3" in troubled.run("dead", "drop", "store_put", "2", "1").stderr
     assert troubled.ok("dead", "drop", "store_put", "--all") == "2 dead letters of store_put deleted\n"
@@ -183,9 +183,9 @@ def test_dead_letters_are_listed_shown_put_back_and_dropped(troubled: Fabric) ->
 def test_an_instance_is_drained_and_started_again(fabric: Fabric) -> None:
     shown = fabric.ok("drain", "journal@1")
     assert "journal@1 has finished and ended" in shown
-    eventually(lambda: fabric.state("journal@1") == "gone", 30)
+    eventually(lambda: fabric.state("journal@1") == "gone")
     assert fabric.json("restart", "journal") == {"done": ["restarting journal@1"]}
-    eventually(lambda: fabric.state("journal@1") == "up", 30)
+    eventually(lambda: fabric.state("journal@1") == "up")
     done = fabric.run("drain", "journal@9")
     assert done.returncode == 1
     assert "there is no journal@9 here" in done.stderr
@@ -193,7 +193,7 @@ def test_an_instance_is_drained_and_started_again(fabric: Fabric) -> None:
 
 def test_a_role_is_scaled_while_it_runs(fabric: Fabric) -> None:
     assert fabric.ok("scale", "journal", "2") == "started journal@2\n"
-    eventually(lambda: fabric.state("journal@2") == "up", 30)
+    eventually(lambda: fabric.state("journal@2") == "up")
     assert fabric.ok("scale", "journal", "1") == "stopping journal@2\n"
     assert fabric.run("scale", "journal", "many").returncode == 1
 
@@ -237,7 +237,7 @@ class Terminal:
 
     def close(self) -> None:
         self.process.kill()
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=60)
         os.close(self.master)
         os.close(self.slave)
 
@@ -251,17 +251,17 @@ def test_top_shows_all_fits_the_terminal_and_leaves_it_as_it_was(fabric: Fabric)
     terminal = Terminal([*CONTROL, "top", "--data", str(fabric.data)], 50, 150)
     try:
         # given the whole picture on a large terminal, each line of it in its place
-        frame = eventually(lambda: frame if shown(frame := terminal.frame(), "store@1.", "web@1.") else [], 30)
+        frame = eventually(lambda: frame if shown(frame := terminal.frame(), "store@1.", "web@1.") else [])
         assert frame[0][0] in "●▲"
         assert (len(frame), frame[-1]) == (50, "q quits")
         # when the terminal is made smaller, then it shows what has room
         terminal.resize(8, 40)
-        small = eventually(lambda: frame if len(frame := terminal.frame()) == 8 else [], 30)
+        small = eventually(lambda: frame if len(frame := terminal.frame()) == 8 else [])
         assert (small[0][0] in "●▲", small[-1]) == (True, "q quits")
         assert max(map(len, small)) <= 40
         # when q is pressed, then it ends, and the terminal is as it was
         os.write(terminal.master, b"q")
-        assert terminal.process.wait(timeout=30) == 0
+        assert terminal.process.wait(timeout=60) == 0
         terminal.frame()
         assert terminal.written.endswith("\x1b[?25h\x1b[?1049l")
         assert termios.tcgetattr(terminal.slave) == terminal.before

@@ -40,7 +40,7 @@ def journal(redis: RedisServer, output: Path, **variables: str) -> Iterator[subp
         yield process
     finally:
         process.kill()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
 
 
 async def counts(redis: RedisServer) -> Counts:
@@ -54,7 +54,7 @@ async def counts(redis: RedisServer) -> Counts:
 
 
 def joined(redis: RedisServer) -> None:
-    eventually(lambda: redis.cli("SISMEMBER", "gorgon:{store_notify}:groups", "journal") == "1", 30)
+    eventually(lambda: redis.cli("SISMEMBER", "gorgon:{store_notify}:groups", "journal") == "1")
 
 
 async def publish(redis: RedisServer, first: int, number: int) -> None:
@@ -78,7 +78,7 @@ async def test_an_orderly_restart_loses_nothing_and_repeats_nothing(redis: Redis
     # when more happens while none runs, and another one starts
     await publish(redis, 2000, 1000)
     with journal(redis, output, GORGOND_JOURNAL_FILE=str(log)) as process:
-        eventually(lambda: len(written(log)) >= 3000, 30)
+        eventually(lambda: len(written(log)) >= 3000)
         assert ended(process) == 0
     # then all is in the log once, in its order
     assert written(log) == list(range(3000))
@@ -100,7 +100,7 @@ async def test_a_kill_loses_nothing(redis: RedisServer, tmp_path: Path) -> None:
     with journal(redis, output, GORGOND_JOURNAL_FILE=str(log)) as process:
         await publish(redis, sent, 1)  # so that there is something to do for it, and it is seen to run
         sent += 1
-        await eventually_async(lambda: _all_done(redis, sent), 30)
+        await eventually_async(lambda: _all_done(redis, sent))
         assert ended(process) == 0
     # then every event is there, and twice only those that were being written
     found = Counter(written(log))
@@ -114,11 +114,11 @@ async def test_a_broker_that_dies_costs_nothing_and_repeats_nothing(redis: Redis
         joined(redis)
         # when the broker is killed while the journal writes
         await publish(redis, 0, 6000)
-        eventually(lambda: written(log), 30)
+        eventually(lambda: written(log))
         redis.kill()
         redis.start()
         # then the journal goes on where it was
-        await eventually_async(lambda: _all_done(redis, 6000), 45)
+        await eventually_async(lambda: _all_done(redis, 6000))
         assert ended(process) == 0
     assert written(log) == list(range(6000))
 
@@ -132,15 +132,15 @@ async def test_journald_that_goes_away_is_waited_for(redis: RedisServer, tmp_pat
     with _receiving(path) as received, journal(redis, output, TEST_JOURNALD=str(path)) as process:
         joined(redis)
         await publish(redis, 0, 500)
-        eventually(lambda: len(received) == 500, 30)
+        eventually(lambda: len(received) == 500)
         # when journald is gone, and events happen
         path.unlink()
         await publish(redis, 500, 500)
-        eventually(lambda: b"is away, waiting for it: No such file" in output.read_bytes(), 30)
+        eventually(lambda: b"is away, waiting for it: No such file" in output.read_bytes())
         with _receiving(path) as again:
             # then they are in the log as soon as it is back, once
-            eventually(lambda: len(again) == 500, 30)
-            await eventually_async(lambda: _all_done(redis, 1000), 30)
+            eventually(lambda: len(again) == 500)
+            await eventually_async(lambda: _all_done(redis, 1000))
             assert ended(process) == 0
             assert [*received, *again] == [f"GORGON_ID={number}" for number in range(1000)]
 
@@ -162,4 +162,4 @@ def _receiving(path: Path) -> Iterator[list[str]]:
             yield received
         finally:
             listening.shutdown(socket.SHUT_RDWR)
-            thread.join(timeout=30)
+            thread.join(timeout=60)

@@ -45,7 +45,7 @@ def issuer() -> Iterator[str]:
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"
     finally:
         process.kill()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
         if process.stdout is not None:
             process.stdout.close()
 
@@ -104,7 +104,7 @@ class Browser:
     def _get(self, address: str, cookies: str) -> tuple[str, dict[str, str]]:
         base = urlsplit(address)
         with pytest.raises(HTTPError) as caught:
-            self._opener.open(Request(address, headers={"Cookie": cookies}), timeout=20).close()
+            self._opener.open(Request(address, headers={"Cookie": cookies}), timeout=60).close()
         with caught.value as answer:
             assert answer.code in (302, 303), answer.read()[:2000]
             found: SimpleCookie = SimpleCookie()

@@ -60,23 +60,23 @@ async def test_a_broker_of_calls_that_forgets_is_told_again(
     await link.pause("store_get")
     server = DataStore(config, fabric, "1")
     running = asyncio.create_task(server.run(Notifier()))
-    await eventually_async(lambda: both_paused(fabric), 30)
+    await eventually_async(lambda: both_paused(fabric))
     # when both are killed and come back
     for redis in (lasting, calls):
         redis.kill()
         redis.start()
-    await eventually_async(lambda: both_paused(fabric), 30)
+    await eventually_async(lambda: both_paused(fabric))
     # then a question is taken, and waits
     async with (
         Producer(fabric.calls, "test") as producer,
         Caller(fabric.calls, producer, "test_data", "test") as caller,
     ):
         answer = caller.call("store_get", Message("items.count", {"filter": {}}, deadline=now_ms() + 60_000))
-        await eventually_async(lambda: _waiting(fabric), 30)
+        await eventually_async(lambda: _waiting(fabric))
         # until the queue is resumed
         await link.persist(lambda: link.resume("store_get"))
         assert (await answer).body == b"0"
-    await eventually_async(lambda: none_paused(fabric), 30)
+    await eventually_async(lambda: none_paused(fabric))
     await link.close()
     server.stop()
     await running

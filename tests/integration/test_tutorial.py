@@ -53,7 +53,7 @@ def test_an_application_is_made_run_and_changed(tmp_path: Path) -> None:
         )  # fmt: skip
     try:
         # then the application answers
-        eventually(lambda: asked(shop) == b"[]" or running.poll() is not None, 60)
+        eventually(lambda: asked(shop) == b"[]" or running.poll() is not None)
         assert asked(shop) == b"[]", (tmp_path / "log").read_text()
         # and takes what it is sent
         made = shell(add)

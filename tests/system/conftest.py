@@ -95,7 +95,7 @@ def fabric(suite: str, packages: Packages, tmp_path_factory: pytest.TempPathFact
         machine.add_repository(packages.now)
         machine.run("apt-get install -y -qq gorgond")
         machine.run("gorgonctl scale web 2")
-        eventually(lambda: get(machine, "/readyz") is not None, timeout=30)
+        eventually(lambda: get(machine, "/readyz") is not None)
         yield machine
 
 
@@ -117,7 +117,7 @@ def post(machine: Machine, path: str, document: dict[str, Any]) -> Any:
 _FETCH = (
     "import sys, urllib.request as r; "
     "d = sys.argv[2].encode() if len(sys.argv) > 2 else None; "
-    'print(r.urlopen(r.Request(sys.argv[1], d, {"Content-Type": "application/json"}), timeout=20).read().decode())'
+    'print(r.urlopen(r.Request(sys.argv[1], d, {"Content-Type": "application/json"}), timeout=60).read().decode())'
 )
 
 
@@ -147,7 +147,7 @@ def traffic(machine: Machine, kept: int = 6, new: int = 3) -> Iterator[Outcome]:
         text=True,
     )
     try:
-        eventually(lambda: len((get(machine, f"/info/{uid}") or {"items": []})["items"]) > 0, timeout=30)
+        eventually(lambda: len((get(machine, f"/info/{uid}") or {"items": []})["items"]) > 0)
         yield outcome
         found = json.loads(process.communicate("", timeout=60)[0])
     finally:

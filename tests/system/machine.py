@@ -124,8 +124,8 @@ class Machine:
                 env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
                 start_new_session=True,
             )
-        eventually(lambda: self.leader, timeout=60)
-        eventually(lambda: self.try_run("systemctl is-system-running") in ("running", "degraded"), timeout=60)
+        eventually(lambda: self.leader)
+        eventually(lambda: self.try_run("systemctl is-system-running") in ("running", "degraded"))
 
     def reboot(self) -> None:
         """Shut the machine down in good order, start it again, and return when it is up."""

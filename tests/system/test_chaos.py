@@ -63,12 +63,12 @@ def test_drills_on_units_pass(allowed: Machine) -> None:
     def well() -> bool:
         return all(" up " in line for line in allowed.run("gorgon-chaos list").splitlines()[1:])
 
-    eventually(well, 60)
+    eventually(well)
     before = allowed.units()
     done = allowed.process(f"gorgon-chaos drill {' '.join(DRILLS)} --short --seed 1 {NAMED}", timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(": passed in ") == len(DRILLS)
     assert allowed.redis("LLEN", "'gorgon:{store_put}'") == "0"  # their notes are deleted, not only about to be
     # and all is as it was: the same units, nothing to undo, none of the drills' notes
-    eventually(lambda: allowed.units() == before, 30)
+    eventually(lambda: allowed.units() == before)
     assert allowed.run("cat /run/gorgon-chaos/undo") == ""

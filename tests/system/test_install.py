@@ -18,7 +18,7 @@ def test_installed_by_name_it_answers_and_comes_back_after_a_reboot(machine: Mac
         machine.run("apt-get install -y -qq gorgond")
         machine.run("systemctl start gorgon-store@1 gorgon-store@2 gorgon-store@3 gorgon-store@4")
         # then a note that is posted is found again, half a minute later at most
-        note = eventually(lambda: post(machine, "/info/5", {"title": "hello"}), timeout=30)
+        note = eventually(lambda: post(machine, "/info/5", {"title": "hello"}))
         assert get(machine, "/info/5")["items"][0]["id"] == note["ids"][0]
         assert time.monotonic() - started <= 30 * neighbours.slowdown
     assert set(machine.units("gorgon-store@*")) >= {f"gorgon-store@{number}.service" for number in (1, 2, 3, 4)}
@@ -30,8 +30,8 @@ def test_installed_by_name_it_answers_and_comes_back_after_a_reboot(machine: Mac
     before = machine.units()
     machine.reboot()
     # then the same instances are up by themselves, and the note is there
-    assert eventually(lambda: get(machine, "/info/5"), timeout=30)["items"][0]["id"] == note["ids"][0]
-    eventually(lambda: machine.units() == before, timeout=20)
+    assert eventually(lambda: get(machine, "/info/5"))["items"][0]["id"] == note["ids"][0]
+    eventually(lambda: machine.units() == before)
 
 
 def test_upgrade_remove_install_again_purge(machine: Machine, packages: Packages) -> None:
@@ -40,7 +40,7 @@ def test_upgrade_remove_install_again_purge(machine: Machine, packages: Packages
     machine.run("gorgonctl scale web 2")
     conf = machine.root / "etc/gorgond/gorgond.conf"
     conf.write_text(conf.read_text().replace("deadline = 10s", "deadline = 9s"))
-    note = eventually(lambda: post(machine, "/info/5", {"title": "hello"}), timeout=30)
+    note = eventually(lambda: post(machine, "/info/5", {"title": "hello"}))
     broker = machine.show("gorgon-broker", "MainPID")
     # when a higher version is installed under load
     machine.add_repository(packages.later)
@@ -68,7 +68,7 @@ def test_upgrade_remove_install_again_purge(machine: Machine, packages: Packages
     # when it is installed again
     machine.run("apt-get install -y -qq gorgond")
     # then the note is there
-    assert eventually(lambda: get(machine, "/info/5"), timeout=30)["items"][0]["id"] == note["ids"][0]
+    assert eventually(lambda: get(machine, "/info/5"))["items"][0]["id"] == note["ids"][0]
     # when it is purged
     machine.run("apt-get purge -y -qq gorgond")
     # then nothing is left but the user

@@ -9,7 +9,7 @@ from tests.waiting import eventually
 
 def test_it_shows_this_host_how_everything_fares(fabric: Machine) -> None:
     # given the installed fabric, then its stats server finds that all is well and names every instance
-    eventually(lambda: get(fabric, "/api/stats.json", 3001)["verdict"]["state"] == "well", timeout=30)
+    eventually(lambda: get(fabric, "/api/stats.json", 3001)["verdict"]["state"] == "well")
     picture = get(fabric, "/api/stats.json", 3001)
     named = {f"gorgon-{each['role']}@{each['instance']}.service" for each in picture["instances"]}
     assert set(fabric.units()) <= named

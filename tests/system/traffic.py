@@ -46,7 +46,7 @@ class Client:
 
     def _ask(self, adding: bool) -> None:
         if self._connection is None:
-            self._connection = HTTPConnection(self._address, timeout=30)
+            self._connection = HTTPConnection(self._address, timeout=60)
             self._connection.connect()
         if adding:
             body = json.dumps({"title": f"note {self.attempts}"})
