@@ -58,6 +58,7 @@ class Web:
 
     address: str = _key("", matching("an IP address, a host name, or nothing", r"[\w.:-]*"), "empty: all addresses")
     port: int = _key("3000", whole(0, 65535), "the port; 0 takes a free one")
+    api: str = _key("open", one_of("open", "read", "off"), "/info and /items: all of it, reads alone, or none")
     deadline: float = _key("10s", duration("1h"), "how long a request may take before it is answered 504")
     url: str = _key("", urls("https://", "http://", empty=True), "where people find the site; OAuth2 comes back there")
     trusted_proxies: tuple[Network, ...] = _key("", NETWORKS, "proxies whose X-Forwarded-For tells a client's address")

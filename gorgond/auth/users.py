@@ -30,7 +30,7 @@ from gorgond.redpill import CallFailed, now_ms
 
 EMAIL_MAX = 254  # characters, RFC 5321
 NAME_MAX = 200
-LOWEST, HIGHEST = 10**9, 2**53 - 1  # of ids: above what a provider makes up, and what JavaScript can count to
+LOWEST, HIGHEST = 10**9, 2**53 - 1  # of ids: stores.ownership.REGISTERED, and what JavaScript can count to
 
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,253}")
 

@@ -2,6 +2,9 @@
 
 Reads go to store_get, writes to store_put, both as calls; a write that need not be waited for goes to store_put as a
 job and is answered 202 once the broker that lasts has it.
+
+Anybody may write for users who are not registered. What belongs to a registered user that user alone writes: a write
+says who asks, and the store refuses what is another one's.
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ from gorgond.errors import BadRequest
 from gorgond.http.accounts import Accounts, Asking
 from gorgond.http.answers import Answer, Problem, made, ok
 from gorgond.http.bodies import check_item, items, json_body
+from gorgond.http.credentials import credentials, unauthorized
 from gorgond.http.openapi import describe
 from gorgond.http.routes import Parameter, Request, Route, Routes
 from gorgond.http.vouching import Vouching
-from gorgond.redpill import CallFailed, Message, Reply
+from gorgond.redpill import CallFailed, Message, Reply, new_id
 from gorgond.redpill.codec import dumps, loads
 
 LIM_MAX = 1000
@@ -34,6 +38,11 @@ _ID = Parameter("id", "the item's id", str, high=128)
 _KEY = Parameter("Idempotency-Key", "the same in a repeat, which then stores nothing anew", str, high=255)
 _PREFER = Parameter("Prefer", "respond-async: answer as soon as the notes are kept", str, high=1000, empty=True)
 _ASYNC = "respond-async"
+_MISSING = {404: ("there is no such item", "Error")}
+_NOT_THEIRS = {
+    401: ("it is a registered user's, and nobody is logged in", "Error"),
+    403: ("it is another registered user's", "Error"),
+}
 
 
 class Backend(Protocol):
@@ -50,38 +59,16 @@ class Backend(Protocol):
 
 
 class Api:
-    """The handlers; `routes` says which is for what, with the `others` that the server has."""
+    """The handlers; `routes` says which is for what, with the `others` that the server has. `access` to the
+    notes is open, read or off."""
 
-    def __init__(self, backend: Backend, others: Sequence[Route] = ()) -> None:
+    def __init__(self, backend: Backend, others: Sequence[Route] = (), access: str = "open") -> None:
         self._backend = backend
-        paging, asking = (_LIM, _OFF), Asking(backend.call)
-        read = {200: ("the notes, newest first", "Notes")}
-        add = {201: ("stored", "Added"), 202: ("queued: kept, and stored soon", "Added")}
-        missing = {404: ("there is no such item", "Error")}
-        stale = {409: ("there is a newer version, or it was deleted since", "Error")}
-        change = {200: ("stored", "Changed"), **stale}
+        asking = Asking(backend.call)
+        notes = {"open": self._reads() + self._writes(), "read": self._reads(), "off": []}[access]
         self.routes = Routes(
             [
-                Route("GET", "/info/{uid}", self.info, "The newest notes of a user", (_UID,), paging, answers=read),
-                Route("GET", "/info/{uid}/{lim}", self.info, "The same", (_UID, _LIM), (_OFF,), answers=read),
-                Route("GET", "/info/{uid}/{lim}/{off}", self.info, "The same", (_UID, _LIM, _OFF), answers=read),
-                Route("POST", "/info/{uid}", self.add, "Add a note or a list of up to 1000 notes. An Idempotency-Key, "
-                      "or the notes' own ids, make a repeat harmless",
-                      (_UID,), headers=(_KEY, _PREFER), body="Items", answers=add | stale),
-                Route("GET", "/items", self.search, "Items by keyword, words, user and time, newest first", (), (
-                      Parameter("keyword", "one of the item's keywords", str, high=200),
-                      Parameter("q", "words in title or body", str, high=1000),
-                      Parameter("userid", "the owner's number", int, 0, UID_MAX),
-                      Parameter("since", "not older than this, ms since 1970", int, 0, UID_MAX),
-                      *paging), answers={200: ("the items", "Found")}),
-                Route("GET", "/items/{id}", self.item, "One item", (_ID,),
-                      answers={200: ("the item", "Item")} | missing),
-                Route("PUT", "/items/{id}", self.put, "Store an item as it is given, unless there is a newer one",
-                      (_ID,), body="Item", answers=change),
-                Route("PATCH", "/items/{id}", self.patch, "Set the given fields of an item; null removes one",
-                      (_ID,), body="Changes", answers=change | missing),
-                Route("DELETE", "/items/{id}", self.delete, "Delete an item", (_ID,),
-                      answers={204: ("deleted", "")} | missing | stale),
+                *notes,
                 Route("GET", "/healthz", self.healthz, "Whether this process lives",
                       answers={200: ("it does", "Alive")}),
                 Route("GET", "/readyz", self.readyz, "Whether it can serve; if not, 503 says why",
@@ -93,6 +80,38 @@ class Api:
             ]
         )  # fmt: skip
         self._description = dumps(describe(self.routes))
+
+    def _reads(self) -> list[Route]:
+        paging = (_LIM, _OFF)
+        read = {200: ("the notes, newest first", "Notes")}
+        return [
+            Route("GET", "/info/{uid}", self.info, "The newest notes of a user", (_UID,), paging, answers=read),
+            Route("GET", "/info/{uid}/{lim}", self.info, "The same", (_UID, _LIM), (_OFF,), answers=read),
+            Route("GET", "/info/{uid}/{lim}/{off}", self.info, "The same", (_UID, _LIM, _OFF), answers=read),
+            Route("GET", "/items", self.search, "Items by keyword, words, user and time, newest first", (), (
+                  Parameter("keyword", "one of the item's keywords", str, high=200),
+                  Parameter("q", "words in title or body", str, high=1000),
+                  Parameter("userid", "the owner's number", int, 0, UID_MAX),
+                  Parameter("since", "not older than this, ms since 1970", int, 0, UID_MAX),
+                  *paging), answers={200: ("the items", "Found")}),
+            Route("GET", "/items/{id}", self.item, "One item", (_ID,), answers={200: ("the item", "Item")} | _MISSING),
+        ]  # fmt: skip
+
+    def _writes(self) -> list[Route]:
+        stale = {409: ("there is a newer version, or it was deleted since", "Error")} | _NOT_THEIRS
+        add = {201: ("stored", "Added"), 202: ("queued: kept, and stored soon", "Added")} | stale
+        change = {200: ("stored", "Changed")} | stale
+        delete = {204: ("deleted", "")} | stale | _MISSING
+        return [
+            Route("POST", "/info/{uid}", self.add, "Add a note or a list of up to 1000 notes. An Idempotency-Key, "
+                  "or the notes' own ids, make a repeat harmless",
+                  (_UID,), headers=(_KEY, _PREFER), body="Items", answers=add, user="optional"),
+            Route("PUT", "/items/{id}", self.put, "Store an item as it is given, unless there is a newer one",
+                  (_ID,), body="Item", answers=change, user="optional"),
+            Route("PATCH", "/items/{id}", self.patch, "Set the given fields of an item; null removes one",
+                  (_ID,), body="Changes", answers=change | _MISSING, user="optional"),
+            Route("DELETE", "/items/{id}", self.delete, "Delete an item", (_ID,), answers=delete, user="optional"),
+        ]  # fmt: skip
 
     async def info(self, request: Request) -> Answer:
         values = request.parameters
@@ -131,7 +150,7 @@ class Api:
     async def add(self, request: Request) -> Answer:
         uid = request.parameters["uid"]
         notes = items(json_body(request), uid)
-        message = self._message(request, "items.insert", {"documents": notes})
+        message = await self._change(request, "items.insert", {"documents": notes})
         key = request.headers.get(_KEY.name)
         if key is not None:
             key = _KEY.read(key)
@@ -155,7 +174,7 @@ class Api:
     async def put(self, request: Request) -> Answer:
         item = json_body(request)
         check_item(item)
-        return await self._change(request, "items.replace", self._whole(request, item))
+        return await self._changed(request, "items.replace", self._whole(request, item))
 
     async def patch(self, request: Request) -> Answer:
         changes = json_body(request)
@@ -168,10 +187,10 @@ class Api:
         args: dict[str, Any] = {"id": id, "changes": changes}
         if "ts" in changes:
             args["ts"] = changes.pop("ts")
-        return await self._change(request, "items.patch", args)
+        return await self._changed(request, "items.patch", args)
 
     async def delete(self, request: Request) -> Answer:
-        await self._change(request, "items.delete", {"id": request.parameters["id"]})
+        await self._changed(request, "items.delete", {"id": request.parameters["id"]})
         return Answer(204)
 
     async def healthz(self, request: Request) -> Answer:
@@ -199,8 +218,18 @@ class Api:
     async def _call(self, request: Request, queue: str, op: str, args: dict[str, Any]) -> Reply:
         return await self._backend.call(queue, self._message(request, op, args))
 
-    async def _change(self, request: Request, op: str, args: dict[str, Any]) -> Answer:
-        effect = (await self._write(self._message(request, op, args)))[0]["effect"]
+    async def _change(self, request: Request, op: str, args: dict[str, Any]) -> Message:
+        """A write in the name of who asks."""
+        message, found = self._message(request, op, args), credentials(request, "optional")
+        id = ""
+        if found["token"]:
+            me = Message("auth.me", {}, new_id(), user=found, deadline=request.deadline, trace=message.trace)
+            id = loads((await self._backend.call("auth_get", me)).body)["id"]
+        message.user = {"id": id, "writes": "own"}
+        return message
+
+    async def _changed(self, request: Request, op: str, args: dict[str, Any]) -> Answer:
+        effect = (await self._write(await self._change(request, op, args)))[0]["effect"]
         id = request.parameters["id"]
         if effect == "missing":
             raise _no_item(id)
@@ -213,10 +242,15 @@ class Api:
         try:
             reply = await self._backend.call("store_put", message)
         except CallFailed as failed:
-            code = 422 if failed.code == 400 else failed.code
-            raise Problem(code, failed.message, field=failed.field) from None
+            raise refused(failed.code, failed.message, failed.field) from None
         results: list[dict[str, str]] = loads(reply.body)["results"]
         return results
+
+
+def refused(code: int, message: str, field: str) -> Problem:
+    """How it is told that the store refuses a write."""
+    headers = unauthorized(message).headers if code == 401 else None
+    return Problem(422 if code == 400 else code, message, headers, field)
 
 
 def _no_item(id: str) -> Problem:

@@ -11,6 +11,9 @@ the database, another one's Python runs. A batch is one question to the database
                 <collection>.patch    {"id", "changes", "ts"}
                 <collection>.delete   {"id", "ts"}
 
+A message whose `user` says `"writes": "own"`, as the open API's do, touches nothing of another registered user's
+(`stores.ownership`): 401, 403. Any other writer decides that by itself.
+
 A document without an id gets one from its message, so that the message may be handled twice. `ts` defaults to when
 the message was sent. After the write, before it is settled, an event for each document goes to store_notify:
 op "<collection>.added|edited|deleted", args {"id", "ts", "document" or "changes"}.
@@ -267,7 +270,14 @@ def _events(
             if write.document:
                 args["changes" if write.kind == "patch" else "document"] = _told(write)
             id = f"{message.id}:{index - span.start}"[-ID_MAX:]
-            yield Message(f"{write.collection}.{_EVENT[write.kind]}", args, id, user=message.user, trace=message.trace)
+            op, user = f"{write.collection}.{_EVENT[write.kind]}", _author(message)
+            yield Message(op, args, id, user=user, trace=message.trace)
+
+
+def _author(message: Message) -> dict[str, Any] | None:
+    """Who made a change; None when nobody was logged in."""
+    id = (message.user or {}).get("id")
+    return {"id": id} if id else None
 
 
 def _told(write: Write) -> Mapping[str, Any]:

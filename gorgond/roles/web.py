@@ -17,7 +17,7 @@ from gorgond.auth.sealing import Sealing
 from gorgond.config import Config
 from gorgond.errors import ConfigError, StoreRefused
 from gorgond.http.answers import Answer, Problem, sendable
-from gorgond.http.api import Api
+from gorgond.http.api import Api, refused
 from gorgond.http.applications import routes_of
 from gorgond.http.routes import Routes
 from gorgond.http.server import Server, open_port
@@ -100,7 +100,7 @@ class WebServer(Service):
         website = any(app is notes.app for app in apps)
         pages = self.site.routes if website else []
         try:
-            routes = Api(self, [*pages, *routes_of(apps, self)]).routes
+            routes = Api(self, [*pages, *routes_of(apps, self)], config.web.api).routes
         except ValueError as error:
             raise ConfigError(f"an application has a route that is there already: {error}") from None
         self._website = website
@@ -175,7 +175,7 @@ def _problem(error: GorgonError) -> Problem:
         headers = retry | sendable(error.headers)
         return Problem(error.code if 400 <= error.code < 600 else 502, error.message, headers, error.field)
     if isinstance(error, StoreRefused):
-        return Problem(422, str(error), field=error.field)
+        return refused(error.code, str(error), error.field)
     if isinstance(error, DeadlineExceeded):
         return Problem(504, str(error))
     if isinstance(error, QueueFull):

@@ -54,6 +54,8 @@ class Write:
 
     A delete leaves a tombstone for a day, so that an insert, replace or patch with an older `ts` than the delete's,
     run again after a crash, is `stale` and does not bring the document back; that holds for `missing` ones too.
+
+    With an `asker`, the number of who asks, one that touches another registered user's is refused (`stores.ownership`).
     """
 
     kind: Kind
@@ -61,6 +63,7 @@ class Write:
     id: str
     ts: int
     document: Mapping[str, Any]
+    asker: int | None = None
 
 
 def too_large() -> StoreRefused:

@@ -18,6 +18,7 @@ from typing import Any
 
 from gorgond.errors import StoreRefused
 from gorgond.stores.contract import LIMIT_MAX, Query, Write
+from gorgond.stores.ownership import check_owner
 from gorgond.stores.schema import TEXT, TOMBSTONES
 
 COMPARISONS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
@@ -63,6 +64,7 @@ def check_write(write: Write) -> None:
     if type(write.ts) is not int or not 0 <= write.ts <= INT_MAX:
         raise StoreRefused("ts: must be a whole number of milliseconds since 1970")
     check_document(write.document)
+    check_owner(write.document, write.asker)
 
 
 def check_collection(name: Any) -> None:

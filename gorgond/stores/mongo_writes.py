@@ -39,6 +39,7 @@ from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, 
 from gorgond.errors import StoreAway, StoreRefused
 from gorgond.stores.contract import Effect, Write
 from gorgond.stores.filters import DOCUMENT_BYTES, check_write
+from gorgond.stores.ownership import allowed, check_owner
 from gorgond.stores.schema import TOMBSTONES
 
 Document = dict[str, Any]
@@ -112,12 +113,15 @@ def _store(db: Database[Document], name: str, writes: Sequence[Write]) -> list[O
         pending = {}
         if contested:
             ids = [writes[place].id for place in contested]
-            versions = _versions(db[name], ids)
+            found = _found(db[name], ids)
             for place, operation in contested.items():
                 write = writes[place]
-                if write.id not in versions and write.kind == "patch":
+                stored = found.get(write.id)
+                if stored is None and write.kind == "patch":
                     outcomes[place] = "missing"
-                elif write.id not in versions or not _newer(versions[write.id], write.ts):
+                elif refused := _refusal(stored, write):
+                    outcomes[place] = refused
+                elif stored is None or not _newer(stored, write.ts):
                     outcomes[place] = "stored"
                     pending[place] = operation
         if not pending:
@@ -133,7 +137,7 @@ def _operation(write: Write) -> Operation:
     fields.pop("id", None)
     if write.kind == "insert":
         return InsertOne(_encoded(fields))
-    older = {"_id": write.id, "ts": {"$not": {"$gt": write.ts}}}
+    older = _older(write)
     if write.kind == "replace":
         return ReplaceOne(older, _encoded(fields), upsert=True)
     del fields["_id"]
@@ -143,6 +147,11 @@ def _operation(write: Write) -> Operation:
     # Not an id that any document has: an upsert that finds none to update fails here, before it inserts.
     change["$setOnInsert"] = {"_id": 0}
     return UpdateOne(older, _encoded(change), upsert=True)
+
+
+def _older(write: Write) -> Document:
+    """What the write may touch: the document of its id, unless it is newer, or another registered user's."""
+    return {"_id": write.id, "ts": {"$not": {"$gt": write.ts}}, **allowed(write.asker)}
 
 
 def _encoded(document: Document) -> RawBSONDocument:
@@ -184,24 +193,34 @@ def _failure(write: Write, error: Document) -> Outcome:
     return StoreRefused(f"MongoDB refuses this: {error['errmsg']}"[:1000])
 
 
-def _versions(collection: Collection[Document], ids: Sequence[str]) -> dict[str, Any]:
-    """The stored `ts` of those of the ids that are there."""
+def _found(collection: Collection[Document], ids: Sequence[str]) -> dict[str, Document]:
+    """Version and owner, `ts` and `userid`, of those of the ids that are there."""
     with reachable():
-        found = collection.find({"_id": {"$in": list(ids)}}, {"ts": 1}, batch_size=len(ids) + 1)
-        return {document["_id"]: document.get("ts") for document in found}
+        found = collection.find({"_id": {"$in": list(ids)}}, {"ts": 1, "userid": 1}, batch_size=len(ids) + 1)
+        return {document["_id"]: document for document in found}
 
 
-def _newer(stored: Any, ts: int) -> bool:
-    """Whether a stored `ts` is newer; one that is no number, put there by somebody else, is not."""
-    return isinstance(stored, int | float) and stored > ts
+def _newer(stored: Document, ts: int) -> bool:
+    """Whether what is stored is newer; a `ts` that is no number, put there by somebody else, is not."""
+    version = stored.get("ts")
+    return isinstance(version, int | float) and version > ts
+
+
+def _refusal(stored: Document | None, write: Write) -> StoreRefused | None:
+    """Why the write may not touch what is stored."""
+    try:
+        check_owner(stored or {}, write.asker)
+    except StoreRefused as refused:
+        return refused
+    return None
 
 
 def _bury(db: Database[Document], name: str, writes: Sequence[Write], outcomes: list[Outcome]) -> None:
     """Undo the writes that are older than a delete of their id."""
     places = {f"{name}:{write.id}": place for place, write in enumerate(writes)}
     burials: dict[int, Operation] = {}
-    for key, ts in _versions(db[TOMBSTONES], list(places)).items():
-        place = places[key]
+    for key, tombstone in _found(db[TOMBSTONES], list(places)).items():
+        place, ts = places[key], tombstone["ts"]
         if ts > writes[place].ts and not isinstance(outcomes[place], StoreRefused):
             outcomes[place] = "stale"
             burials[place] = DeleteOne({"_id": writes[place].id, "ts": {"$not": {"$gte": ts}}})
@@ -214,24 +233,28 @@ def _delete(db: Database[Document], name: str, writes: Sequence[Write]) -> list[
 
     What is there decides the outcome; whoever writes the document in between, comes after us.
     """
-    versions = _versions(db[name], [write.id for write in writes])
+    found = _found(db[name], [write.id for write in writes])
     keys = [f"{name}:{write.id}" for write in writes]
     with reachable():
-        found = db[TOMBSTONES].find({"_id": {"$in": keys}, "known": True}, {"_id": 1}, batch_size=len(keys) + 1)
-        deleted_before = {tombstone["_id"] for tombstone in found}
+        known = db[TOMBSTONES].find({"_id": {"$in": keys}, "known": True}, {"_id": 1}, batch_size=len(keys) + 1)
+        deleted_before = {tombstone["_id"] for tombstone in known}
     outcomes: list[Outcome] = []
     tombstones: dict[int, Operation] = {}
     deletes: dict[int, Operation] = {}
     for place, (key, write) in enumerate(zip(keys, writes, strict=True)):
-        if _newer(versions.get(write.id), write.ts):
+        stored = found.get(write.id)
+        if refused := _refusal(stored, write):
+            outcomes.append(refused)
+            continue
+        if stored is not None and _newer(stored, write.ts):
             outcomes.append("stale")
             continue
-        known = write.id in versions or key in deleted_before
-        outcomes.append("deleted" if known else "missing")
+        there = stored is not None or key in deleted_before
+        outcomes.append("deleted" if there else "missing")
         now = datetime.now(UTC)
-        change = {"$max": {"ts": write.ts}, "$set": {"at": now, **({"known": True} if known else {})}}
+        change = {"$max": {"ts": write.ts}, "$set": {"at": now, **({"known": True} if there else {})}}
         tombstones[place] = UpdateOne({"_id": key}, change, upsert=True)
-        deletes[place] = DeleteOne({"_id": write.id, "ts": {"$not": {"$gt": write.ts}}})
+        deletes[place] = DeleteOne(_older(write))
     if _bulk(db[TOMBSTONES], tombstones) or _bulk(db[name], deletes):
         raise StoreAway(f"{name}: deletes got in each other's way")
     return outcomes

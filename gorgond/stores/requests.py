@@ -11,6 +11,7 @@ from typing import Any
 from gorgond.errors import StoreRefused
 from gorgond.redpill import Message
 from gorgond.stores.contract import LIMIT_MAX, Kind, Query, Write
+from gorgond.stores.ownership import NOBODY
 
 _FIND = frozenset({"filter", "sort", "limit", "skip", "fields", "search"})
 _KINDS: dict[str, tuple[Kind, frozenset[str]]] = {
@@ -53,10 +54,10 @@ def writes_of(message: Message) -> list[Write]:
     kind, allowed = _KINDS[verb]
     args = message.args
     _only(args, allowed)
-    if kind == "patch":
-        return [Write(kind, collection, args.get("id", ""), args.get("ts", message.sent), args.get("changes", {}))]
-    if kind == "delete":
-        return [Write(kind, collection, args.get("id", ""), args.get("ts", message.sent), {})]
+    asker = _asker(message.user)
+    if kind in ("patch", "delete"):
+        ts, changes = args.get("ts", message.sent), args.get("changes", {})
+        return [Write(kind, collection, args.get("id", ""), ts, changes, asker)]
     documents = args.get("documents")
     if not isinstance(documents, list) or not 0 < len(documents) <= LIMIT_MAX:
         raise StoreRefused(f"documents: must be a list of 1 to {LIMIT_MAX} objects")
@@ -67,8 +68,16 @@ def writes_of(message: Message) -> list[Write]:
         # A repeat of the message makes the same ids.
         id = document.get("id") or (f"{message.id}-{index}" if index else message.id)
         ts = document.get("ts", message.sent)
-        writes.append(Write(kind, collection, id, ts, {**document, "id": id, "ts": ts}))
+        writes.append(Write(kind, collection, id, ts, {**document, "id": id, "ts": ts}, asker))
     return writes
+
+
+def _asker(user: Mapping[str, Any] | None) -> int | None:
+    """Who may write what is theirs alone; None for a writer that decides by itself whose it writes."""
+    if user is None or user.get("writes") != "own":
+        return None
+    id = str(user.get("id", ""))
+    return int(id) if id.isascii() and id.isdigit() and len(id) < 20 else NOBODY
 
 
 def _only(args: Mapping[str, Any], allowed: frozenset[str]) -> None:

@@ -11,6 +11,7 @@ from gorgond.errors import StoreRefused
 from gorgond.redpill.codec import dumps, loads
 from gorgond.stores.contract import Effect, Write
 from gorgond.stores.filters import DOCUMENT_BYTES, check_write
+from gorgond.stores.ownership import check_owner
 from gorgond.stores.schema import TOMBSTONE_SECONDS
 from gorgond.stores.sqlite_tables import TOMBSTONES, Collection, Key
 
@@ -98,7 +99,10 @@ class _Writer:
         return data.decode()
 
     def _row(self, write: Write) -> Row | None:
+        """What is stored, if the write may touch it. Raises StoreRefused."""
         row: Row | None = self._connection.execute(self._collection.select, (write.id,)).fetchone()
+        if row is not None and write.asker is not None:
+            check_owner(loads(row[2]), write.asker)
         return row
 
     def _insert(self, write: Write, data: str) -> bool:

@@ -1,0 +1,38 @@
+"""Whose an item is. Ids of registered users are numbers from REGISTERED on: an item with such a `userid` is that
+user's, all others are anybody's.
+
+A write that has to keep to that says who asks (`Write.asker`). It is refused where it would make, or touch, what is
+another registered user's: 401 when nobody is logged in, 403 else. The driver looks at what is stored in the same
+statement as it writes, so that nothing comes between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gorgond.errors import StoreRefused
+
+REGISTERED = 10**9  # as gorgond.auth.users makes them, above what a provider makes up
+NOBODY = -1  # asks, when nobody is logged in
+
+
+def check_owner(document: Mapping[str, Any], asker: int | None) -> None:
+    """Refuse a document that is none of `asker`'s business; None is a writer that decides that by itself.
+
+    Raises StoreRefused 401 and 403.
+    """
+    if asker is None:
+        return
+    owners = document.get("userid")
+    numbers = [owner for owner in (owners if isinstance(owners, list) else [owners]) if isinstance(owner, int | float)]
+    if asker in numbers or not any(owner >= REGISTERED for owner in numbers):
+        return
+    if asker == NOBODY:
+        raise StoreRefused("userid: this is a registered user's, who alone may write it: log in", 401, "userid")
+    raise StoreRefused("userid: this is another user's, who alone may write it", 403, "userid")
+
+
+def allowed(asker: int | None) -> dict[str, Any]:
+    """What `check_owner` lets pass, as a filter of MongoDB's."""
+    return {} if asker is None else {"$nor": [{"userid": {"$gte": REGISTERED, "$ne": asker}}]}
