@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     _config(simulate)
     _settings(simulate, "broker", "url")
     _settings(simulate, "store", "url")
-    _settings(simulate, "web", "port")
+    _settings(simulate, "web", "address", "port")
     _settings(simulate, "app", "module", "directory")
     _stats_port(simulate)
     _settings(simulate, "provider", "rate", "count", "users", "size", "seed")

@@ -260,7 +260,13 @@ def _credentials(places: list[str], environ: Mapping[str, str]) -> Iterator[tupl
     for file in sorted(Path(directory).glob("*")) if directory else ():
         if file.name not in places:
             raise _unknown(str(file), "setting", file.name, places)
-        yield file.name, Setting(_text(file).strip(), str(file))
+        text = _text(file).strip()
+        if not text:  # an empty password or key would let everybody in, or let passwords out
+            raise ConfigError(
+                f"{file}: it is empty; `gorgonctl secrets` makes broker.password and auth.key anew, "
+                "all others are yours to write into /etc/credstore; then start the unit again"
+            )
+        yield file.name, Setting(text, str(file))
 
 
 def _variables(places: list[str], environ: Mapping[str, str]) -> Iterator[tuple[str, Setting]]:

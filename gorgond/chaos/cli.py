@@ -151,8 +151,8 @@ def _journal(leftovers: bool = False) -> Journal:
 
 
 def _books() -> Path:
-    """Where the clients' books are: on a disk."""
-    return (Path("/var/tmp/gorgon-chaos") if _of_host() else _state()) / "books"  # noqa: S108
+    """Where the clients' books are: on a disk, and of root where nobody else can make the directory before."""
+    return (Path("/var/lib/gorgon-chaos") if _of_host() else _state()) / "books"
 
 
 def _of_host() -> bool:

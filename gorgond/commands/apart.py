@@ -1,7 +1,8 @@
 """The configuration of a command that stands apart from the services of this host.
 
 The host's own file does not count for it, only one that is asked for: who tries something out shall not write into
-the database of the services by accident.
+the database of the services by accident. And it is for this host alone unless somebody chose another address, since
+everybody may use the web servers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Mapping
 from gorgond.config import Config, load
 from gorgond.settings import variable
 
+ALONE = "localhost"
+
 
 def apart(path: str | None, flags: Mapping[str, str], instead: Mapping[str, str]) -> tuple[Config, dict[str, str]]:
     """The configuration from `flags`, the environment and the file at `path`, with the values of `instead` where
@@ -19,7 +22,7 @@ def apart(path: str | None, flags: Mapping[str, str], instead: Mapping[str, str]
     environ = dict(os.environ)
     environ["GORGOND_CONFIG"] = path or environ.get("GORGOND_CONFIG") or os.devnull
     settings = load(None, environ, flags).settings
-    for place, text in instead.items():
+    for place, text in {"web.address": ALONE, **instead}.items():
         section, _, key = place.rpartition(".")
         if settings[section][key].origin == "default":
             environ[variable(place)] = text

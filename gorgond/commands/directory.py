@@ -1,4 +1,4 @@
-"""The directory in which `gorgond up` keeps its files; one `gorgond up` at a time may use it.
+"""The directory in which `gorgond up` keeps its files, its user's alone; one `gorgond up` at a time may use it.
 
 broker.sock broker.conf broker/    the Redis of all that must last, with its append-only file
 calls.sock calls.conf calls/       the Redis of calls, which keeps nothing
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -50,7 +51,7 @@ class Directory:
 
     def __enter__(self) -> Self:
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self._make_private()
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             self._take()
             self._write("broker", LASTING)
@@ -61,6 +62,13 @@ class Directory:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._lock)
+
+    def _make_private(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        about = self.path.stat()
+        if about.st_uid != os.geteuid() or about.st_mode & stat.S_IWOTH:
+            raise ConfigError(f"{self.path}: it is not yours alone to write to; choose another with --data DIR")
+        self.path.chmod(0o700)
 
     def _take(self) -> None:
         try:

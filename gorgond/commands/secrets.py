@@ -2,23 +2,25 @@
 
     /etc/credstore/gorgond.broker.password.ROLE   read by systemd for that role's units alone (LoadCredential=)
     /etc/credstore/gorgond.auth.key               for those of web and auth: gorgond.auth.sealing
-    /var/lib/gorgond/broker.acl                   the passwords' hashes, and what each may do: gorgond.service.access
+    /etc/gorgond/broker.acl                       the passwords' hashes, and what each may do: service.access
 
-A secret that is there stays. To change a password, delete its file, make the secrets anew, and restart that role.
+A secret that is there stays; an empty file is none. To change a password, delete its file, make the secrets anew, and
+restart that role.
 """
 
 from __future__ import annotations
 
+import grp
 import secrets
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from gorgond.commands.files import write_whole
 from gorgond.errors import GorgonError
 from gorgond.service.access import OPERATOR, ROLES, acl_file
 
 CREDENTIALS = Path("/etc/credstore")
-ACL = Path("/var/lib/gorgond/broker.acl")
+ACL = Path("/etc/gorgond/broker.acl")
 SOCKET = Path("/run/gorgond/broker.sock")
 GROUP = "gorgond"
 
@@ -32,25 +34,23 @@ def make_secrets(say: Callable[[str], None]) -> None:
         text = acl_file(passwords)
         if ACL.exists() and ACL.read_text() == text:
             return
-        fresh = ACL.with_suffix(".new")
-        fresh.touch(mode=0o640)
-        shutil.chown(fresh, "root", GROUP)
-        fresh.write_text(text)
-        fresh.replace(ACL)
+        write_whole(ACL, text, 0o640, gid=grp.getgrnam(GROUP).gr_gid)
     except OSError as error:
         raise GorgonError(f"{error.filename}: {error.strerror}; are you root?") from None
     say(f"{ACL} is made anew")
     if SOCKET.exists():
-        _load(passwords[OPERATOR])
+        _load(passwords[OPERATOR], text)
 
 
 def _secret(name: str, make: Callable[[], str]) -> str:
     """What is in the file of this secret, which is made if it is missing."""
     file = CREDENTIALS / f"gorgond.{name}"
-    if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(make() + "\n")
-    return file.read_text().strip()
+    known = file.read_text().strip() if file.exists() else ""
+    if known:
+        return known
+    made = make()
+    write_whole(file, f"{made}\n", 0o600)
+    return made
 
 
 def _new_password() -> str:
@@ -63,12 +63,15 @@ def _new_key() -> str:
     return new_key()
 
 
-def _load(password: str) -> None:
+def _load(password: str, text: str) -> None:
+    """Tell the broker that runs, also one that was started from another file."""
     import redis  # slow to import, and rarely needed
 
     try:
         with redis.Redis(unix_socket_path=str(SOCKET), username=OPERATOR, password=password) as broker:
-            broker.execute_command("ACL", "LOAD")
+            for user in text.splitlines():
+                _, name, *rules = user.split()
+                broker.execute_command("ACL", "SETUSER", name, "reset", *rules)
     except redis.ConnectionError:
         return  # it does not run; it reads the file when it starts
     except redis.RedisError as error:

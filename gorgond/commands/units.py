@@ -5,13 +5,14 @@ Which should run is what gorgon.target wants; the generator derives that from [i
 
 from __future__ import annotations
 
-import os
 import re
+import stat
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
 
+from gorgond.commands.files import write_whole
 from gorgond.config import DEFAULT_PATH, load, rewritten
 from gorgond.errors import ConfigError, GorgonError
 from gorgond.settings import Instances
@@ -46,16 +47,13 @@ def scale(role: str, number: str, say: Say) -> None:
 
 def _replace(file: Path, text: str) -> None:
     """Write a file in one step, with the owner and mode it has."""
-    fresh = file.with_name(f".{file.name}.new")
     try:
-        fresh.write_text(text)
-        if file.exists():
-            about = file.stat()
-            fresh.chmod(about.st_mode & 0o7777)
-            os.chown(fresh, about.st_uid, about.st_gid)
-        fresh.replace(file)
+        about = file.stat() if file.exists() else None
+        if about is None:
+            write_whole(file, text, 0o644)
+        else:
+            write_whole(file, text, stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise GorgonError(f"{file}: cannot be written: {error.strerror}; are you root?") from None
 
 

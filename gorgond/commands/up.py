@@ -7,6 +7,7 @@
     journal            one, which writes every change to the file events.log
     provider           a random one, which ends when it has pushed all its notes
 
+It listens on this host's own address unless --address says otherwise; its files are for its user alone.
 On a terminal a table shows each second how they are. Ctrl-C or SIGTERM ends them in order; a second one at once.
 Others list, stop and start the processes over a control socket (control.py).
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -26,7 +28,7 @@ from typing import Any, cast
 import psutil
 
 from gorgond.auth.sealing import new_key
-from gorgond.commands.apart import apart
+from gorgond.commands.apart import ALONE, apart
 from gorgond.commands.child import Child
 from gorgond.commands.control import Control
 from gorgond.commands.directory import Directory
@@ -63,6 +65,7 @@ def up(
     redis = shutil.which("redis-server")
     if redis is None:
         raise ConfigError("redis-server is not installed: apt install redis-server")
+    os.umask(0o077)  # what is made here, by our children too, is for nobody else to read
     with Directory(data) as directory:
         ours = {"broker.url": directory.broker_url("broker"), "broker.calls": directory.broker_url("calls")}
         config, environ = apart(
@@ -139,6 +142,9 @@ class Up:
         self._url = f"http://{config.web.address or 'localhost'}:{ports['web']}"
         self._stats = f"http://{config.stats.address or 'localhost'}:{ports['stats']}"
         self._site = f"{self._url}/ is the website, " if SITE in config.app.module.split() else ""
+        self._reach = f"{self._url} is for this host alone; --address 0.0.0.0 lets others in"
+        if config.web.address != ALONE:
+            self._reach = f"{self._url} is for everybody who reaches that address"
         self._make = make
         self._groups, self._brokers = groups, brokers
         self._services = {child.name: child for group in reversed(groups) for child in group}
@@ -316,10 +322,11 @@ class Up:
         """Every service was heard: say where to look."""
         self._greeted = True
         log.info(
-            "all is up: %s%s/info/5 has the newest notes of user 5, %s shows how everything fares; Ctrl-C ends it",
+            "all is up: %s%s/info/5 has the newest notes of user 5, %s shows how everything fares; %s; Ctrl-C ends it",
             self._site,
             self._url,
             self._stats,
+            self._reach,
         )
 
     def _state(self, child: Child) -> str:
@@ -339,7 +346,7 @@ class Up:
         try:
             while True:
                 rows = [_row(child, self._state(child), self._rate(child)) for child in self._children.values()]
-                self._screen.show(["", HEADER, *rows, "", *await queues.lines()])
+                self._screen.show(["", self._reach, "", HEADER, *rows, "", *await queues.lines()])
                 await asyncio.sleep(TICK)
         finally:
             await queues.close()

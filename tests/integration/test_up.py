@@ -105,6 +105,37 @@ def test_from_start_to_end_through_deaths(data: Path, tmp_path: Path) -> None:
     assert not [line for line in written.splitlines() if "Traceback" in line]
 
 
+def test_it_is_for_this_host_and_its_user_alone(data: Path, tmp_path: Path) -> None:
+    # given a directory that others may read, with one that listens nowhere in particular
+    data.chmod(0o755)
+    port, output = free_port(), tmp_path / "output"
+    few = ("--web", "1", "--apps", "0", "--stores", "1")
+    with started(*arguments(data, port, *few), output=output) as process:
+        eventually(lambda: all_up(output), 30)
+        eventually(lambda: asked(f"http://127.0.0.1:{port}/info/5"), 30)
+        # then another address of this host is refused, and others read none of its files
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port), timeout=10)
+        assert (data / "gorgond.db").exists()
+        for path in (data, *data.rglob("*")):
+            assert path.stat().st_mode & 0o077 == 0, path
+        assert f"http://localhost:{port} is for this host alone; --address" in output.read_text()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    # and when it is told to, it lets others in
+    with started(*arguments(data, port, *few, "--address", ""), output=output) as process:
+        eventually(lambda: asked(f"http://127.0.0.2:{port}/healthz"), 30)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+
+
+def test_a_directory_that_everybody_may_write_to_is_refused(data: Path) -> None:
+    data.chmod(0o777)
+    done = gorgond(*arguments(data, free_port()))
+    assert (done.returncode, done.stderr.count("\n")) == (78, 1)
+    assert "not yours alone to write to; choose another with --data DIR" in done.stderr
+
+
 def test_children_die_with_a_parent_that_is_killed(data: Path, tmp_path: Path) -> None:
     output = tmp_path / "output"
     with started(*arguments(data, free_port(), "--no-provider"), output=output) as process:
@@ -134,11 +165,11 @@ def test_a_second_one_on_the_same_directory_is_refused(data: Path, tmp_path: Pat
 
 
 def test_a_taken_port_ends_it_with_exit_code_78(data: Path) -> None:
-    with socket.create_server(("", 0)) as taken:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = gorgond(*arguments(data, port, "--no-provider"))
     assert done.returncode == 78
-    assert done.stderr == f"gorgond: cannot listen on *:{port}: Address already in use\n"
+    assert done.stderr == f"gorgond: cannot listen on localhost:{port}: Address already in use\n"
 
 
 def test_a_path_too_long_for_sockets_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,13 @@ def test_each_place_overrides_the_ones_before(conf: Path, tmp_path: Path) -> Non
     assert now() == ("sqlite:////variable", "GORGOND_STORE_URL")
     flags["store.url"] = "sqlite:////flag"
     assert now() == ("sqlite:////flag", "--store")
+
+
+def test_an_empty_credential_is_refused_with_what_to_run(tmp_path: Path) -> None:
+    # given what a crash between making and writing it leaves: without it passwords would go in clear text
+    (tmp_path / "auth.key").write_text("\n")
+    with pytest.raises(ConfigError, match=r"auth\.key: it is empty; `gorgonctl secrets` makes"):
+        load(os.devnull, {"CREDENTIALS_DIRECTORY": str(tmp_path)}, {})
 
 
 def test_the_file_is_the_one_given_then_that_of_the_variable_then_the_default(conf: Path, tmp_path: Path) -> None:

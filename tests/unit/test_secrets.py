@@ -1,0 +1,48 @@
+"""The secrets of a host: made where they are missing, and an empty file is none."""
+
+from __future__ import annotations
+
+import grp
+import os
+from pathlib import Path
+
+import pytest
+
+from gorgond.commands import secrets
+from gorgond.service.access import OPERATOR, ROLES
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory in place of those of the host, and all secrets in it."""
+    monkeypatch.setattr(secrets, "CREDENTIALS", tmp_path / "credstore")
+    monkeypatch.setattr(secrets, "ACL", tmp_path / "broker.acl")
+    monkeypatch.setattr(secrets, "SOCKET", tmp_path / "broker.sock")
+    monkeypatch.setattr(secrets, "GROUP", grp.getgrgid(os.getegid()).gr_name)
+    secrets.make_secrets(lambda _: None)
+    return tmp_path / "credstore"
+
+
+def test_each_user_has_a_password_and_nobody_else_reads_it(made: Path) -> None:
+    names = {file.name for file in made.iterdir()}
+    assert names == {"gorgond.auth.key"} | {f"gorgond.broker.password.{user}" for user in (*ROLES, OPERATOR)}
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in made.iterdir()} == {0o600}
+    assert len({file.read_text() for file in made.iterdir()}) == len(names)
+
+
+def test_a_secret_that_is_there_stays_and_an_empty_one_is_made(made: Path) -> None:
+    # given what a crash between making and writing a file leaves
+    key, password = made / "gorgond.auth.key", made / "gorgond.broker.password.web"
+    before = (made / "gorgond.broker.password.app").read_text()
+    rights = (made.parent / "broker.acl").read_text()
+    key.write_text("\n")
+    password.write_text("")
+    # when the secrets are made
+    secrets.make_secrets(lambda _: None)
+    # then both are secrets again, the broker knows the password, and the others are as they were
+    assert len(key.read_text().strip()) == 44
+    assert password.read_text().strip()
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert (made / "gorgond.broker.password.app").read_text() == before
+    assert (made.parent / "broker.acl").read_text() != rights
