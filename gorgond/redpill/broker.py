@@ -29,6 +29,7 @@ SILENCE = 20.0  # seconds without a turn after which a lane is taken for dead
 FORGET = 3600.0  # seconds after which a silent lane is forgotten
 BATCH_MAX = 1000  # messages pushed or taken at a time; far more, and Lua cannot pass them on (its `unpack`)
 TURN_BYTES = 4 * 1024 * 1024  # messages brought in one turn, and what one round sends, unless one alone is larger
+TOUCH = -1  # what a turn wants that is a sign of life and nothing else
 REPLY_TTL = 60.0  # seconds a reply waits for its caller
 BACKOFF = (0.05, 0.5)  # seconds between attempts to reconnect: the first, the longest; work goes on within 1 s
 
@@ -60,8 +61,8 @@ class Failure:
 class Turn:
     """One turn of a lane: settle the first `done` messages of the desk and those at the positions `later`, `expired` of
     them dropped past their deadline, with `failures` among them; send `replies` (list name → replies); take messages
-    until `want` lie on the desk (0: none is handed out). The first `held` of what then lies there are in hand and not
-    handed out again."""
+    until `want` lie on the desk (0: none is handed out; TOUCH: the last turn again, as a sign of life). The first
+    `held` of what then lies there are in hand and not handed out again."""
 
     number: int = 0
     length: int = 0

@@ -29,6 +29,7 @@ from gorgond.redpill.broker import (
     BLOCK,
     FORGET,
     SILENCE,
+    TOUCH,
     TURN_BYTES,
     Broker,
     Failure,
@@ -356,7 +357,7 @@ class Lane:
 
     async def _touch(self) -> None:
         """Repeat the last turn, which shows that the lane lives and changes nothing else."""
-        turn = Turn(self._turn, self._length, want=0)
+        turn = Turn(self._turn, self._length, want=TOUCH)
         with contextlib.suppress(BrokerError):  # whatever it is, the next turn meets it too
             await self._link.claim(self.queue, self.name, self._token, turn)
 

@@ -110,20 +110,20 @@ class MemoryQueue:
         if owner > int(token):
             raise Superseded(f"another process has taken over as {lane} on {self.name}")
         desk = self.desks[lane]
-        first = last < turn.number
-        unknown = first and (last != turn.number - 1 or len(desk) != turn.length)
+        first = turn.number == last + 1 and turn.want >= 0
+        unknown = len(desk) != turn.length if first else turn.number != last
         if owner < int(token) or unknown:
             raise Voided(f"the desk of {lane} on {self.name} was given to others")
         self.lanes[lane] = now
         if first:
             self._settle(desk, turn, limit, now)
             given = 0
-        if turn.want and not self.paused:
+        if turn.want > 0 and not self.paused:
             self._bring_due(now)
-        if turn.want and first:
+        if turn.want > 0 and first:
             given = self._give(desk, turn.held, turn.want, limit, now)
         self.tokens[lane] = owner, turn.number, given
-        return len(desk), desk[turn.held : turn.held + given] if turn.want else []
+        return len(desk), desk[turn.held : turn.held + given] if turn.want > 0 else []
 
     def _give(self, desk: list[bytes], held: int, want: int, limit: int, now: int) -> int:
         """How many messages are handed out: those behind what is in hand, with what is brought for it."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import Batch, Broker, Failure, Limit, Link, Turn, Voided
+from gorgond.redpill.broker import TOUCH, Batch, Broker, Failure, Limit, Link, Turn, Voided
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull, Superseded
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.message import Message, decode, now_ms
@@ -232,6 +232,36 @@ async def test_a_turn_of_the_future_is_refused_since_one_must_be_lost(bench: Ben
         await lane.claim(done=2)
 
     assert await bench.places() == (1, 2, 0, 0)
+
+
+async def test_a_late_copy_of_a_turn_changes_nothing(bench: Bench) -> None:
+    await bench.push(*raws("abcd"))
+    lane = await bench.lane()
+    assert await lane.claim(want=2) == raws("ab")
+    late = lane.turn
+    assert await lane.claim(done=2, want=2) == raws("cd")
+
+    with pytest.raises(Voided):
+        await lane.link.claim("q", "lane", lane.token, late)
+
+    # so that the turn that followed is still a repeat, and settles nothing
+    assert await lane.repeat() == raws("cd")
+    assert await bench.places() == (0, 2, 0, 0)
+
+
+async def test_a_sign_of_life_is_never_taken_for_the_turn_that_the_broker_lost(bench: Bench) -> None:
+    await bench.push(raw("a"))
+    lane = await bench.lane()
+    assert await lane.claim() == [raw("a")]
+
+    # the lane fails a, which the broker has lost, and shows then that it lives
+    with pytest.raises(Voided):
+        await lane.link.claim("q", "lane", lane.token, Turn(2, lane.length, want=TOUCH))
+
+    # so that what follows is not taken for the end of a
+    with pytest.raises(Voided):
+        await lane.link.claim("q", "lane", lane.token, Turn(3, lane.length, done=1))
+    assert await bench.places() == (0, 1, 0, 0)
 
 
 async def test_replies_go_out_with_the_turn(bench: Bench) -> None:

@@ -3,13 +3,18 @@
 -- A lane's whole turn: settle what is finished, take the next messages, return what lies on the desk.
 -- KEYS queue, desk, delayed, dead, lanes, counts
 -- ARGV lane, token, turn, length (of the desk, as the lane knows it), done (how many of it are finished),
---      want (length of the desk to aim at; 0: hand nothing out), limit (of attempts), expired (how many of the settled),
+--      want (length of the desk to aim at; 0: hand nothing out; -1: nothing but a sign of life, a repeat of the last
+--      turn), limit (of attempts), expired (how many of the settled),
 --      held (how many at the head of the desk, once settled, are in hand and not to be handed out again),
 --      later (how many behind the done are finished too), their indexes from 0,
 --      then for each failure among the finished: its index from 0, delay in ms (-1: give up), reason
 -- Returns {"ok", length, message, …}, or {"void"} when the desk is not as the lane knows it (it was given to others
 -- meanwhile, or Redis lost its last writes), {"superseded"} when another process of this name has it.
 -- Sent again with the same turn it settles nothing twice and returns the same messages.
+-- A late copy is void, and changes nothing, when the lane went on: its turn is below the last one, or its token is not
+-- the one that stands. One of the last turn shows a life that may have ended, until the lane is silent again. One that
+-- is the first to arrive is the turn itself: what it settles was handled, what it takes is found on the desk.
+-- A sign of life is never taken for a turn: with a turn that is not the last, as after the broker lost it, it is void.
 -- What was started before may have killed its consumer, and may do so again: it is handed out without anything new, by
 -- the square root of `want`, and the last time by itself. So it cannot take neighbours along, and a desk full of it
 -- that a killed consumer left is done in a few turns.
@@ -44,10 +49,10 @@ local now = now_ms()
 local queue, desk, dead, counts = KEYS[1], KEYS[2], KEYS[4], KEYS[6]
 local want, limit, held, later = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[9]), tonumber(ARGV[10])
 
-local turn = tonumber(ARGV[3])
-local first = tonumber(last) < turn
+local ahead = tonumber(ARGV[3]) - tonumber(last)
+local first = ahead == 1 and want >= 0
+if ahead ~= 0 and not first then return {'void'} end -- a turn is lost, or this is a late copy
 local length = redis.call('LLEN', desk)
-if first and tonumber(last) ~= turn - 1 then return {'void'} end -- a turn is lost
 if first and length ~= tonumber(ARGV[4]) then return {'void'} end -- something lies there that the lane does not know of
 
 local function note(n)
@@ -86,7 +91,7 @@ local function give(messages)
   return {'ok', length, unpack(messages)}
 end
 
-if want == 0 then return give({}) end -- the lane shows that it lives, or is about to leave and starts nothing more
+if want <= 0 then return give({}) end -- the lane shows that it lives, or is about to leave and starts nothing more
 
 local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 100)
 if #due > 0 and redis.call('HGET', counts, 'paused') then due = {} end
