@@ -50,7 +50,7 @@ class Context:
     def __init__(self, backend: Backend, message: Message) -> None:
         self.id = message.id
         """The id of the request or event; it is in every line of the log."""
-        self.user = User.of(message.user) if message.user else None
+        self.user = User.of(message.user) if message.user and message.user.get("id") else None
         """Who asks; None when nobody is logged in."""
         self.deadline = message.deadline
         """When nobody waits any more, ms since 1970."""

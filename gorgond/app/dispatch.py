@@ -11,10 +11,11 @@ anything else           500 with the request's id; the stack is in the log
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any
 
 from gorgond.app.application import App, Endpoint
-from gorgond.app.context import Backend, Context, log
+from gorgond.app.context import Backend, Context, User, log
 from gorgond.app.response import done
 from gorgond.errors import BadRequest, Forbidden
 from gorgond.redpill import (
@@ -65,8 +66,7 @@ class Dispatcher:
     def _asked(self, endpoint: Endpoint, message: Message) -> Awaitable[object]:
         values = endpoint.values(message.args)
         context = Context(self._backend, message)
-        if endpoint.own and (context.user is None or str(values[endpoint.own]) != context.user.id):
-            raise Forbidden
+        _check(endpoint, context.user, values)
         return endpoint.handler(context, **values)
 
     async def hear(self, queue: str, event: Message) -> Outcome:
@@ -83,6 +83,18 @@ class Dispatcher:
             log.exception("the handler of %s failed", queue)
             return Retry(f"{type(error).__name__}: {error}")
         return DONE
+
+
+def _check(endpoint: Endpoint, user: User | None, values: Mapping[str, Any]) -> None:
+    """Refuse what did not come by way of an auth server that asked for what this endpoint needs: during an upgrade web
+    servers still know it as it was declared before. Raises CallFailed 401 and 403."""
+    if user is None:
+        if endpoint.user == "required":
+            raise CallFailed(401, "this needs a user: log in", headers={"WWW-Authenticate": "Bearer"})
+    elif endpoint.rights and endpoint.rights not in user.roles:
+        raise Forbidden(f"this needs the role {endpoint.rights}")
+    elif endpoint.own and str(values[endpoint.own]) != user.id:
+        raise Forbidden
 
 
 def _unasked() -> int:

@@ -154,7 +154,7 @@ async def test_an_operation_that_nobody_here_knows_is_503() -> None:
 
 
 @pytest.mark.parametrize(
-    ("user", "code"), [(ANNA, None), ({"id": "8"}, 403), (None, 403), ({"id": "07"}, 403)]
+    ("user", "code"), [(ANNA, None), ({"id": "8"}, 403), (None, 401), ({"id": "07"}, 403)]
 )  # fmt: skip
 async def test_ones_own_is_for_oneself(user: dict[str, Any] | None, code: int | None) -> None:
     async def handler(_: Context, uid: int) -> int:
@@ -163,6 +163,37 @@ async def test_ones_own_is_for_oneself(user: dict[str, Any] | None, code: int | 
     done = await outcome(handler, path="/x/{uid:int}", args={"uid": 7}, user=user)
     assert isinstance(done, Done)
     assert (done.error.code if done.error else None) == code
+
+
+@pytest.mark.parametrize(
+    ("declared", "user", "code"),
+    [
+        ({}, None, None), ({}, ANNA, None), ({"user": "optional"}, None, None), ({"user": "optional"}, ANNA, None),
+        ({"user": "required"}, None, 401), ({"user": "required"}, {}, 401), ({"user": "required"}, ANNA, None),
+        ({"user": "required"}, {"token": "x", "need": "none"}, 401),
+        ({"user": "required", "rights": "admin"}, None, 401), ({"user": "required", "rights": "admin"}, ANNA, None),
+        ({"user": "required", "rights": "admin"}, {"id": "8"}, 403),
+        ({"user": "required", "rights": "admin"}, {"id": "8", "roles": ["admins"]}, 403),
+    ],
+)  # fmt: skip
+async def test_what_came_past_the_auth_server_is_not_let_in(
+    declared: dict[str, Any], user: dict[str, Any] | None, code: int | None
+) -> None:
+    """As a web server sends it that still knows the endpoint as one for everybody."""
+    ran = []
+
+    async def handler(_: Context) -> None:
+        ran.append(1)
+
+    app = App("a")
+    app.get("/x", **declared)(handler)
+    done = await Dispatcher([app], Backend()).answer(Message("a.handler", user=user))
+    assert isinstance(done, Done)
+    assert (done.error.code if done.error else None) == code
+    assert bool(ran) == (code is None)
+    assert (dict(done.error.headers) if code == 401 and done.error else {}) == (
+        {"WWW-Authenticate": "Bearer"} if code == 401 else {}
+    )
 
 
 async def test_what_a_handler_asks_for_has_its_deadline_and_user_and_ids_that_a_repeat_has_too() -> None:
