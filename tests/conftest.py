@@ -216,6 +216,12 @@ def chromium_binary() -> str:
 
 
 @pytest.fixture(scope="session")
+def faketime_library() -> str:
+    """What a process is started with so that its clock is off: LD_PRELOAD, with FAKETIME=+11s."""
+    return _installed("libfaketimeMT.so.1", *Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+
+
+@pytest.fixture(scope="session")
 def _shared_redis(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with ExitStack() as closing:
         server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"))

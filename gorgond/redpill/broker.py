@@ -248,6 +248,10 @@ class Link(ABC):
         """A sign of life."""
 
     @abstractmethod
+    async def clock(self) -> int:
+        """The broker's time, ms since 1970: what all hosts can compare their own with."""
+
+    @abstractmethod
     async def push(self, producer: str, limit: int, batches: Sequence[Batch]) -> list[BrokerError | None]:
         """Append each batch to its queue unless it would then hold more than `limit`, or to its topic's groups.
 

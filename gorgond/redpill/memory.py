@@ -154,6 +154,10 @@ class MemoryLink(Link):
     async def ping(self) -> None:
         await self._round()
 
+    async def clock(self) -> int:
+        await self._round()
+        return self.broker.clock()
+
     async def push(self, producer: str, limit: int, batches: Sequence[Batch]) -> list[BrokerError | None]:
         marked = [(keys.producer(batch.name, producer), batch) for batch in batches]
         await self._round()

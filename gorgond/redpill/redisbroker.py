@@ -100,6 +100,10 @@ class RedisLink(RedisWire):
     async def ping(self) -> None:
         await self._ask(["PING"])
 
+    async def clock(self) -> int:
+        seconds, microseconds = await self._ask(["TIME"])
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
     async def push(self, producer: str, limit: int, batches: Sequence[Batch]) -> list[BrokerError | None]:
         commands = []
         for batch in batches:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from gorgond.redpill import keys
 from gorgond.redpill.script import Script
 
-ALWAYS = ("auth", "client|setname", "evalsha", "info", "ping", "script|load")  # what a connection begins with
+ALWAYS = ("auth", "client|setname", "evalsha", "info", "ping", "script|load", "time")  # what a connection begins with
 ANY = "ANY"  # in place of a topic or group: all of them, as what an application names is its own business
 OPERATOR = "operator"  # may do everything; for the tools of an administrator
 

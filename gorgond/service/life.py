@@ -30,6 +30,7 @@ from gorgond import __version__
 from gorgond.config import Config
 from gorgond.errors import ConfigError
 from gorgond.redpill import BrokerError, Counts, GorgonError, Lane, Link, Message, Producer
+from gorgond.service.clock import HostClock
 from gorgond.service.fabric import Fabric
 from gorgond.service.loop import run
 from gorgond.service.metrics import Metrics
@@ -68,6 +69,7 @@ class Service(ABC):
         self._ended = asyncio.Event()
         self._stop = asyncio.Event()
         self._rate = _Rate()
+        self._clock = HostClock(self.host)
         self._lag = 0.0
         self._depth = 0
 
@@ -172,6 +174,8 @@ class Service(ABC):
                 notifier.status(self.status())
                 if not self._broker_away():
                     self._depth = await self._look(links)
+                    await self._clock.compare(links[-1])
+                    self._clock.expired(sum(lane.tally.expired for lane in self.lanes))
                     self._tell(producer, "draining" if self.draining else "up")
                 due = time.monotonic() + TICK
                 await asyncio.sleep(TICK)
@@ -234,6 +238,7 @@ class Service(ABC):
             "status": self.status(),
             "silent": round(self.pulses.oldest()[1], 3),
             "lag": round(self._lag, 4),
+            "clock": self._clock.ahead,
             "rss": _memory(),
             "cpu": round(cpu.user + cpu.system, 3),
             "queues": lanes,

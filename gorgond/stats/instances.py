@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any
 
 from gorgond.service.metrics import Operation, upper_edge
@@ -80,6 +81,8 @@ class Instances:
             for key in keys:
                 if not isinstance(snapshot[key], kind):
                     raise TypeError(f"{key} is {snapshot[key]!r}")
+        if not isinstance(snapshot.get("clock", 0.0), (int, float, NoneType)):
+            raise TypeError(f"clock is {snapshot['clock']!r}")
         name: str = snapshot["name"]
         known = self.all.get(name)
         before: Mapping[str, Any] = {}

@@ -54,7 +54,8 @@ def picture(
 
 
 def instance_row(instance: Instance, now: float, at: float) -> Row:
-    """One instance; `since` is ms since 1970, `in`, `out` and `errors` are per second, the other times seconds."""
+    """One instance; `since` is ms since 1970, `in`, `out` and `errors` are per second, the other times seconds.
+    `clock` is by how much its host's clock is ahead of the broker's, None where it does not say."""
     last = instance.last
     return {
         "name": instance.name,
@@ -69,6 +70,7 @@ def instance_row(instance: Instance, now: float, at: float) -> Row:
         "out": round(instance.rates["out"], 1),
         "errors": round(instance.rates["errors"], 1),
         "lag": last["lag"],
+        "clock": last.get("clock"),
         "rss": last["rss"],
         "cpu": round(instance.rates["cpu"], 4),
         "silent": round(instance.silent(now), 1),

@@ -139,6 +139,15 @@ def _of_instances(rows: list[Mapping[str, Any]]) -> Iterator[Metric]:
         for row in rows:
             gauge.add_metric([row["name"]], value(row))
         yield gauge
+    clocks = GaugeMetricFamily(
+        "gorgond_process_clock_ahead_seconds",
+        "By how much its host's clock is ahead of the broker's; negative: behind",
+        labels=["process"],
+    )
+    for row in rows:
+        if row["clock"] is not None:
+            clocks.add_metric([row["name"]], row["clock"])
+    yield clocks
     restarts = CounterMetricFamily("gorgond_process_restarts", "How often it was started again", labels=["process"])
     for row in rows:
         restarts.add_metric([row["name"]], row["restarts"])

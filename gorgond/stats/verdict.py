@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gorgond.service.clock import HARM, MEND, off
+
 OLDEST = 2.0  # seconds that the oldest message of a queue may wait
 BACKLOG = 1000  # messages that may wait while more come than go
 LAG = 0.5  # seconds that an event loop may be late
@@ -37,7 +39,12 @@ def verdict(
     hurt: list[str] = []
     if not down:  # or nobody can be heard
         down += [*(_missing(instances) if settled else ()), *_database_away(instances)]
-        hurt += [*_silent(instances), *_backlogs(instances, queues, settled), *_unanswered(database)]
+        hurt += [
+            *_clocks(instances, redis),
+            *_silent(instances),
+            *_backlogs(instances, queues, settled),
+            *_unanswered(database),
+        ]
     hurt += [*_failing(lately), *_dead(queues), *_full(redis), *_slow(instances)]
     if ledger["difference"]:
         hurt.append(ledger["text"])
@@ -60,6 +67,23 @@ def _brokers_away(redis: Sequence[Row]) -> Iterator[str]:
 
 def _present(instances: Sequence[Row]) -> list[Row]:
     return [each for each in instances if each["state"] in ("up", "draining")]
+
+
+def _clocks(instances: Sequence[Row], redis: Sequence[Row]) -> Iterator[str]:
+    """Hosts whose clock is not the broker's. Where all are off alike, it is the broker's own that is."""
+    hosts: dict[str, float] = {}
+    for each in _present(instances):
+        if each["clock"] is not None:
+            hosts[each["host"]] = max(hosts.get(each["host"], 0.0), each["clock"], key=abs)
+    clocks = hosts.values()
+    if len(hosts) > 1 and min(map(abs, clocks)) >= HARM and max(clocks) - min(clocks) < HARM:
+        by, side = abs(min(clocks, key=abs)), "behind" if min(clocks) > 0 else "ahead of"
+        yield f"the clock of broker {redis[-1]['where']} is {by:,.1f} s {side} that of every host: {MEND}"
+        return
+    for host, ahead in sorted(hosts.items()):
+        if abs(ahead) >= HARM:
+            expires = "messages expire there too early" if ahead > 0 else "what it sends expires elsewhere too early"
+            yield f"the clock of {host} is {off(ahead)}: {expires}; {MEND}"
 
 
 def _missing(instances: Sequence[Row]) -> Iterator[str]:

@@ -103,6 +103,14 @@ def ids(messages: list[bytes]) -> str:
     return "".join(decode(message).id for message in messages)
 
 
+async def test_the_clock_is_the_brokers(bench: Bench) -> None:
+    before = now_ms()
+    assert before <= await bench.link().clock() <= now_ms()  # here it is that of the same host
+    if isinstance(bench.broker, MemoryBroker):
+        bench.broker.clock = lambda: 5
+        assert await bench.link().clock() == 5
+
+
 # ---- push
 
 

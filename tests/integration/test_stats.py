@@ -10,7 +10,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -23,68 +22,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gorgond.redpill import Message, Producer, connect
 from tests.conftest import RedisServer
-from tests.programs import asked, free_port, gorgond, started
+from tests.integration.watched import PASSWORD, Fabric, fabric_in, patience
+from tests.programs import asked, free_port, gorgond
 from tests.waiting import eventually
-
-PASSWORD = "s3cret"
-
-
-def patience() -> float:
-    """Seconds within which the verdict must change; on a machine that is busy with other things everything is late."""
-    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
-    return 20.0 if busy else 3.0
-
-
-class Fabric:
-    """A broker, one for calls, and as many processes as are started; all of them are killed at the end."""
-
-    def __init__(self, lasting: RedisServer, calls: RedisServer, directory: Path, processes: ExitStack) -> None:
-        self.lasting, self.calls = lasting, calls
-        self.directory = directory
-        self.web = f"http://127.0.0.1:{free_port()}"
-        self.stats = f"http://127.0.0.1:{free_port()}"
-        self._processes = processes
-
-    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
-        settings = {
-            "GORGOND_BROKER_URL": self.lasting.url,
-            "GORGOND_BROKER_CALLS": self.calls.url,
-            "GORGOND_STORE_URL": f"sqlite:///{self.directory}/test.db",
-            "GORGOND_WEB_PORT": self.web.rpartition(":")[2],
-            "GORGOND_STATS_PORT": self.stats.rpartition(":")[2],
-            "GORGOND_STATS_PASSWORD": PASSWORD,
-        }
-        output = self.directory / f"{'-'.join(arguments)}-{len(list(self.directory.iterdir()))}"
-        return self._processes.enter_context(started(*arguments, output=output, **{**settings, **variables}))
-
-    def picture(self, base: str = "") -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(asked(f"{base or self.stats}/api/stats.json") or b"{}")
-        return found
-
-    def says(self, *words: str) -> bool:
-        """Whether the verdict has all these words."""
-        found = self.picture().get("verdict", {"text": "", "reasons": []})
-        return all(word in "; ".join([found["text"], *found["reasons"]]) for word in words)
-
-    def well(self) -> bool:
-        return self.says("All is well") and self.picture()["uptime"] > 3
-
-    def today(self) -> int:
-        """How many requests there were in the last day, as far as a stats server tells; -1 while none does."""
-        count: int = self.picture().get("spans", {"day": {"count": -1}})["day"]["count"]
-        return count
-
-    def count(self, series: str, base: str = "", span: str = "hour") -> int:
-        """How many of a series were done."""
-        url = f"{base or self.stats}/api/history.json?span={span}&of={quote(series)}"
-        rows = json.loads(asked(url) or b'{"rows":[]}')["rows"]
-        return sum(row["count"] for row in rows)
-
-
-@contextmanager
-def fabric_in(directory: Path, redis: Callable[..., RedisServer]) -> Iterator[Fabric]:
-    with ExitStack() as processes:
-        yield Fabric(redis(appendonly="yes", appendfsync="always"), redis(), directory, processes)
 
 
 @pytest.fixture

@@ -76,8 +76,9 @@ QUEUE = {
 }  # fmt: skip
 INSTANCE = {
     "name": "store@1.db1", "role": "store", "instance": "1", "host": "db1", "pid": 7, "state": "up", "since": 0,
-    "uptime": 5, "in": 5.5, "out": 5.5, "errors": 0.0, "lag": 0.0042, "rss": 48e6, "cpu": 0.31, "silent": 0.1,
-    "stuck": 0.1, "restarts": 2, "version": "1", "status": "consuming store_put: 5/s, depth 3", "queues": ["store_put"],
+    "uptime": 5, "in": 5.5, "out": 5.5, "errors": 0.0, "lag": 0.0042, "clock": 11.24, "rss": 48e6, "cpu": 0.31,
+    "silent": 0.1, "stuck": 0.1, "restarts": 2, "version": "1", "status": "consuming store_put: 5/s, depth 3",
+    "queues": ["store_put"],
 }  # fmt: skip
 
 
@@ -152,7 +153,9 @@ def test_tables_of_queues_and_instances() -> None:
         "store_put", "4,210", "38", "s", "12", "1", "2", "400", "9.0", "9,000", "4,775", "3", "0", "0", "paused",
     ]  # fmt: skip
     _, up, gone = instance_table(picture()["instances"])
-    assert re.search(r"store@1.db1 +up +\d+ d +5.5 +5.5 +0 +4.2 ms +48 MB +31 % +2 +consuming store_put: 5/s", up)
+    assert re.search(
+        r"store@1.db1 +up +\d+ d +5.5 +5.5 +0 +4.2 ms +\+11.2 s +48 MB +31 % +2 +consuming store_put: 5/s", up
+    )
     assert re.fullmatch(r"store@2.db1 +gone +\d+ d +5.5 +5.5 +0 +2", gone)
 
 

@@ -32,8 +32,8 @@ class Process:
         return {
             "name": self.name, "role": "web", "instance": "1", "host": "host", "pid": self.pid,
             "version": self.version, "uptime": self.uptime, "state": state, "status": "serving", "silent": 0.0,
-            "lag": 0.0, "rss": 1, "cpu": self.cpu, "queues": {}, "counters": dict(self.metrics.counters),
-            "operations": self.metrics.operations(),
+            "lag": 0.0, "clock": -0.25, "rss": 1, "cpu": self.cpu, "queues": {},
+            "counters": dict(self.metrics.counters), "operations": self.metrics.operations(),
         }  # fmt: skip
 
 

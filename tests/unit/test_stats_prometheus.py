@@ -65,6 +65,7 @@ def test_both_formats_are_understood_and_say_the_same(painted: dict[str, Any]) -
     assert found["gorgond_queue_messages", ("place", "dead"), ("queue", "store_put")] == 4
     assert found["gorgond_queue_oldest_seconds", ("queue", "store_put")] == 5.5
     assert found["gorgond_process_up", ("process", 'web@1.ho"st')] == 1
+    assert found["gorgond_process_clock_ahead_seconds", ("process", 'web@1.ho"st')] == -0.25
     assert found["gorgond_broker_memory_bytes", ("broker", "lasting")] == 1000
     assert found["gorgond_database_latency_seconds",] == 0.0025
     assert found["gorgond_state", ("state", "well")] + found["gorgond_state", ("state", "degraded")] <= 1

@@ -18,7 +18,8 @@ QUEUE = {"queued": 0, "oldest": 0.0, "in": 0.0, "out": 0.0, "died": 0, "paused":
 def instance(name: str, **changes: Any) -> dict[str, Any]:
     role = name.partition("@")[0]
     queues = {"store": ["store_get", "store_put"]}.get(role, [])
-    well = {"name": name, "role": role, "state": "up", "silent": 0.5, "stuck": 0.1, "lag": 0.0, "status": "at work"}
+    well = {"name": name, "role": role, "state": "up", "silent": 0.5, "stuck": 0.1, "lag": 0.0, "status": "at work",
+            "host": "db1", "clock": 0.004}  # fmt: skip
     return {**well, "queues": queues, **changes}
 
 
@@ -61,6 +62,17 @@ def test_all_is_well() -> None:
         ({"instances": [WEB, STORE, instance("journal@1", status="waiting for /log since 2 s: full")]}, "degraded",
          "journal@1 is waiting for /log since 2 s: full"),
         ({"instances": [WEB, instance("store@1", lag=1.26)]}, "degraded", "store@1: its event loop is 1.3 s late"),
+        ({"instances": [WEB, instance("store@1", host="db2", clock=11.2)]}, "degraded",
+         "the clock of db2 is 11.2 s ahead of the broker's: messages expire there too early; "
+         "mend it, with timedatectl or chrony"),
+        ({"instances": [instance("web@1", host="web1", clock=-1.0), STORE]}, "degraded",
+         "the clock of web1 is 1.0 s behind the broker's: what it sends expires elsewhere too early; "
+         "mend it, with timedatectl or chrony"),
+        ({"instances": [WEB, instance("store@1", host="db2", clock=0.9)]}, "well", ""),
+        ({"instances": [WEB, STORE, instance("auth@1", state="gone", host="db2", clock=11.0)]}, "well", ""),
+        ({"instances": [WEB, STORE, instance("auth@1", host="old", clock=None)]}, "well", ""),
+        ({"instances": [instance("web@1", host="web1", clock=3600.2), instance("store@1", clock=3600.1)]}, "degraded",
+         "the clock of broker b.sock is 3,600.1 s behind that of every host: mend it, with timedatectl or chrony"),
         ({"queues": [{"name": "store_get", **QUEUE, "queued": 4210, "oldest": 38.2}]}, "degraded",
          "store_get backlog 4,210, oldest 38 s"),
         ({"queues": [{"name": "store_get", **QUEUE, "queued": 1500, "in": 5.0}]}, "degraded",

@@ -34,7 +34,8 @@ def paused(row: Row) -> str:
 def instance_table(instances: Sequence[Row]) -> list[str]:
     """The lines of `gorgonctl instances`."""
     header = (
-        "instance", "state", ">since", ">in/s", ">out/s", ">errors/s", ">lag", ">memory", ">cpu", ">restarts", "does",
+        "instance", "state", ">since", ">in/s", ">out/s", ">errors/s", ">lag", ">clock", ">memory", ">cpu", ">restarts",
+        "does",
     )  # fmt: skip
     return text.table(header, [_instance(row) for row in instances])
 
@@ -44,5 +45,11 @@ def _instance(row: Row) -> Sequence[str]:
     rates = [text.rate(row[key]) for key in ("in", "out", "errors")]
     lag = text.latency(max(row["lag"], 0) * 1e6)
     gone = row["state"] in ("gone", "silent")
-    vitals = ("", "", "") if gone else (lag, text.size(row["rss"]), f"{row['cpu'] * 100:.0f} %")
-    return (row["name"], row["state"], since, *rates, *vitals, str(row["restarts"]), "" if gone else row["status"])
+    vitals = [lag, _clock(row["clock"]), text.size(row["rss"]), f"{row['cpu'] * 100:.0f} %"]
+    now = ("", "", "", "") if gone else vitals
+    return (row["name"], row["state"], since, *rates, *now, str(row["restarts"]), "" if gone else row["status"])
+
+
+def _clock(ahead: float | None) -> str:
+    """By how much the clock of its host is ahead of the broker's."""
+    return "" if ahead is None else f"{ahead:+,.1f} s"

@@ -1,7 +1,7 @@
 // What the fabric is made of: queues, roles and their instances, the ledger, Redis, the database, marks.
 
 import { $, Keyed, Table, icon, make, say } from "./dom.js";
-import { age, bytes, count, latency, moment, percent, rate } from "./format.js";
+import { age, ahead, bytes, count, latency, moment, percent, rate } from "./format.js";
 
 const positive = (value, word) => (value > 0 ? word : undefined);
 
@@ -91,6 +91,12 @@ const instancesTable = new Table(
     { name: "Out /s", width: 8, of: (item) => rate(item.out) },
     { name: "Errors /s", width: 9, of: (item) => rate(item.errors), mark: (item) => positive(item.errors, "bad") },
     { name: "Loop lag", width: 9, of: (item) => age(item.lag), mark: (item) => positive(item.lag > 0.2, "bad") },
+    {
+      name: "Clock",
+      width: 9,
+      of: (item) => (item.group ? "" : ahead(item.clock)),
+      mark: (item) => positive(Math.abs(item.clock ?? 0) >= 1, "bad"),
+    },
     {
       name: "Last turn",
       width: 11,
