@@ -19,7 +19,7 @@ from typing import Any
 from gorgond.errors import StoreRefused
 from gorgond.stores.contract import LIMIT_MAX, Query, Write
 from gorgond.stores.ownership import check_owner
-from gorgond.stores.schema import TEXT, TOMBSTONES
+from gorgond.stores.schema import OWN_FIELDS, RESERVED, TEXT
 
 COMPARISONS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
 OPERATORS = (*COMPARISONS, "$in", "$and", "$or")
@@ -36,6 +36,8 @@ ID_MAX = 128
 DOCUMENT_DEPTH = 32
 DOCUMENT_BYTES = 16 * 1024 * 1024
 """A driver refuses what is larger when it is written down; MongoDB's limit, kept everywhere."""
+WORDS_MAX = 100_000
+"""Different words of a document in the index for searches: with 150,000 MongoDB needs a cache of more than 256 MB."""
 
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
@@ -65,12 +67,17 @@ def check_write(write: Write) -> None:
         raise StoreRefused("ts: must be a whole number of milliseconds since 1970")
     check_document(write.document)
     check_owner(write.document, write.asker)
+    if fields := TEXT.get(write.collection):
+        _check_words([write.document[field] for field in fields if field in write.document])
 
 
 def check_collection(name: Any) -> None:
     """A collection's name: lower-case letters, digits and _, at most 64."""
-    if not isinstance(name, str) or not _COLLECTION.fullmatch(name) or name == TOMBSTONES:
-        raise StoreRefused(f"collection: {name!r} is not allowed; names are like 'items': a-z first, then a-z 0-9 _")
+    if not isinstance(name, str) or not _COLLECTION.fullmatch(name) or name in RESERVED:
+        raise StoreRefused(
+            f"collection: {str(name)[:100]!r} is not allowed; names are like 'items': a-z first, then a-z 0-9 _; "
+            f"taken are {' '.join(RESERVED)}"
+        )
 
 
 def check_id(value: Any) -> None:
@@ -136,8 +143,8 @@ def check_field(field: Any) -> None:
     names = field.split(".")
     if len(names) > PATH_DEPTH:
         raise StoreRefused(f"{field}: more than {PATH_DEPTH} names deep")
-    if names[0] == "_id":
-        raise StoreRefused(f"{field}: the key of a document is called id")
+    if names[0][:1] == "_":
+        _check_own(names[0])
     for name in names:
         if not _NAME.fullmatch(name) or name.isdigit():
             raise StoreRefused(
@@ -234,16 +241,34 @@ def check_document(document: Any) -> None:
     """A document, or the fields of a patch."""
     if not isinstance(document, Mapping):
         raise StoreRefused("document: must be an object")
-    if "_id" in document:
-        raise StoreRefused("_id: the key of a document is called id")
     key: Any = ""
     try:
         for key, value in document.items():
             _check_key(key, key or "document")
+            if key[0] == "_":
+                _check_own(key)
             _check_tree(value, key, 2)
     except StoreRefused as refused:
         refused.field = str(key)[:100] or "document"
         raise
+
+
+def _check_words(values: Sequence[Any]) -> None:
+    """The values that are in the index for searches, texts and lists of texts."""
+    texts = [text for value in values for text in (value if isinstance(value, list | tuple) else (value,))]
+    texts = [text for text in texts if isinstance(text, str)]
+    if sum(map(len, texts)) > 2 * WORDS_MAX:  # a word and a blank
+        different = len({word for text in texts for word in _WORD.findall(text)})
+        if different > WORDS_MAX:
+            raise StoreRefused(f"document: {different} different words to be searched for, allowed are {WORDS_MAX}")
+
+
+def _check_own(name: str) -> None:
+    """A name of the top level that begins with `_`."""
+    if name == "_id":
+        raise StoreRefused("_id: the key of a document is called id")
+    if name.startswith(OWN_FIELDS):
+        raise StoreRefused(f"{name[:100]}: names that begin with {OWN_FIELDS} are the store's own")
 
 
 def _check_key(key: Any, name: Any) -> None:

@@ -30,7 +30,7 @@ from gorgond.stores.contract import ANSWER_BYTES, Effect, Query, Store, Write, n
 from gorgond.stores.filters import check_query, equality, words
 from gorgond.stores.mongo_pool import PoolCount
 from gorgond.stores.mongo_writes import reachable, write_batch
-from gorgond.stores.schema import BY_TIME, BY_VALUE, NEWEST_FIRST, TEXT, TOMBSTONE_SECONDS, TOMBSTONES
+from gorgond.stores.schema import BY_TIME, BY_VALUE, NEWEST_FIRST, OWN_FIELDS, TEXT, TOMBSTONE_SECONDS, TOMBSTONES
 
 T = TypeVar("T")
 
@@ -43,6 +43,12 @@ LOOKUP_LIMIT = 100
 """Queries with a larger limit are asked one by one: together they might not fit into one document of 16 MB."""
 
 INDEX_NOT_FOUND, TOOK_TOO_LONG = 27, 50
+
+LANGUAGE = f"{OWN_FIELDS}_language"
+LANGUAGE_ONCE = "text language"
+"""The field that says a document's language to the index for searches, and the one it was, which a client could write:
+a language that is none made its document one that MongoDB refuses."""
+
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - bson's dates have no zone and are UTC
 
 OPTIONS: dict[str, Any] = {
@@ -130,25 +136,30 @@ class MongoStore(Store):
         # MongoDB goes on with it although we end.
         for collection, fields in TEXT.items():
             # No language: words are words, as in our other drivers. A document's own field `language` would choose its
-            # language, and an unknown one make the insert fail; hence a field that no document has.
+            # language, and an unknown one make the insert fail; hence a field that no document can have.
             keys = [(field, "text") for field in fields]
+            self._drop_text(collection, lambda index: index["language_override"] == LANGUAGE_ONCE)
             try:
-                self._make_index(collection, keys, default_language="none", language_override="text language")
+                self._make_index(collection, keys, default_language="none", language_override=LANGUAGE)
             except OperationFailure as error:
                 raise StoreRefused(str(error)) from error
 
     def drop_search(self) -> bool:
-        dropped = False
-        for collection in map(self._db.get_collection, TEXT):
-            with reachable():
-                try:
-                    for name, index in collection.index_information().items():
-                        if "textIndexVersion" in index:
-                            collection.drop_index(name)
-                            dropped = True
-                except OperationFailure as error:
-                    if error.code != INDEX_NOT_FOUND:  # another store was faster
-                        raise StoreRefused(str(error)) from error
+        dropped = [self._drop_text(collection, lambda _: True) for collection in TEXT]
+        return any(dropped)
+
+    def _drop_text(self, name: str, unwanted: Callable[[Mapping[str, Any]], bool]) -> bool:
+        """Do away with a collection's index for searches, if there is one and it is unwanted; whether there was."""
+        collection, dropped = self._db[name], False
+        with reachable():
+            try:
+                for index, about in collection.index_information().items():
+                    if "textIndexVersion" in about and unwanted(about):
+                        collection.drop_index(index)
+                        dropped = True
+            except OperationFailure as error:
+                if error.code != INDEX_NOT_FOUND:  # another store was faster
+                    raise StoreRefused(str(error)) from error
         return dropped
 
     def _try_index(self, collection: str, keys: list[tuple[str, Any]], **options: Any) -> None:

@@ -32,6 +32,13 @@ TEXT: Mapping[str, tuple[str, ...]] = {"items": ("title", "body")}
 TOMBSTONES = "tombstones"
 """The collection in which drivers remember deletes; no caller's business."""
 
+RESERVED = (TOMBSTONES, "tombstones_at", "text_building", "json_each", "pragma_module_list", "pragma_table_info")
+"""Names that no collection can have: SQLite keeps its tables, indexes and table functions among them. All others that
+a driver uses hold a dot."""
+
+OWN_FIELDS = "_gorgon"
+"""A document's fields whose names begin so are the drivers' own: nobody writes, asks for or sees them."""
+
 UNANNOUNCED = ("stats",)
 """Collections whose changes are nobody's news: the fabric's own books, a hundred kilobytes a minute."""
 
