@@ -20,15 +20,14 @@ from gorgond.app.response import done
 from gorgond.errors import BadRequest, Forbidden
 from gorgond.redpill import (
     DONE,
-    BrokerError,
     CallFailed,
-    DeadlineExceeded,
     Done,
     GorgonError,
     Message,
     Outcome,
     Retry,
     now_ms,
+    told,
 )
 
 UNASKED_SECONDS = 60.0  # for what nobody waits for, as an event
@@ -59,7 +58,8 @@ class Dispatcher:
         except BadRequest as bad:
             return Done(error=CallFailed(400, str(bad), bad.field))
         except GorgonError as error:
-            return Done(error=_told(error)) if _known(error) else _failed(message)
+            known = told(error)
+            return Done(error=known) if known is not None else _failed(message)
         except Exception:  # noqa: BLE001 - a handler may fail as it likes
             return _failed(message)
 
@@ -107,17 +107,6 @@ def _begin(name: str) -> None:
     task = asyncio.current_task()
     if task is not None:
         task.set_name(name)
-
-
-def _known(error: GorgonError) -> bool:
-    return isinstance(error, CallFailed | DeadlineExceeded | BrokerError)
-
-
-def _told(error: GorgonError) -> CallFailed:
-    """The error as the client is told it."""
-    if isinstance(error, CallFailed):
-        return error
-    return CallFailed(504 if isinstance(error, DeadlineExceeded) else 503, str(error))
 
 
 def _failed(message: Message) -> Done:

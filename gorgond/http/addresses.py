@@ -39,6 +39,14 @@ def client_address(connection: str, headers: Mapping[str, str], proxies: Sequenc
     return address
 
 
+def came_by_tls(connection: str, headers: Mapping[str, str], proxies: Sequence[Network]) -> bool:
+    """Whether a proxy that is trusted says so, in X-Forwarded-Proto."""
+    if headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower() != "https":
+        return False
+    address = _plain(connection)
+    return bool(address) and any(ipaddress.ip_address(address) in network for network in proxies)
+
+
 @functools.lru_cache(1024)
 def _plain(text: str) -> str:
     """An IP address in its one form; empty for what is none."""

@@ -12,6 +12,7 @@ from gorgond.redpill.codec import dumps
 
 JSON = "application/json"
 
+_NONE: Mapping[str, str] = {}
 _OURS = ("connection", "content-length", "content-type", "transfer-encoding", "x-request-id")
 _HEADER = re.compile(r"[!#$%&'*+.^`|~\w-]+:[\x20-\x7e\x80-\xff\t]*", re.ASCII)
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
@@ -51,6 +52,16 @@ class Streamed(Answer):
     begin: Callable[[Sink], None] = lambda sink: sink.close()
 
 
+_PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_SECURE = {"Strict-Transport-Security": "max-age=31536000"}  # seconds
+
+
+def protection(private: bool, secure: bool) -> Mapping[str, str]:
+    """The headers that an answer has beside its own: `private` ones are kept by nobody, `secure` ones came over TLS,
+    without which browsers are not to ask again."""
+    return {**(_PRIVATE if private else _NONE), **(_SECURE if secure else _NONE)}
+
+
 def ok(body: bytes) -> Answer:
     """200 with JSON that is encoded already."""
     return Answer(200, body)
@@ -72,32 +83,46 @@ def sendable(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class Problem(Exception):
-    """An answer that is an error: raised by handlers, sent as {"error": {"code", "message", "request"}}."""
+    """An answer that is an error: raised by handlers, sent as {"error": {"code", "message", "request"}}, with the field
+    of the input that is wrong and a reason for programs where there are such."""
 
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None, field: str = "") -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        field: str = "",
+        reason: str = "",
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.field = field
         self.headers = headers or {}
+        self.reason = reason
 
     def answer(self, request: str) -> Answer:
         """The response to the request of that id."""
         error: dict[str, Any] = {"code": self.status, "message": self.message, "request": request}
-        if self.field:
-            error["field"] = self.field
+        error |= {name: text for name, text in (("field", self.field), ("reason", self.reason)) if text}
         return made({"error": error}, self.status, self.headers)
 
 
-def wire(answer: Answer, request: str, connection: str = "", bodiless: bool = False) -> bytes:
+def wire(
+    answer: Answer,
+    request: str,
+    connection: str = "",
+    bodiless: bool = False,
+    protected: Mapping[str, str] = _NONE,
+) -> bytes:
     """The response in HTTP/1.1. `connection` is the header of that name, if it is needed; `bodiless`: the client asked
-    for the headers alone."""
+    for the headers alone; `protected` are the headers that make it safe."""
     head = f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Other')}\r\nX-Request-Id: {request}\r\n"
     if isinstance(answer, Streamed):
         head += f"Content-Type: {answer.content_type}\r\n"
     elif answer.status != 204:
         head += f"Content-Type: {answer.content_type}\r\nContent-Length: {len(answer.body)}\r\n"
-    for name, value in answer.headers.items():
+    for name, value in {**protected, **answer.headers}.items():
         head += f"{name}: {value}\r\n"
     if connection:
         head += f"Connection: {connection}\r\n"

@@ -54,8 +54,8 @@ class Backend(Protocol):
     async def push(self, queue: str, message: Message) -> None:
         """Push a job; back when it is kept."""
 
-    def unready(self) -> str:
-        """Why no requests should be sent here; empty when all is well."""
+    def unready(self) -> CallFailed | None:
+        """Why no requests should be sent here; None when all is well."""
 
 
 class Api:
@@ -198,8 +198,8 @@ class Api:
 
     async def readyz(self, request: Request) -> Answer:
         why = self._backend.unready()
-        if why:
-            raise Problem(503, why, {"Retry-After": "1"})
+        if why is not None:
+            raise why
         return made({"ready": True})
 
     async def openapi(self, request: Request) -> Answer:

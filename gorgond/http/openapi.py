@@ -17,7 +17,7 @@ ANSWER_TO_ASKING = {504: ("no answer within the deadline", "Error")}
 ANSWERS_TO_BODIES = {
     408: ("the body did not arrive in time", "Error"),
     413: ("the body is too large", "Error"),
-    415: ("the body is no JSON by its Content-Type", "Error"),
+    415: ("the body is no JSON by its Content-Type, or compressed", "Error"),
     422: ("it cannot be stored", "Error"),
 }
 
@@ -101,7 +101,13 @@ _SCHEMAS: dict[str, Any] = {
         error={
             "type": "object",
             "required": ["code", "message", "request"],
-            "properties": {"code": {"type": "integer"}, "message": _TEXT, "request": _TEXT, "field": _TEXT},
+            "properties": {
+                "code": {"type": "integer"},
+                "message": _TEXT,
+                "request": _TEXT,
+                "field": _TEXT,
+                "reason": _TEXT,
+            },
         }
     ),
 }
@@ -113,8 +119,8 @@ def describe(routes: Routes) -> dict[str, Any]:
     for route in routes.all:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     about = (
-        "What answers GET answers HEAD as well. Where there is a website, who accepts text/html gets errors as pages, "
-        "and for 401 the way to /login."
+        "What answers GET answers HEAD as well, and OPTIONS has 204 and Allow. Where there is a website, who "
+        "accepts text/html gets errors as pages, and for 401 the way to /login."
     )
     info = {"title": "gorgond", "version": __version__, "description": about}
     components = {"schemas": _SCHEMAS, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}

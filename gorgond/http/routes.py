@@ -6,7 +6,7 @@ A route is declared once: method, path, parameters. From that come the matching,
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote
@@ -107,6 +107,11 @@ class Routes:
             path.methods[route.method] = compiled
             if route.method == "GET":
                 path.methods.setdefault("HEAD", compiled)
+        for path in (path for paths in self._shapes.values() for path in paths):
+            some = next(iter(path.methods.values())).route
+            path.methods.setdefault("OPTIONS", _Compiled(_allowing(some.path, some.parts, path.methods)))
+        methods = {method for paths in self._shapes.values() for path in paths for method in path.methods}
+        self._server = _allowing("*", (), methods)
 
     def find(self, method: str, target: str) -> tuple[Route, dict[str, Any]]:
         """The route for a request line's method and target, and its parameters.
@@ -116,6 +121,8 @@ class Routes:
         if not target.startswith("/") or not target.isascii():
             target = _plain(target)
         path, _, query = target.partition("?")
+        if method == "OPTIONS" and path in ("*", "/"):  # about the server, as load balancers ask whether it lives
+            return self._server, {}
         segments = path.split("/")[1:]
         if len(segments) > 1 and not segments[-1]:
             segments.pop()
@@ -130,6 +137,16 @@ class Routes:
             allow = ", ".join(sorted(methods))
             raise Problem(405, f"{method[:20]} is not allowed at {path[:200]}; allowed: {allow}", {"Allow": allow})
         return found.route, found.read(segments, query)
+
+
+def _allowing(path: str, parts: Sequence[Parameter], methods: Iterable[str]) -> Route:
+    """What answers OPTIONS at a path of these methods."""
+    answer = Answer(204, headers={"Allow": ", ".join(sorted({*methods, "OPTIONS"}))})
+
+    async def tell(_: Request) -> Answer:
+        return answer
+
+    return Route("OPTIONS", path, tell, "The methods allowed", parts, lenient=True)
 
 
 class _Path:

@@ -22,8 +22,8 @@ from tornado.log import gen_log
 
 from gorgond.errors import BadRequest, ConfigError, GorgonError
 from gorgond.http.accepting import Acceptor
-from gorgond.http.addresses import client_address
-from gorgond.http.answers import Answer, Problem, Streamed, wire
+from gorgond.http.addresses import came_by_tls, client_address
+from gorgond.http.answers import Answer, Problem, Streamed, protection, wire
 from gorgond.http.routes import Request, Routes
 from gorgond.http.stream import HEADER_MAX, Stream
 from gorgond.kinds import Network
@@ -52,7 +52,7 @@ Measure = Callable[[str, int, float, int], None]
 def _of_interest(record: logging.LogRecord) -> bool:
     """Tornado's own log, without what clients do wrong: they are told."""
     kind = record.exc_info[0] if record.exc_info else None
-    return record.levelno >= logging.WARNING and kind not in (ValueError, AssertionError)  # 6.2's, for bad chunks
+    return record.levelno >= logging.WARNING and kind is not AssertionError  # 6.2's, for a chunk that has no end
 
 
 gen_log.addFilter(_of_interest)
@@ -77,6 +77,7 @@ class Server(HTTPServerConnectionDelegate):
         self.show = show
         self.measure = measure
         self.trusted_proxies: Sequence[Network] = ()
+        self.secure = False  # whether the site is one of https alone
         self.draining = False
         self.exchanges: set[Exchange] = set()
         self.streams: set[Stream] = set()
@@ -161,9 +162,11 @@ class Exchange(HTTPMessageDelegate):
         connection = headers.get("Connection", "").lower()
         if start_line.version == "HTTP/1.1":
             self._keep = "close" not in connection
-        else:  # no wider than Tornado's own idea, or it would close before we have answered
+        else:
+            headers.pop("Expect", None)  # Tornado would answer it with 100, which HTTP/1.0 does not know
+            # no wider than Tornado's own idea, or it would close before we have answered
             self._keep = connection == "keep-alive" and start_line.method in ("GET", "HEAD")
-        problem = _refusal(headers)
+        problem = _refusal(start_line.version, headers)
         if problem is None and len(self._front.exchanges) >= WAITING_MAX:
             problem = _no_room()
         if problem is None:
@@ -248,7 +251,7 @@ class Exchange(HTTPMessageDelegate):
         streamed = isinstance(answer, Streamed) and line.method != "HEAD"
         keep = self._keep and not self._front.draining and not streamed
         connection = "close" if not keep else "" if line.version == "HTTP/1.1" else "keep-alive"
-        data = wire(answer, self.id, connection, bodiless=line.method == "HEAD")
+        data = wire(answer, self.id, connection, line.method == "HEAD", self._protection())
         if keep:
             self._stream.enter("idle")
             self._stream.write(data)
@@ -269,6 +272,13 @@ class Exchange(HTTPMessageDelegate):
         self._front.measure(self._route, answer.status, seconds, self._size + len(answer.body))
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s %.200s: %d in %.1f ms", line.method, line.path, answer.status, seconds * 1000)
+
+    def _protection(self) -> Mapping[str, str]:
+        front = self._front
+        secure = front.secure or (
+            bool(front.trusted_proxies) and came_by_tls(self._stream.client, self._headers, front.trusted_proxies)
+        )
+        return protection(" /auth/" in self._route, secure)
 
     def _done(self) -> None:
         if self in self._front.exchanges:
@@ -292,10 +302,14 @@ def _bad(bad: BadRequest) -> Problem:
     return Problem(400, str(bad), field=bad.field)
 
 
-def _refusal(headers: HTTPHeaders) -> Problem | None:
+def _refusal(version: str, headers: HTTPHeaders) -> Problem | None:
     """Why a request with these headers is not read any further: its body is too large, or it is not clear where it
-    ends, which older Tornados let pass."""
+    ends or for whom it is, which Tornados let pass."""
     names = set(headers)  # to ask a mapping of Tornado's for what it does not have costs far more
+    if len(headers.get_list("Host")) != 1 and ("Host" in names or version == "HTTP/1.1"):
+        return Problem(400, "Host: must be given once")
+    if "Content-Encoding" in names and headers["Content-Encoding"].lower() != "identity":
+        return Problem(415, "the body must not be compressed", {"Accept-Encoding": "identity"})
     encoding = headers["Transfer-Encoding"] if "Transfer-Encoding" in names else None
     length = headers["Content-Length"] if "Content-Length" in names else None
     if encoding is not None and (length is not None or encoding.lower() != "chunked"):
@@ -310,7 +324,7 @@ def _refusal(headers: HTTPHeaders) -> Problem | None:
 
 
 def _no_room() -> Problem:
-    return Problem(503, "too many requests are waiting here; try again", {"Retry-After": "1"})
+    return Problem(503, "too many requests are waiting here; try again", {"Retry-After": "1"}, reason="no_room")
 
 
 def open_port(address: str, port: int, alone: bool = False) -> list[socket.socket]:

@@ -25,7 +25,6 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
-from tornado.httputil import HTTPInputError
 from tornado.ioloop import IOLoop
 from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 
@@ -33,6 +32,7 @@ from gorgond.http.answers import Problem, wire
 from gorgond.redpill import new_id
 
 HEADER_MAX = 16 * 1024  # bytes in a request's headers
+CHUNK_MAX = 256  # bytes in the line with a chunk's size
 UNREAD_MAX = 64 * 1024  # bytes that may lie here unread before the client is not listened to for a while
 
 LIMITS = {
@@ -45,6 +45,8 @@ LIMITS = {
 }
 
 _TORNADOS_400 = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_TRAILER = re.compile(rb"(?:[!#$%&'*+.^`|~\w-]+:[\t\x20-\x7e\x80-\xff]*\r\n)*", re.ASCII)
 _RECEIVING = ("idle", "head", "body")
 
 
@@ -106,8 +108,8 @@ class Stream(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._ended = True
         self._advance()
-        if self.phase in _RECEIVING and not self._closed:
-            return True  # what it has sent is still to be looked at
+        if self.phase in (*_RECEIVING, "busy") and not self._closed:
+            return True  # what it has sent is still to be looked at, and answered: it may have closed its side alone
         self.close()
         return False
 
@@ -141,13 +143,12 @@ class Stream(asyncio.Protocol):
         return self._read(functools.partial(self._through, _pattern(regex), max_bytes))
 
     def read_until(self, delimiter: bytes, max_bytes: int) -> asyncio.Future[bytes]:
-        """What ends with it, `max_bytes` at most."""
-        return self.read_until_regex(re.escape(delimiter), max_bytes)
+        """The line with a chunk's size, which is all that Tornado reads so. It knows no extensions and no trailer, so
+        both are taken away before it looks."""
+        return self._read(self._chunk_size)
 
     def read_bytes(self, num_bytes: int, partial: bool = False) -> asyncio.Future[bytes]:
         """So many, or those that there are if a part will do."""
-        if num_bytes < 0:  # Tornado 6.2 reads a chunk whose length is "-1" for ever
-            raise HTTPInputError("a chunk of negative length")
 
         def enough() -> int:
             there = min(num_bytes, len(self._unread))
@@ -160,6 +161,27 @@ class Stream(asyncio.Protocol):
         if match is None and len(self._unread) > most:
             raise UnsatisfiableReadError
         return match.end() if match else 0
+
+    def _chunk_size(self) -> int:
+        """How long the line with a chunk's size is, the size alone; 0 as long as not all of it is there. The last
+        chunk's is there when its trailer is."""
+        line = _CHUNK.match(self._unread, 0, CHUNK_MAX)
+        if line is None:
+            if b"\r\n" in self._unread[:CHUNK_MAX] or len(self._unread) >= CHUNK_MAX:
+                raise UnsatisfiableReadError
+            return 0
+        end = line.end()
+        if not int(line[1], 16):
+            last = self._unread.find(b"\r\n\r\n", end - 2, end + HEADER_MAX)
+            if last < 0:
+                if len(self._unread) >= end + HEADER_MAX:
+                    raise UnsatisfiableReadError
+                return 0
+            end = last + 2
+            if not _TRAILER.fullmatch(self._unread, line.end(), end):
+                raise UnsatisfiableReadError
+        self._unread[line.end(1) : end] = b"\r\n"
+        return line.end(1) + 2
 
     def _read(self, find: Callable[[], int]) -> asyncio.Future[bytes]:
         found: asyncio.Future[bytes] = self._loop.create_future()

@@ -22,6 +22,7 @@ from gorgond.redpill.errors import (
     QueueFull,
     Superseded,
     Undecodable,
+    told,
 )
 from gorgond.redpill.lane import DONE, Dead, Done, Lane, Outcome, Retry, Unavailable
 from gorgond.redpill.logline import handling
@@ -33,5 +34,5 @@ __all__ = [
     "DONE", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "CallFailed", "Caller", "ConcurrentLane",
     "ConcurrentSubscription", "Counts", "Dead", "DeadLetter", "DeadlineExceeded", "Done", "GorgonError", "Lane",
     "Limit", "Link", "Listener", "Message", "Outcome", "Producer", "QueueFull", "Reply", "Retry", "Subscription",
-    "Superseded", "Unavailable", "Undecodable", "connect", "handling", "new_id", "now_ms",
+    "Superseded", "Unavailable", "Undecodable", "connect", "handling", "new_id", "now_ms", "told",
 ]  # fmt: skip

@@ -56,12 +56,32 @@ class CallFailed(GorgonError):
     """The answer to a call is an error.
 
     `code` is an HTTP status number, `message` is meant for the caller; `field` names what of the input is wrong, if
-    that is the reason, and `headers` are for a caller who passes the error on over HTTP (Retry-After).
+    that is the reason, `headers` are for a caller who passes the error on over HTTP (Retry-After), and `reason` is a
+    word for programs where one code has several.
     """
 
-    def __init__(self, code: int, message: str, field: str = "", headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, code: int, message: str, field: str = "", headers: Mapping[str, str] | None = None, reason: str = ""
+    ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.field = field
         self.headers = headers or {}
+        self.reason = reason
+
+
+def told(error: GorgonError) -> CallFailed | None:
+    """What stopped a call, as it is told to somebody outside: which kind it is, not how the broker is reached nor what
+    Redis says, which the log has. None for what is no error of redpill's that a call meets."""
+    if isinstance(error, CallFailed):
+        return error
+    if isinstance(error, DeadlineExceeded):
+        return CallFailed(504, str(error), reason="deadline")
+    if isinstance(error, QueueFull):
+        return CallFailed(503, f"{error.queue} has no room: try again later", reason="queue_full")
+    if isinstance(error, BrokerAway):
+        return CallFailed(503, "the broker is away: try again later", reason="broker_away")
+    if isinstance(error, BrokerError):
+        return CallFailed(503, "the broker does not serve this; its operator has to act", reason="broker_refused")
+    return None

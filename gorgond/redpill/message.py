@@ -15,7 +15,7 @@ A message is one JSON object; fields that are empty are left out:
 
 A reply is a header line of JSON, a newline, and the body as raw bytes: {"id": …} for success, and
 {"id": …, "error": {"code": 404, "message": …}} for failure. What is passed on over HTTP may have "status" and "headers"
-in its header, an error "field" and "headers".
+in its header, an error "field", "reason" and "headers".
 """
 
 from __future__ import annotations
@@ -158,6 +158,8 @@ class Reply:
         head: dict[str, Any] = {"id": self.id}
         if self.error is not None:
             head["error"] = {"code": self.error.code, "message": self.error.message}
+            if self.error.reason:
+                head["error"]["reason"] = self.error.reason
             if self.error.field:
                 head["error"]["field"] = self.error.field
             if self.error.headers:
@@ -177,7 +179,8 @@ def decode_reply(raw: bytes) -> Reply:
         error = wire.get("error")
         if error is None:
             return Reply(str(wire["id"]), body, None, int(wire.get("status", 200)), _texts(wire))
-        failed = CallFailed(int(error["code"]), str(error["message"]), str(error.get("field", "")), _texts(error))
+        field, reason = str(error.get("field", "")), str(error.get("reason", ""))
+        failed = CallFailed(int(error["code"]), str(error["message"]), field, _texts(error), reason)
         return Reply(str(wire["id"]), body, failed)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise Undecodable(f"not a reply: {problem!r}") from None

@@ -43,9 +43,9 @@ from gorgond.redpill import (
     Message,
     Outcome,
     Producer,
-    QueueFull,
     Retry,
     handling,
+    told,
 )
 from gorgond.redpill.broker import Broker
 from gorgond.redpill.codec import dumps
@@ -191,7 +191,7 @@ class _AuthLane(Lane):
             return Dead(f"refused: {failed}")
         except GorgonError as error:
             if message.reply:
-                return Done(error=_told(error))
+                return Done(error=told(error) or CallFailed(500, str(error)))
             return Retry(str(error))
         except Exception as error:
             log.exception("%s failed", message.op)
@@ -237,12 +237,3 @@ def _sites(config: Config) -> dict[str, Site]:
         raise ConfigError("[web] url must be given, as https://notes.example: other sites send browsers back to it")
     base = config.web.url.rstrip("/")
     return {name: Site(name, each, f"{base}/auth/oauth2/{name}/callback") for name, each in config.oauth2.items()}
-
-
-def _told(error: GorgonError) -> CallFailed:
-    """How what stopped us is told to the caller."""
-    if isinstance(error, DeadlineExceeded):
-        return CallFailed(504, str(error))
-    if isinstance(error, QueueFull | BrokerError):
-        return CallFailed(503, str(error))
-    return CallFailed(500, str(error))

@@ -27,13 +27,12 @@ from gorgond.redpill import (
     BrokerError,
     Caller,
     CallFailed,
-    DeadlineExceeded,
     GorgonError,
     Listener,
     Message,
     Producer,
-    QueueFull,
     Reply,
+    told,
 )
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
@@ -41,6 +40,7 @@ from gorgond.service.systemd import listening_sockets
 from gorgond.stores.filters import check_write
 from gorgond.stores.requests import writes_of
 
+RETRY_AFTER = {"stopping": "1", "queue_full": "1", "broker_away": "2", "broker_refused": "2"}  # seconds, by the reason
 LOOK = 1.0  # seconds between two questions whether the lasting broker lives
 
 log = logging.getLogger("gorgond.web")
@@ -60,6 +60,7 @@ class WebServer(Service):
         self.site = Website(self, self._hear, self.spawn, tuple(config.oauth2))
         self.server = Server(self._routes(config), config.web.deadline, _problem, self._measure, self._shown)
         self.server.trusted_proxies = config.web.trusted_proxies
+        self.server.secure = config.web.url.startswith("https://")
         self.port = 0
         self._answered = 0
 
@@ -137,16 +138,16 @@ class WebServer(Service):
         except TimeoutError:
             raise BrokerAway("the broker did not take it in time; it may have it all the same") from None
 
-    def unready(self) -> str:
+    def unready(self) -> CallFailed | None:
         """Why no requests should be sent here."""
         if self.draining:
-            return "this server is about to stop"
+            return CallFailed(503, "this server is about to stop", reason="stopping")
         for broker in self.fabric.brokers:
             if broker.outage.length:
-                return f"{broker.outage.what} is away since {broker.outage.length:.0f} s: {broker.outage.reason}"
+                return CallFailed(503, f"the broker is away since {broker.outage.length:.0f} s", reason="broker_away")
             if not broker.met:
-                return f"{broker.outage.what} was not reached yet"
-        return ""
+                return CallFailed(503, "the broker was not reached yet", reason="broker_away")
+        return None
 
     async def _look_after_jobs(self) -> None:
         """Ask the lasting broker for a sign of life: between two jobs nobody else would notice that it is away."""
@@ -170,17 +171,12 @@ class WebServer(Service):
 
 def _problem(error: GorgonError) -> Problem:
     """How an error of the fabric is told to the client."""
-    if isinstance(error, CallFailed):
-        retry = {"Retry-After": "5"} if error.code == 503 else {}
-        headers = retry | sendable(error.headers)
-        return Problem(error.code if 400 <= error.code < 600 else 502, error.message, headers, error.field)
     if isinstance(error, StoreRefused):
         return refused(error.code, str(error), error.field)
-    if isinstance(error, DeadlineExceeded):
-        return Problem(504, str(error))
-    if isinstance(error, QueueFull):
-        return Problem(503, str(error), {"Retry-After": "1"})
-    if isinstance(error, BrokerError):
-        return Problem(503, str(error), {"Retry-After": "2"})
+    failed = told(error)
+    if failed is not None:
+        retry = {"Retry-After": RETRY_AFTER.get(failed.reason, "5")} if failed.code == 503 else {}
+        code = failed.code if 400 <= failed.code < 600 else 502
+        return Problem(code, failed.message, retry | sendable(failed.headers), failed.field, failed.reason)
     log.error("no answer is known for %r", error)
     return Problem(500, "this failed; the log of the server has the reason")

@@ -12,12 +12,15 @@ A batch of reads has one time limit, well below the silence that others take for
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from gorgond.errors import StoreRefused
+
+log = logging.getLogger(__name__)
 
 LIMIT_MAX = 1000
 ANSWER_BYTES = 16 * 1024 * 1024
@@ -69,6 +72,13 @@ class Write:
 def too_large() -> StoreRefused:
     """What a find gets whose answer passes ANSWER_BYTES."""
     return StoreRefused(f"the answer has more than {ANSWER_BYTES >> 20} MB: ask for fewer documents or fields", 422)
+
+
+def refused_by(database: str, code: object, words: object) -> StoreRefused:
+    """What a request gets that the database itself refuses: its code, and not its words, which may tell of paths, hosts
+    and what others have stored. The log has them."""
+    log.info("%s refuses this with %s: %.1000s", database, code, words)
+    return StoreRefused(f"the database refuses this ({database} {code}); the log of the store has its reason")
 
 
 def too_slow(seconds: float) -> StoreRefused:

@@ -26,7 +26,17 @@ from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure
 
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
 from gorgond.redpill.codec import dumps
-from gorgond.stores.contract import ANSWER_BYTES, Effect, Query, Store, Write, not_searchable, too_large, too_slow
+from gorgond.stores.contract import (
+    ANSWER_BYTES,
+    Effect,
+    Query,
+    Store,
+    Write,
+    not_searchable,
+    refused_by,
+    too_large,
+    too_slow,
+)
 from gorgond.stores.filters import check_query, equality, words
 from gorgond.stores.mongo_pool import PoolCount
 from gorgond.stores.mongo_writes import reachable, write_batch
@@ -302,9 +312,10 @@ class MongoStore(Store):
                 return too_slow(READ_MS / 1000)
             if error.code == INDEX_NOT_FOUND:
                 return not_searchable()
-            return StoreRefused(f"MongoDB refuses this: {error}")
+            return refused_by("MongoDB", error.code, error)
         except (BSONError, TypeError, ValueError) as error:
-            return StoreRefused(f"a document found cannot be written as JSON: {error}", 500)
+            log.info("a document of %s found cannot be written as JSON: %s", query.collection, error)
+            return StoreRefused("a document found cannot be written as JSON", 500)
 
     def write(self, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
         return write_batch(self._db, writes)

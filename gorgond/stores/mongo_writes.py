@@ -37,7 +37,7 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, WTimeoutError
 
 from gorgond.errors import StoreAway, StoreRefused
-from gorgond.stores.contract import Effect, Write
+from gorgond.stores.contract import Effect, Write, refused_by
 from gorgond.stores.filters import DOCUMENT_BYTES, check_write
 from gorgond.stores.ownership import allowed, check_owner
 from gorgond.stores.schema import TOMBSTONES
@@ -190,7 +190,7 @@ def _failure(write: Write, error: Document) -> Outcome:
         return "exists" if write.kind == "insert" else "stale"
     if error["code"] == IMMUTABLE_FIELD and write.kind == "patch":
         return "stale"
-    return StoreRefused(f"MongoDB refuses this: {error['errmsg']}"[:1000])
+    return refused_by("MongoDB", error["code"], error["errmsg"])
 
 
 def _found(collection: Collection[Document], ids: Sequence[str]) -> dict[str, Document]:

@@ -19,7 +19,17 @@ from urllib.parse import unquote
 
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
 from gorgond.redpill.codec import dumps, loads
-from gorgond.stores.contract import ANSWER_BYTES, Effect, Query, Store, Write, not_searchable, too_large, too_slow
+from gorgond.stores.contract import (
+    ANSWER_BYTES,
+    Effect,
+    Query,
+    Store,
+    Write,
+    not_searchable,
+    refused_by,
+    too_large,
+    too_slow,
+)
 from gorgond.stores.filters import check_query, equality, words
 from gorgond.stores.schema import BY_VALUE, NEWEST_FIRST, TEXT
 from gorgond.stores.sqlite_filters import Parameters, order_by, where
@@ -192,7 +202,7 @@ class SqliteStore(Store):
         except sqlite3.Error as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
                 return too_slow(READ_SECONDS)
-            return StoreRefused(f"SQLite refuses this: {error}")
+            return refused_by("SQLite", error.sqlite_errorname, error)
 
     def _find(self, connection: _Connection, query: Query) -> bytes:
         parameters = Parameters()

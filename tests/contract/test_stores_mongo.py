@@ -9,9 +9,9 @@ from typing import Any
 import pymongo
 import pytest
 
-from gorgond.errors import StoreAway
+from gorgond.errors import StoreAway, StoreRefused
 from gorgond.stores import open_store
-from gorgond.stores.contract import Kind
+from gorgond.stores.contract import Kind, Query
 from tests.conftest import MongodServer
 from tests.contract.test_stores import write
 
@@ -46,3 +46,16 @@ def test_what_a_majority_does_not_keep_is_not_reported_as_done(
                     store.write([write(kind, "a", 5, title="t")])
         # when it is done again, all is as if it had been done once
         assert store.write([write("insert", "b", 5, title="t"), write("patch", "b", 6, x=1)]) == ["stored", "stored"]
+
+
+def test_its_words_are_for_the_log_alone(mongod_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    # given a question that MongoDB answers with words of its own: two lists cannot both be an order
+    caplog.set_level("INFO")
+    with closing(open_store(mongod_url + "words")) as store:
+        assert store.write([write("insert", "a", 5, x=[1], y=[2])]) == ["stored"]
+        [refused] = store.find([Query("items", {}, (("x", 1), ("y", 1)))])
+    # then who asks is told its code, and the log the words
+    assert isinstance(refused, StoreRefused)
+    assert "MongoDB 2)" in str(refused)
+    assert "parallel" not in str(refused)
+    assert "parallel" in caplog.text

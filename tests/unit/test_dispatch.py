@@ -92,7 +92,7 @@ async def test_what_a_handler_gives_back(value: Any, done: Done) -> None:
         (Refused(402, "pay first"), 402, "pay first", ""), (NotFound("no note"), 404, "no note", ""),
         (BadRequest("lim", "must be small"), 400, "lim: must be small", "lim"),
         (CallFailed(422, "too large"), 422, "too large", ""), (DeadlineExceeded("late"), 504, "late", ""),
-        (QueueFull("store_put"), 503, "store_put", ""), (BrokerAway("gone"), 503, "gone", ""),
+        (QueueFull("store_put"), 503, "store_put", ""), (BrokerAway("gone"), 503, "is away", ""),
     ],
 )  # fmt: skip
 async def test_what_a_handler_refuses_is_told_as_it_is(error: Exception, code: int, says: str, field: str) -> None:

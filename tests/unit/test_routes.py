@@ -80,7 +80,7 @@ def test_404(target: str) -> None:
 def test_405_names_what_is_allowed() -> None:
     with pytest.raises(Problem) as raised:
         found("/info/x?nonsense", "PUT")
-    assert (raised.value.status, raised.value.headers) == (405, {"Allow": "GET, HEAD, POST"})
+    assert (raised.value.status, raised.value.headers) == (405, {"Allow": "GET, HEAD, OPTIONS, POST"})
 
 
 @pytest.mark.parametrize(
