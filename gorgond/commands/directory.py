@@ -80,7 +80,7 @@ class Directory:
         os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
 
     def _write(self, name: str, more: str) -> None:
-        files = self.path / name
+        files = self.redis_files(name)
         files.mkdir(mode=0o700, exist_ok=True)
         paths = {"socket": self._socket(name), "files": files, "log": self.redis_log(name)}
         text = COMMON.format(**{key: _quoted(path) for key, path in paths.items()}) + more
@@ -94,6 +94,10 @@ class Directory:
     def redis_configuration(self, name: str) -> Path:
         """The configuration file of the Redis called broker or calls."""
         return self.path / f"{name}.conf"
+
+    def redis_files(self, name: str) -> Path:
+        """The directory of that Redis' append-only file."""
+        return self.path / name
 
     def redis_log(self, name: str) -> Path:
         """What that Redis writes."""

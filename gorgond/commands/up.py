@@ -29,6 +29,7 @@ import psutil
 
 from gorgond.auth.sealing import new_key
 from gorgond.commands.apart import ALONE, apart
+from gorgond.commands.appendonly import cut_zeros
 from gorgond.commands.child import Child
 from gorgond.commands.control import Control
 from gorgond.commands.directory import Directory
@@ -120,6 +121,8 @@ def up(
             ],
         )
         log.info("the files are in %s", directory.path)
+        for line in cut_zeros(directory.redis_files("broker")):
+            log.warning("%s", line)
         run(running.run())
     return 0
 

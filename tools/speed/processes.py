@@ -58,7 +58,8 @@ class Process:
 
     def failed(self) -> BenchError:
         """What to raise when it did not do what it should."""
-        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+        said = self.log.with_suffix(".out").read_text(errors="replace") + self.log.read_text(errors="replace")
+        tail = "\n".join(said.splitlines()[-20:])
         return BenchError(f"{self.name} failed (exit code {self.popen.poll()}):\n{tail}")
 
     def output(self, timeout: float) -> str:
@@ -138,6 +139,17 @@ class Crew:
     def python(self, name: str, module: str, *arguments: str, settings: dict[str, str] | None = None) -> Process:
         """Start a Python program that says when it is ready; `settings` are added to its environment."""
         return self.start(name, [sys.executable, "-m", module, *arguments], settings)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send all programs of a name a signal."""
+        for process in self.processes:
+            if process.name == name:
+                os.killpg(process.popen.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL to all of them, at the same time."""
+        for process in self.processes:
+            os.killpg(process.popen.pid, signal.SIGKILL)
 
     def cpu(self) -> dict[str, float]:
         """Seconds of CPU used so far by each name."""

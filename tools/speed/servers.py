@@ -12,6 +12,7 @@ import pymongo
 import pymongo.errors
 import redis
 
+from gorgond.commands.appendonly import cut_zeros
 from tools.speed.processes import BenchError, Crew
 
 _PACKAGES = {"redis-server": "apt install redis-server", "wrk": "apt install wrk"}
@@ -37,11 +38,13 @@ def version(name: str) -> str:
     return (said.stdout + said.stderr).splitlines()[0].strip()
 
 
-def start_redis(crew: Crew, name: str, fsync: str | None) -> str:
-    """A Redis whose append-only file is synchronised `fsync` (always, everysec), or that has none; its URL."""
-    directory = crew.directory / name
-    directory.mkdir()
-    path = str(directory / "sock")
+def start_redis(crew: Crew, name: str, fsync: str | None, data: Path | None = None) -> str:
+    """A Redis whose append-only file is synchronised `fsync` (always, everysec), or that has none; its URL. Its files
+    are in `data`, or among those of the crew."""
+    directory = (data or crew.directory) / name
+    directory.mkdir(exist_ok=data is not None)
+    cut_zeros(directory)
+    path = str(crew.directory / f"{name}.sock")
     options = {"port": "0", "unixsocket": path, "dir": str(directory), "save": "", "maxmemory-policy": "noeviction"}
     if fsync:
         options |= {"appendonly": "yes", "appendfsync": fsync, "auto-aof-rewrite-min-size": "16mb"}

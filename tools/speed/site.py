@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 from tools.speed.processes import Crew, Process
 from tools.speed.servers import start_redis
@@ -60,7 +61,8 @@ class Layout:
 
 
 class Site:
-    """A gorgond in `layout`, in the processes of `crew`; without a `store` URL its stores are `tools.speed.echo`."""
+    """A gorgond in `layout`, in the processes of `crew`; without a `store` URL its stores are `tools.speed.echo`. The
+    brokers' files are in `data`, or among those of the crew."""
 
     def __init__(
         self,
@@ -70,13 +72,14 @@ class Site:
         store: str = "",
         search: bool = False,
         deadline: str = "10s",
+        data: Path | None = None,
     ) -> None:
         fsync, apart = BROKERS[brokers]
         self.port = free_port()
         self.crew = crew
         self.url = f"http://127.0.0.1:{self.port}"
-        self.lasting = start_redis(crew, "lasting", fsync)
-        calls = start_redis(crew, "calls", None) if apart else ""
+        self.lasting = start_redis(crew, "lasting", fsync, data)
+        calls = start_redis(crew, "calls", None, data) if apart else ""
         self.calls = calls or self.lasting
         config = crew.directory / "gorgond.conf"
         url = store or "sqlite:///nowhere"
