@@ -24,9 +24,10 @@ from gorgond.redpill.errors import (
     Undecodable,
     told,
 )
-from gorgond.redpill.lane import DONE, Dead, Done, Lane, Outcome, Retry, Unavailable
+from gorgond.redpill.lane import Lane
 from gorgond.redpill.logline import handling
 from gorgond.redpill.message import Message, Reply, new_id, now_ms
+from gorgond.redpill.outcome import DONE, Dead, Done, Outcome, Retry, Unavailable
 from gorgond.redpill.producer import Producer
 from gorgond.redpill.topic import Listener, Subscription
 

@@ -50,11 +50,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A message of a turn that failed: its place on the desk, the delay in seconds (None: give up), the reason."""
+    """A message of a turn that failed: its place on the desk, the delay in seconds (None: give up), the reason. If it
+    was not `started`, it comes again with the attempts that it had."""
 
     index: int
     delay: float | None
     reason: str
+    started: bool = True
 
 
 @dataclass(slots=True)

@@ -12,12 +12,14 @@ import asyncio
 import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from gorgond.redpill.broker import BLOCK, Broker, Failure, Link, Turn, log
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
-from gorgond.redpill.lane import POLL, Dead, Lane, Outcome, Retry
+from gorgond.redpill.lane import POLL, Lane
 from gorgond.redpill.logline import about
 from gorgond.redpill.message import ATTEMPTS_PREFIX, Message, decode_reply
+from gorgond.redpill.outcome import Dead, Outcome, Retry
 from gorgond.redpill.topic import KEPT
 
 NAP = 0.002
@@ -112,7 +114,7 @@ class ConcurrentLane(Lane):
             else:
                 turn.done += 1
             turn.expired += settled.expired
-            failures += [Failure(position, each.delay, each.reason) for each in settled.failures]
+            failures += [replace(each, index=position) for each in settled.failures]
             _add(replies, settled.replies)
         turn.failures, turn.replies, turn.later, turn.held = failures, replies, later, len(kept)
         self._jobs = kept

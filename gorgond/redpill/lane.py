@@ -19,11 +19,10 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gorgond.redpill import keys
 from gorgond.redpill.broker import (
-    ATTEMPTS,
     BACKOFF,
     BATCH_MAX,
     BLOCK,
@@ -37,55 +36,19 @@ from gorgond.redpill.broker import (
     Voided,
     log,
 )
-from gorgond.redpill.errors import BrokerAway, BrokerError, CallFailed, GorgonError, QueueFull, Undecodable
+from gorgond.redpill.errors import BrokerAway, BrokerError, CallFailed, QueueFull, Undecodable
 from gorgond.redpill.logline import about, handling
-from gorgond.redpill.message import ATTEMPTS_PREFIX, Message, Reply, decode, now_ms
+from gorgond.redpill.message import ATTEMPTS_PREFIX, PROTOCOL, Message, Reply, decode, now_ms
+from gorgond.redpill.outcome import Done, Outcome, Retry, Unavailable, encoded, failure_of, left_for_newer, told_nobody
+from gorgond.redpill.seldom import Seldom
 
-RETRY_FIRST, RETRY_MAX = 0.5, 60.0  # seconds until a failed message comes again; doubled with each attempt
-REPLY_BYTES = 16 * 1024 * 1024  # of a reply's body; what is larger could not be passed on in time
+SHOWN = 3  # reasons in a line of the log
 POLL = 0.1  # seconds between two looks at a queue whose broker has no room to let us wait there
 
-
-class Unavailable(GorgonError):
-    """What a handler needs is away; the batch is tried again, without counting as an attempt."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """Handled. `body` is the answer to the caller, if the message asks for one, with `status` and `headers` where it is
-    passed on over HTTP; or `error` is.
-
-    Without either it was passed on to the queue in its `next`, whose consumer will answer.
-    """
-
-    body: bytes | None = b"null"
-    error: CallFailed | None = None
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Not handled: to be tried again after `delay` seconds (None: by the number of attempts)."""
-
-    reason: str
-    delay: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Dead:
-    """Can never be handled: to the dead letters."""
-
-    reason: str
-
-
-Outcome = Done | Retry | Dead
 Handler = Callable[[Sequence[Message]], Awaitable[Sequence[Outcome]]]
 Measure = Callable[[str, int, int, int, float], None]
 """Hears what a batch held of one operation: the operation, how many messages, how many of them failed or were answered
 by an error, the bytes of messages and replies, and the seconds that handling the batch took."""
-
-DONE = Done()
 
 
 @dataclass(slots=True)
@@ -120,6 +83,7 @@ class Lane:
         self.tally = Tally()
         self.beat: Callable[[], None] = lambda: None
         self.measure: Measure = _unmeasured
+        self.newer = Seldom()  # messages that wait for a newer consumer
         self._link = broker.link(f"{name} {queue}")
         self._handler = handler
         self._batch = batch
@@ -235,6 +199,61 @@ class Lane:
         """Handle a batch; the turn that settles it."""
         turn = Turn(done=len(raws))
         failures: list[Failure] = []
+        messages = self._sorted_out(raws, turn, failures)
+        in_hand = handling.set([message.id for _, message in messages])
+        try:
+            outcomes = await self._outcomes(messages, turn)
+        finally:
+            handling.reset(in_hand)
+        if log.isEnabledFor(logging.DEBUG):
+            self._tell(outcomes)
+        replies: dict[str, list[bytes]] = {}
+        size = 0
+        sums: dict[str, list[int]] = {}  # by operation: messages, failures, bytes
+        for index, message, outcome in outcomes:
+            figures = sums.get(message.op)
+            if figures is None:
+                figures = sums[message.op] = [0, 0, 0]
+            figures[0] += 1
+            figures[2] += len(raws[index])
+            if isinstance(outcome, Done):
+                error = outcome.error
+                figures[1] += error is not None
+                if not message.reply:
+                    if error is not None:
+                        failures.append(failure_of(index, message, told_nobody(error)))
+                    continue
+                if outcome.body is None and error is None:
+                    continue
+                reply = Reply(message.id, outcome.body or b"", error, outcome.status, outcome.headers)
+            else:
+                figures[1] += 1
+                failures.append(failure := failure_of(index, message, outcome))
+                if failure.delay is not None or not message.reply:
+                    continue
+                reply = Reply(message.id, error=CallFailed(500, "the request could not be handled"))
+            raw = encoded(reply)
+            if size + len(raw) > TURN_BYTES and replies:
+                await self._reply(replies)
+                replies, size = {}, 0
+            size += len(raw)
+            figures[2] += len(raw)
+            replies.setdefault(message.reply, []).append(raw)
+            self.tally.bytes_out += len(raw)
+        for op, (count, errors, bytes) in sums.items():
+            self.measure(op, count, errors, bytes, self._took)
+        turn.failures, turn.replies = failures, replies
+        if failures:
+            self._tell_given_up(messages, failures)
+        failed = sum(failure.started for failure in failures)
+        self.tally.batches += 1
+        self.tally.expired += turn.expired
+        self.tally.failed += failed
+        self.tally.handled += len(raws) - turn.expired - len(failures)
+        return turn
+
+    def _sorted_out(self, raws: Sequence[bytes], turn: Turn, failures: list[Failure]) -> list[tuple[int, Message]]:
+        """The messages that are to be handled, with their places; what becomes of the others is put down."""
         messages: list[tuple[int, Message]] = []
         now = now_ms()
         for index, raw in enumerate(raws):
@@ -249,53 +268,29 @@ class Lane:
                 continue
             if message.expired(now) and not (self.finishes and message.attempts):
                 turn.expired += 1
+            elif message.needs > PROTOCOL:
+                failures.append(left_for_newer(index, message))
+                self._tell_left(message)
             else:
                 messages.append((index, message))
-        replies: dict[str, list[bytes]] = {}
-        size = 0
-        sums: dict[str, list[int]] = {}  # by operation: messages, failures, bytes
-        in_hand = handling.set([message.id for _, message in messages])
-        try:
-            outcomes = await self._outcomes(messages, turn)
-        finally:
-            handling.reset(in_hand)
-        if log.isEnabledFor(logging.DEBUG):
-            self._tell(outcomes)
-        for index, message, outcome in outcomes:
-            figures = sums.get(message.op)
-            if figures is None:
-                figures = sums[message.op] = [0, 0, 0]
-            figures[0] += 1
-            figures[2] += len(raws[index])
-            if isinstance(outcome, Done):
-                figures[1] += outcome.error is not None
-                if not message.reply or (outcome.body is None and outcome.error is None):
-                    continue
-                reply = Reply(message.id, outcome.body or b"", outcome.error, outcome.status, outcome.headers)
-            else:
-                figures[1] += 1
-                failure = _failure(index, message, outcome)
-                failures.append(failure)
-                if failure.delay is not None and max(message.attempts, 1) < ATTEMPTS:
-                    continue
-                reply = Reply(message.id, error=CallFailed(500, "the request could not be handled"))
-            if message.reply:
-                raw = _encoded(reply)
-                if size + len(raw) > TURN_BYTES and replies:
-                    await self._reply(replies)
-                    replies, size = {}, 0
-                size += len(raw)
-                figures[2] += len(raw)
-                replies.setdefault(message.reply, []).append(raw)
-                self.tally.bytes_out += len(raw)
-        for op, (count, errors, bytes) in sums.items():
-            self.measure(op, count, errors, bytes, self._took)
-        turn.failures, turn.replies = failures, replies
-        self.tally.batches += 1
-        self.tally.expired += turn.expired
-        self.tally.failed += len(failures)
-        self.tally.handled += len(raws) - turn.expired - len(failures)
-        return turn
+        return messages
+
+    def _tell_left(self, message: Message) -> None:
+        if count := self.newer.add():
+            log.warning(
+                "%s leaves %d messages of %s for a newer consumer, as %s, which needs protocol %d: this one knows %d",
+                self.name, count, self.queue, message.op, message.needs, PROTOCOL, extra=about(message.id),
+            )  # fmt: skip
+
+    def _tell_given_up(self, messages: Sequence[tuple[int, Message]], failures: Sequence[Failure]) -> None:
+        """One line for a batch; the dead letters say the rest."""
+        given_up = {failure.index: failure.reason for failure in failures if failure.delay is None}
+        if given_up:
+            log.warning(
+                "%s: %d messages of %s are dead letters now: %s",
+                self.name, len(given_up), self.queue, "; ".join(list(dict.fromkeys(given_up.values()))[:SHOWN]),
+                extra=about(*(message.id for index, message in messages if index in given_up)),
+            )  # fmt: skip
 
     def _tell(self, outcomes: Sequence[tuple[int, Message, Outcome]]) -> None:
         """A line for each message; the time is its batch's."""
@@ -364,26 +359,6 @@ class Lane:
 
 class _Abandoned(Exception):
     """Stopping while the handler is unable: the messages go back to the queue."""
-
-
-def _encoded(reply: Reply) -> bytes:
-    """The reply, or another one if the handler made what cannot be sent: that is no reason to end the lane."""
-    if len(reply.body) > REPLY_BYTES:
-        return Reply(reply.id, error=CallFailed(422, f"the answer has more than {REPLY_BYTES >> 20} MB")).encode()
-    try:
-        return reply.encode()
-    except (TypeError, ValueError) as error:
-        log.error("the answer cannot be sent: %s", error, extra=about(reply.id))
-        return Reply(reply.id, error=CallFailed(500, "the answer could not be written")).encode()
-
-
-def _failure(index: int, message: Message, outcome: Retry | Dead) -> Failure:
-    if isinstance(outcome, Dead):
-        return Failure(index, None, outcome.reason)
-    delay = outcome.delay
-    if delay is None:
-        delay = min(RETRY_FIRST * 2 ** min(max(message.attempts - 1, 0), 10), RETRY_MAX) * random.uniform(0.5, 1.5)
-    return Failure(index, max(delay, 0.0), outcome.reason)
 
 
 def _unmeasured(op: str, count: int, errors: int, bytes: int, seconds: float) -> None:

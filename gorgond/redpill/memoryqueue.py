@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from gorgond.redpill.broker import TURN_BYTES, Counts, DeadLetter, Found, Turn, Voided
 from gorgond.redpill.errors import Superseded
-from gorgond.redpill.raw import age, attempts_of, forgiven, suspected, with_attempts
+from gorgond.redpill.raw import age, attempts_of, forgiven, suspected, unstarted, with_attempts
 
 DUE_MAX = 100  # delayed messages that one turn brings back
 REASON_MAX = 500  # characters of a failure's reason that are kept
@@ -79,8 +79,7 @@ class MemoryQueue:
         _, _, given = self.tokens.pop(lane)
         desk = self.desks[lane]
         for index in range(min(given, len(desk)) if unhandled else 0):
-            if (attempts := attempts_of(desk[index])) > 1:
-                desk[index] = with_attempts(desk[index], attempts - 1)
+            desk[index] = unstarted(desk[index])
         return self._give_back(lane)
 
     def recover(self, silence: int, forget: int, now: int) -> list[tuple[str, int]]:
@@ -137,10 +136,10 @@ class MemoryQueue:
 
     def _settle(self, desk: list[bytes], turn: Turn, limit: int, now: int) -> None:
         for failure in turn.failures:
-            attempts = max(attempts_of(desk[failure.index]), 1)
-            raw = with_attempts(desk[failure.index], attempts)
+            raw = desk[failure.index]
+            raw = suspected(raw) if failure.started else unstarted(raw)
             delay = -1 if failure.delay is None else int(failure.delay * 1000)
-            if delay < 0 or attempts >= limit:
+            if delay < 0 or attempts_of(raw) >= limit:
                 self._bury(raw, failure.reason[:REASON_MAX], now)
             else:
                 self.figures["retried"] += 1

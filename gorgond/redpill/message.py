@@ -12,6 +12,7 @@ A message is one JSON object; fields that are empty are left out:
     deadline  milliseconds since 1970; work past it is dropped
     sent      milliseconds since 1970
     trace     W3C traceparent
+    needs     the protocol that its consumer must know, if it is not the first; one that knows less leaves the message
 
 A reply is a header line of JSON, a newline, and the body as raw bytes: {"id": …} for success, and
 {"id": …, "error": {"code": 404, "message": …}} for failure. What is passed on over HTTP may have "status" and "headers"
@@ -29,6 +30,10 @@ from typing import Any
 
 from gorgond.redpill.codec import dumps, loads
 from gorgond.redpill.errors import CallFailed, Undecodable
+
+PROTOCOL = 1
+"""What this consumer understands. An operation, or an argument, that comes later makes it one more, and its messages
+have that in `needs`: while an upgrade is under way an older consumer leaves them for a newer one."""
 
 ID_MAX = 128
 ATTEMPTS_PREFIX = b'{"attempts":'
@@ -73,6 +78,7 @@ class Message:
     sent: int = field(default_factory=now_ms)
     trace: str = ""
     attempts: int = 0
+    needs: int = 1
 
     def encode(self, reply: str = "") -> bytes:
         """The message as JSON, with `reply` in place of its own.
@@ -95,6 +101,8 @@ class Message:
         wire["sent"] = self.sent
         if self.trace:
             wire["trace"] = self.trace
+        if self.needs > 1:
+            wire["needs"] = self.needs
         return dumps(wire)
 
     def expired(self, now: int) -> bool:
@@ -122,19 +130,22 @@ def decode(raw: bytes) -> Message:
     message = Message(
         get("op"), {} if args is None else args, get("id"), get("reply", ""), get("next", ""), get("user"),
         get("deadline", 0), get("sent", 0), get("trace", ""), get("attempts", 0),
+        get("needs", 1),
     )  # fmt: skip
     if (
         type(message.id) is str
         and 0 < len(message.id) <= ID_MAX
         and type(message.op) is type(message.reply) is type(message.next) is type(message.trace) is str
-        and type(message.deadline) is type(message.sent) is type(message.attempts) is int
+        and type(message.deadline) is type(message.sent) is type(message.attempts) is type(message.needs) is int
         and type(message.args) is dict
         and (message.user is None or type(message.user) is dict)
     ):
+        if message.attempts and not raw.startswith(ATTEMPTS_PREFIX):  # where no broker counts them
+            message.attempts = 0
         return message
     raise Undecodable(
         f"id must be a text of 1 to {ID_MAX} characters, op, reply, next and trace texts, args and user objects, "
-        "deadline, sent and attempts whole numbers"
+        "deadline, sent, attempts and needs whole numbers"
     )
 
 

@@ -30,6 +30,12 @@ def with_attempts(raw: bytes, attempts: int) -> bytes:
     return raw
 
 
+def unstarted(raw: bytes) -> bytes:
+    """The message without the start that was counted when it was handed out."""
+    attempts = attempts_of(raw)
+    return with_attempts(raw, attempts - 1) if attempts > 1 else raw
+
+
 def suspected(raw: bytes) -> bytes:
     """The message as found on the desk of a lane that went away: it may have been started once."""
     return raw if attempts_of(raw) else with_attempts(raw, 1)

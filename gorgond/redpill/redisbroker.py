@@ -141,7 +141,8 @@ class RedisLink(RedisWire):
         failures: list[bytes | int] = []
         for failure in turn.failures:
             delay = -1 if failure.delay is None else int(failure.delay * 1000)
-            failures += [failure.index, delay, failure.reason[:500].encode(errors="replace")]
+            reason = failure.reason[:500].encode(errors="replace")
+            failures += [failure.index, delay, reason, int(failure.started)]
         names = [keys.queue(queue), keys.desk(queue, lane), keys.delayed(queue), keys.dead(queue)]
         names += [keys.lanes(queue), keys.counts(queue)]
         numbers = (turn.number, turn.length, turn.done, turn.want, attempts, turn.expired, turn.held, len(turn.later))

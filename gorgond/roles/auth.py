@@ -34,7 +34,6 @@ from gorgond.redpill import (
     BrokerError,
     Caller,
     CallFailed,
-    Dead,
     DeadlineExceeded,
     Done,
     GorgonError,
@@ -186,9 +185,7 @@ class _AuthLane(Lane):
         try:
             return await self._handle_one(message)
         except CallFailed as failed:
-            if message.reply:
-                return Done(error=failed)
-            return Dead(f"refused: {failed}")
+            return Done(error=failed)
         except GorgonError as error:
             if message.reply:
                 return Done(error=told(error) or CallFailed(500, str(error)))

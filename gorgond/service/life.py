@@ -208,6 +208,9 @@ class Service(ABC):
 
     def status(self) -> str:
         """One line for people: what it does, or what it waits for."""
+        newer = sorted({lane.queue for lane in self.lanes if lane.newer.lately})
+        if newer:
+            return f"waiting for a newer gorgond, which messages of {', '.join(newer)} need"
         for broker in self.fabric.brokers:
             if broker.outage.length:
                 return f"waiting for {broker.outage.what} since {broker.outage.length:.0f} s: {broker.outage.reason}"

@@ -31,6 +31,7 @@ from gorgond.redpill import (
 )
 from gorgond.redpill import concurrent as concurrent_module
 from gorgond.redpill import lane as lane_module
+from gorgond.redpill import outcome as outcome_module
 from gorgond.redpill.memory import MemoryBroker
 from tests.conftest import RedisServer
 from tests.waiting import eventually_async
@@ -42,7 +43,7 @@ LATER = 20_000  # milliseconds: a deadline that no test reaches
 def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Broker:
     for module in (concurrent_module, lane_module):
         monkeypatch.setattr(module, "BLOCK", 0.05)
-    monkeypatch.setattr(lane_module, "RETRY_FIRST", 0.01)
+    monkeypatch.setattr(outcome_module, "RETRY_FIRST", 0.01)
     if request.param == "memory":
         return MemoryBroker()
     return connect(request.getfixturevalue("shared_redis").url, durable=False)
@@ -148,7 +149,7 @@ async def test_no_more_than_the_limit_at_a_time(broker: Broker) -> None:
 
 
 async def test_what_each_outcome_means(broker: Broker, expected_logs: Callable[[str], None]) -> None:
-    expected_logs("q: handling raise")
+    expected_logs("q: handling raise|1 messages of q are dead letters now")
     starts: Counter[str] = Counter()
 
     async def work(message: Message) -> Outcome:

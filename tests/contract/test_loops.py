@@ -44,6 +44,7 @@ from gorgond.redpill import (
     now_ms,
 )
 from gorgond.redpill import lane as lane_module
+from gorgond.redpill import outcome as outcome_module
 from gorgond.redpill import producer as producer_module
 from gorgond.redpill.broker import BATCH_MAX, Batch, Turn
 from gorgond.redpill.memory import MemoryBroker, MemoryLink
@@ -110,7 +111,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes a second in earnest takes less here."""
     for name in ("lane", "call", "topic"):
         monkeypatch.setattr(f"gorgond.redpill.{name}.BLOCK", 0.05)
-    monkeypatch.setattr(lane_module, "RETRY_FIRST", 0.01)
+    monkeypatch.setattr(outcome_module, "RETRY_FIRST", 0.01)
 
 
 @contextlib.asynccontextmanager
@@ -425,7 +426,7 @@ async def test_a_lane_takes_as_much_at_a_time_as_redis_can_pass_on(stage: Stage)
 async def test_when_the_handler_raises_the_messages_come_again_and_in_the_end_alone(
     stage: Stage, expected_logs: Expect
 ) -> None:
-    expected_logs("handling op failed")
+    expected_logs("handling op failed|1 messages of q are dead letters now: RuntimeError: not this one")
 
     def fussy(message: Message) -> Outcome:
         if message.id == "b":
@@ -445,7 +446,10 @@ async def test_when_the_handler_raises_the_messages_come_again_and_in_the_end_al
     assert (letter.reason, letter.attempts) == ("RuntimeError: not this one", 3)
 
 
-async def test_a_line_of_the_log_is_about_the_messages_in_hand(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_line_of_the_log_is_about_the_messages_in_hand(
+    stage: Stage, caplog: pytest.LogCaptureFixture, expected_logs: Expect
+) -> None:
+    expected_logs("1 messages of q are dead letters now: refused: 404: no a")
     # given a handler that refuses one of three
     in_hand: list[list[str]] = []
 
@@ -459,11 +463,12 @@ async def test_a_line_of_the_log_is_about_the_messages_in_hand(stage: Stage, cap
     between: list[Sequence[str]] = []
     lane.beat = lambda: between.append(handling.get())
     async with running(lane):
-        await stage.done(3)
+        await stage.done(2)
         await eventually_async(lambda: between[-1] == ())
     # then whatever is logged while it works is about its batch, and afterwards there is a line for each
     assert in_hand == [["a", "b"], ["c"]]
-    told = {record.requests[0]: record.getMessage() for record in caplog.records if hasattr(record, "requests")}
+    lines = [record for record in caplog.records if record.levelname == "DEBUG" and hasattr(record, "requests")]
+    told = {record.requests[0]: record.getMessage() for record in lines}
     assert sorted(told) == ["a", "b", "c"]
     assert told["a"].startswith("q op: done, 404: no a in ")
     assert told["c"].startswith("q op: done in ")
@@ -480,7 +485,8 @@ async def test_a_handler_that_answers_too_few_has_failed(stage: Stage, expected_
         await stage.done(2)
 
 
-async def test_dead_and_retry(stage: Stage) -> None:
+async def test_dead_and_retry(stage: Stage, expected_logs: Expect) -> None:
+    expected_logs("1 messages of q are dead letters now: (never|not yet)")
     outcomes: dict[str, Outcome] = {"a": DONE, "b": Dead("never"), "c": Retry("not yet", 0)}
     handler = Handler(lambda message: outcomes[message.id])
     async with Producer(stage.broker, "p") as producer, Caller(stage.broker, producer, "data", "c") as caller:
@@ -600,7 +606,7 @@ async def test_large_answers_go_out_in_rounds_and_too_large_ones_not_at_all(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lane_module, "TURN_BYTES", 1000)
-    monkeypatch.setattr(lane_module, "REPLY_BYTES", 900)
+    monkeypatch.setattr(outcome_module, "REPLY_BYTES", 900)
     rounds: list[int] = []
     reply = type(stage.broker.link("x")).reply
 
@@ -643,7 +649,10 @@ async def test_work_past_its_deadline_is_dropped(stage: Stage) -> None:
         b'{"id":"x","op":"op","args":' + b"[" * 100_000,
     ],
 )
-async def test_what_cannot_be_read_or_answered_is_a_dead_letter(stage: Stage, raw: bytes) -> None:
+async def test_what_cannot_be_read_or_answered_is_a_dead_letter(
+    stage: Stage, raw: bytes, expected_logs: Expect
+) -> None:
+    expected_logs("1 messages of q are dead letters now: undecodable: ")
     handler = Handler()
     async with Producer(stage.broker, "p") as producer:
         await producer.push_encoded("q", [messages("a")[0].encode(), raw, messages("b")[0].encode()])

@@ -78,7 +78,7 @@ class Stranger:
             for index, raw in enumerate(messages):
                 message = json.loads(raw)
                 if message["op"] == "hopeless":
-                    failures += [index, -1, "nobody can do that"]
+                    failures += [index, -1, "nobody can do that", 1]
                 elif reply := message.get("reply"):
                     body = json.dumps({"id": message["id"]}) + "\n" + json.dumps(message["args"])
                     self.ask("RPUSH", f"gorgon:{{{reply}}}:replies", body)

@@ -36,8 +36,9 @@ CONTROL = [sys.executable, "-c", "import sys; from gorgond.gorgonctl import main
 class Fabric:
     """A `gorgond up` with one web server and one store, and gorgonctl for it."""
 
-    def __init__(self, data: Path, port: int) -> None:
+    def __init__(self, data: Path, port: int, output: Path) -> None:
         self.data = data
+        self.output = output
         self.url = f"http://localhost:{port}"
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -100,7 +101,7 @@ def up(output: Path) -> Iterator[Fabric]:
         arguments = ("--no-provider", "--web", "1", "--stores", "1", "--port", str(port), "--stats-port", "0")
         with started("up", "--data", data, *arguments, output=output) as process:
             eventually(lambda: "all is up" in output.read_text())
-            found = Fabric(Path(data), port)
+            found = Fabric(Path(data), port, output)
             yield found
             process.terminate()
             process.wait(timeout=60)
@@ -139,6 +140,33 @@ def test_a_job_is_traced_through_a_pause(fabric: Fabric) -> None:
     shown = fabric.ok("trace", id)
     assert "database  is stored  item" in shown
     assert "events    is logged  20" in shown
+
+
+@pytest.mark.parametrize(
+    ("op", "args", "why"),
+    [("items.insert", '{"nonsense":1}', "nonsense: not an argument here"), ("items.nonsense", "{}", "store_put takes")],
+)
+def test_a_refused_job_that_nobody_waits_for_is_found(
+    tmp_path_factory: pytest.TempPathFactory, op: str, args: str, why: str
+) -> None:
+    # given jobs of an unknown operation, or with an unknown argument, and nobody who waits for an answer
+    with up(tmp_path_factory.mktemp("refused") / "output") as fabric:
+        fabric.push(b'{"id":"refused-1","op":"%s","args":%s,"sent":1}' % (op.encode(), args.encode()))
+        # then it is a dead letter with the reason; trace finds it
+        eventually(lambda: fabric.json("dead", "list", "store_put"))
+        (letter,) = fabric.json("dead", "list", "store_put")
+        assert letter["reason"].startswith("refused: 400: ")
+        assert why in letter["reason"]
+        assert "store_put  was given up: dead letter 1" in fabric.ok("trace", "refused-1")
+        # and the log has a line, and the books are even
+        assert "1 messages of store_put are dead letters now: refused: 400: " in fabric.output.read_text()
+
+        def even() -> bool:
+            rows = {row["name"]: row for row in fabric.json("queues")}
+            row = rows.get("store_put")
+            return row is not None and (row["dead"], row["done"], row["difference"]) == (1, 0, 0)
+
+        eventually(even)
 
 
 def test_what_nobody_knows_has_no_trace(fabric: Fabric) -> None:
@@ -281,7 +309,7 @@ def test_top_wants_a_terminal(fabric: Fabric) -> None:
 def test_where_no_broker_answers_it_says_so_at_once(expected_logs: Callable[[str], None]) -> None:
     expected_logs("is away, waiting for it")
     with TemporaryDirectory(prefix="gorgond-") as data:
-        nothing = Fabric(Path(data), 1)
+        nothing = Fabric(Path(data), 1, Path(os.devnull))
         status = nothing.run("status")
         assert status.returncode == 2
         assert status.stdout.startswith(f"✖ Down: broker {data}/broker.sock is away since 0 s: ")

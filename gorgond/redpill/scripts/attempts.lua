@@ -24,6 +24,12 @@ local function suspected(raw)
   return with_attempts(raw, 1)
 end
 
+-- A message that was handed out and not started, without the start that was counted for it.
+local function unstarted(raw)
+  local n = attempts_of(raw)
+  return n > 1 and with_attempts(raw, n - 1) or raw
+end
+
 -- Milliseconds since 1970, as text: Lua would write so large a number with an exponent.
 local function now_ms()
   local time = redis.call('TIME')

@@ -7,7 +7,8 @@
 --      turn), limit (of attempts), expired (how many of the settled),
 --      held (how many at the head of the desk, once settled, are in hand and not to be handed out again),
 --      later (how many behind the done are finished too), their indexes from 0,
---      then for each failure among the finished: its index from 0, delay in ms (-1: give up), reason
+--      then for each failure among the finished: its index from 0, delay in ms (-1: give up), reason, started (0: it was
+--      not, and keeps the attempts that it had)
 -- Returns {"ok", length, message, …}, or {"void"} when the desk is not as the lane knows it (it was given to others
 -- meanwhile, or Redis lost its last writes), {"superseded"} when another process of this name has it.
 -- Sent again with the same turn it settles nothing twice and returns the same messages.
@@ -62,11 +63,10 @@ end
 if first then
   note(0) -- before anything is settled: whatever goes wrong, a repeat does not settle it twice
   local done, expired, failed = tonumber(ARGV[5]), tonumber(ARGV[8]), 0
-  for i = 11 + later, #ARGV, 3 do
-    local raw = redis.call('LINDEX', desk, ARGV[i])
-    local attempts, delay = math.max(attempts_of(raw), 1), tonumber(ARGV[i + 1])
-    raw = with_attempts(raw, attempts)
-    if delay < 0 or attempts >= limit then
+  for i = 11 + later, #ARGV, 4 do
+    local raw, delay = redis.call('LINDEX', desk, ARGV[i]), tonumber(ARGV[i + 1])
+    raw = ARGV[i + 3] == '0' and unstarted(raw) or suspected(raw)
+    if delay < 0 or attempts_of(raw) >= limit then
       bury(dead, counts, raw, ARGV[i + 2], now)
     else
       local n = redis.call('HINCRBY', counts, 'retried', 1)

@@ -11,7 +11,7 @@ local token, last, at, given = string.match(stored, '^(%d+) (%S+) (%d+) ?(%d*)')
 if token ~= ARGV[2] or last == '-' then return 0 end
 for i = 0, (ARGV[3] == '1' and given or 0) - 1 do
   local raw = redis.call('LINDEX', KEYS[2], i)
-  if raw and attempts_of(raw) > 1 then redis.call('LSET', KEYS[2], i, with_attempts(raw, attempts_of(raw) - 1)) end
+  if raw then redis.call('LSET', KEYS[2], i, unstarted(raw)) end
 end
 local waiting = waiting_list(KEYS[1], KEYS[4], KEYS[5])
 local n = 0
