@@ -9,8 +9,8 @@
     auth.revoke     {"id"}, or {} for all of them               → null
 
 `client` is {"address", "agent"} of who asks, `token` the digest of the token of the session that is to begin, which the
-web server made and tells nobody but its client. All but the first two need a user. `auth.vouching` has those that are
-about other sites.
+web server made and tells nobody but its client; `former` that of the session which it ends, if there is one.
+All but the first two need a user. `auth.vouching` has those that are about other sites.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from gorgond.auth.limits import Limits
 from gorgond.auth.passwords import Passwords, rule_broken
 from gorgond.auth.records import Document
 from gorgond.auth.rights import User, unknown
-from gorgond.auth.tokens import Tokens, described
+from gorgond.auth.tokens import FRESH, Tokens, described, new_era
 from gorgond.auth.users import NAME_MAX, Users, normalized
 from gorgond.redpill import CallFailed, Message
-from gorgond.redpill.message import now_ms
 
 QUICK = ("auth.me", "auth.sessions", "auth.oauth2.sites", "auth.oauth2.linked")
 """Those that neither hash a password nor ask another site nor change anything."""
@@ -95,8 +94,10 @@ class Operations:
         return user
 
     async def begin(self, user: Document, args: Mapping[str, Any]) -> Any:
-        """Begin a session with the token among the arguments: the answer to a login."""
+        """Begin a session with the token among the arguments, and end the one in its place: the answer to a login."""
         expires = await self._tokens.begin(user, text(args, "token", 64), client_of(args))
+        if "former" in args:
+            await self._tokens.end_former(text(args, "former", 64))
         return {"user": described(user), "expires": expires}
 
     async def me(self, message: Message, user: User) -> Any:
@@ -112,13 +113,23 @@ class Operations:
             if proved is None:
                 raise CallFailed(403, "old: this is not the password", "old")
             account = proved
-        passhash = await self._passwords.hash(new)
-        # One write changes the password and ends the sessions that began before.
-        changes = {"passhash": passhash, "authtokens": {"since": now_ms() + 1}}
+        else:
+            await self.check_fresh(user)
+        # One write changes the password and ends the sessions that were begun before.
+        changes = {"passhash": await self._passwords.hash(new), **new_era()}
         await self._users.change(account, changes)
         answer = await self.begin(account | changes, args)
-        await self._tokens.end_all(account | changes)
+        await self._tokens.end_others(account["id"])
         return answer
+
+    async def check_fresh(self, user: User) -> None:
+        """Refuse to change by which ways a user may log in, when a session is all that shows who asks: it may have been
+        left open, or stolen. Raises CallFailed 403."""
+        if not await self._tokens.fresh(user):
+            minutes = FRESH // 60
+            raise CallFailed(
+                403, f"this needs a login of the last {minutes:.0f} minutes: log in again first", "session"
+            )
 
     async def logout(self, message: Message, user: User) -> Any:
         await self._end(user, user["session"])
@@ -134,9 +145,8 @@ class Operations:
             await self._end(user, text(message.args, "id", 64))
             return
         account = await self._account(user)
-        changes = {"authtokens": {"since": now_ms() + 1}}
-        await self._users.change(account, changes)
-        await self._tokens.end_all(account | changes)
+        await self._users.change(account, new_era())
+        await self._tokens.end_others(account["id"])
 
     async def _end(self, user: User, id: str) -> None:
         held = await self._tokens.of(await self._account(user))

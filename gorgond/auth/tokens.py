@@ -1,6 +1,9 @@
 """Sessions: the collection `sessions`, a cache of who has which, and their end everywhere at once.
 
-    sessions  {"id": SHA-256 of the token, "userid", "created", "used", "expires", "agent", "address"}   times: ms
+    sessions  {"id": SHA-256 of the token, "userid", "era", "created", "used", "expires", "agent", "address"}
+
+Times are ms since 1970. A session bears the era of its user in which it was begun (`auth.users`), and is void in any
+other one. So all sessions of a user end with one write, whatever the clocks say of the hosts that began them.
 
 A token is known here by its digest alone. What was validated is kept for KEPT seconds; the live topic auth_notify tells
 every auth server which sessions ended, so that a logout is felt at once and not when that time is over. An answer of
@@ -14,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +30,7 @@ from gorgond.redpill import GorgonError, Message, now_ms
 KEPT = 30.0  # seconds
 CACHE_MAX = 50_000  # sessions
 SESSIONS_MAX = 100  # of one user; beyond it the one that is unused for longest ends
+FRESH = 600.0  # seconds after a login in which who is logged in counts as who knows the password
 TOPIC = "auth_notify"
 
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -99,8 +104,10 @@ class Tokens:
         return public
 
     def _holds(self, session: Document, user: Document, now: int) -> bool:
-        over = min(session["expires"], session["used"] + self._idle)
-        return bool(now < over and session["created"] >= _since(user))
+        return not self._over(session, now) and _of_this_era(session, user)
+
+    def _over(self, session: Document, now: int) -> bool:
+        return bool(now >= min(session["expires"], session["used"] + self._idle))
 
     async def _note_use(self, session: Document, now: int) -> None:
         with contextlib.suppress(GorgonError):  # the next one who asks does it
@@ -108,25 +115,29 @@ class Tokens:
 
     async def begin(self, user: Document, token: str, client: Mapping[str, str]) -> int:
         """Begin a session with this token for a `client` {"address", "agent"}: when it ends, ms since 1970."""
-        now = max(now_ms(), _since(user))
-        session = {"id": token, "userid": user["id"], "created": now, "used": now, "expires": now + self._lifetime,
-                   "agent": client["agent"], "address": client["address"]}  # fmt: skip
+        now = now_ms()
+        session = {"id": token, "userid": user["id"], "era": _era(user), "created": now, "used": now,
+                   "expires": now + self._lifetime, "agent": client["agent"], "address": client["address"]}  # fmt: skip
         await self._records.insert("sessions", session)
-        held, over = self._sorted(user, await self._records.find("sessions", {"userid": user["id"]}))
-        await self._end([*over, *held[SESSIONS_MAX:]])
+        found = await self._records.find("sessions", {"userid": user["id"]})
+        over = [each for each in found if self._over(each, now)]
+        await self._end([*over, *self._held(user, found)[SESSIONS_MAX:]])
         return int(session["expires"])
+
+    async def fresh(self, user: User) -> bool:
+        """Whether the session with which a user asks was begun so lately that it proves who asks."""
+        session = await self._records.get("sessions", user["session"])
+        return session is not None and now_ms() - int(session["created"]) < FRESH * 1000
 
     async def of(self, user: Document) -> list[Document]:
         """The sessions of a user, the one last used first."""
-        held, _ = self._sorted(user, await self._records.find("sessions", {"userid": user["id"]}))
-        return held
+        return self._held(user, await self._records.find("sessions", {"userid": user["id"]}))
 
-    def _sorted(self, user: Document, sessions: list[Document]) -> tuple[list[Document], list[Document]]:
-        """Those that hold, the one last used first, and those that are over."""
+    def _held(self, user: Document, sessions: list[Document]) -> list[Document]:
+        """Those that hold, the one last used first."""
         now = now_ms()
         held = [session for session in sessions if self._holds(session, user, now)]
-        over = [session for session in sessions if not self._holds(session, user, now)]
-        return sorted(held, key=lambda session: -int(session["used"])), over
+        return sorted(held, key=lambda session: -int(session["used"]))
 
     async def begun_at(self, userid: str, address: str) -> bool:
         """Whether a user has a session that was begun at this address."""
@@ -137,11 +148,19 @@ class Tokens:
         await self._end(sessions)
         await self._publish(Message("auth.ended", {"sessions": [session["id"] for session in sessions]}))
 
-    async def end_all(self, user: Document) -> None:
-        """Tidy up after `authtokens.since` of a user was set, which ended all begun before."""
-        await self._publish(Message("auth.ended", {"userid": user["id"]}))
-        _, over = self._sorted(user, await self._records.find("sessions", {"userid": user["id"]}))
-        await self._end(over)
+    async def end_former(self, token: str) -> None:
+        """End the session that a browser had before it logged in again, if it had one."""
+        session = await self._records.get("sessions", token) if _DIGEST.fullmatch(token) else None
+        if session is not None:
+            await self.end([session])
+
+    async def end_others(self, userid: str) -> None:
+        """Tell that a new era of a user has begun, which ended all sessions of those before, and tidy up."""
+        await self._publish(Message("auth.ended", {"userid": userid}))
+        found = await self._records.find("sessions", {"userid": userid})
+        user = await self._records.get("users", userid)  # after them: an era that is over does not come again
+        if user is not None:
+            await self._end([session for session in found if not _of_this_era(session, user)])
 
     async def _end(self, sessions: list[Document]) -> None:
         await asyncio.gather(*(self._records.delete("sessions", session) for session in sessions))
@@ -167,5 +186,18 @@ def described(user: Document) -> dict[str, Any]:
     return {name: user[name] for name in ("id", "name", "email", "roles")}
 
 
-def _since(user: Document) -> int:
-    return int(user["authtokens"]["since"])
+def new_era() -> Document:
+    """A change of a user that voids all its sessions."""
+    return {"authtokens": {"since": now_ms(), "era": secrets.token_hex(16)}}
+
+
+def _era(user: Document) -> str:
+    return str(user["authtokens"].get("era", ""))
+
+
+def _of_this_era(session: Document, user: Document) -> bool:
+    """Whether it was begun since all sessions of its user were last ended. Auth servers of before there were eras
+    compared times, and so it remains for users of whom nothing was ended since."""
+    if era := _era(user):
+        return bool(session.get("era") == era)
+    return int(session["created"]) >= int(user["authtokens"]["since"])

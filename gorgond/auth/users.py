@@ -6,12 +6,16 @@ who register at once one insert is stored. That document holds the whole new use
 the two leaves an account that is made, never an address that is locked, and nobody has to guess by the time.
 A user that was deleted leaves the address to who registers it next.
 
-    users   {"id", "name", "email", "passhash", "authtokens": {"since"}, "roles"} and what applications add
+    users   {"id", "name", "email", "passhash", "authtokens": {"since", "era"}, "roles"} and what applications add
     emails  {"id": hash of the address, "userid", "user": the new user or nothing}
 
-`authtokens.since` (ms since 1970) voids all sessions begun before: changing the password, in the same write, or logging
-out everywhere. The sessions are documents of their own (`auth.tokens`), since two logins at the same time would each
-overwrite the other's in a list that the user has.
+`authtokens.era` is a random text that every session bears: another one voids all that were begun before. Changing the
+password sets it, in the same write, and logging out everywhere does. It is no number, which two who end everything at
+the same time would raise to the same, and no time, since clocks differ. `since` (ms since 1970) is for users of whom
+nothing was ended since there were eras.
+
+The sessions are documents of their own (`auth.tokens`), since two logins at the same time would each overwrite the
+other's in a list that the user has.
 
 An id is the decimal text of a random whole number from 10^9 to 2^53 - 1, so that it is the `userid` of the user's
 items. It is made of the id of the message that registers: a repeat makes the same account.

@@ -7,7 +7,7 @@
     auth.oauth2.linked                                           → {"linked": [{"site", "email", "linked"}]}
     auth.oauth2.unlink  {"site"}                                → null
 
-The first three need no user.
+The first three need no user. The last, and link, need a session that has just begun.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Vouching:
 
     async def link(self, message: Message, user: User) -> Any:
         site = self._site(message.args)
+        await self._accounts.check_fresh(user)
         account = await self._account(user)
         await self._identities.link(account, site.name, await self._proved(site, message.args))
 
@@ -72,6 +73,7 @@ class Vouching:
         return {"linked": [{name: each[name] for name in ("site", "email", "linked")} for each in found]}
 
     async def unlink(self, message: Message, user: User) -> Any:
+        await self._accounts.check_fresh(user)
         await self._identities.unlink(await self._account(user), text(message.args, "site"))
 
     async def _proved(self, site: Site, args: Mapping[str, Any]) -> Identity:

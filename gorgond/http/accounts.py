@@ -17,6 +17,7 @@ from gorgond.http.credentials import (
     cleared_cookie,
     credentials,
     digest,
+    former,
     has_cookie,
     new_token,
     proof,
@@ -96,7 +97,8 @@ class Accounts:
     async def login(self, request: Request) -> Answer:
         check_origin(request)
         args = _fields(request, {"email": _EMAIL, "password": _PASSWORD}, flags=("cookie",))
-        return await self._begin(request, "auth.login", args, args.pop("cookie", False))
+        cookie = args.pop("cookie", False)
+        return await self._begin(request, "auth.login", args | (former(request) if cookie else {}), cookie)
 
     async def password(self, request: Request) -> Answer:
         user = credentials(request, "required")

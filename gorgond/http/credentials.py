@@ -78,6 +78,12 @@ def has_cookie(request: Request) -> bool:
     return "Authorization" not in request.headers and bool(_cookie(request))
 
 
+def former(request: Request) -> dict[str, str]:
+    """What tells the auth server which session a browser has, as the one that a login puts into its cookie ends it."""
+    token = _cookie(request)
+    return {"former": digest(token)} if token else {}
+
+
 def check_origin(request: Request) -> None:
     """Refuse a request that a browser sends for a page of another site. Raises Problem 403.
 

@@ -18,7 +18,7 @@ from tornado.httputil import parse_cookie
 
 from gorgond.http.accounts import FORGED, OFTEN, UNKNOWN, Asking
 from gorgond.http.answers import Answer, Problem, ok
-from gorgond.http.credentials import FLAGS, check_origin, credentials, new_token, session_cookie
+from gorgond.http.credentials import FLAGS, check_origin, credentials, former, new_token, session_cookie
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.redpill import now_ms
 from gorgond.redpill.codec import dumps, loads
@@ -89,7 +89,7 @@ class Vouching:
             await self._ask(request, "auth.oauth2.link", args, credentials(request, "required"))
             return _sent(journey["to"])
         token = new_token()
-        answer = await self._begin(request, "auth.oauth2.login", args, token)
+        answer = await self._begin(request, "auth.oauth2.login", args | former(request), token)
         return _sent(journey["to"], session_cookie(token, (answer["expires"] - now_ms()) // 1000))
 
     async def linked(self, request: Request) -> Answer:

@@ -26,12 +26,14 @@ def register(url: str, number: int) -> list[Person]:
 def _register(url: str, name: str) -> Person:
     login = {"email": f"{name}@bench.example", "password": f"of {name} alone"}
     id = _post(f"{url}/auth/register", login)["id"]
-    _post(f"{url}/info/{id}", {"title": name, "body": "x" * 1800})
-    return Person(id, _post(f"{url}/auth/login", login)["token"])
+    token = _post(f"{url}/auth/login", login)["token"]
+    _post(f"{url}/info/{id}", {"title": name, "body": "x" * 1800}, Authorization=f"Bearer {token}")
+    return Person(id, token)
 
 
-def _post(url: str, value: dict[str, Any]) -> dict[str, Any]:
-    request = Request(url, json.dumps(value).encode(), {"Content-Type": "application/json"})  # noqa: S310 - our own server
+def _post(url: str, value: dict[str, Any], **headers: str) -> dict[str, Any]:
+    headers["Content-Type"] = "application/json"
+    request = Request(url, json.dumps(value).encode(), headers)  # noqa: S310 - our own server
     with urlopen(request, timeout=60) as answer:  # noqa: S310
         found: dict[str, Any] = json.load(answer)
         return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from gorgond.http.answers import Answer
 from gorgond.http.bodies import form_body
-from gorgond.http.credentials import check_origin, cleared_cookie, credentials
+from gorgond.http.credentials import check_origin, cleared_cookie, credentials, former
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.website.rendering import DID, GO_ON, OWN_PAGE, PAGE, Templates, page, see_other
 from gorgond.http.website.visitor import NOBODY, Desk, again
@@ -81,7 +81,7 @@ class Account:
 
     async def _enter(self, request: Request, typed: Mapping[str, str]) -> Answer:
         args = {name: typed.get(name, "") for name in ("email", "password")}
-        return see_other("/my", await self._desk.begin(request, "auth.login", args))
+        return see_other("/my", await self._desk.begin(request, "auth.login", args | former(request)))
 
     async def logout(self, request: Request) -> Answer:
         """End this session."""
