@@ -6,13 +6,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gorgond.errors import Conflict, NotFound
+from gorgond.errors import Conflict, NotFound, Refused
+from gorgond.redpill import Reply
 from gorgond.redpill.codec import loads
 
 if TYPE_CHECKING:
     from gorgond.app.context import Context
 
 Document = dict[str, Any]
+
+
+class Documents(list[Document]):
+    """Documents that were found. `more`: an answer had no room for all that were asked for; `skip` leads to the others.
+    A handler that gives them back as they are answers with the header `X-More: true` then."""
+
+    more = False
+
+
+def documents_of(reply: Reply) -> Documents:
+    """What a store found."""
+    found = Documents(loads(reply.body))
+    found.more = reply.more
+    return found
 
 
 class StoreClient:
@@ -33,8 +48,8 @@ class StoreClient:
         skip: int = 0,
         fields: Sequence[str] = (),
         search: str = "",
-    ) -> list[Document]:
-        """The documents that the filter finds, `limit` of them at most (1000 at most), with `id` and `ts`.
+    ) -> Documents:
+        """The documents that the filter finds, `limit` of them at most (1000 at most, and 15 MB), with `id` and `ts`.
 
         `sort` names fields, "-ts,title": those with - the largest first. `fields` are those wanted, empty: all.
         `search`: words in title or body.
@@ -48,12 +63,14 @@ class StoreClient:
             args["fields"] = list(fields)
         if search:
             args["search"] = search
-        found: list[Document] = loads((await self._context.ask("store_get", f"{collection}.find", args)).body)
-        return found
+        reply = await self._context.ask("store_get", f"{collection}.find", args)
+        return documents_of(reply)
 
     async def get(self, collection: str, id: str) -> Document:
-        """The document of that id. Raises NotFound."""
+        """The document of that id. Raises NotFound, and Refused 422 for one of more than 15 MB."""
         found = await self.find(collection, {"id": id}, limit=1)
+        if found.more:
+            raise Refused(422, f"{id} in {collection} is too large to be sent")
         if not found:
             raise _missing(collection, id)
         return found[0]

@@ -41,7 +41,7 @@ async def mine(ctx: Context, q: str = "", keyword: str = "", lim: int = 20, off:
         if failed.field != "search":
             raise
         raise BadRequest("q", failed.message.removeprefix("search: ")) from None
-    return {"items": found, "lim": lim, "off": off}
+    return {"items": found, "lim": lim, "off": off} | ({"more": True} if found.more else {})
 
 
 @app.post("/me/notes", user="required")

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gorgond.app.clients import Documents
 from gorgond.redpill import Done
 from gorgond.redpill.codec import dumps
+from gorgond.redpill.message import MORE
 
 JSON = "application/json"
 
@@ -32,6 +34,8 @@ def done(value: Any) -> Done:
     """
     if value is None:
         return Done(b"", status=204)
+    if isinstance(value, Documents) and value.more:
+        return Done(dumps(value, _plain), headers=MORE)
     if not isinstance(value, Response):
         return Done(dumps(value, _plain))
     if not 200 <= value.status <= 599:

@@ -118,7 +118,7 @@ class Api:
         uid, lim, off = values["uid"], values["lim"], values["off"]
         args = {"filter": {"userid": uid}, "sort": _NEWEST, "limit": lim, "skip": off}
         reply = await self._call(request, "store_get", "items.find", args)
-        return ok(b'{"items":%s,"uid":%d,"lim":%d,"off":%d}' % (reply.body, uid, lim, off))
+        return ok(b'{"items":%s,"uid":%d,"lim":%d,"off":%d%s}' % (reply.body, uid, lim, off, _more(reply)))
 
     async def search(self, request: Request) -> Answer:
         values = request.parameters
@@ -138,11 +138,14 @@ class Api:
             if failed.field != "search":
                 raise
             raise BadRequest("q", failed.message.removeprefix("search: ")) from None
-        return ok(b'{"items":%s,"lim":%d,"off":%d}' % (reply.body, values["lim"], values["off"]))
+        lim, off = values["lim"], values["off"]
+        return ok(b'{"items":%s,"lim":%d,"off":%d%s}' % (reply.body, lim, off, _more(reply)))
 
     async def item(self, request: Request) -> Answer:
         id = request.parameters["id"]
         reply = await self._call(request, "store_get", "items.find", {"filter": {"id": id}, "limit": 1})
+        if reply.more:
+            raise Problem(422, f"item {id} is too large to be sent")
         if reply.body == b"[]":
             raise _no_item(id)
         return ok(reply.body[1:-1])
@@ -251,6 +254,11 @@ def refused(code: int, message: str, field: str) -> Problem:
     """How it is told that the store refuses a write."""
     headers = unauthorized(message).headers if code == 401 else None
     return Problem(422 if code == 400 else code, message, headers, field)
+
+
+def _more(reply: Reply) -> bytes:
+    """What is said beside a list that lacks those for which there was no room."""
+    return b',"more":true' if reply.more else b""
 
 
 def _no_item(id: str) -> Problem:

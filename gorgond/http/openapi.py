@@ -49,6 +49,13 @@ def _item(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": {"id": _ID, "ts": _TS, **fields}, "not": {"required": ["_id"]}}
 
 
+def _page(**properties: Any) -> dict[str, Any]:
+    """Items, and which those are."""
+    found = _object(items=_LIST, **properties, lim=_COUNT, off=_COUNT)
+    more = {"const": True, "description": "there was no room for all of them: the others begin at off + len(items)"}
+    return found | {"properties": {**found["properties"], "more": more}}
+
+
 def _text(most: int) -> dict[str, Any]:
     """A text, as bodies may hold it."""
     return {"type": "string", "maxLength": most, "pattern": "^[^\\u0000]*$"}
@@ -65,8 +72,8 @@ _SCHEMAS: dict[str, Any] = {
     "Item": _item(_FIELDS),
     "Items": {"oneOf": [_ITEM, _LIST | {"minItems": 1, "maxItems": 1000}]},
     "Changes": _item(_REMOVABLE) | {"minProperties": 1},
-    "Notes": _object(items=_LIST, uid=_WHOLE, lim=_COUNT, off=_COUNT),
-    "Found": _object(items=_LIST, lim=_COUNT, off=_COUNT),
+    "Notes": _page(uid=_WHOLE),
+    "Found": _page(),
     "Added": _object(ids={"type": "array", "items": _ID}, uid=_WHOLE, state={"enum": ["stored", "queued"]}),
     "Changed": _object(id=_ID, state={"const": "stored"}),
     "User": _USER,

@@ -36,6 +36,8 @@ PROTOCOL = 1
 have that in `needs`: while an upgrade is under way an older consumer leaves them for a newer one."""
 
 ID_MAX = 128
+MORE = {"X-More": "true"}
+"""The headers of an answer that has not all that was asked for, since there was no room for it."""
 ATTEMPTS_PREFIX = b'{"attempts":'
 
 _counter = itertools.count()
@@ -161,6 +163,11 @@ class Reply:
     error: CallFailed | None = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def more(self) -> bool:
+        """Whether the answering side had no room for all that was asked for."""
+        return MORE.items() <= self.headers.items()
 
     def encode(self) -> bytes:
         """Header line and body."""

@@ -33,12 +33,12 @@ from gorgond.errors import StoreAway, StoreRefused
 from gorgond.redpill import DONE, BrokerError, CallFailed, Done, Lane, Message, Outcome, Producer, Unavailable
 from gorgond.redpill.broker import Broker, Outage
 from gorgond.redpill.codec import dumps
-from gorgond.redpill.message import ID_MAX
+from gorgond.redpill.message import ID_MAX, MORE
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.settings import masked
 from gorgond.stores import open_store
-from gorgond.stores.contract import Effect, Query, Write
+from gorgond.stores.contract import Cut, Effect, Query, Write
 from gorgond.stores.requests import query_of, writes_of
 from gorgond.stores.schema import UNANNOUNCED, UNTOLD
 
@@ -179,7 +179,7 @@ class _ReadLane(_StoreLane):
                 (finds if verb == "find" else counts).append((index, query))
         if finds:
             for (index, _), found in zip(finds, self._store.find([query for _, query in finds]), strict=True):
-                outcomes[index] = Done(found) if isinstance(found, bytes) else _refused(found)
+                outcomes[index] = _found(found) if isinstance(found, bytes) else _refused(found)
         if counts:
             for (index, _), count in zip(counts, self._store.count([query for _, query in counts]), strict=True):
                 outcomes[index] = Done(dumps(count)) if isinstance(count, int) else _refused(count)
@@ -227,6 +227,10 @@ class _WriteLane(_StoreLane):
         for op, count in Counter(event.op for event in events).items():
             self._announced.measure(f"store_notify {op}", count, 0, 0, took)
         return [_outcome(message, span, writes, effects) for message, span in zip(batch, spans, strict=True)]
+
+
+def _found(documents: bytes) -> Done:
+    return Done(documents, headers=MORE) if isinstance(documents, Cut) else Done(documents)
 
 
 def _refused(refused: StoreRefused) -> Done:

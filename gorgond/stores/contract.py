@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,8 +23,9 @@ from gorgond.errors import StoreRefused
 log = logging.getLogger(__name__)
 
 LIMIT_MAX = 1000
-ANSWER_BYTES = 16 * 1024 * 1024
-"""Of one find; who asks for more gets a refusal, not a process without memory."""
+ANSWER_BYTES = 15 * 1024 * 1024
+"""Of one find, with room for what is put around it within redpill's 16 MB; who asks for more gets a part, not a process
+without memory."""
 
 Kind = Literal["insert", "replace", "patch", "delete"]
 Effect = Literal["stored", "exists", "stale", "missing", "deleted"]
@@ -69,9 +70,25 @@ class Write:
     asker: int | None = None
 
 
-def too_large() -> StoreRefused:
-    """What a find gets whose answer passes ANSWER_BYTES."""
-    return StoreRefused(f"the answer has more than {ANSWER_BYTES >> 20} MB: ask for fewer documents or fields", 422)
+class Cut(bytes):
+    """An answer to a find that lacks documents for which there was no room."""
+
+
+def array(documents: Iterable[bytes]) -> bytes:
+    """These documents as one JSON array of ANSWER_BYTES at most. A Cut if that takes leaving some out: one that is
+    too large by itself, and all from the first for which no room is left."""
+    parts: list[bytes] = []
+    size, cut = 1, False
+    for document in documents:
+        if len(document) + 2 > ANSWER_BYTES:
+            cut = True
+            continue
+        size += len(document) + 1
+        if size > ANSWER_BYTES:
+            cut = True
+            break
+        parts.append(document)
+    return (Cut if cut else bytes)(b"[%s]" % b",".join(parts))
 
 
 def refused_by(database: str, code: object, words: object) -> StoreRefused:
@@ -110,7 +127,7 @@ class Store(ABC):
 
     @abstractmethod
     def find(self, queries: Sequence[Query]) -> list[bytes | StoreRefused]:
-        """Each query's documents as one JSON array, in bytes."""
+        """Each query's documents as one JSON array, in bytes; a Cut where not all fit into ANSWER_BYTES."""
 
     @abstractmethod
     def count(self, queries: Sequence[Query]) -> list[int | StoreRefused]:

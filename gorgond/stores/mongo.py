@@ -32,9 +32,9 @@ from gorgond.stores.contract import (
     Query,
     Store,
     Write,
+    array,
     not_searchable,
     refused_by,
-    too_large,
     too_slow,
 )
 from gorgond.stores.filters import check_query, equality, words
@@ -222,7 +222,7 @@ class MongoStore(Store):
                 {"_id": {"$in": ids}}, _projection(first), batch_size=len(ids) + 1, max_time_ms=milliseconds
             )
             found = {document["_id"]: document for document in cursor}
-        answers = {id: _json([document]) for id, document in found.items()}
+        answers = {id: _array([document]) for id, document in found.items()}
         return [answers.get(id, b"[]") for id in ids]
 
     def _lookup(self, queries: list[Query], milliseconds: int) -> list[bytes]:
@@ -248,7 +248,7 @@ class MongoStore(Store):
         with reachable():
             pipeline: list[dict[str, Any]] = [{"$documents": asked}, {"$lookup": joined}]
             for row in self._db.aggregate(pipeline, batchSize=len(queries) + 1, maxTimeMS=milliseconds):
-                answers[row["n"]] = _json(row["i"])
+                answers[row["n"]] = _array(row["i"])
         return answers
 
     def _lookup_works(self) -> bool:
@@ -271,15 +271,8 @@ class MongoStore(Store):
                 batch_size=query.limit,
                 max_time_ms=milliseconds,
             )
-            parts: list[bytes] = []
-            size = 0
             with closing(cursor):
-                for document in cursor:
-                    parts.append(_json([document])[1:-1])
-                    size += len(parts[-1])
-                    if size > ANSWER_BYTES:
-                        raise too_large()
-            return b"[" + b",".join(parts) + b"]"
+                return array(_json([document])[1:-1] for document in cursor)
 
         return self._asked(query, ask, until)
 
@@ -305,8 +298,6 @@ class MongoStore(Store):
         try:
             with reachable():
                 return ask(left)
-        except StoreRefused as error:
-            return error
         except OperationFailure as error:
             if error.code == TOOK_TOO_LONG:
                 return too_slow(READ_MS / 1000)
@@ -391,6 +382,11 @@ def _sort(query: Query) -> dict[str, Any]:
 
 def _projection(query: Query) -> dict[str, Any] | None:
     return {_field(field): 1 for field in query.projection} or None
+
+
+def _array(documents: list[dict[str, Any]]) -> bytes:
+    whole = _json(documents)
+    return whole if len(whole) <= ANSWER_BYTES else array(dumps(document, _plain) for document in documents)
 
 
 def _json(documents: list[dict[str, Any]]) -> bytes:

@@ -20,14 +20,13 @@ from urllib.parse import unquote
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
 from gorgond.redpill.codec import dumps, loads
 from gorgond.stores.contract import (
-    ANSWER_BYTES,
     Effect,
     Query,
     Store,
     Write,
+    array,
     not_searchable,
     refused_by,
-    too_large,
     too_slow,
 )
 from gorgond.stores.filters import check_query, equality, words
@@ -215,17 +214,10 @@ class SqliteStore(Store):
             {**parameters, "limit": query.limit, "skip": query.skip},
         )
         wanted = {"id", *query.projection}
-        parts: list[bytes] = []
-        size = 0
-        for (doc,) in rows:
-            if query.projection:
-                parts.append(dumps({key: value for key, value in loads(doc).items() if key in wanted}))
-            else:
-                parts.append(doc)
-            size += len(parts[-1])
-            if size > ANSWER_BYTES:
-                raise too_large()
-        return b"[" + b",".join(parts) + b"]"
+        return array(
+            dumps({key: value for key, value in loads(doc).items() if key in wanted}) if query.projection else doc
+            for (doc,) in rows
+        )
 
     def _count(self, connection: _Connection, query: Query) -> int:
         parameters = Parameters()

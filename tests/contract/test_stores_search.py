@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -11,7 +12,7 @@ import pytest
 
 from gorgond.errors import StoreRefused
 from gorgond.stores import open_store, sqlite
-from gorgond.stores.contract import Store
+from gorgond.stores.contract import ANSWER_BYTES, Cut, Store
 from gorgond.stores.sqlite_tables import Collection
 from tests.contract.test_stores import found, ids, query, store, url, write
 from tests.waiting import eventually
@@ -98,10 +99,28 @@ def _gap(path: str) -> object:
 
 def test_an_answer_is_not_larger_than_allowed(store: Store) -> None:
     store.write([write("insert", f"{n}", n, userid=n % 2, body="x" * 1_000_000) for n in range(40)])
-    large, small = query({"userid": 0}, limit=20), query({"userid": 0}, limit=10)
+    newest = (("ts", -1),)
+    large, small = query({"userid": 0}, sort=newest), query({"userid": 0}, sort=newest, limit=10)
     for answers in (store.find([large, small]), store.find([large]) + store.find([small])):
-        assert isinstance(answers[0], StoreRefused)
-        assert answers[0].code == 422
+        # then the one has as many as there is room for, the newest first as asked, and says so
+        assert isinstance(answers[0], Cut)
+        assert [each["ts"] for each in json.loads(answers[0])] == list(range(38, 8, -2))
+        assert len(answers[0]) <= ANSWER_BYTES
+        # and the other all of it
+        assert not isinstance(answers[1], Cut)
         assert isinstance(answers[1], bytes)
+        assert len(json.loads(answers[1])) == 10
     fewer = query({"userid": 0}, limit=20, projection=("userid",))
     assert len(found(store, fewer)) == 20
+
+
+def test_a_document_for_which_there_is_never_room_does_not_hide_the_others(store: Store) -> None:
+    # given one that has grown, a change at a time
+    store.write([write("insert", each, ts, title=each) for ts, each in enumerate("abc")])
+    store.write([write("patch", "b", 5 + n, **{f"x{n}": "y" * 4_000_000}) for n in range(4)])
+    # then a list leaves it out, and says so; alone or beside others of its shape
+    for queries in ([query(sort=(("id", 1),))], [query({"id": each}) for each in "abc"]):
+        answers = [answer for answer in store.find(queries) if isinstance(answer, bytes)]
+        assert len(answers) == len(queries)
+        assert [each["id"] for answer in answers for each in json.loads(answer)] == ["a", "c"]
+        assert any(isinstance(answer, Cut) for answer in answers)

@@ -77,7 +77,7 @@ class Notes:
         )
         newest = max((note.get("ts", 0) for note in found), default=0)
         live = "/live" + query(uid=filter.get("userid", ""), since=newest)
-        return await self._list(request, visitor, found, at=at, heading=heading, live=live)
+        return await self._list(request, visitor, found, found.more, at=at, heading=heading, live=live)
 
     async def mine(
         self, request: Request, said: str = "", wrong: str = "", typed: Mapping[str, str] | None = None
@@ -89,21 +89,30 @@ class Notes:
             self._desk.visitor(request), self._desk.app(request, "site.mine", args | {"lim": LIM + 1})
         )
         return await self._list(
-            request, visitor, answer["items"], at="/my", heading="My notes", mine=True, said=said, wrong=wrong,
-            values=typed or {}, live="",
+            request, visitor, answer["items"], answer.get("more", False), at="/my", heading="My notes", mine=True,
+            said=said, wrong=wrong, values=typed or {}, live="",
         )  # fmt: skip
 
     async def _list(
-        self, request: Request, visitor: Visitor, found: Sequence[dict[str, Any]], *, at: str, live: str, **more: Any
+        self,
+        request: Request,
+        visitor: Visitor,
+        found: Sequence[dict[str, Any]],
+        cut: bool,
+        *,
+        at: str,
+        live: str,
+        **more: Any,
     ) -> Answer:
-        """A page of notes; `found` has one more than it shows when there are older ones."""
+        """A page of notes; when there are older ones `found` has one more than it shows, or there was no room for
+        those: `cut`."""
         values = request.parameters
         q, keyword, off = values.get("q", ""), values.get("keyword", ""), values.get("off", 0)
         notes = found[:LIM]
         shown: dict[str, Any] = {
             "mine": False, "values": {}, "did": values.get("did", ""), "at": at, "q": q, "keyword": keyword,
             "notes": notes, "names": await self._desk.names(request.deadline, {note.get("userid") for note in notes}),
-            "older": at + query(q=q, keyword=keyword, off=off + LIM) if len(found) > LIM else "",
+            "older": at + query(q=q, keyword=keyword, off=off + (len(notes) or 1)) if cut or len(found) > LIM else "",
             "newer": at + query(q=q, keyword=keyword, off=max(off - LIM, 0)) if off else "",
             "where": lambda keyword: at + query(keyword=keyword),
             "live": "" if q or keyword or off else live,

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from gorgond.app.clients import Documents, documents_of
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer
 from gorgond.http.credentials import credentials, digest, new_token, session_cookie, token_of, xsrf_token
@@ -81,7 +82,7 @@ class Desk:
         message = Message(op, args, request.id, user=user, deadline=request.deadline, next="web_get")
         return _value(await self._backend.call("auth_get", message))
 
-    async def find(self, deadline: int, collection: str, args: dict[str, Any]) -> list[dict[str, Any]]:
+    async def find(self, deadline: int, collection: str, args: dict[str, Any]) -> Documents:
         """Documents, straight from a store."""
         message = Message(f"{collection}.find", args, new_id(), deadline=deadline)
         try:
@@ -89,8 +90,7 @@ class Desk:
         except CallFailed as failed:
             _, search, why = failed.message.partition("search: ")
             raise (BadRequest("q", why) if search and failed.code == 400 else failed) from None
-        found: list[dict[str, Any]] = loads(reply.body)
-        return found
+        return documents_of(reply)
 
     async def names(self, deadline: int, uids: Iterable[Any]) -> dict[Any, str]:
         """What users are called, by their numbers; those who are not registered are not among them."""
