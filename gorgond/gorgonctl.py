@@ -108,6 +108,17 @@ def _parser() -> argparse.ArgumentParser:
     made = anywhere(command("trace", _trace, "where a request or an item is, or what became of it"))
     made.add_argument("id", metavar="ID", help="its id; that of a request is its answer's X-Request-Id")
 
+    made = anywhere(
+        command(
+            "roles", _roles, "show or set the roles of a user, felt within half a minute",
+            "roles ada@notes.example", "roles ada@notes.example admin",
+        )
+    )  # fmt: skip
+    made.add_argument("email", metavar="ADDRESS", help="the user's e-mail address")
+    chosen = made.add_mutually_exclusive_group()
+    chosen.add_argument("roles", metavar="ROLE", nargs="*", default=[], help="all that they have from now on")
+    chosen.add_argument("--none", action="store_true", help="take all of them away")
+
     made = anywhere(command("drain", _drain, "let an instance finish what it has begun, and end", "drain store@2"))
     made.add_argument("instance", metavar="INSTANCE", help="store@2")
     made = anywhere(
@@ -288,6 +299,15 @@ def _pausing(arguments: argparse.Namespace, undo: bool) -> int:
 
     said = _asked(pause(Site.of(arguments.data), arguments.queues, undo))
     _tell(arguments, {"done": said}, said)
+    return 0
+
+
+def _roles(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.operator.roles import roles_of
+
+    change = [] if arguments.none else arguments.roles or None
+    found = _asked(roles_of(Site.of(arguments.data), arguments.email, change))
+    _tell(arguments, {"roles": found}, [f"{arguments.email} has {' '.join(found) or 'no role'}"])
     return 0
 
 

@@ -131,7 +131,7 @@ class Site:
             raise AssertionError(f"{name} cannot be registered: {made.body.decode()}")
         id: str = made.json["id"]
         if roles:
-            self.call("store_put", "users.patch", {"id": id, "changes": {"roles": list(roles)}})
+            self.call("auth_store_put", "users.patch", {"id": id, "changes": {"roles": list(roles)}})
         return User(id, self.post("/auth/login", login).json["token"])
 
     def publish(self, topic: str, op: str, args: Mapping[str, Any] | None = None) -> None:

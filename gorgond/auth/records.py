@@ -1,4 +1,4 @@
-"""Documents in the store, asked for and changed through store_get and store_put as any role does.
+"""Documents in the store, asked for and changed through auth_store_get and auth_store_put, to which only we may push.
 
 Every write says the newer `ts` of the clock and of the document it changes, so that hosts whose clocks differ a little
 do not refuse each other's changes; one that comes too late all the same is made again on what is there by then.
@@ -31,7 +31,8 @@ class Records:
 
     async def find(self, collection: str, filter: Mapping[str, Any], limit: int = 1000) -> list[Document]:
         """The documents that match."""
-        found: list[Document] = await self._ask("store_get", f"{collection}.find", {"filter": filter, "limit": limit})
+        args = {"filter": filter, "limit": limit}
+        found: list[Document] = await self._ask("auth_store_get", f"{collection}.find", args)
         return found
 
     async def insert(self, collection: str, document: Document) -> bool:
@@ -65,7 +66,7 @@ class Records:
         await self._write(f"{collection}.delete", {"id": document["id"], "ts": document["ts"]})
 
     async def _write(self, op: str, args: Document) -> str:
-        effect: str = (await self._ask("store_put", op, args))["results"][0]["effect"]
+        effect: str = (await self._ask("auth_store_put", op, args))["results"][0]["effect"]
         return effect
 
     async def _ask(self, queue: str, op: str, args: Document) -> Any:

@@ -87,13 +87,15 @@ async def _page(caller: Caller, uid: int, after: str) -> list[Mapping[str, Any]]
 
 def clean(config: Config, notes: Iterable[str], users: Iterable[str]) -> None:
     """Have the drill's notes and users deleted. Until that is done `look_at_queues` finds it under way."""
-    gone = [Message("items.delete", {"id": id, "ts": now_ms()}, f"{_CLEANING}{id}") for id in notes]
-    gone += [Message("users.delete", {"id": id, "ts": now_ms()}, f"{_CLEANING}{id}") for id in users]
-    asyncio.run(_delete(config, gone))
+    asyncio.run(_delete(config, {"items": ("store_put", list(notes)), "users": ("auth_store_put", list(users))}))
 
 
-async def _delete(config: Config, gone: list[Message]) -> None:
+async def _delete(config: Config, gone: Mapping[str, tuple[str, list[str]]]) -> None:
+    """Delete documents: by collection, the queue for that and their ids."""
     fabric = connect_fabric(config)
     async with Producer(fabric.lasting, "chaos-witness-d") as producer:
-        for begin in range(0, len(gone), PAGE):
-            await producer.push("store_put", *gone[begin : begin + PAGE])
+        for collection, (queue, ids) in gone.items():
+            for begin in range(0, len(ids), PAGE):
+                page = ids[begin : begin + PAGE]
+                deletes = [Message(f"{collection}.delete", {"id": id, "ts": now_ms()}, _CLEANING + id) for id in page]
+                await producer.push(queue, *deletes)

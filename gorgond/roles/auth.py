@@ -3,8 +3,8 @@
     auth_get   a message with `next` has the credentials of who asks as its `user`: {"token": digest or empty, "need":
                "required" or "optional", "rights": a role or empty}. They are replaced by the user, {"id", "name",
                "email", "roles", "session"}, or by nothing where none is needed and there is no token, and the message
-               goes on to `next`; or its caller is answered 401 or 403. One without `next` asks this server:
-               `auth.operations` lists what.
+               goes on to `next`, which is none of our own queues; or its caller is answered 401 or 403. One without
+               `next` asks this server: `auth.operations` lists what.
     auth_put   what takes long or changes something goes on to there by itself, so that nobody waits behind it
 
 Messages go on before they are settled, so none is lost when this process dies, and some may arrive twice.
@@ -52,6 +52,7 @@ from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 
 PUT_LANES = 4  # of those that may take long, at a time
+OURS = "auth_"  # so the names of the queues begin to which none but us may push, auth_get excepted
 TURN = 1.0  # seconds between two signs of life while others are waited for
 
 log = logging.getLogger("gorgond.auth")
@@ -206,6 +207,8 @@ class _GetLane(_AuthLane):
 
     async def _handle_one(self, message: Message) -> Outcome:
         service = self._service
+        if message.next.startswith(OURS):  # we alone may push there
+            raise CallFailed(403, f"next: {message.next} is for the auth server alone")
         if message.next:
             user = await service.who(message)
             await self._producer.push(message.next, message.forwarded(user=user))

@@ -1,5 +1,8 @@
 """DataStore: answers store_get from the database, writes store_put to it, announces every change on store_notify.
 
+What only the auth server may ask for comes over auth_store_get and auth_store_put (`schema.PRIVATE`), to which nobody
+else may push (`service.access`).
+
 Each lane has a thread with an event loop of its own in which the database's driver blocks: while one lane waits for
 the database, another one's Python runs. A batch is one question to the database.
 
@@ -40,7 +43,7 @@ from gorgond.settings import masked
 from gorgond.stores import open_store
 from gorgond.stores.contract import Cut, Effect, Query, Write
 from gorgond.stores.requests import query_of, writes_of
-from gorgond.stores.schema import UNANNOUNCED, UNTOLD
+from gorgond.stores.schema import PRIVATE, UNANNOUNCED
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +81,11 @@ class DataStore(Service):
         if self._mode != "write":
             for broker in self.fabric.brokers:
                 count = self.config.store.lanes if broker is self.fabric.calls else 1
-                lanes += [_ReadLane(self, broker, f"{self.name}.{number}") for number in range(count)]
+                lanes += [_ReadLane(self, broker, "store_get", f"{self.name}.{number}") for number in range(count)]
+                lanes.append(_ReadLane(self, broker, "auth_store_get", f"{self.name}.0"))
         if self._mode != "read":
-            lanes += [_WriteLane(self, broker, f"{self.name}.w") for broker in self.fabric.brokers]
+            for broker in self.fabric.brokers:
+                lanes += [_WriteLane(self, broker, each, f"{self.name}.w") for each in ("store_put", "auth_store_put")]
         for lane in lanes:
             self.attend(lane)
         self._preparing = self.spawn_thread(self._prepare, "prepare")
@@ -156,10 +161,10 @@ class _StoreLane(Lane):
 
 
 class _ReadLane(_StoreLane):
-    """Serves store_get."""
+    """Serves store_get, or auth_store_get."""
 
-    def __init__(self, service: DataStore, broker: Broker, name: str) -> None:
-        super().__init__(service, broker, "store_get", name, service.config.store.batch)
+    def __init__(self, service: DataStore, broker: Broker, queue: str, name: str) -> None:
+        super().__init__(service, broker, queue, name, service.config.store.batch)
 
     async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
         outcomes: list[Outcome | None] = [None] * len(batch)
@@ -170,7 +175,7 @@ class _ReadLane(_StoreLane):
                 outcomes[index] = Done(dumps(self._store.health()))
                 continue
             try:
-                verb, query = query_of(message)
+                verb, query = query_of(message, self.queue)
                 if query.search and not self._service.searchable:
                     raise StoreRefused("search: there is none here ([store] search = no)", field="search")
             except StoreRefused as refused:
@@ -187,12 +192,13 @@ class _ReadLane(_StoreLane):
 
 
 class _WriteLane(_StoreLane):
-    """Serves store_put. A change is written, then announced, then settled: none of the three is ever skipped."""
+    """Serves store_put, or auth_store_put. A change is written, then announced, then settled: none of the three is ever
+    skipped."""
 
     finishes = True
 
-    def __init__(self, service: DataStore, broker: Broker, name: str) -> None:
-        super().__init__(service, broker, "store_put", name, WRITES)
+    def __init__(self, service: DataStore, broker: Broker, queue: str, name: str) -> None:
+        super().__init__(service, broker, queue, name, WRITES)
         self._events = Producer(service.fabric.lasting, f"{name} events", service.fabric.limit)
         self._events.beat = self.beat
         self._events.failed = service.fail
@@ -208,7 +214,7 @@ class _WriteLane(_StoreLane):
         spans: list[range | StoreRefused] = []
         for message in batch:
             try:
-                some = writes_of(message)
+                some = writes_of(message, self.queue)
             except StoreRefused as refused:
                 spans.append(refused)
             else:
@@ -285,8 +291,8 @@ def _author(message: Message) -> dict[str, Any] | None:
 
 
 def _told(write: Write) -> Mapping[str, Any]:
-    """What is announced of a document: not the secrets in it."""
-    untold = UNTOLD.get(write.collection)
-    if untold is None:
+    """What is announced of a document: of a private one what is public."""
+    public = PRIVATE.get(write.collection)
+    if public is None:
         return write.document
-    return {name: value for name, value in write.document.items() if name not in untold}
+    return {name: value for name, value in write.document.items() if name in ("id", "ts", *public)}

@@ -130,7 +130,7 @@ class WebServer(Service):
 
         What the store would refuse is refused here: later there is nobody to tell.
         """
-        for write in writes_of(message):
+        for write in writes_of(message, queue):
             check_write(write)
         try:
             async with asyncio.timeout(self.server.deadline_ms / 1000):

@@ -35,6 +35,8 @@ class Needs:
     leases: tuple[str, ...] = ()  # the beginnings of the names of leases
 
 
+READ, WRITTEN = ("store_get", "auth_store_get"), ("store_put", "auth_store_put")  # of the store's queues
+
 ROLES: Mapping[str, Needs] = {
     "web": Needs(
         pushes=("auth_get", "web_get", "store_get", "store_put"),
@@ -42,11 +44,11 @@ ROLES: Mapping[str, Needs] = {
         publishes=("stats",),
         listens=("store_notify",),
     ),
-    "store": Needs(consumes=("store_get", "store_put"), replies=True, publishes=("store_notify", "stats")),
-    "store-read": Needs(consumes=("store_get",), replies=True, publishes=("stats",)),
-    "store-write": Needs(consumes=("store_put",), replies=True, publishes=("store_notify", "stats")),
+    "store": Needs(consumes=(*READ, *WRITTEN), replies=True, publishes=("store_notify", "stats")),
+    "store-read": Needs(consumes=READ, replies=True, publishes=("stats",)),
+    "store-write": Needs(consumes=WRITTEN, replies=True, publishes=("store_notify", "stats")),
     "auth": Needs(
-        pushes=("auth_put", "web_get", "store_get", "store_put"),
+        pushes=("auth_put", "web_get", "auth_store_get", "auth_store_put"),
         consumes=("auth_get", "auth_put"),
         waits_on=("auth_data",),
         replies=True,

@@ -12,6 +12,7 @@ from gorgond.errors import StoreRefused
 from gorgond.redpill import Message
 from gorgond.stores.contract import LIMIT_MAX, Kind, Query, Write
 from gorgond.stores.ownership import NOBODY
+from gorgond.stores.schema import PRIVATE
 
 _FIND = frozenset({"filter", "sort", "limit", "skip", "fields", "search"})
 _KINDS: dict[str, tuple[Kind, frozenset[str]]] = {
@@ -22,13 +23,19 @@ _KINDS: dict[str, tuple[Kind, frozenset[str]]] = {
 }
 
 
-def query_of(message: Message) -> tuple[str, Query]:
-    """What a message of store_get asks for: "find" or "count", and the query."""
+AUTH = "auth_"
+"""The names of the auth server's own queues begin so: auth_store_get, auth_store_put."""
+
+
+def query_of(message: Message, queue: str) -> tuple[str, Query]:
+    """What a message of store_get or auth_store_get asks for: "find" or "count", and the query."""
     collection, _, verb = message.op.partition(".")
     if verb not in ("find", "count"):
-        raise StoreRefused(f"{message.op}: store_get takes <collection>.find and <collection>.count")
+        raise StoreRefused(f"{message.op}: {queue} takes <collection>.find and <collection>.count")
     args = message.args
     _only(args, _FIND)
+    if not (verb == "find" and _public(collection, args)):
+        _check_queue(collection, queue)
     sort, fields = args.get("sort", ()), args.get("fields", ())
     for name, pairs in (("sort", sort), ("fields", fields)):
         if not isinstance(pairs, list | tuple):
@@ -46,14 +53,15 @@ def query_of(message: Message) -> tuple[str, Query]:
     )
 
 
-def writes_of(message: Message) -> list[Write]:
-    """The writes that a message of store_put asks for."""
+def writes_of(message: Message, queue: str) -> list[Write]:
+    """The writes that a message of store_put or auth_store_put asks for."""
     collection, _, verb = message.op.partition(".")
     if verb not in _KINDS:
-        raise StoreRefused(f"{message.op}: store_put takes <collection>. followed by {', '.join(_KINDS)}")
+        raise StoreRefused(f"{message.op}: {queue} takes <collection>. followed by {', '.join(_KINDS)}")
     kind, allowed = _KINDS[verb]
     args = message.args
     _only(args, allowed)
+    _check_queue(collection, queue)
     asker = _asker(message.user)
     if kind in ("patch", "delete"):
         ts, changes = args.get("ts", message.sent), args.get("changes", {})
@@ -78,6 +86,23 @@ def _asker(user: Mapping[str, Any] | None) -> int | None:
         return None
     id = str(user.get("id", ""))
     return int(id) if id.isascii() and id.isdigit() and len(id) < 20 else NOBODY
+
+
+def _check_queue(collection: str, queue: str) -> None:
+    if collection in PRIVATE and not queue.startswith(AUTH):
+        raise StoreRefused(f"{collection}: only the auth server may, over {AUTH}{queue}", 403)
+    if collection not in PRIVATE and queue.startswith(AUTH):
+        raise StoreRefused(f"{collection}: this goes over {queue.removeprefix(AUTH)}", 403)
+
+
+def _public(collection: str, args: Mapping[str, Any]) -> bool:
+    """Whether a find asks for nothing but what everybody may know: public fields, by the ids."""
+    filter, fields = args.get("filter"), args.get("fields")
+    if not (isinstance(filter, dict) and list(filter) == ["id"] and isinstance(fields, list) and fields):
+        return False
+    by_id = isinstance(filter["id"], str) or (isinstance(filter["id"], dict) and list(filter["id"]) == ["$in"])
+    public = PRIVATE.get(collection, ())
+    return by_id and all(field in public for field in fields) and not args.get("search") and not args.get("sort")
 
 
 def _only(args: Mapping[str, Any], allowed: frozenset[str]) -> None:

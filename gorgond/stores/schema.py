@@ -2,7 +2,7 @@
 
     User: id name passhash email authtokens + any      Item: id title body url ts location keywords userid + any
 
-`emails`, `sessions` and `identities` are the auth server's (`auth.users`, `auth.tokens`, `auth.identities`).
+`users`, `emails`, `sessions` and `identities` are the auth server's (`auth.users`, `auth.tokens`, `auth.identities`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ BY_VALUE: Mapping[str, tuple[str, ...]] = {
 }
 """Found by value, or by any value of a list."""
 
-UNTOLD: Mapping[str, tuple[str, ...]] = {"users": ("passhash",), "emails": ("user",)}
-"""Fields that are not announced with a change: store_notify is heard by many."""
+PRIVATE: Mapping[str, tuple[str, ...]] = {"users": ("name",), "emails": (), "sessions": (), "identities": ()}
+"""Collections that only the auth server asks for and changes, over queues of its own: who could read or write them
+would be anybody. These fields of theirs everybody may find by id, and is told when they change."""
 
 TEXT: Mapping[str, tuple[str, ...]] = {"items": ("title", "body")}
 """Searched for words."""
@@ -39,7 +40,8 @@ a driver uses hold a dot."""
 OWN_FIELDS = "_gorgon"
 """A document's fields whose names begin so are the drivers' own: nobody writes, asks for or sees them."""
 
-UNANNOUNCED = ("stats",)
-"""Collections whose changes are nobody's news: the fabric's own books, a hundred kilobytes a minute."""
+UNANNOUNCED = ("stats", *(name for name, public in PRIVATE.items() if not public))
+"""Collections whose changes are nobody's news: the fabric's own books, a hundred kilobytes a minute; and what is
+private. store_notify is heard by many."""
 
 TOMBSTONE_SECONDS = 24 * 3600

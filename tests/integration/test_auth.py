@@ -224,6 +224,42 @@ async def test_an_unknown_user_takes_as_long_as_a_wrong_password(tmp_path: Path)
         assert abs(wrong - unknown) < 0.2 * min(wrong, unknown), (wrong, unknown)
 
 
+async def test_nobody_else_asks_for_accounts_or_changes_them(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        user = await bench.user()
+        token = await bench.session()
+        # when others ask the store for what is the auth server's, over the queues that they may push to
+        admin = {"id": user["id"], "changes": {"roles": ["admin"]}}
+        for queue, op, args in (
+            ("store_get", "users.find", {}),
+            ("store_get", "users.find", {"filter": {"id": user["id"]}}),
+            ("store_get", "users.find", {"filter": {"id": user["id"]}, "fields": ["name", "passhash"]}),
+            ("store_get", "users.find", {"filter": {"passhash": {"$gt": "$"}}, "fields": ["name"]}),
+            ("store_get", "users.find", {"filter": {"id": {"$gt": ""}}, "fields": ["name"]}),
+            ("store_get", "users.find", {"filter": {"id": user["id"]}, "fields": ["name"], "sort": [["passhash", 1]]}),
+            ("store_get", "users.count", {"filter": {"id": user["id"]}}),
+            ("store_get", "sessions.find", {"filter": {"id": token}, "fields": ["userid"]}),
+            ("store_get", "emails.find", {}),
+            ("store_get", "identities.count", {}),
+            ("store_put", "users.patch", admin),
+            ("store_put", "users.delete", {"id": user["id"]}),
+            ("store_put", "sessions.insert", {"documents": [{"id": "0" * 64, "userid": user["id"]}]}),
+            ("store_put", "emails.replace", {"documents": [{"id": "x"}]}),
+        ):
+            reply = await bench.caller.call(queue, Message(op, args, deadline=now_ms() + 10_000))
+            assert reply.error is not None, (op, args)
+            assert reply.error.code == 403, (op, args)
+        # then only a user's name is told
+        known = {"filter": {"id": {"$in": [user["id"]]}}, "fields": ["name"]}
+        reply = await bench.caller.call("store_get", Message("users.find", known, deadline=now_ms() + 10_000))
+        assert loads(reply.body) == [{"id": user["id"], "name": "Ada"}]
+        # and the auth server does not do it for them
+        for queue in ("auth_store_put", "auth_put", "auth_get"):
+            asked = {**by(token), "next": queue}
+            assert await bench.refused("users.patch", admin, **asked) == 403
+        assert loads((await bench.ask("auth.me", user={"token": token})).body)["roles"] == []
+
+
 async def test_secrets_are_not_announced(tmp_path: Path) -> None:
     async with running(tmp_path) as bench:
         heard: list[Message] = []
@@ -238,12 +274,15 @@ async def test_secrets_are_not_announced(tmp_path: Path) -> None:
         listening = asyncio.ensure_future(lane.run())
         await bench.user()
         await bench.session()
-        await eventually_async(lambda: any(event.op == "sessions.added" for event in heard))
+        await eventually_async(lambda: any(event.op == "users.added" for event in heard))
+        reply = await bench.ask("auth.register", {"email": "b@notes.example", "password": PASSWORD, "name": "B"})
+        await eventually_async(lambda: any(event.args["id"] == loads(reply.body)["id"] for event in heard))
         lane.stop()
         await listening
         await link.close()
-        assert {"users.added", "emails.added"} <= {event.op for event in heard}
-        assert not [event for event in heard if "argon2" in str(event.args)]
+        # then others hear who is there, and nothing more of it
+        assert {event.op for event in heard} == {"users.added"}
+        assert {name for event in heard for name in event.args["document"]} == {"id", "ts", "name"}
 
 
 async def test_answers(tmp_path: Path) -> None:

@@ -118,6 +118,21 @@ def test_what_is_well_is_told_in_the_first_line(fabric: Fabric) -> None:
     eventually(lambda: "store_get" in {row["name"] for row in fabric.json("queues")})
 
 
+def test_the_operator_gives_roles(fabric: Fabric) -> None:
+    # given a user
+    login = {"email": "ada@notes.example", "password": "a violin in the attic"}
+    assert asked(f"{fabric.url}/auth/register", json.dumps({**login, "name": "Ada"}).encode())
+    assert fabric.ok("roles", "ada@notes.example") == "ada@notes.example has no role\n"
+    # when the operator gives them roles, then these are all that they have
+    assert fabric.json("roles", "Ada@notes.example", "editor", "admin") == {"roles": ["editor", "admin"]}
+    assert fabric.ok("roles", "ada@notes.example", "admin") == "ada@notes.example has admin\n"
+    begun = json.loads(asked(f"{fabric.url}/auth/login", json.dumps(login).encode()) or b"")
+    assert begun["user"]["roles"] == ["admin"]
+    assert fabric.json("roles", "ada@notes.example", "--none") == {"roles": []}
+    # and who is not there has none
+    assert "there is no user b@notes.example" in fabric.run("roles", "b@notes.example", "admin").stderr
+
+
 def test_a_job_is_traced_through_a_pause(fabric: Fabric) -> None:
     # given a queue from which nothing is taken
     assert fabric.ok("queues").count("paused") == 0
