@@ -119,6 +119,8 @@ class Stats:
     )
     port: int = _key("3001", whole(0, 65535), "the port; 0 takes a free one")
     password: str = _key("", matching("a password without blanks, or nothing", r"\S*"), "the operator's", secret=True)
+    open: str = _key("no", one_of("no", "local"), "local: who is on this host may look without the password")
+    trusted_proxies: tuple[Network, ...] = _key("", NETWORKS, "proxies whose X-Forwarded-For and -Proto count")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 The host's own file does not count for it, only one that is asked for: who tries something out shall not write into
 the database of the services by accident. And it is for this host alone unless somebody chose another address, since
-everybody may use the web servers.
+everybody may use the web servers; who is on this host may look at the stats page.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def apart(path: str | None, flags: Mapping[str, str], instead: Mapping[str, str]
     environ = dict(os.environ)
     environ["GORGOND_CONFIG"] = path or environ.get("GORGOND_CONFIG") or os.devnull
     settings = load(None, environ, flags).settings
-    for place, text in {"web.address": ALONE, **instead}.items():
+    for place, text in {"web.address": ALONE, "stats.open": "local", **instead}.items():
         section, _, key = place.rpartition(".")
         if settings[section][key].origin == "default":
             environ[variable(place)] = text

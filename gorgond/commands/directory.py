@@ -4,6 +4,7 @@ broker.sock broker.conf broker/    the Redis of all that must last, with its app
 calls.sock calls.conf calls/       the Redis of calls, which keeps nothing
 gorgond.db                         the database, unless --store says otherwise
 events.log                         every change of the database
+sessions/                          who has logged in as the operator of the stats page
 lock                               held while it is in use
 control.sock                       who may open it may stop and start the processes: see control.py
 """
@@ -56,6 +57,7 @@ class Directory:
             self._take()
             self._write("broker", LASTING)
             self._write("calls", FORGETTING)
+            self.sessions().mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"{error.filename or self.path}: {error.strerror}") from None
         return self
@@ -114,6 +116,10 @@ class Directory:
     def events(self) -> Path:
         """The log of every change that is used when nobody chose another."""
         return self.path / "events.log"
+
+    def sessions(self) -> Path:
+        """The state directory of stats servers."""
+        return self.path / "sessions"
 
     def _socket(self, name: str) -> Path:
         return self.path / f"{name}.sock"

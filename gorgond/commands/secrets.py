@@ -2,6 +2,7 @@
 
     /etc/credstore/gorgond.broker.password.ROLE   read by systemd for that role's units alone (LoadCredential=)
     /etc/credstore/gorgond.auth.key               for those of web and auth: gorgond.auth.sealing
+    /etc/credstore/gorgond.stats.password         for those of stats: the operator's, unless the configuration has one
     /etc/gorgond/broker.acl                       the passwords' hashes, and what each may do: service.access
 
 A secret that is there stays; an empty file is none. To change a password, delete its file, make the secrets anew, and
@@ -11,12 +12,14 @@ restart that role.
 from __future__ import annotations
 
 import grp
+import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 from gorgond.commands.files import write_whole
-from gorgond.errors import GorgonError
+from gorgond.config import load
+from gorgond.errors import ConfigError, GorgonError
 from gorgond.service.access import OPERATOR, ROLES, acl_file
 
 CREDENTIALS = Path("/etc/credstore")
@@ -31,6 +34,8 @@ def make_secrets(say: Callable[[str], None]) -> None:
         CREDENTIALS.mkdir(mode=0o700, exist_ok=True)
         passwords = {user: _secret(f"broker.password.{user}", _new_password) for user in (*ROLES, OPERATOR)}
         _secret("auth.key", _new_key)
+        if not _has_own_password():
+            _secret("stats.password", _new_password)
         text = acl_file(passwords)
         if ACL.exists() and ACL.read_text() == text:
             return
@@ -51,6 +56,15 @@ def _secret(name: str, make: Callable[[], str]) -> str:
     made = make()
     write_whole(file, f"{made}\n", 0o600)
     return made
+
+
+def _has_own_password() -> bool:
+    """Whether the configuration has an operator's password, which a secret would go before. One that cannot be read is
+    left alone."""
+    try:
+        return bool(load(None, os.environ, {}).stats.password)
+    except ConfigError:
+        return True
 
 
 def _new_password() -> str:

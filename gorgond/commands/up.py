@@ -98,7 +98,7 @@ def up(
 
         def service(role: str, instance: str, *arguments: str) -> Child:
             command = [sys.executable, "-m", "gorgond", role, *arguments]
-            named = {**environ, "GORGOND_INSTANCE": instance}
+            named = {**environ, "GORGOND_INSTANCE": instance, "STATE_DIRECTORY": str(directory.sessions())}
             ends = role == "provider"
             return Child(
                 f"{role}@{instance}", command, named, screen.say, ends=ends, sockets=sockets.get(role, ())

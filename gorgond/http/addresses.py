@@ -41,8 +41,12 @@ def client_address(connection: str, headers: Mapping[str, str], proxies: Sequenc
 
 def came_by_tls(connection: str, headers: Mapping[str, str], proxies: Sequence[Network]) -> bool:
     """Whether a proxy that is trusted says so, in X-Forwarded-Proto."""
-    if headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower() != "https":
-        return False
+    https = headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower() == "https"
+    return https and is_trusted(connection, proxies)
+
+
+def is_trusted(connection: str, proxies: Sequence[Network]) -> bool:
+    """Whether a connection is one of these proxies'."""
     address = _plain(connection)
     return bool(address) and any(ipaddress.ip_address(address) in network for network in proxies)
 

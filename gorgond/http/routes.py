@@ -25,8 +25,9 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     deadline: int
-    client: str = ""  # the address that the connection comes from; empty for a unix socket
+    client: str = ""  # the address of who asks, as far as trusted proxies tell; empty for a unix socket
     parameters: dict[str, Any] = field(default_factory=dict)
+    connection: str = ""  # the address that the connection comes from, which may be a proxy's
 
 
 Handler = Callable[[Request], Awaitable[Answer]]

@@ -223,6 +223,7 @@ class Exchange(HTTPMessageDelegate):
             now_ms() + front.deadline_ms,
             client_address(self._stream.client, self._headers, front.trusted_proxies),
             parameters,
+            self._stream.client,
         )
         self._connection.set_close_callback(self.on_connection_close)
         self._task = asyncio.get_running_loop().create_task(self._handle(route.handler, request))

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from gorgond.config import Config
@@ -92,13 +95,24 @@ class StatsMonitor(Service):
         self._archive = Archive(self._caller, self._jobs, self.history, self._marks)
         self._listener = Listener(fabric.calls, ["stats"], self.name, self._heard)
         self._viewers = Viewers()
-        visitors = Visitors(config.stats.password)
+        settings = config.stats
+        visitors = Visitors(settings.password, self._sessions(), settings.open == "local", settings.trusted_proxies)
         self._server = Server(Api(self, visitors, self._viewers).routes, DEADLINE, _problem, self._measure)
+        self._server.trusted_proxies = settings.trusted_proxies
+
+    def _sessions(self) -> Path:
+        """Where the operator's sessions are: the unit's state directory, else one of this process."""
+        if given := os.environ.get("STATE_DIRECTORY"):
+            return Path(given)
+        self._scratch = TemporaryDirectory(prefix="gorgond-stats-")
+        return Path(self._scratch.name)
 
     async def start(self) -> None:
         sockets = listening_sockets("stats")
+        settings = self.config.stats
+        if settings.open == "no" and not settings.password:
+            log.warning("nobody may look: set [stats] password, or [stats] open = local where no proxy leads here")
         if sockets is None:
-            settings = self.config.stats
             if not is_loopback(settings.address) and not settings.password:
                 raise ConfigError(
                     "[stats] address: others than this host may look only with a password; set [stats] password too"

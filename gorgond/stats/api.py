@@ -22,7 +22,7 @@ from gorgond.stats.picture import PUBLIC, row
 from gorgond.stats.prometheus import exposition
 from gorgond.stats.spans import SPANS, columns, step
 from gorgond.stats.viewers import Viewers
-from gorgond.stats.visitors import Visitors, cookie
+from gorgond.stats.visitors import Visitors
 
 PAGE = Path(__file__).parent / "page"
 KINDS = {
@@ -125,19 +125,19 @@ class Api:
     # ---- to look at
 
     async def stats(self, request: Request) -> Answer:
-        self._visitors.check_reader(request)
+        await self._visitors.check_reader(request)
         return _fresh(made(self._backend.picture))
 
     async def events(self, request: Request) -> Answer:
-        self._visitors.check_reader(request)
-        return self._viewers.answer()
+        await self._visitors.check_reader(request)
+        return self._viewers.answer(self._visitors.stays(request))
 
     async def heat(self, request: Request) -> Answer:
-        self._visitors.check_reader(request)
+        await self._visitors.check_reader(request)
         return self._looked_up(request, heat)
 
     async def rows(self, request: Request) -> Answer:
-        self._visitors.check_reader(request)
+        await self._visitors.check_reader(request)
         return self._looked_up(request, _rows)
 
     def _looked_up(self, request: Request, look: Look) -> Answer:
@@ -161,7 +161,7 @@ class Api:
         return series, span
 
     async def metrics(self, request: Request) -> Answer:
-        self._visitors.check_reader(request)
+        await self._visitors.check_reader(request)
         backend = self._backend
         totals = {name: sum for name, sum in backend.history.totals.items() if not name.startswith("queue ")}
         single = {name: sum for name, sum in totals.items() if " " in name}
@@ -186,14 +186,14 @@ class Api:
         body = json_body(request)
         if not isinstance(body, dict) or not isinstance(body.get("password"), str):
             raise BadRequest("password", "must be text")
-        return Answer(204, headers={"Set-Cookie": cookie(self._visitors.log_in(request, body["password"]))})
+        return Answer(204, headers={"Set-Cookie": await self._visitors.log_in(request, body["password"])})
 
     async def logout(self, request: Request) -> Answer:
-        self._visitors.check_operator(request)
-        return Answer(204, headers={"Set-Cookie": cookie("")})
+        await self._visitors.check_operator(request)
+        return Answer(204, headers={"Set-Cookie": self._visitors.log_out(request)})
 
     async def dead(self, request: Request) -> Answer:
-        self._visitors.check_operator(request)
+        await self._visitors.check_operator(request)
         queue = request.parameters["queue"]
         try:
             letters = await self._backend.dead(queue, request.parameters["after"])
@@ -209,7 +209,7 @@ class Api:
         return await self._change(request, self._backend.drop)
 
     async def _change(self, request: Request, change: Callable[[str, str, int], Awaitable[bool]]) -> Answer:
-        self._visitors.check_operator(request)
+        await self._visitors.check_operator(request)
         values = request.parameters
         queue, number = values["queue"], values["number"]
         try:

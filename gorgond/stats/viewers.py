@@ -5,6 +5,8 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gorgond.http.answers import Problem, Sink, Streamed
 
 VIEWERS_MAX = 200
@@ -16,22 +18,22 @@ class Viewers:
     """Those who look."""
 
     def __init__(self) -> None:
-        self._sinks: dict[Sink, None] = {}
+        self._sinks: dict[Sink, Callable[[], bool]] = {}
         self._newest = b""
 
     def __len__(self) -> int:
         return len(self._sinks)
 
-    def answer(self) -> Streamed:
-        """The answer to one more. Raises Problem 503 when there are too many."""
+    def answer(self, stays: Callable[[], bool]) -> Streamed:
+        """The answer to one more, who is sent away when `stays` says no. Raises Problem 503 when there are too many."""
         self._sweep()
         if len(self._sinks) >= VIEWERS_MAX:
             raise Problem(503, f"{VIEWERS_MAX} viewers are here already", {"Retry-After": "5"})
         begin = b"retry: 1000\n\n" + self._newest
-        return Streamed(200, begin, "text/event-stream; charset=utf-8", HEADERS, self._join)
+        return Streamed(200, begin, "text/event-stream; charset=utf-8", HEADERS, lambda sink: self._join(sink, stays))
 
-    def _join(self, sink: Sink) -> None:
-        self._sinks[sink] = None
+    def _join(self, sink: Sink, stays: Callable[[], bool]) -> None:
+        self._sinks[sink] = stays
 
     def send(self, name: str, data: bytes) -> None:
         """Send an event to all; `data` is one line."""
@@ -41,9 +43,9 @@ class Viewers:
             sink.write(self._newest)
 
     def _sweep(self) -> None:
-        """Forget who has gone, drop who is too far behind."""
-        for sink in list(self._sinks):
-            if sink.unsent > BEHIND_MAX:
+        """Forget who has gone, drop who is too far behind or may not look any more."""
+        for sink, stays in list(self._sinks.items()):
+            if sink.unsent > BEHIND_MAX or not stays():
                 sink.close()
             if sink.closed():
                 del self._sinks[sink]

@@ -1,56 +1,75 @@
 """Who may do what.
 
-Everybody on this host may look: who connects from a loopback address, asks for a loopback name (or a page elsewhere
-could have a name of its own point here), and was not forwarded by a proxy. Anybody else, and all that changes or shows
-messages, needs the operator's password: as `Authorization: Bearer PASSWORD`, or by logging in, which gives a cookie.
-Since a browser sends the cookie by itself, a POST needs the header `X-Gorgond: stats` too, which a page of another site
-cannot send (OWASP's cross-site request forgery prevention by a custom header), and the cookie is SameSite=Strict.
+Looking is for the operator, and with `[stats] open = local` for everybody on this host: who connects from a loopback
+address, asks for a loopback name (or a page elsewhere could have a name of its own point here), and was not forwarded.
+A proxy on this host that says nothing of whom it forwards for, as nginx does unless told to, looks just like somebody
+on this host; so that is for the administrator to choose, where no proxy leads here. Only the operator changes or sees
+messages.
 
-A session is signed with the password, so that all stats servers of one password know it, and a new one ends it.
+The operator has the password: as `Authorization: Bearer PASSWORD`, or by logging in, which gives a cookie. Since a
+browser sends the cookie by itself, a POST needs the header `X-Gorgond: stats` too, which a page of another site cannot
+send (OWASP's cross-site request forgery prevention by a custom header), and the cookie is SameSite=Strict.
+
+Wrong passwords are counted by client, the real one where a trusted proxy tells of it. Beyond WRONG_MAX a minute each
+further attempt takes SLOW seconds, the right one too: guessing is slow, and nobody locks the operator out.
 """
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import hmac
 import ipaddress
-import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from gorgond.http.addresses import came_by_tls, is_trusted
 from gorgond.http.answers import Problem
 from gorgond.http.routes import Request
+from gorgond.kinds import Network
+from gorgond.stats.sessions import LIFETIME, Sessions
 
-COOKIE = "gorgon_stats"
+COOKIE, SECURE_COOKIE = "gorgon_stats", "__Host-gorgon_stats"  # over plain HTTP, over https
 OURS = ("X-Gorgond", "stats")  # the header that only our own page sends
-SESSION = 12 * 3600  # seconds that a login lasts
-WRONG_MAX = 10  # wrong passwords from one address in a minute
-ADDRESSES_MAX = 10_000
+FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
+WRONG_MAX = 10  # wrong passwords from one client in a minute
+SLOW = 1.0  # seconds that each further attempt takes
+CLIENTS_MAX = 10_000
 
 _NO_PASSWORD = "this needs an operator's password, and none is set: [stats] password of the configuration"  # noqa: S105
 
 
 class Visitors:
-    """Knows the operator by `password`; empty: there is none."""
+    """Knows the operator by `password`; empty: there is none. Sessions are kept in `directory`. `local`: everybody on
+    this host may look. `proxies` are those whose word on their client counts."""
 
-    def __init__(self, password: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        password: str,
+        directory: Path,
+        local: bool = False,
+        proxies: Sequence[Network] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._password = password
-        self._key = hashlib.sha256(b"gorgon-stats " + password.encode()).digest()
+        self._sessions = Sessions(directory, password, clock)
+        self._local = local
+        self._proxies = proxies
         self._clock = clock
         self._wrong: dict[tuple[str, int], int] = {}
 
-    def check_reader(self, request: Request) -> None:
-        """May they look? Raises Problem 401, 403."""
-        if not _local(request):
-            self.check_operator(request)
+    async def check_reader(self, request: Request) -> None:
+        """May they look? Raises Problem 401, 403, 429."""
+        if not self._is_local(request):
+            await self.check_operator(request)
 
-    def check_operator(self, request: Request) -> None:
+    async def check_operator(self, request: Request) -> None:
         """Is it the operator? Raises Problem 401, 403, 429."""
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            self._check_password(request, given.strip())
+            await self._check_password(request, given.strip())
             return
         if not self._password:
             raise Problem(403, _NO_PASSWORD)
@@ -59,39 +78,71 @@ class Visitors:
         if request.method == "POST":
             check_ours(request)
 
-    def log_in(self, request: Request, password: str) -> str:
-        """A new session. Raises Problem 403, 429."""
-        check_ours(request)
-        self._check_password(request, password)
-        begin = f"{int(self._clock()) + SESSION}.{secrets.token_urlsafe(12)}"
-        return f"{begin}.{self._signed(begin)}"
+    def stays(self, request: Request) -> Callable[[], bool]:
+        """Whether who may look now still may, to be asked again and again: not when their session has ended."""
+        token = self._token(request)
+        if not token or self._is_local(request) or "Authorization" in request.headers:
+            return lambda: True
+        return lambda: self._sessions.lasts(token)
 
-    def _check_password(self, request: Request, given: str) -> None:
-        if not self._password:
-            raise Problem(403, _NO_PASSWORD)
-        minute = int(self._clock() // 60)
-        attempt = (request.client, minute)
-        if self._wrong.get(attempt, 0) >= WRONG_MAX:
-            raise Problem(429, "too many wrong passwords; wait a minute", {"Retry-After": "60"})
-        if not hmac.compare_digest(given.encode(), self._password.encode()):
-            if len(self._wrong) >= ADDRESSES_MAX:
-                self._wrong.clear()
-            self._wrong[attempt] = self._wrong.get(attempt, 0) + 1
-            raise Problem(403, "this is not the operator's password")
+    async def log_in(self, request: Request, password: str) -> str:
+        """A new session: the Set-Cookie header that gives it to the browser. Raises Problem 403, 429."""
+        check_ours(request)
+        await self._check_password(request, password)
+        return self._cookie(request, self._sessions.begin(), LIFETIME)
+
+    def log_out(self, request: Request) -> str:
+        """The session has ended: the Set-Cookie header that takes it from the browser."""
+        self._sessions.end(self._token(request))
+        return self._cookie(request, "", 0)
 
     def is_operator(self, request: Request) -> bool:
-        """Whether the request has a session that is good."""
-        try:
-            cookie = SimpleCookie(request.headers.get("Cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        begin, _, signature = cookie.value.rpartition(".") if cookie else ("", "", "")
-        if not self._password or not hmac.compare_digest(signature.encode(), self._signed(begin).encode()):
-            return False
-        return int(begin.partition(".")[0]) > self._clock()
+        """Whether the request has a session that has not ended; it goes on from now."""
+        token = self._token(request)
+        return bool(self._password and token) and self._sessions.use(token)
 
-    def _signed(self, text: str) -> str:
-        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+    async def _check_password(self, request: Request, given: str) -> None:
+        if not self._password:
+            raise Problem(403, _NO_PASSWORD)
+        attempt = (request.client, int(self._clock() // 60))
+        slow = self._wrong.get(attempt, 0) >= WRONG_MAX
+        if slow:
+            await asyncio.sleep(SLOW)
+        if hmac.compare_digest(given.encode(), self._password.encode()):
+            return
+        if len(self._wrong) >= CLIENTS_MAX:
+            self._wrong.clear()
+        self._wrong[attempt] = self._wrong.get(attempt, 0) + 1
+        if slow:
+            raise Problem(429, "too many wrong passwords, and this is another; wait a minute", {"Retry-After": "60"})
+        raise Problem(403, "this is not the operator's password")
+
+    def _token(self, request: Request) -> str:
+        """That of the session's cookie; empty without one."""
+        try:
+            found = SimpleCookie(request.headers.get("Cookie", "")).get(self._cookie_name(request))
+        except CookieError:
+            return ""
+        return found.value if found else ""
+
+    def _cookie_name(self, request: Request) -> str:
+        return SECURE_COOKIE if came_by_tls(request.connection, request.headers, self._proxies) else COOKIE
+
+    def _cookie(self, request: Request, token: str, age: int) -> str:
+        name = self._cookie_name(request)
+        secure = "; Secure" if name == SECURE_COOKIE else ""
+        return f"{name}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
+
+    def _is_local(self, request: Request) -> bool:
+        """Whether looking is open and somebody on this host asks, for this host."""
+        if not self._local or any(name in request.headers for name in FORWARDED):
+            return False
+        try:
+            name = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+        except ValueError:
+            return False
+        here = request.connection
+        return is_loopback(name) and is_loopback(here) and not is_trusted(here, self._proxies)
 
 
 def check_ours(request: Request) -> None:
@@ -99,12 +150,6 @@ def check_ours(request: Request) -> None:
     name, value = OURS
     if request.headers.get(name) != value or request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
         raise Problem(403, f"this needs the header {name}: {value}, and to come from the page itself")
-
-
-def cookie(session: str) -> str:
-    """The header that gives the session to a browser; an empty one takes it away."""
-    age = SESSION if session else 0
-    return f"{COOKIE}={session}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict"
 
 
 def is_loopback(address: str) -> bool:
@@ -117,14 +162,3 @@ def is_loopback(address: str) -> bool:
         return False
     mapped = getattr(found, "ipv4_mapped", None)
     return bool((mapped or found).is_loopback)
-
-
-def _local(request: Request) -> bool:
-    """Whether somebody on this host asks, for this host."""
-    if any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP")):
-        return False
-    try:
-        name = urlsplit(f"//{request.headers.get('Host', 'localhost')}").hostname or ""
-    except ValueError:
-        return False
-    return is_loopback(request.client) and is_loopback(name)

@@ -45,6 +45,7 @@ class Fabric:
             "GORGOND_WEB_PORT": str(web),
             "GORGOND_STATS_PORT": str(stats),
             "GORGOND_STATS_PASSWORD": PASSWORD,
+            "GORGOND_STATS_OPEN": "local",
             "GORGOND_STORE_BATCH": "200",
             "TEST_SLOW": "0.2",
         }

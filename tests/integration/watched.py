@@ -41,6 +41,7 @@ class Fabric:
             "GORGOND_WEB_PORT": self.web.rpartition(":")[2],
             "GORGOND_STATS_PORT": self.stats.rpartition(":")[2],
             "GORGOND_STATS_PASSWORD": PASSWORD,
+            "GORGOND_STATS_OPEN": "local",
         }
         output = self.directory / f"{'-'.join(arguments)}-{len(list(self.directory.iterdir()))}"
         return self._processes.enter_context(started(*arguments, output=output, **{**settings, **variables}))

@@ -25,7 +25,9 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_each_user_has_a_password_and_nobody_else_reads_it(made: Path) -> None:
     names = {file.name for file in made.iterdir()}
-    assert names == {"gorgond.auth.key"} | {f"gorgond.broker.password.{user}" for user in (*ROLES, OPERATOR)}
+    assert names == {"gorgond.auth.key", "gorgond.stats.password"} | {
+        f"gorgond.broker.password.{user}" for user in (*ROLES, OPERATOR)
+    }
     assert made.stat().st_mode & 0o777 == 0o700
     assert {file.stat().st_mode & 0o777 for file in made.iterdir()} == {0o600}
     assert len({file.read_text() for file in made.iterdir()}) == len(names)
@@ -46,3 +48,16 @@ def test_a_secret_that_is_there_stays_and_an_empty_one_is_made(made: Path) -> No
     assert key.stat().st_mode & 0o777 == 0o600
     assert (made / "gorgond.broker.password.app").read_text() == before
     assert (made.parent / "broker.acl").read_text() != rights
+
+
+@pytest.mark.parametrize("text", ["[stats]\npassword = theirs\n", "what is no configuration\n"])
+def test_the_operators_password_of_the_configuration_stays(
+    made: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    # given that file, and no secret that would go before its password
+    (made / "gorgond.stats.password").unlink()
+    (made / "gorgond.conf").write_text(text)
+    monkeypatch.setenv("GORGOND_CONFIG", str(made / "gorgond.conf"))
+    # when the secrets are made, then none is made of it
+    secrets.make_secrets(lambda _: None)
+    assert not (made / "gorgond.stats.password").exists()

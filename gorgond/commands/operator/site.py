@@ -79,6 +79,13 @@ class Site:
         host = f"[{address}]" if ":" in address else address or "127.0.0.1"
         return f"http://{host}:{self._config.stats.port}"
 
+    def stats_password(self) -> str:
+        """The operator's password there; empty where we have none, or may not read it."""
+        try:
+            return self._config.stats.password or ("" if self.directory else _secret("gorgond.stats.password"))
+        except GorgonError:
+            return ""
+
 
 def _secret(name: str) -> str:
     file = CREDENTIALS / name

@@ -26,7 +26,7 @@ class Watch:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._url = site.stats_url()
+        self._url, self._password = site.stats_url(), site.stats_password()
         self._observer: Observer | None = None
 
     async def __aenter__(self) -> Self:
@@ -41,7 +41,7 @@ class Watch:
     async def picture(self) -> Picture:
         """What is known now. Without a stats server the first one takes a few seconds, in which we listen ourselves.
         Raises GorgonError when we may not."""
-        found = await asyncio.to_thread(_from_server, self._url) if self._url else None
+        found = await asyncio.to_thread(_from_server, self._url, self._password) if self._url else None
         if found is not None:
             return found
         if self._observer is None:
@@ -51,12 +51,15 @@ class Watch:
         return await self._observer.picture()
 
 
-def _from_server(url: str) -> Picture | None:
-    """The picture of the stats server at `url`; None when it gives us none, or an old one."""
+def _from_server(url: str, password: str) -> Picture | None:
+    """The picture of the stats server at `url`, for the operator's password, empty without one; None when it gives us
+    none, or an old one."""
     where = urlsplit(url)
     connection = HTTPConnection(where.hostname or "", where.port, timeout=PATIENCE)
     try:
-        connection.request("GET", "/api/stats.json")
+        connection.request(
+            "GET", "/api/stats.json", headers={"Authorization": f"Bearer {password}"} if password else {}
+        )
         answer = connection.getresponse()
         found: Picture = json.loads(answer.read()) if answer.status == 200 else {}
     except (OSError, HTTPException, ValueError):

@@ -33,7 +33,7 @@ export function askToLogIn() {
 
 export async function logOut() {
   await change("api/logout");
-  take(false);
+  location.reload(); // what the operator saw is gone, all of it where only the operator may look
 }
 
 function take(is) {
