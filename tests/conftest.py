@@ -170,10 +170,15 @@ class MongodServer(Server):
 
     @property
     def url(self) -> str:
-        return f"mongodb://{quote(str(self.socket), safe='')}/"
+        return f"mongodb://{quote(self.bound, safe='')}/"
+
+    @property
+    def bound(self) -> str:
+        """What it listens on."""
+        return str(self.socket)
 
     def command(self) -> list[str]:
-        fixed = [self._binary, "--dbpath", str(self.data), "--bind_ip", str(self.socket), "--nounixsocket"]
+        fixed = [self._binary, "--dbpath", str(self.data), "--bind_ip", self.bound, "--nounixsocket"]
         fixed += ["--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"]
         return [*fixed, *self._options]
 

@@ -1,13 +1,20 @@
-"""What the tests of the web server share: a site that none of them stops, each with users and items of its own."""
+"""What integration tests share.
+
+site         web servers that none of them stops, each test with users and items of its own: `uid`
+fabric_of    processes that a test kills, around a broker and a database
+durable      a Redis that keeps what was accepted
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import RedisServer
+from tests.integration.killing import Fabric
 from tests.integration.website import Website
 
 _users = itertools.count(1000)
@@ -29,3 +36,26 @@ def site(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def uid() -> int:
     """A user whom no other test knows."""
     return next(_users)
+
+
+@pytest.fixture
+def fabric_of(tmp_path: Path) -> Iterator[Callable[..., Fabric]]:
+    """Make a Fabric; its processes are killed in the end."""
+    made: list[Fabric] = []
+
+    def make(broker: str, store: str = f"sqlite:///{tmp_path}/items.db") -> Fabric:
+        made.append(Fabric(tmp_path, broker, store))
+        return made[-1]
+
+    yield make
+    for fabric in made:
+        for child in fabric.children:
+            if child.process.poll() is None:
+                child.kill()
+        for log in sorted(tmp_path.glob("*.log")):
+            print(f"---- {log.name}\n" + log.read_text()[-3000:])
+
+
+@pytest.fixture
+def durable(redis_factory: Callable[..., RedisServer]) -> RedisServer:
+    return redis_factory(appendonly="yes", appendfsync="always")

@@ -8,216 +8,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import re
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pymongo
 import pytest
 
-from gorgond.redpill import Caller, Counts, Message, Producer, QueueFull, connect, now_ms
-from gorgond.stores.contract import Query
-from gorgond.stores.sqlite import SqliteStore
+from gorgond.redpill import Caller, Message, Producer, QueueFull, now_ms
 from tests.conftest import MongodServer, RedisServer
+from tests.integration.killing import Fabric, Pusher, item
 from tests.waiting import eventually, eventually_async
 
-ROOT = Path(__file__).parents[2]
-RUNNER = [sys.executable, "-m", "tests.integration.runner"]
 OUTAGE = r"is away, waiting for it|is back after"
 
 Expect = Callable[[str], None]
-
-
-# ---- the processes
-
-
-class Child:
-    """A gorgond process and its log."""
-
-    def __init__(self, log: Path, *arguments: str, **environ: str) -> None:
-        self.log = log
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [*RUNNER, *arguments],
-                env={name: value for name, value in os.environ.items() if not name.startswith("GORGOND_")} | environ,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-
-    @property
-    def text(self) -> str:
-        return self.log.read_text()
-
-    def logged(self, regex: str, times: int = 1) -> None:
-        """Wait until that was logged."""
-        eventually(lambda: len(re.findall(regex, self.text)) >= times or self.process.poll() is not None)
-        assert len(re.findall(regex, self.text)) >= times, self.text
-
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> int:
-        """SIGTERM: the exit code."""
-        self.process.terminate()
-        return self.process.wait(timeout=60)
-
-
-class Fabric:
-    """Processes around one broker and one database."""
-
-    def __init__(self, directory: Path, broker: str, store: str) -> None:
-        self.directory = directory
-        self.store = store
-        self.broker = connect(broker)
-        self.environ = {"GORGOND_BROKER_URL": broker, "GORGOND_STORE_URL": store}
-        self.children: list[Child] = []
-
-    def child(self, *arguments: str, **environ: str) -> Child:
-        log = self.directory / f"{'-'.join(arguments).replace('/', '')}.log"
-        self.children.append(Child(log, *arguments, **(self.environ | environ)))
-        return self.children[-1]
-
-    def start_store(self, instance: str = "1", **environ: str) -> Child:
-        """A store that has started."""
-        started = len(re.findall("started", self._log(instance)))
-        child = self.child("store", "--instance", instance, **environ)
-        child.logged("started", started + 1)
-        return child
-
-    def _log(self, instance: str) -> str:
-        log = self.directory / f"store---instance-{instance}.log"
-        return log.read_text() if log.exists() else ""
-
-    async def counts(self, queue: str = "store_put") -> Counts:
-        link = self.broker.link("test")
-        try:
-            return (await link.persist(lambda: link.counts([queue])))[0]
-        finally:
-            await link.close()
-
-    async def in_hand(self) -> bool:
-        """Whether a store has jobs in its hands."""
-        return (await self.counts()).flying > 0
-
-    async def drained(self, queue: str = "store_put", timeout: float = 30) -> Counts:
-        """The figures when nothing is left to do."""
-
-        async def drained() -> bool:
-            counts = await self.counts(queue)
-            return not (counts.queued or counts.flying or counts.delayed)
-
-        await eventually_async(drained, timeout)
-        return await self.counts(queue)
-
-    async def kept(self, accepted: set[str], *, only: bool = True) -> None:
-        """All that was accepted is in the database, and the ledger is even; `only` that is there."""
-        counts = await self.drained()
-        assert counts.difference() == 0, counts
-        assert counts.dead == 0, counts
-        stored = self.stored()
-        assert accepted <= stored, f"{len(accepted - stored)} of {len(accepted)} are lost"
-        if only:
-            assert stored == accepted
-
-    def stored(self) -> set[str]:
-        """The ids in the database; each is there once, being its key."""
-        if self.store.startswith("mongodb"):
-            client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(self.store)
-            with client:
-                return {document["_id"] for document in client.get_default_database()["items"].find({}, {"_id": 1})}
-        store, ids = SqliteStore(self.store), [""]
-        try:
-            while True:  # by id, so that it ends also while somebody writes
-                (found,) = store.find([Query("items", {"id": {"$gt": ids[-1]}}, (("id", 1),), 1000, 0, ("id",))])
-                assert isinstance(found, bytes)
-                some = [document["id"] for document in json.loads(found)]
-                if not some:
-                    return {*ids[1:]}
-                ids += some
-        finally:
-            store.close()
-
-
-@pytest.fixture
-def fabric_of(tmp_path: Path) -> Iterator[Callable[..., Fabric]]:
-    """Make a Fabric; its processes are killed in the end."""
-    made: list[Fabric] = []
-
-    def make(broker: str, store: str = f"sqlite:///{tmp_path}/items.db") -> Fabric:
-        made.append(Fabric(tmp_path, broker, store))
-        return made[-1]
-
-    yield make
-    for fabric in made:
-        for child in fabric.children:
-            if child.process.poll() is None:
-                child.kill()
-        for log in sorted(tmp_path.glob("*.log")):
-            print(f"---- {log.name}\n" + log.read_text()[-3000:])
-
-
-@pytest.fixture
-def durable(redis_factory: Callable[..., RedisServer]) -> RedisServer:
-    return redis_factory(appendonly="yes", appendfsync="always")
-
-
-def item(id: str, title: str = "a note") -> Message:
-    return Message("items.insert", {"documents": [{"id": id, "userid": 7, "title": title}]}, id)
-
-
-class Pusher:
-    """Pushes items, `size` at a time with `pause` between, and notes what was accepted."""
-
-    def __init__(self, fabric: Fabric, size: int, pause: float) -> None:
-        self.fabric = fabric
-        self.size = size
-        self.pause = pause
-        self.pushed = 0
-        self.accepted: set[str] = set()
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        stop = asyncio.Event()
-        task = asyncio.create_task(self._run(stop))
-        try:
-            yield
-            stop.set()
-            await asyncio.wait_for(task, 60)
-        finally:
-            task.cancel()
-
-    async def _run(self, stop: asyncio.Event) -> None:
-        async with Producer(self.fabric.broker, "test") as producer:
-            while not stop.is_set():
-                ids = [f"item{self.pushed + number}" for number in range(self.size)]
-                self.pushed += self.size
-                await producer.push("store_put", *map(item, ids))
-                self.accepted.update(ids)
-                await asyncio.sleep(self.pause)
-
-    async def push(self, number: int) -> None:
-        """So many at once."""
-        async with Producer(self.fabric.broker, "test") as producer:
-            ids = [f"item{self.pushed + index}" for index in range(number)]
-            self.pushed += number
-            await producer.push("store_put", *map(item, ids))
-            self.accepted.update(ids)
 
 
 # ---- SIGKILL

@@ -1,0 +1,100 @@
+"""A MongoDB of three members under bulk writes: whoever is its primary, all that was accepted is stored, once."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.conftest import RedisServer
+from tests.integration.killing import Child, Fabric, Pusher
+from tests.integration.replicas import Member, ReplicaSet
+from tests.waiting import eventually_async
+
+BULK = 50  # notes that are pushed together
+
+
+@pytest.fixture
+def replicas(mongod_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicaSet]:
+    with ExitStack() as closing:
+
+        def make() -> Member:
+            member = Member(mongod_binary, tmp_path_factory.mktemp("member"))
+            closing.callback(member.close)
+            member.start()
+            return member
+
+        yield ReplicaSet(make)
+
+
+async def more_is_done(fabric: Fabric) -> None:
+    """Wait until some more bulks are stored."""
+    done = (await fabric.counts()).done
+
+    async def going() -> bool:
+        return (await fabric.counts()).done > done + 4 * BULK
+
+    await eventually_async(going, timeout=60)
+
+
+async def all_is_there(fabric: Fabric, pusher: Pusher, store: Child) -> None:
+    """What was accepted is stored, once; waiting for the database was no attempt; the store never ended."""
+    await fabric.kept(pusher.accepted)
+    counts = await fabric.counts()
+    assert (counts.retried, counts.recovered) == (0, 0)
+    assert store.stop() == 0
+    assert len(re.findall("database .* is away", store.text)) == len(re.findall("database .* is back", store.text))
+
+
+async def test_a_primary_that_steps_down_or_dies_loses_nothing(
+    fabric_of: Callable[..., Fabric], durable: RedisServer, replicas: ReplicaSet
+) -> None:
+    fabric = fabric_of(durable.url, replicas.url("kills"))
+    pusher = Pusher(fabric, BULK, 0.005)
+    store = fabric.start_store()
+    async with pusher.running():
+        for _ in range(2):
+            # when the primary makes place for another one
+            await more_is_done(fabric)
+            await asyncio.to_thread(replicas.step_down)
+            # and when it dies
+            await more_is_done(fabric)
+            primary = await asyncio.to_thread(replicas.primary)
+            primary.kill()
+            await more_is_done(fabric)
+            await asyncio.to_thread(primary.start)
+    await all_is_there(fabric, pusher, store)
+
+
+async def test_what_the_primary_alone_has_is_not_stored(
+    fabric_of: Callable[..., Fabric], durable: RedisServer, replicas: ReplicaSet
+) -> None:
+    fabric = fabric_of(durable.url, replicas.url("kills"))
+    pusher = Pusher(fabric, BULK, 0.005)
+    store = fabric.start_store()
+    async with pusher.running():
+        await more_is_done(fabric)
+        primary = await asyncio.to_thread(replicas.primary)
+        # given a primary that goes on writing while the others hear nothing of it
+        for secondary in await asyncio.to_thread(replicas.secondaries):
+            secondary.pause()
+        written = await asyncio.to_thread(_ids, primary)
+        await eventually_async(lambda: asyncio.to_thread(lambda: _ids(primary) > written))
+        # when it dies and they choose another one, while it comes back with what nobody else has
+        primary.kill()
+        for member in replicas.members:
+            if member is not primary:
+                member.resume()
+        await asyncio.to_thread(primary.start)
+        await more_is_done(fabric)
+    # then all of it was written again
+    await all_is_there(fabric, pusher, store)
+
+
+def _ids(primary: Member) -> int:
+    """How many notes this member has."""
+    with primary.client() as client:
+        return client["kills"]["items"].estimated_document_count()
