@@ -57,6 +57,10 @@ class Disk:
     def restore(self) -> None:
         """The power is back. Nobody may have a file of it open."""
         self._unmount()
+        # A mount namespace that somebody made meanwhile still has what failed. So its blocks get another one.
+        copy = self._image.with_suffix(".copy")
+        _run("cp", "--sparse=always", str(self._image), str(copy))
+        copy.replace(self._image)
         self._mount()
 
     def _mount(self) -> None:

@@ -70,11 +70,6 @@ class ReplicaSet:
         """The member that takes writes, when there is one."""
         return eventually(lambda: [each for each in self.members if each.is_primary()], timeout=60)[0]
 
-    def secondaries(self) -> list[Member]:
-        """The others."""
-        primary = self.primary()
-        return [member for member in self.members if member is not primary]
-
     def step_down(self) -> None:
         """The primary makes place for another one."""
         with self.primary().client() as client, suppress(pymongo.errors.AutoReconnect):
