@@ -18,12 +18,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from gorgond.auth import texts
 from gorgond.auth.limits import Limits
 from gorgond.auth.passwords import Passwords, rule_broken
 from gorgond.auth.records import Document
 from gorgond.auth.rights import User, unknown
 from gorgond.auth.tokens import FRESH, Tokens, described, new_era
-from gorgond.auth.users import NAME_MAX, Users, normalized
+from gorgond.auth.users import Users
 from gorgond.redpill import CallFailed, Message
 
 QUICK = ("auth.me", "auth.sessions", "auth.oauth2.sites", "auth.oauth2.linked")
@@ -57,9 +58,9 @@ class Operations:
 
     async def register(self, message: Message) -> Any:
         args = message.args
-        email = normalized(text(args, "email"))
+        email = texts.address(text(args, "email"))
         password = _new_password(args, "password")
-        name = text(args, "name", NAME_MAX)
+        name = texts.name(text(args, "name", texts.NAME_MAX))
         await self._limits.registration(client_of(args)["address"])
         passhash = await self._passwords.hash(password)
         id = await self._users.free_id(message.id, email)
@@ -67,29 +68,31 @@ class Operations:
 
     async def login(self, message: Message) -> Any:
         args = message.args
-        email, password, client = normalized(text(args, "email")), text(args, "password"), client_of(args)
-        user = await self._proved(email, password, client, lambda: self._users.by_email(email))
+        email, password, client = text(args, "email"), text(args, "password"), client_of(args)
+        user = await self._proved(texts.account(email), password, client, lambda: self._users.by_email(email))
         if user is None:
             raise unknown("wrong e-mail address or password")
         return await self.begin(user, args)
 
     async def _proved(
-        self, email: str, password: str, client: Mapping[str, str], find: Callable[[], Awaitable[Document | None]]
+        self, account: str, password: str, client: Mapping[str, str], find: Callable[[], Awaitable[Document | None]]
     ) -> Document | None:
-        """The user whose password this is, or None. It takes the same time whether there is such a user."""
+        """The user whose password this is, or None; attempts are counted for this `account`. It takes the same time
+        whether there is such a user."""
         address = client["address"]
 
         async def familiar() -> bool:
             user = await find()
             return await self._tokens.begun_at("" if user is None else user["id"], address)
 
-        counted = await self._limits.attempt(email, address, familiar)
+        counted = await self._limits.attempt(account, address, familiar)
         user = await find()
         passhash = "" if user is None else user["passhash"]
-        if not await self._passwords.matches(passhash, password) or user is None:
+        checked = await self._passwords.check(passhash, password)
+        if not checked.right or user is None:
             return None
         await self._limits.take_back(counted)
-        if self._passwords.outdated(passhash):
+        if checked.outdated:
             await self._users.change(user, {"passhash": await self._passwords.hash(password)})
         return user
 
@@ -108,8 +111,9 @@ class Operations:
         account = await self._account(user)
         new = _new_password(args, "new")
         if account["passhash"]:  # who came by way of another site has none yet
-            old = text(args, "old")
-            proved = await self._proved(account["email"], old, client_of(args), lambda: self._account(user))
+            old, email = text(args, "old"), account["email"]
+            counted = texts.account(email) if email else account["id"]
+            proved = await self._proved(counted, old, client_of(args), lambda: self._account(user))
             if proved is None:
                 raise CallFailed(403, "old: this is not the password", "old")
             account = proved

@@ -4,25 +4,38 @@ Hashing takes 19 MiB and tens of milliseconds, so it happens in a few threads: n
 at a time than there are threads, which bounds the memory.
 
 The parameters are OWASP's (Password Storage Cheat Sheet: Argon2id, m = 19 MiB, t = 2, p = 1); a hash made with others
-is made anew when its owner logs in. The commonest passwords are in commonest.txt, which says where they come from.
+is made anew when its owner logs in. So is one of a password as it was typed (`auth.texts`). The commonest passwords
+are in commonest.txt, which says where they come from.
 """
 
 from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHash, VerificationError
+
+from gorgond.auth import texts
 
 LENGTH = (8, 256)  # characters, as NIST SP 800-63B counts them: code points
 MEMORY, PASSES, LANES = 19 * 1024, 2, 1  # KiB, t, p
 THREADS = 2  # hashes at a time
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Whether a hash is a password's; and if so whether it is to be made anew."""
+
+    right: bool
+    outdated: bool = False
+
+
 def rule_broken(password: str) -> str:
     """What is wrong with a new password; empty when nothing is."""
+    password = texts.password(password)
     if not LENGTH[0] <= len(password) <= LENGTH[1]:
         return f"must have {LENGTH[0]} to {LENGTH[1]} characters"
     if len(set(password)) == 1 or password.lower() in _commonest():
@@ -40,19 +53,19 @@ class Passwords:
 
     async def hash(self, password: str) -> str:
         """The hash to be stored, with its parameters and salt, in PHC string format."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._hasher.hash, password)
+        text = texts.password(password)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._hasher.hash, text)
 
-    async def matches(self, passhash: str, password: str) -> bool:
-        """Whether a hash is this password's. An empty one is nobody's, and takes as long to check."""
-        if len(password) > LENGTH[1]:
-            password = ""
-        checked = passhash or self._decoy
-        matches = await asyncio.get_running_loop().run_in_executor(self._threads, self._verify, checked, password)
-        return matches and passhash != ""
-
-    def outdated(self, passhash: str) -> bool:
-        """Whether a hash was made with other parameters than ours."""
-        return self._hasher.check_needs_rehash(passhash)
+    async def check(self, passhash: str, password: str) -> Checked:
+        """Whether a hash is this password's, however it is spelt. An empty hash is nobody's, and takes as long to
+        check."""
+        spellings = texts.spellings("" if len(password) > LENGTH[1] else password)
+        for spelling in spellings:
+            checked = passhash or self._decoy
+            right = await asyncio.get_running_loop().run_in_executor(self._threads, self._verify, checked, spelling)
+            if right and passhash:
+                return Checked(True, spelling != spellings[0] or self._hasher.check_needs_rehash(passhash))
+        return Checked(False)
 
     def close(self) -> None:
         """End the threads."""

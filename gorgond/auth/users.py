@@ -26,25 +26,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-import re
-import unicodedata
 
+from gorgond.auth import texts
 from gorgond.auth.records import Document, Records
 from gorgond.redpill import CallFailed, now_ms
 
-EMAIL_MAX = 254  # characters, RFC 5321
-NAME_MAX = 200
 LOWEST, HIGHEST = 10**9, 2**53 - 1  # of ids: stores.ownership.REGISTERED, and what JavaScript can count to
-
-_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,253}")
-
-
-def normalized(email: str) -> str:
-    """The address as it is stored and compared: NFC, in lower case. Raises CallFailed 400 for what is none."""
-    text = unicodedata.normalize("NFC", email.strip()).lower()
-    if len(text) > EMAIL_MAX or not _EMAIL.fullmatch(text):
-        raise CallFailed(400, "email: must be an e-mail address", "email")
-    return text
 
 
 class Users:
@@ -58,8 +45,12 @@ class Users:
         return await self._records.get("users", id)
 
     async def by_email(self, email: str) -> Document | None:
-        """The user with this normalized address, whose account is finished where it is not yet. It asks the same,
-        whether there is one or not."""
+        """The user with this address, in whatever form, whose account is finished where it is not yet. It asks the
+        same, whether there is one or not. Raises CallFailed 400 for what is no address."""
+        found = await asyncio.gather(*(self._by_form(form) for form in texts.forms(email)))
+        return next((user for user in found if user is not None), None)
+
+    async def _by_form(self, email: str) -> Document | None:
         found, claim = await asyncio.gather(
             self._records.find("users", {"email": email}, 1), self._records.get("emails", _key(email))
         )
@@ -81,8 +72,8 @@ class Users:
         raise AssertionError("numbers do not end")
 
     async def create(self, id: str, name: str, email: str, passhash: str) -> Document:
-        """Make an account; a repeat with this id makes the same one. Raises CallFailed 409 when the address is
-        somebody else's. Without an address nobody else can have it."""
+        """Make an account; a repeat with this id makes the same one. Raises CallFailed 409 when the address, in
+        whatever form, is somebody else's. Without an address nobody else can have it."""
         user = {"id": id, "name": name, "email": email, "passhash": passhash,
                 "authtokens": {"since": 0}, "roles": []}  # fmt: skip
         if email:
@@ -102,6 +93,9 @@ class Users:
     async def _claim(self, user: Document) -> None:
         claim = {"id": _key(user["email"]), "userid": user["id"], "user": user, "ts": now_ms()}
         taken = CallFailed(409, "email: there is an account with this address: log in", "email")
+        older = [form for form in texts.forms(user["email"]) if form != user["email"]]
+        if any(await asyncio.gather(*(self._by_form(form) for form in older))):
+            raise taken
         while not await self._records.insert("emails", claim):
             found = await self._records.get("emails", claim["id"])
             if found is None:

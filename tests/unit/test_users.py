@@ -1,4 +1,4 @@
-"""Addresses, passwords, rights, and what other sites say of a user."""
+"""Passwords, rights, and what other sites say of a user."""
 
 from __future__ import annotations
 
@@ -9,32 +9,11 @@ import pytest
 from gorgond.auth.passwords import rule_broken
 from gorgond.auth.rights import check_need
 from gorgond.auth.sites import Identity, endpoints_of, issuer_of, openid_identity
-from gorgond.auth.users import normalized
 from gorgond.errors import ConfigError
 from gorgond.redpill import CallFailed
 from gorgond.settings import OAuth2
 
 ADA = {"id": "1", "roles": ["editor"]}
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Ada@Notes.Example", "ada@notes.example"), (" a@b ", "a@b"), ("a+b@c.example", "a+b@c.example"),
-        ("u\u0308@b.example", "ü@b.example"), ("Ü@B.example", "ü@b.example"),
-    ],
-)  # fmt: skip
-def test_an_address_has_one_form(text: str, expected: str) -> None:
-    assert normalized(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text", ["", "a", "@b", "a@", "a@b@c", "a b@c", "a@b\nc", "a\0@b", "x" * 65 + "@b", "a@" + "b" * 253]
-)
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(CallFailed) as caught:
-        normalized(text)
-    assert (caught.value.code, caught.value.field) == (400, "email")
 
 
 @pytest.mark.parametrize(

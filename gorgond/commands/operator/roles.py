@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gorgond.auth.records import Records
-from gorgond.auth.users import Users, normalized
+from gorgond.auth.users import Users
 from gorgond.commands.operator.site import Site
 from gorgond.errors import GorgonError
 from gorgond.redpill import Caller, Producer
@@ -20,7 +20,7 @@ async def roles_of(site: Site, email: str, change: Sequence[str] | None) -> list
         Caller(fabric.calls, producer, "ctl_data", "gorgonctl") as caller,
     ):
         users = Users(Records(caller))
-        user = await users.by_email(normalized(email))
+        user = await users.by_email(email)
         if user is None:
             raise GorgonError(f"there is no user {email}")
         if change is None:

@@ -1,0 +1,127 @@
+"""One form for each text by which users are known: addresses, names, passwords.
+
+What looks the same is the same, and what cannot be seen is refused:
+
+    address   its local part in NFKC, its domain as IDNA 2008 has it (UTS 46), in Unicode, both in lower case; nothing
+              of UNSEEN in it, and no blank
+    name      NFKC with single blanks (as RFC 8266 has nicknames); nothing of UNSEEN in it
+    password  NFC (as RFC 8265 has it); anything may be in it
+
+Accounts of before there were these rules keep the form they have: `forms` tells under which one may be found.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+
+import idna
+
+from gorgond.redpill import CallFailed
+
+EMAIL_MAX = 254  # characters, RFC 5321
+NAME_MAX = 200
+
+UNSEEN: Mapping[str, str] = {
+    "Cc": "control characters",
+    "Cf": "characters that are not seen, or turn the direction of the text",
+    "Cs": "halves of characters",
+    "Zl": "line breaks",
+    "Zp": "line breaks",
+}
+"""Unicode's categories of characters that no address and no name may hold."""
+
+_EMAIL = re.compile(r"([^@\s\x00-\x1f\x7f]{1,64})@([^@\s\x00-\x1f\x7f]{1,253})")
+
+
+def address(text: str) -> str:
+    """The address as it is stored and compared. Raises CallFailed 400 for what is none."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text.strip()).lower())
+    if why := _unseen(folded):
+        raise _no_address(f"must not hold {why}")
+    local, domain = _parts(folded)
+    try:
+        whole = f"{local}@{_domain(domain)}"
+    except UnicodeError as error:
+        raise _no_address(f"its domain is none: {error}") from None
+    if len(whole) > EMAIL_MAX:
+        raise _no_address()
+    return whole
+
+
+def told(text: str) -> str:
+    """The address that another site tells; nothing for what is none."""
+    try:
+        return address(text)
+    except CallFailed:
+        return ""
+
+
+def forms(text: str) -> tuple[str, ...]:
+    """All forms in which there may be an account with this address, the one first that was meant when it was typed so.
+    Raises CallFailed 400 for what never was an address."""
+    typed = unicodedata.normalize("NFC", text.strip()).lower()
+    _parts(typed)
+    try:
+        now = address(text)
+    except CallFailed:
+        return (typed,)
+    local, domain = _parts(now)
+    return tuple(dict.fromkeys((typed, now, f"{local}@{_spelt(domain)}")))
+
+
+def account(text: str) -> str:
+    """What stands for an account in whatever form its address is typed. Raises CallFailed 400 as `forms` does."""
+    try:
+        return address(text)
+    except CallFailed:
+        return forms(text)[0]
+
+
+def name(text: str) -> str:
+    """What a user is called. Raises CallFailed 400."""
+    if why := _unseen(text):
+        raise CallFailed(400, f"name: must not hold {why}", "name")
+    return " ".join(unicodedata.normalize("NFKC", text).split())[:NAME_MAX]
+
+
+def named(text: str) -> str:
+    """The same for a name that another site gives: what it must not hold is left out."""
+    return name("".join(each for each in text if unicodedata.category(each) not in UNSEEN))
+
+
+def password(text: str) -> str:
+    """The password as it is hashed now."""
+    return unicodedata.normalize("NFC", text)
+
+
+def spellings(text: str) -> tuple[str, ...]:
+    """As what a password may have been hashed, when it was hashed as it was typed; the form of now first."""
+    return tuple(dict.fromkeys((password(text), text, unicodedata.normalize("NFD", text))))
+
+
+def _parts(text: str) -> tuple[str, str]:
+    found = _EMAIL.fullmatch(text)
+    if found is None or len(text) > EMAIL_MAX:
+        raise _no_address()
+    return found[1], found[2]
+
+
+def _domain(domain: str) -> str:
+    """The domain in Unicode. Raises UnicodeError."""
+    return idna.decode(_spelt(domain)) if not domain.isascii() or "xn--" in domain else domain
+
+
+def _spelt(domain: str) -> str:
+    """The domain in ASCII. Raises UnicodeError."""
+    return domain if domain.isascii() else idna.encode(domain, uts46=True, std3_rules=True).decode()
+
+
+def _no_address(why: str = "must be an e-mail address") -> CallFailed:
+    return CallFailed(400, f"email: {why}", "email")
+
+
+def _unseen(text: str) -> str:
+    """What of the things that are not seen is in a text; empty when nothing is."""
+    return next((UNSEEN[kind] for kind in map(unicodedata.category, text) if kind in UNSEEN), "")
