@@ -40,7 +40,7 @@ from tools.speed.processes import BenchError, Crew
 from tools.speed.site import Layout, Site
 
 USERS = 5  # the last one's session ends before our own requests
-QUEUES = ("auth_get", "auth_put", "web_get", "store_get", "store_put")
+QUEUES = ("store_search", "auth_get", "auth_put", "web_get", "store_get", "store_put")
 DEADLINE = "60s"  # a slow machine is no fault
 
 

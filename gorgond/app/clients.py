@@ -23,6 +23,12 @@ class Documents(list[Document]):
     more = False
 
 
+def queue_of(args: Mapping[str, Any]) -> str:
+    """Where these arguments of a find or count go: searches have a queue of their own, so that no other read waits
+    behind them."""
+    return "store_search" if args.get("search") else "store_get"
+
+
 def documents_of(reply: Reply) -> Documents:
     """What a store found."""
     found = Documents(loads(reply.body))
@@ -52,7 +58,7 @@ class StoreClient:
         """The documents that the filter finds, `limit` of them at most (1000 at most, and 15 MB), with `id` and `ts`.
 
         `sort` names fields, "-ts,title": those with - the largest first. `fields` are those wanted, empty: all.
-        `search`: words in title or body.
+        `search`: words in title or body, 16 at most.
         """
         args: dict[str, Any] = {"filter": filter or {}, "limit": limit}
         if sort:
@@ -63,7 +69,7 @@ class StoreClient:
             args["fields"] = list(fields)
         if search:
             args["search"] = search
-        reply = await self._context.ask("store_get", f"{collection}.find", args)
+        reply = await self._context.ask(queue_of(args), f"{collection}.find", args)
         return documents_of(reply)
 
     async def get(self, collection: str, id: str) -> Document:
@@ -80,7 +86,7 @@ class StoreClient:
         args: dict[str, Any] = {"filter": filter or {}}
         if search:
             args["search"] = search
-        return int(loads((await self._context.ask("store_get", f"{collection}.count", args)).body))
+        return int(loads((await self._context.ask(queue_of(args), f"{collection}.count", args)).body))
 
     async def insert(self, collection: str, document: Mapping[str, Any]) -> str:
         """Store a document, which gets an id if it has none: its id. One of that id that is there already stays."""

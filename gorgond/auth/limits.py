@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import math
 from collections.abc import Awaitable, Callable, Sequence
 
 from gorgond.redpill import CallFailed, Limit, Link
+from gorgond.service.share import customer
 
 FAMILY = "auth"
 STRAIN = 50  # wrong passwords for one account from everywhere, after which it counts as attacked
@@ -43,7 +43,7 @@ class Limits:
     async def attempt(self, email: str, address: str, familiar: Callable[[], Awaitable[bool]]) -> Sequence[Limit]:
         """Count that a password is tried: the limits to take back if it is right. `familiar` tells whether the account
         has a session at this address. Raises CallFailed 429, with the seconds to wait."""
-        source = _source(address)
+        source = customer(address)
         account = [Limit(_name("account", email), STRAIN, ACCOUNT_EACH)]
         pair = Limit(_name("pair", email, source), self._attempts, PAIR_EACH)
         if await self._admit(account):
@@ -64,7 +64,7 @@ class Limits:
 
     async def registration(self, address: str) -> None:
         """Count that somebody registers. Raises CallFailed 429."""
-        wait = await self._admit([self._address(_source(address))])
+        wait = await self._admit([self._address(customer(address))])
         if wait:
             raise _too_many(wait)
 
@@ -79,17 +79,6 @@ class Limits:
 def _too_many(wait: float) -> CallFailed:
     seconds = math.ceil(wait)
     return CallFailed(429, f"too many attempts: try again in {seconds} s", headers={"Retry-After": str(seconds)})
-
-
-def _source(address: str) -> str:
-    """By what an address is counted: of IPv6 the network that one customer has, a /64."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return ""
-    if found.version == 6:
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
 
 
 def _name(kind: str, *of: str) -> str:

@@ -116,12 +116,12 @@ def _matches(unit: str, chosen: str) -> bool:
     return match is not None and chosen in (unit, match["role"], f"{match['role']}@{match['name']}")
 
 
-def _order(unit: str) -> tuple[str, int, str]:
-    """By role, then by number. So auth servers come before web servers: the new of the former take what the old of the
-    latter send, not the other way round (gorgond.auth.sealing)."""
+def _order(unit: str) -> tuple[bool, str, int, str]:
+    """By role, then by number; stores come first, and auth servers before web servers: the new of these take what the
+    old of the others send, not the other way round (queues of their own, gorgond.auth.sealing)."""
     role, _, name = unit.partition("@")
     name = name.removesuffix(".service")
-    return role, int(name) if name.isdecimal() else 0, name
+    return not role.startswith("gorgon-store"), role, int(name) if name.isdecimal() else 0, name
 
 
 def _state(unit: str) -> str:

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from gorgond.app.clients import queue_of
 from gorgond.errors import BadRequest
 from gorgond.http.accounts import Accounts, Asking
 from gorgond.http.answers import Answer, Problem, made, ok
@@ -53,6 +55,9 @@ class Backend(Protocol):
 
     async def push(self, queue: str, message: Message) -> None:
         """Push a job; back when it is kept."""
+
+    def searching(self, client: str) -> AbstractContextManager[None]:
+        """For as long as the client at this address searches. Raises CallFailed 429."""
 
     def unready(self) -> CallFailed | None:
         """Why no requests should be sent here; None when all is well."""
@@ -132,8 +137,10 @@ class Api:
         args = {"filter": filter, "sort": _NEWEST, "limit": values["lim"], "skip": values["off"]}
         if "q" in values:
             args["search"] = values["q"]
+        searching = self._backend.searching(request.client) if "q" in values else nullcontext()
         try:
-            reply = await self._call(request, "store_get", "items.find", args)
+            with searching:
+                reply = await self._call(request, queue_of(args), "items.find", args)
         except CallFailed as failed:
             if failed.field != "search":
                 raise

@@ -9,6 +9,7 @@ the database, another one's Python runs. A batch is one question to the database
     store_get   store.health        → {"database", "version", "latency_ms", "pool"}
                 <collection>.find   {"filter", "sort", "limit", "skip", "fields", "search"} → array of documents
                 <collection>.count  {"filter", "search"} → number
+    store_search  the same: what is dear has a queue and a lane of its own, so that nobody else waits for it
     store_put   <collection>.insert   {"documents": […]}      → {"results": [{"id", "effect"}, …]}
                 <collection>.replace  {"documents": […]}
                 <collection>.patch    {"id", "changes", "ts"}
@@ -60,7 +61,7 @@ size: on MongoDB two stores write 9,800 notes a second by 64, 13,100 by 256, 15,
 
 
 class DataStore(Service):
-    """One store server. `mode` says which of the two queues it serves, and is part of its name: store-read@1."""
+    """One store server. `mode` says whether it reads, writes or does both, and is part of its name: store-read@1."""
 
     role = "store"
 
@@ -81,8 +82,11 @@ class DataStore(Service):
         if self._mode != "write":
             for broker in self.fabric.brokers:
                 count = self.config.store.lanes if broker is self.fabric.calls else 1
-                lanes += [_ReadLane(self, broker, "store_get", f"{self.name}.{number}") for number in range(count)]
-                lanes.append(_ReadLane(self, broker, "auth_store_get", f"{self.name}.0"))
+                batch = self.config.store.batch
+                lanes += [_ReadLane(self, broker, "store_get", f"{self.name}.{n}", batch) for n in range(count)]
+                lanes.append(_ReadLane(self, broker, "auth_store_get", f"{self.name}.0", batch))
+            # One at a time: each has the time of a whole batch for itself.
+            lanes.append(_ReadLane(self, self.fabric.calls, "store_search", f"{self.name}.s", 1))
         if self._mode != "read":
             for broker in self.fabric.brokers:
                 lanes += [_WriteLane(self, broker, each, f"{self.name}.w") for each in ("store_put", "auth_store_put")]
@@ -161,10 +165,7 @@ class _StoreLane(Lane):
 
 
 class _ReadLane(_StoreLane):
-    """Serves store_get, or auth_store_get."""
-
-    def __init__(self, service: DataStore, broker: Broker, queue: str, name: str) -> None:
-        super().__init__(service, broker, queue, name, service.config.store.batch)
+    """Serves store_get, store_search or auth_store_get."""
 
     async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
         outcomes: list[Outcome | None] = [None] * len(batch)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from gorgond.app import notes
@@ -36,11 +37,13 @@ from gorgond.redpill import (
 )
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
+from gorgond.service.share import Share
 from gorgond.service.systemd import listening_sockets
 from gorgond.stores.filters import check_write
 from gorgond.stores.requests import writes_of
 
 RETRY_AFTER = {"stopping": "1", "queue_full": "1", "broker_away": "2", "broker_refused": "2"}  # seconds, by the reason
+SEARCHES = 4  # that a client may have under way at a time
 LOOK = 1.0  # seconds between two questions whether the lasting broker lives
 
 log = logging.getLogger("gorgond.web")
@@ -56,6 +59,7 @@ class WebServer(Service):
         self.calls = Producer(fabric.calls, self.name, fabric.limit)
         self.jobs = self.calls if fabric.lasting is fabric.calls else Producer(fabric.lasting, self.name, fabric.limit)
         self.caller = Caller(fabric.calls, self.calls, "web_data", self.name)
+        self._searches = Share(SEARCHES, "searches")
         self._sealing = Sealing(config.auth.key)
         self.site = Website(self, self._hear, self.spawn, tuple(config.oauth2))
         self.server = Server(self._routes(config), config.web.deadline, _problem, self._measure, self._shown)
@@ -137,6 +141,10 @@ class WebServer(Service):
                 await self.jobs.push(queue, replace(message, deadline=0))
         except TimeoutError:
             raise BrokerAway("the broker did not take it in time; it may have it all the same") from None
+
+    def searching(self, client: str) -> AbstractContextManager[None]:
+        """For as long as the client at this address searches. Raises CallFailed 429."""
+        return self._searches.taken(client)
 
     def unready(self) -> CallFailed | None:
         """Why no requests should be sent here."""

@@ -35,11 +35,12 @@ class Needs:
     leases: tuple[str, ...] = ()  # the beginnings of the names of leases
 
 
-READ, WRITTEN = ("store_get", "auth_store_get"), ("store_put", "auth_store_put")  # of the store's queues
+# The store's queues.
+READ, WRITTEN = ("store_get", "store_search", "auth_store_get"), ("store_put", "auth_store_put")
 
 ROLES: Mapping[str, Needs] = {
     "web": Needs(
-        pushes=("auth_get", "web_get", "store_get", "store_put"),
+        pushes=("auth_get", "web_get", "store_get", "store_search", "store_put"),
         waits_on=("web_data",),
         publishes=("stats",),
         listens=("store_notify",),
@@ -57,7 +58,7 @@ ROLES: Mapping[str, Needs] = {
         limits=("auth",),
     ),
     "app": Needs(
-        pushes=("store_get", "store_put", "provider_get", "provider_put"),
+        pushes=("store_get", "store_search", "store_put", "provider_get", "provider_put"),
         consumes=("web_get",),
         subscribes=(f"{ANY}/{ANY}",),
         waits_on=("store_data", "provider_data"),

@@ -32,6 +32,7 @@ SORT_MAX = 8
 SKIP_MAX = 1_000_000
 PROJECTION_MAX = 100
 SEARCH_MAX = 1000
+SEARCH_WORDS = 16
 ID_MAX = 128
 DOCUMENT_DEPTH = 32
 DOCUMENT_BYTES = 16 * 1024 * 1024
@@ -222,6 +223,8 @@ def check_search(collection: str, search: Any) -> None:
         raise StoreRefused(f"search: {collection} cannot be searched; allowed are {' '.join(TEXT)}", field="search")
     if not isinstance(search, str) or len(search) > SEARCH_MAX or not words(search):
         raise StoreRefused(f"search: must be words, at most {SEARCH_MAX} characters", field="search")
+    if len(words(search)) > SEARCH_WORDS:
+        raise StoreRefused(f"search: must be at most {SEARCH_WORDS} words", field="search")
     _check_string(search, "search")
 
 

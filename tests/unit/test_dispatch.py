@@ -211,7 +211,7 @@ async def test_what_a_handler_asks_for_has_its_deadline_and_user_and_ids_that_a_
     assert await outcome(handler, backend, **request) == Done(b"", status=204)
     # then each message has what is needed, and the writes have ids made of the request's
     (get, read), (put, insert), (_, patch), (topic, event) = backend.asked
-    assert (get, put, topic) == ("store_get", "store_put", "t")
+    assert (get, put, topic) == ("store_search", "store_put", "t")
     assert read.args == {
         "filter": {"a": 1}, "sort": [["ts", -1], ["title", 1]], "limit": 3, "skip": 2, "fields": ["a"], "search": "x",
     }  # fmt: skip

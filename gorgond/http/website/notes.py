@@ -72,9 +72,10 @@ class Notes:
             args["filter"]["keywords"] = values["keyword"]
         if "q" in values:
             args["search"] = values["q"]
-        visitor, found = await asyncio.gather(
-            self._desk.visitor(request), self._desk.find(request.deadline, "items", args)
-        )
+        with self._desk.searching(request):
+            visitor, found = await asyncio.gather(
+                self._desk.visitor(request), self._desk.find(request.deadline, "items", args)
+            )
         newest = max((note.get("ts", 0) for note in found), default=0)
         live = "/live" + query(uid=filter.get("userid", ""), since=newest)
         return await self._list(request, visitor, found, found.more, at=at, heading=heading, live=live)
@@ -85,9 +86,10 @@ class Notes:
         """One's own notes, and the form for another one, with what was typed when something is wrong with it."""
         values = request.parameters
         args: dict[str, Any] = {name: values[name] for name in ("q", "keyword", "off") if name in values}
-        visitor, answer = await asyncio.gather(
-            self._desk.visitor(request), self._desk.app(request, "site.mine", args | {"lim": LIM + 1})
-        )
+        with self._desk.searching(request):
+            visitor, answer = await asyncio.gather(
+                self._desk.visitor(request), self._desk.app(request, "site.mine", args | {"lim": LIM + 1})
+            )
         return await self._list(
             request, visitor, answer["items"], answer.get("more", False), at="/my", heading="My notes", mine=True,
             said=said, wrong=wrong, values=typed or {}, live="",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from gorgond.app.clients import Documents, documents_of
+from gorgond.app.clients import Documents, documents_of, queue_of
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer
 from gorgond.http.credentials import credentials, digest, new_token, session_cookie, token_of, xsrf_token
@@ -23,6 +24,9 @@ class Backend(Protocol):
 
     async def call(self, queue: str, message: Message) -> Reply:
         """Push a request and wait for the reply; its errors are raised."""
+
+    def searching(self, client: str) -> AbstractContextManager[None]:
+        """For as long as the client at this address searches. Raises CallFailed 429."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,10 @@ class Desk:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+
+    def searching(self, request: Request) -> AbstractContextManager[None]:
+        """For as long as a request that may be a search asks for notes. Raises CallFailed 429."""
+        return self._backend.searching(request.client) if "q" in request.parameters else nullcontext()
 
     async def visitor(self, request: Request) -> Visitor:
         """Who looks; nobody when their session has ended."""
@@ -86,7 +94,7 @@ class Desk:
         """Documents, straight from a store."""
         message = Message(f"{collection}.find", args, new_id(), deadline=deadline)
         try:
-            reply = await self._backend.call("store_get", message)
+            reply = await self._backend.call(queue_of(args), message)
         except CallFailed as failed:
             _, search, why = failed.message.partition("search: ")
             raise (BadRequest("q", why) if search and failed.code == 400 else failed) from None
