@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 from redis.exceptions import RedisError, ResponseError
 
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, QueueFull
@@ -28,11 +30,16 @@ _MEANING: dict[str, type[BrokerError]] = {
     "OSError": BrokerAway,
 }
 
+_CERTIFICATE = "the address must have the name that is in it, and ssl_ca_certs= the file of the CA that signed it"
+
 
 def meaning(error: Exception, queue: str = "") -> BrokerError:
     """redpill's error for one of the driver's."""
     if isinstance(error.__cause__, RedisError):  # newer drivers wrap what a Redis on a unix socket said to the login
         error = error.__cause__
+    for cause in (error, error.__cause__, error.__context__):  # older drivers lose the words of TLS
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return BrokerAway(f"its certificate is not accepted: {cause.verify_message}; {_CERTIFICATE}")
     text = str(error) or f"no answer within {ROUND_TIMEOUT:g} s"
     names = [text.partition(" ")[0], *(kind.__name__ for kind in type(error).__mro__)]
     kind = next((_MEANING[name] for name in names if name in _MEANING), BrokerRefused)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from gorgond.redpill import keys, script
 from gorgond.redpill.broker import (
@@ -81,10 +81,18 @@ class RedisBroker(Broker):
         options |= dict.fromkeys(silent)
         if not url.startswith("unix:") and urlsplit(url).path.strip("/0123456789"):
             raise ValueError("the database in its address must be a number, as in redis://host/0")
+        if url.startswith("rediss:") and "ssl_cert_reqs=none" not in url:
+            options["ssl_check_hostname"] = True  # older drivers take a certificate for any name
         try:
             self.pool = ConnectionPool.from_url(url, **options)
-            self.pool.make_connection()  # type: ignore[no-untyped-call] # it takes all that the address says
-        except (TypeError, ValueError):  # whose words may hold part of a password that was not quoted
+            made: Any = self.pool.make_connection()  # type: ignore[no-untyped-call] # it takes all that the address says
+            if url.startswith("rediss:"):
+                made.ssl_context.get()  # it reads the files
+        except OSError as error:
+            raise ValueError(
+                f"a file of TLS that its address names cannot be used: {error.strerror or error}"
+            ) from None
+        except (TypeError, ValueError, RedisError):  # whose words may hold part of a password that was not quoted
             raise ValueError("its address is not understood, or an option of it; quote passwords: / is %2F") from None
         where = self.pool.connection_kwargs
         super().__init__(url, where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}")

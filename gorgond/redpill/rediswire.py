@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from gorgond.redpill import script
 from gorgond.redpill.broker import Link, log
-from gorgond.redpill.errors import BrokerAway, BrokerRefused, QueueFull
+from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, QueueFull
 from gorgond.redpill.meaning import ROUND_TIMEOUT, meaning
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 OLDEST_REDIS = (7, 0)
 Command = Sequence[str | bytes | int]
+
+# The driver's words, none for our own timeout, where somebody listens and gives no answer, not even one of TLS.
+_NO_ANSWER = re.compile(r"$|Timeout|(.*reading from|Connection closed)(?!.*\[SSL: )")
 
 DRIVER_ERRORS = (RedisError, OSError, TimeoutError)
 
@@ -74,7 +78,7 @@ class RedisWire(Link):
                 answers = [await connection.read_response() for _ in commands]
         except DRIVER_ERRORS as error:
             await _discard(connection)
-            raise meaning(error) from None
+            raise self._unmet(error) from None
         except BaseException:
             await _discard(connection)
             raise
@@ -88,6 +92,16 @@ class RedisWire(Link):
         self._connection = connection
         self.connected()
         self.broker.met = True
+
+    def _unmet(self, error: Exception) -> BrokerError:
+        """What it means that no connection was made. Where somebody who never answered yet does not answer, it may be
+        that one side speaks TLS and the other does not."""
+        found = meaning(error)
+        scheme = self.broker.url.partition(":")[0]
+        other = {"redis": "it speaks TLS: rediss://", "rediss": "it speaks no TLS: redis://"}.get(scheme)
+        if other is None or self.broker.met or not _NO_ANSWER.match(str(error)):
+            return found
+        return BrokerAway(f"{found} (perhaps {other})")
 
     async def _round(self, commands: Sequence[Command], blocking: float = 0.0, replies: int | None = None) -> list[Any]:
         """The answers to `commands`, an error of Redis standing in its command's place."""
