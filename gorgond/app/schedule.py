@@ -32,6 +32,7 @@ class ScheduleLoop:
         self._backend = backend
         self._link = link
         self._owner = owner
+        self._stands = ""  # the lease, as the broker told it last
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -44,7 +45,7 @@ class ScheduleLoop:
             while not self._stopping.is_set():
                 lease = await self._lease(LEASE)
                 if lease.token and (lease.done is None or lease.done >= self.schedule.seconds):
-                    await self._run(lease.token)
+                    await self._run(lease)
                 try:
                     await asyncio.wait_for(self._stopping.wait(), LOOK)
                 except TimeoutError:
@@ -54,15 +55,17 @@ class ScheduleLoop:
         finally:
             await self._link.close()
 
-    async def _lease(self, seconds: float, done: float | None = None) -> Lease:
+    async def _lease(self, seconds: float, done: int | None = None) -> Lease:
         name = f"every:{self.schedule.name}"
-        return await self._link.persist(
-            functools.partial(self._link.lease, name, self._owner, seconds, done), self.beat
+        lease = await self._link.persist(
+            functools.partial(self._link.lease, name, self._owner, seconds, done, self._stands), self.beat
         )
+        self._stands = lease.stands
+        return lease
 
-    async def _run(self, token: int) -> None:
+    async def _run(self, begun: Lease) -> None:
         """One run, as long as the lease is ours."""
-        started = kept = time.monotonic()
+        kept = time.monotonic()
         message = Message(self.schedule.name, deadline=now_ms() + int(LEASE * 1000), sent=0)
         context = Context(self._backend, message)
         task = asyncio.create_task(self._handle(context), name=self.schedule.name)
@@ -71,8 +74,8 @@ class ScheduleLoop:
                 await asyncio.wait({task}, timeout=LOOK)
                 asked = time.monotonic()
                 async with asyncio.timeout_at(asyncio.get_running_loop().time() + LEASE - (asked - kept)):
-                    lease = await self._lease(LEASE, time.monotonic() - started if task.done() else None)
-                if lease.token != token:
+                    lease = await self._lease(LEASE, begun.at if task.done() else None)
+                if lease.token != begun.token:
                     log.error("%s is cancelled: its lease has ended, and others may run it", self.schedule.name)
                     return
                 kept, context.deadline = asked, now_ms() + int(LEASE * 1000)

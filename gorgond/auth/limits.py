@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import math
+import os
 from collections.abc import Awaitable, Callable, Sequence
 
 from gorgond.redpill import CallFailed, Limit, Link
@@ -39,6 +41,8 @@ class Limits:
         self._attempts = attempts
         self._address_attempts = address_attempts
         self._turn = asyncio.Lock()
+        self._name = os.urandom(6).hex()
+        self._numbers = itertools.count(1)
 
     async def attempt(self, email: str, address: str, familiar: Callable[[], Awaitable[bool]]) -> Sequence[Limit]:
         """Count that a password is tried: the limits to take back if it is right. `familiar` tells whether the account
@@ -73,7 +77,8 @@ class Limits:
 
     async def _admit(self, limits: Sequence[Limit], back: bool = False) -> float:
         async with self._turn:
-            return await self._link.persist(lambda: self._link.admit(FAMILY, limits, back))
+            number = next(self._numbers)
+            return await self._link.persist(lambda: self._link.admit(FAMILY, self._name, number, limits, back))
 
 
 def _too_many(wait: float) -> CallFailed:

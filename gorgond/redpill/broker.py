@@ -1,9 +1,16 @@
 """What a broker does, whichever it is: the contract between redpill's loops and the place where the queues are kept.
 
 A `Broker` is an address; a `Link` is one connection to it, used by one loop. Implementations: `redisbroker` and
-`memory`. Every operation of a link either happened or raised, and every one but `wait` may be repeated after
-`BrokerAway` with the same arguments, which is what `Link.persist` does: to the same effect, except that `admit` counts
-once more and that a second reply finds nobody who waits for it.
+`memory`. Every operation of a link either happened or raised, and every one but `wait` and `fetch` may be repeated
+after `BrokerAway` with the same arguments, which is what `Link.persist` does, to the same effect; a second reply finds
+nobody who waits for it.
+
+Every call may arrive late too: a network may hold the bytes of a broken connection and deliver them when the caller has
+repeated the call over another one and gone on. What a late copy does is said at the head of each script in `scripts/`;
+none does harm. Calls that would are made on the grounds of what stands (`take_if`, `pause_if`, …), and are void when
+something else stands by then; or they are numbered (`push`, `admit`). Who waits makes sure that nothing depends on a
+late copy: `wait` of a lane's desk is followed by a turn that is void when more lies there than the lane knows of, and
+after a `fetch` without an answer its list is not used again.
 """
 
 from __future__ import annotations
@@ -26,7 +33,6 @@ log = logging.getLogger("gorgond.redpill")
 BLOCK = 1.0  # seconds a blocking call lasts at most; stopping waits for its end, since it is never cancelled
 ATTEMPTS = 3  # starts of a message's handling after which it is given up
 SILENCE = 20.0  # seconds without a turn after which a lane is taken for dead
-FORGET = 3600.0  # seconds after which a silent lane is forgotten
 BATCH_MAX = 1000  # messages pushed or taken at a time; far more, and Lua cannot pass them on (its `unpack`)
 TURN_BYTES = 4 * 1024 * 1024  # messages brought in one turn, and what one round sends, unless one alone is larger
 TOUCH = -1  # what a turn wants that is a sign of life and nothing else
@@ -36,6 +42,14 @@ BACKOFF = (0.05, 0.5)  # seconds between attempts to reconnect: the first, the l
 
 class Voided(BrokerError):
     """The desk was given to others while its lane was silent: what was on it is not this lane's any more."""
+
+
+class Stale(BrokerError):
+    """Nothing was done, since what the call was to follow does not stand any more; `stands` does."""
+
+    def __init__(self, stands: str) -> None:
+        super().__init__(f"something else stands by now: {stands or 'nothing'}")
+        self.stands = stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +155,13 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class Lease:
     """What became of asking for a lease: its fencing token, 0 when another one has it, and how many seconds ago what it
-    is for was done last (None: never). A token that is not the one of the last time says that the lease had ended."""
+    is for was done last (None: never). A token that is not the one of the last time says that the lease had ended.
+    `at` is the broker's time (ms since 1970), `stands` what the next call follows."""
 
     token: int
     done: float | None
+    at: int = 0
+    stands: str = ""
 
 
 class Outage:
@@ -245,6 +262,14 @@ class Link(ABC):
                 self.broker.outage.end()
                 return answer
 
+    async def _following(self, call: Callable[[str], Awaitable[T]], stands: str = "") -> T:
+        """What `call` answers when it follows what stands, which the broker tells if it is not as thought."""
+        while True:
+            try:
+                return await call(stands)
+            except Stale as stale:
+                stands = stale.stands
+
     @abstractmethod
     async def ping(self) -> None:
         """A sign of life."""
@@ -258,12 +283,16 @@ class Link(ABC):
         """Append each batch to its queue unless it would then hold more than `limit`, or to its topic's groups.
 
         Returns in each batch's place None, or why it was refused (QueueFull, BrokerRefused). A batch whose number
-        was seen from this producer is accepted without effect.
+        was seen from this producer is answered like the first time, without effect.
         """
 
-    @abstractmethod
     async def take(self, queue: str, lane: str) -> tuple[str, int]:
         """Take the lane's desk: its new fencing token, and how many messages a predecessor left there."""
+        return await self._following(lambda stands: self.take_if(queue, lane, stands))
+
+    @abstractmethod
+    async def take_if(self, queue: str, lane: str, stands: str) -> tuple[str, int]:
+        """The same if that token stands (empty: none). Raises Stale."""
 
     @abstractmethod
     async def claim(
@@ -284,24 +313,34 @@ class Link(ABC):
         out last was not handled, so that where its start was counted, it is taken back."""
 
     @abstractmethod
-    async def recover(self, queue: str, silence: float, forget: float) -> list[tuple[str, int]]:
-        """Return desks of lanes that were silent for `silence` seconds to the head of the queue: (lane, messages)."""
+    async def recover(self, queue: str, silence: float) -> list[tuple[str, int]]:
+        """Return desks of lanes that were silent for `silence` seconds to the head of the queue: (lane, messages).
+        Only when they could be heard as long: when somebody has called this without a gap of half that time."""
 
     @abstractmethod
     async def reply(self, name: str, replies: Sequence[bytes]) -> None:
         """Append replies to a caller's list."""
 
     @abstractmethod
-    async def fetch(self, name: str, timeout: float) -> list[bytes]:
-        """Wait for replies on a caller's list and take them off it; empty when none came in time."""
+    async def fetch(self, names: Sequence[str], timeout: float) -> list[bytes]:
+        """Wait for replies on one of a caller's lists and take them off it; empty when none came in time. After
+        BrokerAway a late copy may take what comes there, and nobody gets it: ask for no more replies on them."""
 
-    @abstractmethod
     async def join(self, topic: str, group: str, limit: int) -> None:
         """Make the durable group, queue topic/group, which keeps the newest `limit` events from now on."""
+        await self._following(lambda stands: self.join_if(topic, group, limit, stands))
 
     @abstractmethod
+    async def join_if(self, topic: str, group: str, limit: int, stands: str) -> bool:
+        """The same in that epoch of the queue, if there is something to change: whether there was. Raises Stale."""
+
     async def part(self, topic: str, group: str) -> None:
         """No further events for the group; those it has stay."""
+        await self._following(lambda stands: self.part_if(topic, group, stands))
+
+    @abstractmethod
+    async def part_if(self, topic: str, group: str, stands: str) -> bool:
+        """The same in that epoch of the queue, if there is something to change: whether there was. Raises Stale."""
 
     @abstractmethod
     async def listen(self, topics: Sequence[str], timeout: float) -> tuple[str, bytes] | None:
@@ -312,15 +351,21 @@ class Link(ABC):
         """Each queue's figures."""
 
     @abstractmethod
-    async def admit(self, family: str, limits: Sequence[Limit], back: bool = False) -> float:
+    async def admit(self, family: str, asker: str, number: int, limits: Sequence[Limit], back: bool = False) -> float:
         """Count in each limit of the family that something happens, and return 0.0; or, if one of them does not admit
-        it, count nothing and return the seconds until all would. `back`: take back what was counted. A repeat counts
-        once more."""
+        it, count nothing and return the seconds until all would. `back`: take back what was counted.
+
+        `asker`, whose name nobody else has, numbers its calls upwards; a number that was seen counts nothing.
+        """
+
+    async def lease(self, name: str, owner: str, seconds: float, done: int | None = None, stands: str = "") -> Lease:
+        """Take the lease of that name for `seconds` from now, or keep it, unless another owner has it; 0 gives it up.
+        `done`: when what it is for was done, as `Lease.at`. `stands`: that of the last answer, if there was one."""
+        return await self._following(lambda stands: self.lease_if(name, owner, seconds, done, stands), stands)
 
     @abstractmethod
-    async def lease(self, name: str, owner: str, seconds: float, done: float | None = None) -> Lease:
-        """Take the lease of that name for `seconds` from now, or keep it, unless another owner has it; 0 gives it up.
-        `done`: what it is for was done so many seconds ago."""
+    async def lease_if(self, name: str, owner: str, seconds: float, done: int | None, stands: str) -> Lease:
+        """The same if that lease stands. Raises Stale."""
 
     @abstractmethod
     async def about(self) -> dict[str, str]:
@@ -342,14 +387,22 @@ class Link(ABC):
     async def requeue(self, queue: str, number: int) -> bool:
         """Put a dead letter back at the end of its queue; False when there is none of that number."""
 
-    @abstractmethod
     async def pause(self, queue: str) -> bool:
         """Let lanes take nothing more from the queue, until it is resumed; False when it was paused already. Pushes go
         on, and what is on desks is finished."""
+        return await self._following(lambda stands: self.pause_if(queue, stands))
 
     @abstractmethod
+    async def pause_if(self, queue: str, stands: str) -> bool:
+        """The same in that epoch of the queue, if it is not paused. Raises Stale."""
+
     async def resume(self, queue: str) -> bool:
         """Undo `pause`; False when the queue was not paused."""
+        return await self._following(lambda stands: self.resume_if(queue, stands))
+
+    @abstractmethod
+    async def resume_if(self, queue: str, stands: str) -> bool:
+        """The same in that epoch of the queue, if it is paused. Raises Stale."""
 
     @abstractmethod
     async def drop(self, queue: str, number: int) -> bool:

@@ -1,14 +1,18 @@
 """Calling: push a request, wait for the reply on a list of one's own.
 
-What is still unanswered after a gap in the connection is pushed again: the same id, the same effect. Calls of the same
-id are the same call, repeated: a reply answers all of them. Replies to ids that nobody waits for (any more) are
-dropped.
+What is still unanswered after a gap in the connection is pushed again: the same id, the same effect. Its answer goes to
+a new list, since a fetch that got no answer may still arrive and take what lies on the old one. What comes there all
+the same, to calls that were being handled, is taken too.
+
+Calls of the same id are the same call, repeated: a reply answers all of them. Replies to ids that nobody waits for (any
+more) are dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Self
 
@@ -18,15 +22,17 @@ from gorgond.redpill.logline import about
 from gorgond.redpill.message import Message, Reply, decode_reply, now_ms
 from gorgond.redpill.producer import Producer, Submitted
 
+LISTS = 3  # of replies that are looked at: the newest, and those of before the last gaps
+
 
 class _Pending:
     """A call that waits: where it goes, as what, and for whom."""
 
-    __slots__ = ("answer", "queue", "raw", "submitted", "taken", "timer")
+    __slots__ = ("answer", "message", "queue", "submitted", "taken", "timer")
 
-    def __init__(self, queue: str, raw: bytes, answer: asyncio.Future[Reply]) -> None:
+    def __init__(self, queue: str, message: Message, answer: asyncio.Future[Reply]) -> None:
         self.queue = queue
-        self.raw = raw
+        self.message = message
         self.answer = answer
         self.taken = False  # by the broker, once
         self.submitted: Submitted
@@ -48,17 +54,27 @@ class Caller:
     """Makes calls over one producer and one connection for replies, in one event loop.
 
     `list_name` begins the name of the reply list ("web_data"); its end is this process's own, so that no reply to a
-    predecessor is ever taken for one of ours.
+    predecessor is ever taken for one of ours, and new after each gap.
     """
 
     def __init__(self, broker: Broker, producer: Producer, list_name: str, name: str) -> None:
-        self.reply_to = f"{list_name}:{name}:{os.urandom(6).hex()}"
+        self._begin = f"{list_name}:{name}"
+        self._lists: deque[str] = deque(maxlen=LISTS)  # on which replies may come, the newest first
+        self._new_list()
         self.unasked = 0  # replies that nobody waited for
         self.beat: Callable[[], None] = lambda: None
         self._link = broker.link(f"{name} {list_name}")
         self._producer = producer
         self._pending: dict[str, list[_Pending]] = {}
         self._task: asyncio.Task[None] | None = None
+
+    def _new_list(self) -> None:
+        self._lists.appendleft(f"{self._begin}:{os.urandom(6).hex()}")
+
+    @property
+    def reply_to(self) -> str:
+        """The list to which calls ask their replies now."""
+        return self._lists[0]
 
     def __len__(self) -> int:
         """How many calls wait for their reply."""
@@ -73,7 +89,7 @@ class Caller:
 
     def start(self) -> None:
         """Begin to listen for replies."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=self.reply_to)
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=self._begin)
 
     async def stop(self) -> None:
         """Stop listening; calls still waiting fail with DeadlineExceeded."""
@@ -94,13 +110,17 @@ class Caller:
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Reply] = loop.create_future()
-        pending = _Pending(queue, message.encode(self.reply_to), answer)
+        pending = _Pending(queue, message, answer)
         id = message.id
-        pending.submitted = self._producer.submit(queue, (pending.raw,), pending.pushed)
+        self._submit(pending)
         pending.timer = loop.call_later((message.deadline - now_ms()) / 1000, self._late, pending)
         self._pending.setdefault(id, []).append(pending)
         answer.add_done_callback(lambda _: self._forget(id, pending))
         return answer
+
+    def _submit(self, pending: _Pending) -> None:
+        raw = pending.message.encode(self.reply_to)
+        pending.submitted = self._producer.submit(pending.queue, (raw,), pending.pushed)
 
     def _all(self) -> list[_Pending]:
         return [pending for same in self._pending.values() for pending in same]
@@ -124,11 +144,11 @@ class Caller:
         while True:
             try:
                 if gap:
-                    self._deliver(await self._link.persist(lambda: self._link.fetch(self.reply_to, 0), self.beat))
+                    self._deliver(await self._link.persist(lambda: self._link.fetch(self._lists, 0), self.beat))
                     self._push_again()
                     gap = False
                 self.beat()
-                self._deliver(await self._link.fetch(self.reply_to, BLOCK))
+                self._deliver(await self._link.fetch(self._lists, BLOCK))
             except BrokerAway as away:
                 gap = True
                 self._link.lost(away)
@@ -140,13 +160,14 @@ class Caller:
                 await asyncio.sleep(BACKOFF[1])
 
     def _push_again(self) -> None:
-        """After a gap a call that the broker had, or its answer, may be lost. What it did not take yet waits in the
-        producer."""
-        again = {pending: id for id, same in self._pending.items() for pending in same if pending.taken}
-        log.info("%d calls are sent again after a gap", len(again), extra=about(*again.values()))
+        """After a gap a call that the broker had, or its answer, may be lost; and what it did not take yet asks for an
+        answer on the old list."""
+        self._new_list()
+        again = self._all()
+        log.info("%d calls are sent again after a gap", len(again), extra=about(*self._pending))
         for pending in again:
             pending.submitted.withdraw()
-            pending.submitted = self._producer.submit(pending.queue, (pending.raw,), pending.pushed)
+            self._submit(pending)
 
     def _deliver(self, raws: Sequence[bytes]) -> None:
         for raw in raws:

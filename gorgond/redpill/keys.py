@@ -9,20 +9,28 @@ that a Redis Cluster keeps them on one node.
     gorgon:{q}                          list    messages waiting, oldest first
     gorgon:{q}:held                     list    the same, while the queue is paused
     gorgon:{q}:desk:<lane>              list    what that lane has taken and not yet settled
-    gorgon:{q}:delayed                  zset    "<n>:<message>", n of 16 digits, by when it is due, ms since 1970
+    gorgon:{q}:delayed                  zset    "<n> <delay in ms>:<message>", n of 16 digits, by when it is due, ms
+                                                since 1970
     gorgon:{q}:dead                     zset    "<header JSON>\\n<message>" by its number n
     gorgon:{q}:lanes                    hash    lane -> "<fencing token> <last turn> <its ms since 1970> <messages it
                                                 gave>", or "<token> - <ms>" when its desk was given to others
+    gorgon:{q}:watched                  string  "<since> <last>": when somebody looked for silent lanes, ms since 1970,
+                                                without a gap; expires
+    gorgon:{q}:epoch                    string  how often the queue was paused, resumed, joined or parted from
     gorgon:{q}:counts                   hash    accepted done expired dead retried recovered requeued dropped overflow,
                                                 and paused: 1 while it is
-    gorgon:{q}:producer:<producer>      string  number of the last batch accepted from that producer; expires
+    gorgon:{q}:producer:<producer>      string  "<number> <1 accepted, 0 refused>" of the last batch of that producer;
+                                                expires
     gorgon:{list}:replies               list    replies for one waiting caller; expires
-    gorgon:{t}:publisher:<producer>     string  as :producer:, for events on a topic
+    gorgon:{t}:publisher:<producer>     string  number of the last batch of events from that producer; expires
     gorgon:{t}:groups                   set     names of the topic's durable groups
     gorgon:{t}:limits                   hash    group -> the most messages it keeps
     gorgon:{t}:live                     channel events for whoever listens now
     gorgon:{f}:rate:<name>              string  until when what it counted counts, ms since 1970; expires
-    gorgon:{l}:lease                    hash    owner, token, ends, done: who may do what one alone may, and until when
+    gorgon:{f}:asker:<asker>            string  "<number> <answer>" of the last question about limits from that asker;
+                                                expires
+    gorgon:{l}:lease                    hash    owner, token, ends, length, done: who may do what one alone may, and
+                                                until when
 
 For the group g of topic t, `gorgon:{q}` is `gorgon:{t}/g` in every line above.
 """
@@ -85,18 +93,28 @@ def lanes(name: str) -> str:
     return f"{queue(name)}:lanes"
 
 
+def watched(name: str) -> str:
+    """Since when somebody looks for silent lanes of queue `name`."""
+    return f"{queue(name)}:watched"
+
+
+def epoch(name: str) -> str:
+    """How often queue `name` was switched: paused, resumed, joined, parted from."""
+    return f"{queue(name)}:epoch"
+
+
 def counts(name: str) -> str:
     """What has happened on queue `name` since it was made."""
     return f"{queue(name)}:counts"
 
 
 def producer(name: str, who: str) -> str:
-    """The last batch of messages accepted from producer `who` on queue `name`."""
+    """The last batch of messages from producer `who` on queue `name`."""
     return f"{queue(name)}:producer:{who}"
 
 
 def publisher(topic: str, who: str) -> str:
-    """The last batch of events accepted from producer `who` on `topic`."""
+    """The last batch of events from producer `who` on `topic`."""
     return f"{queue(topic)}:publisher:{who}"
 
 
@@ -128,3 +146,8 @@ def lease(name: str) -> str:
 def rate(family: str, name: str) -> str:
     """How much of a limit on how often is used up; the limits of one family are asked together."""
     return f"{queue(family)}:rate:{name}"
+
+
+def asker(family: str, who: str) -> str:
+    """The last question of `who` about the limits of a family."""
+    return f"{queue(family)}:asker:{who}"

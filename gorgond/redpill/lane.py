@@ -26,7 +26,6 @@ from gorgond.redpill.broker import (
     BACKOFF,
     BATCH_MAX,
     BLOCK,
-    FORGET,
     SILENCE,
     TOUCH,
     TURN_BYTES,
@@ -94,7 +93,6 @@ class Lane:
         self._unhandled = False
         self._look_at = 0.0
         self._took = 0.0  # seconds that the handler had for the last batch
-        self._connects = -1
         self._reminder: asyncio.TimerHandle
         self._reminding: asyncio.Task[None] | None = None
 
@@ -167,16 +165,12 @@ class Lane:
 
     async def _look_for_silent(self) -> None:
         """Every few seconds, give the desks of dead lanes back to the queue."""
-        if self._connects != self._link.connects:  # after an outage every lane looks silent, until it had its turn
-            self._connects = self._link.connects
-            self._look_at = time.monotonic() + SILENCE
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + SILENCE / 4 * random.uniform(0.8, 1.2)
-        for lane, messages in await self._link.persist(
-            lambda: self._link.recover(self.queue, SILENCE, FORGET), self.beat
-        ):
-            log.warning("%s is silent: its %d messages of %s go back to the queue", lane, messages, self.queue)
+        with contextlib.suppress(BrokerError):  # whatever it is, the next turn meets it too
+            for lane, messages in await self._link.recover(self.queue, SILENCE):
+                log.warning("%s is silent: its %d messages of %s go back to the queue", lane, messages, self.queue)
 
     def _idle_beat(self) -> None:
         """The beat while nothing is in hand: there is no reason then to wait for the broker before ending."""
@@ -355,6 +349,7 @@ class Lane:
         turn = Turn(self._turn, self._length, want=TOUCH)
         with contextlib.suppress(BrokerError):  # whatever it is, the next turn meets it too
             await self._link.claim(self.queue, self.name, self._token, turn)
+            await self._look_for_silent()
 
 
 class _Abandoned(Exception):

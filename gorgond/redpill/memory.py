@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 from gorgond.redpill import keys
@@ -28,6 +29,7 @@ from gorgond.redpill.broker import (
     Lease,
     Limit,
     Link,
+    Stale,
     Turn,
 )
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
@@ -54,6 +56,20 @@ class _ReplyList:
         return [self.replies.popleft() for _ in range(min(len(self.replies), FETCH_MAX))]
 
 
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    """Times are the broker's, in milliseconds."""
+
+    owner: str = ""
+    token: int = 0
+    ends: int = 0
+    length: int = 0
+    done: int = -1
+
+    def stands(self) -> str:
+        return f"{self.token} {self.ends} {self.done}"
+
+
 class MemoryBroker(Broker):
     """Queues, topics and reply lists in memory."""
 
@@ -65,11 +81,12 @@ class MemoryBroker(Broker):
         self.clock = clock
         self.alive = True
         self.life = 0  # how often it was killed
-        self.marks: dict[str, int] = {}  # the last batch of each producer on each queue
+        self.marks: dict[str, tuple[int, bool]] = {}  # by producer and queue: its last batch, whether it was accepted
         self.groups: defaultdict[str, dict[str, int]] = defaultdict(dict)  # topic -> group -> its limit
         self.listeners: defaultdict[str, dict[MemoryLink, None]] = defaultdict(dict)
         self.replies: defaultdict[str, _ReplyList] = defaultdict(_ReplyList)
-        self.leases: dict[str, tuple[str, int, int, int]] = {}  # its owner, fencing token, when it ends, when done
+        self.leases: dict[str, _Lease] = {}
+        self.asked: dict[str, tuple[int, float]] = {}  # by asker: the number of its last question, and the answer
         self.rates: dict[str, float] = {}  # until when what a limit counted counts, by its key
         self.blocked: set[asyncio.Future[Any]] = set()
         self._queues: dict[str, MemoryQueue] = {}
@@ -134,18 +151,20 @@ class MemoryLink(Link):
             self.connected()
             self.broker.met = True
 
-    async def _blocked(self, waiters: dict[asyncio.Future[T], str], who: str, timeout: float) -> T | None:
+    async def _blocked(self, waiters: Sequence[dict[asyncio.Future[T], str]], who: str, timeout: float) -> T | None:
         """Wait to be served by whoever brings what is waited for; None when nobody did in time.
 
         Never cut short, since being served and running out of time may come at once.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        waiters[future] = who
+        for each in waiters:
+            each[future] = who
         self.broker.blocked.add(future)
         try:
             await asyncio.wait((future,), timeout=timeout)
         finally:
-            waiters.pop(future, None)
+            for each in waiters:
+                each.pop(future, None)
             self.broker.blocked.discard(future)
         if future.cancelled():
             raise BrokerAway("the broker went down")
@@ -163,15 +182,13 @@ class MemoryLink(Link):
         await self._round()
         outcome: list[BrokerError | None] = []
         for mark, batch in marked:
-            refused: BrokerError | None = None
-            if self.broker.marks.get(mark, 0) < batch.number:
+            seen, accepted = self.broker.marks.get(mark, (0, True))
+            if seen < batch.number:
                 if batch.topic:
                     self._publish(batch.name, batch.messages)
-                elif not self._push(batch.name, batch.messages, limit):
-                    refused = QueueFull(batch.name)
-                if refused is None:
-                    self.broker.marks[mark] = batch.number
-            outcome.append(refused)
+                accepted = batch.topic or self._push(batch.name, batch.messages, limit)
+                self.broker.marks[mark] = batch.number, accepted
+            outcome.append(None if accepted else QueueFull(batch.name))
         return outcome
 
     def _push(self, name: str, messages: Sequence[bytes], limit: int) -> bool:
@@ -188,10 +205,10 @@ class MemoryLink(Link):
         for listener in self.broker.listeners[topic]:
             listener.hear((topic, event) for event in events)
 
-    async def take(self, queue: str, lane: str) -> tuple[str, int]:
+    async def take_if(self, queue: str, lane: str, stands: str) -> tuple[str, int]:
         taken = self.broker.queue(queue)
         await self._round()
-        return taken.take(lane, self.broker.clock())
+        return taken.take(lane, stands, self.broker.clock())
 
     async def claim(
         self, queue: str, lane: str, token: str, turn: Turn, attempts: int = ATTEMPTS
@@ -211,7 +228,7 @@ class MemoryLink(Link):
         waited = self.broker.queue(queue)
         await self._round()
         if not waited.waiting or waited.paused:
-            return await self._blocked(waited.waiters, lane, timeout)
+            return await self._blocked([waited.waiters], lane, timeout)
         raw = waited.waiting.popleft()
         waited.desks[lane].append(raw)
         return raw
@@ -223,10 +240,10 @@ class MemoryLink(Link):
         left.serve()
         return returned
 
-    async def recover(self, queue: str, silence: float, forget: float) -> list[tuple[str, int]]:
+    async def recover(self, queue: str, silence: float) -> list[tuple[str, int]]:
         recovered = self.broker.queue(queue)
         await self._round()
-        found = recovered.recover(int(silence * 1000), int(forget * 1000), self.broker.clock())
+        found = recovered.recover(int(silence * 1000), self.broker.clock())
         recovered.serve()
         return found
 
@@ -243,24 +260,34 @@ class MemoryLink(Link):
         kept.expires = now + int(REPLY_TTL * 1000)
         _wake(kept.waiters)
 
-    async def fetch(self, name: str, timeout: float) -> list[bytes]:
-        keys.queue(name)
+    async def fetch(self, names: Sequence[str], timeout: float) -> list[bytes]:
+        for name in names:
+            keys.queue(name)
         await self._round()
-        kept = self.broker.replies[name]
-        kept.expire(self.broker.clock())
-        if not kept.replies:
-            await self._blocked(kept.waiters, self.name, timeout)
-        return kept.take()
+        lists = [self.broker.replies[name] for name in names]
+        for each in lists:
+            each.expire(self.broker.clock())
+        if not any(each.replies for each in lists):
+            await self._blocked([each.waiters for each in lists], self.name, timeout)
+        return next((each.take() for each in lists if each.replies), [])
 
-    async def join(self, topic: str, group: str, limit: int) -> None:
-        keys.queue(f"{topic}/{group}")
+    async def join_if(self, topic: str, group: str, limit: int, stands: str) -> bool:
+        queue, groups = self.broker.queue(f"{topic}/{group}"), self.broker.groups[topic]
         await self._round()
-        self.broker.groups[topic][group] = limit
+        if groups.get(group) == limit:
+            return False
+        queue.switch(stands)
+        groups[group] = limit
+        return True
 
-    async def part(self, topic: str, group: str) -> None:
-        keys.queue(topic)
+    async def part_if(self, topic: str, group: str, stands: str) -> bool:
+        queue, groups = self.broker.queue(f"{topic}/{group}"), self.broker.groups[topic]
         await self._round()
-        self.broker.groups[topic].pop(group, None)
+        if group not in groups:
+            return False
+        queue.switch(stands)
+        del groups[group]
+        return True
 
     async def listen(self, topics: Sequence[str], timeout: float) -> tuple[str, bytes] | None:
         for topic in topics:
@@ -271,7 +298,7 @@ class MemoryLink(Link):
             for topic in topics:
                 self.broker.listeners[topic][self] = None
         if not self._heard:
-            await self._blocked(self._ears, self.name, timeout)
+            await self._blocked([self._ears], self.name, timeout)
         return self._heard.popleft() if self._heard else None
 
     def hear(self, events: Iterable[tuple[str, bytes]]) -> None:
@@ -285,15 +312,25 @@ class MemoryLink(Link):
         now = self.broker.clock()
         return [queue.counts(now) for queue in found]
 
-    async def admit(self, family: str, limits: Sequence[Limit], back: bool = False) -> float:
+    async def admit(self, family: str, asker: str, number: int, limits: Sequence[Limit], back: bool = False) -> float:
         names = [keys.rate(family, limit.name) for limit in limits]
+        who = keys.asker(family, asker)
         await self._round()
+        seen, answer = self.broker.asked.get(who, (0, 0.0))
+        if seen < number:
+            answer = self._admit(names, limits, back)
+            self.broker.asked[who] = number, answer
+        return answer
+
+    def _admit(self, names: Sequence[str], limits: Sequence[Limit], back: bool) -> float:
         now, rates = self.broker.clock(), self.broker.rates
         for name in [name for name, until in rates.items() if until <= now]:
             del rates[name]
         ends, wait = {}, 0.0
         for name, limit in zip(names, limits, strict=True):
             each = int(limit.seconds * 1000)
+            if name in rates:
+                rates[name] = min(rates[name], now + limit.most * each)
             ends[name] = rates.get(name, now) + (-each if back else each)
             wait = max(wait, ends[name] - limit.most * each - now)
         if wait and not back:
@@ -301,18 +338,23 @@ class MemoryLink(Link):
         rates.update(ends)
         return 0.0
 
-    async def lease(self, name: str, owner: str, seconds: float, done: float | None = None) -> Lease:
+    async def lease_if(self, name: str, owner: str, seconds: float, done: int | None, stands: str) -> Lease:
         key = keys.lease(name)
         await self._round()
-        now = self.broker.clock()
-        has, token, ends, at = self.broker.leases.get(key, ("", 0, 0, -1))
-        if ends > now and has != owner:
-            token = 0
-        else:
-            token = token if ends > now else max(token + 1, now)
-            at = at if done is None else now - int(done * 1000)
-            self.broker.leases[key] = owner, token, now + int(seconds * 1000), at
-        return Lease(token if seconds else 0, None if at < 0 else (now - at) / 1000)
+        now, leases, length = self.broker.clock(), self.broker.leases, int(seconds * 1000)
+        lease = leases.get(key, _Lease())
+        lease = replace(lease, ends=min(lease.ends, now + lease.length), done=min(lease.done, now))
+        held = lease.ends > now
+        ours = not held or lease.owner == owner
+        fresh = stands == lease.stands()
+        if fresh and ours:
+            token = lease.token if held else max(lease.token + 1, now)
+            lease = _Lease(owner, token, now + length, length, lease.done if done is None else min(done, now))
+        leases[key] = lease
+        if not fresh:
+            raise Stale(lease.stands())
+        since = None if lease.done < 0 else (now - lease.done) / 1000
+        return Lease(lease.token if ours and length else 0, since, now, lease.stands())
 
     async def about(self) -> dict[str, str]:
         await self._round()
@@ -342,15 +384,15 @@ class MemoryLink(Link):
         requeued.serve()
         return done
 
-    async def pause(self, queue: str) -> bool:
+    async def pause_if(self, queue: str, stands: str) -> bool:
         paused = self.broker.queue(queue)
         await self._round()
-        return paused.pause()
+        return paused.pause(stands)
 
-    async def resume(self, queue: str) -> bool:
+    async def resume_if(self, queue: str, stands: str) -> bool:
         resumed = self.broker.queue(queue)
         await self._round()
-        done = resumed.resume()
+        done = resumed.resume(stands)
         resumed.serve()
         return done
 

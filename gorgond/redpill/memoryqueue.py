@@ -11,8 +11,9 @@ import itertools
 import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from gorgond.redpill.broker import TURN_BYTES, Counts, DeadLetter, Found, Turn, Voided
+from gorgond.redpill.broker import TURN_BYTES, Counts, DeadLetter, Found, Stale, Turn, Voided
 from gorgond.redpill.errors import Superseded
 from gorgond.redpill.raw import age, attempts_of, forgiven, suspected, unstarted, with_attempts
 
@@ -20,6 +21,17 @@ DUE_MAX = 100  # delayed messages that one turn brings back
 REASON_MAX = 500  # characters of a failure's reason that are kept
 
 _tokens = itertools.count(1)
+
+
+@dataclass(slots=True)
+class _Tenant:
+    """Whose a desk is: the fencing token, the number of the last turn (None: it was given to others), when that was,
+    and how many messages it gave."""
+
+    token: int
+    turn: int | None
+    at: int
+    given: int = 0
 
 
 class MemoryQueue:
@@ -30,10 +42,11 @@ class MemoryQueue:
         self.waiting: deque[bytes] = deque()
         self.paused = False
         self.desks: defaultdict[str, list[bytes]] = defaultdict(list)
-        self.delayed: list[tuple[int, int, bytes]] = []  # a heap: when due, its number among the retried, message
+        self.delayed: list[tuple[int, int, int, bytes]] = []  # a heap: when due, number, delay, message
         self.letters: dict[int, DeadLetter] = {}
-        self.lanes: dict[str, int] = {}  # last turn
-        self.tokens: dict[str, tuple[int, int, int]] = {}  # fencing token, number of the last turn, messages it gave
+        self.lanes: dict[str, _Tenant] = {}
+        self.watched = (0, 0, 0)  # since when somebody looks for silent lanes, when last, and until when that counts
+        self.epoch = 0  # how often it was switched: paused, resumed, joined, parted from
         self.figures: Counter[str] = Counter()
         self.waiters: dict[asyncio.Future[bytes], str] = {}  # lanes that wait for a message, longest first
 
@@ -63,39 +76,47 @@ class MemoryQueue:
             self.waiting.popleft()
             self.figures["overflow"] += 1
 
-    def take(self, lane: str, now: int) -> tuple[str, int]:
+    def take(self, lane: str, stands: str, now: int) -> tuple[str, int]:
         """A new token for the lane, and how many messages lie on its desk."""
+        tenant = self.lanes.get(lane)
+        token_before = str(tenant.token) if tenant else ""
+        if stands != token_before:
+            raise Stale(token_before)
         token = next(_tokens)
-        self.tokens[lane] = token, 0, 0
-        self.lanes[lane] = now
+        self.lanes[lane] = _Tenant(token, 0, now)
         desk = self.desks[lane]
         desk[:] = map(suspected, desk)
         return str(token), len(desk)
 
     def leave(self, lane: str, token: str, unhandled: bool) -> int:
         """Back to the head of the queue with what is on the desk; the starts of what was not handled are taken back."""
-        if str(self.tokens.get(lane, ("",))[0]) != token:
+        tenant = self.lanes.get(lane)
+        if tenant is None or tenant.turn is None or str(tenant.token) != token:
             return 0
-        _, _, given = self.tokens.pop(lane)
+        tenant.turn = None
         desk = self.desks[lane]
-        for index in range(min(given, len(desk)) if unhandled else 0):
+        for index in range(min(tenant.given, len(desk)) if unhandled else 0):
             desk[index] = unstarted(desk[index])
         return self._give_back(lane)
 
-    def recover(self, silence: int, forget: int, now: int) -> list[tuple[str, int]]:
+    def recover(self, silence: int, now: int) -> list[tuple[str, int]]:
         """The lanes that were silent, and how many messages of each went back to the head of the queue."""
+        since, last, expires = self.watched
+        if now < last:
+            self.delayed = [(min(due, now + delay), number, delay, raw) for due, number, delay, raw in self.delayed]
+            heapq.heapify(self.delayed)
+        if not last <= now < expires:
+            since = now
+        self.watched = since, now, now + max(silence // 2, 1)
         found = []
-        for lane, last in sorted(self.lanes.items(), key=lambda item: (item[1], item[0])):
-            if last > now - silence:
-                break
-            if self.desks[lane]:
-                self.desks[lane] = [suspected(raw) for raw in self.desks[lane]]
+        for lane, tenant in sorted(self.lanes.items(), key=lambda item: (item[1].at, item[0])):
+            tenant.at = min(tenant.at, now)
+            if now - max(since, tenant.at) >= silence and self.desks[lane]:
+                if tenant.turn is not None:
+                    self.desks[lane] = [suspected(raw) for raw in self.desks[lane]]
                 found.append((lane, self._give_back(lane)))
                 self.figures["recovered"] += found[-1][1]
-                self.tokens.pop(lane, None)
-            elif now - last > forget:
-                self.tokens.pop(lane, None)
-                del self.lanes[lane]
+                tenant.turn = None
         return found
 
     def _give_back(self, lane: str) -> int:
@@ -105,24 +126,25 @@ class MemoryQueue:
 
     def claim(self, lane: str, token: str, turn: Turn, limit: int, now: int) -> tuple[int, list[bytes]]:
         """A lane's whole turn; see `claim.lua`."""
-        owner, last, given = self.tokens.get(lane, (0, 0, 0))
-        if owner > int(token):
+        tenant = self.lanes.get(lane)
+        void = Voided(f"the desk of {lane} on {self.name} was given to others")
+        if tenant is None or tenant.turn is None or tenant.token < int(token):
+            raise void
+        if tenant.token > int(token):
             raise Superseded(f"another process has taken over as {lane} on {self.name}")
         desk = self.desks[lane]
-        first = turn.number == last + 1 and turn.want >= 0
-        unknown = len(desk) != turn.length if first else turn.number != last
-        if owner < int(token) or unknown:
-            raise Voided(f"the desk of {lane} on {self.name} was given to others")
-        self.lanes[lane] = now
+        first = turn.number == tenant.turn + 1 and turn.want >= 0
+        if len(desk) != turn.length if first else turn.number != tenant.turn:
+            raise void
+        tenant.turn, tenant.at = turn.number, now
         if first:
             self._settle(desk, turn, limit, now)
-            given = 0
+            tenant.given = 0
         if turn.want > 0 and not self.paused:
             self._bring_due(now)
         if turn.want > 0 and first:
-            given = self._give(desk, turn.held, turn.want, limit, now)
-        self.tokens[lane] = owner, turn.number, given
-        return len(desk), desk[turn.held : turn.held + given] if turn.want > 0 else []
+            tenant.given = self._give(desk, turn.held, turn.want, limit, now)
+        return len(desk), desk[turn.held : turn.held + tenant.given] if turn.want > 0 else []
 
     def _give(self, desk: list[bytes], held: int, want: int, limit: int, now: int) -> int:
         """How many messages are handed out: those behind what is in hand, with what is brought for it."""
@@ -143,7 +165,7 @@ class MemoryQueue:
                 self._bury(raw, failure.reason[:REASON_MAX], now)
             else:
                 self.figures["retried"] += 1
-                heapq.heappush(self.delayed, (now + delay, self.figures["retried"], raw))
+                heapq.heappush(self.delayed, (now + delay, self.figures["retried"], delay, raw))
         for index in sorted(turn.later, reverse=True):
             del desk[index]
         del desk[: turn.done]
@@ -153,7 +175,7 @@ class MemoryQueue:
     def _bring_due(self, now: int) -> None:
         due: list[bytes] = []
         while self.delayed and self.delayed[0][0] <= now and len(due) < DUE_MAX:
-            due.append(heapq.heappop(self.delayed)[2])
+            due.append(heapq.heappop(self.delayed)[3])
         self.waiting.extendleft(reversed(due))
 
     def _restart(self, desk: list[bytes], want: int, limit: int, now: int) -> int:
@@ -202,15 +224,28 @@ class MemoryQueue:
         self.figures["requeued"] += 1
         return True
 
-    def pause(self) -> bool:
+    def pause(self, stands: str) -> bool:
         """Nothing is taken from the queue until it is resumed."""
-        was, self.paused = self.paused, True
-        return not was
+        if self.paused:
+            return False
+        self.switch(stands)
+        self.paused = True
+        return True
 
-    def resume(self) -> bool:
+    def resume(self, stands: str) -> bool:
         """Undo a pause."""
-        was, self.paused = self.paused, False
-        return was
+        if not self.paused:
+            return False
+        self.switch(stands)
+        self.paused = False
+        return True
+
+    def switch(self, stands: str) -> None:
+        """Begin another epoch, if it is the next one."""
+        epoch = str(self.epoch or "")
+        if stands != epoch:
+            raise Stale(epoch)
+        self.epoch += 1
 
     def drop(self, number: int) -> bool:
         """A dead letter deleted."""
@@ -223,7 +258,7 @@ class MemoryQueue:
         """Where messages lie that hold this text."""
         places = [("queued", str(before), raw) for before, raw in enumerate(self.waiting)]
         places += [("desk", lane, raw) for lane, desk in self.desks.items() for raw in desk]
-        places += [("delayed", str(due), raw) for due, _, raw in sorted(self.delayed)]
+        places += [("delayed", str(due), raw) for due, _, _, raw in sorted(self.delayed)]
         places += [("dead", str(letter.number), letter.raw) for letter in self.letters.values()]
         return (Found(self.name, place, detail, raw) for place, detail, raw in places if text in raw)
 

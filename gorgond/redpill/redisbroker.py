@@ -29,6 +29,7 @@ from gorgond.redpill.broker import (
     Found,
     Lease,
     Limit,
+    Stale,
     Turn,
     Voided,
 )
@@ -63,7 +64,7 @@ def _places(queue: str) -> list[str]:
 
 
 def _pausing(queue: str) -> list[str]:
-    return [keys.queue(queue), keys.held(queue), keys.counts(queue)]
+    return [keys.queue(queue), keys.held(queue), keys.counts(queue), keys.epoch(queue)]
 
 
 class RedisBroker(Broker):
@@ -135,9 +136,16 @@ class RedisLink(RedisWire):
                     outcome.append(refused)
         return outcome
 
-    async def take(self, queue: str, lane: str) -> tuple[str, int]:
+    async def _follow(self, which: script.Script, names: Sequence[str], *args: str | int) -> Any:
+        """What a script answers that does nothing when something else stands."""
+        status, *rest = await self._persistent(_run(which, names, *args))
+        if status == b"stale":
+            raise Stale(rest[0].decode())
+        return rest
+
+    async def take_if(self, queue: str, lane: str, stands: str) -> tuple[str, int]:
         names = [keys.desk(queue, lane), keys.lanes(queue)]
-        token, length = await self._persistent(_run(script.TAKE, names, lane))
+        token, length = await self._follow(script.TAKE, names, lane, stands)
         return token.decode(), length
 
     async def claim(
@@ -178,27 +186,29 @@ class RedisLink(RedisWire):
         names = [keys.queue(queue), keys.desk(queue, lane), keys.lanes(queue), keys.held(queue), keys.counts(queue)]
         return int(await self._persistent(_run(script.LEAVE, names, lane, token, int(unhandled))))
 
-    async def recover(self, queue: str, silence: float, forget: float) -> list[tuple[str, int]]:
+    async def recover(self, queue: str, silence: float) -> list[tuple[str, int]]:
         names = [keys.queue(queue), keys.lanes(queue), keys.counts(queue), keys.held(queue)]
-        ages = (int(silence * 1000), int(forget * 1000))
-        found = await self._persistent(_run(script.RECOVER, names, keys.desks(queue), *ages))
+        names += [keys.watched(queue), keys.delayed(queue)]
+        found = await self._persistent(_run(script.RECOVER, names, keys.desks(queue), int(silence * 1000)))
         return [(found[i].decode(), found[i + 1]) for i in range(0, len(found), 2)]
 
     async def reply(self, name: str, replies: Sequence[bytes]) -> None:
         """Here a script, which a Redis without memory still runs."""
         await self._persistent(_run(script.REPLY, [keys.replies(name)], _REPLY_TTL_MS, *replies))
 
-    async def fetch(self, name: str, timeout: float) -> list[bytes]:
-        command: Command = ["BLMPOP", _seconds(timeout), 1, keys.replies(name), "LEFT", "COUNT", 1000]
-        answer = await self._ask(command, name, timeout)
+    async def fetch(self, names: Sequence[str], timeout: float) -> list[bytes]:
+        lists = map(keys.replies, names)
+        command: Command = ["BLMPOP", _seconds(timeout), len(names), *lists, "LEFT", "COUNT", 1000]
+        answer = await self._ask(command, names[0], timeout)
         return [] if answer is None else list(answer[1])
 
-    async def join(self, topic: str, group: str, limit: int) -> None:
-        keys.queue(f"{topic}/{group}")  # is it a name?
-        await self._persistent(_run(script.JOIN, [keys.groups(topic), keys.limits(topic)], group, limit))
+    async def join_if(self, topic: str, group: str, limit: int, stands: str) -> bool:
+        names = [keys.groups(topic), keys.limits(topic), keys.epoch(f"{topic}/{group}")]
+        return bool((await self._follow(script.JOIN, names, group, limit, stands))[0])
 
-    async def part(self, topic: str, group: str) -> None:
-        await self._ask(["SREM", keys.groups(topic), group], topic)
+    async def part_if(self, topic: str, group: str, stands: str) -> bool:
+        names = [keys.groups(topic), keys.epoch(f"{topic}/{group}")]
+        return bool((await self._follow(script.PART, names, group, stands))[0])
 
     async def listen(self, topics: Sequence[str], timeout: float) -> tuple[str, bytes] | None:
         if not self._listening:
@@ -236,15 +246,15 @@ class RedisLink(RedisWire):
             found.append(Counts(queued, flying, delayed, dead, age(head, now_ms()), paused=paused, **since))
         return found
 
-    async def admit(self, family: str, limits: Sequence[Limit], back: bool = False) -> float:
-        names = [keys.rate(family, limit.name) for limit in limits]
+    async def admit(self, family: str, asker: str, number: int, limits: Sequence[Limit], back: bool = False) -> float:
+        names = [keys.asker(family, asker), *(keys.rate(family, limit.name) for limit in limits)]
         rates = [number for limit in limits for number in (limit.most, int(limit.seconds * 1000))]
-        return int(await self._ask(_run(script.ADMIT, names, -1 if back else 1, *rates), family)) / 1000
+        return int(await self._ask(_run(script.ADMIT, names, number, -1 if back else 1, *rates), family)) / 1000
 
-    async def lease(self, name: str, owner: str, seconds: float, done: float | None = None) -> Lease:
-        ago = -1 if done is None else int(done * 1000)
-        token, since = await self._persistent(_run(script.LEASE, [keys.lease(name)], owner, int(seconds * 1000), ago))
-        return Lease(token, None if since < 0 else since / 1000)
+    async def lease_if(self, name: str, owner: str, seconds: float, done: int | None, stands: str) -> Lease:
+        asked = (owner, int(seconds * 1000), -1 if done is None else done, stands)
+        token, since, at, follows = await self._follow(script.LEASE, [keys.lease(name)], *asked)
+        return Lease(token, None if since < 0 else since / 1000, at, follows.decode())
 
     async def about(self) -> dict[str, str]:
         commands: list[Command] = [["INFO", section] for section in _ABOUT]
@@ -294,11 +304,11 @@ class RedisLink(RedisWire):
         names = [keys.queue(queue), keys.dead(queue), keys.counts(queue), keys.held(queue)]
         return bool(await self._ask(_run(script.REQUEUE, names, number), queue))
 
-    async def pause(self, queue: str) -> bool:
-        return bool(await self._ask(_run(script.PAUSE, _pausing(queue)), queue))
+    async def pause_if(self, queue: str, stands: str) -> bool:
+        return bool((await self._follow(script.PAUSE, _pausing(queue), stands))[0])
 
-    async def resume(self, queue: str) -> bool:
-        return bool(await self._ask(_run(script.RESUME, _pausing(queue)), queue))
+    async def resume_if(self, queue: str, stands: str) -> bool:
+        return bool((await self._follow(script.RESUME, _pausing(queue), stands))[0])
 
     async def drop(self, queue: str, number: int) -> bool:
         return bool(await self._ask(_run(script.DROP, [keys.dead(queue), keys.counts(queue)], number), queue))

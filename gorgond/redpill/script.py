@@ -24,6 +24,7 @@ ALL = (
     PUSH := Script("push"),
     PUBLISH := Script("publish"),
     JOIN := Script("join"),
+    PART := Script("part"),
     TAKE := Script("take"),
     CLAIM := Script("claim"),
     LEAVE := Script("leave"),

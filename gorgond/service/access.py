@@ -132,7 +132,7 @@ def _rules(needs: Needs) -> Iterable[str]:
         patterns.append(keys.lease("NAME").replace("NAME", f"{name}*"))
     for family in needs.limits:
         commands |= _commands("admit")
-        patterns.append(keys.rate(family, "*"))
+        patterns += [keys.rate(family, "*"), keys.asker(family, "*")]
     channels = [keys.live(topic) for topic in {**dict.fromkeys(needs.publishes), **dict.fromkeys(needs.listens)}]
     return [
         *(f"+{command}" for command in sorted(commands)),

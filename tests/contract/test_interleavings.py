@@ -1,18 +1,21 @@
 """Whatever happens in whatever order: every message is in exactly one place, and none is done twice.
 
 An interleaving is a random walk of a producer and three lanes over two queues, with repeats, crashes, pauses, lanes
-that come too late and outages, drawn from a seed. After each step all places are read and compared with what the broker
-has answered so far. At the end everything is drained, and nothing may be missing.
+that come too late and outages, drawn from a seed. Copies of earlier calls of anybody arrive late, as from a connection
+that was broken long ago. After each step all places are read and compared with what the broker has answered so far. At
+the end everything is drained, and nothing may be missing.
 
     INTERLEAVINGS_SEED=1234 pytest tests/contract/test_interleavings.py    one of them again: a failure names its seed
     INTERLEAVINGS=1000000 pytest tests/contract/test_interleavings.py      more of them
 
-Time stands still unless an hour passes, which is a step too: on Redis all times it keeps are set back.
+Time stands still unless an hour passes, or the clock is set back by one, which are steps too: on Redis all times it
+keeps are changed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import time
@@ -26,7 +29,7 @@ import pytest
 import redis
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import ATTEMPTS, Batch, Broker, Counts, Failure, Link, Voided
+from gorgond.redpill.broker import ATTEMPTS, Batch, Broker, Counts, Failure, Link, Stale, Voided
 from gorgond.redpill.errors import BrokerAway, Superseded
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.raw import attempts_of, forgiven
@@ -41,6 +44,8 @@ STEPS = 20
 LIMIT = 12
 HOUR = 3600.0
 HOUR_MS = 3_600_000
+SILENCE = 3 * HOUR
+CALLS = ("push", "take_if", "claim", "wait", "leave", "recover", "pause_if", "resume_if", "requeue", "drop")
 LANES = [("a", "one"), ("a", "two"), ("b", "one")]
 
 
@@ -81,26 +86,26 @@ class World(ABC):
         """What is where."""
 
     @abstractmethod
-    def pass_hour(self, queues: Sequence[str]) -> None:
-        """Everything is an hour older."""
+    def pass_hours(self, queues: Sequence[str], hours: int = 1) -> None:
+        """Everything is so many hours older; or younger, as when the clock is set back."""
 
 
 class InMemory(World):
     can_die = True
 
     def __init__(self) -> None:
-        self.now = HOUR_MS
+        self.now = 1000 * HOUR_MS
         self.broker: MemoryBroker = MemoryBroker(clock=lambda: self.now)
 
     def places(self, queue: str) -> Places:
         kept = self.broker.queue(queue)
         desks = {lane: list(desk) for lane, desk in kept.desks.items() if desk}
         dead = {number: letter.raw for number, letter in kept.letters.items()}
-        delayed = [raw for _, _, raw in sorted(kept.delayed)]
+        delayed = [raw for _, _, _, raw in sorted(kept.delayed)]
         return Places(list(kept.waiting), desks, delayed, dead, kept.figures.copy(), kept.paused)
 
-    def pass_hour(self, queues: Sequence[str]) -> None:
-        self.now += HOUR_MS
+    def pass_hours(self, queues: Sequence[str], hours: int = 1) -> None:
+        self.now += hours * HOUR_MS
 
 
 # Reads all places. Times within an hour are made one, since in memory the clock stands still.
@@ -115,6 +120,11 @@ local lanes = redis.call('HGETALL', KEYS[4])
 for i = 1, #lanes, 2 do
   local owner, at, given = string.match(lanes[i + 1], '^(%d+ %S+ )(%d+)(.*)$')
   redis.call('HSET', KEYS[4], lanes[i], owner .. still(at) .. given)
+end
+local since, last = string.match(redis.call('GET', KEYS[7]) or '', '^(%d+) (%d+)$')
+if since then
+  redis.call('SET', KEYS[7], still(since) .. ' ' .. still(last), 'KEEPTTL')
+  redis.call('PEXPIRE', KEYS[7], redis.call('PTTL', KEYS[7]) - ARGV[2] * 3600000)
 end
 local desks = {}
 for i, lane in ipairs({'one', 'two', 'drain'}) do
@@ -134,7 +144,7 @@ class InRedis(World):
 
     def _read(self, queue: str, hours: int) -> Any:
         names = [keys.queue(queue), keys.delayed(queue), keys.dead(queue), keys.lanes(queue), keys.counts(queue)]
-        names.append(keys.held(queue))
+        names += [keys.held(queue), keys.watched(queue)]
         return self._dump(names, [self.start, hours])
 
     def places(self, queue: str) -> Places:
@@ -147,9 +157,9 @@ class InRedis(World):
         waiting = [entry.partition(b":")[2] for entry in delayed]
         return Places(queued or held, lying, waiting, letters, since, paused)
 
-    def pass_hour(self, queues: Sequence[str]) -> None:
+    def pass_hours(self, queues: Sequence[str], hours: int = 1) -> None:
         for queue in queues:
-            self._read(queue, 1)
+            self._read(queue, hours)
 
 
 def _pairs(flat: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
@@ -167,6 +177,9 @@ class Actor:
     handed: list[bytes] = field(default_factory=list)  # they are the head of the desk
     kept: list[bytes] = field(default_factory=list)  # by the last turn
     waited: bool = False  # since its last turn
+    void: bool = False  # it gave its desk up, or others got it
+    surprised: bool = False  # something lies on its desk that it does not know of
+    quiet: int = 0  # hours since its last turn
     zombies: list[Actor] = field(default_factory=list)
 
 
@@ -178,7 +191,10 @@ class Walk:
         self.random = random.Random(seed)
         self.outages = outages
         self.log: list[object] = []
-        self.link, self.waiter = links
+        self.link, self.waiter, self.network = links
+        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        for name in CALLS:
+            setattr(self.link, name, self._recorded(name))
         self.names = {name: f"{name}{seed}" for name in "ab"}
         self.actors = [Actor(Puppet(self.link, self.names[queue], lane)) for queue, lane in LANES]
         self.accepted: dict[str, set[bytes]] = {queue: set() for queue in self.queues}
@@ -186,6 +202,20 @@ class Walk:
         self.starts: Counter[bytes] = Counter()
         self.batches: list[Batch] = []
         self.made = 0
+
+    def _recorded(self, name: str) -> Callable[..., Awaitable[Any]]:
+        ask = getattr(type(self.link), name)
+
+        async def recorded(*args: Any, **more: Any) -> Any:
+            answer: object = None
+            try:
+                answer = await ask(self.link, *args, **more)
+                return answer
+            finally:
+                if answer is not False:  # there is no letter of that number, yet
+                    self.calls.append((name, args, more))
+
+        return recorded
 
     @property
     def queues(self) -> Sequence[str]:
@@ -198,7 +228,8 @@ class Walk:
         steps: dict[Callable[[], Awaitable[object]], int] = {
             self.push: 5, self.push_again: 2, self.turn: 7, self.turn_at_once: 5, self.turn_again: 3,
             self.zombie_turn: 2, self.wait: 3, self.late_wait: 1, self.crash: 2, self.leave: 1, self.pass_hour: 1,
-            self.recover: 2, self.outlive: 1, self.requeue: 1, self.drop: 1, self.pause: 1, self.resume: 2,
+            self.clock_set_back: 1, self.late_copy: 12,
+            self.recover: 2, self.die: 1, self.outlive: 1, self.requeue: 1, self.drop: 1, self.pause: 1, self.resume: 2,
             self.outage: int(self.outages),
         }  # fmt: skip
         for step in self.random.choices(list(steps), list(steps.values()), k=STEPS):
@@ -264,7 +295,7 @@ class Walk:
         puppet, done = actor.puppet, [actor.handed[place] for place in places]
         others = [raw for place, raw in enumerate(actor.handed) if place not in places]
         first = next((number for number, place in enumerate(places) if number != place), len(places))
-        actor.waited = False
+        actor.waited, actor.quiet = False, 0
         fates = self.random.choices(("done", "expired", "fails", "dies"), (6, 1, 3, 1), k=len(done))
         delays = [self.random.choice((0.0, HOUR)) for _ in done]
         failures = [
@@ -307,7 +338,9 @@ class Walk:
     async def _refused(self, actor: Actor, refused: Exception) -> object:
         actor.handed = []
         if isinstance(refused, Voided):
+            assert actor.void or actor.surprised, "a healthy lane has lost its desk"
             await actor.puppet.take()
+            actor.void, actor.surprised, actor.quiet = False, False, 0
         elif actor in self.actors:
             raise refused
         return repr(refused)
@@ -348,7 +381,7 @@ class Walk:
         puppet = actor.puppet
         before = self.world.places(puppet.queue)
         all_in_hand = puppet.length == len(actor.handed) and not any(map(attempts_of, actor.handed))
-        if not all_in_hand or puppet.turn.number == 0 or before.paused:
+        if not all_in_hand or puppet.turn.number == 0 or before.paused or actor.void:
             return None
         pushed: object = None
         if before.queued:
@@ -369,10 +402,39 @@ class Walk:
     async def late_wait(self) -> object:
         """A wait of a lost connection is served."""
         puppet = self.some().puppet
-        before = self.world.places(puppet.queue)
+        return await self._late_wait(puppet.queue, puppet.name)
+
+    async def _late_wait(self, queue: str, lane: str) -> object:
+        before = self.world.places(queue)
         if not before.queued or before.paused:
             return None
-        return await self.link.wait(puppet.queue, puppet.name, 1)
+        for actor in self.actors:
+            if (actor.puppet.queue, actor.puppet.name) == (queue, lane):
+                actor.surprised = True
+        return await self.network.wait(queue, lane, 1)
+
+    async def late_copy(self) -> object:
+        """What was sent over a connection that is long broken arrives; nobody gets the answer."""
+        if not self.calls:
+            return None
+        name, args, more = self.random.choice(self.calls)
+        if name == "wait":
+            return await self._late_wait(args[0], args[1])
+        before = [self.world.places(queue) for queue in self.queues]
+        with contextlib.suppress(Voided, Superseded, Stale):
+            found = await getattr(self.network, name)(*args, **more)
+            if name == "recover":
+                self._taken(args[0], found)
+                return name, found
+        for was, queue in zip(before, self.queues, strict=True):
+            places = self.world.places(queue)
+            if name == "claim":  # a copy of the last turn may find that something is due
+                assert (places.desks, places.dead) == (was.desks, was.dead)
+                assert Counter(places.all()) == Counter(was.all())
+                assert places.figures == was.figures
+            else:
+                assert places == was, f"changed by a copy of {name} {args}"
+        return name
 
     async def crash(self) -> object:
         """The lane's process dies and another takes its desk; who is not drawn for long is dead for the others."""
@@ -380,6 +442,7 @@ class Walk:
         old = actor.puppet
         actor.zombies.append(Actor(old, actor.handed))
         actor.puppet, actor.handed = Puppet(self.link, old.queue, old.name), []
+        actor.void, actor.surprised, actor.quiet = False, False, 0
         return await actor.puppet.take()
 
     async def leave(self) -> object:
@@ -388,26 +451,54 @@ class Walk:
         returned = await actor.puppet.leave(unhandled=bool(actor.handed))
         if returned:
             self.starts.subtract(map(forgiven, actor.handed))
-        actor.handed = []
+        actor.handed, actor.void = [], True
         return returned
 
     async def pass_hour(self) -> object:
-        self.world.pass_hour(self.queues)
-        for actor in self.actors:  # who is in luck has a turn before somebody looks for the silent
-            if self.random.random() < 0.5:
-                await self._turn(actor)
+        self.world.pass_hours(self.queues)
+        for actor in self.actors:
+            actor.quiet += 1
+        return None
+
+    async def clock_set_back(self) -> object:
+        self.world.pass_hours(self.queues, -1)
         return None
 
     async def recover(self) -> object:
-        return await self.link.recover(self.random.choice(self.queues), HOUR / 2, 2.5 * HOUR)
+        return await self._recover(self.random.choice(self.queues))
+
+    async def _recover(self, queue: str) -> object:
+        found = await self.link.recover(queue, SILENCE)
+        self._taken(queue, found)
+        return found
+
+    def _taken(self, queue: str, found: list[tuple[str, int]]) -> None:
+        """Others got these desks: only of lanes that could have shown themselves."""
+        for actor in self.actors:
+            if actor.puppet.queue == queue and actor.puppet.name in dict(found):
+                assert actor.void or actor.quiet >= SILENCE / HOUR, "the desk of a healthy lane was given to others"
+                actor.void = True
+
+    async def die(self) -> object:
+        """Hours pass in which somebody looks for the silent; who is in luck has turns."""
+        lucky = [actor for actor in self.actors if self.random.random() < 0.5]
+        answers = [await self._recover(queue) for queue in self.queues]
+        for _ in range(3):
+            await self.pass_hour()
+            for actor in lucky:
+                await self._turn(actor)
+            answers += [await self._recover(queue) for queue in self.queues]
+        return answers
 
     async def outlive(self) -> object:
         """A lane is taken for dead, and then late waits bring it as many messages as it believes to have."""
         puppet = self.some().puppet
-        found = await self.link.recover(puppet.queue, 0, 2.5 * HOUR)
+        found = await self.network.recover(puppet.queue, 0)
+        for actor in self.actors:
+            actor.void |= actor.puppet.queue == puppet.queue and actor.puppet.name in dict(found)
         left = self.world.places(puppet.queue)
         late = min(puppet.length, len(left.queued)) if puppet.name in dict(found) and not left.paused else 0
-        return found, [await self.link.wait(puppet.queue, puppet.name, 1) for _ in range(late)]
+        return found, [await self.network.wait(puppet.queue, puppet.name, 1) for _ in range(late)]
 
     async def pause(self) -> object:
         queue = self.random.choice(self.queues)
@@ -450,23 +541,23 @@ class Walk:
         waiting = asyncio.create_task(self.waiter.wait("none", "lane", 10))
         await self.link.ping()
         self.world.broker.kill()
-        puppet = actor.puppet
-        for asked in (waiting, puppet.take(), puppet.leave(), self.link.recover(puppet.queue, 0, 0)):
+        puppet, made = actor.puppet, len(self.calls)
+        for asked in (waiting, puppet.take(), puppet.leave(), self.link.recover(puppet.queue, 0)):
             with pytest.raises(BrokerAway):
                 await asked
+        del self.calls[made:]
         self.check()
         self.world.broker.start()
         return None
 
     async def drain(self) -> None:
         """Everybody is dead; one lane a queue gets it all done, and the dead letters too."""
-        self.world.pass_hour(self.queues)
         for queue in self.queues:
-            await self.link.recover(queue, HOUR / 2, HOUR)
+            await self.link.recover(queue, 0)
             await self.link.resume(queue)
             lane = Puppet(self.link, queue, "drain")
             await lane.take()
-            self.world.pass_hour([queue])
+            self.world.pass_hours([queue], STEPS + 1)  # however often the clock was set back
             done: list[bytes] = []
             requeued = False
             while True:
@@ -500,6 +591,11 @@ async def walk(world: World, links: Sequence[Link], seed: int, outages: bool) ->
     return steps.log
 
 
+def links_of(broker: Broker) -> list[Link]:
+    """Three connections: of who is drawn, of who waits, and one over which late copies come."""
+    return [broker.link(name) for name in ("test", "waiter", "network")]
+
+
 def seeds(many: int) -> Sequence[int]:
     """The seeds to try: others in each run, unless one is asked for."""
     if SEED is not None:
@@ -512,17 +608,17 @@ def seeds(many: int) -> Sequence[int]:
 async def test_interleavings_in_memory(many: int) -> None:
     for seed in seeds(many):
         world = InMemory()
-        await walk(world, [world.broker.link("test"), world.broker.link("waiter")], seed, outages=True)
+        await walk(world, links_of(world.broker), seed, outages=True)
 
 
 @pytest.mark.parametrize("many", [MANY // PARTS] * PARTS)
 async def test_interleavings_on_redis_go_as_in_memory(shared_redis: RedisServer, many: int) -> None:
     broker = RedisBroker(shared_redis.url, durable=False)
-    links = [broker.link("test"), broker.link("waiter")]
+    links = links_of(broker)
     with redis.Redis.from_url(shared_redis.url) as client:
         for seed in seeds(many):
             world = InMemory()
-            expected = await walk(world, [world.broker.link("test"), world.broker.link("waiter")], seed, outages=False)
+            expected = await walk(world, links_of(world.broker), seed, outages=False)
             found = await walk(InRedis(broker, client), links, seed, outages=False)
             for number, (one, other) in enumerate(zip(expected, found, strict=True)):
                 assert one == other, f"step {number} of INTERLEAVINGS_SEED={seed}: {expected[: number + 1]}"

@@ -759,7 +759,7 @@ async def test_a_lane_whose_desk_was_given_to_others_goes_on(stage: Stage, expec
         await started.wait()
         # when its desk is returned to the queue and another one does the work
         async with stage.link() as link:
-            assert await link.recover("q", 0, 3600) == [("lane", 2)]
+            assert await link.recover("q", 0) == [("lane", 2)]
         other = Handler()
         async with running(Lane(stage.broker, "q", "other", other)):
             await stage.done(2)
@@ -1085,13 +1085,13 @@ async def test_a_cancelled_round_takes_no_answer_of_the_next(redis_stage: Stage)
     async with redis_stage.link() as link, redis_stage.link() as writer:
         for number in range(100):
             one, other = f"one:{number}", f"other:{number}"
-            fetch = asyncio.create_task(link.fetch(one, 1))
+            fetch = asyncio.create_task(link.fetch([one], 1))
             asyncio.get_running_loop().call_later(chance.uniform(0, 0.002), fetch.cancel)
             with contextlib.suppress(asyncio.CancelledError):
                 await fetch
             await writer.reply(one, [one.encode()])
             await writer.reply(other, [other.encode()])
-            assert await link.fetch(other, 1) == [other.encode()]
+            assert await link.fetch([other], 1) == [other.encode()]
 
 
 # ---- topics

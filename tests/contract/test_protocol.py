@@ -59,7 +59,11 @@ class Stranger:
         done; yields what was handled."""
         q = f"gorgon:{{{queue}}}"
         desk, lanes = f"{q}:desk:{lane}", f"{q}:lanes"
-        token, length = self.run("take", [desk, lanes], lane)
+        status, *rest = self.run("take", [desk, lanes], lane, "")
+        if status == b"stale":
+            status, *rest = self.run("take", [desk, lanes], lane, rest[0])
+        assert status == b"ok"
+        token, length = rest
         turn, done, failures, want = 0, 0, list[Any](), 10
         while True:
             turn += 1

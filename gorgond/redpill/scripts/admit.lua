@@ -2,23 +2,35 @@
 --! attempts
 -- Whether something may happen once more by limits on how often (the generic cell rate algorithm, ITU-T I.371): either
 -- every limit admits it and counts it, or none does.
--- KEYS one for each limit: until when what happened counts, ms since 1970; expires then
--- ARGV 1, or -1 to take back what was counted; then for each limit how many may happen at once, and the ms after which
---      one more may
+-- KEYS asker, then one for each limit: until when what happened counts, ms since 1970; expires then
+-- ARGV number of the call, 1, or -1 to take back what was counted; then for each limit how many may happen at once, and
+--      the ms after which one more may
 -- Returns 0 counted, or the ms until every limit would admit it.
-local n, now = tonumber(ARGV[1]), tonumber(now_ms())
+-- Who asks numbers its calls upwards: a number that was seen is answered like the last one and counts nothing, so a late
+-- copy has no effect. An asker's number is forgotten after a day of silence.
+-- When the clock was set back, what was counted lasts no longer than all that may happen at once.
+local number, answer = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (%d+)$')
+if number and tonumber(number) >= tonumber(ARGV[1]) then return tonumber(answer) end
+local n, now = tonumber(ARGV[2]), tonumber(now_ms())
 local ends, wait = {}, 0
-for i, key in ipairs(KEYS) do
-  local most, each = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
-  ends[i] = math.max(tonumber(redis.call('GET', key) or now), now) + n * each
-  wait = math.max(wait, ends[i] - most * each - now)
+for i = 2, #KEYS do
+  local most, each = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+  local stored = tonumber(redis.call('GET', KEYS[i]) or now)
+  local used = math.min(stored, now + most * each)
+  ends[i] = {stored = stored, used = used, new = math.max(used, now) + n * each}
+  wait = math.max(wait, ends[i].new - most * each - now)
 end
-if n > 0 and wait > 0 then return wait end
-for i, key in ipairs(KEYS) do
-  if ends[i] > now then
-    redis.call('SET', key, string.format('%.0f', ends[i]), 'PX', string.format('%.0f', ends[i] - now))
+local refused = n > 0 and wait > 0
+for i = 2, #KEYS do
+  local until_when = refused and ends[i].used or ends[i].new
+  if until_when == ends[i].stored then
+    -- it stays as it is
+  elseif until_when > now then
+    redis.call('SET', KEYS[i], string.format('%.0f', until_when), 'PX', string.format('%.0f', until_when - now))
   else
-    redis.call('DEL', key)
+    redis.call('DEL', KEYS[i])
   end
 end
-return 0
+local told = refused and wait or 0
+redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. string.format('%.0f', told), 'EX', 86400)
+return told

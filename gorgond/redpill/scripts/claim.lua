@@ -70,7 +70,7 @@ if first then
       bury(dead, counts, raw, ARGV[i + 2], now)
     else
       local n = redis.call('HINCRBY', counts, 'retried', 1)
-      redis.call('ZADD', KEYS[3], now + delay, string.format('%016d:', n) .. raw)
+      redis.call('ZADD', KEYS[3], now + delay, string.format('%016d %d:', n, delay) .. raw)
     end
     failed = failed + 1
   end

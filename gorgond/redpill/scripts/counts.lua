@@ -1,6 +1,6 @@
 #!lua flags=no-writes,allow-oom
 --! held
--- All figures of one queue at one moment.
+-- All figures of one queue at one moment. It changes nothing, however late it is.
 -- KEYS queue, delayed, dead, lanes, counts, held   ARGV what a desk's key starts with
 -- Returns {queued, in flight, delayed, dead, head of the queue or "", name, figure, …}.
 local flying = 0

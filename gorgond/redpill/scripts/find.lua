@@ -1,5 +1,6 @@
 #!lua flags=no-writes,allow-oom
--- Where messages of one queue lie that hold a text, at one moment: none is missed because it moves.
+-- Where messages of one queue lie that hold a text, at one moment: none is missed because it moves. It changes
+-- nothing, however late it is.
 -- KEYS queue, held, delayed, dead, lanes   ARGV text, what a desk's key starts with
 -- Returns {place, detail, message, …}: queued (how many are before it), desk (the lane), delayed (ms since 1970 when it
 -- is due), dead (the letter's number). At most 100 of them.

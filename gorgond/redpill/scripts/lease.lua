@@ -1,20 +1,34 @@
 #!lua flags=allow-oom
 --! attempts
 -- Take a lease, keep it, or give it up: until it ends nobody else gets it.
--- KEYS lease   ARGV who, for how many ms from now (0: give it up), how many ms ago what it is for was done (-1: it was not)
--- Returns {fencing token, ms since it was done by whomever}: the token 0 when another one has the lease or it was given
--- up, the ms -1 when it was never done. Each new owner, and one whose lease had ended, gets a higher token.
+-- KEYS lease   ARGV who, for how many ms from now (0: give it up), when what it is for was done (by this clock, as an
+--      answer told it; -1: it was not), the lease that stands, as an answer told it ('': not known)
+-- Returns {"ok", fencing token, ms since it was done by whomever, now, the lease that stands}: the token 0 when another
+-- one has the lease or it was given up, the ms -1 when it was never done. Each new owner, and one whose lease had ended,
+-- gets a higher token. Or {"stale", the lease that stands}, when it is another one: nothing was done.
+-- A late copy is stale: whatever was done with the lease since, also by itself, is another one.
+-- When the clock was set back, a lease ends after its length at most, and nothing was done in the future.
 local now = tonumber(now_ms())
-local stored = redis.call('HMGET', KEYS[1], 'owner', 'token', 'ends', 'done')
-local token, done = tonumber(stored[2] or 0), tonumber(stored[4] or -1)
-local held = tonumber(stored[3] or 0) > now
-if held and stored[1] ~= ARGV[1] then token = 0
-else
+local stored = redis.call('HMGET', KEYS[1], 'owner', 'token', 'ends', 'done', 'length')
+local owner, token, ends = stored[1] or '', tonumber(stored[2] or 0), tonumber(stored[3] or 0)
+local done, length = tonumber(stored[4] or -1), tonumber(stored[5] or math.huge)
+
+local function text(number) return string.format('%.0f', number) end
+local function stands() return text(token) .. ' ' .. text(ends) .. ' ' .. text(done) end
+
+if ends > now + length or done > now then
+  ends, done = math.min(ends, now + length), math.min(done, now)
+  redis.call('HSET', KEYS[1], 'ends', text(ends), 'done', text(done))
+end
+if stands() ~= ARGV[4] then return {'stale', stands()} end
+local held = ends > now
+local ours = not held or owner == ARGV[1]
+if ours then
   -- The time goes into it, so that it grows also when Redis has lost the last one.
   if not held then token = math.max(token + 1, now) end
-  if ARGV[3] ~= '-1' then done = now - ARGV[3] end
-  redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'token', string.format('%.0f', token),
-    'ends', string.format('%.0f', now + ARGV[2]), 'done', string.format('%.0f', done))
-  if ARGV[2] == '0' then token = 0 end
+  if ARGV[3] ~= '-1' then done = math.min(tonumber(ARGV[3]), now) end
+  ends = now + ARGV[2]
+  redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'token', text(token), 'ends', text(ends), 'done', text(done),
+    'length', ARGV[2])
 end
-return {token, done < 0 and -1 or now - done}
+return {'ok', ours and ends > now and token or 0, done < 0 and -1 or now - done, now, stands()}

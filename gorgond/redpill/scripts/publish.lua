@@ -5,6 +5,7 @@
 -- Done even without memory: the change that is announced here gives back more when it is settled after this.
 -- KEYS producer, groups, limits, channel   ARGV number of the batch, topic's key, event, …
 -- Returns 1.
+-- A late copy has no effect, since its number was seen. A producer's number is forgotten after a day of silence.
 local seen = redis.call('GET', KEYS[1])
 if seen and tonumber(seen) >= tonumber(ARGV[1]) then return 1 end
 local n = #ARGV - 2

@@ -3,6 +3,7 @@
 -- Put one dead letter back at the end of its queue, its attempts forgotten.
 -- KEYS queue, dead, counts, held   ARGV number of the letter
 -- Returns 1, or 0 when there is none of that number.
+-- A late copy finds none: a message that is given up again gets another number.
 local found = redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[1], ARGV[1])
 if #found == 0 then return 0 end
 local raw = string.sub(found[1], string.find(found[1], '\n', 1, true) + 1)
