@@ -22,7 +22,7 @@ from gorgond.app import schedule
 from gorgond.cli import main
 from gorgond.errors import StoreRefused
 from gorgond.eventlog import journald
-from gorgond.redpill import broker, lane
+from gorgond.redpill import broker, concurrent, lane
 from gorgond.service import life
 from gorgond.stores.contract import Effect, Write
 from gorgond.stores.sqlite import SqliteStore
@@ -46,7 +46,9 @@ def weak_write(self: SqliteStore, writes: Sequence[Write]) -> list[Effect | Stor
 
 if __name__ == "__main__":
     schedule.LEASE = float(os.environ.get("TEST_LEASE", schedule.LEASE))
-    vars(lane)["SILENCE"] = float(os.environ.get("TEST_SILENCE", broker.SILENCE))
+    vars(lane)["SILENCE"] = silence = float(os.environ.get("TEST_SILENCE", broker.SILENCE))
+    for module in (lane, concurrent):
+        vars(module)["BLOCK"] = min(broker.BLOCK, silence / 8)  # they look for the silent more often than that
     life.DRAIN_MAX = float(os.environ.get("TEST_DRAIN", life.DRAIN_MAX))
     vars(journald)["SOCKET"] = Path(os.environ.get("TEST_JOURNALD", journald.SOCKET))
     SqliteStore.write = weak_write  # type: ignore[method-assign]

@@ -171,7 +171,7 @@ BREAKS = {
     # Others were given what a store had in hand when it hung, after 2 s here; it settles it all the same.
     "a late settle": Break("store-hang", "late settle", {
         CLAIM: (NO_LENGTH, NO_TOKEN),
-        "gorgond/redpill/broker.py": (("SILENCE = 20.0", "SILENCE = 2.0"),),
+        "gorgond/redpill/broker.py": (("SILENCE = 20.0", "SILENCE = 2.0"), ("BLOCK = 1.0", "BLOCK = 0.25")),
     }),
     # A job is written, and given up too.
     "in two places": Break("poison", "misplaced", {STORE: ((
