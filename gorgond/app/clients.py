@@ -89,25 +89,29 @@ class StoreClient:
         return int(loads((await self._context.ask(queue_of(args), f"{collection}.count", args)).body))
 
     async def insert(self, collection: str, document: Mapping[str, Any]) -> str:
-        """Store a document, which gets an id if it has none: its id. One of that id that is there already stays."""
+        """Store a document, which gets an id if it has none: its id. The same again changes nothing. Raises Conflict
+        when there is another one of that id, whose first content is other, or it was deleted since."""
         return (await self.insert_all(collection, [document]))[0]
 
     async def insert_all(self, collection: str, documents: Sequence[Mapping[str, Any]]) -> list[str]:
-        """The same for up to 1000."""
+        """The same for up to 1000. Those that are in nobody's way are stored all the same."""
         results = await self._change(f"{collection}.insert", {"documents": [dict(each) for each in documents]})
+        for each in results:
+            _check(collection, each)
         return [each["id"] for each in results]
 
     async def replace(self, collection: str, document: Mapping[str, Any]) -> None:
-        """Store a document in the place of that of its id. Raises Conflict when there is a newer one."""
+        """Store a document in the place of that of its id. Raises Conflict when that has a newer `ts` than one in the
+        document, or was deleted since."""
         results = await self._change(f"{collection}.replace", {"documents": [dict(document)]})
         _check(collection, results[0])
 
     async def patch(self, collection: str, id: str, changes: Mapping[str, Any]) -> None:
-        """Set these fields of a document; None removes one. Raises NotFound, and Conflict when there is a newer one."""
+        """Set these fields of a document; None removes one. Raises NotFound."""
         _check(collection, (await self._change(f"{collection}.patch", {"id": id, "changes": dict(changes)}))[0])
 
     async def delete(self, collection: str, id: str) -> None:
-        """Delete a document. Raises NotFound, and Conflict when there is a newer one."""
+        """Delete a document. Raises NotFound."""
         _check(collection, (await self._change(f"{collection}.delete", {"id": id}))[0])
 
     async def _change(self, op: str, args: dict[str, Any]) -> list[dict[str, str]]:
@@ -136,6 +140,8 @@ class ProviderClient:
 def _check(collection: str, result: Mapping[str, str]) -> None:
     if result["effect"] == "missing":
         raise _missing(collection, result["id"])
+    if result["effect"] == "conflict":
+        raise Conflict(f"there is another {result['id']} in {collection}, with other content")
     if result["effect"] == "stale":
         raise Conflict(f"there is a newer version of {collection} {result['id']}, or it was deleted since")
 

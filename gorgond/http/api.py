@@ -20,7 +20,7 @@ from gorgond.app.clients import queue_of
 from gorgond.errors import BadRequest
 from gorgond.http.accounts import Accounts, Asking
 from gorgond.http.answers import Answer, Problem, made, ok
-from gorgond.http.bodies import check_item, items, json_body
+from gorgond.http.bodies import check_item, check_ts, items, json_body
 from gorgond.http.credentials import credentials, unauthorized
 from gorgond.http.openapi import describe
 from gorgond.http.routes import Parameter, Request, Route, Routes
@@ -37,6 +37,7 @@ _UID = Parameter("uid", "the user's number", int, 0, UID_MAX)
 _LIM = Parameter("lim", "how many at most", int, 1, LIM_MAX, 20)
 _OFF = Parameter("off", "how many of the newest to leave out", int, 0, OFF_MAX, 0)
 _ID = Parameter("id", "the item's id", str, high=128)
+_TS = Parameter("ts", "the time of the change, ms since 1970; without it, it comes last", int, 0, UID_MAX)
 _KEY = Parameter("Idempotency-Key", "the same in a repeat, which then stores nothing anew", str, high=255)
 _PREFER = Parameter("Prefer", "respond-async: answer as soon as the notes are kept", str, high=1000, empty=True)
 _ASYNC = "respond-async"
@@ -115,7 +116,8 @@ class Api:
                   (_ID,), body="Item", answers=change, user="optional"),
             Route("PATCH", "/items/{id}", self.patch, "Set the given fields of an item; null removes one",
                   (_ID,), body="Changes", answers=change | _MISSING, user="optional"),
-            Route("DELETE", "/items/{id}", self.delete, "Delete an item", (_ID,), answers=delete, user="optional"),
+            Route("DELETE", "/items/{id}", self.delete, "Delete an item", (_ID,), (_TS,), answers=delete,
+                  user="optional"),
         ]  # fmt: skip
 
     async def info(self, request: Request) -> Answer:
@@ -161,22 +163,22 @@ class Api:
         uid = request.parameters["uid"]
         notes = items(json_body(request), uid)
         message = await self._change(request, "items.insert", {"documents": notes})
-        key = request.headers.get(_KEY.name)
+        key, id, own = request.headers.get(_KEY.name), message.id, {note.get("id") for note in notes}
         if key is not None:
-            key = _KEY.read(key)
-            # The ids of the notes are made of the message's: a repeat makes the same.
-            message = replace(message, id=hashlib.sha256(f"{uid} {key}".encode()).hexdigest()[:32])
+            # A repeat makes notes of the same ids, and a message that is known for the same if it has the same notes.
+            id = _digest(f"{uid} {_KEY.read(key)}".encode())
+            message = replace(message, id=_digest(id.encode() + request.body))
         for index, note in enumerate(notes):
-            note.setdefault("id", f"{message.id}-{index}" if index else message.id)
+            note.setdefault("id", f"{id}-{index}" if index else id)
         ids = [note["id"] for note in notes]
         if _respond_async(request):
             await self._backend.push("store_put", message)
             return made({"ids": ids, "uid": uid, "state": "queued"}, 202, {"Preference-Applied": _ASYNC})
         results = await self._write(message)
-        if [each["id"] for each in results] != ids:  # another request with this key is being handled
-            raise BadRequest(_KEY.name, "must be another one for other notes")
         for each in results:
-            if each["effect"] == "stale":
+            if each["effect"] == "conflict":
+                raise _conflict(each["id"], each["id"] in own)
+            if each["effect"] in ("stale", "deleted"):
                 raise _stale(each["id"])
         headers = {"Location": f"/items/{quote(ids[0], safe='')}"} if len(ids) == 1 else {}
         return made({"ids": ids, "uid": uid, "state": "stored"}, 201, headers)
@@ -200,7 +202,10 @@ class Api:
         return await self._changed(request, "items.patch", args)
 
     async def delete(self, request: Request) -> Answer:
-        await self._changed(request, "items.delete", {"id": request.parameters["id"]})
+        values = request.parameters
+        if "ts" in values:
+            check_ts(values["ts"])
+        await self._changed(request, "items.delete", {name: values[name] for name in ("id", "ts") if name in values})
         return Answer(204)
 
     async def healthz(self, request: Request) -> Answer:
@@ -243,7 +248,7 @@ class Api:
         id = request.parameters["id"]
         if effect == "missing":
             raise _no_item(id)
-        if effect == "stale":
+        if effect == "stale" or (effect == "deleted" and op != "items.delete"):
             raise _stale(id)
         return made({"id": id, "state": effect})
 
@@ -270,6 +275,16 @@ def _more(reply: Reply) -> bytes:
 
 def _no_item(id: str) -> Problem:
     return Problem(404, f"there is no item {id}")
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def _conflict(id: str, own: bool) -> Problem:
+    if own:
+        return Problem(422, f"id: there is another note {id}, with other content", field="id")
+    return Problem(422, f"{_KEY.name}: was used for other notes", field=_KEY.name)
 
 
 def _stale(id: str) -> Problem:

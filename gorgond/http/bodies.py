@@ -9,6 +9,7 @@ from gorgond.errors import BadRequest
 from gorgond.http.answers import Problem
 from gorgond.http.credentials import FORM
 from gorgond.http.routes import Request
+from gorgond.redpill import now_ms
 from gorgond.redpill.codec import loads_strictly
 
 ITEMS_MAX = 1000
@@ -17,6 +18,8 @@ FIELDS_MAX = 100  # of a form
 
 _TEXTS = {"title": 1000, "url": 8000, "body": 1_000_000, "location": 1000}
 _WHOLE_MAX = 2**53 - 1  # what JavaScript can count to
+
+AHEAD = 60  # seconds by which the `ts` that a client chooses may be later than our clock
 
 
 def json_body(request: Request) -> Any:
@@ -57,7 +60,16 @@ def items(value: Any, userid: int) -> list[dict[str, Any]]:
         check_item(note)
         if note.setdefault("userid", userid) != userid:
             raise BadRequest("userid", f"must be {userid}, as in the path, or left out")
+    own = [note["id"] for note in found if "id" in note]
+    if len(set(own)) < len(own):
+        raise BadRequest("id", "must be another one for each note")
     return found
+
+
+def check_ts(ts: int) -> None:
+    """The time of a change that a client chose."""
+    if ts > now_ms() + AHEAD * 1000:
+        raise BadRequest("ts", f"must not be more than {AHEAD} s ahead of the server's clock")
 
 
 def check_item(item: Any, removable: bool = False) -> None:
@@ -76,6 +88,8 @@ def check_item(item: Any, removable: bool = False) -> None:
         elif name in ("ts", "userid"):
             if type(value) is not int or not 0 <= value <= _WHOLE_MAX:
                 raise BadRequest(name, f"must be a whole number from 0 to {_WHOLE_MAX}")
+            if name == "ts":
+                check_ts(value)
         elif name == "id":
             if not isinstance(value, str) or not 0 < len(value) <= 128 or "\0" in value:
                 raise BadRequest(name, "must be text of 1 to 128 characters")

@@ -27,7 +27,8 @@ _COUNT = {"type": "integer", "minimum": 0}
 _ITEM = {"$ref": "#/components/schemas/Item"}
 _LIST = {"type": "array", "items": _ITEM}
 _ID = _TEXT | {"minLength": 1, "maxLength": 128, "pattern": "^[^\\u0000]*$"}
-_TS = _WHOLE | {"description": "milliseconds since 1970; of two versions the newer one stays"}
+_TS = _WHOLE | {"description": "milliseconds since 1970, at most 60 s ahead of the server's clock; of two versions "
+               "the newer one stays. Without it, a change comes after whatever is there"}  # fmt: skip
 _FIELDS: dict[str, dict[str, Any]] = {
     "title": _TEXT | {"maxLength": 1000},
     "url": _TEXT | {"maxLength": 8000},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 Default = Callable[[Any], Any]
@@ -67,6 +67,11 @@ except ImportError:  # Debian 12 has no orjson
         """The value that `data` holds. Raises ValueError."""
         return _read(_plain, data)
 
+    _in_order = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True).encode
+
+    def _ordered(value: Any) -> bytes:
+        return _in_order(value).encode()
+
 else:
 
     def dumps(value: Any, default: Default | None = None) -> bytes:
@@ -79,6 +84,30 @@ else:
     def loads(data: bytes | str) -> Any:
         """The value that `data` holds. Raises ValueError."""
         return orjson.loads(data)
+
+    def _ordered(value: Any) -> bytes:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """The same bytes for the same document, whatever is installed and in whatever order its keys are; others for every
+    other one. No key of it begins with `$`. Raises TypeError or ValueError for what is no JSON."""
+    return _ordered({key: each if type(each) in _SAME else _exact(each) for key, each in value.items()})
+
+
+_SAME = frozenset({str, int, bool, type(None)})
+"""What has the same JSON everywhere."""
+
+
+def _exact(value: Any) -> Any:
+    """`value` with its floats as texts that are marked: their JSON is not the same everywhere."""
+    if isinstance(value, float):
+        return {"$": value.hex()}
+    if isinstance(value, Mapping):
+        return {key: _exact(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [each if type(each) in _SAME else _exact(each) for each in value]
+    return value
 
 
 _strict = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_whole, parse_float=_fraction)

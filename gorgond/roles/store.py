@@ -19,8 +19,9 @@ A message whose `user` says `"writes": "own"`, as the open API's do, touches not
 (`stores.ownership`): 401, 403. Any other writer decides that by itself.
 
 A document without an id gets one from its message, so that the message may be handled twice. `ts` defaults to when
-the message was sent. After the write, before it is settled, an event for each document goes to store_notify:
-op "<collection>.added|edited|deleted", args {"id", "ts", "document" or "changes"}.
+the message was sent, and then the change comes after whatever is there (`stores.contract`). After the write, before it
+is settled, an event for each document goes to store_notify: op "<collection>.added|edited|deleted", args {"id", "ts",
+"document" or "changes"}.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from gorgond.config import Config
 from gorgond.errors import StoreAway, StoreRefused
 from gorgond.redpill import DONE, BrokerError, CallFailed, Done, Lane, Message, Outcome, Producer, Unavailable
 from gorgond.redpill.broker import Broker, Outage
-from gorgond.redpill.codec import dumps
+from gorgond.redpill.codec import dumps, loads
 from gorgond.redpill.message import ID_MAX, MORE
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.settings import masked
 from gorgond.stores import open_store
-from gorgond.stores.contract import Cut, Effect, Query, Write
+from gorgond.stores.contract import Cut, Query, Write, Written
 from gorgond.stores.requests import query_of, writes_of
 from gorgond.stores.schema import PRIVATE, UNANNOUNCED
 
@@ -50,8 +51,24 @@ log = logging.getLogger(__name__)
 
 Mode = Literal["both", "read", "write"]
 
-_EVENT = {"insert": "added", "replace": "edited", "patch": "edited", "delete": "deleted"}
-_NO_EVENT = ("stale", "missing")
+_EVENT = {
+    ("insert", "stored"): "added",
+    ("insert", "exists"): "added",
+    ("replace", "stored"): "edited",
+    ("patch", "stored"): "edited",
+    ("delete", "deleted"): "deleted",
+}
+"""What is announced, by what was done to which effect; all else changed nothing."""
+
+_TOLD = {
+    "conflict": (422, "there is another one of this id, with other content"),
+    "stale": (409, "there is a newer version, or it was deleted since"),
+    "missing": (404, "there is none"),
+}
+"""What a job without a caller is refused with, by effects that leave undone what it is for."""
+
+REPEATS = 16
+"""Documents read at a time to announce them once more: what a client may store is up to a megabyte each."""
 
 AGAIN = 60.0  # seconds until the database is asked again for an index that it has refused
 
@@ -221,8 +238,29 @@ class _WriteLane(_StoreLane):
             else:
                 spans.append(range(len(writes), len(writes) + len(some)))
                 writes += some
-        effects = self._store.write(writes)
-        events = list(_events(batch, spans, writes, effects))
+        done = self._store.change(writes)
+        changes = list(_changes(batch, spans, writes, done))
+        await self._announce([_event(change, _told(change.write, change.ts)) for change in changes if not change.again])
+        repeats = [change for change in changes if change.again]
+        for begin in range(0, len(repeats), REPEATS):
+            await self._announce(self._repeated(repeats[begin : begin + REPEATS]))
+        return [_outcome(message, span, writes, done) for message, span in zip(batch, spans, strict=True)]
+
+    def _repeated(self, changes: Sequence[_Change]) -> list[Message]:
+        """The events of changes that were done before, since the first ones may be lost: of what is stored by now."""
+        found = self._store.find([Query(each.write.collection, {"id": each.write.id}, limit=1) for each in changes])
+        events = []
+        for change, answer in zip(changes, found, strict=True):
+            if isinstance(answer, bytes) and (documents := loads(answer)):
+                [content] = [stored] = documents
+                if change.write.kind == "patch":
+                    content = {name: stored.get(name) for name in change.write.document}
+                events.append(_event(change._replace(ts=stored["ts"]), content))
+        return events
+
+    async def _announce(self, events: Sequence[Message]) -> None:
+        if not events:
+            return
         started = time.perf_counter()
         try:
             await self._events.publish("store_notify", *events)
@@ -233,7 +271,17 @@ class _WriteLane(_StoreLane):
         took = time.perf_counter() - started
         for op, count in Counter(event.op for event in events).items():
             self._announced.measure(f"store_notify {op}", count, 0, 0, took)
-        return [_outcome(message, span, writes, effects) for message, span in zip(batch, spans, strict=True)]
+
+
+class _Change(NamedTuple):
+    """A write that is to be announced."""
+
+    message: Message
+    number: int  # of the write, in the message
+    write: Write
+    event: str
+    ts: int
+    again: bool
 
 
 def _found(documents: bytes) -> Done:
@@ -245,44 +293,57 @@ def _refused(refused: StoreRefused) -> Done:
 
 
 def _outcome(
-    message: Message, span: range | StoreRefused, writes: Sequence[Write], effects: Sequence[Effect | StoreRefused]
+    message: Message, span: range | StoreRefused, writes: Sequence[Write], done: Sequence[Written | StoreRefused]
 ) -> Done:
     """What became of the writes of one message: a refusal of any of them is an error, else there is an answer
-    if it asks for one."""
+    if it asks for one. Who does not is told by an error, too, that one was not done."""
     if isinstance(span, StoreRefused):
         return _refused(span)
     results = []
     for index in span:
-        effect = effects[index]
-        if isinstance(effect, StoreRefused):
-            return _refused(effect)
-        results.append({"id": writes[index].id, "effect": effect})
+        one, id = done[index], writes[index].id
+        if isinstance(one, StoreRefused):
+            return _refused(one)
+        if not message.reply and one.effect in _TOLD and (writes[index].kind, one.effect) != ("delete", "missing"):
+            code, why = _TOLD[one.effect]
+            return Done(error=CallFailed(code, f"{writes[index].collection} {id}: {why}", "id"))
+        results.append({"id": id, "effect": one.effect})
     return Done(dumps({"results": results})) if message.reply else DONE
 
 
-def _events(
+def _changes(
     batch: Sequence[Message],
     spans: Sequence[range | StoreRefused],
     writes: Sequence[Write],
-    effects: Sequence[Effect | StoreRefused],
-) -> Iterator[Message]:
-    """What changed, also if it had been changed before: then the announcement may have been lost.
-
-    An event's id is made of its message's, so that a listener can tell a repeat.
-    """
+    done: Sequence[Written | StoreRefused],
+) -> Iterator[_Change]:
+    """What changed, also if it had been changed before: then the announcement may have been lost."""
     for message, span in zip(batch, spans, strict=True):
         if isinstance(span, StoreRefused):
             continue
         for index in span:
-            write, effect = writes[index], effects[index]
-            if isinstance(effect, StoreRefused) or effect in _NO_EVENT or write.collection in UNANNOUNCED:
+            write, one = writes[index], done[index]
+            if isinstance(one, StoreRefused) or write.collection in UNANNOUNCED:
                 continue
-            args: dict[str, Any] = {"id": write.id, "ts": write.ts}
-            if write.document:
-                args["changes" if write.kind == "patch" else "document"] = _told(write)
-            id = f"{message.id}:{index - span.start}"[-ID_MAX:]
-            op, user = f"{write.collection}.{_EVENT[write.kind]}", _author(message)
-            yield Message(op, args, id, user=user, trace=message.trace)
+            event = _EVENT.get((write.kind, one.effect))
+            if event is not None:
+                yield _Change(message, index - span.start, write, event, one.ts, one.again)
+
+
+def _event(change: _Change, content: Mapping[str, Any]) -> Message:
+    """The announcement of a change, with the document or the changes in it; of a private one what is public.
+
+    Its id is made of its message's, so that a listener can tell a repeat.
+    """
+    write, message = change.write, change.message
+    args: dict[str, Any] = {"id": write.id, "ts": change.ts}
+    if content:
+        public = PRIVATE.get(write.collection)
+        if public is not None:
+            content = {name: value for name, value in content.items() if name in ("id", "ts", *public)}
+        args["changes" if write.kind == "patch" else "document"] = content
+    id = f"{message.id}:{change.number}"[-ID_MAX:]
+    return Message(f"{write.collection}.{change.event}", args, id, user=_author(message), trace=message.trace)
 
 
 def _author(message: Message) -> dict[str, Any] | None:
@@ -291,9 +352,6 @@ def _author(message: Message) -> dict[str, Any] | None:
     return {"id": id} if id else None
 
 
-def _told(write: Write) -> Mapping[str, Any]:
-    """What is announced of a document: of a private one what is public."""
-    public = PRIVATE.get(write.collection)
-    if public is None:
-        return write.document
-    return {name: value for name, value in write.document.items() if name in ("id", "ts", *public)}
+def _told(write: Write, ts: int) -> Mapping[str, Any]:
+    """What was written: the document as it is stored, or the changes."""
+    return {**write.document, "ts": ts} if write.kind in ("insert", "replace") else write.document

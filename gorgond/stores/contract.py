@@ -28,7 +28,7 @@ ANSWER_BYTES = 15 * 1024 * 1024
 without memory."""
 
 Kind = Literal["insert", "replace", "patch", "delete"]
-Effect = Literal["stored", "exists", "stale", "missing", "deleted"]
+Effect = Literal["stored", "exists", "conflict", "stale", "missing", "deleted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,23 @@ class Query:
 class Write:
     """One change of one document. Its `id` and `ts` are those of the write, whatever `document` has under these keys.
 
-    insert   a document with this id is stored, unless there is one already (`exists`: a repeat is no second item)
-    replace  stored if there is none or the stored `ts` is not newer (`stale` otherwise)
-    patch    the top-level fields of `document` are set, those given as None are removed; `missing`, `stale`
-    delete   `deleted`, also when it was deleted before; `missing` when it was never there; `stale`
+    insert   a document with this id is stored, unless there is one already: `exists` if that one was written first with
+             the same content, whatever became of it since (a repeat is no second item), `conflict` if with other
+    replace  stored in the place of what is there
+    patch    the top-level fields of `document` are set, those given as None are removed; `missing`
+    delete   `deleted`, also when it was deleted before; `missing` when it was never there
 
-    A delete leaves a tombstone for a day, so that an insert, replace or patch with an older `ts` than the delete's,
-    run again after a crash, is `stale` and does not bring the document back; that holds for `missing` ones too.
+    Which of two versions is the newer: a `dated` write has a `ts` that its writer chose. It is `stale` if what is
+    stored, or the delete of it, has a newer one. A write that is not dated comes after whatever is there: its `ts` is
+    when it was sent, or one more than that of what is stored or was deleted, whichever is later. The database decides
+    that in the statement that writes.
+
+    A write may come again, when who had it died or an answer was lost. What it did is not done again, although others
+    changed the document meanwhile: `by`, what its message is known by, is kept in the document with those of the last
+    changes (`stores.repeats`), and a change that finds its own there is answered as before. A delete takes them along
+    into a tombstone, kept for a day, and who makes the document again takes them out of it. So an insert or replace
+    that was done, and whose document was deleted since, is `deleted` and does not bring it back; neither does a dated
+    one that is older than the delete.
 
     With an `asker`, the number of who asks, one that touches another registered user's is refused (`stores.ownership`).
     """
@@ -68,6 +78,17 @@ class Write:
     ts: int
     document: Mapping[str, Any]
     asker: int | None = None
+    dated: bool = True
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a write; `ts` is that of the document now. `again`: it was done before, and nothing now."""
+
+    effect: Effect
+    ts: int
+    again: bool = False
 
 
 class Cut(bytes):
@@ -134,8 +155,12 @@ class Store(ABC):
         """How many documents match each query's filter and search; limit and skip do not count."""
 
     @abstractmethod
-    def write(self, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
+    def change(self, writes: Sequence[Write]) -> list[Written | StoreRefused]:
         """Do the writes in their order, durably: what is reported stored survives SIGKILL of us and of the database."""
+
+    def write(self, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
+        """The same, for who wants to know the effects alone."""
+        return [done.effect if isinstance(done, Written) else done for done in self.change(writes)]
 
     @abstractmethod
     def health(self) -> dict[str, Any]:

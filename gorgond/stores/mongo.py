@@ -28,18 +28,19 @@ from gorgond.errors import ConfigError, StoreAway, StoreRefused
 from gorgond.redpill.codec import dumps
 from gorgond.stores.contract import (
     ANSWER_BYTES,
-    Effect,
     Query,
     Store,
     Write,
+    Written,
     array,
     not_searchable,
     refused_by,
     too_slow,
 )
 from gorgond.stores.filters import check_query, equality, words
+from gorgond.stores.mongo_commands import FIRST, MARKS, reachable
 from gorgond.stores.mongo_pool import PoolCount
-from gorgond.stores.mongo_writes import reachable, write_batch
+from gorgond.stores.mongo_writes import write_batch
 from gorgond.stores.schema import BY_TIME, BY_VALUE, NEWEST_FIRST, OWN_FIELDS, TEXT, TOMBSTONE_SECONDS, TOMBSTONES
 
 T = TypeVar("T")
@@ -308,7 +309,7 @@ class MongoStore(Store):
             log.info("a document of %s found cannot be written as JSON: %s", query.collection, error)
             return StoreRefused("a document found cannot be written as JSON", 500)
 
-    def write(self, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
+    def change(self, writes: Sequence[Write]) -> list[Written | StoreRefused]:
         return write_batch(self._db, writes)
 
     def health(self) -> dict[str, Any]:
@@ -392,6 +393,8 @@ def _array(documents: list[dict[str, Any]]) -> bytes:
 def _json(documents: list[dict[str, Any]]) -> bytes:
     for document in documents:
         document["id"] = document.pop("_id")
+        document.pop(FIRST, None)
+        document.pop(MARKS, None)
     return dumps(documents, _plain)
 
 

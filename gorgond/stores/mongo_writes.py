@@ -3,19 +3,22 @@
 A bulk write tells only which of its operations failed. So each operation is made such that it fails exactly when it
 has no effect:
 
-    insert   fails on the id that is there already                                      → exists
-    replace  an upsert for "this id, not newer than me": where the stored one is newer, the upsert tries to insert a
-             second document of that id and fails                                       → stale
+    insert   fails on the id that is there already
+    replace  an upsert for "this id, not newer than me, not changed by me before": where that is not so, the upsert
+             tries to insert a second document of that id and fails
     patch    the same, and should it come to an insert, that one would have a forbidden id and fails
-                                                                                        → missing or stale
-    delete   is announced by a tombstone first, see below                               → deleted, missing or stale
+    delete   is announced by a tombstone first (`stores.mongo_deletes`)
 
-Only the failed ones are looked at again (one find for all): newer ones are stale; what is there and not newer, or gone
-by now, lost a race against another writer and goes again.
+Only the failed ones are looked at again, one find for all: what was in their way decides what became of them. One that
+comes after whatever is there takes the next `ts` and goes again, and so does one that has nothing in its way by now.
+What was seen is the truth of that moment: an insert that finds other content is a conflict, whoever deletes that next.
 
 A delete first leaves its tombstone, then deletes. Every other write is done first and then looks for tombstones. In
 whatever order two of them meet, at least one sees the other: a document that a late writer brings back is deleted by
 the delete, or by that writer itself, who finds the tombstone.
+
+Who makes a document anew that was deleted takes the marks out of its tombstone. Until then, for a millisecond, a change
+of the old document that comes again is taken for one of the new: that is all that is not exact here.
 
 Writes to one id keep their order in rounds: every id's first write, then every id's second, and so on.
 """
@@ -23,56 +26,45 @@ Writes to one id keep their order in rounds: every id's first write, then every 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any, TypeAlias, cast
+from collections.abc import Sequence
+from typing import Any
 
-import bson
-from bson.errors import BSONError
-from bson.raw_bson import RawBSONDocument
-from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
-from pymongo.collection import Collection
+from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, WTimeoutError
 
 from gorgond.errors import StoreAway, StoreRefused
-from gorgond.stores.contract import Effect, Write, refused_by
-from gorgond.stores.filters import DOCUMENT_BYTES, check_write
-from gorgond.stores.ownership import allowed, check_owner
+from gorgond.stores.contract import Write, Written, refused_by
+from gorgond.stores.filters import check_write
+from gorgond.stores.mongo_commands import (
+    FIRST,
+    MARKS,
+    Document,
+    Operation,
+    Outcome,
+    bulk,
+    contents,
+    encoded,
+    look,
+    refusal,
+    version,
+)
+from gorgond.stores.mongo_deletes import delete_all
+from gorgond.stores.ownership import allowed
+from gorgond.stores.repeats import MARKS_MAX, fingerprint, mark, same_content
 from gorgond.stores.schema import TOMBSTONES
 
-Document = dict[str, Any]
-Operation: TypeAlias = "InsertOne[Any] | ReplaceOne[Any] | UpdateOne | DeleteOne"
-Outcome = Effect | StoreRefused
-
 DUPLICATE_KEY, IMMUTABLE_FIELD = 11000, 66
-
-AWAY_CODES = frozenset(
-    {6, 7, 13, 18, 24, 64, 89, 91, 112, 134, 189, 262, 9001, 10107, 11600, 11601, 11602, 13388, 13435, 13436, 14031}
-)
-"""Not the request's fault: hosts unreachable, not primary, shutting down, credentials refused, disk full, …"""
 
 RACES = 20
 """So many times in a row no write loses against others."""
 
-
-@contextmanager
-def reachable() -> Iterator[None]:
-    """Turn what pymongo raises when MongoDB cannot be reached or cannot work into StoreAway; let the rest pass."""
-    try:
-        yield
-    except (ConnectionFailure, WTimeoutError) as error:
-        raise StoreAway(f"MongoDB is away: {error}") from error
-    except OperationFailure as error:
-        if error.code in AWAY_CODES:
-            raise StoreAway(f"MongoDB cannot work: {error}") from error
-        raise
+NO_DOCUMENT = {"_id": 0}
+"""Not an id that any document has: an upsert that finds none to update fails here, before it inserts."""
 
 
 def write_batch(db: Database[Document], writes: Sequence[Write]) -> list[Outcome]:
     """Do the writes and say what became of each."""
-    outcomes: list[Outcome] = ["stored"] * len(writes)
+    outcomes: list[Outcome] = [Written("stored", 0)] * len(writes)
     rounds: list[dict[tuple[str, bool], list[int]]] = []
     seen: Counter[tuple[str, str]] = Counter()
     for place, write in enumerate(writes):
@@ -88,173 +80,191 @@ def write_batch(db: Database[Document], writes: Sequence[Write]) -> list[Outcome
         rounds[turn].setdefault((write.collection, write.kind == "delete"), []).append(place)
     for groups in rounds:
         for (collection, deletes), places in groups.items():
-            do = _delete if deletes else _store
-            done = do(db, collection, [writes[place] for place in places])
+            some = [writes[place] for place in places]
+            done = delete_all(db, collection, some) if deletes else _Changes(db, collection, some).run()
             for place, outcome in zip(places, done, strict=True):
                 outcomes[place] = outcome
     return outcomes
 
 
-def _store(db: Database[Document], name: str, writes: Sequence[Write]) -> list[Outcome]:
+class _Changes:
     """Inserts, replaces and patches of different ids in one collection."""
-    outcomes: list[Outcome] = ["stored"] * len(writes)
-    pending: dict[int, Operation] = {}
-    for place, write in enumerate(writes):
-        try:
-            pending[place] = _operation(write)
-        except StoreRefused as error:
-            outcomes[place] = error
-    for _ in range(RACES):
-        contested = {}
-        for place, failure in _bulk(db[name], pending).items():
-            outcomes[place] = outcome = _failure(writes[place], failure)
-            if outcome == "stale":
-                contested[place] = pending[place]
-        pending = {}
-        if contested:
-            ids = [writes[place].id for place in contested]
-            found = _found(db[name], ids)
-            for place, operation in contested.items():
-                write = writes[place]
-                stored = found.get(write.id)
-                if stored is None and write.kind == "patch":
-                    outcomes[place] = "missing"
-                elif refused := _refusal(stored, write):
-                    outcomes[place] = refused
-                elif stored is None or not _newer(stored, write.ts):
-                    outcomes[place] = "stored"
-                    pending[place] = operation
-        if not pending:
-            break
-    else:
-        raise StoreAway(f"{name}: too many writers of one document at a time")
-    _bury(db, name, writes, outcomes)
-    return outcomes
+
+    def __init__(self, db: Database[Document], name: str, writes: Sequence[Write]) -> None:
+        self._collection = db[name]
+        self._tombstones = db[TOMBSTONES]
+        self._name = name
+        self._writes = writes
+        self._outcomes: list[Outcome] = [Written("stored", write.ts) for write in writes]
+        self._found: dict[int, Document | None] = {}  # what was in the way
+
+    def run(self) -> list[Outcome]:
+        """Do them."""
+        todo = {place: write.ts for place, write in enumerate(self._writes)}
+        for _ in range(RACES):
+            todo = self._attempt(todo) or self._see_tombstones()
+            if not todo:
+                return self._outcomes
+        raise StoreAway(f"{self._name}: too many writers of one document at a time")
+
+    def _attempt(self, todo: dict[int, int]) -> dict[int, int]:
+        """Do those at these places with this `ts`; gives back those that have to go again, and with which."""
+        operations: dict[int, Operation] = {}
+        for place, ts in todo.items():
+            try:
+                operations[place] = _operation(self._writes[place], ts)
+            except StoreRefused as refused:
+                self._outcomes[place] = refused
+            else:
+                self._outcomes[place] = Written("stored", ts)
+        blocked = []
+        for place, error in bulk(self._collection, operations).failures.items():
+            if _in_the_way(error):
+                blocked.append(place)
+            else:
+                self._outcomes[place] = refused_by("MongoDB", error["code"], error["errmsg"])
+        return self._meet(blocked) if blocked else {}
+
+    def _meet(self, blocked: list[int]) -> dict[int, int]:
+        """See what was in the way of these; gives back those that have to go again."""
+        found = look(self._collection, [self._writes[place].id for place in blocked])
+        inserts = [self._writes[place].id for place in blocked if self._writes[place].kind == "insert"]
+        old = contents(self._collection, [id for id in inserts if id in found and FIRST not in found[id]])
+        again = {}
+        repeats: dict[int, Operation] = {}
+        for place in blocked:
+            write = self._writes[place]
+            self._found[place] = stored = found.get(write.id)
+            met = _met(write, stored, old.get(write.id))
+            if met is None:
+                again[place] = _newest(write, -1 if stored is None else version(stored))
+                continue
+            self._outcomes[place] = met
+            own = None if write.dated else mark(write)
+            if stored and own is not None and isinstance(met, Written) and met.again and own not in _marks(stored):
+                repeats[place] = UpdateOne({"_id": write.id}, _marking(own))
+        bulk(self._collection, repeats)
+        return again
+
+    def _see_tombstones(self) -> dict[int, int]:
+        """Undo the writes that are older than a delete of their id, or were done before it; let those that come after
+        it take over what the tombstone has. Gives back those that have to go again, with which `ts`."""
+        places = {f"{self._name}:{write.id}": place for place, write in enumerate(self._writes)}
+        burials: dict[int, Operation] = {}
+        revivals: dict[int, Operation] = {}
+        for key, tombstone in look(self._tombstones, list(places)).items():
+            place = places[key]
+            write, done, marks = self._writes[place], self._outcomes[place], tombstone.get(MARKS, [])
+            if isinstance(done, StoreRefused):
+                continue
+            own, ts = mark(write), version(tombstone)
+            if own in marks:
+                if done.effect == "missing" or (write.kind != "patch" and not self._is_heir(place, marks)):
+                    self._outcomes[place] = Written("deleted", ts)
+                    burials[place] = DeleteOne({"_id": write.id, MARKS: {"$eq": own, "$nin": marks[-1:]}})
+            elif write.dated and ts > write.ts:
+                again = write.kind == "insert" and fingerprint(write) == tombstone.get(FIRST)
+                self._outcomes[place] = Written("deleted" if again else "stale", ts)
+                burials[place] = DeleteOne({"_id": write.id, "ts": {"$not": {"$gte": ts}}})
+            elif done.effect == "stored" and write.kind != "patch" and (marks or ts >= done.ts):
+                newest = _newest(write, max(ts, done.ts - 1))
+                self._outcomes[place] = Written("stored", newest)
+                revivals[place] = _revival(write, own, newest, marks)
+        if bulk(self._collection, burials).failures:
+            raise StoreAway(f"{self._name}: documents deleted before could not be removed again")
+        lost = bulk(self._collection, revivals).failures
+        return {place: done.ts for place in lost if isinstance(done := self._outcomes[place], Written)}
+
+    def _is_heir(self, place: int, marks: list[int]) -> bool:
+        """Whether what was in the way was made after the delete whose tombstone has these marks."""
+        return marks[-1] in (self._found.get(place) or {}).get(MARKS, ())
 
 
-def _operation(write: Write) -> Operation:
-    fields = {"_id": write.id, **write.document, "ts": write.ts}
+def _newest(write: Write, ts: int) -> int:
+    """The `ts` of a write that comes after one of `ts`."""
+    return write.ts if write.dated else max(write.ts, ts + 1)
+
+
+def _operation(write: Write, ts: int) -> Operation:
+    own = mark(write)
+    fields = {"_id": write.id, **write.document, "ts": ts}
     fields.pop("id", None)
     if write.kind == "insert":
-        return InsertOne(_encoded(fields))
-    older = _older(write)
+        fields[FIRST] = fingerprint(write)
+        if own is not None and not write.dated:
+            fields[MARKS] = [own]
+        return InsertOne(encoded(fields))
+    older = _older(write, own, ts)
     if write.kind == "replace":
-        return ReplaceOne(older, _encoded(fields), upsert=True)
+        return UpdateOne(older, [encoded(_replacement(write, own, fields))], upsert=True)
     del fields["_id"]
     change: Document = {"$set": {key: value for key, value in fields.items() if value is not None}}
     if removed := {key: "" for key, value in fields.items() if value is None}:
         change["$unset"] = removed
-    # Not an id that any document has: an upsert that finds none to update fails here, before it inserts.
-    change["$setOnInsert"] = {"_id": 0}
-    return UpdateOne(older, _encoded(change), upsert=True)
+    if own is not None:
+        change |= _marking(own)
+    change["$setOnInsert"] = NO_DOCUMENT
+    return UpdateOne(older, encoded(change), upsert=True)
 
 
-def _older(write: Write) -> Document:
-    """What the write may touch: the document of its id, unless it is newer, or another registered user's."""
-    return {"_id": write.id, "ts": {"$not": {"$gt": write.ts}}, **allowed(write.asker)}
+def _marks(stored: Document) -> list[int]:
+    """Those that are kept with what is stored."""
+    marks: list[int] = stored.get(MARKS, [])
+    return marks
 
 
-def _encoded(document: Document) -> RawBSONDocument:
-    """`document` as it goes over the wire: what cannot, is found out here and not in the middle of a bulk."""
-    try:
-        data = bson.encode(document)
-    except (BSONError, OverflowError, ValueError) as error:
-        raise StoreRefused(f"document: {error}") from error
-    if len(data) > DOCUMENT_BYTES:
-        raise StoreRefused(f"document: {len(data)} bytes, allowed are {DOCUMENT_BYTES}")
-    return RawBSONDocument(data)
+def _marking(own: int) -> Document:
+    """Keep the mark of a write with a document."""
+    return {"$push": {MARKS: {"$each": [own], "$slice": -MARKS_MAX}}}
 
 
-def _bulk(collection: Collection[Document], operations: dict[int, Operation]) -> dict[int, Document]:
-    """Send the operations, in any order; returns the server's error for each that failed, by the same keys."""
-    if not operations:
-        return {}
-    try:
-        with reachable():
-            collection.bulk_write(list(operations.values()), ordered=False)
-    except BulkWriteError as error:
-        details = cast(Document, error.details)
-        errors = details["writeErrors"]
-        if details["writeConcernErrors"] or any(one["code"] in AWAY_CODES for one in errors):
-            raise StoreAway(f"MongoDB cannot keep what it was given: {details}"[:1000]) from error
-        places = list(operations)
-        return {places[one["index"]]: one for one in errors}
-    except OperationFailure as error:
-        raise StoreAway(f"MongoDB refuses a whole batch: {error}") from error
-    return {}
+def _older(write: Write, own: int | None, ts: int) -> Document:
+    """What the write may touch: the document of its id, unless it is newer, changed by it before, or another registered
+    user's. One that comes last is newer than all that is there."""
+    older: Document = {"_id": write.id, "ts": {"$not": {"$gt" if write.dated else "$gte": ts}}, **allowed(write.asker)}
+    if own is not None:
+        older[MARKS] = {"$ne": own}
+    return older
 
 
-def _failure(write: Write, error: Document) -> Outcome:
-    """What an operation's failure means; `stale` still has to be looked at."""
-    if error["code"] == DUPLICATE_KEY and error.get("keyPattern", {"_id": 1}) == {"_id": 1}:
-        return "exists" if write.kind == "insert" else "stale"
-    if error["code"] == IMMUTABLE_FIELD and write.kind == "patch":
-        return "stale"
-    return refused_by("MongoDB", error["code"], error["errmsg"])
+def _replacement(write: Write, own: int | None, fields: Document) -> Document:
+    """The stage of an update that stores `fields` and keeps what is kept with a document."""
+    marks: list[Any] = [{"$ifNull": [f"${MARKS}", []]}, [] if own is None else [own]]
+    kept = {
+        FIRST: {"$ifNull": [f"${FIRST}", fingerprint(write)]},
+        MARKS: {"$slice": [{"$concatArrays": marks}, -MARKS_MAX]},
+    }
+    return {"$replaceWith": {"$mergeObjects": [{"$literal": fields}, kept]}}
 
 
-def _found(collection: Collection[Document], ids: Sequence[str]) -> dict[str, Document]:
-    """Version and owner, `ts` and `userid`, of those of the ids that are there."""
-    with reachable():
-        found = collection.find({"_id": {"$in": list(ids)}}, {"ts": 1, "userid": 1}, batch_size=len(ids) + 1)
-        return {document["_id"]: document for document in found}
+def _revival(write: Write, own: int | None, ts: int, marks: list[int]) -> Operation:
+    """Have the document that a write made come after the delete of an earlier one; fails if it is gone."""
+    ours: Document = {"_id": write.id}
+    if own is not None and not write.dated:
+        ours[MARKS] = {"$elemMatch": {"$eq": own}}
+    change = {"$max": {"ts": ts}, "$addToSet": {MARKS: {"$each": marks}}, "$setOnInsert": NO_DOCUMENT}
+    return UpdateOne(ours, change, upsert=True)
 
 
-def _newer(stored: Document, ts: int) -> bool:
-    """Whether what is stored is newer; a `ts` that is no number, put there by somebody else, is not."""
-    version = stored.get("ts")
-    return isinstance(version, int | float) and version > ts
+def _in_the_way(error: Document) -> bool:
+    """Whether an operation failed since what is there was in its way."""
+    if error["code"] == IMMUTABLE_FIELD:
+        return True
+    return bool(error["code"] == DUPLICATE_KEY and error.get("keyPattern", {"_id": 1}) == {"_id": 1})
 
 
-def _refusal(stored: Document | None, write: Write) -> StoreRefused | None:
-    """Why the write may not touch what is stored."""
-    try:
-        check_owner(stored or {}, write.asker)
-    except StoreRefused as refused:
+def _met(write: Write, stored: Document | None, content: Document | None) -> Outcome | None:
+    """What becomes of a write that met what is stored, whose `content` counts where no first one is kept. None: it goes
+    again."""
+    if stored is None:
+        return Written("missing", write.ts) if write.kind == "patch" else None
+    if refused := refusal(stored, write):
         return refused
-    return None
-
-
-def _bury(db: Database[Document], name: str, writes: Sequence[Write], outcomes: list[Outcome]) -> None:
-    """Undo the writes that are older than a delete of their id."""
-    places = {f"{name}:{write.id}": place for place, write in enumerate(writes)}
-    burials: dict[int, Operation] = {}
-    for key, tombstone in _found(db[TOMBSTONES], list(places)).items():
-        place, ts = places[key], tombstone["ts"]
-        if ts > writes[place].ts and not isinstance(outcomes[place], StoreRefused):
-            outcomes[place] = "stale"
-            burials[place] = DeleteOne({"_id": writes[place].id, "ts": {"$not": {"$gte": ts}}})
-    if _bulk(db[name], burials):
-        raise StoreAway(f"{name}: documents deleted before could not be removed again")
-
-
-def _delete(db: Database[Document], name: str, writes: Sequence[Write]) -> list[Outcome]:
-    """Deletes of different ids in one collection.
-
-    What is there decides the outcome; whoever writes the document in between, comes after us.
-    """
-    found = _found(db[name], [write.id for write in writes])
-    keys = [f"{name}:{write.id}" for write in writes]
-    with reachable():
-        known = db[TOMBSTONES].find({"_id": {"$in": keys}, "known": True}, {"_id": 1}, batch_size=len(keys) + 1)
-        deleted_before = {tombstone["_id"] for tombstone in known}
-    outcomes: list[Outcome] = []
-    tombstones: dict[int, Operation] = {}
-    deletes: dict[int, Operation] = {}
-    for place, (key, write) in enumerate(zip(keys, writes, strict=True)):
-        stored = found.get(write.id)
-        if refused := _refusal(stored, write):
-            outcomes.append(refused)
-            continue
-        if stored is not None and _newer(stored, write.ts):
-            outcomes.append("stale")
-            continue
-        there = stored is not None or key in deleted_before
-        outcomes.append("deleted" if there else "missing")
-        now = datetime.now(UTC)
-        change = {"$max": {"ts": write.ts}, "$set": {"at": now, **({"known": True} if there else {})}}
-        tombstones[place] = UpdateOne({"_id": key}, change, upsert=True)
-        deletes[place] = DeleteOne(_older(write))
-    if _bulk(db[TOMBSTONES], tombstones) or _bulk(db[name], deletes):
-        raise StoreAway(f"{name}: deletes got in each other's way")
-    return outcomes
+    own, ts = mark(write), version(stored)
+    if write.kind == "insert":
+        if stored[FIRST] == fingerprint(write) if FIRST in stored else same_content(write, content or {}):
+            return Written("exists", ts, again=True)
+        return Written("deleted" if own in _marks(stored) else "conflict", ts)
+    if own in _marks(stored):
+        return Written("stored", ts, again=True)
+    return Written("stale", ts) if write.dated and ts > write.ts else None

@@ -65,18 +65,25 @@ def writes_of(message: Message, queue: str) -> list[Write]:
     asker = _asker(message.user)
     if kind in ("patch", "delete"):
         ts, changes = args.get("ts", message.sent), args.get("changes", {})
-        return [Write(kind, collection, args.get("id", ""), ts, changes, asker)]
+        return [Write(kind, collection, args.get("id", ""), ts, changes, asker, "ts" in args, message.id)]
     documents = args.get("documents")
     if not isinstance(documents, list) or not 0 < len(documents) <= LIMIT_MAX:
         raise StoreRefused(f"documents: must be a list of 1 to {LIMIT_MAX} objects")
-    writes = []
+    writes: list[Write] = []
+    ids: set[str] = set()
     for index, document in enumerate(documents):
         if not isinstance(document, dict):
             raise StoreRefused(f"documents: must be a list of 1 to {LIMIT_MAX} objects")
         # A repeat of the message makes the same ids.
         id = document.get("id") or (f"{message.id}-{index}" if index else message.id)
+        if not isinstance(id, str):
+            raise StoreRefused("id: must be a string", field="id")
+        if id in ids:
+            raise StoreRefused(f"id: {id[:100]!r} is given twice", field="id")
+        ids.add(id)
         ts = document.get("ts", message.sent)
-        writes.append(Write(kind, collection, id, ts, {**document, "id": id, "ts": ts}, asker))
+        made = {**document, "id": id, "ts": ts}
+        writes.append(Write(kind, collection, id, ts, made, asker, "ts" in document, message.id))
     return writes
 
 

@@ -20,10 +20,10 @@ from urllib.parse import unquote
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
 from gorgond.redpill.codec import dumps, loads
 from gorgond.stores.contract import (
-    Effect,
     Query,
     Store,
     Write,
+    Written,
     array,
     not_searchable,
     refused_by,
@@ -32,7 +32,7 @@ from gorgond.stores.contract import (
 from gorgond.stores.filters import check_query, equality, words
 from gorgond.stores.schema import BY_VALUE, NEWEST_FIRST, TEXT
 from gorgond.stores.sqlite_filters import Parameters, order_by, where
-from gorgond.stores.sqlite_tables import TOMBSTONES, Collection, key_value
+from gorgond.stores.sqlite_tables import Collection, key_value, make_tombstones
 from gorgond.stores.sqlite_writes import write_all
 
 T = TypeVar("T")
@@ -143,8 +143,7 @@ class SqliteStore(Store):
 
     def prepare(self) -> None:
         def make(connection: _Connection) -> None:
-            for statement in TOMBSTONES:
-                connection.execute(statement)
+            make_tombstones(connection)
             for name in {*NEWEST_FIRST, *BY_VALUE}:
                 Collection(name).make(connection)
 
@@ -236,7 +235,7 @@ class SqliteStore(Store):
             if not collection.has_text(connection) or collection.text_gap(connection):
                 raise not_searchable()
 
-    def write(self, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
+    def change(self, writes: Sequence[Write]) -> list[Written | StoreRefused]:
         return self._transaction(lambda connection: write_all(connection, writes)) if writes else []
 
     def health(self) -> dict[str, Any]:

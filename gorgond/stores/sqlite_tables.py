@@ -1,11 +1,13 @@
 """The tables of a SQLite file, and the statements on them.
 
-`items`: n, id, ts, doc. A collection, one JSON document a row.
+`items`: n, id, ts, doc, first, marks. A collection, one JSON document a row; the last two as in `stores.repeats`.
 `items.keys`: field, value, ts, n. For every indexed field of a document a row; for a list, one for each element.
 `items.text`: FTS5, rowid = n. The words of a document, for searches.
 `text_building`: collection, upto, last, builder, until. While `items.text` is being made, by `builder`, whom the others
 leave alone with it until then: documents upto < n <= last are not in it yet.
-`tombstones`: collection, id, ts, at, known. What was deleted within a day.
+`tombstones`: collection, id, ts, at, known, first, marks. What was deleted within a day, and what it had.
+
+Columns that tables of an older version lack are added when they are written for the first time.
 """
 
 # ruff: noqa: S608 - names in statements were checked by stores.filters, values are parameters
@@ -24,11 +26,22 @@ TEXT_BUILDING = (
 
 Key = tuple[str, Any, int, int]
 
-TOMBSTONES = (
-    "CREATE TABLE IF NOT EXISTS tombstones (collection TEXT, id TEXT, ts INTEGER NOT NULL, at REAL NOT NULL,"
-    " known INTEGER NOT NULL, PRIMARY KEY (collection, id)) WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS tombstones_at ON tombstones (at)",
-)
+
+def make_tombstones(connection: sqlite3.Connection) -> None:
+    """Make the table that is not there yet."""
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS tombstones (collection TEXT, id TEXT, ts INTEGER NOT NULL, at REAL NOT NULL,"
+        " known INTEGER NOT NULL, first BLOB, marks TEXT, PRIMARY KEY (collection, id)) WITHOUT ROWID"
+    )
+    connection.execute("CREATE INDEX IF NOT EXISTS tombstones_at ON tombstones (at)")
+    _add_columns(connection, "tombstones")
+
+
+def _add_columns(connection: sqlite3.Connection, table: str) -> None:
+    """`first` and `marks`, in a table of an older version."""
+    if not connection.execute("SELECT 1 FROM pragma_table_info(?) WHERE name = 'marks'", (table,)).fetchone():
+        connection.execute(f'ALTER TABLE "{table}" ADD COLUMN first BLOB')
+        connection.execute(f'ALTER TABLE "{table}" ADD COLUMN marks TEXT')
 
 
 class Gap(NamedTuple):
@@ -53,9 +66,11 @@ class Collection:
             f"CASE WHEN json_type(doc, '$.{field}') IN ('text', 'array') THEN json_extract(doc, '$.{field}') END"
             for field in fields
         )
-        self.insert = f"INSERT INTO {self.docs} (id, ts, doc) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-        self.select = f"SELECT n, ts, doc FROM {self.docs} WHERE id = ?"
-        self.update = f"UPDATE {self.docs} SET ts = ?, doc = ? WHERE n = ?"
+        self.insert = (
+            f"INSERT INTO {self.docs} (id, ts, doc, first, marks) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        )
+        self.select = f"SELECT n, ts, doc, first, marks FROM {self.docs} WHERE id = ?"
+        self.update = f"UPDATE {self.docs} SET ts = ?, doc = ?, first = ?, marks = ? WHERE n = ?"
         self.delete = f"DELETE FROM {self.docs} WHERE n = ?"
         self.insert_key = f"INSERT INTO {self.keys} (field, value, ts, n) VALUES (?, ?, ?, ?)"
         self.delete_key = f"DELETE FROM {self.keys} WHERE field = ? AND value = ? AND ts = ? AND n = ?"
@@ -73,8 +88,10 @@ class Collection:
         """Make the tables that are not there yet, but for the text."""
         connection.execute(
             f"CREATE TABLE IF NOT EXISTS {self.docs}"
-            " (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, ts INTEGER NOT NULL, doc TEXT NOT NULL)"
+            " (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, ts INTEGER NOT NULL, doc TEXT NOT NULL,"
+            " first BLOB, marks TEXT)"
         )
+        _add_columns(connection, self.name)
         if self.name in BY_TIME:
             connection.execute(f'CREATE INDEX IF NOT EXISTS "{self.name}.ts" ON {self.docs} (ts)')
         if self.indexed:

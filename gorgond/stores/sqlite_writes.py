@@ -5,43 +5,64 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from gorgond.errors import StoreRefused
 from gorgond.redpill.codec import dumps, loads
-from gorgond.stores.contract import Effect, Write
+from gorgond.stores.contract import Write, Written
 from gorgond.stores.filters import DOCUMENT_BYTES, check_write
 from gorgond.stores.ownership import check_owner
+from gorgond.stores.repeats import fingerprint, mark, marked, same_content
 from gorgond.stores.schema import TOMBSTONE_SECONDS
-from gorgond.stores.sqlite_tables import TOMBSTONES, Collection, Key
-
-Row = tuple[int, int, str]
+from gorgond.stores.sqlite_tables import Collection, Key, make_tombstones
 
 BURY = (
-    "INSERT INTO tombstones (collection, id, ts, at, known) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
-    " SET ts = max(ts, excluded.ts), at = excluded.at, known = max(known, excluded.known)"
+    "INSERT INTO tombstones (collection, id, ts, at, known, first, marks) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET ts = max(ts, excluded.ts), at = excluded.at, known = max(known, excluded.known),"
+    " first = coalesce(excluded.first, first), marks = excluded.marks"
 )
 
 
-def write_all(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
+class _Row(NamedTuple):
+    """What is stored."""
+
+    n: int
+    ts: int
+    doc: str
+    first: bytes | None
+    marks: str | None
+
+
+class _Tombstone(NamedTuple):
+    """What is left of what was deleted; of what was never there, too, if somebody deleted it."""
+
+    ts: int
+    known: int
+    first: bytes | None
+    marks: str | None
+
+
+NEVER = _Tombstone(-1, 0, None, None)
+
+
+def write_all(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Written | StoreRefused]:
     """Do the writes within a transaction that the caller began and will commit."""
-    for statement in TOMBSTONES:
-        connection.execute(statement)
+    make_tombstones(connection)
     collections: dict[str, _Writer] = {}
-    effects: list[Effect | StoreRefused] = []
+    done: list[Written | StoreRefused] = []
     for write in writes:
         try:
             check_write(write)
             if write.collection not in collections:
                 collections[write.collection] = _Writer(connection, Collection(write.collection))
-            effects.append(collections[write.collection].do(write))
+            done.append(collections[write.collection].do(write))
         except StoreRefused as error:
-            effects.append(error)
+            done.append(error)
     for writer in collections.values():
         writer.flush()
     if any(write.kind == "delete" for write in writes):
         connection.execute("DELETE FROM tombstones WHERE at < ?", (time.time() - TOMBSTONE_SECONDS,))
-    return effects
+    return done
 
 
 class _Writer:
@@ -59,57 +80,94 @@ class _Writer:
         # Deletes are rare: mostly there is nothing to look up for every write.
         self._tombstones = connection.execute("SELECT 1 FROM tombstones LIMIT 1").fetchone() is not None
 
-    def do(self, write: Write) -> Effect:
-        known = None
+    def do(self, write: Write) -> Written:
+        tombstone = NEVER
         if self._tombstones:
-            known = self._connection.execute(
-                "SELECT ts, known FROM tombstones WHERE collection = ? AND id = ?", (write.collection, write.id)
+            found = self._connection.execute(
+                "SELECT ts, known, first, marks FROM tombstones WHERE collection = ? AND id = ?",
+                (write.collection, write.id),
             ).fetchone()
+            tombstone = _Tombstone(*found) if found else NEVER
         if write.kind == "delete":
-            return self._delete(write, known is not None and bool(known[1]))
-        if known is not None and known[0] > write.ts:
-            return "stale"
+            return self._delete(write, tombstone)
         if write.kind == "insert":
-            return "stored" if self._insert(write, self._encoded(write, write.document)) else "exists"
-        row = self._row(write)
+            return self._insert(write, tombstone)
+        return self._change(write, tombstone)
+
+    def _insert(self, write: Write, tombstone: _Tombstone) -> Written:
+        first, own = fingerprint(write), mark(write)
+        if write.dated and tombstone.ts > write.ts:
+            return Written("deleted" if first == tombstone.first else "stale", tombstone.ts)
+        if own in _marks(tombstone) and self._row(write) is None:
+            return Written("deleted", tombstone.ts)
+        ts = _newest(write, tombstone.ts)
+        if self._make(write, ts, self._encoded(write, ts, write.document), first, tombstone):
+            return Written("stored", ts)
+        row = cast("_Row", self._row(write))  # which was in the way
+        if row.first == first if row.first is not None else same_content(write, loads(row.doc)):
+            if not write.dated and own is not None and own not in _marks(row):
+                marks = _json(marked(_marks(row), own))
+                self._connection.execute(self._collection.update, (row.ts, row.doc, row.first, marks, row.n))
+            return Written("exists", row.ts, again=True)
+        return Written("deleted" if own in _marks(tombstone) else "conflict", row.ts)
+
+    def _change(self, write: Write, tombstone: _Tombstone) -> Written:
+        """Replace or patch."""
+        row, own = self._row(write), mark(write)
+        if row is not None and own in _marks(row):
+            return Written("stored", row.ts, again=True)
+        if own in _marks(tombstone):
+            return Written("deleted", tombstone.ts)
+        if write.dated and tombstone.ts > write.ts:
+            return Written("stale", tombstone.ts)
         if row is None and write.kind == "patch":
-            return "missing"
-        if row is not None and row[1] > write.ts:
-            return "stale"
+            return Written("missing", write.ts)
+        if row is not None and write.dated and row.ts > write.ts:
+            return Written("stale", row.ts)
+        ts = _newest(write, tombstone.ts if row is None else row.ts)
         document = dict(write.document)
         if row is not None and write.kind == "patch":
             removed = {key for key, value in document.items() if value is None}
-            document = {key: value for key, value in {**loads(row[2]), **document}.items() if key not in removed}
-        data = self._encoded(write, document)
+            document = {key: value for key, value in {**loads(row.doc), **document}.items() if key not in removed}
+        data = self._encoded(write, ts, document)
         if row is None:
-            self._insert(write, data)
+            self._make(write, ts, data, fingerprint(write), tombstone)
         else:
             self._forget(row)
-            self._connection.execute(self._collection.update, (write.ts, data, row[0]))
-            self._index(row[0], write.ts, document)
-        return "stored"
+            first = row.first
+            if first is None and write.kind == "replace":
+                first = fingerprint(write)
+            self._connection.execute(self._collection.update, (ts, data, first, _json(marked(_marks(row), own)), row.n))
+            self._index(row.n, ts, document)
+        return Written("stored", ts)
 
-    def _encoded(self, write: Write, document: Any) -> str:
+    def _encoded(self, write: Write, ts: int, document: Any) -> str:
         try:
-            data = dumps({**document, "id": write.id, "ts": write.ts})
+            data = dumps({**document, "id": write.id, "ts": ts})
         except (TypeError, ValueError) as error:
             raise StoreRefused(f"document: {error}") from error
         if len(data) > DOCUMENT_BYTES:
             raise StoreRefused(f"document: {len(data)} bytes, allowed are {DOCUMENT_BYTES}")
         return data.decode()
 
-    def _row(self, write: Write) -> Row | None:
+    def _row(self, write: Write) -> _Row | None:
         """What is stored, if the write may touch it. Raises StoreRefused."""
-        row: Row | None = self._connection.execute(self._collection.select, (write.id,)).fetchone()
-        if row is not None and write.asker is not None:
-            check_owner(loads(row[2]), write.asker)
+        found = self._connection.execute(self._collection.select, (write.id,)).fetchone()
+        if found is None:
+            return None
+        row = _Row(*found)
+        if write.asker is not None:
+            check_owner(loads(row.doc), write.asker)
         return row
 
-    def _insert(self, write: Write, data: str) -> bool:
-        cursor = self._connection.execute(self._collection.insert, (write.id, write.ts, data))
+    def _make(self, write: Write, ts: int, data: str, first: bytes, tombstone: _Tombstone) -> bool:
+        """Store a new document, unless there is one of its id. What was deleted before leaves it its marks."""
+        own = None if write.kind == "insert" and write.dated else mark(write)
+        marks = _json(marked(_marks(tombstone), own))
+        cursor = self._connection.execute(self._collection.insert, (write.id, ts, data, first, marks))
         if cursor.rowcount != 1 or cursor.lastrowid is None:
             return False
-        self._index(cursor.lastrowid, write.ts, write.document)
+        self._index(cursor.lastrowid, ts, write.document)
         return True
 
     def _index(self, n: int, ts: int, document: Any) -> None:
@@ -133,23 +191,41 @@ class _Writer:
             self._connection.execute(self._collection.insert_text, (dumps(self._new_text).decode(),))
             self._new_text.clear()
 
-    def _forget(self, row: Row) -> None:
+    def _forget(self, row: _Row) -> None:
         """Take what is stored now out of the indexes."""
-        n, ts, data = row
+        n, ts, data, *_ = row
         self.flush()
         if self._collection.indexed:
             self._connection.executemany(self._collection.delete_key, self._collection.keys_of(loads(data), ts, n))
         if self._in_text(n):
             self._connection.execute(self._collection.delete_text, (n,))
 
-    def _delete(self, write: Write, deleted_before: bool) -> Effect:
-        row = self._row(write)
-        if row is not None and row[1] > write.ts:
-            return "stale"
+    def _delete(self, write: Write, tombstone: _Tombstone) -> Written:
+        row, own = self._row(write), mark(write)
+        if own in _marks(tombstone) and (row is None or own in _marks(row)):
+            return Written("deleted" if tombstone.known else "missing", tombstone.ts)
+        if row is not None and write.dated and row.ts > write.ts:
+            return Written("stale", row.ts)
+        ts = _newest(write, row.ts) if row is not None else max(write.ts, tombstone.ts)
         if row is not None:
             self._forget(row)
-            self._connection.execute(self._collection.delete, (row[0],))
-        known = row is not None or deleted_before
+            self._connection.execute(self._collection.delete, (row.n,))
+        known = row is not None or bool(tombstone.known)
         self._tombstones = True
-        self._connection.execute(BURY, (write.collection, write.id, write.ts, time.time(), known))
-        return "deleted" if known else "missing"
+        marks = _json(marked(_marks(tombstone if row is None else row), own))
+        first = row.first if row is not None else None
+        self._connection.execute(BURY, (write.collection, write.id, ts, time.time(), known, first, marks))
+        return Written("deleted" if known else "missing", ts)
+
+
+def _newest(write: Write, ts: int) -> int:
+    """The `ts` of a write that comes after one of `ts`."""
+    return write.ts if write.dated else max(write.ts, ts + 1)
+
+
+def _marks(kept: _Row | _Tombstone | None) -> list[int]:
+    return loads(kept.marks) if kept is not None and kept.marks else []
+
+
+def _json(marks: list[int]) -> str | None:
+    return dumps(marks).decode() if marks else None

@@ -82,10 +82,10 @@ def ids(documents: Sequence[dict[str, Any]]) -> list[str]:
 def test_effects_of_inserts(store: Store) -> None:
     # given
     assert store.write([write("insert", "a", 5, x=1)]) == ["stored"]
-    # when repeated, by the same or by another writer
+    # when repeated, or written by another one with other content
     effects = store.write([write("insert", "a", 5, x=1), write("insert", "a", 9, x=2), write("insert", "b", 1)])
     # then
-    assert effects == ["exists", "exists", "stored"]
+    assert effects == ["exists", "conflict", "stored"]
     assert found(store, query({"id": "a"})) == [{"id": "a", "ts": 5, "x": 1}]
 
 
@@ -143,7 +143,7 @@ def test_writes_to_one_id_keep_their_order(store: Store) -> None:
         write("replace", "a", 4, n=4),
         write("patch", "a", 4, m=4),
     ]
-    expected = ["stored", "stored", "stored", "exists", "deleted", "deleted", "stored", "stored", "stored"]
+    expected = ["stored", "stored", "stored", "conflict", "deleted", "deleted", "stored", "stored", "stored"]
     assert store.write(writes) == expected
     assert found(store, query({}, sort=(("id", 1),))) == [
         {"id": "a", "ts": 4, "n": 4, "m": 4},
@@ -447,7 +447,7 @@ def test_mongod_goes_and_comes_back(mongod_factory: Callable[[], MongodServer]) 
         assert eventually(lambda: _try(lambda: store.find([query({"userid": 1})]))) == [
             b'[{"userid":1,"ts":1,"id":"a"}]'
         ]
-        assert store.write([write("insert", "a", 1), write("insert", "b", 1)]) == ["exists", "stored"]
+        assert store.write([write("insert", "a", 1, userid=1), write("insert", "b", 1)]) == ["exists", "stored"]
 
 
 def _try(attempt: Callable[[], Any]) -> Any:

@@ -24,14 +24,14 @@ from gorgond.errors import StoreRefused
 from gorgond.eventlog import journald
 from gorgond.redpill import broker, concurrent, lane
 from gorgond.service import life
-from gorgond.stores.contract import Effect, Write
+from gorgond.stores.contract import Write, Written
 from gorgond.stores.sqlite import SqliteStore
 
-write = SqliteStore.write
+change = SqliteStore.change
 
 
-def weak_write(self: SqliteStore, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
-    """The store's `write`, with the weaknesses."""
+def weak_change(self: SqliteStore, writes: Sequence[Write]) -> list[Written | StoreRefused]:
+    """The store's `change`, with the weaknesses."""
     ids = {each.id for each in writes}
     if os.environ.get("TEST_POISON") in ids:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -39,9 +39,9 @@ def weak_write(self: SqliteStore, writes: Sequence[Write]) -> list[Effect | Stor
         time.sleep(1)
     slow = float(os.environ.get("TEST_SLOW", "0"))
     time.sleep(slow / 2)
-    effects = write(self, writes)
+    done = change(self, writes)
     time.sleep(slow / 2)
-    return effects
+    return done
 
 
 if __name__ == "__main__":
@@ -51,5 +51,5 @@ if __name__ == "__main__":
         vars(module)["BLOCK"] = min(broker.BLOCK, silence / 8)  # they look for the silent more often than that
     life.DRAIN_MAX = float(os.environ.get("TEST_DRAIN", life.DRAIN_MAX))
     vars(journald)["SOCKET"] = Path(os.environ.get("TEST_JOURNALD", journald.SOCKET))
-    SqliteStore.write = weak_write  # type: ignore[method-assign]
+    SqliteStore.change = weak_change  # type: ignore[method-assign]
     sys.exit(main())

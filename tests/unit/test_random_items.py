@@ -43,6 +43,6 @@ def test_the_body_has_the_size_asked_for() -> None:
 
 def test_notes_fit_our_own_api() -> None:
     source = RandomItems(2**63 - 1, 10**9, 100)
-    for n in (0, 1, 10**12):
+    for n in (0, 1, 10**10):
         check_item(source.item(n))
     assert set(source.item(0)) == {"id", "title", "body", "url", "ts", "location", "keywords", "userid"}

@@ -1,0 +1,51 @@
+"""How a write that comes again is told from another one: what a document was first written with, and who changed it.
+
+A driver keeps two things with a document, where nobody sees them: the fingerprint of its first content, as long as it
+lives, and the marks of the last MARKS_MAX messages that changed it. A message that comes again after more changes than
+that is taken for a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Any
+
+from gorgond.redpill.codec import canonical
+from gorgond.stores.contract import Write
+
+MARKS_MAX = 64
+
+
+def fingerprint(write: Write) -> bytes:
+    """Of what the writer said: not of the id, which is compared anyway, nor of a `ts` that is not the writer's."""
+    return _digest(write.document, write.ts if write.dated else None)
+
+
+def same_content(write: Write, stored: Mapping[str, Any]) -> bool:
+    """Whether an insert says what is stored, where no fingerprint was kept: in a document of an older version."""
+    try:
+        return fingerprint(write) == _digest(stored, stored.get("ts") if write.dated else None)
+    except (TypeError, ValueError):  # somebody else put it there, with what is no JSON
+        return False
+
+
+def _digest(document: Mapping[str, Any], ts: Any) -> bytes:
+    said = dict(document)
+    said.pop("id", None)
+    said.pop("ts", None)
+    if ts is not None:
+        said["ts"] = ts
+    return sha256(canonical(said)).digest()[:16]
+
+
+def mark(write: Write) -> int | None:
+    """What the write's message is known by, in 64 bits; None if it has none."""
+    if not write.by:
+        return None
+    return int.from_bytes(sha256(write.by.encode()).digest()[:8], signed=True)
+
+
+def marked(marks: Iterable[int], *more: int | None) -> list[int]:
+    """The marks with `more` at their end: the last ones."""
+    return [*marks, *(each for each in more if each is not None)][-MARKS_MAX:]
