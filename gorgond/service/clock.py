@@ -65,10 +65,9 @@ class HostClock:
         if not self._off or self.ahead is None or self.ahead < 0:
             self._expired = count
         elif count > self._expired and time.monotonic() >= self._tell_at:
-            log.warning(
-                "%d messages were past their deadline by this host's clock, which is %s",
-                count - self._expired, off(self.ahead),
-            )  # fmt: skip
+            new = count - self._expired
+            messages = "1 message was past its" if new == 1 else f"{new} messages were past their"
+            log.warning("%s deadline by this host's clock, which is %s", messages, off(self.ahead))
             self._expired, self._tell_at = count, time.monotonic() + TOLD
 
 

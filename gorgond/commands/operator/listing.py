@@ -52,4 +52,4 @@ def _instance(row: Row) -> Sequence[str]:
 
 def _clock(ahead: float | None) -> str:
     """By how much the clock of its host is ahead of the broker's."""
-    return "" if ahead is None else f"{ahead:+,.1f} s"
+    return "" if ahead is None else f"{round(ahead, 1) + 0.0:+,.1f} s"  # no -0.0

@@ -2,7 +2,11 @@
 
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const FEW = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
-const DRIFT = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const DRIFT = new Intl.NumberFormat("en", {
+  signDisplay: "exceptZero",
+  minimumFractionDigits: 1,
+  maximumFractionDigits: 1,
+});
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 const SHORT_CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
@@ -40,8 +44,8 @@ export const age = (seconds) =>
     return `${WHOLE.format(Math.floor(it / big))} ${unit}${rest ? ` ${rest} ${half}` : ""}`;
   });
 
-/** Of a clock, by how many seconds it is ahead: 11.234 → "+11.2 s", -0.004 → "−0.0 s" */
-export const ahead = (seconds) => known(seconds, (it) => `${it < 0 ? "−" : "+"}${DRIFT.format(Math.abs(it))} s`);
+/** Of a clock, by how many seconds it is ahead: 11.234 → "+11.2 s", -0.004 → "0.0 s" */
+export const ahead = (seconds) => known(seconds, (it) => `${DRIFT.format(it)} s`);
 
 /** Of a part: percent(3, 1000) → "0.3 %"; what is there is never rounded to nothing, nor what is missing to all */
 export const percent = (part, whole) =>
