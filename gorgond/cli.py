@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from gorgond import __version__
 from gorgond.config import DEFAULT_PATH, Config, load
 from gorgond.errors import ConfigError, GorgonError
+from gorgond.service.plain import plain_lines
 from gorgond.settings import DEFAULT_PROVIDER, SECTIONS, Provider, flag, keys
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command(arguments)
     except ConfigError as error:
-        print(f"gorgond: {error}", file=sys.stderr)
+        print(plain_lines(f"gorgond: {error}"), file=sys.stderr)
         return os.EX_CONFIG
     except GorgonError as error:
-        print(f"gorgond: {error}", file=sys.stderr)
+        print(plain_lines(f"gorgond: {error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED

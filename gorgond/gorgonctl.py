@@ -20,6 +20,7 @@ from gorgond.commands.units import SCALED
 from gorgond.errors import ConfigError, GorgonError
 from gorgond.redpill import BrokerAway
 from gorgond.service.log import silence
+from gorgond.service.plain import plain, plain_lines
 
 UNKNOWN = 3  # of status
 Command = Callable[[argparse.Namespace], int]
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command(arguments)
     except GorgonError as error:
-        print(f"gorgonctl: {error}", file=sys.stderr)
+        print(plain_lines(f"gorgonctl: {error}"), file=sys.stderr)
         return _code(error) if command is not _status else UNKNOWN
     except BrokenPipeError:  # who reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -146,18 +147,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _tell(arguments: argparse.Namespace, answer: Any, lines: Iterable[str]) -> None:
     """The answer for programs, or the lines for people."""
-    if arguments.json:
-        print(json.dumps(answer, ensure_ascii=False))
-    else:
-        print(*lines, sep="\n")
+    print(*([_json(answer)] if arguments.json else map(plain, lines)), sep="\n")
+
+
+def _json(answer: Any) -> str:
+    return plain(json.dumps(answer, ensure_ascii=False))
 
 
 def _act(arguments: argparse.Namespace, act: Callable[[Callable[[str], None]], None]) -> int:
     """Do something that says what it does, line by line; for programs all lines together in the end."""
     done: list[str] = []
-    act(done.append if arguments.json else lambda line: print(line, flush=True))
+    act(done.append if arguments.json else lambda line: print(plain(line), flush=True))
     if arguments.json:
-        print(json.dumps({"done": done}, ensure_ascii=False))
+        print(_json({"done": done}))
     return 0
 
 
@@ -187,7 +189,10 @@ def _status(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.text import coloured
 
     picture = _picture(arguments)
-    _tell(arguments, picture, overview(picture, coloured()))
+    if arguments.json:
+        print(_json(picture))
+    else:
+        print(*overview(picture, coloured()), sep="\n")
     return EXIT_CODES[picture["verdict"]["state"]]
 
 
@@ -202,7 +207,7 @@ def _top(arguments: argparse.Namespace) -> int:
         async with Watch(Site.of(arguments.data)) as watch:
             if arguments.json:
                 while True:
-                    print(json.dumps(await watch.picture(), ensure_ascii=False), flush=True)
+                    print(_json(await watch.picture()), flush=True)
                     await asyncio.sleep(1)
             await live(
                 watch, lambda picture: [*overview(picture, coloured()), "", *instance_table(picture["instances"])]

@@ -3,8 +3,8 @@
 What looks the same is the same, and what cannot be seen is refused:
 
     address   its local part in NFKC, its domain as IDNA 2008 has it (UTS 46), in Unicode, both in lower case; nothing
-              of UNSEEN in it, and no blank
-    name      NFKC with single blanks (as RFC 8266 has nicknames); nothing of UNSEEN in it
+              in it that is not seen (`service.plain`), and no blank
+    name      NFKC with single blanks (as RFC 8266 has nicknames); nothing in it that is not seen
     password  NFC (as RFC 8265 has it); anything may be in it
 
 Accounts of before there were these rules keep the form they have: `forms` tells under which one may be found.
@@ -14,32 +14,24 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
 
 import idna
 
 from gorgond.redpill import CallFailed
+from gorgond.service.plain import unseen
 
 EMAIL_MAX = 254  # characters, RFC 5321
 NAME_MAX = 200
 
-UNSEEN: Mapping[str, str] = {
-    "Cc": "control characters",
-    "Cf": "characters that are not seen, or turn the direction of the text",
-    "Cs": "halves of characters",
-    "Zl": "line breaks",
-    "Zp": "line breaks",
-}
-"""Unicode's categories of characters that no address and no name may hold."""
-
+_UNSEEN = "must not hold control characters, or such as are not seen or turn the direction of the text"
 _EMAIL = re.compile(r"([^@\s\x00-\x1f\x7f]{1,64})@([^@\s\x00-\x1f\x7f]{1,253})")
 
 
 def address(text: str) -> str:
     """The address as it is stored and compared. Raises CallFailed 400 for what is none."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text.strip()).lower())
-    if why := _unseen(folded):
-        raise _no_address(f"must not hold {why}")
+    if any(map(unseen, folded)):
+        raise _no_address(_UNSEEN)
     local, domain = _parts(folded)
     try:
         whole = f"{local}@{_domain(domain)}"
@@ -81,14 +73,14 @@ def account(text: str) -> str:
 
 def name(text: str) -> str:
     """What a user is called. Raises CallFailed 400."""
-    if why := _unseen(text):
-        raise CallFailed(400, f"name: must not hold {why}", "name")
+    if any(map(unseen, text)):
+        raise CallFailed(400, f"name: {_UNSEEN}", "name")
     return " ".join(unicodedata.normalize("NFKC", text).split())[:NAME_MAX]
 
 
 def named(text: str) -> str:
     """The same for a name that another site gives: what it must not hold is left out."""
-    return name("".join(each for each in text if unicodedata.category(each) not in UNSEEN))
+    return name("".join(each for each in text if not unseen(each)))
 
 
 def password(text: str) -> str:
@@ -120,8 +112,3 @@ def _spelt(domain: str) -> str:
 
 def _no_address(why: str = "must be an e-mail address") -> CallFailed:
     return CallFailed(400, f"email: {why}", "email")
-
-
-def _unseen(text: str) -> str:
-    """What of the things that are not seen is in a text; empty when nothing is."""
-    return next((UNSEEN[kind] for kind in map(unicodedata.category, text) if kind in UNSEEN), "")

@@ -28,6 +28,7 @@ from gorgond.chaos.target import Target, signal_of
 from gorgond.chaos.undo import Journal
 from gorgond.chaos.units import SystemdTarget
 from gorgond.errors import GorgonError
+from gorgond.service.plain import plain_lines
 
 DEVIATED, ABORTED, REFUSED = 1, 2, 3
 VERBS = {
@@ -61,11 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(text: str) -> None:
-    print(f"gorgon-chaos: {text}", file=sys.stderr)
+    print(plain_lines(f"gorgon-chaos: {text}"), file=sys.stderr)
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(plain_lines(line), file=sys.stderr, flush=True)
 
 
 # ---- what is understood
@@ -233,7 +234,7 @@ def _drill(arguments: argparse.Namespace) -> int:
             for drill in chosen:
                 result = run_drill(drill, target, options, journal, _say)
                 results.append(result)
-                print(report.text(result), flush=True)
+                print(plain_lines(report.text(result)), flush=True)
                 if arguments.svg and not result.skipped:
                     draw(result, arguments.svg / f"{drill.name}.svg")
         finally:  # those that were finished are told, also when the next one is broken off

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gorgond.errors import ConfigError
 from gorgond.service.life import log
+from gorgond.service.plain import plain
 from gorgond.service.systemd import FIRST_DESCRIPTOR
 
 BACKOFF = (0.1, 5.0)  # seconds until a process is started again: the first, the longest
@@ -151,7 +152,7 @@ class _Lines:
             while data := os.read(self._pipe, 1 << 16):
                 *lines, self._rest = (self._rest + data).split(b"\n")
                 for line in lines:
-                    self._say(line.decode(errors="replace"))
+                    self._say(plain(line.decode(errors="replace")))
         except BlockingIOError:
             pass
 

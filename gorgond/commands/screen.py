@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from gorgond.service.plain import plain
+
 
 class Screen:
     """Standard output. It is a stream too, so that the log can be written to it."""
@@ -25,7 +27,7 @@ class Screen:
 
     def show(self, table: Sequence[str]) -> None:
         """Draw the table anew."""
-        erased, self._table = self._erased(), table
+        erased, self._table = self._erased(), list(map(plain, table))
         self._print(erased + self._drawn())
 
     def flush(self) -> None:

@@ -31,6 +31,7 @@ from gorgond.service.fabric import connect_fabric
 from gorgond.service.life import Service
 from gorgond.service.log import set_up
 from gorgond.service.loop import run
+from gorgond.service.plain import plain
 from gorgond.service.systemd import Notifier
 
 INSTANCE = "simulated"  # no real process has this name
@@ -105,7 +106,7 @@ async def _print(table: QueueTable, services: list[Service]) -> None:
     try:
         while True:
             await asyncio.sleep(TICK)
-            print(*(f"{service.role:10}{service.status()}" for service in services), sep="\n")
-            print(*await table.lines(), "", sep="\n", flush=True)
+            print(*(plain(f"{service.role:10}{service.status()}") for service in services), sep="\n")
+            print(*map(plain, await table.lines()), "", sep="\n", flush=True)
     finally:
         await table.close()

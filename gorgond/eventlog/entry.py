@@ -1,4 +1,8 @@
-"""What of an event is logged, and how it reads."""
+"""What of an event is logged, and how it reads.
+
+A log is read by more people than the database, and kept longer: it has who did what to which document, the names of
+the fields, and of their values those of LOGGED alone. What is secret need not be known here.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,10 @@ from typing import Any
 
 from gorgond.redpill import Message
 
-SECRET = frozenset({"passhash", "authtokens"})  # fields whose value is nobody's business
-HIDDEN = "***"
+LOGGED: Mapping[str, tuple[str, ...]] = {"items": ("userid", "title")}
+"""The fields whose values are logged, by collection."""
+
+VALUE_MAX = 60  # characters of a text
 
 
 def headline(event: Message) -> str:
@@ -22,10 +28,20 @@ def user_of(event: Message) -> str:
     return str((event.user or {}).get("id", ""))
 
 
-def shown(args: Mapping[str, Any]) -> dict[str, Any]:
-    """The event's arguments with secrets hidden, in the document or the changes it carries."""
-    return {key: _masked(value) if isinstance(value, dict) else value for key, value in args.items()}
+def shown(event: Message) -> dict[str, Any]:
+    """What is logged of the event's arguments: {"id", "ts", "fields": the names of those set or changed, and the values
+    that are logged}."""
+    args = event.args
+    about: dict[str, Any] = {name: args[name] for name in ("id", "ts") if name in args}
+    document = args.get("changes", args.get("document"))
+    if not isinstance(document, dict):
+        return about
+    logged = LOGGED.get(event.op.partition(".")[0], ())
+    return {**about, "fields": list(document), **{name: _short(document[name]) for name in logged if name in document}}
 
 
-def _masked(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: HIDDEN if key in SECRET else value for key, value in fields.items()}
+def _short(value: Any) -> Any:
+    """A number or the beginning of a text; of anything else nothing."""
+    if isinstance(value, str):
+        return value if len(value) <= VALUE_MAX else f"{value[:VALUE_MAX]}…"
+    return value if isinstance(value, int | float) else None

@@ -2,6 +2,7 @@
 
     {"at":"2026-11-25T18:40:12.345+00:00","event":"items.added","id":"1a2b","user":"5","message":"…","args":{…}}
 
+What is not seen in it, but does something to a terminal, is escaped as JSON has it.
 The file may be renamed, removed or truncated meanwhile (logrotate(8)): it is looked for by its name each time. A batch
 is written whole or not at all, so a full disk leaves no half of a line, and nothing is there twice when there is room.
 """
@@ -20,6 +21,7 @@ from gorgond.errors import LogAway
 from gorgond.eventlog.entry import shown, user_of
 from gorgond.redpill import Message
 from gorgond.redpill.codec import dumps
+from gorgond.service.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +86,6 @@ def _line(event: Message) -> bytes:
         "id": event.args.get("id", ""),
         "user": user_of(event),
         "message": event.id,
-        "args": shown(event.args),
+        "args": shown(event),
     }
-    return dumps(entry) + b"\n"
+    return plain(dumps(entry).decode()).encode() + b"\n"

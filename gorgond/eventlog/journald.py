@@ -23,6 +23,7 @@ from gorgond.errors import LogAway
 from gorgond.eventlog.entry import headline, shown, user_of
 from gorgond.redpill import Message
 from gorgond.redpill.codec import dumps
+from gorgond.service.plain import plain
 
 SOCKET = Path("/run/systemd/journal/socket")
 MESSAGE_ID = "8d8f6b6ce1de4b5c9d0d5f2a9a6f3c41"  # of every event: journalctl MESSAGE_ID=…
@@ -83,7 +84,7 @@ def encoded(fields: Mapping[str, str]) -> bytes:
 
 def _fields(event: Message) -> dict[str, str]:
     fields = {
-        "MESSAGE": headline(event),
+        "MESSAGE": plain(headline(event)),
         "MESSAGE_ID": MESSAGE_ID,
         "PRIORITY": "6",
         "SYSLOG_IDENTIFIER": "gorgon-journal",
@@ -92,6 +93,6 @@ def _fields(event: Message) -> dict[str, str]:
         "GORGON_USER": user_of(event),
         "GORGON_MESSAGE": event.id,
         "GORGON_TRACE": event.trace,
-        "GORGON_ARGS": dumps(shown(event.args)).decode(),
+        "GORGON_ARGS": plain(dumps(shown(event)).decode()),
     }
     return {key: value for key, value in fields.items() if value}

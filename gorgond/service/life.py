@@ -34,6 +34,7 @@ from gorgond.service.clock import HostClock
 from gorgond.service.fabric import Fabric
 from gorgond.service.loop import run
 from gorgond.service.metrics import Metrics
+from gorgond.service.plain import plain_lines
 from gorgond.service.pulse import Pulses
 from gorgond.service.systemd import Notifier, watchdog_seconds
 
@@ -318,7 +319,7 @@ async def _in_thread(work: Callable[[], Coroutine[Any, Any, None]], name: str) -
 
 def refused(error: ConfigError) -> int:
     """Say on stderr and to systemd that the process cannot run so; its exit code."""
-    print(f"gorgond: {error}", file=sys.stderr)
+    print(plain_lines(f"gorgond: {error}"), file=sys.stderr)
     Notifier().status(f"wrong configuration: {error}")
     return EX_CONFIG
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from gorgond.redpill import handling
+from gorgond.service.plain import plain
 
 SHOWN, LISTED = 3, 100  # ids of requests in a line of text and of JSON: the journal takes 48 kB a line
 
@@ -26,10 +27,10 @@ class _Line(logging.Formatter):
         self._journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
-        text = " | ".join(self._message(record).splitlines())
+        text = " | ".join(map(plain, self._message(record).splitlines()))
         if ids := _requests(record):
             more = f" and {len(ids) - SHOWN} others" if len(ids) > SHOWN else ""
-            text += f" [{' '.join(ids[:SHOWN])}{more}]"
+            text += f" [{plain(' '.join(ids[:SHOWN]))}{more}]"
         if self._journal:
             return _PRIORITY[record.levelname] + text
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
@@ -58,7 +59,7 @@ class _Json(_Line):
             event["request"] = ids[0]
         elif ids:
             event["requests"] = list(ids[:LISTED])
-        line = json.dumps(event, ensure_ascii=False)
+        line = plain(json.dumps(event, ensure_ascii=False))
         return _PRIORITY[record.levelname] + line if self._journal else line
 
 

@@ -72,7 +72,7 @@ def log(journald: Journald) -> Iterator[JournaldLog]:
 
 def test_an_event_is_an_entry_with_a_field_for_each_thing(journald: Journald, log: JournaldLog) -> None:
     # given an event with a line break and a secret in what it tells
-    told = event(document={"title": "two\nlines", "passhash": "x"}, ts=5)
+    told = event(document={"title": "two\nlines", "body": "a secret", "passhash": "x"}, ts=5)
     told.user, told.trace = {"id": "u7"}, "00-abc"
     # when it is written
     log.write([told])
@@ -87,7 +87,7 @@ def test_an_event_is_an_entry_with_a_field_for_each_thing(journald: Journald, lo
         "GORGON_USER": "u7",
         "GORGON_MESSAGE": "m-1a:0",
         "GORGON_TRACE": "00-abc",
-        "GORGON_ARGS": r'{"id":"1a","document":{"title":"two\nlines","passhash":"***"},"ts":5}',
+        "GORGON_ARGS": r'{"id":"1a","ts":5,"fields":["title","body","passhash"],"title":"two\nlines"}',
     }
 
 
@@ -98,9 +98,47 @@ def test_a_value_with_line_breaks_has_its_length_before_it(journald: Journald, l
 
 
 def test_an_event_too_large_for_a_datagram_travels_as_a_file(journald: Journald, log: JournaldLog) -> None:
-    body = "é" * (1 << 20)
-    log.write([event(document={"body": body})])
-    assert json.loads(journald.entry()["GORGON_ARGS"])["document"]["body"] == body
+    names = [f"é{number}" for number in range(1 << 17)]
+    log.write([event(document=dict.fromkeys(names, 1))])
+    assert json.loads(journald.entry()["GORGON_ARGS"])["fields"] == names
+
+
+@pytest.mark.parametrize("kind", ["document", "changes"])
+@pytest.mark.parametrize("collection", ["items", "users", "sessions", "emails", "orders"])
+def test_of_a_document_the_names_are_logged_and_of_a_note_whose_it_is(
+    tmp_path: Path, journald: Journald, log: JournaldLog, collection: str, kind: str
+) -> None:
+    # given an event with all that is nobody's business
+    secret = "5ecret-" * 20
+    texts = ("id", "email", "passhash", "agent", "address", "body", "name", "title")
+    document: dict[str, object] = {**dict.fromkeys(texts, secret), "userid": 5, "authtokens": {"era": secret}}
+    document |= {"user": {"email": secret}, "keywords": [secret]}
+    told = Message(f"{collection}.edited", {"id": "1a", "ts": 5, kind: document}, "m", sent=1)
+    # when it is written to either log
+    log.write([told])
+    FileLog(tmp_path / "events.log").write([told])
+    # then they have the names, and of the values those of a note that say whose it is and which
+    for args in (
+        json.loads(journald.entry()["GORGON_ARGS"]),
+        json.loads((tmp_path / "events.log").read_text())["args"],
+    ):
+        assert args.pop("fields") == list(document)
+        note = {"userid": 5, "title": f"{secret[:60]}…"} if collection == "items" else {}
+        assert args == {"id": "1a", "ts": 5, **note}
+
+
+def test_what_is_not_seen_does_nothing_to_the_terminal_of_who_reads(
+    tmp_path: Path, journald: Journald, log: JournaldLog
+) -> None:
+    bad = "\x1b]0;owned\x07\x9b2J\u202e"
+    log.write([event(bad, document={"title": bad})])
+    FileLog(tmp_path / "events.log").write([event(bad, document={"title": bad})])
+    entry = journald.entry()
+    line = (tmp_path / "events.log").read_text()
+    for text in (entry["MESSAGE"], entry["GORGON_ARGS"], line.rstrip()):
+        assert text.isprintable()
+    # and it is still all there
+    assert json.loads(entry["GORGON_ARGS"])["title"] == json.loads(line)["id"] == bad
 
 
 def test_without_journald_nothing_is_written(journald: Journald, log: JournaldLog) -> None:
@@ -151,7 +189,7 @@ def test_an_event_is_a_line(path: Path, file: FileLog) -> None:
         "id": "1a",
         "user": "",
         "message": "m-1a:0",
-        "args": {"id": "1a", "document": {"title": "two\nlines"}},
+        "args": {"id": "1a", "fields": ["title"], "title": "two\nlines"},
     }
     assert json.loads(second)["id"] == "2b"
 

@@ -36,6 +36,23 @@ def test_text_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"\d\d:\d\d:\d\d info    web@1 user 5: ü\n", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_what_clients_wrote_does_nothing_to_the_terminal(format: str, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("info", format, "web@1")
+    bad = "\x1b]0;owned\x07\x9b2J\u202e"
+    handling.set((bad,))
+    try:
+        raise ValueError(f"{bad}\nsecond line")
+    except ValueError:
+        log.exception("refused: %s", bad)
+    written = capsys.readouterr().err
+    assert written.count("\n") == 1
+    assert written.rstrip().isprintable()
+    assert written.count("]0;owned") >= 3
+    if format == "json":
+        assert json.loads(written)["request"] == bad
+
+
 def test_who_inherits_the_name_of_the_journal_does_not_write_to_it(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

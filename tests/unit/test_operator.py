@@ -105,6 +105,18 @@ def picture(state: str = "well", **changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("colours", [False, True])
+def test_what_instances_and_queues_say_does_nothing_to_the_terminal(colours: bool) -> None:
+    bad = "\x1b]0;owned\x07\x9b2J\u202e"
+    verdict = {"state": "down", "text": bad, "reasons": [bad] * 9}
+    marks = [{"at": 0, "kind": "restart", "text": bad}]
+    lines = overview(picture("down", verdict=verdict, marks=marks), colours=colours)
+    lines += instance_table([{**INSTANCE, "status": bad, "name": bad}]) + queue_table([{**QUEUE, "name": bad}])
+    first = lines[0].removeprefix("\x1b[1m\x1b[31m").removesuffix("\x1b[0m")
+    assert "\\u001b]0;owned" in first
+    assert all(line.isprintable() for line in [first, *lines[1:]])
+
+
 def test_status_is_one_screen_with_the_verdict_first() -> None:
     lines = overview(picture(), colours=False)
     assert lines[0] == "● All is well"

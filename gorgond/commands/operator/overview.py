@@ -7,6 +7,7 @@ from typing import Any
 
 from gorgond.commands.operator import listing, text
 from gorgond.commands.operator.text import Row
+from gorgond.service.plain import plain
 from gorgond.stats.verdict import SHOWN
 
 EXIT_CODES = {"well": 0, "degraded": 1, "down": 2}
@@ -25,23 +26,23 @@ MARKS = 3  # of the newest things that happened
 
 
 def overview(picture: Row, colours: bool) -> list[str]:
-    """The lines of `gorgonctl status`."""
+    """The lines of `gorgonctl status`, fit for a terminal."""
     verdict: Mapping[str, Any] = picture["verdict"]
     state: str = verdict["state"]
     parts = [
-        [*_headline(state, verdict, colours), f"  {_about(picture)}"],
+        [*_headline(state, verdict), f"  {_about(picture)}"],
         _requests(picture["spans"]),
         _roles(picture["roles"]),
         _queues(picture["queues"]),
         [*_ledger(picture["ledger"]), *map(_broker, picture["redis"]), *_database(picture["database"])],
         [f"{text.clock(mark['at'])}  {mark['text']}" for mark in picture["marks"][-MARKS:]],
     ]
-    return [line for part in parts if part for line in ("", *part)][1:]
+    first, *others = [plain(line) for part in parts if part for line in ("", *part)][1:]
+    return [f"{text.BOLD}{_COLOURS[state]}{first}{text.PLAIN}" if colours else first, *others]
 
 
-def _headline(state: str, verdict: Row, colours: bool) -> Iterator[str]:
-    line = f"{_SIGNS[state]} {verdict['text']}"
-    yield f"{text.BOLD}{_COLOURS[state]}{line}{text.PLAIN}" if colours else line
+def _headline(state: str, verdict: Row) -> Iterator[str]:
+    yield f"{_SIGNS[state]} {verdict['text']}"
     for reason in verdict["reasons"][SHOWN:]:
         yield f"  {reason}"
 

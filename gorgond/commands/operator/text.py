@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gorgond.service.plain import plain
+
 Row = Mapping[str, Any]
 
 RED, GREEN, YELLOW, BOLD, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
@@ -20,11 +22,12 @@ def coloured() -> bool:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines with columns as wide as they must be. A header that begins with `>` is that of a column of figures, which
-    stand at its right. No lines without rows."""
+    stand at its right. No lines without rows. What is not seen in a cell is made visible, or it would be wider than it
+    looks."""
     if not rows:
         return []
     right = [title.startswith(">") for title in header]
-    lines = [[title.removeprefix(">") for title in header], *rows]
+    lines = [[title.removeprefix(">") for title in header], *([plain(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return [
         "  ".join(
