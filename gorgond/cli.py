@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     _settings(journal, "journal", "file")
     stats = service("stats", _stats, "run a stats server: how everything fares, on port 3001")
     _instance(stats)
-    _settings(stats, "stats", "address", "port")
+    _settings(stats, "stats", "address", "port", "open")
     provider = service("provider", _provider, "run a provider, which brings items in from outside")
     provider.add_argument("name", metavar="NAME", nargs="?", default="random", help="that of [provider.NAME] (random)")
     _settings(provider, "provider", "rate", "count", "users", "size", "seed")

@@ -27,8 +27,16 @@ def _environment(variables: dict[str, str]) -> dict[str, str]:
 
 def gorgond(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    command = [sys.executable, "-m", "gorgond", *arguments]
-    environ = _environment(variables)
+    return _run(["-m", "gorgond", *arguments], variables)
+
+
+def gorgonctl(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The same for gorgonctl."""
+    return _run(["-c", "import sys; from gorgond.gorgonctl import main; sys.exit(main())", *arguments], variables)
+
+
+def _run(arguments: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command, environ = [sys.executable, *arguments], _environment(variables)
     return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import RedisServer
 from tests.integration.watched import PASSWORD, Fabric, fabric_in
-from tests.programs import asked, ended, free_port
+from tests.programs import asked, ended, free_port, gorgonctl
 from tests.waiting import eventually
 
 
@@ -63,6 +63,24 @@ def test_nobody_looks_without_the_password_unless_that_is_chosen(fabric: Fabric)
     # but with the password
     assert answer(fabric, "/api/stats.json", Authorization=f"Bearer {PASSWORD}")[0] == 200
     assert answer(fabric, "/healthz")[0] == 200
+
+
+def test_gorgonctl_shows_what_the_stats_server_tells_the_operator(fabric: Fabric) -> None:
+    # given a stats server that knows what was, unlike a picture that gorgonctl makes itself
+    begin(fabric, GORGOND_STATS_OPEN="no")
+
+    def marks(password: str) -> list[str]:
+        """What happened, by gorgonctl with this password in its configuration."""
+        settings = {
+            "GORGOND_BROKER_URL": fabric.lasting.url,
+            "GORGOND_BROKER_CALLS": fabric.calls.url,
+            "GORGOND_STATS_PORT": fabric.stats.rpartition(":")[2],
+            "GORGOND_STATS_PASSWORD": password,
+        }
+        return [mark["text"] for mark in json.loads(gorgonctl("status", "--json", **settings).stdout)["marks"]]
+
+    eventually(lambda: any("stats@1" in text for text in marks(PASSWORD)), 60)
+    assert marks("") == []
 
 
 def test_the_log_says_when_nobody_may_look(fabric: Fabric) -> None:

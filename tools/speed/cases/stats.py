@@ -40,7 +40,7 @@ def stats(stage: Stage) -> Result:
     answers = []
     with stage.site(Layout(web=1, stores=1)) as site:
         port = free_port()
-        server = site.gorgond("stats", "--port", str(port))
+        server = site.gorgond("stats", "--port", str(port), "--open", "local")
         ask(site.url, PATH, stage.scale.users, 1, [site.crew])
         for number in range(stage.scale.rounds):
             say(f"stats: round {number + 1} of {stage.scale.rounds}")
