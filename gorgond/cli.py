@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     def service(name: str, run: Command, help: str) -> argparse.ArgumentParser:
         made = command(name, run, help)
         _config(made)
-        _settings(made, "broker", "url", "calls", "queue_limit")
+        _settings(made, "broker", "url", "calls", "queue_limit", "queue_bytes")
         _settings(made, "log", "level", "format")
         return made
 

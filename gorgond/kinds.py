@@ -61,6 +61,21 @@ def duration(high: str, examples: str = "10, 10s, 500ms or 2m") -> Kind:
     return Kind(f"a time above 0 and up to {high}, as {examples}", parse)
 
 
+def size(low: str, high: str) -> Kind:
+    units = {"kB": 10**3, "MB": 10**6, "GB": 10**9}
+
+    def octets(text: str) -> int:
+        match = re.fullmatch(r"([0-9]+)(kB|MB|GB)", text)
+        return int(match[1]) * units[match[2]] if match else 0
+
+    def parse(text: str) -> int:
+        if not octets(low) <= octets(text) <= octets(high):
+            raise ValueError
+        return octets(text)
+
+    return Kind(f"a size from {low} to {high}, as 256MB or 1GB", parse)
+
+
 Network = IPv4Network | IPv6Network
 
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-from gorgond.kinds import COUNT, KEYS, NETWORKS, Kind, Network, duration, matching, one_of, urls, whole
+from gorgond.kinds import COUNT, KEYS, NETWORKS, Kind, Network, duration, matching, one_of, size, urls, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Broker:
     password: str = _key("", matching("a password without blanks, or nothing", r"\S*"), "of that user", secret=True)
     calls: str = _key("", urls(*BROKER_URLS, empty=True), "a second Redis for calls; empty: the same one", secret=True)
     queue_limit: int = _key("100000", whole(1, 10**9), "messages a queue holds at most")
+    queue_bytes: int = _key("256MB", size("10MB", "1000GB"), "memory they take at most")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,13 @@ from gorgond.errors import ConfigError, GorgonError
 SOCKET_PATH_MAX = 107  # bytes; see unix(7)
 FSYNC = "always"  # 201 and 202 mean kept, also when the power fails
 
-# What is common to both: no network, nobody else gets in, no message is ever evicted.
+# What is common to both: no network, nobody else gets in, no message is ever evicted; they do not fill the machine.
 COMMON = """\
 port 0
 unixsocket {socket}
 unixsocketperm 700
 dir {files}
+maxmemory 512mb
 maxmemory-policy noeviction
 logfile {log}
 save ""

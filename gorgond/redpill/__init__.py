@@ -9,7 +9,7 @@
 docs/redpill.md shows each in a few lines; docs/protocol.md has the format.
 """
 
-from gorgond.redpill.broker import Broker, Counts, DeadLetter, Limit, Link, connect
+from gorgond.redpill.broker import Broker, Counts, DeadLetter, Limit, Link, Room, connect
 from gorgond.redpill.call import Caller
 from gorgond.redpill.concurrent import ConcurrentLane, ConcurrentSubscription
 from gorgond.redpill.errors import (
@@ -34,6 +34,6 @@ from gorgond.redpill.topic import Listener, Subscription
 __all__ = [
     "DONE", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "CallFailed", "Caller", "ConcurrentLane",
     "ConcurrentSubscription", "Counts", "Dead", "DeadLetter", "DeadlineExceeded", "Done", "GorgonError", "Lane",
-    "Limit", "Link", "Listener", "Message", "Outcome", "Producer", "QueueFull", "Reply", "Retry", "Subscription",
-    "Superseded", "Unavailable", "Undecodable", "connect", "handling", "new_id", "now_ms", "told",
+    "Limit", "Link", "Listener", "Message", "Outcome", "Producer", "QueueFull", "Reply", "Retry", "Room",
+    "Subscription", "Superseded", "Unavailable", "Undecodable", "connect", "handling", "new_id", "now_ms", "told",
 ]  # fmt: skip

@@ -63,6 +63,15 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """What may wait in a queue: how many messages, and how many bytes of the broker's memory. Of the bytes the first
+    batch is not counted, nor what comes back to the queue from desks or after a delay."""
+
+    messages: int = 100_000
+    bytes: int = 256_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A message of a turn that failed: its place on the desk, the delay in seconds (None: give up), the reason. If it
     was not `started`, it comes again with the attempts that it had."""
@@ -279,8 +288,8 @@ class Link(ABC):
         """The broker's time, ms since 1970: what all hosts can compare their own with."""
 
     @abstractmethod
-    async def push(self, producer: str, limit: int, batches: Sequence[Batch]) -> list[BrokerError | None]:
-        """Append each batch to its queue unless it would then hold more than `limit`, or to its topic's groups.
+    async def push(self, producer: str, room: Room, batches: Sequence[Batch]) -> list[BrokerError | None]:
+        """Append each batch to its queue unless it has no room, or to its topic's groups.
 
         Returns in each batch's place None, or why it was refused (QueueFull, BrokerRefused). A batch whose number
         was seen from this producer is answered like the first time, without effect.

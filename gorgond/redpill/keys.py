@@ -14,6 +14,7 @@ that a Redis Cluster keeps them on one node.
     gorgon:{q}:dead                     zset    "<header JSON>\\n<message>" by its number n
     gorgon:{q}:lanes                    hash    lane -> "<fencing token> <last turn> <its ms since 1970> <messages it
                                                 gave>", or "<token> - <ms>" when its desk was given to others
+    gorgon:{q}:memory                   hash    bound: what waits takes no more memory; full: when it was too much
     gorgon:{q}:watched                  string  "<since> <last>": when somebody looked for silent lanes, ms since 1970,
                                                 without a gap; expires
     gorgon:{q}:epoch                    string  how often the queue was paused, resumed, joined or parted from
@@ -91,6 +92,11 @@ def dead(name: str) -> str:
 def lanes(name: str) -> str:
     """The lanes of queue `name`: who owns which desk, and when it was last heard of."""
     return f"{queue(name)}:lanes"
+
+
+def memory(name: str) -> str:
+    """A bound of the memory that what waits in queue `name` takes."""
+    return f"{queue(name)}:memory"
 
 
 def watched(name: str) -> str:

@@ -29,6 +29,7 @@ from gorgond.redpill.broker import (
     Lease,
     Limit,
     Link,
+    Room,
     Stale,
     Turn,
 )
@@ -177,7 +178,7 @@ class MemoryLink(Link):
         await self._round()
         return self.broker.clock()
 
-    async def push(self, producer: str, limit: int, batches: Sequence[Batch]) -> list[BrokerError | None]:
+    async def push(self, producer: str, room: Room, batches: Sequence[Batch]) -> list[BrokerError | None]:
         marked = [(keys.producer(batch.name, producer), batch) for batch in batches]
         await self._round()
         outcome: list[BrokerError | None] = []
@@ -186,14 +187,14 @@ class MemoryLink(Link):
             if seen < batch.number:
                 if batch.topic:
                     self._publish(batch.name, batch.messages)
-                accepted = batch.topic or self._push(batch.name, batch.messages, limit)
+                accepted = batch.topic or self._push(batch.name, batch.messages, room)
                 self.broker.marks[mark] = batch.number, accepted
             outcome.append(None if accepted else QueueFull(batch.name))
         return outcome
 
-    def _push(self, name: str, messages: Sequence[bytes], limit: int) -> bool:
+    def _push(self, name: str, messages: Sequence[bytes], room: Room) -> bool:
         queue = self.broker.queue(name)
-        accepted = queue.push(messages, limit)
+        accepted = queue.push(messages, room)
         queue.serve()
         return accepted
 

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gorgond.redpill.broker import TURN_BYTES, Counts, DeadLetter, Found, Stale, Turn, Voided
+from gorgond.redpill.broker import TURN_BYTES, Counts, DeadLetter, Found, Room, Stale, Turn, Voided
 from gorgond.redpill.errors import Superseded
 from gorgond.redpill.raw import age, attempts_of, forgiven, suspected, unstarted, with_attempts
 
@@ -40,6 +40,7 @@ class MemoryQueue:
     def __init__(self, name: str) -> None:
         self.name = name
         self.waiting: deque[bytes] = deque()
+        self.bound = 0  # of the bytes that wait: what was measured last, and what was pushed since
         self.paused = False
         self.desks: defaultdict[str, list[bytes]] = defaultdict(list)
         self.delayed: list[tuple[int, int, int, bytes]] = []  # a heap: when due, number, delay, message
@@ -60,13 +61,21 @@ class MemoryQueue:
                 self.desks[lane].append(raw)
                 future.set_result(raw)
 
-    def push(self, messages: Sequence[bytes], limit: int) -> bool:
-        """Append the messages, or none of them when that takes the queue over its limit."""
-        if len(self.waiting) + len(messages) > limit:
+    def push(self, messages: Sequence[bytes], room: Room) -> bool:
+        """Append the messages, or none of them when there is no room for all."""
+        if len(self.waiting) + len(messages) > room.messages or (self.waiting and not self._hold(messages, room.bytes)):
             return False
         self.waiting += messages
         self.figures["accepted"] += len(messages)
         return True
+
+    def _hold(self, messages: Sequence[bytes], most: int) -> bool:
+        size = sum(map(len, messages))
+        if self.bound + size > most:
+            self.bound = sum(map(len, self.waiting))
+        fits = self.bound + size <= most
+        self.bound += size if fits else 0
+        return fits
 
     def push_newest(self, messages: Sequence[bytes], limit: int) -> None:
         """Append the messages and drop the oldest over the limit, as `publish` does to the queue of a group."""

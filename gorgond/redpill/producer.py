@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import BATCH_MAX, TURN_BYTES, Batch, Broker, log
+from gorgond.redpill.broker import BATCH_MAX, TURN_BYTES, Batch, Broker, Room, log
 from gorgond.redpill.errors import BrokerError, GorgonError
 from gorgond.redpill.message import Message
 
 JOIN_MAX = 100  # messages that a round waits for, if each turn brings some: beyond it they cost it no less
+
+ROOM = Room()
 
 Outcome = Callable[[GorgonError | None], None]
 
@@ -42,13 +44,13 @@ class Submitted:
 class Producer:
     """Pushes messages to queues and publishes events on topics, over one connection, in one event loop.
 
-    `limit` is how many messages a queue may hold. Start with `async with`, or `start` and `stop`.
+    `room` is what a queue may hold. Start with `async with`, or `start` and `stop`.
     """
 
-    def __init__(self, broker: Broker, name: str, limit: int = 100_000) -> None:
+    def __init__(self, broker: Broker, name: str, room: Room = ROOM) -> None:
         self._link = broker.link(f"{name} push")
         self._name = f"{name}:{os.urandom(6).hex()}"  # a process that starts anew numbers its batches anew
-        self._limit = limit
+        self._room = room
         self._number = 0
         self._submitted = 0
         self._waiting: dict[tuple[str, bool], dict[Submitted, None]] = {}
@@ -135,7 +137,7 @@ class Producer:
         if not raws:
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        parts = list(_parts(raws, min(BATCH_MAX, self._limit)))
+        parts = list(_parts(raws, min(BATCH_MAX, self._room.messages)))
         left, failed = len(parts), None
 
         def outcome(error: GorgonError | None) -> None:
@@ -178,7 +180,7 @@ class Producer:
         batches: list[Batch] = []
         outcomes: list[list[Outcome]] = []
         for (name, topic), line in list(self._waiting.items()):
-            some = _first(line, min(BATCH_MAX, self._limit))
+            some = _first(line, min(BATCH_MAX, self._room.messages))
             if not line:
                 del self._waiting[name, topic]
             if some:
@@ -189,7 +191,7 @@ class Producer:
             return
         try:
             answers: Sequence[GorgonError | None] = await self._link.persist(
-                lambda: self._link.push(self._name, self._limit, batches), self.beat
+                lambda: self._link.push(self._name, self._room, batches), self.beat
             )
         except BrokerError as refused:
             answers = [refused] * len(batches)

@@ -29,6 +29,7 @@ from gorgond.redpill.broker import (
     Found,
     Lease,
     Limit,
+    Room,
     Stale,
     Turn,
     Voided,
@@ -113,7 +114,7 @@ class RedisLink(RedisWire):
         seconds, microseconds = await self._ask(["TIME"])
         return int(seconds) * 1000 + int(microseconds) // 1000
 
-    async def push(self, producer: str, limit: int, batches: Sequence[Batch]) -> list[BrokerError | None]:
+    async def push(self, producer: str, room: Room, batches: Sequence[Batch]) -> list[BrokerError | None]:
         commands = []
         for batch in batches:
             name = batch.name
@@ -122,7 +123,8 @@ class RedisLink(RedisWire):
                 commands.append(_run(script.PUBLISH, names, batch.number, keys.queue(name), *batch.messages))
             else:
                 names = [keys.queue(name), keys.producer(name, producer), keys.counts(name), keys.held(name)]
-                commands.append(_run(script.PUSH, names, batch.number, limit, *batch.messages))
+                names.append(keys.memory(name))
+                commands.append(_run(script.PUSH, names, batch.number, room.messages, room.bytes, *batch.messages))
         outcome: list[BrokerError | None] = []
         for batch, answer in zip(batches, await self._round(commands), strict=True):
             if answer == 1:

@@ -32,9 +32,9 @@ class AppServer(Service):
 
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
-        self.calls = Producer(fabric.calls, self.name, fabric.limit)
+        self.calls = Producer(fabric.calls, self.name, fabric.room)
         same = fabric.lasting is fabric.calls
-        self.events = self.calls if same else Producer(fabric.lasting, self.name, fabric.limit)
+        self.events = self.calls if same else Producer(fabric.lasting, self.name, fabric.room)
         self._callers = {
             kind: Caller(fabric.calls, self.calls, f"{kind}_data", self.name) for kind in ("store", "provider")
         }

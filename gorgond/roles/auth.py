@@ -66,7 +66,7 @@ class AuthServer(Service):
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
         settings = config.auth
-        self.producers = {broker: Producer(broker, self.name, fabric.limit) for broker in fabric.brokers}
+        self.producers = {broker: Producer(broker, self.name, fabric.room) for broker in fabric.brokers}
         calls = self.producers[fabric.calls]
         self._caller = Caller(fabric.calls, calls, "auth_data", self.name)
         self._listener = Listener(fabric.calls, [TOPIC], self.name, lambda _, event: self.tokens.heard(event))

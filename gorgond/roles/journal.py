@@ -35,7 +35,8 @@ class Journal(Service):
         self._running: asyncio.Task[None]
 
     async def start(self) -> None:
-        lane = Subscription(self.fabric.lasting, TOPIC, GROUP, self.name, self._write, BATCH, kept=self.fabric.limit)
+        kept = self.fabric.room.messages
+        lane = Subscription(self.fabric.lasting, TOPIC, GROUP, self.name, self._write, BATCH, kept)
         lane.beat = self.pulses.start("journal")
         self.attend(lane)
         self._running = self.spawn_lane(lane, "journal")  # since writing blocks

@@ -41,7 +41,9 @@ class DataProvider(Service):
         self._items = RandomItems(self.settings.seed, self.settings.users, self.settings.size)
         # So small a part of the queue that one which is emptied slowly has room for it soon.
         # And no larger than what travels as one, or a refusal could be that of a part.
-        self._batch = min(BATCH, max(1, fabric.limit // 10), max(1, TURN_BYTES // (self.settings.size + BESIDES)))
+        self._batch = min(
+            BATCH, max(1, fabric.room.messages // 10), max(1, TURN_BYTES // (self.settings.size + BESIDES))
+        )
         self._pushing: asyncio.Task[None]
         self._full = False
         self._started = time.monotonic()
@@ -78,7 +80,7 @@ class DataProvider(Service):
         beat = self.pulses.start("push")
         count = self.settings.count
         pace = Pace(self.settings.rate)
-        async with Producer(self.fabric.lasting, self.name, self.fabric.limit) as producer:
+        async with Producer(self.fabric.lasting, self.name, self.fabric.room) as producer:
             producer.beat = beat
             producer.failed = self.fail
             while not self.draining and (self.pushed < count or not count):

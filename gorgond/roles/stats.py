@@ -88,9 +88,9 @@ class StatsMonitor(Service):
         }
         self._operating = asyncio.Lock()  # a link is for one at a time
         self._database: dict[str, Any] = database_row({}, 0.0, 0.0, "nobody was asked yet")
-        self._calls = Producer(fabric.calls, self.name, fabric.limit)
+        self._calls = Producer(fabric.calls, self.name, fabric.room)
         one = fabric.lasting is fabric.calls
-        self._jobs = self._calls if one else Producer(fabric.lasting, self.name, fabric.limit)
+        self._jobs = self._calls if one else Producer(fabric.lasting, self.name, fabric.room)
         self._caller = Caller(fabric.calls, self._calls, "stats_data", self.name)
         self._archive = Archive(self._caller, self._jobs, self.history, self._marks)
         self._listener = Listener(fabric.calls, ["stats"], self.name, self._heard)

@@ -217,7 +217,7 @@ class _WriteLane(_StoreLane):
 
     def __init__(self, service: DataStore, broker: Broker, queue: str, name: str) -> None:
         super().__init__(service, broker, queue, name, WRITES)
-        self._events = Producer(service.fabric.lasting, f"{name} events", service.fabric.limit)
+        self._events = Producer(service.fabric.lasting, f"{name} events", service.fabric.room)
         self._events.beat = self.beat
         self._events.failed = service.fail
         self._silence = Outage("store_notify")

@@ -56,8 +56,8 @@ class WebServer(Service):
 
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
-        self.calls = Producer(fabric.calls, self.name, fabric.limit)
-        self.jobs = self.calls if fabric.lasting is fabric.calls else Producer(fabric.lasting, self.name, fabric.limit)
+        self.calls = Producer(fabric.calls, self.name, fabric.room)
+        self.jobs = self.calls if fabric.lasting is fabric.calls else Producer(fabric.lasting, self.name, fabric.room)
         self.caller = Caller(fabric.calls, self.calls, "web_data", self.name)
         self._searches = Share(SEARCHES, "searches")
         self._sealing = Sealing(config.auth.key)

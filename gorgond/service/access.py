@@ -103,6 +103,7 @@ def _rules(needs: Needs) -> Iterable[str]:
         commands |= _commands("push")
         for name in needs.pushes:
             patterns += [keys.queue(name), keys.producer(name, "*"), keys.counts(name), keys.held(name)]
+            patterns.append(keys.memory(name))
     if needs.subscribes:
         commands |= _commands("join")
         for topic in (name.partition("/")[0] for name in needs.subscribes):
@@ -143,4 +144,5 @@ def _rules(needs: Needs) -> Iterable[str]:
 
 def _commands(*scripts: str) -> set[str]:
     """The commands that these scripts call."""
-    return {call.lower() for name in scripts for call in re.findall(r"redis\.call\('(\w+)'", Script(name).text)}
+    called = (re.findall(r"redis\.call\('(\w+)'(?:, '([A-Z]+)')?", Script(name).text) for name in scripts)
+    return {"|".join(filter(None, words)).lower() for found in called for words in found}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from gorgond.config import Config
-from gorgond.redpill import Broker, connect
+from gorgond.redpill import Broker, Room, connect
 from gorgond.settings import Broker as Settings
 
 
@@ -19,7 +19,7 @@ class Fabric:
 
     lasting: Broker
     calls: Broker
-    limit: int
+    room: Room
 
     @property
     def brokers(self) -> tuple[Broker, ...]:
@@ -33,7 +33,7 @@ def connect_fabric(config: Config) -> Fabric:
         lasting = connect(_signed(config.broker.url, config.broker))
     with config.blaming("broker", "calls"):
         calls = connect(_signed(config.broker.calls, config.broker), durable=False) if config.broker.calls else lasting
-    return Fabric(lasting, calls, config.broker.queue_limit)
+    return Fabric(lasting, calls, Room(config.broker.queue_limit, config.broker.queue_bytes))
 
 
 def _signed(url: str, settings: Settings) -> str:

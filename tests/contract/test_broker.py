@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import TOUCH, Batch, Broker, Failure, Limit, Link, Turn, Voided
+from gorgond.redpill.broker import TOUCH, Batch, Broker, Failure, Limit, Link, Room, Turn, Voided
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull, Superseded
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.message import Message, decode, now_ms
@@ -49,11 +49,11 @@ class Bench:
 
     async def push(self, *messages: bytes, queue: str = "q", limit: int = LIMIT) -> BrokerError | None:
         self.number += 1
-        return (await self.link().push("producer", limit, [Batch(queue, self.number, messages)]))[0]
+        return (await self.link().push("producer", Room(limit), [Batch(queue, self.number, messages)]))[0]
 
     async def publish(self, *events: bytes, topic: str = "t") -> BrokerError | None:
         self.number += 1
-        return (await self.link().push("producer", LIMIT, [Batch(topic, self.number, events, topic=True)]))[0]
+        return (await self.link().push("producer", Room(LIMIT), [Batch(topic, self.number, events, topic=True)]))[0]
 
     async def admit(self, family: str, limits: list[Limit], back: bool = False) -> float:
         self.number += 1
@@ -127,26 +127,29 @@ async def test_push_keeps_order(bench: Bench) -> None:
 
 async def test_push_of_a_number_seen_has_no_effect(bench: Bench) -> None:
     batch = Batch("q", 1, raws("ab"))
-    assert await bench.link().push("p", LIMIT, [batch]) == [None]
+    assert await bench.link().push("p", Room(LIMIT), [batch]) == [None]
 
     # its answer was lost: again, over another connection
-    assert await bench.link().push("p", LIMIT, [batch]) == [None]
+    assert await bench.link().push("p", Room(LIMIT), [batch]) == [None]
 
     assert await bench.all_of() == raws("ab")
 
 
 async def test_push_of_a_number_seen_is_accepted_although_the_queue_is_full_by_now(bench: Bench) -> None:
     batch = Batch("q", 1, raws("ab"))
-    await bench.link().push("p", 2, [batch])
+    await bench.link().push("p", Room(2), [batch])
 
-    assert await bench.link().push("p", 2, [batch]) == [None]
+    assert await bench.link().push("p", Room(2), [batch]) == [None]
     assert await bench.places() == (2, 0, 0, 0)
 
 
 async def test_push_numbers_are_per_producer_and_queue(bench: Bench) -> None:
     link = bench.link()
     for producer in ("p1", "p2"):
-        assert await link.push(producer, LIMIT, [Batch("q", 1, raws("a")), Batch("r", 1, raws("b"))]) == [None, None]
+        assert await link.push(producer, Room(LIMIT), [Batch("q", 1, raws("a")), Batch("r", 1, raws("b"))]) == [
+            None,
+            None,
+        ]
 
     assert await bench.places("q") == (2, 0, 0, 0)
     assert await bench.places("r") == (2, 0, 0, 0)
@@ -154,27 +157,60 @@ async def test_push_numbers_are_per_producer_and_queue(bench: Bench) -> None:
 
 async def test_push_refuses_a_batch_whole_at_the_limit_and_takes_it_later(bench: Bench) -> None:
     link = bench.link()
-    await link.push("p", 3, [Batch("q", 1, raws("ab"))])
+    await link.push("p", Room(3), [Batch("q", 1, raws("ab"))])
 
-    refused, other = await link.push("p", 3, [Batch("q", 2, raws("cd")), Batch("r", 3, raws("e"))])
+    refused, other = await link.push("p", Room(3), [Batch("q", 2, raws("cd")), Batch("r", 3, raws("e"))])
 
     assert isinstance(refused, QueueFull)
     assert refused.queue == "q"
     assert str(refused) == "q: the queue is at its limit; try again later"
     assert other is None
     assert await bench.places() == (2, 0, 0, 0)
-    assert await link.push("p", 4, [Batch("q", 4, raws("cd"))]) == [None]
+    assert await link.push("p", Room(4), [Batch("q", 4, raws("cd"))]) == [None]
     assert await bench.all_of() == raws("abcd")
+
+
+async def test_what_waits_is_bounded_in_bytes_too(bench: Bench) -> None:
+    large, room = Message("op", {"pad": "x" * 10_000}, sent=0).encode(), Room(LIMIT, 50_000)
+    link, lane = bench.link(), await bench.lane()
+    number = 0
+
+    async def push() -> BrokerError | None:
+        nonlocal number
+        number += 1
+        return (await link.push("p", room, [Batch("q", number, [large])]))[0]
+
+    # given a queue of which as much goes as comes: it is never full, however much that is
+    for _ in range(20):
+        assert await push() is None
+        assert await push() is None
+        handed = await lane.claim(want=2)
+        await lane.claim(done=len(handed), want=0)
+    # when nothing goes any more, then it is full
+    while (refused := await push()) is None:
+        assert number < 60
+    assert isinstance(refused, QueueFull)
+    assert 4 <= (await bench.places())[0] <= 5
+    # and has room when that is done
+    handed = []
+    while handed := await lane.claim(len(handed), want=2):
+        pass
+    assert await push() is None
+    assert await eventually_async(lambda: _accepted(push))
+
+
+async def _accepted(push: Callable[[], Awaitable[BrokerError | None]]) -> bool:
+    return await push() is None
 
 
 async def test_a_batch_that_was_refused_stays_refused_when_a_copy_of_it_finds_room(bench: Bench) -> None:
     link = bench.link()
-    await link.push("p", 3, [Batch("q", 1, raws("ab"))])
+    await link.push("p", Room(3), [Batch("q", 1, raws("ab"))])
     batch = Batch("q", 2, raws("cd"))
-    assert isinstance((await link.push("p", 3, [batch]))[0], QueueFull)
+    assert isinstance((await link.push("p", Room(3), [batch]))[0], QueueFull)
 
     # its callers were told so; then there is room, and the copy arrives
-    again = (await link.push("p", 4, [batch]))[0]
+    again = (await link.push("p", Room(4), [batch]))[0]
 
     assert isinstance(again, QueueFull)
     assert await bench.all_of() == raws("ab")
@@ -184,7 +220,7 @@ async def test_a_batch_that_was_refused_stays_refused_when_a_copy_of_it_finds_ro
 async def test_names_that_are_none_are_refused(bench: Bench, name: str) -> None:
     link = bench.link()
     with pytest.raises(ValueError, match="is no queue name"):
-        await link.push("p", LIMIT, [Batch(name, 1, raws("a"))])
+        await link.push("p", Room(LIMIT), [Batch(name, 1, raws("a"))])
     with pytest.raises(ValueError, match="is no queue name"):
         await link.take(name, "lane")
     with pytest.raises(ValueError, match="is no queue name"):
@@ -785,8 +821,8 @@ async def test_each_durable_group_gets_each_event_once(bench: Bench) -> None:
     await link.join("t", "h", LIMIT)
     batch = Batch("t", 1, raws("ab"), topic=True)
 
-    assert await link.push("p", LIMIT, [batch]) == [None]
-    assert await bench.link().push("p", LIMIT, [batch]) == [None]
+    assert await link.push("p", Room(LIMIT), [batch]) == [None]
+    assert await bench.link().push("p", Room(LIMIT), [batch]) == [None]
 
     assert await bench.all_of("t/g") == raws("ab")
     assert await bench.all_of("t/h") == raws("ab")
@@ -1072,7 +1108,7 @@ async def test_an_outage_is_told_and_nothing_is_lost(frail: tuple[Bench, MemoryB
     await bench.push(*raws("abc"))
     await lane.claim(want=2)
     batch = Batch("q", 100, raws("d"))
-    await link.push("p", LIMIT, [batch])
+    await link.push("p", Room(LIMIT), [batch])
     blocked = [
         asyncio.create_task(bench.link().wait("empty", "lane", 10)),
         asyncio.create_task(bench.link().fetch(["r"], 10)),
@@ -1091,7 +1127,7 @@ async def test_an_outage_is_told_and_nothing_is_lost(frail: tuple[Bench, MemoryB
         lane.take,
         lane.wait,
         lane.leave,
-        lambda: link.push("p", LIMIT, [batch]),
+        lambda: link.push("p", Room(LIMIT), [batch]),
         lambda: link.recover("q", 0),
         lambda: link.counts(["q"]),
         lambda: link.dead("q"),
@@ -1104,7 +1140,7 @@ async def test_an_outage_is_told_and_nothing_is_lost(frail: tuple[Bench, MemoryB
 
     await link.ping()
     assert (link.connects, lane.link.connects) == (2, 1)
-    assert await link.push("p", LIMIT, [batch]) == [None]
+    assert await link.push("p", Room(LIMIT), [batch]) == [None]
     assert await lane.claim(done=2, want=5) == raws("cd")
     assert await bench.places() == (0, 2, 0, 0)
 
@@ -1172,7 +1208,7 @@ async def test_a_redis_out_of_memory_takes_nothing_and_can_be_drained(
     while refused is None:
         accepted += 1
         message = Message("op", {"pad": "x" * 50_000}, sent=0).encode()
-        refused = (await link.push("p", 10_000, [Batch("q", accepted, [message])]))[0]
+        refused = (await link.push("p", Room(10_000), [Batch("q", accepted, [message])]))[0]
     accepted -= 1
 
     assert isinstance(refused, QueueFull)
@@ -1184,7 +1220,7 @@ async def test_a_redis_out_of_memory_takes_nothing_and_can_be_drained(
 
     counts = (await link.counts(["q"]))[0]
     assert (counts.accepted, counts.done, counts.dead, counts.difference()) == (accepted, accepted - 1, 1, 0)
-    assert await link.push("p", 10_000, [Batch("q", accepted + 1, raws("a"))]) == [None]
+    assert await link.push("p", Room(10_000), [Batch("q", accepted + 1, raws("a"))]) == [None]
 
 
 async def test_scripts_that_redis_forgot_are_loaded_again(shared_redis: RedisServer) -> None:

@@ -29,7 +29,7 @@ import pytest
 import redis
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import ATTEMPTS, Batch, Broker, Counts, Failure, Link, Stale, Voided
+from gorgond.redpill.broker import ATTEMPTS, Batch, Broker, Counts, Failure, Link, Room, Stale, Voided
 from gorgond.redpill.errors import BrokerAway, Superseded
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.raw import attempts_of, forgiven
@@ -271,7 +271,7 @@ class Walk:
         return await self._send(self.random.choice(list(last.values()))) if last else None
 
     async def _send(self, batch: Batch) -> object:
-        refused = (await self.link.push("p", LIMIT, [batch]))[0]
+        refused = (await self.link.push("p", Room(LIMIT), [batch]))[0]
         if refused is None:
             self.accepted[batch.name].update(batch.messages)
         return repr(refused)

@@ -36,6 +36,7 @@ from gorgond.redpill import (
     QueueFull,
     Reply,
     Retry,
+    Room,
     Subscription,
     Superseded,
     Unavailable,
@@ -187,7 +188,7 @@ class Spy(MemoryBroker):
 class _SpyLink(MemoryLink):
     broker: Spy
 
-    async def push(self, producer: str, limit: int, batches: Sequence[Batch]) -> list[BrokerError | None]:
+    async def push(self, producer: str, room: Room, batches: Sequence[Batch]) -> list[BrokerError | None]:
         spy = self.broker
         spy.rounds.append([len(batch.messages) for batch in batches])
         spy.flying += 1
@@ -196,7 +197,7 @@ class _SpyLink(MemoryLink):
             await spy.gate.wait()
             if spy.fault is not None:
                 raise spy.fault
-            answer = await super().push(producer, limit, batches)
+            answer = await super().push(producer, room, batches)
         finally:
             spy.flying -= 1
         if spy.losses:
@@ -239,7 +240,7 @@ async def test_one_round_is_in_flight_and_what_comes_meanwhile_is_the_next() -> 
 
 
 async def test_a_full_queue_is_told_to_each(stage: Stage) -> None:
-    async with Producer(stage.broker, "p", limit=3) as producer:
+    async with Producer(stage.broker, "p", Room(3)) as producer:
         await producer.push("q", *messages("ab"))
         refused = await asyncio.gather(*(producer.push("q", m) for m in messages("cd")), return_exceptions=True)
 
@@ -339,7 +340,7 @@ async def test_batches_are_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch
 async def test_batches_are_bounded_in_bytes_and_by_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer_module, "TURN_BYTES", 1000)
     spy = Spy()
-    async with Producer(spy, "p", limit=10) as producer:
+    async with Producer(spy, "p", Room(10)) as producer:
         large = [Message("op", {"text": "x" * size}) for size in (2000, 300, 300, 300, 2000)]
         await producer.push("q", *large)
         assert [size for sizes in spy.rounds for size in sizes] == [1, 2, 1, 1]
@@ -880,7 +881,7 @@ async def calling(
 ) -> AsyncIterator[Caller]:
     """A caller, and a lane that answers it on queue q."""
     async with contextlib.AsyncExitStack() as stack:
-        producer = await stack.enter_async_context(Producer(stage.broker, "p", limit))
+        producer = await stack.enter_async_context(Producer(stage.broker, "p", Room(limit)))
         caller = await stack.enter_async_context(Caller(stage.broker, producer, "data", "c"))
         if handler is not None:
             await stack.enter_async_context(running(Lane(stage.broker, "q", "lane", handler)))

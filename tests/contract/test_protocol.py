@@ -52,7 +52,8 @@ class Stranger:
 
     def push(self, queue: str, number: int, *messages: bytes, limit: int = 1000) -> Any:
         q = f"gorgon:{{{queue}}}"
-        return self.run("push", [q, f"{q}:producer:stranger", f"{q}:counts", f"{q}:held"], number, limit, *messages)
+        names = [q, f"{q}:producer:stranger", f"{q}:counts", f"{q}:held", f"{q}:memory"]
+        return self.run("push", names, number, limit, 1_000_000, *messages)
 
     def consume(self, queue: str, lane: str, last: str) -> Iterator[bytes]:
         """Answer each message with its arguments, but give up what asks for it, until the one with the id `last` is

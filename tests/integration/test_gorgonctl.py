@@ -26,7 +26,7 @@ import pytest
 
 from gorgond.gorgonctl import main
 from gorgond.redpill import connect
-from gorgond.redpill.broker import Batch
+from gorgond.redpill.broker import Batch, Room
 from tests.programs import ROOT, asked, free_port, started
 from tests.waiting import eventually
 
@@ -78,7 +78,7 @@ class Fabric:
 
         async def push() -> None:
             link = connect(f"unix://{self.data}/broker.sock").link("test")
-            assert await link.push(f"test-{time.time_ns()}", 1000, [Batch("store_put", 1, raws)]) == [None]
+            assert await link.push(f"test-{time.time_ns()}", Room(1000), [Batch("store_put", 1, raws)]) == [None]
             await link.close()
 
         asyncio.run(push())

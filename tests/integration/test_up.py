@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
+import redis
 
 from gorgond.commands.control import ask
 from gorgond.commands.directory import SOCKET_PATH_MAX, Directory
@@ -120,6 +121,10 @@ def test_it_is_for_this_host_and_its_user_alone(data: Path, tmp_path: Path) -> N
         for path in (data, *data.rglob("*")):
             assert path.stat().st_mode & 0o077 == 0, path
         assert f"http://localhost:{port} is for this host alone; --address" in output.read_text()
+        # nor does a queue fill the machine's memory
+        for name in ("broker", "calls"):
+            with redis.Redis(unix_socket_path=str(data / f"{name}.sock")) as client:
+                assert client.config_get("maxmemory") == {"maxmemory": str(512 << 20)}
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
     # and when it is told to, it lets others in

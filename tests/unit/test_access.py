@@ -29,7 +29,7 @@ def test_nobody_gets_in_without_a_name() -> None:
 def test_a_role_has_the_keys_of_its_queues_and_no_others() -> None:
     assert {rule for rule in rules_of("provider") if "store_" in rule} == {
         "~gorgon:{store_put}", "~gorgon:{store_put}:producer:*", "~gorgon:{store_put}:counts",
-        "~gorgon:{store_put}:held",
+        "~gorgon:{store_put}:held", "~gorgon:{store_put}:memory",
     }  # fmt: skip
     assert not any("store_put" in rule for rule in rules_of("store-read"))
     assert "&gorgon:{store_notify}:live" in rules_of("store-write")

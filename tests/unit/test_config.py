@@ -134,6 +134,17 @@ def test_durations(text: str, seconds: float) -> None:
     assert load(None, {"GORGOND_WEB_DEADLINE": text}, {}).web.deadline == seconds
 
 
+@pytest.mark.parametrize(("text", "octets"), [("10MB", 10_000_000), ("500000kB", 500_000_000), ("1GB", 10**9)])
+def test_sizes(text: str, octets: int) -> None:
+    assert load(None, {"GORGOND_BROKER_QUEUE_BYTES": text}, {}).broker.queue_bytes == octets
+
+
+@pytest.mark.parametrize("text", ["256000000", "9MB", "1001GB", "1.5GB", "-1GB", "256mb", ""])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="allowed: a size from 10MB to 1000GB, as 256MB or 1GB"):
+        load(None, {"GORGOND_BROKER_QUEUE_BYTES": text}, {})
+
+
 def test_providers_are_those_of_the_file(conf: Path) -> None:
     # given two providers, one of them with every default
     conf.write_text("[provider.notes]\nrate = 5\n[provider.more-notes]\n")
