@@ -1,7 +1,8 @@
 """SQLite: the embedded default, nothing to install. `sqlite:///relative/path` or `sqlite:////absolute/path`.
 
 The file's directory is made if it is missing. Several processes may use one file (on a local disk). What is reported
-as stored survives a power failure: the log is written ahead (WAL) and synced with every batch (synchronous=FULL).
+as stored survives a power failure: the log is written ahead (WAL) and synced with every batch (synchronous=FULL). A
+file that is removed or replaced meanwhile is one that cannot be reached (`stores.sqlite_files`).
 """
 
 # ruff: noqa: S608 - names in statements were checked by stores.filters, values are parameters
@@ -31,6 +32,7 @@ from gorgond.stores.contract import (
 )
 from gorgond.stores.filters import check_query, equality, words
 from gorgond.stores.schema import BY_VALUE, NEWEST_FIRST, TEXT
+from gorgond.stores.sqlite_files import Files
 from gorgond.stores.sqlite_filters import Parameters, order_by, where
 from gorgond.stores.sqlite_tables import Collection, key_value, make_tombstones
 from gorgond.stores.sqlite_writes import write_all
@@ -62,8 +64,9 @@ ADVICE = {
 
 
 class _Connection(sqlite3.Connection):
-    """A connection whose statements end at `deadline`."""
+    """A connection to `files`, whose statements end at `deadline`."""
 
+    files: Files
     deadline = float("inf")
 
 
@@ -75,6 +78,7 @@ class SqliteStore(Store):
         if not url.startswith("sqlite:///") or not path or path.startswith(":"):
             raise ConfigError(f"{url!r} names no file; allowed are sqlite:///path and sqlite:////absolute/path")
         self._path = Path(path)
+        self._files: Files | None = None  # as the first connection found them
         self._idle: list[_Connection] = []
         self._busy: set[_Connection] = set()
         self._closing = threading.Event()
@@ -90,7 +94,13 @@ class SqliteStore(Store):
             except IndexError:
                 connection = self._connect()
             self._busy.add(connection)
+            connection.files.see()
             yield connection
+            connection.files.see()
+        except StoreAway:  # not the connection's fault; it holds what was stored
+            if connection is not None:
+                self._idle.append(connection)
+            raise
         except (sqlite3.Error, OSError) as error:
             if connection is not None:
                 connection.close()
@@ -111,9 +121,18 @@ class SqliteStore(Store):
             self._idle.append(connection)
 
     def _connect(self) -> _Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        """A new connection; the first one makes the file, if it is missing."""
+        if self._files is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            self._files.see(database_alone=True)
         connection = sqlite3.connect(
-            self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=_Connection
+            f"{self._path.absolute().as_uri()}?mode={'rwc' if self._files is None else 'rw'}",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=_Connection,
         )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -121,9 +140,14 @@ class SqliteStore(Store):
             # 12 MB in memory, and 32 in the log before it is worked into the file: a batch may be megabytes.
             connection.execute("PRAGMA cache_size = -12000")
             connection.execute("PRAGMA wal_autocheckpoint = 8000")
-        except sqlite3.Error:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # from now on the log is there
+            connection.files = Files(self._path)
+            if self._files is not None:
+                self._files.see(database_alone=True)
+        except (sqlite3.Error, StoreAway):
             connection.close()
             raise
+        self._files = self._files or connection.files
         connection.set_progress_handler(
             lambda: time.monotonic() > connection.deadline, STEPS_BETWEEN_LOOKS_AT_THE_CLOCK
         )
