@@ -8,7 +8,6 @@ was answered as stored is in the old one, which lives as long as it is held open
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from gorgond.errors import StoreAway
@@ -22,7 +21,7 @@ class Files:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._names = [f"{path}{suffix}" for suffix in ("", "-wal", "-shm")]
+        self._names = [Path(f"{path}{suffix}") for suffix in ("", "-wal", "-shm")]
         self._found = [_identity(name) for name in self._names]
 
     def see(self, database_alone: bool = False) -> None:
@@ -32,18 +31,18 @@ class Files:
             if now != found:
                 raise StoreAway(f"SQLite {self._path}: {self._advice(name, now)}")
 
-    def _advice(self, name: str, now: Identity) -> str:
+    def _advice(self, name: Path, now: Identity) -> str:
         if name != self._names[0]:
-            which = name.rpartition("-")[2]
+            which = name.name.rpartition("-")[2]
             return f"its -{which} was removed or replaced: stop all stores, which saves what is in it, then start them"
         if now is None:
             return "its file was removed: put it back, or stop all stores to begin with an empty one"
         return "its file was replaced: put the old one back, or stop all stores to go on with the new one"
 
 
-def _identity(name: str) -> Identity:
+def _identity(name: Path) -> Identity:
     try:
-        found = os.stat(name)
+        found = name.stat()
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino

@@ -74,7 +74,7 @@ def test_a_file_that_goes_while_it_is_written(
     path: Path, stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a file that is moved away between the look before a batch and the one after
-    looks = iter([lambda: None, lambda: path.rename(path.with_name("away.db"))])
+    looks: Iterator[Callable[[], object]] = iter([lambda: None, lambda: path.rename(path.with_name("away.db"))])
     see = sqlite_files.Files.see
 
     def seen(self: sqlite_files.Files, database_alone: bool = False) -> None:
