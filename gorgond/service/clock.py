@@ -7,6 +7,7 @@ with each snapshot, so that people mend the clock.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 
@@ -15,6 +16,7 @@ from gorgond.redpill import BrokerError, Link, now_ms
 HARM = 1.0  # seconds by which a clock may be off; what is off by more takes a noticeable part of a deadline
 EVERY = 5.0  # seconds between two comparisons
 ROUND_MAX = 500  # ms; an answer that took longer says too little: when in that time did the broker look at its clock?
+PATIENCE = 2.0  # seconds that the broker may take; whoever asks has other things to do
 MEND = "mend it, with timedatectl or chrony"
 TOLD = 60.0  # seconds between two lines about messages that expired
 
@@ -40,14 +42,16 @@ class HostClock:
         now = time.monotonic()
         if link.connects == self._connects and now < self._compared + EVERY:
             return
+        self._compared = now
         before = now_ms()
         try:
-            broker = await link.clock()
-        except BrokerError:  # those who need it report it
+            async with asyncio.timeout(PATIENCE):
+                broker = await link.clock()
+        except (BrokerError, TimeoutError):  # those who need it report it
             return
         took = now_ms() - before
+        self._connects = link.connects
         if 0 <= took <= ROUND_MAX:  # or the clock was set meanwhile
-            self._connects, self._compared = link.connects, now
             self._found((before + took / 2 - broker) / 1000)
 
     def _found(self, ahead: float) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
 import pytest
 
+from gorgond.redpill import connect
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.message import now_ms
 from gorgond.service import clock as clock_module
 from gorgond.service.clock import HostClock
+from tests.conftest import RedisServer
 
 
 async def compared(clock: HostClock, seconds: float) -> float | None:
@@ -99,3 +102,22 @@ async def test_messages_that_expire_by_it_are_told_once_a_minute(
         f"{words} deadline by this host's clock, which is 11.0 s ahead of the broker's"
         for words in ("12 messages were past their", "13 messages were past their")
     ]
+
+
+async def test_a_broker_that_hangs_is_not_waited_for(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a broker that has told its time, and hangs
+    monkeypatch.setattr(clock_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(clock_module, "EVERY", 0.0)
+    link, clock = connect(redis_server.url, durable=False).link("test"), HostClock("db2")
+    await clock.compare(link)
+    assert clock.ahead == pytest.approx(0, abs=0.5)
+    redis_server.pause()
+    # then whoever asks goes on, and asks again when it is back
+    await asyncio.wait_for(clock.compare(link), 4)  # less than a round trip may take
+    redis_server.resume()
+    connects = link.connects
+    await clock.compare(link)
+    assert link.connects == connects + 1
+    await link.close()
