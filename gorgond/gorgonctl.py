@@ -275,8 +275,9 @@ def _settle(arguments: argparse.Namespace, requeue: bool) -> int:
 
     if bool(arguments.letters) == arguments.every:
         raise GorgonError("which dead letters? name them, or say --all")
-    said = _asked(settle(Site.of(arguments.data), arguments.queue, arguments.letters, arguments.every, requeue))
-    _tell(arguments, {"done": said}, said)
+    site = Site.of(arguments.data)
+    said = _asked(settle(site, arguments.queue, arguments.letters, arguments.every, requeue))
+    _told(arguments, site, said)
     return 0
 
 
@@ -302,16 +303,29 @@ def _resume(arguments: argparse.Namespace) -> int:
 def _pausing(arguments: argparse.Namespace, undo: bool) -> int:
     from gorgond.commands.operator.reach import pause
 
-    said = _asked(pause(Site.of(arguments.data), arguments.queues, undo))
-    _tell(arguments, {"done": said}, said)
+    site = Site.of(arguments.data)
+    _told(arguments, site, _asked(pause(site, arguments.queues, undo)))
     return 0
+
+
+def _told(arguments: argparse.Namespace, site: Site, said: Sequence[str]) -> None:
+    """Answer with what was done, after it was noted in the log."""
+    from gorgond.commands.operator.noted import note
+
+    note(site, said)
+    _tell(arguments, {"done": said}, said)
 
 
 def _roles(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.roles import roles_of
 
     change = [] if arguments.none else arguments.roles or None
-    found = _asked(roles_of(Site.of(arguments.data), arguments.email, change))
+    site = Site.of(arguments.data)
+    found = _asked(roles_of(site, arguments.email, change))
+    if change is not None:
+        from gorgond.commands.operator.noted import note
+
+        note(site, [f"a user has the roles {' '.join(found) or 'none'} now"])
     _tell(arguments, {"roles": found}, [f"{arguments.email} has {' '.join(found) or 'no role'}"])
     return 0
 

@@ -13,7 +13,8 @@ the account has a session it may be mistyped as often as ever, while an attacker
 thousand guesses an hour. What he can use up is the pair of the account and his own address: who shares that address
 with him, behind the same NAT, waits a minute.
 
-Accounts that do not exist are counted the same. The names under which it is counted are hashes.
+Accounts that do not exist are counted the same. The names under which it is counted are hashes. Each refusal is a line
+in the log, with pseudonyms.
 """
 
 from __future__ import annotations
@@ -21,23 +22,28 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import logging
 import math
 import os
 from collections.abc import Awaitable, Callable, Sequence
 
 from gorgond.redpill import CallFailed, Limit, Link
+from gorgond.service.pseudonyms import Pseudonyms
 from gorgond.service.share import customer
 
 FAMILY = "auth"
 STRAIN = 50  # wrong passwords for one account from everywhere, after which it counts as attacked
 PAIR_EACH, ADDRESS_EACH, ACCOUNT_EACH, STRANGER_EACH = 60.0, 6.0, 60.0, 3600.0  # seconds
 
+log = logging.getLogger("gorgond.auth")
+
 
 class Limits:
     """Counts attempts over one link, one question at a time."""
 
-    def __init__(self, link: Link, attempts: int, address_attempts: int) -> None:
+    def __init__(self, link: Link, attempts: int, address_attempts: int, pseudonyms: Pseudonyms) -> None:
         self._link = link
+        self._pseudonyms = pseudonyms
         self._attempts = attempts
         self._address_attempts = address_attempts
         self._turn = asyncio.Lock()
@@ -58,7 +64,7 @@ class Limits:
         wait = await self._admit(here)
         if wait:
             await self.take_back(account)
-            raise _too_many(wait)
+            raise _too_many(wait, self.about(email, address))
         return [*account, *here]
 
     async def take_back(self, counted: Sequence[Limit]) -> None:
@@ -70,7 +76,11 @@ class Limits:
         """Count that somebody registers. Raises CallFailed 429."""
         wait = await self._admit([self._address(customer(address))])
         if wait:
-            raise _too_many(wait)
+            raise _too_many(wait, self._pseudonyms.of("address", address))
+
+    def about(self, account: str, address: str) -> str:
+        """Who tries, for the log."""
+        return f"{self._pseudonyms.of('account', account)}, {self._pseudonyms.of('address', address)}"
 
     def _address(self, source: str) -> Limit:
         return Limit(_name("address", source), self._address_attempts, ADDRESS_EACH)
@@ -81,8 +91,9 @@ class Limits:
             return await self._link.persist(lambda: self._link.admit(FAMILY, self._name, number, limits, back))
 
 
-def _too_many(wait: float) -> CallFailed:
+def _too_many(wait: float, who: str) -> CallFailed:
     seconds = math.ceil(wait)
+    log.info("too many attempts, %d s to wait: %s", seconds, who)
     return CallFailed(429, f"too many attempts: try again in {seconds} s", headers={"Retry-After": str(seconds)})
 
 

@@ -15,6 +15,7 @@ All but the first two need a user. `auth.vouching` has those that are about othe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -34,6 +35,8 @@ ENDING = ("auth.logout", "auth.revoke")
 """Those that may end the session that asks."""
 
 AGENT_MAX = 200
+
+log = logging.getLogger("gorgond.auth")
 
 Public = Callable[[Message], Awaitable[Any]]
 Own = Callable[[Message, User], Awaitable[Any]]
@@ -90,6 +93,7 @@ class Operations:
         passhash = "" if user is None else user["passhash"]
         checked = await self._passwords.check(passhash, password)
         if not checked.right or user is None:
+            log.info("wrong password: %s", self._limits.about(account, address))
             return None
         await self._limits.take_back(counted)
         if checked.outdated:

@@ -12,6 +12,7 @@ The first three need no user. The last, and link, need a session that has just b
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,8 @@ from gorgond.auth.rights import User, unknown
 from gorgond.auth.sites import Identity
 from gorgond.auth.users import Users
 from gorgond.redpill import CallFailed, Message
+
+log = logging.getLogger("gorgond.auth")
 
 
 class Vouching:
@@ -59,7 +62,13 @@ class Vouching:
     async def login(self, message: Message) -> Any:
         site, args = self._site(message.args), message.args
         await self._limits.registration(client_of(args)["address"])
-        user = await self._identities.user_of(site.name, await self._proved(site, args), message.id)
+        try:
+            identity = await self._proved(site, args)
+        except CallFailed as failed:
+            if failed.code == 401:
+                log.info("%s does not vouch: %s", site.name, self._limits.about("", client_of(args)["address"]))
+            raise
+        user = await self._identities.user_of(site.name, identity, message.id)
         return await self._accounts.begin(user, args)
 
     async def link(self, message: Message, user: User) -> Any:

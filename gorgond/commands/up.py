@@ -166,6 +166,7 @@ class Up:
                 "restart": self._restart,
                 "add": self._add,
                 "remove": self._remove,
+                "note": self._note,
             },
         )
 
@@ -304,6 +305,11 @@ class Up:
             if child in group:
                 group.remove(child)
         del self._services[name], self._vitals[name], self._tasks[child]
+        return {}
+
+    async def _note(self, text: str) -> Mapping[str, Any]:
+        """Write into the log what an operator has done to the queues."""
+        log.info("%s", text)
         return {}
 
     # ---- what is shown

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +51,7 @@ from gorgond.redpill.broker import Broker
 from gorgond.redpill.codec import dumps
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
+from gorgond.service.pseudonyms import Pseudonyms
 
 PUT_LANES = 4  # of those that may take long, at a time
 OURS = "auth_"  # so the names of the queues begin to which none but us may push, auth_get excepted
@@ -75,7 +77,9 @@ class AuthServer(Service):
         self._passwords = Passwords()
         records = Records(self._caller)
         self.tokens = Tokens(records, settings.idle, settings.lifetime, lambda event: calls.publish(TOPIC, event))
-        limits = Limits(self._link, settings.attempts, settings.address_attempts)
+        # The first key is everybody's; without one, each auth server has pseudonyms of its own.
+        pseudonyms = Pseudonyms(settings.key.split()[0].encode() if settings.key else os.urandom(32))
+        limits = Limits(self._link, settings.attempts, settings.address_attempts, pseudonyms)
         users = Users(records)
         accounts = Operations(users, self._passwords, self.tokens, limits)
         self._sites = _sites(config)

@@ -203,12 +203,12 @@ class Api:
         return _fresh(made({"queue": queue, "letters": shown, "more": len(letters) > LETTERS_MAX}))
 
     async def requeue(self, request: Request) -> Answer:
-        return await self._change(request, self._backend.requeue)
+        return await self._change(request, self._backend.requeue, "put back into the queue")
 
     async def drop(self, request: Request) -> Answer:
-        return await self._change(request, self._backend.drop)
+        return await self._change(request, self._backend.drop, "deleted")
 
-    async def _change(self, request: Request, change: Callable[[str, str, int], Awaitable[bool]]) -> Answer:
+    async def _change(self, request: Request, change: Callable[[str, str, int], Awaitable[bool]], what: str) -> Answer:
         await self._visitors.check_operator(request)
         values = request.parameters
         queue, number = values["queue"], values["number"]
@@ -218,6 +218,7 @@ class Api:
             raise BadRequest("queue", str(error)) from None
         if not done:
             raise Problem(404, f"there is no dead letter {number} of {queue} on the {values['broker']} broker")
+        self._visitors.note(request, f"the operator: dead letter {number} of {queue} {what}")
         return Answer(204)
 
 

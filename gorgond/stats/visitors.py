@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
+import logging
 import time
 from collections.abc import Callable, Sequence
 from http.cookies import CookieError, SimpleCookie
@@ -29,6 +30,7 @@ from gorgond.http.addresses import came_by_tls, is_trusted
 from gorgond.http.answers import Problem
 from gorgond.http.routes import Request
 from gorgond.kinds import Network
+from gorgond.service.pseudonyms import Pseudonyms, key_of
 from gorgond.stats.sessions import LIFETIME, Sessions
 
 COOKIE, SECURE_COOKIE = "gorgon_stats", "__Host-gorgon_stats"  # over plain HTTP, over https
@@ -39,6 +41,8 @@ SLOW = 1.0  # seconds that each further attempt takes
 CLIENTS_MAX = 10_000
 
 _NO_PASSWORD = "this needs an operator's password, and none is set: [stats] password of the configuration"  # noqa: S105
+
+log = logging.getLogger("gorgond.stats")
 
 
 class Visitors:
@@ -59,6 +63,11 @@ class Visitors:
         self._proxies = proxies
         self._clock = clock
         self._wrong: dict[tuple[str, int], int] = {}
+        self._pseudonyms = Pseudonyms(key_of(password))
+
+    def note(self, request: Request, what: str) -> None:
+        """Write into the log what was done, or tried, and by a pseudonym from where."""
+        log.info("%s: %s", what, self._pseudonyms.of("address", request.client))
 
     async def check_reader(self, request: Request) -> None:
         """May they look? Raises Problem 401, 403, 429."""
@@ -89,11 +98,13 @@ class Visitors:
         """A new session: the Set-Cookie header that gives it to the browser. Raises Problem 403, 429."""
         check_ours(request)
         await self._check_password(request, password)
+        self.note(request, "the operator logged in")
         return self._cookie(request, self._sessions.begin(), LIFETIME)
 
     def log_out(self, request: Request) -> str:
         """The session has ended: the Set-Cookie header that takes it from the browser."""
         self._sessions.end(self._token(request))
+        self.note(request, "the operator logged out")
         return self._cookie(request, "", 0)
 
     def is_operator(self, request: Request) -> bool:
@@ -113,6 +124,7 @@ class Visitors:
         if len(self._wrong) >= CLIENTS_MAX:
             self._wrong.clear()
         self._wrong[attempt] = self._wrong.get(attempt, 0) + 1
+        self.note(request, "not the operator's password" + (", too many of them" if slow else ""))
         if slow:
             raise Problem(429, "too many wrong passwords, and this is another; wait a minute", {"Retry-After": "60"})
         raise Problem(403, "this is not the operator's password")

@@ -32,6 +32,7 @@ class Bench:
     """An auth server, a store server, and a web_get that answers each message with its user."""
 
     def __init__(self, directory: Path, conf: str = "", **settings: str) -> None:
+        directory.mkdir(exist_ok=True)
         file = directory / "gorgond.conf"
         file.write_text(conf)
         flags = {name.replace("__", "."): text for name, text in settings.items()}

@@ -27,6 +27,7 @@ import pytest
 from gorgond.gorgonctl import main
 from gorgond.redpill import connect
 from gorgond.redpill.broker import Batch, Room
+from gorgond.redpill.codec import dumps
 from tests.programs import ROOT, asked, free_port, started
 from tests.waiting import eventually
 
@@ -221,6 +222,23 @@ def test_dead_letters_are_listed_shown_put_back_and_dropped(troubled: Fabric) ->
     assert "store_put has no dead letter 1; there are 2 3" in troubled.run("dead", "drop", "store_put", "2", "1").stderr
     assert troubled.ok("dead", "drop", "store_put", "--all") == "2 dead letters of store_put deleted\n"
     assert troubled.json("dead", "list") == []
+    # and the log has who did what
+    did = rf"the operator \({re.escape(os.environ.get('SUDO_USER', f'uid {os.getuid()}'))}\): "
+    for what in ("1 dead letter of store_put put back into the queue", "2 dead letters of store_put deleted"):
+        assert re.search(did + what, troubled.output.read_text())
+
+
+def test_what_a_client_wrote_does_nothing_to_the_operators_terminal(troubled: Fabric) -> None:
+    bad = "\x1b]0;owned\x07\x9b2J\u202e"
+    troubled.push(dumps({"id": bad, "op": f"items.{bad}", "sent": 1, "args": {bad: bad}}))
+    eventually(lambda: troubled.json("dead", "list"))
+    for command in (["list"], ["show", "store_put", "1"], ["list", "--json"]):
+        shown = troubled.ok("dead", *command)
+        assert "]0;owned" in shown
+        assert all(line.isprintable() for line in shown.split("\n"))
+    [row] = troubled.json("dead", "list")
+    assert row["id"] == bad
+    assert all(line.isprintable() for line in troubled.output.read_text().split("\n"))
 
 
 def test_an_instance_is_drained_and_started_again(fabric: Fabric) -> None:

@@ -1,0 +1,45 @@
+"""What an operator does is a line in the system's log."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gorgond.commands.operator import noted
+from gorgond.commands.operator.noted import note
+from gorgond.commands.operator.site import Site
+
+
+@pytest.fixture
+def system_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The receiving end of /dev/log."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "log"))
+        server.settimeout(60)
+        monkeypatch.setattr(noted, "SYSTEM_LOG", tmp_path / "log")
+        yield server
+
+
+@pytest.fixture
+def site() -> Site:
+    """The fabric of this host's units."""
+    return Site.of(None, {"GORGOND_BROKER_URL": "memory://noted"})
+
+
+def test_each_thing_is_a_line_with_who_did_it(
+    system_log: socket.socket, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUDO_USER", "grace")
+    note(site, ["q is paused", "r is \x1b]0;paused\x07\u202e"])
+    lines = [system_log.recv(1000).decode().rstrip("\0") for _ in range(2)]
+    for line, what in zip(lines, ("q is paused", r"r is \u001b]0;paused\u0007\u202e"), strict=True):
+        assert line.startswith("<30>gorgonctl[")
+        assert line.endswith(f"]: the operator (grace): {what}")
+
+
+def test_without_a_log_it_is_done_all_the_same(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noted, "SYSTEM_LOG", tmp_path / "none")
+    note(site, ["q is paused"])

@@ -1,0 +1,86 @@
+"""What the stats server's log says of who tries to be the operator, and what the operator does."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from tornado.httputil import HTTPHeaders
+
+from gorgond.http.answers import Problem
+from gorgond.http.routes import Request
+from gorgond.stats.api import Api, Backend
+from gorgond.stats.viewers import Viewers
+from gorgond.stats.visitors import Visitors
+
+PASSWORD = "the operator's own"
+ADDRESS = "192.0.2.77"
+
+
+def request(client: str = ADDRESS, **headers: str) -> Request:
+    named = HTTPHeaders({"X-Gorgond": "stats", **headers})
+    return Request("id", "POST", "/", named, b"", 0, client, connection=client)
+
+
+def visitors(directory: Path, password: str = PASSWORD) -> Visitors:
+    directory.mkdir(exist_ok=True)
+    return Visitors(password, directory)
+
+
+async def tried(who: Visitors, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The lines of a wrong password, a right one, and a logout."""
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+    with pytest.raises(Problem):
+        await who.log_in(request(), "not this one")
+    await who.log_in(request(), PASSWORD)
+    who.log_out(request())
+    return [record.getMessage() for record in caplog.records]
+
+
+async def test_each_login_and_each_failure_is_a_line_by_a_pseudonym(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = await tried(visitors(tmp_path / "1"), caplog)
+    patterns = ("not the operator's password", "the operator logged in", "the operator logged out")
+    found = [
+        re.fullmatch(f"{what}: (address [0-9a-f]{{12}})", line) for what, line in zip(patterns, lines, strict=True)
+    ]
+    assert all(found), lines
+    assert len({each[1] for each in found if each}) == 1
+    assert ADDRESS not in " ".join(lines)
+    assert "not this one" not in " ".join(lines)
+    # another stats server of this password calls it the same
+    assert await tried(visitors(tmp_path / "2"), caplog) == lines
+
+
+class Queue:
+    """A backend with one dead letter."""
+
+    def __init__(self) -> None:
+        self.there = {("lasting", "store_put", 7)}
+
+    async def requeue(self, broker: str, queue: str, number: int) -> bool:
+        return (broker, queue, number) in self.there
+
+    drop = requeue
+
+
+@pytest.mark.parametrize(("do", "what"), [("requeue", "put back into the queue"), ("drop", "deleted")])
+async def test_what_the_operator_does_with_letters_is_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, do: str, what: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    api = Api(cast("Backend", Queue()), visitors(tmp_path / "1"), Viewers())
+    asked = request(Authorization=f"Bearer {PASSWORD}")
+    handler: Any = getattr(api, do)
+    asked.parameters = {"broker": "lasting", "queue": "store_put", "number": 7}
+    assert (await handler(asked)).status == 204
+    asked.parameters["number"] = 8
+    with pytest.raises(Problem):
+        await handler(asked)
+    [line] = [record.getMessage() for record in caplog.records]
+    assert re.fullmatch(f"the operator: dead letter 7 of store_put {what}: address [0-9a-f]{{12}}", line)
