@@ -105,7 +105,7 @@ async def count(ctx: Context, event: Message) -> None:
         return
     number = await ctx.store.count("items", {"userid": userid})
     with contextlib.suppress(Conflict):  # a later event was quicker, and has counted this one too
-        await ctx.store.replace("authors", {"id": str(userid), "notes": number})
+        await ctx.store.replace("authors", {"id": str(userid), "notes": number, "ts": ctx.sent})
 
 
 @app.get("/authors")

@@ -68,8 +68,11 @@ def check_write(write: Write) -> None:
         raise StoreRefused("ts: must be a whole number of milliseconds since 1970")
     check_document(write.document)
     check_owner(write.document, write.asker)
-    if fields := TEXT.get(write.collection):
-        _check_words([write.document[field] for field in fields if field in write.document])
+    for field in TEXT.get(write.collection, ()):
+        value = write.document.get(field, "")
+        if type(value) is not str or len(value) > WORDS_MAX:
+            _check_words([write.document.get(each) for each in TEXT[write.collection]])
+            break
 
 
 def check_collection(name: Any) -> None:
@@ -259,11 +262,9 @@ def check_document(document: Any) -> None:
 def _check_words(values: Sequence[Any]) -> None:
     """The values that are in the index for searches, texts and lists of texts."""
     texts = [text for value in values for text in (value if isinstance(value, list | tuple) else (value,))]
-    texts = [text for text in texts if isinstance(text, str)]
-    if sum(map(len, texts)) > 2 * WORDS_MAX:  # a word and a blank
-        different = len({word for text in texts for word in _WORD.findall(text)})
-        if different > WORDS_MAX:
-            raise StoreRefused(f"document: {different} different words to be searched for, allowed are {WORDS_MAX}")
+    different = len({word for text in texts if isinstance(text, str) for word in _WORD.findall(text)})
+    if different > WORDS_MAX:
+        raise StoreRefused(f"document: {different} different words to be searched for, allowed are {WORDS_MAX}")
 
 
 def _check_own(name: str) -> None:

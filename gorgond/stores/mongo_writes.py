@@ -58,13 +58,16 @@ DUPLICATE_KEY, IMMUTABLE_FIELD = 11000, 66
 RACES = 20
 """So many times in a row no write loses against others."""
 
+NOTHING = Written("missing", 0)
+"""What became of a write of which nothing is known yet."""
+
 NO_DOCUMENT = {"_id": 0}
 """Not an id that any document has: an upsert that finds none to update fails here, before it inserts."""
 
 
 def write_batch(db: Database[Document], writes: Sequence[Write]) -> list[Outcome]:
     """Do the writes and say what became of each."""
-    outcomes: list[Outcome] = [Written("stored", 0)] * len(writes)
+    outcomes: list[Outcome] = [NOTHING] * len(writes)
     rounds: list[dict[tuple[str, bool], list[int]]] = []
     seen: Counter[tuple[str, str]] = Counter()
     for place, write in enumerate(writes):
@@ -95,7 +98,7 @@ class _Changes:
         self._tombstones = db[TOMBSTONES]
         self._name = name
         self._writes = writes
-        self._outcomes: list[Outcome] = [Written("stored", write.ts) for write in writes]
+        self._outcomes: list[Outcome] = [NOTHING] * len(writes)
         self._found: dict[int, Document | None] = {}  # what was in the way
 
     def run(self) -> list[Outcome]:

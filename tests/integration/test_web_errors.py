@@ -103,6 +103,7 @@ def test_a_target_in_absolute_form_is_the_same(site: Website) -> None:
         (b'{"title": 5}', "title"), (b'{"title": "' + b"x" * 1001 + b'"}', "title"), (b'{"url": []}', "url"),
         (b'{"body": {}}', "body"),
         (b'{"location": null}', "location"), (b'{"keywords": "a"}', "keywords"), (b'{"keywords": [""]}', "keywords"),
+        (b'{"ts": 9007199254740991}', "ts"),
         (b'{"keywords": [5]}', "keywords"), (b'{"keywords": [' + b'"a",' * 100 + b'"b"]}', "keywords"),
     ],
 )  # fmt: skip
@@ -111,6 +112,13 @@ def test_a_bad_body_is_400_with_the_field(site: Website, body: bytes, field: str
     # and the same for an item, but for what only notes of a user must have
     if body not in (b"[]", b'{"userid": 2}'):
         refused(site.ask("PUT", "/items/bad", body), 400, field)
+
+
+def test_a_list_with_one_id_twice_is_400_with_the_field(site: Website) -> None:
+    twice = [{"id": "twice", "title": title} for title in "ab"]
+    for headers in ({}, {"Prefer": "respond-async"}):
+        refused(site.ask("POST", "/info/1", twice, **headers), 400, "id")
+    assert site.ask("GET", "/items/twice").status == 404
 
 
 def test_what_json_allows_is_taken(site: Website, uid: int) -> None:

@@ -11,7 +11,9 @@ from urllib.parse import urlparse
 import pytest
 import redis
 
+from gorgond.redpill import now_ms
 from gorgond.redpill.codec import loads
+from gorgond.testing import serving
 from tests.conftest import RedisServer
 from tests.contract.test_stores import mongo_client
 from tests.integration.test_clocks import off_by
@@ -125,6 +127,32 @@ def test_web_servers_whose_clocks_differ_change_the_same_item(site: Site, faketi
     assert site.ask(other, "POST", "/info/5", {"ts": 2**53 - 1}).error["field"] == "ts"
     assert site.ask(other, "PATCH", "/items/b", {"ts": 2**53 - 1}).error["field"] == "ts"
     assert site.dead() == []
+
+
+MODULE = """
+from gorgond import App
+
+app = App("trial")
+
+
+@app.on("news")
+async def heard(ctx, event):
+    await ctx.store.patch("items", event.args["id"], {"heard": event.args["n"]})
+"""
+
+
+def test_a_handler_changes_what_is_newer_than_its_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given an application that changes notes by what it hears, and a note that is newer than all it will hear
+    (tmp_path / "trial_writes.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with serving("trial_writes") as site:
+        later = now_ms() + 50_000
+        assert site.post("/info/5", {"id": "a", "ts": later}).status == 201
+        for n in (1, 2):
+            # when it hears something, then it has changed the note, after all that was done to it
+            site.publish("news", "news.came", {"id": "a", "n": n})
+            site.eventually(lambda n=n: site.get("/items/a").json.get("heard") == n)  # type: ignore[misc]
+            assert site.get("/items/a").json["ts"] == later + n
 
 
 def test_a_job_is_stored_or_there_is_a_dead_letter_that_says_why(site: Site) -> None:

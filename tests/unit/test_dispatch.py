@@ -234,6 +234,16 @@ async def test_what_the_store_did_not_do(effect: str, code: int) -> None:
     assert done.error.code == code
 
 
+@pytest.mark.parametrize(("effect", "code"), [("conflict", 409), ("stale", 409), ("exists", 0), ("deleted", 0)])
+async def test_an_insert_is_stored_once_or_a_conflict(effect: str, code: int) -> None:
+    async def handler(ctx: Context) -> str:
+        return await ctx.store.insert("items", {"id": "i"})
+
+    done = await outcome(handler, Backend({"results": [{"id": "i", "effect": effect}]}))
+    assert isinstance(done, Done)
+    assert (done.error.code if done.error else 0) == code
+
+
 async def test_get_finds_one_or_is_404() -> None:
     async def handler(ctx: Context) -> Any:
         return await ctx.store.get("items", "i")
