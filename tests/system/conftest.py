@@ -23,6 +23,7 @@ import pytest
 
 from gorgond import __version__
 from tests.programs import ROOT
+from tests.system import earlier
 from tests.system.machine import SUITES, Machine
 from tests.waiting import eventually
 
@@ -42,9 +43,11 @@ def suite(request: pytest.FixtureRequest) -> str:
 
 @dataclass(frozen=True)
 class Packages:
-    """What was built: the package, and repositories with this version alone and with the next one beside it."""
+    """What was built: the package, and repositories with an earlier one alone, with this one alone and with the next
+    one beside it."""
 
     file: Path
+    earlier: Path
     now: Path
     later: Path
 
@@ -56,7 +59,8 @@ def packages(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Packages:
     (base / "gnupg").mkdir(mode=0o700)
     _run([ROOT / "tools/build-deb", "--output", base, "--suite", suite], environ)
     (file,) = base.glob("*.deb")
-    made = Packages(file, base / "repository", base / "repository-later")
+    made = Packages(file, base / "repository-earlier", base / "repository", base / "repository-later")
+    _run([ROOT / "tools/build-repo", "--output", made.earlier, earlier.build(suite, base / "earlier")], environ)
     _run([ROOT / "tools/build-repo", "--output", made.now, file], environ)
     _run([ROOT / "tools/build-repo", "--output", made.later, file, _next(file, base / "next")], environ)
     subprocess.run(["gpgconf", "--kill", "all"], env=environ, check=False)
@@ -135,12 +139,13 @@ _uids = iter(range(1000, 100_000))
 
 
 @contextmanager
-def traffic(machine: Machine, kept: int = 6, new: int = 3) -> Iterator[Outcome]:
-    """Clients that ask the machine's web servers meanwhile; at the end nothing has failed and no note is lost."""
+def traffic(machine: Machine, kept: int = 6, new: int = 3, token: str = "") -> Iterator[Outcome]:
+    """Clients that ask the machine's web servers meanwhile; at the end nothing has failed and no note is lost. With the
+    token of a session they ask by way of auth and app servers, and queue notes, too."""
     outcome, uid = Outcome(), next(_uids)
     inside = ["nsenter", "-t", str(machine.leader), "-n", sys.executable, "-m", "tests.system.traffic"]
     process = subprocess.Popen(
-        [*inside, "http://127.0.0.1:3000", str(uid), str(kept), str(new)],
+        [*inside, "http://127.0.0.1:3000", str(uid), str(kept), str(new), token],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,9 +1,10 @@
 """Clients of a web server, each asking as fast as it is answered, until told to stop; then what became of it, as JSON.
 
-    python -m tests.system.traffic http://127.0.0.1:3000 17 [KEPT NEW]
+    python -m tests.system.traffic http://127.0.0.1:3000 17 KEPT NEW [TOKEN]
 
 Adds notes of user 17 and reads them, with KEPT clients that keep their connection and NEW ones that make one for each
-request; ends when its standard input does. A connection is made again without a failure only after an answer that
+request; with the TOKEN of a session it also queues notes, asks who that is, and for that user's notes by way of an
+application. Ends when its standard input does. A connection is made again without a failure only after an answer that
 announced its end, as HTTP/1.1 wants it.
 """
 
@@ -13,51 +14,74 @@ import json
 import sys
 import threading
 import time
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request, and the status of its answer."""
+
+    method: str
+    path: str
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def asks(uid: str, token: str) -> list[Ask]:
+    """What clients ask, one after another."""
+    note = {"Content-Type": "application/json"}
+    own = {"Authorization": f"Bearer {token}"}
+    found = [Ask("POST", f"/info/{uid}", 201, note), Ask("GET", f"/info/{uid}?lim=1", 200)]
+    if token:
+        found += [
+            Ask("POST", f"/info/{uid}", 202, {**note, "Prefer": "respond-async"}),
+            Ask("GET", "/auth/me", 200, own),
+            Ask("GET", "/me/notes?lim=1", 200, own),
+        ]
+    return found
+
+
 class Client:
     """One client, in a thread of its own."""
 
-    def __init__(self, address: str, uid: int, keep: bool) -> None:
+    def __init__(self, address: str, asks: list[Ask], keep: bool) -> None:
         self.attempts = 0
         self.longest = 0.0
         self.stored: list[str] = []
         self.failures: list[str] = []
-        self._address, self._uid, self._keep = address, uid, keep
+        self._address, self._asks, self._keep = address, asks, keep
         self._connection: HTTPConnection | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Ask until told to stop."""
         while not stop.is_set():
             started = time.monotonic()
+            ask = self._asks[self.attempts % len(self._asks)]
             self.attempts += 1
-            adding = self.attempts % 2 == 1
             try:
-                self._ask(adding)
+                self._ask(ask)
             except (OSError, HTTPException) as error:
-                self.failures.append(f"{time.strftime('%H:%M:%S')} {'POST' if adding else 'GET'}: {error!r}")
+                self.failures.append(f"{time.strftime('%H:%M:%S')} {ask.method} {ask.path}: {error!r}")
                 self._drop()
                 time.sleep(0.01)
             self.longest = max(self.longest, time.monotonic() - started)
             time.sleep(0.002)
 
-    def _ask(self, adding: bool) -> None:
+    def _ask(self, ask: Ask) -> None:
         if self._connection is None:
             self._connection = HTTPConnection(self._address, timeout=60)
             self._connection.connect()
-        if adding:
-            body = json.dumps({"title": f"note {self.attempts}"})
-            self._connection.request("POST", f"/info/{self._uid}", body, {"Content-Type": "application/json"})
-        else:
-            self._connection.request("GET", f"/info/{self._uid}?lim=1")
+        body = json.dumps({"title": f"note {self.attempts}"}) if ask.method == "POST" else None
+        self._connection.request(ask.method, ask.path, body, ask.headers)
         answer = self._connection.getresponse()
         text = answer.read()
-        if answer.status != (201 if adding else 200):
-            self.failures.append(f"{time.strftime('%H:%M:%S')} status {answer.status}: {text[:200]!r}")
-        elif adding:
+        if answer.status != ask.status:
+            got = f"status {answer.status}: {text[:200]!r}"
+            self.failures.append(f"{time.strftime('%H:%M:%S')} {ask.method} {ask.path}: {got}")
+        elif body:
             self.stored += json.loads(text)["ids"]
         if answer.will_close or not self._keep:
             self._drop()
@@ -68,10 +92,10 @@ class Client:
         self._connection = None
 
 
-def main(url: str, uid: str, kept: str = "6", new: str = "3") -> None:
+def main(url: str, uid: str, kept: str, new: str, token: str = "") -> None:
     """Run until the end of standard input."""
     address = urlsplit(url).netloc
-    clients = [Client(address, int(uid), keep) for keep in [True] * int(kept) + [False] * int(new)]
+    clients = [Client(address, asks(uid, token), keep) for keep in [True] * int(kept) + [False] * int(new)]
     stop = threading.Event()
     threads = [threading.Thread(target=client.run, args=(stop,)) for client in clients]
     for thread in threads:
