@@ -126,7 +126,7 @@ class Visitors:
         self._wrong[attempt] = self._wrong.get(attempt, 0) + 1
         self.note(request, "not the operator's password" + (", too many of them" if slow else ""))
         if slow:
-            raise Problem(429, "too many wrong passwords, and this is another; wait a minute", {"Retry-After": "60"})
+            raise Problem(429, "wrong again: after so many each attempt takes a second", {"Retry-After": "60"})
         raise Problem(403, "this is not the operator's password")
 
     def _token(self, request: Request) -> str:
