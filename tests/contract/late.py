@@ -32,6 +32,7 @@ class LateNetwork:
         self._decide = decide
         self._held: list[bytes] = []
         self.late = 0  # rounds that were delivered late
+        self.calm = False  # everything is passed on
 
     @property
     def url(self) -> str:
@@ -75,7 +76,7 @@ class LateNetwork:
         answers = asyncio.create_task(_pass_on(real_reader, writer))
         try:
             while data := await reader.read(ROUND):
-                fate = self._decide(data)
+                fate = Fate.PASS if self.calm else self._decide(data)
                 if fate in (Fate.HOLD, Fate.COPY):
                     self._held.append(data)
                 if fate is Fate.HOLD:
