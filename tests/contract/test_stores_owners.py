@@ -67,6 +67,7 @@ def test_what_is_a_users_is_touched_by_nobody_else(store: Store) -> None:
             assert write(store, asker, kind, "a", 9, title="x", userid=SEED) == status
         assert write(store, asker, "patch", "a", 9, userid=None) == status
         assert write(store, asker, "delete", "a", 9) == status
+        assert write(store, asker, "insert", "a", 9, title="x", userid=SEED) == status
     # and nothing has changed, and she may write it as before
     assert stored(store) == before
     assert write(store, ADA, "patch", "a", 2, title="still hers") == "stored"
