@@ -123,3 +123,15 @@ def test_the_completion_of_chaos_knows_every_drill() -> None:
     drills = re.search("drills='(.*?)'", (DEBIAN / "completions/gorgon-chaos").read_text())
     assert drills is not None
     assert drills[1].split() == list(DRILLS)
+
+
+def test_no_document_puts_a_secret_where_every_user_of_the_host_sees_it() -> None:
+    """In the arguments of a process, that is: from the environment or a file it is read by its own user alone."""
+    root = DEBIAN.parent
+    for file in (
+        root / "README.md",
+        *(root / "docs").glob("*.md"),
+        *DEBIAN.glob("gorgond.*"),
+        *(root / "etc").iterdir(),
+    ):
+        assert not re.search(r"redis-cli\b[^\n]*\s(-a|--pass)\s", file.read_text()), file.name
