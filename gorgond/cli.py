@@ -276,8 +276,8 @@ def _serve(
 ) -> int:
     """Run one service as this process."""
     from gorgond.service.fabric import connect_fabric
-    from gorgond.service.life import refused, run_process
     from gorgond.service.log import set_up
+    from gorgond.service.process import refused, run_process
 
     flags = _flags(arguments, f"provider.{instance}")
 

@@ -51,6 +51,12 @@ class Endpoint:
     rights: str = ""
     own: str = ""
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Those of its arguments in a message."""
+        body = () if self.body is None else (self.body,)
+        return frozenset(each.name for each in (*self.parts, *self.query, *body))
+
     def values(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """The handler's arguments, of the JSON values in a message. Raises BadRequest."""
         values = {each.name: each.kind.read(args[each.name], each.name) for each in self.parts}

@@ -1,7 +1,7 @@
 """From a message to its handler and back: what is run for it, within which time, and what its end means.
 
 a handler raises        the client gets
-Refused, CallFailed     its code and message
+Refused, CallFailed     its code, 400 to 599, and message
 BadRequest              400 with the field
 DeadlineExceeded        504; so does a handler that is still at it at its deadline, where it is cancelled
 QueueFull, BrokerError  503
@@ -11,7 +11,7 @@ anything else           500 with the request's id; the stack is in the log
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gorgond.app.application import App, Endpoint
@@ -26,6 +26,7 @@ from gorgond.redpill import (
     Message,
     Outcome,
     Retry,
+    contained,
     now_ms,
     told,
 )
@@ -39,18 +40,19 @@ class Dispatcher:
     def __init__(self, apps: Sequence[App], backend: Backend) -> None:
         self._backend = backend
         self._endpoints = {op: endpoint for app in apps for op, endpoint in app.endpoints.items()}
+        self._names = {op: endpoint.names for op, endpoint in self._endpoints.items()}
         self._topics = {f"{topic}/{app.name}": handler for app in apps for topic, handler in app.topics.items()}
 
     async def answer(self, message: Message) -> Outcome:
         """The outcome of a request."""
         _begin(message.op)
         endpoint = self._endpoints.get(message.op)
-        if endpoint is None:
-            return Done(error=CallFailed(503, f"no application here knows {message.op:.100}; is it being changed?"))
+        if endpoint is None or not self._names[message.op].issuperset(message.args):  # a newer web server's
+            return Done(error=CallFailed(503, f"no application here knows {message.op:.100} so; is it being changed?"))
         message.deadline = message.deadline or _unasked()
         try:
             async with asyncio.timeout((message.deadline - now_ms()) / 1000) as limit:
-                return done(await self._asked(endpoint, message))
+                return await contained(self._asked(endpoint, message))
         except TimeoutError:
             if not limit.expired():  # it is the handler's own
                 return _failed(message)
@@ -59,15 +61,16 @@ class Dispatcher:
             return Done(error=CallFailed(400, str(bad), bad.field))
         except GorgonError as error:
             known = told(error)
-            return Done(error=known) if known is not None else _failed(message)
+            return Done(error=known) if known is not None and _has_code(known) else _failed(message)
         except Exception:  # noqa: BLE001 - a handler may fail as it likes
             return _failed(message)
 
-    def _asked(self, endpoint: Endpoint, message: Message) -> Awaitable[object]:
+    async def _asked(self, endpoint: Endpoint, message: Message) -> Done:
+        """All that is the application's: it reads the values, handles them, and gives back what is written."""
         values = endpoint.values(message.args)
         context = Context(self._backend, message)
         _check(endpoint, context.user, values)
-        return endpoint.handler(context, **values)
+        return done(await endpoint.handler(context, **values))
 
     async def hear(self, queue: str, event: Message) -> Outcome:
         """The outcome of an event in a group, which is tried again when its handler failed."""
@@ -78,7 +81,7 @@ class Dispatcher:
             return Retry("no application here listens to it")
         try:
             async with asyncio.timeout(UNASKED_SECONDS):
-                await handler(Context(self._backend, event), event)
+                await contained(handler(Context(self._backend, event), event))
         except Exception as error:  # noqa: BLE001 - a handler may fail as it likes
             log.exception("the handler of %s failed", queue)
             return Retry(f"{type(error).__name__}: {error}")
@@ -107,6 +110,11 @@ def _begin(name: str) -> None:
     task = asyncio.current_task()
     if task is not None:
         task.set_name(name)
+
+
+def _has_code(error: CallFailed) -> bool:
+    """Whether its code is one of an error's: what a handler raises may have any."""
+    return type(error.code) is int and 400 <= error.code <= 599
 
 
 def _failed(message: Message) -> Done:

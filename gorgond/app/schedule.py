@@ -15,8 +15,9 @@ from collections.abc import Callable
 
 from gorgond.app.application import Schedule
 from gorgond.app.context import Backend, Context, log
-from gorgond.redpill import Link, Message, handling, now_ms
+from gorgond.redpill import Link, Message, contained, handling, now_ms
 from gorgond.redpill.broker import Lease
+from gorgond.redpill.ending import Ending
 
 LEASE = 10.0  # seconds for which a lease is taken each time
 LOOK = 1.0  # seconds between two looks, and two renewals
@@ -34,26 +35,32 @@ class ScheduleLoop:
         self._owner = owner
         self._stands = ""  # the lease, as the broker told it last
         self._stopping = asyncio.Event()
+        self._ending = Ending(link.broker)
 
     def stop(self) -> None:
         """Begin no further run; end when the one under way is done."""
         self._stopping.set()
+        self._ending.ask()
 
     async def run(self) -> None:
         """Look, and run what is due, until stopped."""
         try:
-            while not self._stopping.is_set():
-                lease = await self._lease(LEASE)
-                if lease.token and (lease.done is None or lease.done >= self.schedule.seconds):
-                    await self._run(lease)
-                try:
-                    await asyncio.wait_for(self._stopping.wait(), LOOK)
-                except TimeoutError:
-                    continue
-            if not self._link.broker.outage.length:  # else it ends by itself
-                await self._lease(0)
+            await self._ending.over(self._look())
         finally:
             await self._link.close()
+
+    async def _look(self) -> None:
+        while not self._stopping.is_set():
+            lease = await self._lease(LEASE)
+            if lease.token and (lease.done is None or lease.done >= self.schedule.seconds):
+                self._ending.idle = False
+                await self._run(lease)
+                self._ending.idle = True
+            try:
+                await asyncio.wait_for(self._stopping.wait(), LOOK)
+            except TimeoutError:
+                continue
+        await self._lease(0)  # else it would end by itself, but later
 
     async def _lease(self, seconds: float, done: int | None = None) -> Lease:
         name = f"every:{self.schedule.name}"
@@ -89,6 +96,6 @@ class ScheduleLoop:
         handling.set((context.id,))
         try:
             async with asyncio.timeout(max(RUN_MAX, self.schedule.seconds)):
-                await self.schedule.handler(context)
+                await contained(self.schedule.handler(context))
         except Exception:  # noqa: BLE001 - a handler may fail as it likes
             log.exception("%s failed", self.schedule.name)

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,6 +40,7 @@ from gorgond.config import Config
 from gorgond.errors import ConfigError, GorgonError
 from gorgond.http.server import open_port
 from gorgond.redpill import BrokerAway, Listener, Message
+from gorgond.service import signals
 from gorgond.service.fabric import connect_fabric
 from gorgond.service.life import log
 from gorgond.service.log import set_up
@@ -173,8 +174,8 @@ class Up:
     async def run(self) -> None:
         """Start all, keep it running, end all in order. Raises ConfigError when a child cannot run so."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._asked_to_stop)
+        asked = functools.partial(loop.call_soon_threadsafe, self._asked_to_stop)
+        signals.deliver(asked, asked)
         for child in self._brokers:
             self._start(child)
         if await self._brokers_are_there():
@@ -191,6 +192,7 @@ class Up:
         await asyncio.wait(watching)
         self._screen.show(())
         await self._end(self._brokers)
+        signals.over()
         if self._failed is not None:
             raise self._failed
 

@@ -15,7 +15,7 @@ JSON = "application/json"
 _NONE: Mapping[str, str] = {}
 _OURS = ("connection", "content-length", "content-type", "transfer-encoding", "x-request-id")
 _HEADER = re.compile(r"[!#$%&'*+.^`|~\w-]+:[\x20-\x7e\x80-\xff\t]*", re.ASCII)
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,11 @@ class Answer:
     body: bytes = b""
     content_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def phrase(status: int) -> str:
+    """What a status is called; not every number that is allowed has a name."""
+    return _PHRASES.get(status, "Other")
 
 
 class Sink(Protocol):
@@ -117,7 +122,7 @@ def wire(
 ) -> bytes:
     """The response in HTTP/1.1. `connection` is the header of that name, if it is needed; `bodiless`: the client asked
     for the headers alone; `protected` are the headers that make it safe."""
-    head = f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Other')}\r\nX-Request-Id: {request}\r\n"
+    head = f"HTTP/1.1 {answer.status} {phrase(answer.status)}\r\nX-Request-Id: {request}\r\n"
     if isinstance(answer, Streamed):
         head += f"Content-Type: {answer.content_type}\r\n"
     elif answer.status != 204:

@@ -27,7 +27,7 @@ from gorgond.http.answers import Answer, Problem, Streamed, protection, wire
 from gorgond.http.routes import Request, Routes
 from gorgond.http.stream import HEADER_MAX, Stream
 from gorgond.kinds import Network
-from gorgond.redpill import handling, new_id, now_ms
+from gorgond.redpill import contained, handling, new_id, now_ms
 
 BODY_MAX = 1024 * 1024  # bytes in a request's body
 DISCARD_MAX = 16 * BODY_MAX  # bytes of a body that is too large which are read, so that the client reads our answer
@@ -83,12 +83,10 @@ class Server(HTTPServerConnectionDelegate):
         self.streams: set[Stream] = set()
         self.waiting_bytes = 0
         self._acceptor: Acceptor | None = None
-        self._sweeper: asyncio.Task[None] | None = None
 
     def listen(self, sockets: Sequence[socket.socket]) -> None:
-        """Serve these listening sockets."""
+        """Serve these listening sockets; `sweep` must run beside it."""
         self._acceptor = Acceptor(sockets, self._stream)
-        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
 
     def _stream(self) -> Stream:
         return Stream(self._made, self.streams.discard)
@@ -107,8 +105,6 @@ class Server(HTTPServerConnectionDelegate):
             if time.monotonic() > grace and not any(map(_busy, self.streams)):
                 break
             await asyncio.sleep(0.01)
-        if self._sweeper is not None:
-            self._sweeper.cancel()
         while self.streams:
             for stream in self.streams:
                 stream.abort()
@@ -117,7 +113,8 @@ class Server(HTTPServerConnectionDelegate):
     def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
         return Exchange(self, request_conn)
 
-    async def _sweep(self) -> None:
+    async def sweep(self) -> None:
+        """End what has used up our patience, again and again; without it no connection would ever time out."""
         while True:
             await asyncio.sleep(SWEEP)
             self._look_around(time.monotonic())
@@ -230,7 +227,7 @@ class Exchange(HTTPMessageDelegate):
 
     async def _handle(self, handler: Any, request: Request) -> None:
         try:
-            answer = await handler(request)
+            answer = await contained(handler(request))
         except Problem as problem:
             answer = self._shown(problem)
         except BadRequest as bad:
@@ -243,7 +240,11 @@ class Exchange(HTTPMessageDelegate):
         self._send(answer)
 
     def _shown(self, problem: Problem) -> Answer:
-        return self._front.show(problem, self.id, self._headers)
+        try:
+            return self._front.show(problem, self.id, self._headers)
+        except Exception:
+            log.exception("%s: %d cannot be shown", self._route, problem.status)
+            return problem.answer(self.id)
 
     def _send(self, answer: Answer) -> None:
         self._answered = True

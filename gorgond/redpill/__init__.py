@@ -24,6 +24,7 @@ from gorgond.redpill.errors import (
     Undecodable,
     told,
 )
+from gorgond.redpill.foreign import contained
 from gorgond.redpill.lane import Lane
 from gorgond.redpill.logline import handling
 from gorgond.redpill.message import Message, Reply, new_id, now_ms
@@ -35,5 +36,6 @@ __all__ = [
     "DONE", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "CallFailed", "Caller", "ConcurrentLane",
     "ConcurrentSubscription", "Counts", "Dead", "DeadLetter", "DeadlineExceeded", "Done", "GorgonError", "Lane",
     "Limit", "Link", "Listener", "Message", "Outcome", "Producer", "QueueFull", "Reply", "Retry", "Room",
-    "Subscription", "Superseded", "Unavailable", "Undecodable", "connect", "handling", "new_id", "now_ms", "told",
+    "Subscription", "Superseded", "Unavailable", "Undecodable", "connect", "contained", "handling", "new_id", "now_ms",
+    "told",
 ]  # fmt: skip

@@ -16,7 +16,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Self
 
+from gorgond.redpill import keys
 from gorgond.redpill.broker import BACKOFF, BLOCK, Broker, log
+from gorgond.redpill.ending import fault_of
 from gorgond.redpill.errors import BrokerAway, BrokerError, DeadlineExceeded, GorgonError, Undecodable
 from gorgond.redpill.logline import about
 from gorgond.redpill.message import Message, Reply, decode_reply, now_ms
@@ -54,7 +56,8 @@ class Caller:
     """Makes calls over one producer and one connection for replies, in one event loop.
 
     `list_name` begins the name of the reply list ("web_data"); its end is this process's own, so that no reply to a
-    predecessor is ever taken for one of ours, and new after each gap.
+    predecessor is ever taken for one of ours, and new after each gap. Raises ValueError when it and `name` make no name
+    of a list.
     """
 
     def __init__(self, broker: Broker, producer: Producer, list_name: str, name: str) -> None:
@@ -63,10 +66,13 @@ class Caller:
         self._new_list()
         self.unasked = 0  # replies that nobody waited for
         self.beat: Callable[[], None] = lambda: None
+        self.failed: Callable[[BaseException], None] = lambda error: None
+        keys.replies(self.reply_to)  # is it a name?
         self._link = broker.link(f"{name} {list_name}")
         self._producer = producer
         self._pending: dict[str, list[_Pending]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._ended: BrokerError | None = None
 
     def _new_list(self) -> None:
         self._lists.appendleft(f"{self._begin}:{os.urandom(6).hex()}")
@@ -88,15 +94,27 @@ class Caller:
         await self.stop()
 
     def start(self) -> None:
-        """Begin to listen for replies."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=self._begin)
+        """Begin to listen for replies. Should that ever end without `stop`, every call fails, and `failed` is called
+        with the error."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._begin} replies")
+        self._task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        error = fault_of(task)
+        if error is not None and self._task is task:
+            log.error("%s: listening for replies has failed", self._begin, exc_info=error)
+            self._ended = BrokerError("listening for replies has failed; there will be no answer")
+            for pending in self._all():
+                pending.fail(self._ended)
+            self.failed(error)
 
     async def stop(self) -> None:
-        """Stop listening; calls still waiting fail with DeadlineExceeded."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-            self._task = None
+        """Stop listening; calls still waiting fail with DeadlineExceeded, later ones at once."""
+        self._ended = BrokerError("this caller was stopped")
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
         await self._link.close()
         for pending in self._all():
             self._late(pending)
@@ -111,6 +129,9 @@ class Caller:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Reply] = loop.create_future()
         pending = _Pending(queue, message, answer)
+        if self._ended is not None:
+            pending.fail(self._ended)
+            return answer
         id = message.id
         self._submit(pending)
         pending.timer = loop.call_later((message.deadline - now_ms()) / 1000, self._late, pending)

@@ -16,10 +16,11 @@ from dataclasses import replace
 
 from gorgond.redpill.broker import BLOCK, Broker, Failure, Link, Turn, log
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
+from gorgond.redpill.foreign import contained
 from gorgond.redpill.lane import POLL, Lane
 from gorgond.redpill.logline import about
 from gorgond.redpill.message import ATTEMPTS_PREFIX, Message, decode_reply
-from gorgond.redpill.outcome import Dead, Outcome, Retry
+from gorgond.redpill.outcome import Outcome, Retry
 from gorgond.redpill.topic import KEPT
 
 NAP = 0.002
@@ -70,16 +71,18 @@ class ConcurrentLane(Lane):
     async def _consume(self) -> None:
         await self._take()
         self._begin(await self._claim(Turn()))
-        while self._jobs or not self._stopping:
+        while self._jobs or not self._ending.asked:
             self._begin(await self._next())
+            self._ending.idle = not self._jobs
             await asyncio.sleep(0)  # what needs nobody else is done now, and is settled at once
 
     async def _next(self) -> Sequence[bytes]:
         """What is to be begun next; it settles what is finished, and waits as long as there is nothing to do."""
+        self._replies.check()
         if any(job.task.done() for job in self._jobs):
             return await self._turn_over()
         full = len(self._jobs) >= self._limit or len(self._jobs) < self._length
-        if self._stopping or full or any(job.suspect for job in self._jobs):
+        if self._ending.asked or full or any(job.suspect for job in self._jobs):
             return () if await self._one_ends(BLOCK) else await self._turn_over()  # which shows that the lane lives
         if self._more:
             return await self._turn_over()
@@ -145,12 +148,7 @@ class ConcurrentLane(Lane):
         started = time.monotonic()
         for index, message in messages:
             try:
-                outcomes.append((index, message, await self._work(message)))
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():  # by us
-                    raise
-                outcomes.append((index, message, Dead("its handler was cancelled")))
+                outcomes.append((index, message, await contained(self._work(message))))
             except Exception as error:  # noqa: BLE001 - a handler may fail as it likes
                 log.exception("%s: handling %s failed", self.queue, message.op)
                 outcomes.append((index, message, Retry(f"{type(error).__name__}: {error}")))
@@ -187,12 +185,6 @@ class ConcurrentLane(Lane):
         self._jobs.clear()
         await super()._take()
 
-    def _idle_beat(self) -> None:
-        if self._jobs:  # they are worth waiting for
-            self.beat()
-        else:
-            super()._idle_beat()
-
 
 class ConcurrentSubscription(ConcurrentLane):
     """A concurrent lane of the durable group `group` of `topic`, as `Subscription` is a lane."""
@@ -205,7 +197,7 @@ class ConcurrentSubscription(ConcurrentLane):
         self._join = functools.partial(self._link.join, topic, group, kept)
 
     async def _take(self) -> None:
-        await self._link.persist(self._join, self._idle_beat)
+        await self._link.persist(self._join, self.beat)
         self.joined.set()
         await super()._take()
 
@@ -217,6 +209,11 @@ class _Replies:
         self._link = link
         self._waiting: dict[str, list[bytes]] = {}
         self._task: asyncio.Task[None] | None = None
+
+    def check(self) -> None:
+        """Raise what sending failed with."""
+        if self._task is not None and self._task.done():
+            self._task.result()
 
     def send(self, replies: Mapping[str, Sequence[bytes]]) -> None:
         """Have these sent soon."""

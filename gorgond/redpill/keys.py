@@ -43,6 +43,8 @@ from functools import lru_cache
 
 _NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,200}(/[A-Za-z0-9_.:@-]{1,200})?")
 
+WORD_MAX = 100  # characters of a part of a name that somebody else has chosen
+
 _KEY = re.compile(r"gorgon:\{([^}]+)\}(/[^:]+)?:.*", re.DOTALL)
 
 
@@ -56,6 +58,12 @@ def queue(name: str) -> str:
         raise ValueError(f"{name!r} is no queue name: letters, digits and . _ - : @, with at most one / before a group")
     tag, slash, group = name.partition("/")
     return f"gorgon:{{{tag}}}{slash}{group}"
+
+
+def word(text: str) -> str:
+    """The text as a part of a name: characters that none may have become their code in hex, so that two texts are never
+    one name."""
+    return re.sub(r"[^A-Za-z0-9_.:@-]", lambda found: f"_x{ord(found[0]):x}_", text)[:WORD_MAX]
 
 
 def name_of(key: str) -> str:

@@ -35,10 +35,21 @@ from gorgond.redpill.broker import (
     Voided,
     log,
 )
+from gorgond.redpill.ending import Ending
 from gorgond.redpill.errors import BrokerAway, BrokerError, CallFailed, QueueFull, Undecodable
+from gorgond.redpill.foreign import contained
 from gorgond.redpill.logline import about, handling
 from gorgond.redpill.message import ATTEMPTS_PREFIX, PROTOCOL, Message, Reply, decode, now_ms
-from gorgond.redpill.outcome import Done, Outcome, Retry, Unavailable, encoded, failure_of, left_for_newer, told_nobody
+from gorgond.redpill.outcome import (
+    Done,
+    Outcome,
+    Retry,
+    Unavailable,
+    encoded,
+    failure_of,
+    left_for_newer,
+    told_nobody,
+)
 from gorgond.redpill.seldom import Seldom
 
 SHOWN = 3  # reasons in a line of the log
@@ -89,7 +100,7 @@ class Lane:
         self._token = ""
         self._turn = 0
         self._length = 0
-        self._stopping = False
+        self._ending = Ending(broker)
         self._unhandled = False
         self._look_at = 0.0
         self._took = 0.0  # seconds that the handler had for the last batch
@@ -98,12 +109,13 @@ class Lane:
 
     def stop(self) -> None:
         """Take nothing more, finish what is on the desk, end."""
-        self._stopping = True
+        self._ending.ask()
 
     async def run(self) -> None:
         """Consume until stopped."""
         try:
-            await self._consume()
+            if not await self._ending.over(self._consume()):
+                self._token = ""  # the broker does not answer: what it gave us meanwhile is found on the desk
         except _Abandoned:
             pass
         finally:
@@ -112,13 +124,12 @@ class Lane:
     async def _consume(self) -> None:
         await self._take()
         messages: Sequence[bytes] = await self._claim(Turn())
-        while messages or not self._stopping:
+        while messages or not self._ending.asked:
+            self._ending.idle = not messages
             messages = await self._claim(await self._handle(messages)) if messages else await self._wait()
 
     async def _take(self) -> None:
-        self._token, self._length = await self._link.persist(
-            lambda: self._link.take(self.queue, self.name), self._idle_beat
-        )
+        self._token, self._length = await self._link.persist(lambda: self._link.take(self.queue, self.name), self.beat)
         self._turn = 0
         if self._length:
             log.warning("%s found %d unfinished on its desk of %s", self.name, self._length, self.queue)
@@ -127,11 +138,10 @@ class Lane:
         """Settle and take: what to handle next. A desk that was lost meanwhile is taken anew."""
         self._turn += 1
         turn.number, turn.length = self._turn, self._length
-        turn.want = 0 if self._stopping else turn.held + self._batch
+        turn.want = 0 if self._ending.asked else turn.held + self._batch
         try:
             self._length, messages = await self._link.persist(
-                lambda: self._link.claim(self.queue, self.name, self._token, turn),
-                self.beat if turn.done else self._idle_beat,
+                lambda: self._link.claim(self.queue, self.name, self._token, turn), self.beat
             )
         except Voided:
             log.warning(
@@ -172,16 +182,10 @@ class Lane:
             for lane, messages in await self._link.recover(self.queue, SILENCE):
                 log.warning("%s is silent: its %d messages of %s go back to the queue", lane, messages, self.queue)
 
-    def _idle_beat(self) -> None:
-        """The beat while nothing is in hand: there is no reason then to wait for the broker before ending."""
-        if self._stopping:
-            raise _Abandoned
-        self.beat()
-
     async def _leave(self) -> None:
         """Give back what was not started, unless the broker is away: then it is found on the desk."""
         try:
-            if self._token and self._stopping:
+            if self._token and self._ending.asked:
                 async with asyncio.timeout(BLOCK):
                     await self._link.leave(self.queue, self.name, self._token, self._unhandled)
         except (BrokerError, TimeoutError) as error:
@@ -309,11 +313,11 @@ class Lane:
             started = time.monotonic()
             outcomes: Sequence[Outcome] = ()
             try:
-                outcomes = await self._handler(batch)
+                outcomes = await contained(self._handler(batch))
                 if len(outcomes) != len(batch):
                     raise ValueError(f"{len(outcomes)} outcomes for {len(batch)} messages")
             except Unavailable:
-                if self._stopping:
+                if self._ending.asked:
                     self._unhandled = True
                     raise _Abandoned from None
             except Exception as error:  # noqa: BLE001 - a handler may fail as it likes

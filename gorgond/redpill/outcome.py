@@ -69,6 +69,8 @@ def told_nobody(error: CallFailed) -> Retry | Dead:
 
 def failure_of(index: int, message: Message, outcome: Retry | Dead) -> Failure:
     """The failure of the message at this place of the desk; without a delay it is given up."""
+    if not isinstance(outcome, Retry | Dead):  # a handler may give back anything
+        outcome = Retry(f"its handler gave a {type(outcome).__name__}, which is no outcome")
     if isinstance(outcome, Dead) or message.attempts >= ATTEMPTS:
         return Failure(index, None, outcome.reason)
     delay = outcome.delay

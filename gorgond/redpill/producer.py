@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
 from gorgond.redpill import keys
 from gorgond.redpill.broker import BATCH_MAX, TURN_BYTES, Batch, Broker, Room, log
+from gorgond.redpill.ending import fault_of
 from gorgond.redpill.errors import BrokerError, GorgonError
 from gorgond.redpill.message import Message
 
+LOOK = 0.1  # seconds between two looks whether what waits at the end is still wanted
 JOIN_MAX = 100  # messages that a round waits for, if each turn brings some: beyond it they cost it no less
 
 ROOM = Room()
@@ -29,15 +32,17 @@ Outcome = Callable[[GorgonError | None], None]
 class Submitted:
     """Messages that were handed in together, to be withdrawn when nobody wants them any more."""
 
-    __slots__ = ("_line", "outcome", "raws")
+    __slots__ = ("_line", "outcome", "raws", "wanted")
 
     def __init__(self, raws: Sequence[bytes], outcome: Outcome, line: dict[Submitted, None]) -> None:
         self.raws = raws
         self.outcome = outcome
+        self.wanted = True
         self._line = line
 
     def withdraw(self) -> None:
-        """Do not send them, unless they are on their way."""
+        """Do not send them, unless they are on their way: then nobody waits until they are there."""
+        self.wanted = False
         self._line.pop(self, None)
 
 
@@ -54,6 +59,7 @@ class Producer:
         self._number = 0
         self._submitted = 0
         self._waiting: dict[tuple[str, bool], dict[Submitted, None]] = {}
+        self._flying: list[list[Submitted]] = []  # what the round under way has, by batches
         self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._ended = False
@@ -68,14 +74,14 @@ class Producer:
         await self.stop()
 
     def start(self) -> None:
-        """Begin to send. Should sending ever end by a fault of ours, nothing is accepted any more, and `failed` is
-        called with the error."""
+        """Begin to send. Should sending ever end without `stop`, nothing is accepted any more, and `failed` is called
+        with the error."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._name} push")
         self._task.add_done_callback(self._over)
 
     def _over(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
+        error = fault_of(task)
+        if error is not None and self._task is task:
             log.error("%s: pushing has failed", self._name, exc_info=error)
             self._end("pushing has failed; this was not queued")
             self.failed(error)
@@ -83,20 +89,27 @@ class Producer:
     def _end(self, reason: str) -> None:
         self._ended = True
         for line in self._waiting.values():
-            _tell([submitted.outcome for submitted in line], BrokerError(reason))
+            _tell(line, BrokerError(reason))
         self._waiting.clear()
 
     async def stop(self, timeout: float = 5.0) -> None:
-        """Send what waits, for `timeout` seconds at most, then let go of the connection."""
+        """Send what waits, for `timeout` seconds at most, then let go of the connection. Nothing is waited for that was
+        withdrawn."""
         if self._task is None:
             return
         task, self._task = self._task, None
         self._filled.set()
-        await asyncio.wait({task}, timeout=timeout)
+        end = time.monotonic() + timeout
+        while not task.done() and time.monotonic() < end and self._wanted():
+            await asyncio.wait({task}, timeout=LOOK)
         task.cancel()
         await asyncio.wait({task})
         await self._link.close()
         self._end("stopped before the broker was back; this was not queued")
+
+    def _wanted(self) -> bool:
+        """Whether anybody still wants what waits or is on its way."""
+        return bool(any(self._waiting.values()) or any(each.wanted for some in self._flying for each in some))
 
     def submit(self, name: str, raws: Sequence[bytes], outcome: Outcome, topic: bool = False) -> Submitted:
         """Hand in encoded messages that fit into one batch and travel in one; `outcome` is called once, with None
@@ -178,7 +191,7 @@ class Producer:
     async def _send(self) -> None:
         """One round: a batch of every queue and topic that has something waiting."""
         batches: list[Batch] = []
-        outcomes: list[list[Outcome]] = []
+        flying = self._flying = []
         for (name, topic), line in list(self._waiting.items()):
             some = _first(line, min(BATCH_MAX, self._room.messages))
             if not line:
@@ -186,7 +199,7 @@ class Producer:
             if some:
                 self._number += 1
                 batches.append(Batch(name, self._number, [raw for each in some for raw in each.raws], topic))
-                outcomes.append([each.outcome for each in some])
+                flying.append(some)
         if not batches:
             return
         try:
@@ -197,11 +210,12 @@ class Producer:
             answers = [refused] * len(batches)
         except BaseException:
             unknown = BrokerError("stopped before the broker answered; whether this was queued is not known")
-            for batch in outcomes:
-                _tell(batch, unknown)
+            for some in flying:
+                _tell(some, unknown)
             raise
-        for answer, batch in zip(answers, outcomes, strict=True):
-            _tell(batch, answer)
+        self._flying = []
+        for answer, some in zip(answers, flying, strict=True):
+            _tell(some, answer)
 
 
 def _parts(raws: Sequence[bytes], most: int) -> Iterator[Sequence[bytes]]:
@@ -233,11 +247,11 @@ def _first(line: dict[Submitted, None], most: int) -> list[Submitted]:
     return some
 
 
-def _tell(outcomes: Sequence[Outcome], answer: GorgonError | None) -> None:
+def _tell(some: Iterable[Submitted], answer: GorgonError | None) -> None:
     """Call each; what one of them raises is not the others' business."""
-    for outcome in outcomes:
+    for each in some:
         try:
-            outcome(answer)
+            each.outcome(answer)
         except Exception:  # noqa: BLE001 - it is theirs
             log.exception("somebody could not be told what became of a push")
 

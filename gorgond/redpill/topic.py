@@ -9,8 +9,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from gorgond.redpill.broker import BLOCK, Broker, log
+from gorgond.redpill.ending import Ending
 from gorgond.redpill.errors import Undecodable
 from gorgond.redpill.lane import Handler, Lane
+from gorgond.redpill.logline import about
 from gorgond.redpill.message import Message, decode
 
 KEPT = 1_000_000  # events a group keeps at most; beyond that the oldest are dropped and counted
@@ -28,7 +30,7 @@ class Subscription(Lane):
 
     async def _take(self) -> None:
         """Join the group too, which lasts beyond this lane; again with the desk, should the broker have lost both."""
-        await self._link.persist(lambda: self._link.join(*self._membership), self._idle_beat)
+        await self._link.persist(lambda: self._link.join(*self._membership), self.beat)
         self.joined.set()
         await super()._take()
 
@@ -43,28 +45,34 @@ class Listener:
         self._link = broker.link(f"{name} listener")
         self._topics = tuple(topics)
         self._heard = heard
-        self._stopping = False
+        self._ending = Ending(broker, patience=0)  # what is cut off is heard by nobody, as all that comes later
 
     def stop(self) -> None:
-        """End at the next turn."""
-        self._stopping = True
+        """End at once."""
+        self._ending.ask()
 
     async def run(self) -> None:
         """Listen until stopped."""
-        connects = 0
         try:
-            while not self._stopping:
-                found = await self._link.persist(lambda: self._link.listen(self._topics, BLOCK), self.beat)
-                if connects != self._link.connects:
-                    connects = self._link.connects
-                    self.missed()
-                if found is None:
-                    continue
-                try:
-                    event = decode(found[1])
-                except Undecodable as error:
-                    log.warning("an event of %s is dropped: %s", found[0], error)
-                    continue
-                self._heard(found[0], event)
+            await self._ending.over(self._listen())
         finally:
             await self._link.close()
+
+    async def _listen(self) -> None:
+        connects = 0
+        while not self._ending.asked:
+            found = await self._link.persist(lambda: self._link.listen(self._topics, BLOCK), self.beat)
+            if connects != self._link.connects:
+                connects = self._link.connects
+                self.missed()
+            if found is None:
+                continue
+            try:
+                event = decode(found[1])
+            except Undecodable as error:
+                log.warning("an event of %s is dropped: %s", found[0], error)
+                continue
+            try:
+                self._heard(found[0], event)
+            except Exception:  # noqa: BLE001 - whoever may publish may publish anything
+                log.exception("an event of %s, %.100s, is not understood", found[0], event.op, extra=about(event.id))

@@ -20,7 +20,6 @@ from gorgond.config import Config
 from gorgond.redpill import Caller, ConcurrentLane, ConcurrentSubscription, Message, Outcome, Producer, Reply
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
-from gorgond.service.stall import StallWatch
 
 EVENTS = 16  # events of one topic under way at the same time
 
@@ -40,17 +39,14 @@ class AppServer(Service):
         }
         self._apps = load_apps(config)
         self._dispatcher = Dispatcher(self._apps, self)
-        self._stalls = StallWatch()
         self._running: dict[ConcurrentLane | ScheduleLoop, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         for producer in {self.calls, self.events}:
-            producer.failed = self.fail
-            producer.start()
+            self.begin(producer)
         for kind, caller in self._callers.items():
             caller.beat = self.pulses.start(f"{kind} replies")
-            caller.start()
-        self._stalls.start()
+            self.begin(caller)
         for broker in self.fabric.brokers:
             self._consume(ConcurrentLane(broker, "web_get", self.name, self._answer, self.config.app.requests))
         self._adjust()
@@ -99,13 +95,12 @@ class AppServer(Service):
             if not self.draining:
                 self._adjust()  # it may be wanted again, or another one in its place
 
-        self._running[loop] = self.spawn(run(), name)
+        self._running[loop] = self.spawn(run(), name, ends=True)
 
     async def _answer(self, message: Message) -> Outcome:
         return await self._dispatcher.answer(message)
 
     async def drain(self) -> None:
-        self._stalls.stop()
         for loop in self._running:
             loop.stop()
         if self._running:

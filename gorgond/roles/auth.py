@@ -44,6 +44,7 @@ from gorgond.redpill import (
     Outcome,
     Producer,
     Retry,
+    contained,
     handling,
     told,
 )
@@ -91,10 +92,9 @@ class AuthServer(Service):
 
     async def start(self) -> None:
         for producer in self.producers.values():
-            producer.failed = self.fail
-            producer.start()
+            self.begin(producer)
         self._caller.beat = self.pulses.start("replies")
-        self._caller.start()
+        self.begin(self._caller)
         self._listener.beat = self.pulses.start(TOPIC)
         self._listener.missed = self.tokens.missed
         self._listening = self.spawn(self._listener.run(), TOPIC)
@@ -188,7 +188,7 @@ class _AuthLane(Lane):
     async def _outcome(self, message: Message) -> Outcome:
         handling.set((message.id,))  # of this task's own context
         try:
-            return await self._handle_one(message)
+            return await contained(self._handle_one(message))
         except CallFailed as failed:
             return Done(error=failed)
         except GorgonError as error:

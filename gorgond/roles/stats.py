@@ -94,6 +94,7 @@ class StatsMonitor(Service):
         self._caller = Caller(fabric.calls, self._calls, "stats_data", self.name)
         self._archive = Archive(self._caller, self._jobs, self.history, self._marks)
         self._listener = Listener(fabric.calls, ["stats"], self.name, self._heard)
+        self._keeping: asyncio.Task[None]
         self._viewers = Viewers()
         settings = config.stats
         visitors = Visitors(settings.password, self._sessions(), settings.open == "local", settings.trusted_proxies)
@@ -120,10 +121,9 @@ class StatsMonitor(Service):
             sockets = open_port(settings.address, settings.port)
         self.port = sockets[0].getsockname()[1]
         for producer in {self._calls, self._jobs}:
-            producer.failed = self.fail
-            producer.start()
+            self.begin(producer)
         self._caller.beat = self.pulses.start("replies")
-        self._caller.start()
+        self.begin(self._caller)
         self._listener.beat = self.pulses.start("listen")
         self._paint()
         self.spawn(self._listener.run(), "listen")
@@ -131,18 +131,21 @@ class StatsMonitor(Service):
             self.spawn(self._look_at(health, broker), f"look at {health.name}")
         self.spawn(self._ask(), "ask")
         self.spawn(self._go_on_painting(), "paint")
-        self.spawn(self._archive.load(), "load")
-        self.spawn(self._keep(), "keep")
+        self.spawn(self._archive.load(), "load", ends=True)
+        self._keeping = self.spawn(self._keep(), "keep")
+        self.spawn(self._server.sweep(), "sweep")
         self._server.listen(sockets)
 
     async def drain(self) -> None:
         self._viewers.close()
         await self._server.drain()
         self._listener.stop()
+        self._keeping.cancel()
         self.history.finish()
-        with suppress(TimeoutError):  # the broker is away
-            async with asyncio.timeout(ANSWER):
-                await self._archive.save()
+        if not self.fabric.lasting.outage.length:
+            with suppress(TimeoutError):  # it has gone just now
+                async with asyncio.timeout(ANSWER):
+                    await self._archive.save()
         await self._caller.stop()
         for producer in {self._calls, self._jobs}:
             await producer.stop()

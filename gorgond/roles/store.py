@@ -109,7 +109,7 @@ class DataStore(Service):
                 lanes += [_WriteLane(self, broker, each, f"{self.name}.w") for each in ("store_put", "auth_store_put")]
         for lane in lanes:
             self.attend(lane)
-        self._preparing = self.spawn_thread(self._prepare, "prepare")
+        self._preparing = self.spawn_thread(self._prepare, "prepare", ends=True)
         for lane in lanes:
             self._running.append(self.spawn_lane(lane, f"{lane.name} {lane.queue}"))
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 
 from gorgond.app import notes
 from gorgond.app.loading import load_apps
@@ -61,7 +62,7 @@ class WebServer(Service):
         self.caller = Caller(fabric.calls, self.calls, "web_data", self.name)
         self._searches = Share(SEARCHES, "searches")
         self._sealing = Sealing(config.auth.key)
-        self.site = Website(self, self._hear, self.spawn, tuple(config.oauth2))
+        self.site = Website(self, self._hear, partial(self.spawn, ends=True), tuple(config.oauth2))
         self.server = Server(self._routes(config), config.web.deadline, _problem, self._measure, self._shown)
         self.server.trusted_proxies = config.web.trusted_proxies
         self.server.secure = config.web.url.startswith("https://")
@@ -79,12 +80,12 @@ class WebServer(Service):
                 "docs/auth.md says how to make a key"
             )
         for producer in {self.calls, self.jobs}:
-            producer.failed = self.fail
-            producer.start()
+            self.begin(producer)
         self.caller.beat = self.pulses.start("replies")
-        self.caller.start()
+        self.begin(self.caller)
         if self.fabric.lasting is not self.fabric.calls:
             self.spawn(self._look_after_jobs(), "lasting broker")
+        self.spawn(self.server.sweep(), "sweep")
         self.server.listen(sockets)
 
     async def drain(self) -> None:

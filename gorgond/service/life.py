@@ -6,21 +6,18 @@
     SIGHUP     the configuration is read again: what can change is applied, what is invalid is refused
     SIGTERM    STOPPING=1, then `drain`: take nothing new, finish what is begun, answer; then exit 0
 
-Exit codes: 0 stopped in good order, 1 a loop failed, 78 the configuration is wrong (systemd does not restart it).
+A loop that ends although nobody asked it to ends the service, whatever the reason. `process` makes a process of a
+service, with its exit code: 0 stopped in good order, 1 a loop failed, 78 the configuration is wrong (systemd does not
+restart it).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import faulthandler
 import functools
 import logging
 import os
-import signal
 import socket
-import sys
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
@@ -28,18 +25,17 @@ from typing import Any
 
 from gorgond import __version__
 from gorgond.config import Config
-from gorgond.errors import ConfigError
-from gorgond.redpill import BrokerError, Counts, GorgonError, Lane, Link, Message, Producer
+from gorgond.redpill import BrokerError, Caller, Counts, GorgonError, Lane, Link, Message, Producer, keys
+from gorgond.redpill.ending import fault_of
 from gorgond.service.clock import HostClock
 from gorgond.service.fabric import Fabric
-from gorgond.service.loop import run
+from gorgond.service.loop import in_thread
 from gorgond.service.metrics import Metrics
-from gorgond.service.plain import plain_lines
 from gorgond.service.pulse import Pulses
 from gorgond.service.systemd import Notifier, watchdog_seconds
 
-EX_CONFIG = 78
 TICK = 1.0  # seconds between two status lines
+LAST_WORD = 0.5  # seconds that telling of the end may take; without it the instance is missed a little later
 DRAIN_MAX = 15.0  # seconds draining may take, under the unit's TimeoutStopSec
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -58,7 +54,7 @@ class Service(ABC):
         self.config = config
         self.fabric = fabric
         self.instance = instance
-        self.host = socket.gethostname()
+        self.host = keys.word(socket.gethostname())
         self.name = f"{self.role}@{instance}.{self.host}"
         self.metrics = Metrics()
         self.pulses = Pulses()
@@ -100,16 +96,24 @@ class Service(ABC):
         lane.measure = functools.partial(_measured, self.metrics.part(), lane.queue)
         self.lanes.append(lane)
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run a loop of the service; if it fails, the service ends and says why."""
+    def begin(self, loop: Producer | Caller) -> None:
+        """Have it begin; should it ever fail, the service ends and says why."""
+        loop.failed = self.fail
+        loop.start()
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str, ends: bool = False) -> asyncio.Task[None]:
+        """Run a loop of the service. If it fails or is cancelled, or ends without being one that `ends`, although the
+        service does not, the service ends and says why: without it it would live on and do half of its work."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._watch)
+        task.add_done_callback(functools.partial(self._watch, ends))
         return task
 
-    def spawn_thread(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
+    def spawn_thread(
+        self, work: Callable[[], Coroutine[Any, Any, None]], name: str, ends: bool = False
+    ) -> asyncio.Task[None]:
         """The same in a thread with an event loop of its own, for a loop whose work blocks."""
-        return self.spawn(_in_thread(work, name), name)
+        return self.spawn(in_thread(work, name), name, ends)
 
     def spawn_lane(self, lane: Lane, name: str) -> asyncio.Task[None]:
         """The same for a lane whose handler blocks; it stays here when a broker does, in memory, whose users must all
@@ -118,10 +122,16 @@ class Service(ABC):
             return self.spawn(lane.run(), name)
         return self.spawn_thread(lane.run, name)
 
-    def _watch(self, task: asyncio.Task[None]) -> None:
+    def _watch(self, ends: bool, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
+        if task.cancelled() and self._stop.is_set():
+            return
+        error = fault_of(task)
+        if error is None and not ends and not self._stop.is_set():
+            error = GorgonError(f"{task.get_name()} has ended, and nobody had asked it to")
         if error is not None:
+            if not isinstance(error, GorgonError):
+                log.error("%s has failed", task.get_name())
             self._fail(error)
 
     def fail(self, error: BaseException) -> None:
@@ -151,6 +161,7 @@ class Service(ABC):
             except TimeoutError:
                 log.warning("%s could not finish within %g s: what is left stays in its queues", self.name, DRAIN_MAX)
         finally:
+            self._stop.set()
             for task in self._tasks:
                 task.cancel()
             if self._tasks:
@@ -163,7 +174,7 @@ class Service(ABC):
         """At once and then once a second: what the service does, that it lives, and what it counted."""
         patience = watchdog_seconds()
         producer = Producer(self.fabric.calls, f"{self.name} stats")
-        producer.start()
+        self.begin(producer)
         links = [broker.link(f"{self.name} look") for broker in self.fabric.brokers]
         try:
             while True:
@@ -182,9 +193,10 @@ class Service(ABC):
                 await asyncio.sleep(TICK)
                 self._lag = time.monotonic() - due
         finally:
-            if not self._broker_away():
+            away = self._broker_away()
+            if not away:
                 self._tell(producer, "gone")
-            await producer.stop(timeout=1)
+            await producer.stop(timeout=0 if away else LAST_WORD)
             for link in links:
                 await link.close()
 
@@ -287,71 +299,3 @@ class _Rate:
             self._rate = (value - self._value) / (now - self._at)
             self._value, self._at = value, now
         return self._rate
-
-
-async def _in_thread(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
-    """Run `work` in a daemon thread with its own event loop; its end or failure is ours.
-
-    The thread is not joined when this is cancelled: it may hang in a driver.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def finish(error: BaseException | None) -> None:
-        if not done.done():
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
-
-    def body() -> None:
-        error: BaseException | None = None
-        try:
-            run(work())
-        except BaseException as problem:  # noqa: BLE001 - it is raised where the thread was started
-            error = problem
-        with contextlib.suppress(RuntimeError):  # that loop may be closed by now
-            loop.call_soon_threadsafe(finish, error)
-
-    threading.Thread(target=body, name=name, daemon=True).start()
-    await done
-
-
-def refused(error: ConfigError) -> int:
-    """Say on stderr and to systemd that the process cannot run so; its exit code."""
-    print(plain_lines(f"gorgond: {error}"), file=sys.stderr)
-    Notifier().status(f"wrong configuration: {error}")
-    return EX_CONFIG
-
-
-def run_process(make: Callable[[], Service], read: Callable[[], Config]) -> int:
-    """Run one service as this process, with its signals; `read` reads the configuration again. The exit code."""
-    faulthandler.enable()  # SIGABRT, from the watchdog, prints every thread's stack
-    try:
-        run(_run(make, read))
-    except ConfigError as error:
-        return refused(error)
-    except GorgonError as error:
-        log.error("%s", error)
-        return 1
-    return 0
-
-
-async def _run(make: Callable[[], Service], read: Callable[[], Config]) -> None:
-    service = make()
-    notifier = Notifier()
-    loop = asyncio.get_running_loop()
-
-    def reload() -> None:
-        notifier.reloading()
-        try:
-            service.reload(read())
-            log.info("%s has read its configuration again", service.name)
-        except ConfigError as error:
-            log.error("the new configuration is refused, the old one stays: %s", error)
-        notifier.ready()
-
-    loop.add_signal_handler(signal.SIGTERM, service.stop)
-    loop.add_signal_handler(signal.SIGINT, service.stop)
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    await service.run(notifier)

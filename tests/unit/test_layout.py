@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "chaos": SERVICE | {"service", "commands", "app"},
     "cli": ROLES | {"roles", "commands"},
     "gorgonctl": MIDDLE | {"commands"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "service"},
 }
 
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from gorgond.config import load
 from gorgond.redpill import Done, Lane, Message, Outcome
 from gorgond.service.fabric import connect_fabric
-from gorgond.service.life import Service, run_process
+from gorgond.service.life import Service
 from gorgond.service.log import set_up
+from gorgond.service.process import run_process
 
 
 class Echo(Service):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 
-from gorgond.http.answers import Answer, Problem
+from gorgond.http.answers import Answer, Problem, phrase
 from gorgond.http.credentials import cleared_cookie
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.website.account import Account
@@ -63,6 +62,6 @@ class Website:
             return problem.answer(request)
         if problem.status == 401:
             return see_other("/login", cleared_cookie())
-        heading = HTTPStatus(problem.status).phrase
+        heading = phrase(problem.status)
         body = self._templates.render("problem.html", NOBODY, heading=heading, said=problem.message, request=request)
         return page(body, problem.status, problem.headers)

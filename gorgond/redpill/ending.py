@@ -1,0 +1,78 @@
+"""How a loop ends that waits for its broker: who has nothing in hand does not wait for an answer to end.
+
+A loop that is asked to stop ends by itself, with its next answer, as long as the broker answers. While the broker is
+away, or hangs, what waits is cut off, unless something is in hand: then it tries on, as long as who asked has patience.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any
+
+from gorgond.redpill.broker import BLOCK, Broker
+from gorgond.redpill.errors import GorgonError
+
+PATIENCE = 0.2  # seconds beyond those for which a wait blocks; then the broker will not answer
+LOOK = 0.1  # seconds between two looks at a loop with something in hand
+
+
+class Ending:
+    """The end of one loop; may be asked for from any thread. `patience` is for how many seconds an answer is waited for
+    that nothing depends on."""
+
+    def __init__(self, broker: Broker, patience: float = BLOCK + PATIENCE) -> None:
+        self.asked = False
+        self.idle = True  # nothing is in hand
+        self._broker = broker
+        self._patience = patience
+        self._cut = False
+        self._task: asyncio.Task[Any] | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._timer: asyncio.TimerHandle | None = None
+
+    def ask(self) -> None:
+        """The loop is to end."""
+        self.asked = True
+        if self._task is not None:
+            with contextlib.suppress(RuntimeError):  # its event loop is closed by now
+                self._loop.call_soon_threadsafe(self._wait)
+
+    async def over(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Await `work`. True: it ended by itself; False: it was cut off, with nothing in hand."""
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        if self.asked:
+            self._wait()
+        try:
+            await work
+        except asyncio.CancelledError:
+            if not self._cut or self._task is None or self._task.uncancel():
+                raise
+            return False
+        finally:
+            self._task = None
+            if self._timer is not None:
+                self._timer.cancel()
+        return True
+
+    def _wait(self) -> None:
+        if self._timer is None and self._task is not None:
+            away = self._broker.outage.length > 0
+            self._timer = self._loop.call_later(LOOK if away else self._patience, self._look)
+
+    def _look(self) -> None:
+        if self._task is None:
+            return
+        if self.idle:
+            self._cut = True
+            self._task.cancel()
+        else:
+            self._timer = self._loop.call_later(LOOK, self._look)
+
+
+def fault_of(task: asyncio.Task[Any]) -> BaseException | None:
+    """Why a loop has ended that nobody stopped: what it failed with, or that it was cancelled; None: it returned."""
+    if task.cancelled():
+        return GorgonError(f"{task.get_name()} was cancelled, and nobody had asked it to end")
+    return task.exception()

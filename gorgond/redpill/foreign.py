@@ -1,0 +1,85 @@
+"""Running what others wrote, so that it ends nothing but itself.
+
+    await contained(handler(message))
+
+A handler may raise what is no Exception (`sys.exit()`, KeyboardInterrupt), which would end the process, or cancel the
+task it runs in, which is its lane's. Both are told as an `Escaped`, an error like any other. Whoever runs the task may
+cancel it all the same: that comes while the handler waits for something, its own comes while it runs, which is seen by
+running it step by step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Generator
+from typing import Any, Generic, TypeVar
+
+from gorgond.redpill.errors import GorgonError
+
+T = TypeVar("T")
+
+
+class Escaped(GorgonError):
+    """Foreign code tried to end more than itself."""
+
+
+class contained(Generic[T]):  # noqa: N801 - it is used as a function is
+    """Awaits `work` in the current task. Raises what it raises: Escaped for what is no Exception, and CancelledError
+    only when somebody else cancels the task."""
+
+    __slots__ = ("_work",)
+
+    def __init__(self, work: Awaitable[T]) -> None:
+        self._work = work
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("it runs in a task of asyncio's")
+        steps = self._work.__await__()
+        before = here = task.cancelling()
+        own = 0  # times that it asked for its own end
+        step, given = steps.send, None
+        while True:
+            try:
+                waits_for = step(given)
+            except StopIteration as end:
+                own = max(own + task.cancelling() - here, 0)
+                if own:  # it is over, but what it asked for is still to come
+                    yield from _absorbed(task, before, own)
+                    raise Escaped("it has cancelled its own task") from None
+                result: T = end.value
+                return result
+            except asyncio.CancelledError as cancelled:
+                own = max(own + task.cancelling() - here, 0)
+                if task.cancelling() - before > own:
+                    raise
+                for _ in range(own):
+                    task.uncancel()
+                raise Escaped("it was cancelled, by itself or by what it waited for") from cancelled
+            except Exception:
+                if own := max(own + task.cancelling() - here, 0):
+                    yield from _absorbed(task, before, own)
+                raise
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                raise Escaped(f"{type(error).__name__}: {error}") from error
+            own = max(own + task.cancelling() - here, 0)
+            try:
+                given = yield waits_for
+                step = steps.send
+            except BaseException as error:  # noqa: BLE001 - it is the handler's, as if this were not in between
+                given, step = error, steps.throw
+            here = task.cancelling()
+
+
+def _absorbed(task: asyncio.Task[Any], before: int, own: int) -> Generator[None, Any, None]:
+    """Let the cancellation that is under way come, so that nobody else meets it."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        if task.cancelling() - before > own:  # somebody else's too
+            raise
+    for _ in range(own):
+        task.uncancel()

@@ -1,0 +1,81 @@
+"""A service as a process of its own: its signals, its configuration read again, its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import sys
+from collections.abc import Callable
+
+from gorgond.config import Config
+from gorgond.errors import ConfigError
+from gorgond.redpill import GorgonError
+from gorgond.service import signals
+from gorgond.service.life import Service
+from gorgond.service.loop import serve
+from gorgond.service.plain import plain_lines
+from gorgond.service.stall import StallWatch
+from gorgond.service.systemd import Notifier
+
+EX_CONFIG = 78
+
+log = logging.getLogger("gorgond.service")
+
+
+def refused(error: ConfigError) -> int:
+    """Say on stderr and to systemd that the process cannot run so; its exit code."""
+    print(plain_lines(f"gorgond: {error}"), file=sys.stderr)
+    Notifier().status(f"wrong configuration: {error}")
+    return EX_CONFIG
+
+
+def run_process(make: Callable[[], Service], read: Callable[[], Config]) -> int:
+    """Run one service as this process, with its signals; `read` reads the configuration again. The exit code."""
+    faulthandler.enable()  # SIGABRT, from the watchdog, prints every thread's stack
+    try:
+        serve(_run(make, read))
+    except ConfigError as error:
+        return refused(error)
+    except GorgonError as error:
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+async def _run(make: Callable[[], Service], read: Callable[[], Config]) -> None:
+    service = make()
+    notifier = Notifier()
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+
+    async def reload_when_asked() -> None:
+        await service.ready.wait()
+        while True:
+            await asked.wait()
+            asked.clear()
+            _reload(service, read, notifier)
+
+    signals.deliver(
+        lambda: loop.call_soon_threadsafe(service.stop), lambda: loop.call_soon_threadsafe(asked.set)
+    )  # fmt: skip
+    stalls = StallWatch()
+    stalls.start()
+    service.spawn(reload_when_asked(), "reload")
+    try:
+        await service.run(notifier)
+    finally:
+        stalls.stop()
+        signals.over()
+
+
+def _reload(service: Service, read: Callable[[], Config], notifier: Notifier) -> None:
+    notifier.reloading()
+    try:
+        service.reload(read())
+        log.info("%s has read its configuration again", service.name)
+    except ConfigError as error:
+        log.error("the new configuration is refused, the old one stays: %s", error)
+    except (Exception, SystemExit):
+        log.exception("the new configuration cannot be applied")
+    notifier.ready()

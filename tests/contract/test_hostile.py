@@ -1,0 +1,107 @@
+"""Lanes whose handlers try to end more than themselves; in memory and on Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from gorgond.redpill import (
+    Broker,
+    Caller,
+    ConcurrentLane,
+    Done,
+    Lane,
+    Listener,
+    Message,
+    Outcome,
+    Producer,
+    connect,
+    now_ms,
+)
+from gorgond.redpill import outcome as outcome_module
+from gorgond.redpill.memory import MemoryBroker
+from tests.waiting import eventually_async
+
+Expect = Callable[[str], None]
+
+
+@pytest.fixture(params=["memory", "redis"])
+def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Broker:
+    for name in ("lane", "concurrent", "topic"):
+        monkeypatch.setattr(f"gorgond.redpill.{name}.BLOCK", 0.05)
+    monkeypatch.setattr(outcome_module, "RETRY_FIRST", 0.01)
+    if request.param == "memory":
+        return MemoryBroker()
+    return connect(request.getfixturevalue("shared_redis").url, durable=False)
+
+
+async def deed(message: Message) -> Outcome:
+    """Do what the message says."""
+    task = asyncio.current_task()
+    assert task is not None
+    match message.op:
+        case "exit":
+            sys.exit(1)
+        case "interrupt":
+            raise KeyboardInterrupt
+        case "cancel":
+            task.cancel()
+            await asyncio.sleep(0)
+        case "cancel and return":
+            task.cancel()
+        case "nonsense":
+            return 5  # type: ignore[return-value]
+    return Done(message.op.encode())
+
+
+async def batch(messages: Sequence[Message]) -> Sequence[Outcome]:
+    return [await deed(message) for message in messages]
+
+
+@pytest.mark.parametrize("op", ["exit", "interrupt", "cancel", "cancel and return", "nonsense"])
+@pytest.mark.parametrize("kind", ["lane", "concurrent"])
+async def test_its_caller_is_answered_500_and_its_neighbours_as_ever(
+    broker: Broker, kind: str, op: str, expected_logs: Expect
+) -> None:
+    expected_logs(
+        rf"handling ({op}|ok).* failed|1 messages of q are dead letters now: (Escaped: |its handler gave a int)"
+    )
+    lane = Lane(broker, "q", "lane", batch) if kind == "lane" else ConcurrentLane(broker, "q", "lane", deed)
+    running = asyncio.create_task(lane.run())
+    async with Producer(broker, "p") as producer, Caller(broker, producer, "data", "p") as caller:
+        deadline = now_ms() + 60_000
+        calls = [caller.call("q", Message(each, deadline=deadline)) for each in ("ok", op, "ok")]
+        first, evil, last = await asyncio.gather(*calls)
+        assert first.body == last.body == b"ok"
+        assert evil.error is not None
+        assert evil.error.code == 500
+        # and the lane works on
+        assert (await caller.call("q", Message("ok", deadline=deadline))).body == b"ok"
+    assert not running.done()
+    lane.stop()
+    await running
+
+
+async def test_a_listener_goes_on_after_what_it_cannot_understand(broker: Broker, expected_logs: Expect) -> None:
+    expected_logs("an event of t, odd, is not understood")
+    heard: list[str] = []
+
+    def hear(_: str, event: Message) -> None:
+        heard.append(event.args["what"])
+
+    listener = Listener(broker, ["t"], "ears", hear)
+    running = asyncio.create_task(listener.run())
+    async with Producer(broker, "p") as producer:
+
+        async def told() -> bool:
+            await producer.publish("t", Message("odd"), Message("fine", {"what": "x"}))
+            await asyncio.sleep(0.01)
+            return bool(heard)
+
+        await eventually_async(told)
+    assert not running.done()
+    listener.stop()
+    await running

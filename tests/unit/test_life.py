@@ -1,0 +1,135 @@
+"""A service whose loop ends although nobody asked it to ends itself, and says which it was."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from gorgond.config import load
+from gorgond.redpill import Caller, GorgonError, Message, Producer, Room, keys, now_ms
+from gorgond.redpill.errors import BrokerError
+from gorgond.redpill.memory import MemoryBroker
+from gorgond.service.fabric import Fabric
+from gorgond.service.life import Service
+from gorgond.service.systemd import Notifier
+from tests.waiting import eventually_async
+
+
+class Toy(Service):
+    """Has one loop, a producer and a caller."""
+
+    role = "toy"
+
+    def __init__(self, loop: Callable[[], Awaitable[None]], ends: bool = False) -> None:
+        broker = MemoryBroker()
+        super().__init__(load(os.devnull, {}, {}), Fabric(broker, broker, Room()), "1")
+        self.producer = Producer(broker, self.name)
+        self.caller = Caller(broker, self.producer, "toy_data", self.name)
+        self._work = loop
+        self._ends = ends
+        self.task: asyncio.Task[None]
+
+    async def start(self) -> None:
+        async def work() -> None:
+            await self._work()
+
+        self.begin(self.producer)
+        self.begin(self.caller)
+        self.task = self.spawn(work(), "the loop", self._ends)
+
+    async def drain(self) -> None:
+        await self.caller.stop()
+        await self.producer.stop()
+
+    def doing(self) -> str:
+        return "playing"
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def at_once() -> None:
+    return
+
+
+async def fails() -> None:
+    raise KeyError("odd")
+
+
+def cancelled(toy: Toy, what: str) -> None:
+    task = {"loop": toy.task, "producer": toy.producer._task, "caller": toy.caller._task}[what]
+    assert task is not None
+    task.cancel()
+
+
+@pytest.mark.parametrize("what", ["loop", "producer", "caller"])
+async def test_a_loop_that_is_cancelled_ends_the_service(what: str, expected_logs: Callable[[str], None]) -> None:
+    expected_logs("pushing has failed|listening for replies has failed")
+    toy = Toy(for_ever)
+    running = asyncio.create_task(toy.run(Notifier()))
+    await toy.ready.wait()
+    cancelled(toy, what)
+    with pytest.raises(GorgonError, match="was cancelled, and nobody had asked it to end") as ended:
+        await asyncio.wait_for(running, 60)
+    assert {"loop": "the loop", "producer": " push", "caller": " replies"}[what] in str(ended.value)
+
+
+async def test_calls_fail_when_nobody_listens_for_replies_any_more(expected_logs: Callable[[str], None]) -> None:
+    expected_logs("listening for replies has failed")
+    toy = Toy(for_ever)
+    running = asyncio.create_task(toy.run(Notifier()))
+    await toy.ready.wait()
+    deadline = now_ms() + 60_000
+    call = toy.caller.call("q", Message("op", deadline=deadline))
+    cancelled(toy, "caller")
+    # then the one under way fails, and so do others that come
+    with pytest.raises(BrokerError, match="there will be no answer"):
+        await call
+    with pytest.raises(BrokerError, match="there will be no answer"):
+        await toy.caller.call("q", Message("op", deadline=deadline))
+    with pytest.raises(GorgonError):
+        await running
+
+
+async def test_a_loop_that_returns_ends_the_service_unless_it_may() -> None:
+    with pytest.raises(GorgonError, match="the loop has ended, and nobody had asked it to"):
+        await Toy(at_once).run(Notifier())
+    toy = Toy(at_once, ends=True)
+    running = asyncio.create_task(toy.run(Notifier()))
+    await toy.ready.wait()
+    await eventually_async(toy.task.done)
+    assert not running.done()
+    toy.stop()
+    await running
+
+
+async def test_a_loop_that_fails_ends_the_service_and_is_named(expected_logs: Callable[[str], None]) -> None:
+    expected_logs("^the loop has failed$")
+    with pytest.raises(KeyError):
+        await Toy(fails).run(Notifier())
+
+
+@pytest.mark.parametrize("host", ["büro", "büro 2", "a b", "x" * 300, "web_1.example"])
+async def test_any_name_of_a_host_makes_good_names(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    toy = Toy(for_ever)
+    # then every list and lane of the service has a name that the broker takes
+    keys.queue(toy.caller.reply_to)
+    keys.queue(toy.name)
+    assert re.fullmatch(r"[!-~]+", toy.name)
+
+
+def test_two_hosts_are_never_one_name() -> None:
+    assert len({keys.word(host) for host in ("büro", "bäro", "b-ro", "a b", "a-b", "a_b")}) == 6
+    assert keys.word("web_1.example") == "web_1.example"
+
+
+def test_a_caller_without_a_good_name_is_refused_at_once() -> None:
+    broker = MemoryBroker()
+    with pytest.raises(ValueError, match="is no queue name"):
+        Caller(broker, Producer(broker, "p"), "data", "a b")
