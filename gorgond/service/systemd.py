@@ -10,6 +10,7 @@ from collections.abc import MutableMapping
 import sdnotify
 
 from gorgond.errors import ConfigError
+from gorgond.service.plain import plain
 
 FIRST_DESCRIPTOR = 3
 
@@ -38,10 +39,11 @@ class Notifier:
         self._tell("WATCHDOG=1")
 
     def status(self, line: str) -> None:
-        """One line for `systemctl status`; sent when it has changed."""
+        """One line for `systemctl status`; sent when it has changed. A second line in it would be another word to
+        systemd, and it is read on a terminal."""
         if line != self._status:
             self._status = line
-            self._tell(f"STATUS={line}")
+            self._tell(f"STATUS={plain(line)}")
 
     def _tell(self, state: str) -> None:
         if self._systemd is not None:

@@ -18,7 +18,9 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import pytest
 
+from gorgond.auth import tokens
 from gorgond.http import vouching
+from gorgond.http.credentials import FORM
 from tests.conftest import RedisServer
 from tests.integration.website import Answer, Website
 
@@ -224,6 +226,45 @@ def test_linking_and_unlinking(browser: Browser, who: str) -> None:
     # and the last way to log in is not given up
     refused = stranger.ask("DELETE", "/auth/links/house", X_XSRF_Token=stranger.me()["xsrf"])
     assert refused.status == 409
+
+
+def test_coming_again_ends_the_session_that_the_browser_had(browser: Browser, who: str) -> None:
+    # given somebody who came in by way of the provider, here and in another browser
+    browser.journey(who)
+    other = Browser(browser.site)
+    other.journey(who)
+    before = Browser(browser.site)
+    before.cookies = dict(browser.cookies)
+    assert before.me() is not None
+    # when the first comes again, then what it had is void, and the other's holds
+    browser.journey(who)
+    assert before.me() is None
+    assert browser.me()["id"] == other.me()["id"]
+
+
+def test_a_first_password_is_set_on_the_page_after_a_login_only(
+    browser: Browser, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given somebody who came by way of the provider
+    browser.journey(who)
+
+    def change() -> Answer:
+        fields = {"old": "", "new": PASSWORD, "_xsrf": browser.me()["xsrf"]}
+        cookie = f"__Host-session={browser.cookies['__Host-session']}"
+        return browser.site.ask(
+            "POST", "/account/password", urlencode(fields).encode(), Content_Type=FORM, Cookie=cookie
+        )
+
+    # when the session was left open for long, then it is not enough, and the page says what is
+    with monkeypatch.context() as patched:
+        patched.setattr(tokens, "FRESH", -1.0)
+        refused = change()
+    assert refused.status == 403
+    assert b'<a href="/login">Log in again</a>' in refused.body
+    assert browser.site.ask("POST", "/auth/login", {"email": who, "password": PASSWORD}).status == 401
+    # when it has just begun, then the password is set
+    assert change().status == 303
+    assert browser.site.ask("POST", "/auth/login", {"email": who, "password": PASSWORD}).status == 200
 
 
 def test_linking_wants_a_session_and_a_page_of_ours(browser: Browser, who: str) -> None:

@@ -56,6 +56,11 @@ def test_a_status_is_told_when_it_has_changed(systemd: socket.socket, notifier: 
     assert [systemd.recv(1000) for _ in range(4)] == [b"STATUS=a", b"STATUS=b", b"STATUS=a", b"WATCHDOG=1"]
 
 
+def test_a_status_is_one_line_that_does_nothing_to_a_terminal(systemd: socket.socket, notifier: Notifier) -> None:
+    notifier.status("waiting: \x1b]0;owned\x07\nSTOPPING=1")
+    assert systemd.recv(1000) == rb"STATUS=waiting: \u001b]0;owned\u0007\nSTOPPING=1"
+
+
 def test_without_systemd_it_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     Notifier().ready()

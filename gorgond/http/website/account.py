@@ -31,7 +31,8 @@ class Account:
         self._templates = templates
         self._providers = providers
         word = _password("password", "8 to 256 characters")
-        words = (_password("old", "the password now"), _password("new", "8 to 256 characters"))
+        old = Parameter("old", "the password now; who came from another site has none yet", str, high=256, empty=True)
+        words = (old, _password("new", "8 to 256 characters"))
         self.routes = (
             Route("GET", "/login", self.login_form, "The form to log in", answers=PAGE),
             Route("POST", "/login", self.login, "Log in", form=(_EMAIL, word), answers=GO_ON),
@@ -94,6 +95,7 @@ class Account:
             self._desk.visitor(request), self._desk.auth(request, "auth.sessions", {})
         )
         shown = {"here": "account", "sessions": answer["sessions"], "said": said, "wrong": wrong}
+        shown["providers"] = self._providers
         shown["did"] = request.parameters.get("did", "")
         return page(self._templates.render("account.html", visitor, **shown))
 
