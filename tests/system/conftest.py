@@ -139,13 +139,13 @@ _uids = iter(range(1000, 100_000))
 
 
 @contextmanager
-def traffic(machine: Machine, kept: int = 6, new: int = 3, token: str = "") -> Iterator[Outcome]:
-    """Clients that ask the machine's web servers meanwhile; at the end nothing has failed and no note is lost. With the
-    token of a session they ask by way of auth and app servers, and queue notes, too."""
+def traffic(machine: Machine, kept: int = 6, new: int = 3, account: dict[str, str] | None = None) -> Iterator[Outcome]:
+    """Clients that ask the machine's web servers meanwhile; at the end nothing has failed and no note is lost. With an
+    account they queue notes, log in, and ask by way of auth and app servers, too."""
     outcome, uid = Outcome(), next(_uids)
     inside = ["nsenter", "-t", str(machine.leader), "-n", sys.executable, "-m", "tests.system.traffic"]
     process = subprocess.Popen(
-        [*inside, "http://127.0.0.1:3000", str(uid), str(kept), str(new), token],
+        [*inside, "http://127.0.0.1:3000", str(uid), str(kept), str(new), json.dumps(account) if account else ""],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,11 +1,11 @@
 """Clients of a web server, each asking as fast as it is answered, until told to stop; then what became of it, as JSON.
 
-    python -m tests.system.traffic http://127.0.0.1:3000 17 KEPT NEW [TOKEN]
+    python -m tests.system.traffic http://127.0.0.1:3000 17 KEPT NEW [ACCOUNT]
 
 Adds notes of user 17 and reads them, with KEPT clients that keep their connection and NEW ones that make one for each
-request; with the TOKEN of a session it also queues notes, asks who that is, and for that user's notes by way of an
-application. Ends when its standard input does. A connection is made again without a failure only after an answer that
-announced its end, as HTTP/1.1 wants it.
+request; with an ACCOUNT, the JSON of a login, they also queue notes, ask who they are, and for their own notes by way
+of an application, and another client logs in again and again. Ends when its standard input does. A connection is made
+again without a failure only after an answer that announced its end, as HTTP/1.1 wants it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
+LOGIN_PAUSE = 0.2  # seconds between two logins, each of which takes some CPU
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -27,32 +29,43 @@ class Ask:
     method: str
     path: str
     status: int
+    body: str = ""
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def asks(uid: str, token: str) -> list[Ask]:
+def notes_of(uid: str) -> list[Ask]:
     """What clients ask, one after another."""
-    note = {"Content-Type": "application/json"}
+    return [Ask("POST", f"/info/{uid}", 201, '{"title": "a note"}'), Ask("GET", f"/info/{uid}?lim=1", 200)]
+
+
+def as_user(uid: str, token: str) -> list[Ask]:
+    """What they ask besides with the token of a session."""
     own = {"Authorization": f"Bearer {token}"}
-    found = [Ask("POST", f"/info/{uid}", 201, note), Ask("GET", f"/info/{uid}?lim=1", 200)]
-    if token:
-        found += [
-            Ask("POST", f"/info/{uid}", 202, {**note, "Prefer": "respond-async"}),
-            Ask("GET", "/auth/me", 200, own),
-            Ask("GET", "/me/notes?lim=1", 200, own),
-        ]
-    return found
+    return [
+        Ask("POST", f"/info/{uid}", 202, '{"title": "a job"}', {"Prefer": "respond-async"}),
+        Ask("GET", "/auth/me", 200, headers=own),
+        Ask("GET", "/me/notes?lim=1", 200, headers=own),
+    ]
+
+
+def logged_in(address: str, login: Ask) -> str:
+    """The token of a new session."""
+    connection = HTTPConnection(address, timeout=30)
+    connection.request(login.method, login.path, login.body, {"Content-Type": "application/json"})
+    token: str = json.loads(connection.getresponse().read())["token"]
+    connection.close()
+    return token
 
 
 class Client:
     """One client, in a thread of its own."""
 
-    def __init__(self, address: str, asks: list[Ask], keep: bool) -> None:
+    def __init__(self, address: str, asks: list[Ask], keep: bool, pause: float = 0.002) -> None:
         self.attempts = 0
         self.longest = 0.0
         self.stored: list[str] = []
         self.failures: list[str] = []
-        self._address, self._asks, self._keep = address, asks, keep
+        self._address, self._asks, self._keep, self._pause = address, asks, keep, pause
         self._connection: HTTPConnection | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -68,20 +81,20 @@ class Client:
                 self._drop()
                 time.sleep(0.01)
             self.longest = max(self.longest, time.monotonic() - started)
-            time.sleep(0.002)
+            time.sleep(self._pause)
 
     def _ask(self, ask: Ask) -> None:
         if self._connection is None:
             self._connection = HTTPConnection(self._address, timeout=60)
             self._connection.connect()
-        body = json.dumps({"title": f"note {self.attempts}"}) if ask.method == "POST" else None
-        self._connection.request(ask.method, ask.path, body, ask.headers)
+        headers = {"Content-Type": "application/json", **ask.headers} if ask.body else ask.headers
+        self._connection.request(ask.method, ask.path, ask.body or None, headers)
         answer = self._connection.getresponse()
         text = answer.read()
         if answer.status != ask.status:
             got = f"status {answer.status}: {text[:200]!r}"
             self.failures.append(f"{time.strftime('%H:%M:%S')} {ask.method} {ask.path}: {got}")
-        elif body:
+        elif ask.path.startswith("/info/") and ask.body:
             self.stored += json.loads(text)["ids"]
         if answer.will_close or not self._keep:
             self._drop()
@@ -92,10 +105,15 @@ class Client:
         self._connection = None
 
 
-def main(url: str, uid: str, kept: str, new: str, token: str = "") -> None:
+def main(url: str, uid: str, kept: str, new: str, account: str = "") -> None:
     """Run until the end of standard input."""
     address = urlsplit(url).netloc
-    clients = [Client(address, asks(uid, token), keep) for keep in [True] * int(kept) + [False] * int(new)]
+    asks, login = notes_of(uid), Ask("POST", "/auth/login", 200, account)
+    if account:
+        asks += as_user(uid, logged_in(address, login))
+    clients = [Client(address, asks, keep) for keep in [True] * int(kept) + [False] * int(new)]
+    if account:
+        clients.append(Client(address, [login], True, LOGIN_PAUSE))
     stop = threading.Event()
     threads = [threading.Thread(target=client.run, args=(stop,)) for client in clients]
     for thread in threads:
