@@ -221,6 +221,11 @@ def chromium_binary() -> str:
 
 
 @pytest.fixture(scope="session")
+def firefox_binary() -> str:
+    return _installed("firefox-esr")
+
+
+@pytest.fixture(scope="session")
 def faketime_library() -> str:
     """What a process is started with so that its clock is off: LD_PRELOAD, with FAKETIME=+11s."""
     return _installed("libfaketimeMT.so.1", *Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))

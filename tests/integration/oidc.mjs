@@ -1,6 +1,8 @@
 // An OpenID provider for tests: `node oidc.mjs MODULE REDIRECT_URI SECRET` prints the port it took. MODULE is where npm put
-// oidc-provider. Who is asked to log in is whom `login_hint` names, at once; NAME@proved.example has a proved address.
+// oidc-provider. Who is asked to log in is whom `login_hint` names, at once, or else says so
+// in a form; NAME@proved.example has a proved address.
 import { createServer } from 'node:http';
+import { text } from 'node:stream/consumers';
 
 const [, , module, redirectUri, secret] = process.argv;
 const { Provider } = await import(module);
@@ -27,6 +29,15 @@ server.listen(0, '127.0.0.1', () => {
     const { params, prompt, session } = await provider.interactionDetails(ctx.req, ctx.res);
     if (params.login_hint === 'nobody') {
       return provider.interactionFinished(ctx.req, ctx.res, { error: 'access_denied' });
+    }
+    if (prompt.name === 'login' && !params.login_hint && ctx.method === 'GET') {
+      ctx.type = 'html';
+      ctx.body = '<title>The house</title><form method="post"><input name="who" aria-label="Who"><button>Log in</button></form>';
+      return;
+    }
+    if (ctx.method === 'POST') {
+      const form = new URLSearchParams(await text(ctx.req));
+      return provider.interactionFinished(ctx.req, ctx.res, { login: { accountId: form.get('who') } });
     }
     if (prompt.name === 'login') {
       return provider.interactionFinished(ctx.req, ctx.res, { login: { accountId: params.login_hint } });

@@ -5,12 +5,8 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from http.cookies import SimpleCookie
-from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
@@ -22,12 +18,11 @@ from gorgond.auth import tokens
 from gorgond.http import vouching
 from gorgond.http.credentials import FORM
 from tests.conftest import RedisServer
+from tests.integration.oidc import CLIENT, provider
 from tests.integration.website import Answer, Website
 
-MODULE = Path.home() / ".cache/gorgond/node/node_modules/oidc-provider/lib/index.js"
 SITE = "http://notes.test"  # what the web server is called; the test is its browser
 CALLBACK = f"{SITE}/auth/oauth2/house/callback"
-SECRET = 'secret:100%"odd"+'
 PASSWORD = "a violin in the attic"
 _numbers = itertools.count()
 
@@ -35,21 +30,8 @@ _numbers = itertools.count()
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[str]:
     """The provider's address."""
-    node = shutil.which("node")
-    if node is None or not MODULE.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail("oidc-provider is not installed; tools/test does it")
-        pytest.skip("oidc-provider is not installed; tools/test does it")
-    command = [node, str(Path(__file__).with_name("oidc.mjs")), str(MODULE), CALLBACK, SECRET]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-    finally:
-        process.kill()
-        process.wait(timeout=60)
-        if process.stdout is not None:
-            process.stdout.close()
+    with provider(CALLBACK) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +39,7 @@ def site(issuer: str, redis_binary: str, tmp_path_factory: pytest.TempPathFactor
     conf = tmp_path_factory.mktemp("conf") / "gorgond.conf"
     conf.write_text(
         f"[web]\nurl = {SITE}\n[auth]\naddress_attempts = 100000\n"
-        f"[oauth2.house]\nissuer = {issuer}\nclient_id = gorgond&co\nclient_secret = {SECRET}\n"
+        f"[oauth2.house]\nissuer = {issuer}\n{CLIENT}"
         "[oauth2.gone]\nissuer = http://127.0.0.1:1\nclient_id = x\n[oauth2.hub]\nkind = github\nclient_id = x\n"
     )
     server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"), appendonly="yes")
