@@ -317,7 +317,7 @@ def _told(arguments: argparse.Namespace, site: Site, said: Sequence[str]) -> Non
 
 
 def _roles(arguments: argparse.Namespace) -> int:
-    from gorgond.commands.operator.roles import roles_of
+    from gorgond.commands.operator.roles import changed, roles_of
 
     change = [] if arguments.none else arguments.roles or None
     site = Site.of(arguments.data)
@@ -325,7 +325,7 @@ def _roles(arguments: argparse.Namespace) -> int:
     if change is not None:
         from gorgond.commands.operator.noted import note
 
-        note(site, [f"a user has the roles {' '.join(found) or 'none'} now"])
+        note(site, [changed(site, arguments.email, found)])
     _tell(arguments, {"roles": found}, [f"{arguments.email} has {' '.join(found) or 'no role'}"])
     return 0
 

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from gorgond.auth.sealing import new_key
 from gorgond.commands.operator import noted
+from gorgond.commands.operator import site as site_module
 from gorgond.commands.operator.noted import note
+from gorgond.commands.operator.roles import changed
 from gorgond.commands.operator.site import Site
+from gorgond.service.pseudonyms import Pseudonyms
 
 
 @pytest.fixture
@@ -38,6 +42,19 @@ def test_each_thing_is_a_line_with_who_did_it(
     for line, what in zip(lines, ("q is paused", r"r is \u001b]0;paused\u0007\u202e"), strict=True):
         assert line.startswith("<30>gorgonctl[")
         assert line.endswith(f"]: the operator (grace): {what}")
+
+
+def test_roles_are_given_to_an_account_by_its_pseudonym() -> None:
+    key = new_key()
+    site = Site.of(None, {"GORGOND_BROKER_URL": "memory://noted", "GORGOND_AUTH_KEY": f"{key} {new_key()}"})
+    account = Pseudonyms(key.encode()).of("account", "u@bücher.example")
+    assert changed(site, "U@xn--bcher-kva.example", ["admin", "editor"]) == f"{account} has the roles admin editor now"
+    assert changed(site, "u@bücher.example", []) == f"{account} has the roles none now"
+
+
+def test_without_a_key_it_is_an_account(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site_module, "CREDENTIALS", tmp_path)
+    assert changed(site, "ada@notes.example", ["admin"]) == "an account has the roles admin now"
 
 
 def test_without_a_log_it_is_done_all_the_same(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

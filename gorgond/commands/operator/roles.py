@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gorgond.auth import texts
 from gorgond.auth.records import Records
 from gorgond.auth.users import Users
 from gorgond.commands.operator.site import Site
 from gorgond.errors import GorgonError
 from gorgond.redpill import Caller, Producer
+from gorgond.service.pseudonyms import Pseudonyms
+
+
+def changed(site: Site, email: str, roles: Sequence[str]) -> str:
+    """What the log says of a change: the account by the pseudonym that auth servers give it."""
+    key = site.auth_key()
+    who = Pseudonyms(key.encode()).of("account", texts.account(email)) if key else "an account"
+    return f"{who} has the roles {' '.join(roles) or 'none'} now"
 
 
 async def roles_of(site: Site, email: str, change: Sequence[str] | None) -> list[str]:

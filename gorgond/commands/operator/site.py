@@ -86,6 +86,15 @@ class Site:
         except GorgonError:
             return ""
 
+    def auth_key(self) -> str:
+        """The auth servers' first key; empty where we have none, or may not read it: a `gorgond up` keeps its own to
+        itself."""
+        try:
+            keys = self._config.auth.key or ("" if self.directory else _secret("gorgond.auth.key"))
+        except GorgonError:
+            return ""
+        return keys.split()[0] if keys else ""
+
 
 def _secret(name: str) -> str:
     file = CREDENTIALS / name
