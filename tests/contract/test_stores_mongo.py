@@ -11,7 +11,7 @@ import pytest
 
 from gorgond.errors import StoreAway, StoreRefused
 from gorgond.stores import open_store
-from gorgond.stores.contract import Kind, Query
+from gorgond.stores.contract import Kind, Query, Write
 from tests.conftest import MongodServer
 from tests.contract.test_stores import write
 
@@ -59,3 +59,18 @@ def test_its_words_are_for_the_log_alone(mongod_url: str, caplog: pytest.LogCapt
     assert "MongoDB 2)" in str(refused)
     assert "parallel" not in str(refused)
     assert "parallel" in caplog.text
+
+
+def test_a_delete_that_got_no_further_than_its_tombstone_goes_on(mongod_factory: Callable[..., MongodServer]) -> None:
+    server = mongod_factory("--setParameter", "enableTestCommands=1")
+    with closing(open_store(server.url + "test")) as store:
+        store.write([write("insert", "a", 5)])
+        delete = Write("delete", "items", "a", 1, {}, dated=False, by="message")
+        # given a delete that left its tombstone and was interrupted, and a change that came between
+        with answering(server, "delete", {"errorCode": 13}), pytest.raises(StoreAway):
+            store.write([delete])
+        assert store.write([Write("patch", "items", "a", 1, {"x": 1}, dated=False, by="other")]) == ["stored"]
+        # when it comes again, then the document is gone, and once more it is the same
+        assert store.write([delete]) == ["deleted"]
+        assert store.count([Query("items", {})]) == [0]
+        assert store.write([delete]) == ["deleted"]

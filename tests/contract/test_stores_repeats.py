@@ -175,7 +175,33 @@ def test_many_change_one_document_at_the_same_time(store: Store) -> None:
     assert found(store, query()) == [{"id": "a", "ts": 41, **{f"f{n}": n for n in range(40)}}]
 
 
+def test_a_delete_that_comes_last_leaves_nothing(store: Store) -> None:
+    # when a document is changed and deleted at the same time
+    for id in map(str, range(40)):
+        store.write([write("insert", id, 1)])
+        changes = [undated("patch", id, 0, n=n) for n in range(3)]
+        with ThreadPoolExecutor(4) as threads:
+            effects = [
+                effect for [effect] in threads.map(store.write, [[one] for one in (*changes, undated("delete", id, 0))])
+            ]
+        # then it is gone, and who changed it did so before
+        assert effects[3] == "deleted"
+        assert set(effects[:3]) <= {"stored", "missing"}
+    assert found(store, query()) == []
+
+
 # ---- what comes again
+
+
+def test_a_message_that_several_handle_at_the_same_time_is_done_once(store: Store) -> None:
+    store.write([write("insert", "a", 1)])
+    # when each of twenty changes is done by three at the same time, as a lane does whose messages were given to others
+    changes = [[undated("patch", "a", 0, **{f"f{n}": n})] for n in range(20)]
+    with ThreadPoolExecutor(6) as threads:
+        effects = list(threads.map(store.write, [one for one in changes for _ in range(3)]))
+    # then each is done once: a change is one millisecond
+    assert effects == [["stored"]] * 60
+    assert found(store, query()) == [{"id": "a", "ts": 21, **{f"f{n}": n for n in range(20)}}]
 
 
 @pytest.mark.parametrize("kind", ["patch", "replace"])
@@ -196,6 +222,16 @@ def test_a_change_that_comes_again_does_nothing_more(store: Store, kind: Kind) -
     store.write([undated("insert", "a", 5, title="new")])
     store.write([change])
     assert [each["title"] for each in found(store, query())] == ["new"]
+
+
+@pytest.mark.parametrize("kind", ["patch", "replace"])
+def test_a_dated_change_that_comes_again_does_not_undo_another_one_of_its_time(store: Store, kind: Kind) -> None:
+    # given two changes of the same ts, the later one on top
+    ours, theirs = (Write(kind, "items", "a", 5, {"title": by}, by=by) for by in ("ours", "theirs"))
+    assert store.write([write("insert", "a", 1), ours, theirs]) == ["stored"] * 3
+    # when the first comes again, then the later one stays
+    assert store.write([ours]) == ["stored"]
+    assert found(store, query())[0]["title"] == "theirs"
 
 
 def test_an_insert_that_comes_again_does_not_bring_back_what_was_deleted(store: Store) -> None:

@@ -158,6 +158,7 @@ def test_a_handler_changes_what_is_newer_than_its_event(tmp_path: Path, monkeypa
 def test_a_job_is_stored_or_there_is_a_dead_letter_that_says_why(site: Site) -> None:
     web = site.web()
     site.store()
+    assert eventually(lambda: site.ask(web, "GET", "/items?q=fox").status == 200, 60)  # the index for it is there
     # when a note says a language that no database knows, or a name of the store's own
     wait = {"Prefer": "respond-async"}
     job = site.ask(web, "POST", "/info/5", {"id": "a", "title": "x", "text language": "klingon"}, **wait)
