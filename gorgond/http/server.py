@@ -34,6 +34,9 @@ DISCARD_MAX = 16 * BODY_MAX  # bytes of a body that is too large which are read,
 WAITING_MAX = 10_000  # requests being received or handled at one time; beyond it 503
 WAITING_BYTES_MAX = 32 * 1024 * 1024  # the same for the sum of their bodies
 HELD_MAX = 64 * 1024 * 1024  # bytes that clients did not take yet, or sent too soon; beyond it the worst are cut off
+LARGE = 64 * 1024  # bytes of an answer that is sent only if there is room for it within HELD_MAX
+PATIENCE = 5.0  # seconds that a client has for its answer when another one's has no room
+HEAVY = 16 * 1024  # bytes of a body that may take long to read: one such request begins in each turn of the event loop
 SWEEP = 1.0  # seconds between two looks at all connections
 GRACE = 0.25  # seconds for which a draining server still takes requests on idle connections
 BACKLOG = 4096
@@ -81,7 +84,9 @@ class Server(HTTPServerConnectionDelegate):
         self.draining = False
         self.exchanges: set[Exchange] = set()
         self.streams: set[Stream] = set()
+        self.slow: set[Stream] = set()  # those of clients that have not taken most of their answer
         self.waiting_bytes = 0
+        self._heavy = asyncio.Lock()
         self._acceptor: Acceptor | None = None
 
     def listen(self, sockets: Sequence[socket.socket]) -> None:
@@ -89,7 +94,7 @@ class Server(HTTPServerConnectionDelegate):
         self._acceptor = Acceptor(sockets, self._stream)
 
     def _stream(self) -> Stream:
-        return Stream(self._made, self.streams.discard)
+        return Stream(self._made, self.streams.discard, self.slow)
 
     def _made(self, stream: Stream) -> None:
         self.streams.add(stream)
@@ -112,6 +117,23 @@ class Server(HTTPServerConnectionDelegate):
 
     def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
         return Exchange(self, request_conn)
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes more may wait here for their client. Who has been taking an answer for long makes room,
+        the one that began first before others."""
+        held = sum(stream.unsent for stream in self.slow)
+        now = time.monotonic()
+        for stream in sorted(self.slow, key=lambda stream: stream.slow_since):
+            if held + size <= HELD_MAX or now - stream.slow_since < PATIENCE:
+                break
+            held -= stream.unsent
+            stream.abort()
+        return held + size <= HELD_MAX
+
+    async def turn(self) -> None:
+        """Wait until no other request with a heavy body begins in this turn of the event loop."""
+        async with self._heavy:
+            await asyncio.sleep(0)
 
     async def sweep(self) -> None:
         """End what has used up our patience, again and again; without it no connection would ever time out."""
@@ -227,6 +249,8 @@ class Exchange(HTTPMessageDelegate):
 
     async def _handle(self, handler: Any, request: Request) -> None:
         try:
+            if len(request.body) > HEAVY:
+                await self._front.turn()
             answer = await contained(handler(request))
         except Problem as problem:
             answer = self._shown(problem)
@@ -247,33 +271,41 @@ class Exchange(HTTPMessageDelegate):
             return problem.answer(self.id)
 
     def _send(self, answer: Answer) -> None:
+        if len(answer.body) > LARGE and not self._front.has_room(len(answer.body)):
+            answer = self._shown(_no_room())
         self._answered = True
         self._done()
         line = self._line
         streamed = isinstance(answer, Streamed) and line.method != "HEAD"
         keep = self._keep and not self._front.draining and not streamed
         connection = "close" if not keep else "" if line.version == "HTTP/1.1" else "keep-alive"
-        data = wire(answer, self.id, connection, line.method == "HEAD", self._protection())
         if keep:
             self._stream.enter("idle")
-            self._stream.write(data)
+            self._write(answer, connection)
             self._connection.finish()
         elif isinstance(answer, Streamed) and streamed:
             self._stream.enter("streaming")
-            self._stream.write(data)
+            self._write(answer, connection)
             answer.begin(self._stream)
             if self._front.draining:
                 self._stream.close()
         else:
             received = self._stream.phase == "busy"
             self._stream.enter("over")
-            self._stream.write(data)
+            self._write(answer, connection)
             if received:
                 self._stream.close()
         seconds = time.perf_counter() - self._started
         self._front.measure(self._route, answer.status, seconds, self._size + len(answer.body))
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s %.200s: %d in %.1f ms", line.method, line.path, answer.status, seconds * 1000)
+
+    def _write(self, answer: Answer, connection: str) -> None:
+        head = self._line.method == "HEAD"
+        alone = head or len(answer.body) > LARGE  # to put a large body behind the headers would copy it
+        self._stream.write(wire(answer, self.id, connection, alone, self._protection()))
+        if alone and not head:
+            self._stream.write(answer.body)
 
     def _protection(self) -> Mapping[str, str]:
         front = self._front

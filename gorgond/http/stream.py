@@ -22,6 +22,7 @@ import math
 import re
 import termios
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -32,6 +33,7 @@ from gorgond.http.answers import Problem, wire
 from gorgond.redpill import new_id
 
 HEADER_MAX = 16 * 1024  # bytes in a request's headers
+PIECE = 256 * 1024  # bytes given to the transport at a time
 CHUNK_MAX = 256  # bytes in the line with a chunk's size
 UNREAD_MAX = 64 * 1024  # bytes that may lie here unread before the client is not listened to for a while
 
@@ -51,11 +53,14 @@ _RECEIVING = ("idle", "head", "body")
 
 
 class Stream(asyncio.Protocol):
-    """One connection. `made` is called with it when it stands, `lost` when it is no more."""
+    """One connection. `made` is called with it when it stands, `lost` when it is no more. It is in `slow`, and has been
+    `slow_since` then, as long as its client has not taken most of what was written."""
 
-    def __init__(self, made: Callable[[Stream], None], lost: Callable[[Stream], None]) -> None:
+    def __init__(self, made: Callable[[Stream], None], lost: Callable[[Stream], None], slow: set[Stream]) -> None:
         self.client = ""
         self.phase = "idle"
+        self.slow_since = 0.0
+        self._slow = slow
         self._made = made
         self._lost = lost
         self._until = time.monotonic() + LIMITS["head"]  # who connects has something to say
@@ -64,6 +69,9 @@ class Stream(asyncio.Protocol):
         self._unread = bytearray()
         self._paused = False
         self._wanted: tuple[Callable[[], int], asyncio.Future[bytes]] | None = None  # its length, 0: not all of it yet
+        self._rest: deque[memoryview] = deque()  # written, and not given to the transport yet
+        self._full = False  # the transport wants no more for now
+        self._hanging_up = False  # the rest is the last
         self._written = 0
         self._taken = 0
         self.room: asyncio.Future[None] | None = None  # done when the client has taken most of what was written
@@ -111,9 +119,10 @@ class Stream(asyncio.Protocol):
         if self.phase in (*_RECEIVING, "busy") and not self._closed:
             return True  # what it has sent is still to be looked at, and answered: it may have closed its side alone
         self.close()
-        return False
+        return bool(self._rest)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._rest.clear()
         self._forsake()
         self.resume_writing()
         self._lost(self)
@@ -121,9 +130,18 @@ class Stream(asyncio.Protocol):
             self._when_closed()
 
     def pause_writing(self) -> None:
-        self.room = self._loop.create_future()
+        self._full = True
+        if self.room is None:
+            self.room = self._loop.create_future()
+            self.slow_since = time.monotonic()
+            self._slow.add(self)
 
     def resume_writing(self) -> None:
+        self._full = False
+        self._feed()
+        if self._full:
+            return
+        self._slow.discard(self)
         room, self.room = self.room, None
         if room is not None and not room.done():
             room.set_result(None)
@@ -232,7 +250,7 @@ class Stream(asyncio.Protocol):
     @property
     def unsent(self) -> int:
         """Bytes written that the client did not take yet."""
-        return self._transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size() + sum(map(len, self._rest))
 
     def write(self, data: bytes) -> asyncio.Future[None]:
         """Send it, as soon as the client takes it; nothing once it was closed."""
@@ -241,9 +259,26 @@ class Stream(asyncio.Protocol):
         if data == _TORNADOS_400:  # we can say more
             self._say(Problem(400, "this is not HTTP/1.1"))
         elif not self._closed:
-            self._written += len(data)
-            self._transport.write(data)
+            self._put(data)
         return done
+
+    def _put(self, data: bytes) -> None:
+        self._written += len(data)
+        if self._rest or len(data) > PIECE:
+            self._rest.append(memoryview(data))
+            self._feed()
+        else:
+            self._transport.write(data)
+
+    def _feed(self) -> None:
+        """Give the transport what it wants of the rest: it would copy all of it, and again what the client leaves."""
+        while self._rest and not self._full:
+            data = self._rest.popleft()
+            if len(data) > PIECE:
+                self._rest.appendleft(data[PIECE:])
+            self._transport.write(data[:PIECE])
+        if self._hanging_up and not self._rest:
+            self._hang_up()
 
     # ---- the end
 
@@ -260,6 +295,11 @@ class Stream(asyncio.Protocol):
             return
         self.enter("over")
         self._forsake()
+        self._hanging_up = True
+        self._feed()
+
+    def _hang_up(self) -> None:
+        self._hanging_up = False
         if self._ended:
             self._transport.close()
         else:
@@ -269,6 +309,7 @@ class Stream(asyncio.Protocol):
 
     def abort(self) -> None:
         """Hang up at once."""
+        self._rest.clear()
         self._forsake()
         self._transport.abort()
 
@@ -282,7 +323,7 @@ class Stream(asyncio.Protocol):
             return
         self.enter("over")
         request = new_id()
-        self._transport.write(wire(problem.answer(request), request, "close"))
+        self._put(wire(problem.answer(request), request, "close"))
         self.close()
 
     def _forsake(self) -> None:

@@ -36,6 +36,7 @@ SILENCE = 20.0  # seconds without a turn after which a lane is taken for dead
 BATCH_MAX = 1000  # messages pushed or taken at a time; far more, and Lua cannot pass them on (its `unpack`)
 TURN_BYTES = 4 * 1024 * 1024  # messages brought in one turn, and what one round sends, unless one alone is larger
 TOUCH = -1  # what a turn wants that is a sign of life and nothing else
+FETCH_MAX = 1000  # replies that one fetch takes at most
 REPLY_TTL = 60.0  # seconds a reply waits for its caller
 BACKOFF = (0.05, 0.5)  # seconds between attempts to reconnect: the first, the longest; work goes on within 1 s
 
@@ -331,8 +332,8 @@ class Link(ABC):
         """Append replies to a caller's list."""
 
     @abstractmethod
-    async def fetch(self, names: Sequence[str], timeout: float) -> list[bytes]:
-        """Wait for replies on one of a caller's lists and take them off it; empty when none came in time. After
+    async def fetch(self, names: Sequence[str], timeout: float, most: int = FETCH_MAX) -> list[bytes]:
+        """Wait for replies on one of a caller's lists and take up to `most` off it; empty when none came in time. After
         BrokerAway a late copy may take what comes there, and nobody gets it: ask for no more replies on them."""
 
     async def join(self, topic: str, group: str, limit: int) -> None:

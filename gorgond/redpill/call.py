@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import BACKOFF, BLOCK, Broker, log
+from gorgond.redpill.broker import BACKOFF, BLOCK, FETCH_MAX, TURN_BYTES, Broker, log
 from gorgond.redpill.ending import fault_of
 from gorgond.redpill.errors import BrokerAway, BrokerError, DeadlineExceeded, GorgonError, Undecodable
 from gorgond.redpill.logline import about
@@ -71,6 +71,7 @@ class Caller:
         self._link = broker.link(f"{name} {list_name}")
         self._producer = producer
         self._pending: dict[str, list[_Pending]] = {}
+        self._most = FETCH_MAX  # replies taken at a time
         self._task: asyncio.Task[None] | None = None
         self._ended: BrokerError | None = None
 
@@ -165,11 +166,11 @@ class Caller:
         while True:
             try:
                 if gap:
-                    self._deliver(await self._link.persist(lambda: self._link.fetch(self._lists, 0), self.beat))
+                    self._deliver(await self._link.persist(lambda: self._fetch(0), self.beat))
                     self._push_again()
                     gap = False
                 self.beat()
-                self._deliver(await self._link.fetch(self._lists, BLOCK))
+                self._deliver(await self._fetch(BLOCK))
             except BrokerAway as away:
                 gap = True
                 self._link.lost(away)
@@ -179,6 +180,14 @@ class Caller:
                 for pending in self._all():
                     pending.fail(refused)
                 await asyncio.sleep(BACKOFF[1])
+
+    async def _fetch(self, timeout: float) -> list[bytes]:
+        """Take replies: by the size of those of the last time, some TURN_BYTES. Many large ones at once would fill the
+        memory, and all else here would wait meanwhile."""
+        raws = await self._link.fetch(self._lists, timeout, self._most)
+        if raws:
+            self._most = max(1, min(FETCH_MAX, TURN_BYTES * len(raws) // sum(map(len, raws))))
+        return raws
 
     def _push_again(self) -> None:
         """After a gap a call that the broker had, or its answer, may be lost; and what it did not take yet asks for an

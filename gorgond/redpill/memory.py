@@ -20,6 +20,7 @@ from typing import Any, ClassVar, TypeVar
 from gorgond.redpill import keys
 from gorgond.redpill.broker import (
     ATTEMPTS,
+    FETCH_MAX,
     REPLY_TTL,
     Batch,
     Broker,
@@ -38,7 +39,6 @@ from gorgond.redpill.memoryqueue import MemoryQueue
 from gorgond.redpill.message import now_ms
 
 T = TypeVar("T")
-FETCH_MAX = 1000  # replies that one fetch takes
 
 
 class _ReplyList:
@@ -53,8 +53,8 @@ class _ReplyList:
         if now >= self.expires:
             self.replies.clear()
 
-    def take(self) -> list[bytes]:
-        return [self.replies.popleft() for _ in range(min(len(self.replies), FETCH_MAX))]
+    def take(self, most: int) -> list[bytes]:
+        return [self.replies.popleft() for _ in range(min(len(self.replies), most))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +261,7 @@ class MemoryLink(Link):
         kept.expires = now + int(REPLY_TTL * 1000)
         _wake(kept.waiters)
 
-    async def fetch(self, names: Sequence[str], timeout: float) -> list[bytes]:
+    async def fetch(self, names: Sequence[str], timeout: float, most: int = FETCH_MAX) -> list[bytes]:
         for name in names:
             keys.queue(name)
         await self._round()
@@ -270,7 +270,7 @@ class MemoryLink(Link):
             each.expire(self.broker.clock())
         if not any(each.replies for each in lists):
             await self._blocked([each.waiters for each in lists], self.name, timeout)
-        return next((each.take() for each in lists if each.replies), [])
+        return next((each.take(most) for each in lists if each.replies), [])
 
     async def join_if(self, topic: str, group: str, limit: int, stands: str) -> bool:
         queue, groups = self.broker.queue(f"{topic}/{group}"), self.broker.groups[topic]

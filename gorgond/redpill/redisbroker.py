@@ -21,6 +21,7 @@ from redis.exceptions import RedisError, ResponseError
 from gorgond.redpill import keys, script
 from gorgond.redpill.broker import (
     ATTEMPTS,
+    FETCH_MAX,
     REPLY_TTL,
     Batch,
     Broker,
@@ -198,9 +199,9 @@ class RedisLink(RedisWire):
         """Here a script, which a Redis without memory still runs."""
         await self._persistent(_run(script.REPLY, [keys.replies(name)], _REPLY_TTL_MS, *replies))
 
-    async def fetch(self, names: Sequence[str], timeout: float) -> list[bytes]:
+    async def fetch(self, names: Sequence[str], timeout: float, most: int = FETCH_MAX) -> list[bytes]:
         lists = map(keys.replies, names)
-        command: Command = ["BLMPOP", _seconds(timeout), len(names), *lists, "LEFT", "COUNT", 1000]
+        command: Command = ["BLMPOP", _seconds(timeout), len(names), *lists, "LEFT", "COUNT", most]
         answer = await self._ask(command, names[0], timeout)
         return [] if answer is None else list(answer[1])
 

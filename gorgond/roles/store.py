@@ -7,7 +7,7 @@ Each lane has a thread with an event loop of its own in which the database's dri
 the database, another one's Python runs. A batch is one question to the database.
 
     store_get   store.health        → {"database", "version", "latency_ms", "pool"}
-                <collection>.find   {"filter", "sort", "limit", "skip", "fields", "search"} → array of documents
+                <collection>.find   {"filter", "sort", "limit", "skip", "fields", "search", "short"} → array
                 <collection>.count  {"filter", "search"} → number
     store_search  the same: what is dear has a queue and a lane of its own, so that nobody else waits for it
     store_put   <collection>.insert   {"documents": […]}      → {"results": [{"id", "effect"}, …]}

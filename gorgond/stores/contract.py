@@ -36,7 +36,7 @@ class Query:
     """One find or count. `filter` as in `stores.filters`; `sort` is ((field, 1 or -1), …), without it the order is the
     database's choice; `limit` 0 finds nothing; `search` finds the documents with any of its words in title or body,
     the best first unless there is a sort; `projection` lists the fields of the top level wanted besides `id`
-    (empty: all)."""
+    (empty: all); `short` cuts their texts to so many characters (0: as they are)."""
 
     collection: str
     filter: Mapping[str, Any]
@@ -45,6 +45,7 @@ class Query:
     skip: int = 0
     projection: tuple[str, ...] = ()
     search: str = ""
+    short: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,13 @@ def array(documents: Iterable[bytes]) -> bytes:
             break
         parts.append(document)
     return (Cut if cut else bytes)(b"[%s]" % b",".join(parts))
+
+
+def shorten(document: dict[str, Any], most: int) -> None:
+    """Cut the texts in the fields of a document to so many characters."""
+    for name, value in document.items():
+        if type(value) is str and len(value) > most and name != "id":
+            document[name] = value[:most]
 
 
 def refused_by(database: str, code: object, words: object) -> StoreRefused:

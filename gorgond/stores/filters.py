@@ -56,6 +56,8 @@ def check_query(query: Query) -> None:
     check_projection(query.projection)
     if query.search:
         check_search(query.collection, query.search)
+    if type(query.short) is not int or query.short < 0:
+        raise StoreRefused("short: must be a whole number of characters, 0 for texts as they are")
 
 
 def check_write(write: Write) -> None:

@@ -35,6 +35,7 @@ from gorgond.stores.contract import (
     array,
     not_searchable,
     refused_by,
+    shorten,
     too_slow,
 )
 from gorgond.stores.filters import check_query, equality, words
@@ -223,7 +224,7 @@ class MongoStore(Store):
                 {"_id": {"$in": ids}}, _projection(first), batch_size=len(ids) + 1, max_time_ms=milliseconds
             )
             found = {document["_id"]: document for document in cursor}
-        answers = {id: _array([document]) for id, document in found.items()}
+        answers = {id: _array([document], first.short) for id, document in found.items()}
         return [answers.get(id, b"[]") for id in ids]
 
     def _lookup(self, queries: list[Query], milliseconds: int) -> list[bytes]:
@@ -249,7 +250,7 @@ class MongoStore(Store):
         with reachable():
             pipeline: list[dict[str, Any]] = [{"$documents": asked}, {"$lookup": joined}]
             for row in self._db.aggregate(pipeline, batchSize=len(queries) + 1, maxTimeMS=milliseconds):
-                answers[row["n"]] = _array(row["i"])
+                answers[row["n"]] = _array(row["i"], first.short)
         return answers
 
     def _lookup_works(self) -> bool:
@@ -273,7 +274,7 @@ class MongoStore(Store):
                 max_time_ms=milliseconds,
             )
             with closing(cursor):
-                return array(_json([document])[1:-1] for document in cursor)
+                return array(_json([document], query.short)[1:-1] for document in cursor)
 
         return self._asked(query, ask, until)
 
@@ -353,10 +354,11 @@ def _shape(query: Query) -> object:
         return None
     field, value = _equality(query)
     if field == "id":
-        return (query.collection, field, query.projection) if isinstance(value, str) and not query.skip else None
+        same = query.collection, field, query.projection, query.short
+        return same if isinstance(value, str) and not query.skip else None
     if value is None or field.startswith(("id.", "$")):
         return None
-    return query.collection, field, query.sort, query.limit, query.skip, query.projection
+    return query.collection, field, query.sort, query.limit, query.skip, query.projection, query.short
 
 
 def _field(field: str) -> str:
@@ -385,16 +387,18 @@ def _projection(query: Query) -> dict[str, Any] | None:
     return {_field(field): 1 for field in query.projection} or None
 
 
-def _array(documents: list[dict[str, Any]]) -> bytes:
-    whole = _json(documents)
+def _array(documents: list[dict[str, Any]], short: int) -> bytes:
+    whole = _json(documents, short)
     return whole if len(whole) <= ANSWER_BYTES else array(dumps(document, _plain) for document in documents)
 
 
-def _json(documents: list[dict[str, Any]]) -> bytes:
+def _json(documents: list[dict[str, Any]], short: int) -> bytes:
     for document in documents:
         document["id"] = document.pop("_id")
         document.pop(FIRST, None)
         document.pop(MARKS, None)
+        if short:
+            shorten(document, short)
     return dumps(documents, _plain)
 
 

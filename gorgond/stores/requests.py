@@ -14,7 +14,7 @@ from gorgond.stores.contract import LIMIT_MAX, Kind, Query, Write
 from gorgond.stores.ownership import NOBODY
 from gorgond.stores.schema import PRIVATE
 
-_FIND = frozenset({"filter", "sort", "limit", "skip", "fields", "search"})
+_FIND = frozenset({"filter", "sort", "limit", "skip", "fields", "search", "short"})
 _KINDS: dict[str, tuple[Kind, frozenset[str]]] = {
     "insert": ("insert", frozenset({"documents"})),
     "replace": ("replace", frozenset({"documents"})),
@@ -50,6 +50,7 @@ def query_of(message: Message, queue: str) -> tuple[str, Query]:
         args.get("skip", 0),
         tuple(fields),
         args.get("search", ""),
+        args.get("short", 0),
     )
 
 

@@ -28,6 +28,7 @@ from gorgond.stores.contract import (
     array,
     not_searchable,
     refused_by,
+    shorten,
     too_slow,
 )
 from gorgond.stores.filters import check_query, equality, words
@@ -236,11 +237,7 @@ class SqliteStore(Store):
             f"SELECT CAST(d.doc AS BLOB) {source}{order and ' ORDER BY ' + order} LIMIT :limit OFFSET :skip",
             {**parameters, "limit": query.limit, "skip": query.skip},
         )
-        wanted = {"id", *query.projection}
-        return array(
-            dumps({key: value for key, value in loads(doc).items() if key in wanted}) if query.projection else doc
-            for (doc,) in rows
-        )
+        return array(_part(doc, query) if query.projection or query.short else doc for (doc,) in rows)
 
     def _count(self, connection: _Connection, query: Query) -> int:
         parameters = Parameters()
@@ -274,6 +271,17 @@ class SqliteStore(Store):
         self._closing.set()
         while self._idle:
             self._idle.pop().close()
+
+
+def _part(doc: bytes, query: Query) -> bytes:
+    """What a query wants of a document."""
+    document = loads(doc)
+    if query.projection:
+        wanted = {"id", *query.projection}
+        document = {key: value for key, value in document.items() if key in wanted}
+    if query.short:
+        shorten(document, query.short)
+    return dumps(document)
 
 
 def _has_fts5(connection: _Connection) -> bool:

@@ -44,6 +44,7 @@ from gorgond.redpill import (
     handling,
     now_ms,
 )
+from gorgond.redpill import call as call_module
 from gorgond.redpill import lane as lane_module
 from gorgond.redpill import outcome as outcome_module
 from gorgond.redpill import producer as producer_module
@@ -626,6 +627,33 @@ async def test_large_answers_go_out_in_rounds_and_too_large_ones_not_at_all(
     assert replies[4].error is not None
     assert replies[4].error.code == 422
     assert rounds
+    assert max(rounds) <= 1000
+
+
+async def test_large_answers_are_taken_few_at_a_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_module, "TURN_BYTES", 1000)
+    gate, rounds = asyncio.Event(), list[int]()
+    fetch = type(stage.broker.link("x")).fetch
+
+    async def spied(self: Link, names: Sequence[str], timeout: float, most: int) -> list[bytes]:
+        await gate.wait()
+        raws = await fetch(self, names, timeout, most)
+        rounds.append(sum(map(len, raws)))
+        return raws
+
+    monkeypatch.setattr(type(stage.broker.link("x")), "fetch", spied)
+    async with calling(stage, Handler(lambda _: Done(b"x" * 400))) as caller:
+        # given a caller that has seen how large answers are
+        gate.set()
+        await caller.call("q", request())
+        gate.clear()
+        # when many of them are there at once
+        waiting = [caller.call("q", request()) for _ in range(40)]
+        await stage.done(41)
+        gate.set()
+        replies = await asyncio.gather(*waiting)
+    # then it takes what fits into a round
+    assert [len(reply.body) for reply in replies] == [400] * 40
     assert max(rounds) <= 1000
 
 

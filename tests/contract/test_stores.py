@@ -207,6 +207,25 @@ def test_large_documents_and_many(store: Store) -> None:
     assert found(store, query({"userid": 1}, sort=(("ts", -1),), limit=1))[0]["x"] == large
 
 
+def test_texts_cut_short(store: Store) -> None:
+    id = "i" * 50
+    texts: dict[str, Any] = {"title": "ü" * 50, "body": "short", "more": ["x" * 50, {"a": "y" * 50}]}
+    store.write([write("insert", id, 1, **texts)])
+    store.write([write("insert", "other", 1, title="t")])
+    shown = {**texts, "id": id, "title": "ü" * 8, "ts": 1}
+    # alone, and beside others of its shape
+    assert found(store, query(limit=1, sort=(("id", 1),), short=8)) == [shown]
+    for filter, other in (({"id": id}, {"id": "other"}), ({"body": "short"}, {"body": "none"})):
+        answers = store.find([query(filter, short=8), query(other, short=8), query(filter)])
+        assert [json.loads(answer)[0]["title"] for answer in (answers[0], answers[2]) if isinstance(answer, bytes)] == [
+            "ü" * 8, "ü" * 50,
+        ]  # fmt: skip
+    assert found(store, query({"id": id}, short=8, projection=("title",))) == [{"id": id, "title": "ü" * 8}]
+    for wrong in (-1, "8", True):
+        [refused] = store.find([query(short=wrong)])
+        assert isinstance(refused, StoreRefused)
+
+
 def test_any_text(store: Store) -> None:
     text = "Ü \u20ac 𝄞 \"quoted\" 'single' \\ \n\t\x01\x7f\u2028 $where {a.b} %s :p0 ?"
     document = {"title": text, "ключ": {"k'": [text]}, "x": 1e-300, "big": 2**63 - 1, "f": 5.0}

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
+from gorgond.http import bodies, server
+from gorgond.redpill.codec import loads_strictly
 from tests.conftest import RedisServer
-from tests.integration.website import Website
+from tests.integration.website import Answer, Connection, Website
+from tests.waiting import eventually
 
 UID = 7
 APPLICATION = """
@@ -77,3 +87,137 @@ def test_an_applications_list_says_it_in_a_header(site: Website) -> None:
     cut, whole = site.ask("GET", "/plain"), site.ask("GET", "/plain?lim=3")
     assert (cut.headers.get("x-more"), whole.headers.get("x-more")) == ("true", None)
     assert (10 < len(cut.json) < 20, len(whole.json)) == (True, 3)
+
+
+# ---- answers that nobody takes
+
+
+def unsent(site: Website) -> int:
+    return sum(stream.unsent for stream in list(site.web.server.streams))
+
+
+def unread(site: Website, stack: ExitStack) -> Connection:
+    """A client that asks for a large answer and takes nothing of it."""
+    connection = stack.enter_context(site.connection())
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.request("GET", f"/info/{UID}?lim=5")
+    return connection
+
+
+def test_answers_that_wait_for_their_clients_are_bounded(site: Website, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given room for some answers of 4.5 MB, and clients that take nothing of theirs
+    monkeypatch.setattr(server, "HELD_MAX", 14_000_000)
+    monkeypatch.setattr(server, "PATIENCE", 1000.0)
+    most = 0
+    with ExitStack() as stack:
+
+        def refused() -> Answer | None:
+            nonlocal most
+            unread(site, stack)
+            most = max(most, unsent(site))
+            answer = site.ask("GET", f"/info/{UID}?lim=5")
+            return answer if answer.status != 200 else None
+
+        # then those wait, and who asks for more is refused, in words; what is small is not
+        answer = eventually(refused)
+        assert answer is not None
+        assert (answer.status, answer.error["reason"], answer.headers["retry-after"]) == (503, "no_room", "1")
+        assert 4_500_000 < most <= 14_000_000
+        assert site.ask("GET", f"/info/{UID}?off=20").status == site.ask("GET", "/").status == 200
+        # when they have had their time, then they make room
+        monkeypatch.setattr(server, "PATIENCE", 0.0)
+        assert len(site.ask("GET", f"/info/{UID}?lim=5").json["items"]) == 5
+    eventually(lambda: not site.web.server.slow)
+
+
+def test_a_large_answer_comes_whole_to_who_sends_no_more(site: Website) -> None:
+    with site.connection() as connection:
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 300_000)
+        for _ in range(2):
+            connection.request("GET", f"/info/{UID}?lim=5")
+        connection.socket.shutdown(socket.SHUT_WR)
+        eventually(lambda: site.web.server.slow)
+        assert [len(connection.read().json["items"]) for _ in range(2)] == [5, 5]
+        assert connection.closed()
+
+
+# ---- bodies that are dear to read
+
+ZEROS = b'{"title": "t", "x": [' + b"0," * 500_000 + b"0]}"
+HEAVY = b'{"title": "t", "x": [' + b"0," * 20_000 + b"0]}"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (ZEROS, 400), (b"[" + b"[]," * 300_000 + b"0]", 400), (b"[" + b'"",' * 300_000 + b"0]", 400),
+        (b'{"a":{' + b",".join(b'"%d":{}' % n for n in range(90_000)) + b"}}", 400),
+        (json.dumps({"title": "t", "body": "1,[{" * 200_000}).encode(), 201),
+        (json.dumps({"title": "t", "body": '"a","b",' * 60_000}).encode(), 201),
+        (json.dumps([{"title": "t", "keywords": [f"{n}" for n in range(100)]}] * 1000).encode(), 201),
+    ],
+)  # fmt: skip
+def test_a_body_holds_no_more_values_than_can_be_read_soon(site: Website, body: bytes, status: int) -> None:
+    answer = site.ask("POST", "/info/8", body)
+    assert answer.status == status
+    if status == 400:
+        assert (answer.error["field"], str(bodies.VALUES_MAX) in answer.error["message"]) == ("body", True)
+
+
+def test_heavy_bodies_are_read_one_in_a_turn_of_the_loop(site: Website, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a loop whose turns are counted, and a note of the turn in which each body is read
+    turn = 0
+    ended = threading.Event()
+    read: list[int] = []
+
+    async def count() -> None:
+        nonlocal turn
+        while not ended.is_set():
+            turn += 1
+            await asyncio.sleep(0)
+
+    def noted(data: bytes) -> Any:
+        read.append(turn)
+        return loads_strictly(data)
+
+    monkeypatch.setattr(bodies, "loads_strictly", noted)
+    asyncio.run_coroutine_threadsafe(count(), site._loop)
+    # when many of them come at once
+    with ExitStack() as stack:
+        connections = [stack.enter_context(site.connection()) for _ in range(20)]
+        for connection in connections:
+            connection.request("POST", "/info/8", HEAVY)
+        assert [connection.read().status for connection in connections] == [201] * 20
+    ended.set()
+    # then others have their turn between any two
+    assert len(set(read)) == len(read) == 20
+
+
+def test_nobody_waits_while_megabytes_of_zeros_are_refused(site: Website) -> None:
+    # given how long it takes here and now to read such a body once
+    started = time.perf_counter()
+    loads_strictly(ZEROS)
+    once = time.perf_counter() - started
+    waits: list[float] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        with site.connection() as connection:
+            while not over.is_set():
+                started = time.perf_counter()
+                assert connection.ask("GET", "/healthz").status == 200
+                waits.append(time.perf_counter() - started)
+
+    # when eight come at once, again and again, and somebody else asks meanwhile
+    watching = threading.Thread(target=watch)
+    watching.start()
+    with ExitStack() as stack:
+        connections = [stack.enter_context(site.connection()) for _ in range(8)]
+        for _ in range(5):
+            for connection in connections:
+                connection.request("POST", "/info/8", ZEROS)
+            assert {connection.read().status for connection in connections} == {400}
+    over.set()
+    watching.join()
+    # then they never wait as long as the eight would take
+    assert max(waits) < 4 * once, (max(waits), once)

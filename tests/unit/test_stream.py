@@ -21,7 +21,7 @@ async def pair() -> AsyncIterator[tuple[Stream, socket.socket]]:
     lost: list[Stream] = []
     ours, theirs = socket.socketpair()
     theirs.settimeout(20)
-    await asyncio.get_running_loop().connect_accepted_socket(lambda: Stream(made.append, lost.append), ours)
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: Stream(made.append, lost.append, set()), ours)
     with theirs:
         yield made[0], theirs
     made[0].close()

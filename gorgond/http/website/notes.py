@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gorgond.app.clients import Documents
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer
 from gorgond.http.bodies import form_body
@@ -21,6 +22,9 @@ UID_MAX = 2**53 - 1
 CARDS_MS = 5000  # for looking up notes that have changed
 
 _NEWEST = [["ts", -1]]
+_SHOWN: dict[str, Any] = {"fields": ["title", "url", "body", "ts", "location", "keywords", "userid"], "short": 8000}
+"""What is asked of notes to be listed; an address has up to 8000 characters."""
+
 _UID = Parameter("uid", "the user's number", int, 0, UID_MAX)
 _ID = Parameter("id", "the note's id", str, high=128)
 _NONE_SUCH = {404: ("one has no such note", "Error")}
@@ -66,32 +70,30 @@ class Notes:
         return await self._public(request, f"/by/{uid}", f"Notes of {_called(uid, names)}", {"userid": uid})
 
     async def _public(self, request: Request, at: str, heading: str, filter: Mapping[str, Any]) -> Answer:
+        visitor, found = await asyncio.gather(self._desk.visitor(request), self._found(request, filter))
+        newest = max((note.get("ts", 0) for note in found), default=0)
+        live = "/live" + query(uid=filter.get("userid", ""), since=newest)
+        return await self._list(request, visitor, found, found.more, at=at, heading=heading, live=live)
+
+    async def _found(self, request: Request, filter: Mapping[str, Any]) -> Documents:
+        """The notes that a page shows, and one more if there is one."""
         values = request.parameters
-        args: dict[str, Any] = {"filter": dict(filter), "sort": _NEWEST, "limit": LIM + 1, "skip": values["off"]}
+        args = {"filter": dict(filter), "sort": _NEWEST, "limit": LIM + 1, "skip": values.get("off", 0)} | _SHOWN
         if "keyword" in values:
             args["filter"]["keywords"] = values["keyword"]
         if "q" in values:
             args["search"] = values["q"]
         with self._desk.searching(request):
-            visitor, found = await asyncio.gather(
-                self._desk.visitor(request), self._desk.find(request.deadline, "items", args)
-            )
-        newest = max((note.get("ts", 0) for note in found), default=0)
-        live = "/live" + query(uid=filter.get("userid", ""), since=newest)
-        return await self._list(request, visitor, found, found.more, at=at, heading=heading, live=live)
+            return await self._desk.find(request.deadline, "items", args)
 
     async def mine(
         self, request: Request, said: str = "", wrong: str = "", typed: Mapping[str, str] | None = None
     ) -> Answer:
         """One's own notes, and the form for another one, with what was typed when something is wrong with it."""
-        values = request.parameters
-        args: dict[str, Any] = {name: values[name] for name in ("q", "keyword", "off") if name in values}
-        with self._desk.searching(request):
-            visitor, answer = await asyncio.gather(
-                self._desk.visitor(request), self._desk.app(request, "site.mine", args | {"lim": LIM + 1})
-            )
+        visitor, uid = await self._desk.known(request)
+        found = await self._found(request, {"userid": uid})
         return await self._list(
-            request, visitor, answer["items"], answer.get("more", False), at="/my", heading="My notes", mine=True,
+            request, visitor, found, found.more, at="/my", heading="My notes", mine=True,
             said=said, wrong=wrong, values=typed or {}, live="",
         )  # fmt: skip
 
@@ -131,7 +133,8 @@ class Notes:
 
     async def _cards(self, filter: Mapping[str, Any], most: int) -> Cards:
         deadline = now_ms() + CARDS_MS
-        notes = await self._desk.find(deadline, "items", {"filter": filter, "sort": _NEWEST, "limit": most})
+        args = {"filter": filter, "sort": _NEWEST, "limit": most} | _SHOWN
+        notes = await self._desk.find(deadline, "items", args)
         names = await self._desk.names(deadline, {note.get("userid") for note in notes})
         return {note["id"]: (note.get("userid"), self._templates.card(note, names)) for note in reversed(notes)}
 

@@ -55,12 +55,17 @@ class Desk:
         if not token_of(request):
             return NOBODY
         try:
-            user = await self.auth(request, "auth.me", {})
+            return (await self.known(request))[0]
         except CallFailed as failed:
             if failed.code != 401:
                 raise
             return NOBODY
-        return Visitor(user, xsrf_token(request))
+
+    async def known(self, request: Request) -> tuple[Visitor, int]:
+        """Who looks, and their number. Raises Problem 401 when nobody is logged in, CallFailed 401 when their session
+        has ended."""
+        user = await self.auth(request, "auth.me", {})
+        return Visitor(user, xsrf_token(request)), int(user["id"])
 
     async def auth(self, request: Request, op: str, args: dict[str, Any]) -> Any:
         """What the auth server answers to who asks."""
