@@ -135,9 +135,21 @@ class RedisLink(RedisWire):
             else:
                 try:
                     await self._checked(answer, batch.name)
-                except (QueueFull, BrokerRefused) as refused:
+                except BrokerRefused as refused:
                     outcome.append(refused)
+                except QueueFull as full:
+                    outcome.append(None if await self._was_accepted(producer, batch) else full)
         return outcome
+
+    async def _was_accepted(self, producer: str, batch: Batch) -> bool:
+        """Whether a batch for which Redis has no memory was accepted before; else it is refused from now on, however
+        many copies of it come. A disk that is full keeps Redis from noting that."""
+        if batch.topic:
+            return False
+        try:
+            return bool(await self._ask(_run(script.REFUSE, [keys.producer(batch.name, producer)], batch.number)))
+        except QueueFull:
+            return False
 
     async def _follow(self, which: script.Script, names: Sequence[str], *args: str | int) -> Any:
         """What a script answers that does nothing when something else stands."""

@@ -22,6 +22,7 @@ class Script:
 
 ALL = (
     PUSH := Script("push"),
+    REFUSE := Script("refuse"),
     PUBLISH := Script("publish"),
     JOIN := Script("join"),
     PART := Script("part"),

@@ -100,7 +100,7 @@ def _rules(needs: Needs) -> Iterable[str]:
     commands = set(ALWAYS)
     patterns: list[str] = []
     if needs.pushes:
-        commands |= _commands("push")
+        commands |= _commands("push", "refuse")
         for name in needs.pushes:
             patterns += [keys.queue(name), keys.producer(name, "*"), keys.counts(name), keys.held(name)]
             patterns.append(keys.memory(name))

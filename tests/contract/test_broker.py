@@ -1220,7 +1220,25 @@ async def test_a_redis_out_of_memory_takes_nothing_and_can_be_drained(
 
     counts = (await link.counts(["q"]))[0]
     assert (counts.accepted, counts.done, counts.dead, counts.difference()) == (accepted, accepted - 1, 1, 0)
-    assert await link.push("p", Room(10_000), [Batch("q", accepted + 1, raws("a"))]) == [None]
+    assert await link.push("p", Room(10_000), [Batch("q", accepted + 2, raws("a"))]) == [None]
+
+
+async def test_a_redis_out_of_memory_says_what_became_of_a_batch(redis_factory: Callable[..., RedisServer]) -> None:
+    server = redis_factory(maxmemory="4mb")
+    bench = Bench(RedisBroker(server.url, durable=False))
+    link, room = bench.link(), Room(10_000)
+    # given a batch that was accepted, its answer lost, and a Redis that is full by now
+    first = Batch("q", 1, raws("a"))
+    assert await link.push("p", room, [first]) == [None]
+    server.cli("CONFIG", "SET", "maxmemory", "1")
+    # when it is sent again, then it was accepted
+    assert await link.push("p", room, [first]) == [None]
+    # when another one is refused, then it is, although a copy of it comes when there is room
+    second = Batch("q", 2, raws("b"))
+    assert isinstance((await link.push("p", room, [second]))[0], QueueFull)
+    server.cli("CONFIG", "SET", "maxmemory", "0")
+    assert isinstance((await bench.link().push("p", room, [second]))[0], QueueFull)
+    assert await bench.all_of() == raws("a")
 
 
 async def test_scripts_that_redis_forgot_are_loaded_again(shared_redis: RedisServer) -> None:
