@@ -226,6 +226,14 @@ def firefox_binary() -> str:
 
 
 @pytest.fixture(scope="session")
+def webkit_binaries() -> tuple[str, str]:
+    """The driver, and the browser that it starts."""
+    _installed("Xvfb")
+    browser = _installed("MiniBrowser", *Path("/usr/lib").glob("*/webkit2gtk-4.1/MiniBrowser"))
+    return _installed("WebKitWebDriver"), browser
+
+
+@pytest.fixture(scope="session")
 def faketime_library() -> str:
     """What a process is started with so that its clock is off: LD_PRELOAD, with FAKETIME=+11s."""
     return _installed("libfaketimeMT.so.1", *Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))

@@ -54,7 +54,7 @@ class Firefox:
         found = eventually(lambda: LISTENS.search(self._log.read_text(errors="replace")), timeout=60)
         assert found is not None
         self._socket = self._run(_connected(f"{found[1]}/session"))
-        self.ask("session.new", capabilities={})
+        self.ask("session.new", capabilities={"alwaysMatch": {"acceptInsecureCerts": True}})
         self._window = self.ask("browsingContext.getTree")["contexts"][0]["context"]
         return self
 

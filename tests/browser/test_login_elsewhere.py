@@ -1,4 +1,4 @@
-"""Logging in by way of another site, in the browsers that can be had: Debian's Chromium and Firefox.
+"""Logging in by way of another site, in the browsers that can be had: Debian's Chromium, Firefox and WebKit.
 
 What differs between browsers is which cookies they send when another site sends them back.
 """
@@ -13,6 +13,8 @@ import pytest
 from playwright.sync_api import Browser, Error
 
 from tests.browser.firefox import Firefox, FirefoxError
+from tests.browser.tls import behind_tls
+from tests.browser.webkit import WebKit, WebKitError
 from tests.conftest import RedisServer
 from tests.integration.oidc import CLIENT, provider
 from tests.integration.website import Website
@@ -33,7 +35,7 @@ class Chromium:
     """The same of playwright's."""
 
     def __init__(self, browser: Browser) -> None:
-        self.page = browser.new_page()
+        self.page = browser.new_page(ignore_https_errors=True)
 
     def open(self, url: str) -> None:
         self.page.goto(url)
@@ -42,29 +44,34 @@ class Chromium:
         return self.page.evaluate(expression)
 
 
-@pytest.fixture(params=["chromium", "firefox"])
+@pytest.fixture(params=["chromium", "firefox", "webkit"])
 def window(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Window]:
     if request.param == "chromium":
         window = Chromium(request.getfixturevalue("browser"))
         yield window
         window.page.close()
-    else:
+    elif request.param == "firefox":
         with Firefox(request.getfixturevalue("firefox_binary"), tmp_path) as firefox:
             yield firefox
+    else:
+        driver, binary = request.getfixturevalue("webkit_binaries")
+        with WebKit(driver, binary, tmp_path) as webkit:
+            yield webkit
 
 
 @pytest.fixture(scope="module")
 def site(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of our website, at another host than the provider's."""
+    """The address of our website, at another host than the provider's; over TLS, without which WebKit keeps no cookie
+    of a session, not even of localhost."""
     directory, port = tmp_path_factory.mktemp("site"), free_port()
-    url = f"http://localhost:{port}"
+    url = f"https://localhost:{port}"
     redis = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"), appendonly="yes")
     redis.start()
     try:
         with provider(f"{url}/auth/oauth2/house/callback") as issuer:
             conf = directory / "gorgond.conf"
             conf.write_text(f"[web]\nurl = {url}\n[oauth2.house]\nissuer = {issuer}\n{CLIENT}")
-            with Website(redis.url, directory, conf=str(conf), web__port=str(port)):
+            with Website(redis.url, directory, conf=str(conf)) as website, behind_tls(website.port, port, directory):
                 yield url
     finally:
         redis.close()
@@ -76,7 +83,7 @@ def sees(window: Window, expression: str, value: Any) -> None:
     def seen() -> bool:
         try:
             return bool(window.evaluate(expression) == value)
-        except (Error, FirefoxError):
+        except (Error, FirefoxError, WebKitError):
             return False
 
     eventually(seen, timeout=60)

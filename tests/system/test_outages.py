@@ -10,7 +10,7 @@ from statistics import median
 import pytest
 
 from gorgond.service.access import ROLES
-from tests.system.conftest import get, traffic
+from tests.system.conftest import get, post, traffic
 from tests.system.machine import Machine
 from tests.system.neighbours import Neighbours
 from tests.waiting import eventually
@@ -106,6 +106,17 @@ def test_a_broker_that_is_killed_is_a_pause(fabric: Machine) -> None:
                 pauses.append(away(fabric, "gorgon-broker") / neighbours.slowdown)
             eventually(lambda: get(fabric, "/info/1"))
     assert median(pauses) <= 1, pauses  # the slowdown is an average, a moment may be worse
+
+
+def test_a_broker_starts_on_what_a_power_failure_leaves(fabric: Machine) -> None:
+    note = post(fabric, "/info/5", {"title": "kept"})
+    fabric.run("systemctl stop gorgon.target gorgon.slice")
+    # given zeros at the end of its file, as a file system may leave them
+    fabric.run("truncate --size=+3000 /var/lib/gorgond/broker/appendonlydir/*.incr.aof")
+    # when all is started, then it answers, the note is there, and the journal says what was done
+    fabric.run("systemctl start gorgon.target")
+    assert eventually(lambda: get(fabric, "/info/5"))["items"][0]["id"] == note["ids"][0]
+    assert "ended in 3000 zeros" in fabric.journal("gorgon-broker")
 
 
 def test_web_servers_restarted_one_after_another_are_not_noticed(fabric: Machine) -> None:
