@@ -30,7 +30,7 @@ from gorgond.redpill import Caller, GorgonError, Message, Producer, now_ms
 from gorgond.service.fabric import connect_fabric
 
 USERS = 20  # users of our own, whom nobody else has
-FIRST_UID = 9_000_000_000_000_000  # below the API's largest, above any real one
+UIDS = (500_000_000, 1_000_000_000)  # of users who are only numbers, as the open API writes for them, above real ones
 GRACE = 5.0  # seconds beyond the deadline after which an answer counts as not coming
 AGAIN = 0.2  # seconds until what was not acknowledged is tried again
 TRIES = 200  # of one effect, so that every client ends
@@ -62,7 +62,7 @@ class Load:
         unlike = random.SystemRandom()
         self.run_id = f"{unlike.getrandbits(40):010x}"
         self.accounts: list[Account] = []
-        first = FIRST_UID + unlike.randrange(10**11) * 64
+        first = unlike.randrange(*UIDS, 64)
         self.uids = range(first, first + USERS)
         self.late = 0  # replies on our list that nobody waited for any more
         self.without_retry_after = 0  # answers 503 that do not say when to come again

@@ -15,6 +15,7 @@ import pymongo
 import pytest
 
 from gorgond.auth.users import LOWEST
+from gorgond.chaos.load import UIDS
 from gorgond.errors import StoreRefused
 from gorgond.stores import open_store
 from gorgond.stores.contract import Effect, Kind, Query, Store, Write
@@ -54,6 +55,8 @@ def stored(store: Store) -> Any:
 
 def test_the_stores_know_which_ids_are_registered_users() -> None:
     assert REGISTERED == LOWEST
+    # and the drills write for none of them
+    assert max(UIDS) <= REGISTERED
 
 
 def test_what_is_a_users_is_touched_by_nobody_else(store: Store) -> None:
