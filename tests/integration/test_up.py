@@ -156,6 +156,23 @@ def test_children_die_with_a_parent_that_is_killed(data: Path, tmp_path: Path) -
         assert process.wait(timeout=60) == 0
 
 
+def test_it_starts_on_what_a_power_failure_leaves(data: Path, tmp_path: Path) -> None:
+    # given a directory whose broker's file ends in zeros, as a file system may leave them
+    outputs = [tmp_path / "before", tmp_path / "after"]
+    with started(*arguments(data, free_port()), output=outputs[0]) as process:
+        eventually(lambda: all_up(outputs[0]))
+        every = list(children(process).values())
+        process.kill()
+    eventually(lambda: gone(every))
+    [file] = (data / "broker").glob("appendonlydir/*.incr.aof")
+    with file.open("ab") as written:
+        written.write(bytes(3000))
+    # when it is started on that, then it is all up, and says what it did
+    with started(*arguments(data, free_port()), output=outputs[1]):
+        eventually(lambda: all_up(outputs[1]))
+    assert f"{file} ended in 3000 zeros" in outputs[1].read_text()
+
+
 def test_a_second_one_on_the_same_directory_is_refused(data: Path, tmp_path: Path) -> None:
     output = tmp_path / "output"
     few = ("--no-provider", "--web", "1", "--apps", "0", "--stores", "1")
