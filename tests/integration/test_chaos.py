@@ -138,7 +138,7 @@ class Break:
 
 
 STORE, CLAIM = "gorgond/roles/store.py", "gorgond/redpill/scripts/claim.lua"
-WRITTEN = "effects = self._store.write(writes)\n"
+WRITTEN = "done = self._store.change(writes)\n"
 FOUND = "zip(finds, self._store.find([query for _, query in finds]), strict=True)"
 # The answer "void" to who settles what is not on its desk, and the two things that it is told by.
 NO_LENGTH = ("if first and length ~= tonumber(ARGV[4]) then return {'void'} end", "")
@@ -166,7 +166,8 @@ BREAKS = {
     # A job is settled before it is in the database.
     "settled before the write": Break("store-kill", "lost", {STORE: ((
         WRITTEN,
-        "effects = ['stored'] * len(writes); __import__('threading').Timer(0.5, self._store.write, [writes]).start()\n",
+        "done = [__import__('gorgond.stores.contract', fromlist=['Written']).Written('stored', each.ts) "
+        "for each in writes]; __import__('threading').Timer(0.5, self._store.change, [writes]).start()\n",
     ),)}),
     # Others were given what a store had in hand when it hung, after 2 s here; it settles it all the same.
     "a late settle": Break("store-hang", "late settle", {
@@ -182,7 +183,7 @@ BREAKS = {
     # For each note there is another one that nobody wrote.
     "an invented note": Break("poison", "unexpected", {STORE: ((
         WRITTEN,
-        f"{WRITTEN}        import dataclasses\n        self._store.write([dataclasses.replace("
+        f"{WRITTEN}        import dataclasses\n        self._store.change([dataclasses.replace("
         "each, id='x' + each.id, document={'userid': each.document.get('userid', 0)}) for each in writes])\n",
     ),)}),
     # Replies go to who has not asked for them. Reading takes its time, so that there are several to be confused.
