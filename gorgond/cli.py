@@ -109,6 +109,11 @@ def _parser() -> argparse.ArgumentParser:
     provider.add_argument("name", metavar="NAME", nargs="?", default="random", help="that of [provider.NAME] (random)")
     _settings(provider, "provider", "rate", "count", "users", "size", "seed")
 
+    watch = command("watch", _watch, "keep watch over the broker of this host")
+    _config(watch)
+    _settings(watch, "broker", "url")
+    _settings(watch, "log", "level", "format")
+
     filler = command("load", _load, "fill the database with made-up notes; may be interrupted")
     filler.add_argument("--users", metavar="N", type=_whole, default=10_000, help="users they belong to (10000)")
     filler.add_argument("--items", metavar="N", type=_whole, default=1_000_000, help="notes in all (1000000)")
@@ -290,6 +295,16 @@ def _serve(
         return refused(error)
     set_up(config.log.level, config.log.format, f"{role}@{instance}")
     return run_process(lambda: make(config, connect_fabric(config), instance), read)
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.watching import watch
+    from gorgond.service.life import refused
+
+    try:
+        return watch(load(arguments.config, os.environ, _flags(arguments)))
+    except ConfigError as error:
+        return refused(error)
 
 
 def _up(arguments: argparse.Namespace) -> int:

@@ -20,7 +20,8 @@ from pathlib import Path
 from gorgond.commands.files import write_whole
 from gorgond.config import load
 from gorgond.errors import ConfigError, GorgonError
-from gorgond.service.access import OPERATOR, ROLES, acl_file
+from gorgond.redpill import script
+from gorgond.service.access import OPERATOR, USERS, acl_file
 
 CREDENTIALS = Path("/etc/credstore")
 ACL = Path("/etc/gorgond/broker.acl")
@@ -29,20 +30,20 @@ GROUP = "gorgond"
 
 
 def make_secrets(say: Callable[[str], None]) -> None:
-    """Make the secrets that are missing and the ACL file; a broker that runs takes them over at once."""
+    """Make the secrets that are missing and the ACL file; a broker that runs here takes it over at once, and is given
+    the scripts of this version, which roles may not load."""
     try:
         CREDENTIALS.mkdir(mode=0o700, exist_ok=True)
-        passwords = {user: _secret(f"broker.password.{user}", _new_password) for user in (*ROLES, OPERATOR)}
+        passwords = {user: _secret(f"broker.password.{user}", _new_password) for user in USERS}
         _secret("auth.key", _new_key)
         if not _has_own_password():
             _secret("stats.password", _new_password)
         text = acl_file(passwords)
-        if ACL.exists() and ACL.read_text() == text:
-            return
-        write_whole(ACL, text, 0o640, gid=grp.getgrnam(GROUP).gr_gid)
+        if not ACL.exists() or ACL.read_text() != text:
+            write_whole(ACL, text, 0o640, gid=grp.getgrnam(GROUP).gr_gid)
+            say(f"{ACL} is made anew")
     except OSError as error:
         raise GorgonError(f"{error.filename}: {error.strerror}; are you root?") from None
-    say(f"{ACL} is made anew")
     if SOCKET.exists():
         _load(passwords[OPERATOR], text)
 
@@ -78,14 +79,18 @@ def _new_key() -> str:
 
 
 def _load(password: str, text: str) -> None:
-    """Tell the broker that runs, also one that was started from another file."""
+    """Tell the broker that runs, also one that was started from another file, who may do what; load the scripts."""
     import redis  # slow to import, and rarely needed
 
     try:
-        with redis.Redis(unix_socket_path=str(SOCKET), username=OPERATOR, password=password) as broker:
+        with redis.Redis(
+            unix_socket_path=str(SOCKET), username=OPERATOR, password=password, socket_timeout=10
+        ) as broker:
             for user in text.splitlines():
                 _, name, *rules = user.split()
                 broker.execute_command("ACL", "SETUSER", name, "reset", *rules)
+            for each in script.ALL:
+                broker.script_load(each.text)
     except redis.ConnectionError:
         return  # it does not run; it reads the file when it starts
     except redis.RedisError as error:

@@ -45,6 +45,7 @@ from gorgond.service.fabric import connect_fabric
 from gorgond.service.life import log
 from gorgond.service.log import set_up
 from gorgond.service.loop import run
+from gorgond.service.watch import Watch
 
 SITE = "gorgond.app.notes"  # the application that has a website
 APPS = 2  # app servers, where there is an application
@@ -181,8 +182,10 @@ class Up:
         if await self._brokers_are_there():
             for child in self._services.values():
                 self._start(child)
+        watches = [Watch.over(broker) for broker in self._fabric.brokers]
         listener = Listener(self._fabric.calls, ["stats"], "up", self._heard)
         watching = [loop.create_task(each) for each in (listener.run(), self._show(), self._control.run())]
+        watching += [loop.create_task(each.run()) for each in watches]
         await self._stopping.wait()
         log.info("ending; a second signal ends it at once")
         for group in self._groups:

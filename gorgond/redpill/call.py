@@ -11,9 +11,9 @@ more) are dropped.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from secrets import token_urlsafe
 from typing import Self
 
 from gorgond.redpill import keys
@@ -56,8 +56,8 @@ class Caller:
     """Makes calls over one producer and one connection for replies, in one event loop.
 
     `list_name` begins the name of the reply list ("web_data"); its end is this process's own, so that no reply to a
-    predecessor is ever taken for one of ours, and new after each gap. Raises ValueError when it and `name` make no name
-    of a list.
+    predecessor is ever taken for one of ours, and new after each gap. Nobody can guess it, so that nobody who has our
+    rights takes our replies. Raises ValueError when it and `name` make no name of a list.
     """
 
     def __init__(self, broker: Broker, producer: Producer, list_name: str, name: str) -> None:
@@ -76,7 +76,7 @@ class Caller:
         self._ended: BrokerError | None = None
 
     def _new_list(self) -> None:
-        self._lists.appendleft(f"{self._begin}:{os.urandom(6).hex()}")
+        self._lists.appendleft(f"{self._begin}:{token_urlsafe(12)}")
 
     @property
     def reply_to(self) -> str:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from gorgond.redpill import script
 from gorgond.redpill.broker import Link, log
@@ -22,6 +22,7 @@ from gorgond.redpill.meaning import ROUND_TIMEOUT, meaning
 if TYPE_CHECKING:
     from gorgond.redpill.redisbroker import RedisBroker
 
+SHAS = [each.sha for each in script.ALL]
 OLDEST_REDIS = (7, 0)
 Command = Sequence[str | bytes | int]
 
@@ -52,6 +53,22 @@ def fields(infos: Sequence[bytes]) -> dict[str, str]:
     return dict(line.split(":", 1) for line in b"\n".join(infos).decode().splitlines() if ":" in line)
 
 
+async def _load_scripts(connection: Any, known: Sequence[int]) -> None:
+    """Load what Redis does not know. Who may not waits until somebody has: raises BrokerAway."""
+    missing = [each.text for each, there in zip(script.ALL, known, strict=True) if not there]
+    if not missing:
+        return
+    await connection.send_packed_command(connection.pack_commands([["SCRIPT", "LOAD", text] for text in missing]))
+    try:
+        for _ in missing:
+            await connection.read_response()
+    except NoPermissionError:
+        raise BrokerAway(
+            "it has not the scripts of this version, and only its operator may load them: "
+            "gorgon-broker-watch does so on its host, or `gorgonctl secrets` as root"
+        ) from None
+
+
 class RedisWire(Link):
     """One connection to Redis, made when it is needed."""
 
@@ -70,12 +87,13 @@ class RedisWire(Link):
         try:
             async with asyncio.timeout(ROUND_TIMEOUT):
                 await connection.connect()
-                commands: list[Command] = [["SCRIPT", "LOAD", each.text] for each in script.ALL]
-                commands.append(["CLIENT", "SETNAME", "gorgon:" + "".join(c for c in self.name if "!" <= c <= "~")])
+                name = "gorgon:" + "".join(c for c in self.name if "!" <= c <= "~")
+                commands: list[Command] = [["CLIENT", "SETNAME", name], ["SCRIPT", "EXISTS", *SHAS]]
                 if not self.broker.checked:
                     commands += [["INFO", section] for section in ("server", "memory", "persistence")]
                 await connection.send_packed_command(connection.pack_commands(commands))
                 answers = [await connection.read_response() for _ in commands]
+                await _load_scripts(connection, answers[1])
         except DRIVER_ERRORS as error:
             await _discard(connection)
             raise self._unmet(error) from None

@@ -1,22 +1,39 @@
-"""What each role may do in Redis: a user of its own with the commands and keys it needs, as lines of an ACL file.
+"""What each role may do in Redis: a user of its own, as a line of an ACL file.
 
-The commands are read off the scripts that a role runs, so a script that changes takes its rights along. On the host of
-the broker `gorgonctl secrets` makes the passwords and the file; docs/operations.md says how other hosts get theirs.
+What a script does is checked by the rights of who runs it, and so is the same command without the script. So each
+command is allowed on those keys alone on which the role's scripts use it, by selectors: `(+ltrim ~queue)`. The commands
+are read off the scripts, and a key has one type, so a command goes with the keys of its type: a script that changes
+takes its rights along. Nobody but the operator and the watch may load scripts; docs/operations.md says what is left to
+who has taken over a role.
+
+On the host of the broker `gorgonctl secrets` makes the passwords and the file; docs/operations.md says how other hosts
+get theirs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from gorgond.redpill import keys
+from gorgond.redpill import keys, script
 from gorgond.redpill.script import Script
 
-ALWAYS = ("auth", "client|setname", "evalsha", "info", "ping", "script|load", "time")  # what a connection begins with
+ALWAYS = ("auth", "client|setname", "info", "ping", "script|exists", "time")  # without a key
 ANY = "ANY"  # in place of a topic or group: all of them, as what an application names is its own business
+TYPES: Mapping[str, str] = {
+    "string": "get incr set",
+    "list": "blmove blmpop lindex llen lmove lpop lpush lrange lrem lset ltrim memory|usage rpush",
+    "hash": "hdel hget hgetall hincrby hkeys hmget hset",
+    "zset": "zadd zcard zrange zrangebyscore zrem zremrangebyscore",
+    "set": "sadd sismember smembers",
+}
+"""The commands of each type of key."""
+CHANNELED = {"publish", "subscribe"}
+TYPELESS = "del exists pexpire rename renamenx"  # used on a script's lists, or where it has none on its strings
 OPERATOR = "operator"  # may do everything; for the tools of an administrator
+WATCH = "watch"  # looks whether the broker answers, loads the scripts, and ends one that does not end
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +95,23 @@ ROLES: Mapping[str, Needs] = {
 }
 
 
+USERS = (*ROLES, WATCH, OPERATOR)
+
+PRIVATE = ("auth_store_get", "auth_store_put")  # who could push there could be anybody
+OPERATED = sorted({name for each in ROLES.values() for name in (*each.pushes, *each.consumes)} - {*PRIVATE})
+"""The queues whose dead letters the stats server puts back or deletes, beside those of topics."""
+OPERATED.append(f"{ANY}/{ANY}")
+
+
 def acl_file(passwords: Mapping[str, str]) -> str:
-    """The text of Redis' aclfile: `passwords` by user, those of ROLES and the operator."""
+    """The text of Redis' aclfile: `passwords` by user, those of USERS."""
     # Nobody can be `default`, but Redis itself is when it reads its append-only file: without rights it would leave out
     # what scripts have written (Redis 7.0: execCommand checks the rights of the file's client too).
     lines = ["user default off ~* &* +@all"]
-    for role, needs in ROLES.items():
-        lines.append(
-            f"user {role} on {_hashed(passwords[role])} resetkeys resetchannels -@all {' '.join(_rules(needs))}"
-        )
+    rules = {role: " ".join(_rules(role, needs)) for role, needs in ROLES.items()}
+    rules[WATCH] = "+auth +client|setname +ping +script|exists +script|kill +script|load"
+    for user, allowed in rules.items():
+        lines.append(f"user {user} on {_hashed(passwords[user])} resetkeys resetchannels -@all {allowed}")
     lines.append(f"user {OPERATOR} on {_hashed(passwords[OPERATOR])} ~* &* +@all")
     return "\n".join(lines) + "\n"
 
@@ -95,54 +120,94 @@ def _hashed(password: str) -> str:
     return "#" + hashlib.sha256(password.encode()).hexdigest()
 
 
-def _rules(needs: Needs) -> Iterable[str]:
-    """Redis' rules for these needs: commands, keys, channels."""
-    commands = set(ALWAYS)
-    patterns: list[str] = []
-    if needs.pushes:
-        commands |= _commands("push", "refuse")
-        for name in needs.pushes:
-            patterns += [keys.queue(name), keys.producer(name, "*"), keys.counts(name), keys.held(name)]
-            patterns.append(keys.memory(name))
-    if needs.subscribes:
-        commands |= _commands("join")
-        for topic in (name.partition("/")[0] for name in needs.subscribes):
-            patterns += [keys.groups(topic), keys.limits(topic)]
-    if needs.consumes or needs.subscribes:
-        commands |= _commands("claim", "take", "leave", "recover", "counts", "pause", "resume") | {"blmove"}
-        for name in (*needs.consumes, *needs.subscribes):
-            patterns += [keys.queue(name), f"{keys.queue(name)}:*"]
-    if needs.waits_on:
-        commands |= {"blmpop"}
-        patterns += [keys.replies("NAME").replace("NAME", f"{name}*") for name in needs.waits_on]
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """Scripts that a role runs, the other commands it sends, and on which keys, by their types; on which channels."""
+
+    scripts: Sequence[Script] = ()
+    commands: Sequence[str] = ()
+    keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    channels: Sequence[str] = ()
+
+    def everything(self) -> Iterator[str]:
+        """What must be allowed to who names it to a script; channels are named as keys too."""
+        for patterns in (*self.keys.values(), self.channels):
+            yield from (f"~{pattern}" for pattern in patterns)
+
+
+CONSUMING = (
+    script.CLAIM, script.TAKE, script.LEAVE, script.RECOVER, script.COUNTS, script.PAUSE, script.RESUME,
+)  # fmt: skip
+
+
+def _uses(role: str, needs: Needs) -> Iterator[_Use]:
+    """What a role does. Its producers are called after it, so that it cannot number the batches of others."""
+    own = f"{role}@*"
+    for name in needs.pushes:
+        lists, hashes = [keys.queue(name), keys.held(name)], [keys.counts(name), keys.memory(name)]
+        yield _Use([script.PUSH, script.REFUSE], [], {"list": lists, "string": [keys.producer(name, own)], "hash": hashes})
+    for name in needs.subscribes:
+        topic = name.partition("/")[0]
+        kept = {"set": [keys.groups(topic)], "hash": [keys.limits(topic)], "string": [keys.epoch(name)]}
+        yield _Use([script.JOIN], [], kept)
+    for name in (*needs.consumes, *needs.subscribes):
+        lists = [keys.queue(name), keys.held(name), keys.desk(name, "*")]
+        zsets, hashes = [keys.delayed(name), keys.dead(name)], [keys.lanes(name), keys.counts(name)]
+        strings = [keys.watched(name), keys.epoch(name)]
+        yield _Use(CONSUMING, ["blmove"], {"list": lists, "zset": zsets, "hash": hashes, "string": strings})
+    for name in needs.waits_on:
+        yield _Use([], ["blmpop"], {"list": [_beginning(keys.replies, name)]})
     if needs.replies:
-        commands |= _commands("reply") | {"rpush", "pexpire"}
-        patterns.append(keys.replies("NAME").replace("NAME", "*"))
+        yield _Use([script.REPLY], ["rpush", "pexpire"], {"list": [_beginning(keys.replies, "")]})
     for topic in needs.publishes:
-        commands |= _commands("publish")
-        # The channel too, since a script must name it among its keys.
-        patterns += [keys.publisher(topic, "*"), keys.groups(topic), keys.limits(topic), keys.live(topic)]
-        patterns.append(f"{keys.queue(topic)}/*")
-    if needs.listens:
-        commands |= {"subscribe"}
+        groups = f"{keys.queue(topic)}/*"
+        hashes = [keys.limits(topic), f"{groups}:counts"]
+        kept = {"string": [keys.publisher(topic, own)], "set": [keys.groups(topic)], "hash": hashes, "list": [groups]}
+        yield _Use([script.PUBLISH], [], kept, [keys.live(topic)])
+    for topic in needs.listens:
+        yield _Use([], ["subscribe"], {}, [keys.live(topic)])
     if needs.operates:
-        commands |= _commands("counts", "requeue", "drop") | {"zrangebyscore", "scan", "config|get"}
-        patterns.append(keys.queue("NAME").replace("{NAME}", "*"))
+        every = _beginning(keys.queue, "")
+        all_keys = {"list": [every, f"{every}:*"], "zset": [f"{every}:*"], "hash": [f"{every}:*"]}
+        yield _Use([script.COUNTS], ["zrangebyscore"], all_keys)
+        for name in OPERATED:
+            lists = [keys.queue(name), keys.held(name)]
+            yield _Use([script.REQUEUE, script.DROP], [], {"list": lists, "zset": [keys.dead(name)], "hash": [keys.counts(name)]})
     for name in needs.leases:
-        commands |= _commands("lease")
-        patterns.append(keys.lease("NAME").replace("NAME", f"{name}*"))
+        yield _Use([script.LEASE], [], {"hash": [_beginning(keys.lease, name)]})
     for family in needs.limits:
-        commands |= _commands("admit")
-        patterns += [keys.rate(family, "*"), keys.asker(family, "*")]
-    channels = [keys.live(topic) for topic in {**dict.fromkeys(needs.publishes), **dict.fromkeys(needs.listens)}]
-    return [
-        *(f"+{command}" for command in sorted(commands)),
-        *(f"~{pattern}".replace(ANY, "*") for pattern in patterns),
-        *(f"&{channel}".replace(ANY, "*") for channel in channels),
-    ]
+        yield _Use([script.ADMIT], [], {"string": [keys.rate(family, "*"), keys.asker(family, "*")]})
 
 
-def _commands(*scripts: str) -> set[str]:
+def _beginning(key: Callable[[str], str], name: str) -> str:
+    """The pattern of a key of all names that begin so."""
+    return key("NAME").replace("NAME", f"{name}*")
+
+
+def _rules(role: str, needs: Needs) -> Iterator[str]:
+    """Redis' rules for a role: what needs no key, then a selector for each kind of thing it does."""
+    uses = list(_uses(role, needs))
+    yield from (f"+{command}" for command in ALWAYS)
+    if needs.operates:
+        yield "+scan +config|get"
+    # A script is run with all its keys, or not at all.
+    allowed: dict[tuple[str, ...], list[str]] = {
+        ("evalsha",): [key for use in uses if use.scripts for key in use.everything()]
+    }
+    for use in uses:
+        commands = commands_of(*use.scripts) | set(use.commands)
+        for type, patterns in use.keys.items():
+            typeless = type == ("list" if "list" in use.keys else "string")
+            fitting = {*TYPES[type].split(), *(TYPELESS.split() if typeless else ())}
+            allowed.setdefault(tuple(sorted(commands & fitting)), []).extend(f"~{each}" for each in patterns)
+        allowed.setdefault(tuple(sorted(commands & CHANNELED)), []).extend(f"&{each}" for each in use.channels)
+    for some, patterns in allowed.items():
+        if some and patterns:
+            words = [*(f"+{command}" for command in some), *dict.fromkeys(patterns)]
+            yield f"({' '.join(words)})".replace(ANY, "*")
+
+
+def commands_of(*scripts: Script) -> set[str]:
     """The commands that these scripts call."""
-    called = (re.findall(r"redis\.call\('(\w+)'(?:, '([A-Z]+)')?", Script(name).text) for name in scripts)
+    called = (re.findall(r"redis\.p?call\('(\w+)'(?:, '([A-Z]+)')?", each.text) for each in scripts)
     return {"|".join(filter(None, words)).lower() for found in called for words in found}

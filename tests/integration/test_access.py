@@ -16,12 +16,12 @@ from gorgond.auth.sealing import new_key
 from gorgond.commands.operator import site
 from gorgond.config import Config, load
 from gorgond.gorgonctl import main
-from gorgond.redpill import Message, Producer, connect
+from gorgond.redpill import Message, Producer, connect, script
 from gorgond.roles.app import AppServer
 from gorgond.roles.journal import Journal
 from gorgond.roles.store import DataStore
 from gorgond.roles.web import WebServer
-from gorgond.service.access import OPERATOR, ROLES, acl_file
+from gorgond.service.access import OPERATOR, USERS, acl_file
 from gorgond.service.fabric import Fabric, connect_fabric
 from gorgond.service.life import Service
 from gorgond.service.systemd import Notifier
@@ -36,6 +36,12 @@ class Guarded(RedisServer):
     def cli(self, *args: str) -> str:
         return super().cli("--user", OPERATOR, "--pass", f"secret-{OPERATOR}", "--no-auth-warning", *args)
 
+    def start(self) -> None:
+        """Start, and have the scripts loaded as the watch does."""
+        super().start()
+        for each in script.ALL:
+            self.cli("SCRIPT", "LOAD", each.text)
+
     def ready(self) -> bool:
         return "NOAUTH" in self._redis_cli("PING").stdout
 
@@ -46,7 +52,7 @@ class Guarded(RedisServer):
 @pytest.fixture
 def guarded(redis_binary: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Callable[[], Guarded]:
     file = tmp_path / "acl"
-    file.write_text(acl_file({user: f"secret-{user}" for user in (*ROLES, OPERATOR)}))
+    file.write_text(acl_file({user: f"secret-{user}" for user in USERS}))
     options = {"appendonly": "yes", "appendfsync": "always", "maxmemory_policy": "noeviction", "aclfile": str(file)}
     return lambda: Guarded(redis_binary, tmp_path_factory.mktemp("redis"), **options)
 
@@ -56,7 +62,7 @@ async def test_what_was_accepted_is_there_after_a_restart(guarded: Callable[[], 
     server.start()
     try:
         # given messages that a role has pushed, as that role's user
-        async with Producer(connect(server.address("provider")), "test") as producer:
+        async with Producer(connect(server.address("provider")), "provider@test") as producer:
             await producer.push("store_put", *[Message("items.insert", {"documents": [{}]}) for _ in range(7)])
         # when Redis is killed and reads its file again
         server.kill()
@@ -88,7 +94,7 @@ async def test_a_journal_and_a_store_may_do_their_work(guarded: Callable[[], Gua
 
         # when a store announces a change under its own
         async def logged() -> bool:
-            async with Producer(connect(server.address("store")), "store") as producer:
+            async with Producer(connect(server.address("store")), "store@test") as producer:
                 await producer.publish("store_notify", Message("items.added", {"id": "1a"}))
             return log.exists()
 
@@ -186,7 +192,7 @@ def test_the_operator_may_do_all(
     monkeypatch.setenv("GORGOND_STATS_PORT", "1")  # where nobody answers
 
     async def push() -> None:
-        async with Producer(connect(server.address("web")), "web") as producer:
+        async with Producer(connect(server.address("web")), "web@test") as producer:
             await producer.push("store_put", Message("items.insert", id="1a"))
 
     def told(*arguments: str) -> tuple[int, str]:

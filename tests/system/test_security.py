@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.programs import ROOT
-from tests.system.conftest import post, traffic
+from tests.system.conftest import get, post, traffic
 from tests.system.machine import Machine
+from tests.waiting import eventually
 
 SEALED, NETWORKED = 0.5, 1.3
 MONGO = "mongodb://127.0.0.1/gorgond"
@@ -82,12 +83,61 @@ def test_each_role_may_do_what_it_needs_and_no_more(fabric: Machine) -> None:
         ("provider", "BLMPOP 1 1 'gorgon:{web_data}:replies' LEFT"),
         ("store-read", "BLMOVE 'gorgon:{store_put}' 'gorgon:{store_put}:desk:x' LEFT RIGHT 1"),
         ("store", "SCRIPT FLUSH"),
+        # what takes accepted jobs away, makes somebody admin, or keeps all from being served
+        ("provider", "LTRIM 'gorgon:{store_put}' 1 0"),
+        ("provider", "RPUSH 'gorgon:{auth_store_put}' users.patch"),
+        ("web", "RPUSH 'gorgon:{auth_store_put}' users.patch"),
+        ("web", "LRANGE 'gorgon:{auth_get}' 0 -1"),
+        ("web", "SET 'gorgon:{store_put}' x"),
+        ("store", "BLMPOP 1 1 'gorgon:{web_data}:replies' LEFT"),
+        ("app", "SCRIPT LOAD 'while true do end'"),
+        ("app", "EVAL 'while true do end' 0"),
     ):
         assert "NOPERM" in answer(user, command), (user, command)
     # and nobody gets in without a name
     assert "NOAUTH" in fabric.try_run("redis-cli -s /run/gorgond/broker.sock PING 2>&1")
     # and nobody but root reads the passwords
     assert fabric.process("setpriv --reuid=gorgond --regid=gorgond --clear-groups cat /etc/credstore/*").returncode != 0
+
+
+def test_a_broker_that_hangs_is_started_again_with_its_scripts(fabric: Machine) -> None:
+    # given a script that the operator runs and that does not end, then it is ended
+    assert "killed by user" in fabric.redis("EVAL 'while true do end' 0")
+    # when the broker is stopped, so that it says nothing
+    before = fabric.show("gorgon-broker", "MainPID")
+    fabric.run(f"kill -STOP {before}")
+    # then it is killed and started again, and all goes on
+    eventually(lambda: fabric.show("gorgon-broker", "MainPID") not in (before, "0"), timeout=120)
+    eventually(lambda: get(fabric, "/info/5") is not None, timeout=60)
+    assert "did not answer for 30 s" in fabric.journal("gorgon-broker-watch")
+    assert fabric.show("gorgon-broker-watch", "NRestarts") == "0"
+
+
+def test_what_root_writes_goes_where_nobody_else_does(fabric: Machine) -> None:
+    # given a secret that a crash left empty, and links in the directory of the user gorgond
+    secret = fabric.root / "etc/credstore/gorgond.broker.password.provider"
+    before = secret.read_text()
+    fabric.run("ln -sf /etc/hostname /var/lib/gorgond/broker.new; chown -h gorgond: /var/lib/gorgond/broker.new")
+    name = (fabric.root / "etc/hostname").read_text()
+    secret.write_text("")
+    # when the secrets are made, and those of a second time too
+    fabric.run("gorgonctl secrets")
+    # then it is one again, which the broker knows, and nothing was written anywhere else
+    assert len(secret.read_text()) == len(before) != 0
+    assert secret.read_text() != before
+    assert (fabric.root / "etc/hostname").read_text() == name
+    login = "--user provider --pass $(cat /etc/credstore/gorgond.broker.password.provider) --no-auth-warning"
+    assert fabric.run(f"redis-cli -s /run/gorgond/broker.sock {login} PING") == "PONG"
+    fabric.run("rm /var/lib/gorgond/broker.new")
+    # and a role whose secret is empty says what to run, and is not started again and again
+    key = fabric.root / "etc/credstore/gorgond.auth.key"
+    kept = key.read_text()
+    key.write_text("")
+    fabric.try_run("systemctl restart gorgon-web@2")
+    assert fabric.show("gorgon-web@2", "ExecMainStatus") == "78"
+    assert "it is empty; `gorgonctl secrets` makes" in fabric.journal("gorgon-web@2")
+    key.write_text(kept)
+    fabric.run("systemctl restart gorgon-web@2")
 
 
 def test_the_broker_writes_down_no_password(fabric: Machine) -> None:

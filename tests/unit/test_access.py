@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
-from gorgond.service.access import OPERATOR, ROLES, acl_file
+from gorgond.service.access import ALWAYS, CHANNELED, ROLES, TYPELESS, TYPES, USERS, _uses, acl_file, commands_of
 
-PASSWORDS = {user: f"secret of {user}" for user in (*ROLES, OPERATOR)}
+PASSWORDS = {user: f"secret of {user}" for user in USERS}
 
 
 def rules_of(user: str) -> list[str]:
@@ -26,18 +27,45 @@ def test_nobody_gets_in_without_a_name() -> None:
     assert acl_file(PASSWORDS).splitlines()[0].startswith("user default off ")
 
 
-def test_a_role_has_the_keys_of_its_queues_and_no_others() -> None:
-    assert {rule for rule in rules_of("provider") if "store_" in rule} == {
-        "~gorgon:{store_put}", "~gorgon:{store_put}:producer:*", "~gorgon:{store_put}:counts",
-        "~gorgon:{store_put}:held", "~gorgon:{store_put}:memory",
-    }  # fmt: skip
-    assert not any("store_put" in rule for rule in rules_of("store-read"))
-    assert "&gorgon:{store_notify}:live" in rules_of("store-write")
+def selectors_of(user: str) -> dict[str, set[str]]:
+    """What a user may do on which keys and channels: each command of its selectors with their patterns."""
+    line = next(line for line in acl_file(PASSWORDS).splitlines() if line.startswith(f"user {user} "))
+    found: dict[str, set[str]] = {}
+    for selector in re.findall(r"\((.*?)\)", line):
+        words = selector.split()
+        for command in (word for word in words if word.startswith("+")):
+            found.setdefault(command, set()).update(word for word in words if not word.startswith("+"))
+    return found
+
+
+def test_a_command_is_allowed_on_the_keys_alone_on_which_the_scripts_use_it() -> None:
+    provider = selectors_of("provider")
+    assert provider["+rpush"] == {"~gorgon:{store_put}", "~gorgon:{store_put}:held", "~gorgon:{stats}/*"}
+    assert provider["+set"] == {"~gorgon:{store_put}:producer:provider@*", "~gorgon:{stats}:publisher:provider@*"}
+    assert provider["+ltrim"] == {"~gorgon:{stats}/*"}
+    assert not any("store_put" in pattern for each in selectors_of("store-read").values() for pattern in each)
+    assert "&gorgon:{store_notify}:live" in selectors_of("store-write")["+publish"]
+    assert selectors_of("web")["+subscribe"] == {"&gorgon:{store_notify}:live"}
+
+
+def test_only_the_auth_server_pushes_to_its_own_queues() -> None:
+    for user in ROLES:
+        private = any("{auth_store_put}" in pattern for pattern in selectors_of(user).get("+rpush", ()))
+        assert private == (user in ("auth", "store", "store-write")), user  # these two take from it
 
 
 def test_a_role_has_the_commands_of_its_scripts_and_no_others() -> None:
     # given what push.lua and publish.lua call, and what a connection begins with
-    assert {"+rpush", "+llen", "+evalsha", "+script|load"} <= set(rules_of("provider"))
+    assert {"+rpush", "+llen", "+evalsha"} <= set(selectors_of("provider"))
     # then what only consumers, callers or operators need is not there
-    assert not {"+blmove", "+blmpop", "+flushall", "+config", "+keys"} & set(rules_of("provider"))
-    assert "-@all" in rules_of("provider")
+    assert not {"+blmove", "+blmpop", "+flushall", "+config", "+keys"} & set(selectors_of("provider"))
+    for user in ROLES:
+        assert "-@all" in rules_of(user)
+        assert not {"+eval", "+script|load", "+script", "+fcall"} & {*rules_of(user), *selectors_of(user)}
+
+
+def test_every_command_of_the_roles_scripts_has_its_type() -> None:
+    known = {*" ".join(TYPES.values()).split(), *TYPELESS.split(), *CHANNELED, *ALWAYS}
+    for role, needs in ROLES.items():
+        for use in _uses(role, needs):
+            assert commands_of(*use.scripts) <= known, (role, use)

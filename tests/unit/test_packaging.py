@@ -76,7 +76,7 @@ def test_units_of_roles_have_the_same_beginning(unit: Path) -> None:
         "PartOf=gorgon.target",
         "ReloadPropagatedFrom=gorgon.target",
         "Wants=gorgon-broker.service",
-        "After=gorgon-broker.service network-online.target",
+        "After=gorgon-broker.service gorgon-broker-watch.service network-online.target",
         "StartLimitIntervalSec=0",
         "ExecReload=/bin/sh -c 'kill -HUP $MAINPID'",
         f"Environment=GORGOND_BROKER_USER={role}",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gorgond.commands import secrets
-from gorgond.service.access import OPERATOR, ROLES
+from gorgond.service.access import USERS
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_each_user_has_a_password_and_nobody_else_reads_it(made: Path) -> None:
     names = {file.name for file in made.iterdir()}
     assert names == {"gorgond.auth.key", "gorgond.stats.password"} | {
-        f"gorgond.broker.password.{user}" for user in (*ROLES, OPERATOR)
+        f"gorgond.broker.password.{user}" for user in USERS
     }
     assert made.stat().st_mode & 0o777 == 0o700
     assert {file.stat().st_mode & 0o777 for file in made.iterdir()} == {0o600}

@@ -1,0 +1,126 @@
+"""Looks whether a Redis on a unix socket of this host answers, and has it started again when it does not.
+
+It loads the scripts as soon as Redis is there, since roles may not load any. A script that does not end is ended, which
+is possible as long as it has written nothing. A Redis that says nothing for PATIENCE is killed, whether it loops, hangs
+or was stopped: what was accepted is on its disk, and who started it starts it again. One that reads its file at its
+start says so, which is an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from gorgond.errors import ConfigError
+from gorgond.redpill import Broker, script
+from gorgond.redpill.redisbroker import RedisBroker
+
+TICK = 1.0  # seconds between two questions
+AGAIN = 0.05  # seconds until one that is not there, or not ready, is asked again
+PATIENCE = 30.0  # seconds that it may say nothing, or nothing but that a script runs
+
+log = logging.getLogger(__name__)
+
+
+class Watch:
+    """The watch over the Redis at `path`, where we are `user`; without a password nobody in particular.
+
+    `beat` is called while the watch itself goes on, `met` when Redis has the scripts.
+    """
+
+    def __init__(self, path: str, user: str = "", password: str = "", patience: float = PATIENCE) -> None:
+        self.path = path
+        self.beat: Callable[[], None] = lambda: None
+        self.met: Callable[[], None] = lambda: None
+        self._login = ("AUTH", user, password) if password else ()
+        self._patience = patience
+        self._refusal = b""  # told once
+
+    @classmethod
+    def over(cls, broker: Broker) -> Watch:
+        """The watch over this broker. Raises ConfigError when it is none on a unix socket of this host."""
+        where = broker.pool.connection_kwargs if isinstance(broker, RedisBroker) else {}
+        if "path" not in where:
+            raise ConfigError(
+                "only a broker on a unix socket of this host is watched, as unix:///run/gorgond/broker.sock"
+            )
+        return cls(where["path"], where.get("username") or "default", where.get("password") or "")
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            self.beat()
+            with suppress(OSError, EOFError), socket.socket(socket.AF_UNIX) as link:
+                await self._watch(link)
+            await asyncio.sleep(AGAIN)
+
+    async def _watch(self, link: socket.socket) -> None:
+        """Watch over the Redis that runs now. Raises OSError and EOFError when there is none, or no more."""
+        link.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(link, self.path)
+        reader, writer = await asyncio.open_unix_connection(sock=link)
+        try:
+            await self._look(_Asking(reader, writer, self._patience))
+        except TimeoutError:
+            pid, _, _ = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            log.error(
+                "the broker %s, process %d, did not answer for %g s: it is killed", self.path, pid, self._patience
+            )
+            os.kill(pid, signal.SIGKILL)
+        finally:
+            writer.close()
+
+    async def _look(self, redis: _Asking) -> None:
+        """Ask again and again. Raises TimeoutError when it hangs, OSError and EOFError when it ends."""
+        if self._login:
+            await self._told(redis, *self._login)
+        loaded, busy = False, 0.0
+        while True:
+            answer = await redis.ask("PING")
+            self.beat()
+            if not answer.startswith(b"-BUSY"):
+                busy = 0.0
+                if not loaded and not answer.startswith(b"-LOADING"):
+                    loaded = all([await self._told(redis, "SCRIPT", "LOAD", each.text) for each in script.ALL])
+                    if loaded:
+                        self.met()
+            elif busy and time.monotonic() - busy > self._patience:
+                raise TimeoutError
+            else:
+                busy = busy or time.monotonic()
+                said = (await redis.ask("SCRIPT", "KILL")).decode()
+                log.warning("a script kept the broker %s from answering; to SCRIPT KILL it says %s", self.path, said)
+            await asyncio.sleep(AGAIN if answer.startswith(b"-LOADING") else TICK)
+
+    async def _told(self, redis: _Asking, *words: str) -> bool:
+        """Whether it did what it was told; the log says otherwise why, once."""
+        answer = await redis.ask(*words)
+        refused = answer.startswith(b"-")
+        if refused and answer != self._refusal:
+            self._refusal = answer
+            log.error("the broker %s refuses its watch: %s; see gorgonctl secrets", self.path, answer.decode())
+        return not refused
+
+
+class _Asking:
+    """A connection to Redis for commands with short answers."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, patience: float) -> None:
+        self._reader, self._writer, self._patience = reader, writer, patience
+
+    async def ask(self, *words: str) -> bytes:
+        """The first line of the answer. Raises TimeoutError when there is none in time, EOFError, OSError."""
+        packed = [f"${len(word.encode())}\r\n{word}\r\n" for word in words]
+        self._writer.write(f"*{len(words)}\r\n{''.join(packed)}".encode())
+        async with asyncio.timeout(self._patience):
+            line = await self._reader.readuntil(b"\r\n")
+            if line.startswith(b"$"):
+                await self._reader.readexactly(int(line[1:]) + 2)
+        return line.rstrip()
