@@ -172,7 +172,11 @@ def _uses(role: str, needs: Needs) -> Iterator[_Use]:
         yield _Use([script.COUNTS], ["zrangebyscore"], all_keys)
         for name in OPERATED:
             lists = [keys.queue(name), keys.held(name)]
-            yield _Use([script.REQUEUE, script.DROP], [], {"list": lists, "zset": [keys.dead(name)], "hash": [keys.counts(name)]})
+            yield _Use(
+                [script.REQUEUE, script.DROP],
+                [],
+                {"list": lists, "zset": [keys.dead(name)], "hash": [keys.counts(name)]},
+            )
     for name in needs.leases:
         yield _Use([script.LEASE], [], {"hash": [_beginning(keys.lease, name)]})
     for family in needs.limits:

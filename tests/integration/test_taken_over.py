@@ -52,7 +52,7 @@ REFUSED = (
     # the same by way of the scripts
     ("provider", "EVALSHA", script.CLAIM.sha, "6", *[QUEUE] * 6, "lane"),
     ("web", "EVALSHA", script.PUSH.sha, "1", PRIVATE),
-    ("provider", "EVALSHA", script.PAUSE.sha, "3", QUEUE, "gorgon:{store_put}:held", "gorgon:{store_put}:counts"),
+    ("provider", "EVALSHA", script.PAUSE.sha, "4", *(QUEUE + part for part in ("", ":held", ":counts", ":epoch")), ""),
     ("stats", "EVALSHA", script.REQUEUE.sha, "4", PRIVATE, *PARTS, "1"),
 )  # fmt: skip
 
