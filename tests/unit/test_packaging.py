@@ -75,7 +75,7 @@ def test_units_of_roles_have_the_same_beginning(unit: Path) -> None:
     for line in (
         "PartOf=gorgon.target",
         "ReloadPropagatedFrom=gorgon.target",
-        "Wants=gorgon-broker.service",
+        "Wants=gorgon-broker.service gorgon-broker-watch.service",
         "After=gorgon-broker.service gorgon-broker-watch.service network-online.target",
         "StartLimitIntervalSec=0",
         "ExecReload=/bin/sh -c 'kill -HUP $MAINPID'",
