@@ -138,7 +138,8 @@ def _parser() -> argparse.ArgumentParser:
         )
     )  # fmt: skip
     made.add_argument("instance", metavar="INSTANCE", nargs="*", help="a role or an instance: store, store@2 (all)")
-    command("secrets", _secrets, "make the passwords, rights and keys of what runs here where they are missing")
+    made = command("secrets", _secrets, "make the passwords, rights and keys of what runs here where they are missing")
+    made.add_argument("--keep", action="store_true", help="leave what is allowed besides until the next time: upgrades")
     return parser
 
 
@@ -379,4 +380,4 @@ def _restart(arguments: argparse.Namespace) -> int:
 def _secrets(arguments: argparse.Namespace) -> int:
     from gorgond.commands.secrets import make_secrets
 
-    return _act(arguments, make_secrets)
+    return _act(arguments, lambda say: make_secrets(say, arguments.keep))

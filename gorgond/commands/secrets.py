@@ -14,7 +14,7 @@ from __future__ import annotations
 import grp
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gorgond.commands.files import write_whole
@@ -27,11 +27,13 @@ CREDENTIALS = Path("/etc/credstore")
 ACL = Path("/etc/gorgond/broker.acl")
 SOCKET = Path("/run/gorgond/broker.sock")
 GROUP = "gorgond"
+NOTHING = ("resetkeys", "resetchannels", "-@all")  # what a user's rules begin with
 
 
-def make_secrets(say: Callable[[str], None]) -> None:
+def make_secrets(say: Callable[[str], None], keep: bool = False) -> None:
     """Make the secrets that are missing and the ACL file; a broker that runs here takes it over at once, and is given
-    the scripts of this version, which roles may not load."""
+    the scripts of this version, which roles may not load. With `keep` its users keep what they may do besides, so that
+    instances of an earlier version go on until they are restarted."""
     try:
         CREDENTIALS.mkdir(mode=0o700, exist_ok=True)
         passwords = {user: _secret(f"broker.password.{user}", _new_password) for user in USERS}
@@ -45,7 +47,7 @@ def make_secrets(say: Callable[[str], None]) -> None:
     except OSError as error:
         raise GorgonError(f"{error.filename}: {error.strerror}; are you root?") from None
     if SOCKET.exists():
-        _load(passwords[OPERATOR], text)
+        _load(passwords[OPERATOR], text, keep)
 
 
 def _secret(name: str, make: Callable[[], str]) -> str:
@@ -68,6 +70,11 @@ def _has_own_password() -> bool:
         return True
 
 
+def _added(rules: Iterable[str]) -> Iterable[str]:
+    """Of a user's rules those that give something."""
+    return (rule for rule in rules if rule not in NOTHING)
+
+
 def _new_password() -> str:
     return secrets.token_urlsafe(24)
 
@@ -78,7 +85,7 @@ def _new_key() -> str:
     return new_key()
 
 
-def _load(password: str, text: str) -> None:
+def _load(password: str, text: str, keep: bool) -> None:
     """Tell the broker that runs, also one that was started from another file, who may do what; load the scripts."""
     import redis  # slow to import, and rarely needed
 
@@ -88,7 +95,7 @@ def _load(password: str, text: str) -> None:
         ) as broker:
             for user in text.splitlines():
                 _, name, *rules = user.split()
-                broker.execute_command("ACL", "SETUSER", name, "reset", *rules)
+                broker.execute_command("ACL", "SETUSER", name, *(_added(rules) if keep else ("reset", *rules)))
             for each in script.ALL:
                 broker.script_load(each.text)
     except redis.ConnectionError:
