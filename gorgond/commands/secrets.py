@@ -3,7 +3,7 @@
     /etc/credstore/gorgond.broker.password.ROLE   read by systemd for that role's units alone (LoadCredential=)
     /etc/credstore/gorgond.auth.key               for those of web and auth: gorgond.auth.sealing
     /etc/credstore/gorgond.stats.password         for those of stats: the operator's, unless the configuration has one
-    /etc/gorgond/broker.acl                       the passwords' hashes, and what each may do: service.access
+    /etc/gorgond/broker/users.acl                 the passwords' hashes, and what each may do: service.access
 
 A secret that is there stays; an empty file is none. To change a password, delete its file, make the secrets anew, and
 restart that role.
@@ -24,7 +24,7 @@ from gorgond.redpill import script
 from gorgond.service.access import OPERATOR, USERS, acl_file
 
 CREDENTIALS = Path("/etc/credstore")
-ACL = Path("/etc/gorgond/broker.acl")
+ACL = Path("/etc/gorgond/broker/users.acl")
 SOCKET = Path("/run/gorgond/broker.sock")
 GROUP = "gorgond"
 NOTHING = ("resetkeys", "resetchannels", "-@all")  # what a user's rules begin with
@@ -42,7 +42,10 @@ def make_secrets(say: Callable[[str], None], keep: bool = False) -> None:
             _secret("stats.password", _new_password)
         text = acl_file(passwords)
         if not ACL.exists() or ACL.read_text() != text:
-            write_whole(ACL, text, 0o640, gid=grp.getgrnam(GROUP).gr_gid)
+            group = grp.getgrnam(GROUP).gr_gid
+            ACL.parent.mkdir(mode=0o750, exist_ok=True)  # which the units of all others do not see
+            os.chown(ACL.parent, -1, group)
+            write_whole(ACL, text, 0o640, gid=group)
             say(f"{ACL} is made anew")
     except OSError as error:
         raise GorgonError(f"{error.filename}: {error.strerror}; are you root?") from None

@@ -158,5 +158,5 @@ def test_the_broker_writes_down_no_password(fabric: Machine) -> None:
 def test_store_servers_do_not_see_the_files_of_the_broker(fabric: Machine) -> None:
     inside = f"nsenter -t {fabric.show('gorgon-store@1', 'MainPID')} -m setpriv --reuid=gorgond --regid=gorgond"
     assert "gorgond.db" in fabric.run(f"{inside} --clear-groups ls /var/lib/gorgond")
-    for hidden in ("ls /var/lib/gorgond/broker", "cat /etc/gorgond/broker.acl"):
+    for hidden in ("ls /var/lib/gorgond/broker", "cat /etc/gorgond/broker/users.acl"):
         assert "Permission denied" in fabric.process(f"{inside} --clear-groups {hidden}").stderr

@@ -16,7 +16,7 @@ from gorgond.service.access import USERS
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory in place of those of the host, and all secrets in it."""
     monkeypatch.setattr(secrets, "CREDENTIALS", tmp_path / "credstore")
-    monkeypatch.setattr(secrets, "ACL", tmp_path / "broker.acl")
+    monkeypatch.setattr(secrets, "ACL", tmp_path / "broker/users.acl")
     monkeypatch.setattr(secrets, "SOCKET", tmp_path / "broker.sock")
     monkeypatch.setattr(secrets, "GROUP", grp.getgrgid(os.getegid()).gr_name)
     secrets.make_secrets(lambda _: None)
@@ -37,7 +37,7 @@ def test_a_secret_that_is_there_stays_and_an_empty_one_is_made(made: Path) -> No
     # given what a crash between making and writing a file leaves
     key, password = made / "gorgond.auth.key", made / "gorgond.broker.password.web"
     before = (made / "gorgond.broker.password.app").read_text()
-    rights = (made.parent / "broker.acl").read_text()
+    rights = (made.parent / "broker/users.acl").read_text()
     key.write_text("\n")
     password.write_text("")
     # when the secrets are made
@@ -47,7 +47,7 @@ def test_a_secret_that_is_there_stays_and_an_empty_one_is_made(made: Path) -> No
     assert password.read_text().strip()
     assert key.stat().st_mode & 0o777 == 0o600
     assert (made / "gorgond.broker.password.app").read_text() == before
-    assert (made.parent / "broker.acl").read_text() != rights
+    assert (made.parent / "broker/users.acl").read_text() != rights
 
 
 @pytest.mark.parametrize("text", ["[stats]\npassword = theirs\n", "what is no configuration\n"])
