@@ -167,8 +167,8 @@ def _uses(role: str, needs: Needs) -> Iterator[_Use]:
     for topic in needs.listens:
         yield _Use([], ["subscribe"], {}, [keys.live(topic)])
     if needs.operates:
-        every = _beginning(keys.queue, "")
-        all_keys = {"list": [every, f"{every}:*"], "zset": [f"{every}:*"], "hash": [f"{every}:*"]}
+        every = [keys.queue("NAME").replace("NAME}", "*")]  # groups of topics too
+        all_keys = {"list": every, "zset": every, "hash": every}
         yield _Use([script.COUNTS], ["zrangebyscore"], all_keys)
         for name in OPERATED:
             lists = [keys.queue(name), keys.held(name)]

@@ -73,6 +73,8 @@ async def test_what_was_accepted_is_there_after_a_restart(guarded: Callable[[], 
         assert (counts.queued, counts.accepted, counts.difference()) == (7, 7, 0)
         assert (await link.about())["appendfsync"] == "always"
         assert await link.queues() == ["store_put"]
+        # and a topic's group can be looked at like any queue
+        assert [each.queued for each in await link.counts(["store_notify/journal", "auth_store_put"])] == [0, 0]
         await link.close()
         # and nobody was refused anything
         assert server.cli("ACL", "LOG") == ""
