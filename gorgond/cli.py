@@ -299,7 +299,7 @@ def _serve(
 
 def _watch(arguments: argparse.Namespace) -> int:
     from gorgond.commands.watching import watch
-    from gorgond.service.life import refused
+    from gorgond.service.process import refused
 
     try:
         return watch(load(arguments.config, os.environ, _flags(arguments)))

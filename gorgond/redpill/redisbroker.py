@@ -99,7 +99,7 @@ class RedisBroker(Broker):
             raise ValueError("its address is not understood, or an option of it; quote passwords: / is %2F") from None
         where = self.pool.connection_kwargs
         super().__init__(url, where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}")
-        self.durable, self.checked = durable, False
+        self.durable, self.checked, self.may_load = durable, False, True
 
     def link(self, name: str) -> RedisLink:
         return RedisLink(self, name)

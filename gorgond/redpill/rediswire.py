@@ -53,22 +53,6 @@ def fields(infos: Sequence[bytes]) -> dict[str, str]:
     return dict(line.split(":", 1) for line in b"\n".join(infos).decode().splitlines() if ":" in line)
 
 
-async def _load_scripts(connection: Any, known: Sequence[int]) -> None:
-    """Load what Redis does not know. Who may not waits until somebody has: raises BrokerAway."""
-    missing = [each.text for each, there in zip(script.ALL, known, strict=True) if not there]
-    if not missing:
-        return
-    await connection.send_packed_command(connection.pack_commands([["SCRIPT", "LOAD", text] for text in missing]))
-    try:
-        for _ in missing:
-            await connection.read_response()
-    except NoPermissionError:
-        raise BrokerAway(
-            "it has not the scripts of this version, and only its operator may load them: "
-            "gorgon-broker-watch does so on its host, or `gorgonctl secrets` as root"
-        ) from None
-
-
 class RedisWire(Link):
     """One connection to Redis, made when it is needed."""
 
@@ -93,7 +77,7 @@ class RedisWire(Link):
                     commands += [["INFO", section] for section in ("server", "memory", "persistence")]
                 await connection.send_packed_command(connection.pack_commands(commands))
                 answers = [await connection.read_response() for _ in commands]
-                await _load_scripts(connection, answers[1])
+                await self._load_scripts(connection, answers[1])
         except DRIVER_ERRORS as error:
             await _discard(connection)
             raise self._unmet(error) from None
@@ -120,6 +104,24 @@ class RedisWire(Link):
         if other is None or self.broker.met or not _NO_ANSWER.match(str(error)):
             return found
         return BrokerAway(f"{found} (perhaps {other})")
+
+    async def _load_scripts(self, connection: Any, known: Sequence[int]) -> None:
+        """Load what Redis does not know. Who may not waits until somebody has: raises BrokerAway."""
+        missing = [each.text for each, there in zip(script.ALL, known, strict=True) if not there]
+        if missing and self.broker.may_load:
+            commands = connection.pack_commands([["SCRIPT", "LOAD", text] for text in missing])
+            await connection.send_packed_command(commands)
+            try:
+                for _ in missing:
+                    await connection.read_response()
+                return
+            except NoPermissionError:
+                self.broker.may_load = False
+        if missing:
+            raise BrokerAway(
+                "it has not the scripts of this version, and only its operator may load them: "
+                "gorgon-broker-watch does so on its host, or `gorgonctl secrets` as root"
+            )
 
     async def _round(self, commands: Sequence[Command], blocking: float = 0.0, replies: int | None = None) -> list[Any]:
         """The answers to `commands`, an error of Redis standing in its command's place."""

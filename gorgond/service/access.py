@@ -145,7 +145,9 @@ def _uses(role: str, needs: Needs) -> Iterator[_Use]:
     own = f"{role}@*"
     for name in needs.pushes:
         lists, hashes = [keys.queue(name), keys.held(name)], [keys.counts(name), keys.memory(name)]
-        yield _Use([script.PUSH, script.REFUSE], [], {"list": lists, "string": [keys.producer(name, own)], "hash": hashes})
+        yield _Use(
+            [script.PUSH, script.REFUSE], [], {"list": lists, "string": [keys.producer(name, own)], "hash": hashes}
+        )
     for name in needs.subscribes:
         topic = name.partition("/")[0]
         kept = {"set": [keys.groups(topic)], "hash": [keys.limits(topic)], "string": [keys.epoch(name)]}
