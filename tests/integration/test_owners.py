@@ -27,12 +27,18 @@ class Person:
     proof: dict[str, str]
 
 
-@pytest.fixture(scope="module")
-def fabric(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
+@pytest.fixture(scope="module", params=["sqlite", "mongodb"])
+def fabric(
+    request: pytest.FixtureRequest, redis_binary: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Website]:
     server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"), appendonly="yes")
+    directory = tmp_path_factory.mktemp("owners")
+    url = f"sqlite:///{directory}/test.db"
+    if request.param == "mongodb":
+        url = f"{request.getfixturevalue('mongod_url')}owners"
     try:
         server.start()
-        with Website(server.url, tmp_path_factory.mktemp("owners"), auth__address_attempts="100000") as site:
+        with Website(server.url, directory, store__url=url, auth__address_attempts="100000") as site:
             yield site
     finally:
         server.close()
