@@ -164,12 +164,13 @@ class _Changes:
             if own in marks:
                 if done.effect == "missing" or (write.kind != "patch" and not self._is_heir(place, marks)):
                     self._outcomes[place] = Written("deleted", ts)
-                    burials[place] = DeleteOne({"_id": write.id, MARKS: {"$eq": own, "$nin": marks[-1:]}})
+                    heirs = [last for last in marks[-1:] if last != own]
+                    burials[place] = DeleteOne({"_id": write.id, MARKS: {"$eq": own, "$nin": heirs}})
             elif write.dated and ts > write.ts:
                 again = write.kind == "insert" and fingerprint(write) == tombstone.get(FIRST)
                 self._outcomes[place] = Written("deleted" if again else "stale", ts)
                 burials[place] = DeleteOne({"_id": write.id, "ts": {"$not": {"$gte": ts}}})
-            elif done.effect == "stored" and write.kind != "patch" and (marks or ts >= done.ts):
+            elif done == Written("stored", done.ts) and write.kind != "patch" and (marks or ts >= done.ts):
                 newest = _newest(write, max(ts, done.ts - 1))
                 self._outcomes[place] = Written("stored", newest)
                 revivals[place] = _revival(write, own, newest, marks)

@@ -206,7 +206,7 @@ class _Writer:
             return Written("deleted" if tombstone.known else "missing", tombstone.ts)
         if row is not None and write.dated and row.ts > write.ts:
             return Written("stale", row.ts)
-        ts = _newest(write, row.ts) if row is not None else max(write.ts, tombstone.ts)
+        ts = _newest(write, tombstone.ts - 1 if row is None else row.ts)
         if row is not None:
             self._forget(row)
             self._connection.execute(self._collection.delete, (row.n,))

@@ -150,3 +150,24 @@ def test_random_writes(stores: Stores, seed: int) -> None:
         effects = [store.write(writes) for store in stores]
         assert effects[0] == effects[1], writes
         same(stores, [Query("items", {}, sort=(("id", 1),))])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_writes_of_messages_that_come_again(stores: Stores, seed: int) -> None:
+    random = Random(seed)
+    before: list[Write] = []
+    for number in range(60):
+        # given writes of some messages, dated or not, and some of those before once more
+        writes = []
+        for id in random.sample("abcd", random.choice([1, 2, 4])):
+            kind, ts = random.choice(KINDS), random.randrange(40)
+            content = {random.choice("xy"): random.choice([1, 1.0, None])} if kind != "delete" else {}
+            by = f"{number} {id}" if random.random() < 0.9 else ""
+            writes.append(Write(kind, "items", id, ts, content, dated=random.random() < 0.4, by=by))
+        before += writes
+        writes += random.choices(before, k=random.choice([0, 0, 2]))
+        # when both do them, then to the same effects, at the same time
+        done = [store.change(writes) for store in stores]
+        for one, *both in zip(writes, *done, strict=True):
+            assert both[0] == both[1], (one, writes, before)
+        same(stores, [Query("items", {}, sort=(("id", 1),))])
