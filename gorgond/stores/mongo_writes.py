@@ -143,7 +143,7 @@ class _Changes:
                 again[place] = _newest(write, -1 if stored is None else version(stored))
                 continue
             self._outcomes[place] = met
-            own = None if write.dated else mark(write)
+            own = mark(write)
             if stored and own is not None and isinstance(met, Written) and met.again and own not in _marks(stored):
                 repeats[place] = UpdateOne({"_id": write.id}, _marking(own))
         bulk(self._collection, repeats)
@@ -195,7 +195,7 @@ def _operation(write: Write, ts: int) -> Operation:
     fields.pop("id", None)
     if write.kind == "insert":
         fields[FIRST] = fingerprint(write)
-        if own is not None and not write.dated:
+        if own is not None:
             fields[MARKS] = [own]
         return InsertOne(encoded(fields))
     older = _older(write, own, ts)
@@ -244,7 +244,7 @@ def _replacement(write: Write, own: int | None, fields: Document) -> Document:
 def _revival(write: Write, own: int | None, ts: int, marks: list[int]) -> Operation:
     """Have the document that a write made come after the delete of an earlier one; fails if it is gone."""
     ours: Document = {"_id": write.id}
-    if own is not None and not write.dated:
+    if own is not None:
         ours[MARKS] = {"$elemMatch": {"$eq": own}}
     change = {"$max": {"ts": ts}, "$addToSet": {MARKS: {"$each": marks}}, "$setOnInsert": NO_DOCUMENT}
     return UpdateOne(ours, change, upsert=True)

@@ -105,7 +105,7 @@ class _Writer:
             return Written("stored", ts)
         row = cast("_Row", self._row(write))  # which was in the way
         if row.first == first if row.first is not None else same_content(write, loads(row.doc)):
-            if not write.dated and own is not None and own not in _marks(row):
+            if own is not None and own not in _marks(row):
                 marks = _json(marked(_marks(row), own))
                 self._connection.execute(self._collection.update, (row.ts, row.doc, row.first, marks, row.n))
             return Written("exists", row.ts, again=True)
@@ -162,8 +162,7 @@ class _Writer:
 
     def _make(self, write: Write, ts: int, data: str, first: bytes, tombstone: _Tombstone) -> bool:
         """Store a new document, unless there is one of its id. What was deleted before leaves it its marks."""
-        own = None if write.kind == "insert" and write.dated else mark(write)
-        marks = _json(marked(_marks(tombstone), own))
+        marks = _json(marked(_marks(tombstone), mark(write)))
         cursor = self._connection.execute(self._collection.insert, (write.id, ts, data, first, marks))
         if cursor.rowcount != 1 or cursor.lastrowid is None:
             return False
