@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Problem
-from gorgond.http.credentials import FORM
+from gorgond.http.credentials import FIELDS_MAX, FORM
 from gorgond.http.routes import Request
 from gorgond.redpill import now_ms
 from gorgond.redpill.codec import loads_strictly
@@ -15,7 +15,6 @@ from gorgond.redpill.codec import loads_strictly
 ITEMS_MAX = 1000
 DEPTH_MAX = 32
 VALUES_MAX = 120_000  # in one body, with room for 1000 notes of 100 keywords; reading that takes some 30 ms
-FIELDS_MAX = 100  # of a form
 
 _TEXTS = {"title": 1000, "url": 8000, "body": 1_000_000, "location": 1000}
 _WHOLE_MAX = 2**53 - 1  # what JavaScript can count to

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from contextlib import suppress
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
@@ -29,6 +30,7 @@ COOKIE = "__Host-session"
 TOKEN_MAX = 200  # characters; ours have 43
 XSRF_HEADER, XSRF_FIELD = "X-XSRF-Token", "_xsrf"
 FORM = "application/x-www-form-urlencoded"
+FIELDS_MAX = 100  # of a form
 
 Need = Literal["required", "optional"]
 
@@ -145,5 +147,7 @@ def _given(request: Request) -> str:
     """The proof that a request brings, in its header or its form; of ASCII, as comparing wants it."""
     given = request.headers.get(XSRF_HEADER, "")
     if not given and request.headers.get("Content-Type", "").partition(";")[0].strip().lower() == FORM:
-        given = parse_qs(request.body.decode("latin-1")).get(XSRF_FIELD, [""])[0]
+        with suppress(ValueError):  # of more fields than any form of ours has
+            fields = parse_qs(request.body.decode("latin-1"), max_num_fields=FIELDS_MAX)
+            given = fields.get(XSRF_FIELD, [""])[0]
     return given if given.isascii() else ""

@@ -78,7 +78,7 @@ def test_a_change_with_the_cookie_alone_is_refused(method: str) -> None:
 def test_a_form_proves_it_by_a_field() -> None:
     form = {"Content_Type": "application/x-www-form-urlencoded; charset=utf-8", **COOKIE}
     assert token_of(request("POST", f"title=a&_xsrf={proof()}", **form)) == "secret"
-    for body in ("", "_xsrf=guess", "\xff\xfe", "title=_xsrf"):
+    for body in ("", "_xsrf=guess", "\xff\xfe", "title=_xsrf", "a&" * 200 + f"_xsrf={proof()}"):
         with pytest.raises(Problem):
             token_of(request("POST", body, **form))
     # what is no form has no fields
