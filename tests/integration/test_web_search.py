@@ -49,6 +49,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 def site(redis_server: RedisServer, tmp_path: Path, expected_logs: Any) -> Iterator[Website]:
     expected_logs("loses its messages")
     with Website(redis_server.url, tmp_path, web__deadline="60s", web__trusted_proxies="127.0.0.1") as site:
+        eventually(lambda: site.ask("GET", "/items?q=none").status == 200)  # the index is made
         yield site
 
 
@@ -98,7 +99,7 @@ def test_a_client_has_no_more_searches_than_its_share(site: Website, gate: Gate,
 
 
 def test_a_search_has_sixteen_words_at_most(site: Website) -> None:
-    eventually(lambda: site.ask("GET", "/items?q=" + "+".join(f"w{n}" for n in range(16))).status == 200)
+    assert site.ask("GET", "/items?q=" + "+".join(f"w{n}" for n in range(16))).status == 200
     for target in ("/items?q=", "/?q="):
         answer = site.ask("GET", target + "+".join(f"w{n}" for n in range(17)))
         assert (answer.status, answer.error["field"]) == (400, "q")
