@@ -33,6 +33,7 @@ log = logging.getLogger("gorgond.redpill")
 BLOCK = 1.0  # seconds a blocking call lasts at most; stopping waits for its end, since it is never cancelled
 ATTEMPTS = 3  # starts of a message's handling after which it is given up
 SILENCE = 20.0  # seconds without a turn after which a lane is taken for dead
+FORGET = 7 * 86400.0  # seconds after which one whose desk is empty is forgotten: no network holds a call for so long
 BATCH_MAX = 1000  # messages pushed or taken at a time; far more, and Lua cannot pass them on (its `unpack`)
 TURN_BYTES = 4 * 1024 * 1024  # messages brought in one turn, and what one round sends, unless one alone is larger
 TOUCH = -1  # what a turn wants that is a sign of life and nothing else
@@ -325,7 +326,8 @@ class Link(ABC):
     @abstractmethod
     async def recover(self, queue: str, silence: float) -> list[tuple[str, int]]:
         """Return desks of lanes that were silent for `silence` seconds to the head of the queue: (lane, messages).
-        Only when they could be heard as long: when somebody has called this without a gap of half that time."""
+        Only when they could be heard as long: when somebody has called this without a gap of half that time. Lanes that
+        were silent for FORGET are forgotten."""
 
     @abstractmethod
     async def reply(self, name: str, replies: Sequence[bytes]) -> None:

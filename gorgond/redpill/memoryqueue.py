@@ -13,7 +13,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gorgond.redpill.broker import TURN_BYTES, Counts, DeadLetter, Found, Room, Stale, Turn, Voided
+from gorgond.redpill.broker import FORGET, TURN_BYTES, Counts, DeadLetter, Found, Room, Stale, Turn, Voided
 from gorgond.redpill.errors import Superseded
 from gorgond.redpill.raw import age, attempts_of, forgiven, suspected, unstarted, with_attempts
 
@@ -120,12 +120,16 @@ class MemoryQueue:
         found = []
         for lane, tenant in sorted(self.lanes.items(), key=lambda item: (item[1].at, item[0])):
             tenant.at = min(tenant.at, now)
-            if now - max(since, tenant.at) >= silence and self.desks[lane]:
+            if now - max(since, tenant.at) < silence:
+                continue
+            if self.desks[lane]:
                 if tenant.turn is not None:
                     self.desks[lane] = [suspected(raw) for raw in self.desks[lane]]
                 found.append((lane, self._give_back(lane)))
                 self.figures["recovered"] += found[-1][1]
                 tenant.turn = None
+            elif now - tenant.at >= FORGET * 1000:
+                del self.lanes[lane]
         return found
 
     def _give_back(self, lane: str) -> int:

@@ -22,6 +22,7 @@ from gorgond.redpill import keys, script
 from gorgond.redpill.broker import (
     ATTEMPTS,
     FETCH_MAX,
+    FORGET,
     REPLY_TTL,
     Batch,
     Broker,
@@ -204,7 +205,8 @@ class RedisLink(RedisWire):
     async def recover(self, queue: str, silence: float) -> list[tuple[str, int]]:
         names = [keys.queue(queue), keys.lanes(queue), keys.counts(queue), keys.held(queue)]
         names += [keys.watched(queue), keys.delayed(queue)]
-        found = await self._persistent(_run(script.RECOVER, names, keys.desks(queue), int(silence * 1000)))
+        limits = int(silence * 1000), int(FORGET * 1000)
+        found = await self._persistent(_run(script.RECOVER, names, keys.desks(queue), *limits))
         return [(found[i].decode(), found[i + 1]) for i in range(0, len(found), 2)]
 
     async def reply(self, name: str, replies: Sequence[bytes]) -> None:

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from gorgond.redpill import DONE, Caller, Lane, Message, Outcome, Producer, keys, now_ms
-from gorgond.redpill.broker import Batch, Failure, Limit, Link, Room, Stale
+from gorgond.redpill.broker import Batch, Failure, Limit, Link, Room, Stale, Voided
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.redisbroker import RedisBroker
 from tests.contract.puppet import Puppet
@@ -136,6 +136,20 @@ async def test_a_message_that_a_late_wait_brings_is_found_however_late_and_was_n
     assert (await stage.link.counts(["q"]))[0].difference() == 0
     assert await stage.link.recover("q", 0) == [("gone", 1)]
     assert await (await stage.lane()).claim() == [raw("a")]
+
+
+async def test_a_lane_that_is_gone_for_longer_than_a_network_holds_anything_is_forgotten(stage: Stage) -> None:
+    # given a lane that ended, and one that works
+    await (await stage.lane("gone")).leave()
+    lane = await stage.lane()
+    # when a week has passed
+    stage.world.pass_hours(["q"], 7 * 24)
+    await stage.link.recover("q", 0)
+    # then a new one of that name finds none before it
+    assert (await stage.link.take_if("q", "gone", ""))[1] == 0
+    # and what was only silent begins anew
+    with pytest.raises(Voided):
+        await lane.claim()
 
 
 # ---- what an operator does

@@ -5,7 +5,7 @@
 -- Where those starts were counted, they are taken back: ending is not an attempt.
 -- Returns how many messages went back; nothing happens when the desk is not the lane's any more.
 -- A late copy finds that the desk is not the lane's any more, or gives it up as it was meant to.
--- The lane stays listed: a blocking wait whose connection broke may still put a message on its desk.
+-- The lane stays listed for long: a blocking wait whose connection broke may still put a message on its desk.
 local stored = redis.call('HGET', KEYS[3], ARGV[1])
 if not stored then return 0 end
 local token, last, at, given = string.match(stored, '^(%d+) (%S+) (%d+) ?(%d*)')

@@ -2,13 +2,13 @@
 --! attempts held
 -- Return the desks of silent lanes to the head of the queue and void their tokens.
 -- KEYS queue, lanes, counts, held, watched, delayed
--- ARGV what a desk's key starts with, silence in ms after which a lane is taken for dead
+-- ARGV what a desk's key starts with, silence in ms after which a lane is taken for dead, and for gone
 -- Returns {lane, number of messages, …} of the desks that had any, the one silent for longest first.
 -- Only who could be heard is silent: lanes are taken for dead when somebody has looked for as long as `silence`, without
 -- a gap of half of it. So nothing is taken from lanes after an outage, a pause of Redis, or a clock set forward, before
 -- they have had time to show themselves; and a late copy is a look like others.
--- A lane stays listed for good: its last blocking wait may put a message on its desk however late it arrives. What lies
--- on a desk that was given up, or given to others, was put there so, and started by nobody.
+-- A lane stays listed for longer than a network holds anything: its last blocking wait may still put a message on its
+-- desk. What lies on a desk that was given up, or given to others, was put there so, and started by nobody.
 -- When the clock was set back, what is kept of the time before is brought down to it: nobody was heard in the future,
 -- and what is delayed is due after its delay at most.
 local now, silence = tonumber(now_ms()), tonumber(ARGV[2])
@@ -55,6 +55,8 @@ for _, each in ipairs(silent) do
     redis.call('HINCRBY', KEYS[3], 'recovered', #lying)
     found[#found + 1] = each.lane
     found[#found + 1] = #lying
+  elseif now - each.at >= tonumber(ARGV[3]) then
+    redis.call('HDEL', KEYS[2], each.lane)
   end
 end
 return found
