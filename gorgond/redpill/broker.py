@@ -18,14 +18,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
-from gorgond.redpill.errors import BrokerAway, BrokerError
+from gorgond.redpill.errors import BrokerAway, BrokerError, Overslept
+from gorgond.redpill.outage import Outage
 
 T = TypeVar("T")
 log = logging.getLogger("gorgond.redpill")
@@ -175,50 +175,6 @@ class Lease:
     stands: str = ""
 
 
-class Outage:
-    """Tells the log once that something is away, and how long it was when it is back; shared by threads.
-
-    Several may miss it, each under a name of its own: it is back when it is there for all of them. (A database whose
-    disk is full still answers reads.) Who has not tried for GIVEN_UP seconds does not count any more.
-    """
-
-    GIVEN_UP = 30.0
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-        self.reason = ""
-        self.began = 0.0  # the last one, on the monotonic clock
-        self._since = 0.0
-        self._missed: dict[str, float] = {}  # by whom, and when it was tried last
-        self._lock = threading.Lock()
-
-    def begin(self, reason: str, by: str = "") -> None:
-        """It is away, for `reason`; only the first call of an outage is logged."""
-        with self._lock:
-            self.reason = reason
-            now = self._missed[by] = time.monotonic()
-            if self._since == 0.0:
-                self._since = self.began = now
-                log.warning("%s is away, waiting for it: %s", self.what, reason)
-
-    def end(self, by: str = "") -> None:
-        """It is there."""
-        if self._since == 0.0:
-            return
-        with self._lock:
-            now = time.monotonic()
-            self._missed = {who: at for who, at in self._missed.items() if who != by and now - at < self.GIVEN_UP}
-            if self._since and not self._missed:
-                log.warning("%s is back after %.1f s", self.what, now - self._since)
-                self._since, self.reason = 0.0, ""
-
-    @property
-    def length(self) -> float:
-        """Seconds that it has been away by now; 0.0 while it is there."""
-        since = self._since
-        return time.monotonic() - since if since else 0.0
-
-
 class Broker(ABC):
     """Where queues are kept."""
 
@@ -250,7 +206,11 @@ class Link(ABC):
         self._connected = time.monotonic()
 
     def lost(self, away: BrokerAway) -> None:
-        """Begin an outage, unless all we have found is that one that is over has cost us our connection too."""
+        """Begin an outage, unless all we have found is that one that is over has cost us our connection too, or that it
+        was we who were away."""
+        if isinstance(away, Overslept):
+            log.info("%s: %s", self.name, away)
+            return
         outage = self.broker.outage
         if self._told != self.connects and not outage.length and self._connected < outage.began:
             self._told = self.connects

@@ -3,6 +3,7 @@
 GorgonError
 ├── BrokerError            something between us and the queues
 │   ├── BrokerAway         not reachable or not ready: wait, then repeat
+│   │   └── Overslept      it may have answered, but this process did not run
 │   ├── BrokerRefused      it will not do this for us (rights, version, a wrong address): an operator must act
 │   ├── QueueFull          the queue, or the broker's memory or disk, has no room: try again later
 │   └── Superseded         another process took this lane's desk under the same name: end
@@ -26,6 +27,10 @@ class BrokerError(GorgonError):
 
 class BrokerAway(BrokerError):
     """The broker cannot be reached or is not ready yet; the same operation may simply be repeated."""
+
+
+class Overslept(BrokerAway):
+    """This process did not run when the answer was due, so that nobody knows whether there was one."""
 
 
 class BrokerRefused(BrokerError):

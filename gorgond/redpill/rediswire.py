@@ -16,8 +16,9 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from gorgond.redpill import script
 from gorgond.redpill.broker import Link, log
-from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, QueueFull
+from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, Overslept, QueueFull
 from gorgond.redpill.meaning import ROUND_TIMEOUT, meaning
+from gorgond.redpill.outage import overslept
 
 if TYPE_CHECKING:
     from gorgond.redpill.redisbroker import RedisBroker
@@ -53,6 +54,13 @@ def fields(infos: Sequence[bytes]) -> dict[str, str]:
     return dict(line.split(":", 1) for line in b"\n".join(infos).decode().splitlines() if ":" in line)
 
 
+def _meaning(error: Exception, limit: asyncio.Timeout) -> BrokerError:
+    """redpill's error for one that a round met, which had this limit."""
+    if limit.expired() and overslept(limit):
+        return Overslept("this process did not run when an answer was due; it connects again")
+    return meaning(error)
+
+
 class RedisWire(Link):
     """One connection to Redis, made when it is needed."""
 
@@ -69,7 +77,7 @@ class RedisWire(Link):
             if not hasattr(connection, name):
                 setattr(connection, name, "")
         try:
-            async with asyncio.timeout(ROUND_TIMEOUT):
+            async with asyncio.timeout(ROUND_TIMEOUT) as limit:
                 await connection.connect()
                 name = "gorgon:" + "".join(c for c in self.name if "!" <= c <= "~")
                 commands: list[Command] = [["CLIENT", "SETNAME", name], ["SCRIPT", "EXISTS", *SHAS]]
@@ -80,7 +88,7 @@ class RedisWire(Link):
                 await self._load_scripts(connection, answers[1])
         except DRIVER_ERRORS as error:
             await _discard(connection)
-            raise self._unmet(error) from None
+            raise self._unmet(error, limit) from None
         except BaseException:
             await _discard(connection)
             raise
@@ -95,10 +103,10 @@ class RedisWire(Link):
         self.connected()
         self.broker.met = True
 
-    def _unmet(self, error: Exception) -> BrokerError:
+    def _unmet(self, error: Exception, limit: asyncio.Timeout) -> BrokerError:
         """What it means that no connection was made. Where somebody who never answered yet does not answer, it may be
         that one side speaks TLS and the other does not."""
-        found = meaning(error)
+        found = _meaning(error, limit)
         scheme = self.broker.url.partition(":")[0]
         other = {"redis": "it speaks TLS: rediss://", "rediss": "it speaks no TLS: redis://"}.get(scheme)
         if other is None or self.broker.met or not _NO_ANSWER.match(str(error)):
@@ -130,7 +138,7 @@ class RedisWire(Link):
         connection = self._connection
         whole = False
         try:
-            async with asyncio.timeout(ROUND_TIMEOUT + blocking):
+            async with asyncio.timeout(ROUND_TIMEOUT + blocking) as limit:
                 if commands:
                     await connection.send_packed_command(connection.pack_commands(commands))
                 answers: list[Any] = []
@@ -142,7 +150,7 @@ class RedisWire(Link):
             whole = True
             return answers
         except DRIVER_ERRORS as error:
-            raise meaning(error) from None
+            raise _meaning(error, limit) from None
         finally:
             if not whole:
                 await self.close()

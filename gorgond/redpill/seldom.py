@@ -12,31 +12,28 @@ class Seldom:
     """When to tell of something, and how much of it there was. May be used from any thread."""
 
     def __init__(self) -> None:
-        self._told = -MINUTE
+        self._last = -MINUTE  # when it was told
         self._untold = 0
         self._lock = threading.Lock()
-
-    def add(self, count: int = 1) -> int:
-        """It happened `count` times. How often since the last line, if it is time for one; else 0."""
-        with self._lock:
-            self._untold += count
-            return self._due()
-
-    def look(self) -> int:
-        """The same without it having happened: what is left untold when it has stopped."""
-        if not self._untold:
-            return 0
-        with self._lock:
-            return self._due()
 
     @property
     def lately(self) -> bool:
         """Whether it was told within the last minute."""
-        return time.monotonic() - self._told < MINUTE
+        return time.monotonic() - self._last < MINUTE
 
-    def _due(self) -> int:
-        if not self._untold or self.lately:
-            return 0
-        self._told = time.monotonic()
-        count, self._untold = self._untold, 0
-        return count
+    def add(self) -> int:
+        """It happened. How often since it was told last, if it is time to tell it; else 0."""
+        with self._lock:
+            self._untold += 1
+        return self.look()
+
+    def look(self) -> int:
+        """The same without it having happened: what is left when it has stopped."""
+        return self.told() if self._untold and not self.lately else 0
+
+    def told(self) -> int:
+        """It is told now: how often it has happened that nobody was told."""
+        with self._lock:
+            self._last = time.monotonic()
+            count, self._untold = self._untold, 0
+            return count

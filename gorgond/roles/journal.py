@@ -15,7 +15,7 @@ from gorgond.config import Config
 from gorgond.errors import LogAway
 from gorgond.eventlog import open_event_log
 from gorgond.redpill import DONE, Message, Outcome, Retry, Subscription, Unavailable
-from gorgond.redpill.broker import Outage
+from gorgond.redpill.outage import Outage
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 

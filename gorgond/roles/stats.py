@@ -39,6 +39,7 @@ from gorgond.redpill import (
     now_ms,
 )
 from gorgond.redpill.codec import dumps, loads
+from gorgond.redpill.outage import overslept
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.service.metrics import Operation
@@ -194,7 +195,7 @@ class StatsMonitor(Service):
                 beat()
                 due = time.monotonic() + SECOND
                 try:
-                    async with asyncio.timeout(ANSWER):
+                    async with asyncio.timeout(ANSWER) as limit:
                         if due > search:
                             self._queues.know(await link.queues())
                             search = due + SEARCH
@@ -206,7 +207,8 @@ class StatsMonitor(Service):
                     broker.outage.end()
                 except (BrokerError, TimeoutError) as error:
                     health.reason = str(error) or f"no answer within {ANSWER:g} s"
-                    if isinstance(error, BrokerAway | TimeoutError):
+                    ours = isinstance(error, TimeoutError) and overslept(limit)
+                    if isinstance(error, BrokerAway | TimeoutError) and not ours:
                         broker.outage.begin(health.reason)
                     health.away = max(time.monotonic() - answered, 0.1)
                 await asyncio.sleep(max(due - time.monotonic(), 0.05))

@@ -36,9 +36,10 @@ from typing import Any, Literal, NamedTuple
 from gorgond.config import Config
 from gorgond.errors import StoreAway, StoreRefused
 from gorgond.redpill import DONE, BrokerError, CallFailed, Done, Lane, Message, Outcome, Producer, Unavailable
-from gorgond.redpill.broker import Broker, Outage
+from gorgond.redpill.broker import Broker
 from gorgond.redpill.codec import dumps, loads
 from gorgond.redpill.message import ID_MAX, MORE
+from gorgond.redpill.outage import Outage
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.settings import masked

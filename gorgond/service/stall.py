@@ -1,6 +1,9 @@
-"""Notices when something blocks the event loop, and tells the log what it is and where, while it does.
+"""Notices when something blocks the event loop, and tells the log what it is and where, while it does; and afterwards
+when the whole process was stopped.
 
-A thread looks at a mark that the loop renews. The watchdog of systemd is what ends a process whose loop stays blocked.
+A thread looks at a mark that the loop renews. When the thread itself was late, although the process computed nothing,
+nobody here could have run: it had a SIGSTOP, or its machine stood still. The watchdog of systemd is what ends a process
+whose loop stays blocked.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import time
 import traceback
 
 PATIENCE = 1.0  # seconds without a turn after which the loop counts as blocked
+STOOD = 4.0  # seconds without a look after which the process counts as stopped; less is a busy machine
 LOOK = 0.25  # seconds between two marks, and two looks at them
 
 log = logging.getLogger("gorgond.service")
@@ -44,9 +48,16 @@ class StallWatch:
 
     def _watch(self) -> None:
         told = 0.0
+        looked, used = time.monotonic(), time.process_time()
         while not self._stopped.wait(LOOK):
+            before, had = looked, used
+            looked, used = time.monotonic(), time.process_time()
             mark = self._mark
-            if time.monotonic() - mark > PATIENCE + LOOK and mark != told:
+            stood = looked - before - LOOK
+            if stood > STOOD and used - had < stood / 2:
+                log.warning("this process was stopped for %.1f s, or its machine was: it heard nobody", stood)
+                told = mark
+            elif time.monotonic() - mark > PATIENCE + LOOK and mark != told:
                 told = mark
                 self._tell(time.monotonic() - mark)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gorgond.redpill.broker import Outage
+from gorgond.redpill.outage import Outage
 
 
 @pytest.fixture
@@ -34,3 +34,43 @@ def test_who_tries_no_more_does_not_count(outage: Outage, monkeypatch: pytest.Mo
     monkeypatch.setattr(Outage, "GIVEN_UP", 0.0)
     outage.end("reader")
     assert outage.length == 0
+
+
+def test_what_comes_and_goes_is_told_once_a_minute_with_its_number(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs("broker ")
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+
+    def told() -> list[str]:
+        said = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return said
+
+    outage = Outage("broker")
+    # when its connections are cut all the time
+    for _ in range(400):
+        now += 0.05
+        outage.begin("cut")
+        assert outage.length == 0
+        now += 0.01
+        assert outage.length > 0
+        outage.end()
+    # then the first is told
+    assert told() == ["broker is away, waiting for it: cut", "broker is back after 0.0 s"]
+    # and a minute later how many there were, although there are no more
+    outage.end()
+    now += 60
+    outage.end()
+    assert told() == ["broker was away 399 times more, each time for less than 1 s"]
+    outage.end()
+    # one that lasts is told when it does, whatever was before
+    outage.begin("gone")
+    assert told() == []
+    now += 1
+    outage.begin("gone")
+    now += 5
+    outage.begin("gone")
+    outage.end()
+    assert told() == ["broker is away, waiting for it: gone", "broker is back after 6.0 s"]
