@@ -58,6 +58,26 @@ node_module() {
     ) 9>"$cache.lock"
 }
 
+redis_drivers=(4.3.4 5.3.1 8.1.0)
+
+# drivers: these versions of redis-py in the cache, each with hiredis in a directory of its own; tests/drivers.py uses
+# them in place of the environment's.
+drivers() {
+    local version directory
+    for version in "${redis_drivers[@]}"; do
+        directory=$HOME/.cache/gorgond/redis-$version
+        mkdir -p "$directory"
+        (
+            flock 9
+            [ -e "$directory/made" ] && exit
+            echo "preparing redis-py $version" >&2
+            "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade \
+                --target "$directory" "redis==$version" hiredis
+            touch "$directory/made"
+        ) 9>"$directory.lock"
+    done
+}
+
 missing=()
 command -v redis-server >/dev/null || missing+=(redis-server)
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)

@@ -53,6 +53,7 @@ from gorgond.redpill.outcome import (
 from gorgond.redpill.seldom import Seldom
 
 SHOWN = 3  # reasons in a line of the log
+LEAVE = 1.0  # seconds that giving up a desk may take; what is not given up is found
 POLL = 0.1  # seconds between two looks at a queue whose broker has no room to let us wait there
 
 Handler = Callable[[Sequence[Message]], Awaitable[Sequence[Outcome]]]
@@ -186,7 +187,7 @@ class Lane:
         """Give back what was not started, unless the broker is away: then it is found on the desk."""
         try:
             if self._token and self._ending.asked:
-                async with asyncio.timeout(BLOCK):
+                async with asyncio.timeout(LEAVE):
                     await self._link.leave(self.queue, self.name, self._token, self._unhandled)
         except (BrokerError, TimeoutError) as error:
             log.warning("%s could not give up its desk of %s: %s", self.name, self.queue, error)
