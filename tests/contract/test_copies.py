@@ -19,7 +19,7 @@ from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.redisbroker import RedisBroker
 from tests.contract.puppet import Puppet
 from tests.contract.test_broker import Bench, raw, raws
-from tests.contract.test_interleavings import HOUR_MS, InMemory, InRedis, World
+from tests.contract.worlds import HOUR_MS, InMemory, InRedis, World
 from tests.waiting import eventually_async
 
 OUTAGE = r"is away, waiting for it|is back after"

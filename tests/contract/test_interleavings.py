@@ -18,24 +18,22 @@ import asyncio
 import contextlib
 import os
 import random
-import time
-from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import redis
 
-from gorgond.redpill import keys
-from gorgond.redpill.broker import ATTEMPTS, Batch, Broker, Counts, Failure, Link, Room, Stale, Voided
+from gorgond.redpill.broker import ATTEMPTS, Batch, Failure, Link, Room, Stale, Voided
 from gorgond.redpill.errors import BrokerAway, Superseded
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.raw import attempts_of, forgiven
 from gorgond.redpill.redisbroker import RedisBroker
 from tests.conftest import RedisServer
 from tests.contract.puppet import Puppet
+from tests.contract.worlds import InMemory, InRedis, World, links_of
 
 MANY = int(os.environ.get("INTERLEAVINGS", "10000"))  # on each broker
 SEED = os.environ.get("INTERLEAVINGS_SEED")
@@ -43,127 +41,9 @@ PARTS = 40  # in which they are played: a test lasts some seconds, on a busy mac
 STEPS = 20
 LIMIT = 12
 HOUR = 3600.0
-HOUR_MS = 3_600_000
 SILENCE = 3 * HOUR
 CALLS = ("push", "take_if", "claim", "wait", "leave", "recover", "pause_if", "resume_if", "requeue", "drop")
 LANES = [("a", "one"), ("a", "two"), ("b", "one")]
-
-
-# ---- the two brokers, seen from inside
-
-
-@dataclass
-class Places:
-    """All that is kept of one queue."""
-
-    queued: list[bytes]
-    desks: dict[str, list[bytes]]
-    delayed: list[bytes]
-    dead: dict[int, bytes]
-    figures: Counter[str]
-    paused: bool
-
-    def counts(self) -> Counts:
-        """The figures, as the broker gives them too."""
-        since = {name: figure for name, figure in self.figures.items() if name != "dead"}
-        flying = sum(map(len, self.desks.values()))
-        return Counts(len(self.queued), flying, len(self.delayed), len(self.dead), 0.0, paused=self.paused, **since)
-
-    def all(self) -> Iterator[bytes]:
-        """Every message, as it was pushed."""
-        for some in (self.queued, *self.desks.values(), self.delayed, self.dead.values()):
-            yield from map(forgiven, some)
-
-
-class World(ABC):
-    """A broker whose time the test rules."""
-
-    broker: Broker
-    can_die = False
-
-    @abstractmethod
-    def places(self, queue: str) -> Places:
-        """What is where."""
-
-    @abstractmethod
-    def pass_hours(self, queues: Sequence[str], hours: int = 1) -> None:
-        """Everything is so many hours older; or younger, as when the clock is set back."""
-
-
-class InMemory(World):
-    can_die = True
-
-    def __init__(self) -> None:
-        self.now = 1000 * HOUR_MS
-        self.broker: MemoryBroker = MemoryBroker(clock=lambda: self.now)
-
-    def places(self, queue: str) -> Places:
-        kept = self.broker.queue(queue)
-        desks = {lane: list(desk) for lane, desk in kept.desks.items() if desk}
-        dead = {number: letter.raw for number, letter in kept.letters.items()}
-        delayed = [raw for _, _, _, raw in sorted(kept.delayed)]
-        return Places(list(kept.waiting), desks, delayed, dead, kept.figures.copy(), kept.paused)
-
-    def pass_hours(self, queues: Sequence[str], hours: int = 1) -> None:
-        self.now += hours * HOUR_MS
-
-
-# Reads all places. Times within an hour are made one, since in memory the clock stands still.
-_DUMP = """
-local function still(at)
-  local hours = math.floor((at - ARGV[1]) / 3600000 + 0.5) - ARGV[2]
-  return string.format('%.0f', ARGV[1] + hours * 3600000)
-end
-local delayed = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
-for i = 1, #delayed, 2 do redis.call('ZADD', KEYS[2], still(delayed[i + 1]), delayed[i]) end
-local lanes = redis.call('HGETALL', KEYS[4])
-for i = 1, #lanes, 2 do
-  local owner, at, given = string.match(lanes[i + 1], '^(%d+ %S+ )(%d+)(.*)$')
-  redis.call('HSET', KEYS[4], lanes[i], owner .. still(at) .. given)
-end
-local since, last = string.match(redis.call('GET', KEYS[7]) or '', '^(%d+) (%d+)$')
-if since then
-  redis.call('SET', KEYS[7], still(since) .. ' ' .. still(last), 'KEEPTTL')
-  redis.call('PEXPIRE', KEYS[7], redis.call('PTTL', KEYS[7]) - ARGV[2] * 3600000)
-end
-local desks = {}
-for i, lane in ipairs({'one', 'two', 'drain'}) do
-  desks[i] = {lane, redis.call('LRANGE', KEYS[1] .. ':desk:' .. lane, 0, -1)}
-end
-return {redis.call('LRANGE', KEYS[1], 0, -1), desks, redis.call('ZRANGE', KEYS[2], 0, -1),
-  redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES'), redis.call('HGETALL', KEYS[5]),
-  redis.call('LRANGE', KEYS[6], 0, -1)}
-"""
-
-
-class InRedis(World):
-    def __init__(self, broker: RedisBroker, client: redis.Redis) -> None:
-        self.broker = broker
-        self.start = int(time.time() * 1000)
-        self._dump = client.register_script(_DUMP)
-
-    def _read(self, queue: str, hours: int) -> Any:
-        names = [keys.queue(queue), keys.delayed(queue), keys.dead(queue), keys.lanes(queue), keys.counts(queue)]
-        names += [keys.held(queue), keys.watched(queue)]
-        return self._dump(names, [self.start, hours])
-
-    def places(self, queue: str) -> Places:
-        queued, desks, delayed, dead, figures, held = self._read(queue, 0)
-        lying = {lane.decode(): desk for lane, desk in desks if desk}
-        letters = {int(number): entry.partition(b"\n")[2] for entry, number in _pairs(dead)}
-        since = Counter({name.decode(): int(figure) for name, figure in _pairs(figures)})
-        paused = bool(since.pop("paused", 0))
-        assert not (queued if paused else held)
-        waiting = [entry.partition(b":")[2] for entry in delayed]
-        return Places(queued or held, lying, waiting, letters, since, paused)
-
-    def pass_hours(self, queues: Sequence[str], hours: int = 1) -> None:
-        for queue in queues:
-            self._read(queue, hours)
-
-
-def _pairs(flat: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    return zip(flat[::2], flat[1::2], strict=True)
 
 
 # ---- the walk
@@ -589,11 +469,6 @@ async def walk(world: World, links: Sequence[Link], seed: int, outages: bool) ->
         error.add_note(f"{told}\nafter these steps; again with INTERLEAVINGS_SEED={seed}")
         raise
     return steps.log
-
-
-def links_of(broker: Broker) -> list[Link]:
-    """Three connections: of who is drawn, of who waits, and one over which late copies come."""
-    return [broker.link(name) for name in ("test", "waiter", "network")]
 
 
 def seeds(many: int) -> Sequence[int]:
