@@ -116,12 +116,14 @@ def _matches(unit: str, chosen: str) -> bool:
     return match is not None and chosen in (unit, match["role"], f"{match['role']}@{match['name']}")
 
 
-def _order(unit: str) -> tuple[bool, str, int, str]:
-    """By role, then by number; stores come first, and auth servers before web servers: the new of these take what the
-    old of the others send, not the other way round (queues of their own, gorgond.auth.sealing)."""
+def _order(unit: str) -> tuple[bool, bool, str, int, str]:
+    """By role, then by number. Auth servers come first: what the new ones ask over queues of their own waits for the
+    first new store, and they take what old web servers send, sealed or not. Then come stores, before those who ask over
+    queues that old stores do not know. What old ones of the former would ask, new ones of the latter refuse."""
     role, _, name = unit.partition("@")
     name = name.removesuffix(".service")
-    return not role.startswith("gorgon-store"), role, int(name) if name.isdecimal() else 0, name
+    number = int(name) if name.isdecimal() else 0
+    return role != "gorgon-auth", not role.startswith("gorgon-store"), role, number, name
 
 
 def _state(unit: str) -> str:

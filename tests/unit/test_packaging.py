@@ -93,9 +93,10 @@ def test_the_key_that_seals_passwords_is_given_to_those_who_need_it_and_no_other
     assert given == {"gorgon-web@.service", "gorgon-auth@.service"}
 
 
-def test_an_upgrade_restarts_stores_first_and_auth_servers_before_web_servers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The new auth servers take what the old web servers send; the old ones could not open what the new ones seal. And
-    the new stores before all, since they alone take from queues that the new of others use."""
+def test_an_upgrade_restarts_auth_servers_then_stores_then_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new auth servers take what the old web servers send; the old ones could not open what the new ones seal, and
+    ask for accounts where new stores refuse them. Then the stores, who alone take from queues that the new of others use;
+    what the new auth servers ask waits for them."""
     # given units that run, as systemctl lists them
     running = ("gorgon-web@1", "gorgon-auth@10", "gorgon-store@1", "gorgon-auth@9")
     lines = "\n".join(f"{name}.service loaded active running x" for name in running)
@@ -104,7 +105,7 @@ def test_an_upgrade_restarts_stores_first_and_auth_servers_before_web_servers(mo
     said: list[str] = []
     units.restart(said.append)
     # then each comes after those that must understand it
-    order = ["gorgon-store@1", "gorgon-auth@9", "gorgon-auth@10", "gorgon-web@1"]
+    order = ["gorgon-auth@9", "gorgon-auth@10", "gorgon-store@1", "gorgon-web@1"]
     assert said == [f"restarting {name}.service" for name in order]
 
 
