@@ -95,8 +95,8 @@ def test_the_key_that_seals_passwords_is_given_to_those_who_need_it_and_no_other
 
 def test_an_upgrade_restarts_auth_servers_then_stores_then_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """The new auth servers take what the old web servers send; the old ones could not open what the new ones seal, and
-    ask for accounts where new stores refuse them. Then the stores, who alone take from queues that the new of others use;
-    what the new auth servers ask waits for them."""
+    ask for accounts where new stores refuse them. Then the stores, who alone take from queues that the new of others
+    use; what the new auth servers ask waits for them."""
     # given units that run, as systemctl lists them
     running = ("gorgon-web@1", "gorgon-auth@10", "gorgon-store@1", "gorgon-auth@9")
     lines = "\n".join(f"{name}.service loaded active running x" for name in running)
