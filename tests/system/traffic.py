@@ -4,7 +4,7 @@
 
 Adds notes of user 17 and reads them, with KEPT clients that keep their connection and NEW ones that make one for each
 request; with an ACCOUNT, the JSON of a login, they also queue notes, ask who they are, and for their own notes by way
-of an application, and another client logs in again and again. Ends when its standard input does. A connection is made
+of an application, and somebody else logs in again and again. Ends when its standard input does. A connection is made
 again without a failure only after an answer that announced its end, as HTTP/1.1 wants it.
 """
 
@@ -48,13 +48,13 @@ def as_user(uid: str, token: str) -> list[Ask]:
     ]
 
 
-def logged_in(address: str, login: Ask) -> str:
-    """The token of a new session."""
-    connection = HTTPConnection(address, timeout=30)
-    connection.request(login.method, login.path, login.body, {"Content-Type": "application/json"})
-    token: str = json.loads(connection.getresponse().read())["token"]
+def asked(address: str, path: str, body: str) -> dict[str, Any]:
+    """What is answered to a POST."""
+    connection = HTTPConnection(address, timeout=60)
+    connection.request("POST", path, body, {"Content-Type": "application/json"})
+    answer: dict[str, Any] = json.loads(connection.getresponse().read())
     connection.close()
-    return token
+    return answer
 
 
 class Client:
@@ -108,12 +108,14 @@ class Client:
 def main(url: str, uid: str, kept: str, new: str, account: str = "") -> None:
     """Run until the end of standard input."""
     address = urlsplit(url).netloc
-    asks, login = notes_of(uid), Ask("POST", "/auth/login", 200, account)
+    asks = notes_of(uid)
     if account:
-        asks += as_user(uid, logged_in(address, login))
+        asks += as_user(uid, asked(address, "/auth/login", account)["token"])
     clients = [Client(address, asks, keep) for keep in [True] * int(kept) + [False] * int(new)]
     if account:
-        clients.append(Client(address, [login], True, LOGIN_PAUSE))
+        other = json.dumps({"email": "other@example.org", "password": "a lamp that is not lit"})
+        asked(address, "/auth/register", other)
+        clients.append(Client(address, [Ask("POST", "/auth/login", 200, other)], True, LOGIN_PAUSE))
     stop = threading.Event()
     threads = [threading.Thread(target=client.run, args=(stop,)) for client in clients]
     for thread in threads:
