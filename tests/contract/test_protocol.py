@@ -19,8 +19,23 @@ from typing import Any
 
 import pytest
 import redis
+from redis import exceptions
 
-from gorgond.redpill import Caller, Done, Lane, Message, Producer, connect, keys, now_ms
+from gorgond.redpill import (
+    BrokerAway,
+    BrokerRefused,
+    Caller,
+    Done,
+    Lane,
+    Message,
+    Producer,
+    QueueFull,
+    connect,
+    keys,
+    now_ms,
+)
+from gorgond.redpill.broker import BACKOFF
+from gorgond.redpill.meaning import ROUND_TIMEOUT, meaning
 from gorgond.redpill.message import decode
 from tests.conftest import RedisServer
 
@@ -169,3 +184,21 @@ def test_the_page_has_every_key_script_and_field() -> None:
     assert {each.name for each in fields(Message)} <= firsts
     named = set(re.findall(r"`(\w+)\.lua`", DOCS))
     assert named == {path.stem for path in SCRIPTS.glob("*.lua")}
+
+
+def test_the_page_says_what_each_error_means() -> None:
+    classes = {
+        "READONLY": exceptions.ReadOnlyError, "MASTERDOWN": exceptions.MasterDownError,
+        "CLUSTERDOWN": exceptions.ClusterDownError, "TRYAGAIN": exceptions.TryAgainError,
+        "NOSCRIPT": exceptions.NoScriptError, "LOADING": exceptions.BusyLoadingError,
+        "NOAUTH": exceptions.AuthenticationError, "WRONGPASS": exceptions.AuthenticationError,
+        "NOPERM": exceptions.NoPermissionError,
+    }  # fmt: skip
+    kinds = {"wait": BrokerAway, "refuse": QueueFull, "end": BrokerRefused}
+    for means, kind in kinds.items():
+        row = re.findall(rf"^\| {means} \|(.*?)\|", DOCS.partition("**What an error means.**")[2], re.MULTILINE)[0]
+        for code in re.findall("`([A-Z]+)`", row):
+            error = classes.get(code, exceptions.ResponseError)("of this kind" if code in classes else f"{code} of old")
+            assert type(meaning(error)) is kind, code
+    assert f"A round trip may take {ROUND_TIMEOUT:g} s" in DOCS
+    assert f"after {BACKOFF[0]} s, then twice as long each time, {BACKOFF[1]} s at most" in DOCS.replace("\n", " ")
