@@ -101,12 +101,12 @@ _SAME = frozenset({str, int, bool, type(None)})
 
 def _exact(value: Any) -> Any:
     """`value` with its floats as texts that are marked: their JSON is not the same everywhere."""
+    if isinstance(value, list | tuple):
+        return [each if type(each) in _SAME else _exact(each) for each in value]
     if isinstance(value, float):
         return {"$": value.hex()}
     if isinstance(value, Mapping):
         return {key: _exact(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [each if type(each) in _SAME else _exact(each) for each in value]
     return value
 
 
