@@ -15,7 +15,7 @@ from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, 
 
 from gorgond.errors import StoreAway, StoreRefused
 from gorgond.stores.contract import Write, Written
-from gorgond.stores.filters import DOCUMENT_BYTES
+from gorgond.stores.filters import DOCUMENT_BYTES, INT_MAX
 from gorgond.stores.ownership import check_owner
 from gorgond.stores.schema import OWN_FIELDS
 
@@ -105,7 +105,7 @@ def _find(collection: Collection[Document], ids: Sequence[str], fields: Document
 def version(stored: Document) -> int:
     """The `ts` of what is stored; one that is no number, put there by somebody else, is older than all."""
     ts = stored.get("ts")
-    return int(ts) if isinstance(ts, int | float) else -1
+    return int(max(-1, min(ts, INT_MAX))) if isinstance(ts, int | float) and ts == ts else -1
 
 
 def refusal(stored: Document | None, write: Write) -> StoreRefused | None:

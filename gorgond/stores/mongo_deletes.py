@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pymongo import DeleteOne, UpdateOne
 from pymongo.database import Database
 
-from gorgond.errors import StoreAway
+from gorgond.errors import StoreAway, StoreRefused
 from gorgond.stores.contract import Write, Written
 from gorgond.stores.mongo_commands import FIRST, MARKS, Document, Operation, Outcome, bulk, look, refusal, version
 from gorgond.stores.ownership import allowed
-from gorgond.stores.repeats import MARKS_MAX, mark
+from gorgond.stores.repeats import MARKS_MAX, mark, newest
 from gorgond.stores.schema import TOMBSTONES
 
 RACES = 20
@@ -60,9 +60,11 @@ def _delete(
         if write.dated and stored is not None and version(stored) > write.ts:
             outcomes[place] = Written("stale", version(stored))
             continue
-        ts = write.ts
-        if not write.dated:
-            ts = max(ts, version(grave), version(stored) + 1 if stored is not None else 0)
+        try:
+            ts = newest(write, version(grave) - 1 if stored is None else version(stored))
+        except StoreRefused as refused:
+            outcomes[place] = refused
+            continue
         outcomes[place] = Written("deleted" if before or stored is not None else "missing", ts)
         there += stored is not None
         tombstones[place] = UpdateOne({"_id": key}, _burial(ts, own, stored, grave), upsert=True)

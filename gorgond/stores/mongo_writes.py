@@ -50,7 +50,7 @@ from gorgond.stores.mongo_commands import (
 )
 from gorgond.stores.mongo_deletes import delete_all
 from gorgond.stores.ownership import allowed
-from gorgond.stores.repeats import MARKS_MAX, fingerprint, mark, same_content
+from gorgond.stores.repeats import MARKS_MAX, fingerprint, mark, newest, same_content
 from gorgond.stores.schema import TOMBSTONES
 
 DUPLICATE_KEY, IMMUTABLE_FIELD = 11000, 66
@@ -138,10 +138,13 @@ class _Changes:
         for place in blocked:
             write = self._writes[place]
             self._found[place] = stored = found.get(write.id)
-            met = _met(write, stored, old.get(write.id))
-            if met is None:
-                again[place] = _newest(write, -1 if stored is None else version(stored))
-                continue
+            try:
+                met = _met(write, stored, old.get(write.id))
+                if met is None:
+                    again[place] = newest(write, -1 if stored is None else version(stored))
+                    continue
+            except StoreRefused as refused:
+                met = refused
             self._outcomes[place] = met
             own = mark(write)
             if stored and own is not None and isinstance(met, Written) and met.again and own not in _marks(stored):
@@ -171,9 +174,14 @@ class _Changes:
                 self._outcomes[place] = Written("deleted" if again else "stale", ts)
                 burials[place] = DeleteOne({"_id": write.id, "ts": {"$not": {"$gte": ts}}})
             elif done == Written("stored", done.ts) and write.kind != "patch" and (marks or ts >= done.ts):
-                newest = _newest(write, max(ts, done.ts - 1))
-                self._outcomes[place] = Written("stored", newest)
-                revivals[place] = _revival(write, own, newest, marks)
+                try:
+                    after = done.ts if ts < done.ts else newest(write, ts)
+                except StoreRefused as refused:
+                    self._outcomes[place] = refused
+                    burials[place] = DeleteOne({"_id": write.id, "ts": {"$not": {"$gte": ts}}})
+                else:
+                    self._outcomes[place] = Written("stored", after)
+                    revivals[place] = _revival(write, own, after, marks)
         if bulk(self._collection, burials).failures:
             raise StoreAway(f"{self._name}: documents deleted before could not be removed again")
         lost = bulk(self._collection, revivals).failures
@@ -182,11 +190,6 @@ class _Changes:
     def _is_heir(self, place: int, marks: list[int]) -> bool:
         """Whether what was in the way was made after the delete whose tombstone has these marks."""
         return marks[-1] in (self._found.get(place) or {}).get(MARKS, ())
-
-
-def _newest(write: Write, ts: int) -> int:
-    """The `ts` of a write that comes after one of `ts`."""
-    return write.ts if write.dated else max(write.ts, ts + 1)
 
 
 def _operation(write: Write, ts: int) -> Operation:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any
 
-from gorgond.redpill.codec import canonical
+from gorgond.errors import StoreRefused
+from gorgond.redpill.codec import INT_MAX, canonical
 from gorgond.stores.contract import Write
 
 MARKS_MAX = 64
@@ -50,3 +51,12 @@ def mark(write: Write) -> int | None:
 def marked(marks: Iterable[int], *more: int | None) -> list[int]:
     """The marks with `more` at their end: the last ones."""
     return [*marks, *(each for each in more if each is not None)][-MARKS_MAX:]
+
+
+def newest(write: Write, ts: int) -> int:
+    """The `ts` of a write that comes after one of `ts`. Raises StoreRefused when none is left."""
+    if write.dated:
+        return write.ts
+    if ts >= INT_MAX:
+        raise StoreRefused(f"ts: there is none after {INT_MAX}, which is stored; a change with that ts can follow", 409)
+    return max(write.ts, ts + 1)

@@ -12,7 +12,7 @@ from gorgond.redpill.codec import dumps, loads
 from gorgond.stores.contract import Write, Written
 from gorgond.stores.filters import DOCUMENT_BYTES, check_write
 from gorgond.stores.ownership import check_owner
-from gorgond.stores.repeats import fingerprint, mark, marked, same_content
+from gorgond.stores.repeats import fingerprint, mark, marked, newest, same_content
 from gorgond.stores.schema import TOMBSTONE_SECONDS
 from gorgond.stores.sqlite_tables import Collection, Key, make_tombstones
 
@@ -100,7 +100,7 @@ class _Writer:
             return Written("deleted" if first == tombstone.first else "stale", tombstone.ts)
         if own in _marks(tombstone) and self._row(write) is None:
             return Written("deleted", tombstone.ts)
-        ts = _newest(write, tombstone.ts)
+        ts = newest(write, tombstone.ts)
         if self._make(write, ts, self._encoded(write, ts, write.document), first, tombstone):
             return Written("stored", ts)
         row = cast("_Row", self._row(write))  # which was in the way
@@ -124,7 +124,7 @@ class _Writer:
             return Written("missing", write.ts)
         if row is not None and write.dated and row.ts > write.ts:
             return Written("stale", row.ts)
-        ts = _newest(write, tombstone.ts if row is None else row.ts)
+        ts = newest(write, tombstone.ts if row is None else row.ts)
         document = dict(write.document)
         if row is not None and write.kind == "patch":
             removed = {key for key, value in document.items() if value is None}
@@ -205,7 +205,7 @@ class _Writer:
             return Written("deleted" if tombstone.known else "missing", tombstone.ts)
         if row is not None and write.dated and row.ts > write.ts:
             return Written("stale", row.ts)
-        ts = _newest(write, tombstone.ts - 1 if row is None else row.ts)
+        ts = newest(write, tombstone.ts - 1 if row is None else row.ts)
         if row is not None:
             self._forget(row)
             self._connection.execute(self._collection.delete, (row.n,))
@@ -215,11 +215,6 @@ class _Writer:
         first = row.first if row is not None else None
         self._connection.execute(BURY, (write.collection, write.id, ts, time.time(), known, first, marks))
         return Written("deleted" if known else "missing", ts)
-
-
-def _newest(write: Write, ts: int) -> int:
-    """The `ts` of a write that comes after one of `ts`."""
-    return write.ts if write.dated else max(write.ts, ts + 1)
 
 
 def _marks(kept: _Row | _Tombstone | None) -> list[int]:

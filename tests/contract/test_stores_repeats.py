@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gorgond.errors import StoreRefused
 from gorgond.stores import open_store
 from gorgond.stores.contract import Effect, Kind, Query, Store, Write, Written
 from gorgond.stores.mongo_commands import FIRST
@@ -151,6 +152,29 @@ def test_a_write_without_a_ts_comes_after_what_is_there(store: Store) -> None:
     assert found(store, query()) == [{"id": "a", "ts": 2003, "y": 7}]
     assert store.write([undated("delete", "a", 7)]) == ["deleted"]
     assert done(store, undated("replace", "a", 7, y=8)) == ["stored", 2005]
+
+
+def test_after_the_last_ts_there_is_nothing_comes_and_nobody_else_is_touched(store: Store) -> None:
+    # given documents of the last time there is, one of them deleted
+    last = 2**63 - 1
+    store.write([write("insert", id, last) for id in "ab"] + [write("delete", "b", last), write("insert", "c", 1)])
+    # when they are changed, then that alone is refused
+    changes = [undated(kind, "a", 5) for kind in ("replace", "patch", "delete")] + [undated("insert", "b", 5)]
+    *refused, effect = store.write([*changes, undated("patch", "c", 5)])
+    assert effect == "stored"
+    assert all(isinstance(one, StoreRefused) and one.code == 409 for one in refused), refused
+    # but for changes of that time
+    assert store.write([write("patch", "a", last, x=1), write("delete", "a", last)]) == ["stored", "deleted"]
+
+
+@pytest.mark.parametrize("ts", [float("inf"), float("nan"), 1e300, -5, "text", None])
+def test_a_ts_that_somebody_else_put_there_stops_nobody(mongod_url: str, ts: object) -> None:
+    with mongo_client(mongod_url) as client, closing(open_store(mongod_url + "foreign_ts")) as store:
+        client.foreign_ts.items.insert_one({"_id": "a", "ts": ts})
+        effects = store.write([undated("patch", "a", 5, x=1), undated("insert", "b", 5), undated("delete", "a", 6)])
+        assert effects[1] == "stored"
+        assert all(isinstance(one, StoreRefused) for one in effects[::2]) == (ts in (float("inf"), 1e300))
+        client.drop_database("foreign_ts")
 
 
 def test_what_is_dated_stays_as_it_was(store: Store) -> None:
