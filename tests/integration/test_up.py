@@ -217,6 +217,20 @@ def test_without_a_home_the_password_database_says_where(monkeypatch: pytest.Mon
     assert Directory(None).path == Path("/state/gorgond")
 
 
+def test_a_broker_that_hangs_is_killed_and_started_again(data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    few = ("--no-provider", "--web", "1", "--apps", "0", "--stores", "1")
+    with started(*arguments(data, free_port(), *few), output=output) as process:
+        eventually(lambda: all_up(output))
+        # when a broker says nothing, then another takes its place
+        hung = children(process)["calls"]
+        hung.suspend()
+        eventually(lambda: (now := children(process).get("calls")) is not None and now.pid != hung.pid, 120)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    assert "did not answer for 30 s: it is killed" in output.read_text()
+
+
 def test_processes_are_listed_stopped_started_and_added(data: Path, tmp_path: Path) -> None:
     # given a fabric that runs
     output, control = tmp_path / "output", data / "control.sock"
