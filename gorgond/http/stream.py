@@ -141,6 +141,9 @@ class Stream(asyncio.Protocol):
         self._feed()
         if self._full:
             return
+        if self._hanging_up:  # not at once: asyncio's transport is in the middle of what tells us this
+            self._hanging_up = False
+            self._loop.call_soon(self._hang_up)
         self._slow.discard(self)
         room, self.room = self.room, None
         if room is not None and not room.done():
@@ -277,8 +280,6 @@ class Stream(asyncio.Protocol):
             if len(data) > PIECE:
                 self._rest.appendleft(data[PIECE:])
             self._transport.write(data[:PIECE])
-        if self._hanging_up and not self._rest:
-            self._hang_up()
 
     # ---- the end
 
@@ -295,12 +296,13 @@ class Stream(asyncio.Protocol):
             return
         self.enter("over")
         self._forsake()
-        self._hanging_up = True
-        self._feed()
+        if self._rest:
+            self._hanging_up = True
+        else:
+            self._hang_up()
 
     def _hang_up(self) -> None:
-        self._hanging_up = False
-        if self._ended:
+        if self._ended or self._transport.is_closing():
             self._transport.close()
         else:
             with contextlib.suppress(OSError):  # it has gone, and we will hear of it
