@@ -146,6 +146,19 @@ async def test_a_handler_that_is_still_at_it_at_its_deadline_is_cancelled() -> N
     assert cancelled.is_set()
 
 
+async def test_an_argument_that_nobody_here_knows_is_503() -> None:
+    """A web server that has a newer version of the application sends it."""
+
+    async def handler(_: Context, lim: int = 5) -> int:
+        return lim
+
+    assert await outcome(handler, args={"lim": 7}) == Done(b"7")
+    done = await outcome(handler, args={"lim": 7, "since": 1})
+    assert isinstance(done, Done)
+    assert done.error is not None
+    assert (done.error.code, "is it being changed?" in done.error.message) == (503, True)
+
+
 async def test_an_operation_that_nobody_here_knows_is_503() -> None:
     done = await Dispatcher([], Backend()).answer(Message("new.handler"))
     assert isinstance(done, Done)
