@@ -61,9 +61,9 @@ class contained(Generic[T]):  # noqa: N801 - it is used as a function is
                 if own := max(own + task.cancelling() - here, 0):
                     yield from _absorbed(task, before, own)
                 raise
-            except GeneratorExit:
-                raise
             except BaseException as error:
+                if isinstance(given, GeneratorExit):  # whoever runs the task has closed it
+                    raise
                 raise Escaped(f"{type(error).__name__}: {error}") from error
             own = max(own + task.cancelling() - here, 0)
             try:

@@ -27,6 +27,10 @@ async def interrupts() -> None:
     raise KeyboardInterrupt
 
 
+async def closes() -> None:
+    raise GeneratorExit
+
+
 async def raises_its_own() -> None:
     class Odd(BaseException):
         pass
@@ -76,8 +80,8 @@ async def _passing(work: Awaitable[None]) -> None:
 @pytest.mark.parametrize(
     "work",
     [
-        exits, interrupts, raises_its_own, cancels_itself, cancels_itself_twice_and_returns, cancels_itself_and_raises,
-        cancels_itself_and_goes_on, says_that_it_was_cancelled, waits_for_what_is_cancelled,
+        exits, interrupts, closes, raises_its_own, cancels_itself, cancels_itself_twice_and_returns,
+        cancels_itself_and_raises, cancels_itself_and_goes_on, says_that_it_was_cancelled, waits_for_what_is_cancelled,
     ],
 )  # fmt: skip
 async def test_whatever_it_does_is_an_error_and_the_task_goes_on(work: Callable[[], Awaitable[None]]) -> None:
@@ -116,6 +120,23 @@ async def test_its_own_timeouts_work() -> None:
         return ""
 
     assert await contained(hurries()) == "late"
+
+
+async def test_who_runs_it_may_close_it() -> None:
+    # when it is waiting, and is closed as a loop closes what it still has at its end
+    ended = asyncio.Event()
+
+    async def waits() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    running = contained(waits()).__await__()
+    next(running)
+    # then it ends, and no error is made of that
+    running.close()
+    assert ended.is_set()
 
 
 async def test_who_runs_it_may_cancel_it() -> None:
