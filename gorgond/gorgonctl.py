@@ -52,6 +52,15 @@ def _code(error: GorgonError) -> int:
 # ---- what is understood
 
 
+def _text(word: str) -> str:
+    """A word that messages can hold. Raises ArgumentTypeError for one that is not UTF-8."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"must be UTF-8, which {plain(word)} is not") from None
+    return word
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gorgonctl",
@@ -107,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("queues", metavar="QUEUE", nargs="+")
 
     made = anywhere(command("trace", _trace, "where a request or an item is, or what became of it"))
-    made.add_argument("id", metavar="ID", help="its id; that of a request is its answer's X-Request-Id")
+    made.add_argument("id", metavar="ID", type=_text, help="its id; that of a request is its answer's X-Request-Id")
 
     made = anywhere(
         command(
@@ -115,9 +124,11 @@ def _parser() -> argparse.ArgumentParser:
             "roles ada@notes.example", "roles ada@notes.example admin",
         )
     )  # fmt: skip
-    made.add_argument("email", metavar="ADDRESS", help="the user's e-mail address")
+    made.add_argument("email", metavar="ADDRESS", type=_text, help="the user's e-mail address")
     chosen = made.add_mutually_exclusive_group()
-    chosen.add_argument("roles", metavar="ROLE", nargs="*", default=[], help="all that they have from now on")
+    chosen.add_argument(
+        "roles", metavar="ROLE", type=_text, nargs="*", default=[], help="all that they have from now on"
+    )
     chosen.add_argument("--none", action="store_true", help="take all of them away")
 
     made = anywhere(command("drain", _drain, "let an instance finish what it has begun, and end", "drain store@2"))

@@ -74,6 +74,9 @@ def test_tables_and_letters_are_for_people_alone(capsys: pytest.CaptureFixture[s
 def test_errors_are_too(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([])
+    for command in (["trace", "\udc9b"], ["roles", "\udc9b@b"], ["roles", "a@b", "\udc9b"]):
+        with pytest.raises(SystemExit):
+            main(command)
     assert main(["trace", BAD, "--data", f"/nowhere{BAD}"]) != 0
     assert main(["dead", "list", "--json", "--data", f"/nowhere{BAD}"]) != 0
     chaos._complain(BAD)
