@@ -2,8 +2,8 @@
 
 What looks the same is the same, and what cannot be seen is refused:
 
-    address   its local part in NFKC, its domain as IDNA 2008 has it (UTS 46), in Unicode, both in lower case; nothing
-              in it that is not seen (`service.plain`), and no blank
+    address   its local part in NFKC, its domain as IDNA 2008 has it (UTS 46), in Unicode and without a dot at its end,
+              both in lower case; nothing in it that is not seen (`service.plain`) or blank
     name      NFKC with single blanks (as RFC 8266 has nicknames); nothing in it that is not seen
     password  NFC (as RFC 8265 has it); anything may be in it
 
@@ -23,6 +23,9 @@ from gorgond.service.plain import unseen
 EMAIL_MAX = 254  # characters, RFC 5321
 NAME_MAX = 200
 
+# Letters, marks and signs that are blank or not shown at all: fillers, joiners, variation selectors, Braille's blank.
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+
 _UNSEEN = "must not hold control characters, or such as are not seen or turn the direction of the text"
 _EMAIL = re.compile(r"([^@\s\x00-\x1f\x7f]{1,64})@([^@\s\x00-\x1f\x7f]{1,253})")
 
@@ -30,9 +33,9 @@ _EMAIL = re.compile(r"([^@\s\x00-\x1f\x7f]{1,64})@([^@\s\x00-\x1f\x7f]{1,253})")
 def address(text: str) -> str:
     """The address as it is stored and compared. Raises CallFailed 400 for what is none."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text.strip()).lower())
-    if any(map(unseen, folded)):
+    if any(map(unseen, folded)) or _BLANK.search(folded):
         raise _no_address(_UNSEEN)
-    local, domain = _parts(folded)
+    local, domain = _parts(folded[:-1] if folded.endswith((".", "。")) else folded)
     try:
         whole = f"{local}@{_domain(domain)}"
     except UnicodeError as error:

@@ -20,6 +20,7 @@ from gorgond.redpill import CallFailed
         ("ada\uff20b.example", "ada@b.example"), ("\u1d2cda@b.example", "ada@b.example"),
         ("\ufb01@b.example", "fi@b.example"),
         ("u@例え。テスト", "u@例え.テスト"),
+        ("ada@b.example.", "ada@b.example"), ("u@bücher.example。", "u@bücher.example"),
     ],
 )  # fmt: skip
 def test_an_address_has_one_form(text: str, expected: str) -> None:
@@ -32,7 +33,8 @@ def test_an_address_has_one_form(text: str, expected: str) -> None:
     [
         "", "a", "@b", "a@", "a@b@c", "a b@c", "a@b\nc", "a\0@b", "x" * 65 + "@b", "a@" + "b" * 253,
         "a\u200bda@b.example", "ada@b\u200b.example", "a\u202eda@b.example", "ada@\u202eb.example",
-        "a\u00adda@b.example",
+        "a\u00adda@b.example", "ada\ufe0f@b.example", "a\u034fda@b.example", "ada\u3164@b.example",
+        "ada\u2800@b.example", "ada\U000e0100@b.example", "ada@\u115f.example", "a@.",
         "a\x85@b", "a\u3000a@b", "a@b\u2028c",
         "a\ue0001@\u2066b", "u@☃-.example", "u@xn--a.example", "u@xn--\u00fc.example",
         "u@" + "ü" * 64 + ".example", "u@ü..example", "u@a\u05d0.example",
