@@ -97,7 +97,7 @@ class Operations:
             return None
         await self._limits.take_back(counted)
         if checked.outdated:
-            await self._users.change(user, {"passhash": await self._passwords.hash(password)})
+            await self._users.rehash(user, await self._passwords.hash(password))
         return user
 
     async def begin(self, user: Document, args: Mapping[str, Any]) -> Any:

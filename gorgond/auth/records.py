@@ -52,6 +52,10 @@ class Records:
             document = found
         raise CallFailed(409, f"{collection}: others change this at the same time")
 
+    async def patch_unchanged(self, collection: str, document: Document, changes: Mapping[str, Any]) -> None:
+        """Set these fields of a document unless it is a newer one by now."""
+        await self._write(f"{collection}.patch", {"id": document["id"], "changes": changes, "ts": document["ts"]})
+
     async def delete(self, collection: str, document: Document) -> None:
         """Delete a document as it was found, or as it is by now."""
         for _ in range(CHANGES):

@@ -90,6 +90,11 @@ class Users:
         if not await self._records.patch("users", user, changes):
             raise CallFailed(409, "this account was deleted meanwhile")
 
+    async def rehash(self, user: Document, passhash: str) -> None:
+        """Store a newer hash of the password that this user had; nothing if the user has been changed since, as the
+        password may have been."""
+        await self._records.patch_unchanged("users", user, {"passhash": passhash})
+
     async def _claim(self, user: Document) -> None:
         claim = {"id": _key(user["email"]), "userid": user["id"], "user": user, "ts": now_ms()}
         taken = CallFailed(409, "email: there is an account with this address: log in", "email")

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from argon2 import PasswordHasher
 
 from gorgond.auth.records import Document
 from gorgond.auth.tokens import FRESH
@@ -100,6 +101,35 @@ async def test_a_login_that_was_under_way_ends_no_session_of_the_era_after_it(tm
         # then it is void, and the other holds
         assert not await held(bench, late)
         assert await held(bench, fresh)
+
+
+async def test_a_login_that_was_under_way_brings_no_old_password_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = "schlu\u0308ssel am haken"
+    async with running(tmp_path) as bench:
+        # given a password that was hashed as it was typed, whose hash is being made anew at a login
+        user = await bench.user()
+        await bench.records.patch("users", user, {"passhash": PasswordHasher(1, 8, 1).hash(old)})
+        passwords, begun, changed = bench.auth._passwords, asyncio.Event(), asyncio.Event()
+        hash = passwords.hash
+
+        async def slow(password: str) -> str:
+            begun.set()
+            await changed.wait()
+            return await hash(password)
+
+        monkeypatch.setattr(passwords, "hash", slow)
+        asked = {"email": user["email"], "password": old, "token": new_digest()}
+        login = asyncio.ensure_future(bench.ask("auth.login", asked))
+        await begun.wait()
+        # when there is a new one before that is done
+        await bench.records.patch("users", user, {"passhash": await hash(NEW)})
+        changed.set()
+        await login
+        # then it is the new one that counts
+        assert await bench.refused("auth.login", asked) == 401
+        await bench.ask("auth.login", {**asked, "password": NEW})
 
 
 async def test_sessions_of_before_there_were_eras_hold_until_they_are_ended(tmp_path: Path) -> None:
