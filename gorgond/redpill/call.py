@@ -186,7 +186,7 @@ class Caller:
         memory, and all else here would wait meanwhile."""
         raws = await self._link.fetch(self._lists, timeout, self._most)
         if raws:
-            self._most = max(1, min(FETCH_MAX, TURN_BYTES * len(raws) // sum(map(len, raws))))
+            self._most = max(1, min(FETCH_MAX, TURN_BYTES * len(raws) // max(1, sum(map(len, raws)))))
         return raws
 
     def _push_again(self) -> None:

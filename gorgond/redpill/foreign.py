@@ -45,7 +45,7 @@ class contained(Generic[T]):  # noqa: N801 - it is used as a function is
                 waits_for = step(given)
             except StopIteration as end:
                 own = max(own + task.cancelling() - here, 0)
-                if own:  # it is over, but what it asked for is still to come
+                if own:
                     yield from _absorbed(task, before, own)
                     raise Escaped("it has cancelled its own task") from None
                 result: T = end.value
@@ -54,15 +54,14 @@ class contained(Generic[T]):  # noqa: N801 - it is used as a function is
                 own = max(own + task.cancelling() - here, 0)
                 if task.cancelling() - before > own:
                     raise
-                for _ in range(own):
-                    task.uncancel()
+                yield from _absorbed(task, before, own)
                 raise Escaped("it was cancelled, by itself or by what it waited for") from cancelled
-            except Exception:
-                if own := max(own + task.cancelling() - here, 0):
-                    yield from _absorbed(task, before, own)
-                raise
             except BaseException as error:
                 if isinstance(given, GeneratorExit):  # whoever runs the task has closed it
+                    raise
+                own = max(own + task.cancelling() - here, 0)
+                yield from _absorbed(task, before, own)
+                if isinstance(error, Exception):
                     raise
                 raise Escaped(f"{type(error).__name__}: {error}") from error
             own = max(own + task.cancelling() - here, 0)
@@ -75,7 +74,9 @@ class contained(Generic[T]):  # noqa: N801 - it is used as a function is
 
 
 def _absorbed(task: asyncio.Task[Any], before: int, own: int) -> Generator[None, Any, None]:
-    """Let the cancellation that is under way come, so that nobody else meets it."""
+    """Let the cancellation come that it asked for, if it ended before it was given it: nobody else is to meet it."""
+    if not own:
+        return
     try:
         yield
     except asyncio.CancelledError:

@@ -178,7 +178,8 @@ class Lane:
         """Every few seconds, give the desks of dead lanes back to the queue."""
         if time.monotonic() < self._look_at:
             return
-        self._look_at = time.monotonic() + SILENCE / 4 * random.uniform(0.8, 1.2)
+        # Soon enough for each reminder to be a look: a gap of half the silence would begin the watch anew.
+        self._look_at = time.monotonic() + SILENCE / 4 * random.uniform(0.5, 0.9)
         with contextlib.suppress(BrokerError):  # whatever it is, the next turn meets it too
             for lane, messages in await self._link.recover(self.queue, SILENCE):
                 log.warning("%s is silent: its %d messages of %s go back to the queue", lane, messages, self.queue)

@@ -832,6 +832,34 @@ async def test_a_dead_lane_is_found_by_another(
     assert (handler.batches, handler.attempts) == ([["a", "b"]], [2, 2])
 
 
+async def test_a_dead_lane_is_found_by_another_whose_handler_takes_long(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, expected_logs: Expect
+) -> None:
+    expected_logs("long gone is silent: its 2 messages of q go back")
+    monkeypatch.setattr(lane_module, "SILENCE", 2.0)
+    monkeypatch.setattr("random.uniform", lambda low, high: high)  # the least often that it looks
+    # given a lane that went away, and no other than one that does not come to its end before that is found
+    await stage.push(*messages("ab"))
+    async with stage.link() as link:
+        token, _ = await link.take("q", "long gone")
+        await link.claim("q", "long gone", token, Turn(1, want=2))
+        handled: list[str] = []
+
+        async def recovered() -> bool:
+            return (await link.counts(["q"]))[0].recovered == 2
+
+        async def long(batch: Sequence[Message]) -> Sequence[Outcome]:
+            handled.extend(message.id for message in batch)
+            await eventually_async(recovered)
+            return [DONE] * len(batch)
+
+        # when that one handles its batch, then it finds it meanwhile
+        await stage.push(*messages("c"))
+        async with running(Lane(stage.broker, "q", "lane", long)):
+            await stage.done(3)
+    assert handled == ["c", "a", "b"]
+
+
 async def test_every_turn_beats_and_a_hanging_handler_does_not(stage: Stage) -> None:
     beats = 0
 
@@ -979,9 +1007,13 @@ async def test_a_call_to_a_full_queue_fails_at_once(stage: Stage) -> None:
         waiting.cancel()
 
 
-async def test_replies_to_nobody_and_what_is_none_are_dropped(stage: Stage, expected_logs: Expect) -> None:
+async def test_replies_to_nobody_and_what_is_none_are_dropped(
+    stage: Stage, expected_logs: Expect, caplog: pytest.LogCaptureFixture
+) -> None:
     expected_logs("a reply on data:c:.* is dropped: not a reply")
     async with calling(stage) as caller, stage.link() as link:
+        await link.reply(caller.reply_to, [b""])
+        await eventually_async(lambda: caplog.messages)  # by itself: replies without a size
         await link.reply(caller.reply_to, [Reply("unknown").encode(), b"\xff", b"[]\n", b'{"id":"x","error":7}\n'])
         call = request()
         assert answers(call.id, await caller.call("q", call))

@@ -53,6 +53,16 @@ async def cancels_itself_and_raises() -> None:
     raise KeyError
 
 
+async def cancels_itself_and_exits() -> None:
+    own_task().cancel()
+    sys.exit(3)
+
+
+async def cancels_itself_and_says_so() -> None:
+    own_task().cancel()
+    raise asyncio.CancelledError
+
+
 async def cancels_itself_and_goes_on() -> None:
     own_task().cancel()
     try:
@@ -81,7 +91,8 @@ async def _passing(work: Awaitable[None]) -> None:
     "work",
     [
         exits, interrupts, closes, raises_its_own, cancels_itself, cancels_itself_twice_and_returns,
-        cancels_itself_and_raises, cancels_itself_and_goes_on, says_that_it_was_cancelled, waits_for_what_is_cancelled,
+        cancels_itself_and_raises, cancels_itself_and_exits, cancels_itself_and_says_so, cancels_itself_and_goes_on,
+        says_that_it_was_cancelled, waits_for_what_is_cancelled,
     ],
 )  # fmt: skip
 async def test_whatever_it_does_is_an_error_and_the_task_goes_on(work: Callable[[], Awaitable[None]]) -> None:
