@@ -199,6 +199,7 @@ class Link(ABC):
         self.connects = 0  # how often a connection was made: a change tells that there was a gap
         self._connected = 0.0  # when it was made last
         self._told = 0  # the connection whose loss was told
+        self._asked = 0.0  # when the last round began
 
     def connected(self) -> None:
         """A connection was made."""
@@ -206,12 +207,14 @@ class Link(ABC):
         self._connected = time.monotonic()
 
     def lost(self, away: BrokerAway) -> None:
-        """Begin an outage, unless all we have found is that one that is over has cost us our connection too, or that it
-        was we who were away."""
+        """Begin an outage, unless all we have found is that one that is over has cost us our connection too, or an
+        answer that we waited for already; or that it was we who were away."""
         if isinstance(away, Overslept):
             log.info("%s: %s", self.name, away)
             return
         outage = self.broker.outage
+        if not outage.length and self._asked < outage.ended:
+            return
         if self._told != self.connects and not outage.length and self._connected < outage.began:
             self._told = self.connects
         else:
@@ -230,7 +233,8 @@ class Link(ABC):
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))
                 delay = min(delay * 2, BACKOFF[1])
             else:
-                self.broker.outage.end()
+                if self._asked >= self.broker.outage.began:  # else it says nothing about now
+                    self.broker.outage.end()
                 return answer
 
     async def _following(self, call: Callable[[str], Awaitable[T]], stands: str = "") -> T:

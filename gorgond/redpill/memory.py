@@ -12,6 +12,7 @@ silence, delays and expiry; what a blocking call waits is the event loop's time.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -142,6 +143,7 @@ class MemoryLink(Link):
 
     async def _round(self) -> None:
         """The way to the broker, on which others run."""
+        self._asked = time.monotonic()
         await asyncio.sleep(0)
         if not self.broker.alive:
             raise BrokerAway("the broker is down")

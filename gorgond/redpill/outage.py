@@ -31,6 +31,7 @@ class Outage:
         self.what = what
         self.reason = ""
         self.began = 0.0  # the last one, on the monotonic clock
+        self.ended = 0.0
         self._since = 0.0
         self._told = False  # of the one that lasts
         self._missed: dict[str, float] = {}  # by whom, and when it was tried last
@@ -64,7 +65,7 @@ class Outage:
                     log.warning("%s is back after %.1f s", self.what, now - self._since)
                 else:
                     self._tell_brief(self._brief.add())
-                self._since, self.reason = 0.0, ""
+                self._since, self.reason, self.ended = 0.0, "", now
 
     def _tell_brief(self, count: int) -> None:
         if count:

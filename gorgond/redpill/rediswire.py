@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,7 @@ class RedisWire(Link):
 
     async def _round(self, commands: Sequence[Command], blocking: float = 0.0, replies: int | None = None) -> list[Any]:
         """The answers to `commands`, an error of Redis standing in its command's place."""
+        self._asked = time.monotonic()
         if self._connection is None:
             await self._connect()
         connection = self._connection

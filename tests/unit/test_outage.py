@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from gorgond.redpill.errors import BrokerAway
+from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.outage import Outage
 
 
@@ -74,3 +76,40 @@ def test_what_comes_and_goes_is_told_once_a_minute_with_its_number(
     outage.begin("gone")
     outage.end()
     assert told() == ["broker is away, waiting for it: gone", "broker is back after 6.0 s"]
+
+
+async def test_news_of_before_begins_and_ends_none(expected_logs: Callable[[str], None]) -> None:
+    """On a busy machine a thread hears late what it was told."""
+    expected_logs("broker memory:// is away, waiting for it|broker memory:// is back after")
+    broker = MemoryBroker()
+    slow, quick = broker.link("slow"), broker.link("quick")
+    outage = broker.outage
+
+    async def refused() -> None:
+        try:
+            await slow.ping()
+        except BrokerAway as away:
+            quick.lost(away)
+            broker.start()
+            await quick.persist(quick.ping)
+            raise
+
+    # given an outage that is over when one hears of it
+    broker.kill()
+    with pytest.raises(BrokerAway) as met:
+        await refused()
+    began = outage.began
+    # then it is no other one
+    slow.lost(met.value)
+    assert (outage.length, outage.began) == (0.0, began)
+
+    async def answered() -> None:
+        await slow.ping()
+        if outage.began == began:
+            outage.begin("gone")
+
+    # and an answer of before it was gone does not say that it is there
+    await slow.persist(answered)
+    assert outage.length > 0
+    await slow.persist(slow.ping)
+    assert outage.length == 0
