@@ -14,7 +14,7 @@ that a Redis Cluster keeps them on one node.
     gorgon:{q}:dead                     zset    "<header JSON>\\n<message>" by its number n
     gorgon:{q}:lanes                    hash    lane -> "<fencing token> <last turn> <its ms since 1970> <messages it
                                                 gave>", or "<token> - <ms>" when its desk was given to others
-    gorgon:{q}:memory                   hash    bound: what waits takes no more memory; full: when it was too much
+    gorgon:{q}:memory                   hash    bound: bytes measured last and pushed since; full: when too many
     gorgon:{q}:watched                  string  "<since> <last>": when somebody looked for silent lanes, ms since 1970,
                                                 without a gap; expires
     gorgon:{q}:epoch                    string  how often the queue was paused, resumed, joined or parted from

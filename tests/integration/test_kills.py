@@ -13,7 +13,6 @@ import re
 import signal
 import socket
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +59,7 @@ async def test_stores_killed_in_the_middle_of_batches_lose_nothing(
     assert [store.stop() for store in stores.values()] == [0, 0]
 
 
-@pytest.mark.parametrize("fsync", ["always", "everysec"])
+@pytest.mark.parametrize("fsync", ["always", "no"])
 @pytest.mark.parametrize(("size", "pause"), [(50, 0.001), (1, 0.03)], ids=["claims", "waits"])
 async def test_redis_killed_again_and_again_loses_nothing(
     fabric_of: Callable[..., Fabric],
@@ -73,25 +72,23 @@ async def test_redis_killed_again_and_again_loses_nothing(
     """While messages are pushed and claimed without pause, and while lanes wait for the next."""
     expected_logs(OUTAGE)
     chance = random.Random(size)
-    # With everysec a SIGKILL loses what waits for an fsync that is under way: here the disk is one without that.
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
-        options = {"dir": memory} if fsync == "everysec" else {}
-        server = redis_factory(appendonly="yes", appendfsync=fsync, **options)
-        fabric = fabric_of(server.url)
-        pusher = Pusher(fabric, size, pause)
-        store = fabric.start_store()
-        async with pusher.running():
-            for _ in range(6):
-                accepted = len(pusher.accepted)
-                await eventually_async(lambda accepted=accepted: len(pusher.accepted) > accepted)  # type: ignore[misc]
-                await asyncio.sleep(chance.uniform(0, 0.2))
-                server.kill()
-                await asyncio.to_thread(server.start)
-        await fabric.kept(pusher.accepted)
-        assert (await fabric.counts()).accepted == len(pusher.accepted)  # what was repeated was not taken again
-        assert store.stop() == 0
-        assert "Traceback" not in store.text
-        server.kill()
+    # With everysec Redis writes nothing while an fsync is under way, and a busy machine may take long over one: what it
+    # confirms meanwhile a SIGKILL loses. With `no` it writes before it confirms, as it does with everysec otherwise.
+    server = redis_factory(appendonly="yes", appendfsync=fsync)
+    fabric = fabric_of(server.url)
+    pusher = Pusher(fabric, size, pause)
+    store = fabric.start_store()
+    async with pusher.running():
+        for _ in range(6):
+            accepted = len(pusher.accepted)
+            await eventually_async(lambda accepted=accepted: len(pusher.accepted) > accepted)  # type: ignore[misc]
+            await asyncio.sleep(chance.uniform(0, 0.2))
+            server.kill()
+            await asyncio.to_thread(server.start)
+    await fabric.kept(pusher.accepted)
+    assert (await fabric.counts()).accepted == len(pusher.accepted)  # what was repeated was not taken again
+    assert store.stop() == 0
+    assert "Traceback" not in store.text
 
 
 async def test_a_stopped_store_is_replaced_and_refused_when_it_goes_on(
