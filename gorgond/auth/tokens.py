@@ -7,7 +7,7 @@ other one. So all sessions of a user end with one write, whatever the clocks say
 
 A token is known here by its digest alone. What was validated is kept for KEPT seconds; the live topic auth_notify tells
 every auth server which sessions ended, so that a logout is felt at once and not when that time is over. An answer of
-the store that was under way while such news came is used once and not kept.
+the store that was under way while such news came is for those alone who had asked before it, and not kept.
 
 When a session was last used is written at most once in a twentieth of the time after which it would be idle.
 """
@@ -55,7 +55,7 @@ class Tokens:
         self._lifetime = int(lifetime * 1000)
         self._publish = publish
         self._cache: dict[str, _Known] = {}
-        self._asking: dict[str, asyncio.Task[User]] = {}
+        self._asking: dict[tuple[str, int], asyncio.Task[User]] = {}  # by the token and the news of then
         self._notes: set[asyncio.Task[None]] = set()
         self._news = 0  # how often sessions ended, as far as was heard
 
@@ -76,12 +76,13 @@ class Tokens:
         user = self.known(token)
         if user is not None:
             return user
-        # Whoever asks for the same meanwhile waits for the same answer.
-        task = self._asking.get(token)
+        # Whoever asks for the same meanwhile waits for the same answer, unless there was news since.
+        key = token, self._news
+        task = self._asking.get(key)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._ask(token))
-            self._asking[token] = task
-            task.add_done_callback(lambda _: self._asking.pop(token, None))
+            self._asking[key] = task
+            task.add_done_callback(lambda _: self._asking.pop(key, None))
         return await asyncio.shield(task)
 
     async def _ask(self, token: str) -> User:

@@ -14,10 +14,11 @@ from argon2 import PasswordHasher
 from gorgond.auth.records import Document
 from gorgond.auth.tokens import FRESH
 from gorgond.http.credentials import FORM
-from gorgond.redpill import now_ms
+from gorgond.redpill import CallFailed, now_ms
 from tests.conftest import RedisServer
 from tests.integration.authbench import PASSWORD, Bench, by, new_digest, running
 from tests.integration.website import Answer, Website
+from tests.waiting import eventually_async
 
 AHEAD = 3000  # ms
 NEW = "another violin, upstairs"
@@ -130,6 +131,39 @@ async def test_a_login_that_was_under_way_brings_no_old_password_back(
         # then it is the new one that counts
         assert await bench.refused("auth.login", asked) == 401
         await bench.ask("auth.login", {**asked, "password": NEW})
+
+
+async def test_who_asks_after_a_logout_does_not_get_the_answer_to_who_asked_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as bench:
+        await bench.user()
+        token, tokens = await bench.session(), bench.auth.tokens
+        get, read, told = tokens._records.get, asyncio.Event(), asyncio.Event()
+
+        async def late(collection: str, id: str) -> Document | None:
+            found = await get(collection, id)
+            if collection == "users":
+                read.set()
+                await told.wait()
+            return found
+
+        # given somebody who asks, and whose answer is under way
+        monkeypatch.setattr(tokens._records, "get", late)
+        before = asyncio.ensure_future(tokens.user_of(token))
+        await read.wait()
+        session = await get("sessions", token)
+        assert session is not None
+        # when the session has ended
+        news = tokens._news
+        await tokens.end([session])
+        await eventually_async(lambda: tokens._news > news)
+        # then who asks now is refused, whatever the other is told
+        after = asyncio.ensure_future(tokens.user_of(token))
+        asyncio.get_running_loop().call_soon(told.set)  # after that one has begun
+        with pytest.raises(CallFailed):
+            await after
+        await before
 
 
 async def test_sessions_of_before_there_were_eras_hold_until_they_are_ended(tmp_path: Path) -> None:
