@@ -194,7 +194,8 @@ class Caller:
         answer on the old list."""
         self._new_list()
         again = self._all()
-        log.info("%d calls are sent again after a gap", len(again), extra=about(*self._pending))
+        if again:
+            log.info("%d calls are sent again after a gap", len(again), extra=about(*self._pending))
         for pending in again:
             pending.submitted.withdraw()
             self._submit(pending)
