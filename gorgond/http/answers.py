@@ -15,6 +15,7 @@ JSON = "application/json"
 _NONE: Mapping[str, str] = {}
 _OURS = ("connection", "content-length", "content-type", "transfer-encoding", "x-request-id")
 _HEADER = re.compile(r"[!#$%&'*+.^`|~\w-]+:[\x20-\x7e\x80-\xff\t]*", re.ASCII)
+BODILESS = (204, 304)  # answers that end with their headers: a client takes what follows for the next answer
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -120,12 +121,12 @@ def wire(
     bodiless: bool = False,
     protected: Mapping[str, str] = _NONE,
 ) -> bytes:
-    """The response in HTTP/1.1. `connection` is the header of that name, if it is needed; `bodiless`: the client asked
-    for the headers alone; `protected` are the headers that make it safe."""
+    """The response in HTTP/1.1. `connection` is the header of that name, if it is needed; `bodiless`: the headers
+    alone; `protected` are the headers that make it safe."""
     head = f"HTTP/1.1 {answer.status} {phrase(answer.status)}\r\nX-Request-Id: {request}\r\n"
     if isinstance(answer, Streamed):
         head += f"Content-Type: {answer.content_type}\r\n"
-    elif answer.status != 204:
+    elif answer.status not in BODILESS:
         head += f"Content-Type: {answer.content_type}\r\nContent-Length: {len(answer.body)}\r\n"
     for name, value in {**protected, **answer.headers}.items():
         head += f"{name}: {value}\r\n"

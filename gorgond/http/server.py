@@ -23,7 +23,7 @@ from tornado.log import gen_log
 from gorgond.errors import BadRequest, ConfigError, GorgonError
 from gorgond.http.accepting import Acceptor
 from gorgond.http.addresses import came_by_tls, client_address
-from gorgond.http.answers import Answer, Problem, Streamed, protection, wire
+from gorgond.http.answers import BODILESS, Answer, Problem, Streamed, protection, wire
 from gorgond.http.routes import Request, Routes
 from gorgond.http.stream import HEADER_MAX, Stream
 from gorgond.kinds import Network
@@ -301,10 +301,10 @@ class Exchange(HTTPMessageDelegate):
             log.debug("%s %.200s: %d in %.1f ms", line.method, line.path, answer.status, seconds * 1000)
 
     def _write(self, answer: Answer, connection: str) -> None:
-        head = self._line.method == "HEAD"
-        alone = head or len(answer.body) > LARGE  # to put a large body behind the headers would copy it
+        bodiless = self._line.method == "HEAD" or answer.status in BODILESS
+        alone = bodiless or len(answer.body) > LARGE  # to put a large body behind the headers would copy it
         self._stream.write(wire(answer, self.id, connection, alone, self._protection()))
-        if alone and not head:
+        if alone and not bodiless:
             self._stream.write(answer.body)
 
     def _protection(self) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -24,7 +25,7 @@ import os
 import sys
 from pathlib import Path
 
-from gorgond import App, Refused
+from gorgond import App, Refused, Response
 
 HERE = Path(__file__).parent
 app = App("hostile")
@@ -63,6 +64,11 @@ async def exits():
 async def do(ctx, what: str):
     await deed(what)
     return os.getpid()
+
+
+@app.get("/text/{status:int}/{size:int}")
+async def text(ctx, status: int, size: int):
+    return Response("x" * size, status=status, content_type="text/plain")
 
 
 @app.get("/wait")
@@ -199,3 +205,17 @@ def test_a_hangup_while_it_starts_is_no_end(redis_server: RedisServer, tmp_path:
         eventually(lambda: "has read its configuration again" in output.read_text())
         app.terminate()
         assert app.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_that_must_have_no_body_has_none(site: Site, status: int, size: int) -> None:
+    # when a handler gives such an answer a body all the same, and its client asks on
+    with socket.create_connection(("localhost", site.port), timeout=60) as client:
+        asked = (f"/text/{status}/{size}", "/healthz")
+        client.sendall("".join(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n" for path in asked).encode())
+        client.shutdown(socket.SHUT_WR)
+        answers = client.makefile("rb").read()
+    # then nothing of it is taken for the next answer
+    first, second = answers.split(b"\r\n\r\n", 1)
+    assert (first[:13], second[:13]) == (b"HTTP/1.1 %d " % status, b"HTTP/1.1 200 ")
