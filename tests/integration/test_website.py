@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from gorgond.http.website import live
 from tests.conftest import RedisServer
 from tests.integration.website import Answer, Connection, Website
 from tests.waiting import eventually
@@ -326,6 +327,7 @@ class Events:
                 return fields
 
     def close(self) -> None:
+        self._file.close()
         self._connection.close()
 
 
@@ -361,3 +363,20 @@ def test_who_missed_too_much_is_told_to_begin_anew(site: Website) -> None:
     events = Events(site, "/live", "an event that nobody remembers")
     assert events.next()["event"] == "reset"
     events.close()
+
+
+def test_the_server_lives_on_when_nobody_looks_any_more(
+    site: Website, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LINGER", 0.0)
+    monkeypatch.setattr(live, "QUIET", 0.1)
+    for _ in range(2):
+        # given a page that is open
+        events = Events(site, "/live", "an event that nobody remembers")
+        assert events.next()["event"] == "reset"
+        eventually(lambda: "live listener" in site.tasks())
+        # when it is closed, then the server listens no more
+        events.close()
+        eventually(lambda: "live listener" not in site.tasks())
+        # and it serves, also the next page that is opened
+        assert "<h1>" in browser.get("/")

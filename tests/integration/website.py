@@ -170,6 +170,10 @@ class Website:
             for service in self._services:
                 self._loop.call_soon_threadsafe(service.stop)
 
+    def tasks(self) -> set[str]:
+        """The names of the servers' tasks."""
+        return {task.get_name() for task in asyncio.all_tasks(self._loop)}
+
     def connection(self) -> Connection:
         return Connection(self.port)
 

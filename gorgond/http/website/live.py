@@ -135,7 +135,7 @@ class Live:
         loop = asyncio.get_running_loop()
         listener = self._hear(TOPIC, self._heard)
         listener.missed = self._missed
-        listening = self._spawn(listener.run(), "live listener")
+        self._spawn(listener.run(), "live listener")
         empty = loop.time()
         try:
             while self._viewers or loop.time() - empty < LINGER:
@@ -152,7 +152,6 @@ class Live:
                         log.exception("pages could not be told what is new")
         finally:
             listener.stop()
-            listening.cancel()
             self._events.clear()  # there is a gap from here on
             self._hearing = False
 
