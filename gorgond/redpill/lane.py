@@ -151,6 +151,8 @@ class Lane:
             )  # fmt: skip
             await self._take()
             return await self._claim(Turn())
+        if messages:
+            self._ending.idle = False
         if not messages or time.monotonic() > self._look_at:
             await self._look_for_silent()
         return messages

@@ -144,13 +144,14 @@ class RedisLink(RedisWire):
 
     async def _was_accepted(self, producer: str, batch: Batch) -> bool:
         """Whether a batch for which Redis has no memory was accepted before; else it is refused from now on, however
-        many copies of it come. A disk that is full keeps Redis from noting that."""
+        many copies of it come. A disk that Redis cannot write keeps it from noting that."""
         if batch.topic:
             return False
+        seen = keys.producer(batch.name, producer)
         try:
-            return bool(await self._ask(_run(script.REFUSE, [keys.producer(batch.name, producer)], batch.number)))
+            return bool(await self._ask(_run(script.REFUSE, [seen], batch.number)))
         except QueueFull:
-            return False
+            return bool(await self._ask(["GET", seen]) == b"%d 1" % batch.number)
 
     async def _follow(self, which: script.Script, names: Sequence[str], *args: str | int) -> Any:
         """What a script answers that does nothing when something else stands."""

@@ -70,10 +70,7 @@ class Watch:
             await self._look(_Asking(reader, writer, self._patience))
         except TimeoutError:
             pid, _, _ = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            log.error(
-                "the broker %s, process %d, did not answer for %g s: it is killed", self.path, pid, self._patience
-            )
-            os.kill(pid, signal.SIGKILL)
+            log.error("the broker %s did not answer for %g s: %s", self.path, self._patience, kill(pid))
         finally:
             writer.close()
 
@@ -124,3 +121,14 @@ class _Asking:
             if line.startswith(b"$"):
                 await self._reader.readexactly(int(line[1:]) + 2)
         return line.rstrip()
+
+
+def kill(pid: int) -> str:
+    """End a process that hangs: what became of it, in words."""
+    if pid == 0:  # the kernel's word for a process that cannot be seen from here; to kill(2) it would be ourselves
+        return "it runs in another container, and can be ended only there"
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except OSError as error:
+        return f"it cannot be killed: process {pid}: {error.strerror}"
+    return f"it is killed, process {pid}"

@@ -1241,6 +1241,24 @@ async def test_a_redis_out_of_memory_says_what_became_of_a_batch(redis_factory: 
     assert await bench.all_of() == raws("a")
 
 
+async def test_a_redis_that_cannot_write_its_disk_says_what_became_of_a_batch(
+    redis_factory: Callable[..., RedisServer],
+) -> None:
+    server = redis_factory()
+    bench = Bench(RedisBroker(server.url, durable=False))
+    link, room = bench.link(), Room(10_000)
+    # given a batch that was accepted, its answer lost, and a Redis that has found that it cannot write
+    first = Batch("q", 1, raws("a"))
+    assert await link.push("p", room, [first]) == [None]
+    (server.data / "dump.rdb").mkdir()
+    server.cli("CONFIG", "SET", "save", "3600 1")
+    server.cli("BGSAVE")
+    await eventually_async(lambda: "rdb_last_bgsave_status:err" in server.cli("INFO", "persistence"))
+    # when it is sent again, then it was accepted; another one is refused
+    assert await link.push("p", room, [first]) == [None]
+    assert isinstance((await link.push("p", room, [Batch("q", 2, raws("b"))]))[0], QueueFull)
+
+
 async def test_scripts_that_redis_forgot_are_loaded_again(shared_redis: RedisServer) -> None:
     bench = Bench(RedisBroker(shared_redis.url, durable=False))
     await bench.push(*raws("ab"))
