@@ -46,7 +46,7 @@ class MemoryQueue:
         self.delayed: list[tuple[int, int, int, bytes]] = []  # a heap: when due, number, delay, message
         self.letters: dict[int, DeadLetter] = {}
         self.lanes: dict[str, _Tenant] = {}
-        self.watched = (0, 0, 0)  # since when somebody looks for silent lanes, when last, and until when that counts
+        self.watched = (0, 0)  # since when somebody looks for silent lanes, and when last
         self.epoch = 0  # how often it was switched: paused, resumed, joined, parted from
         self.figures: Counter[str] = Counter()
         self.waiters: dict[asyncio.Future[bytes], str] = {}  # lanes that wait for a message, longest first
@@ -110,13 +110,13 @@ class MemoryQueue:
 
     def recover(self, silence: int, now: int) -> list[tuple[str, int]]:
         """The lanes that were silent, and how many messages of each went back to the head of the queue."""
-        since, last, expires = self.watched
+        since, last = self.watched
         if now < last:
             self.delayed = [(min(due, now + delay), number, delay, raw) for due, number, delay, raw in self.delayed]
             heapq.heapify(self.delayed)
-        if not last <= now < expires:
+        if not 0 <= now - last < silence // 2:
             since = now
-        self.watched = since, now, now + max(silence // 2, 1)
+        self.watched = since, now
         found = []
         for lane, tenant in sorted(self.lanes.items(), key=lambda item: (item[1].at, item[0])):
             tenant.at = min(tenant.at, now)

@@ -17,8 +17,9 @@ local function text(ms) return string.format('%.0f', ms) end
 
 local since, last = string.match(redis.call('GET', KEYS[5]) or '', '^(%d+) (%d+)$')
 local set_back = last and tonumber(last) > now
-since = tonumber(since and not set_back and since or now)
-redis.call('SET', KEYS[5], text(since) .. ' ' .. text(now), 'PX', math.max(math.floor(silence / 2), 1))
+local without_gap = last and not set_back and now - last < math.floor(silence / 2)
+since = tonumber(without_gap and since or now)
+redis.call('SET', KEYS[5], text(since) .. ' ' .. text(now), 'EX', 86400)
 
 if set_back then
   local delayed = redis.call('ZRANGEBYSCORE', KEYS[6], text(now), '+inf', 'WITHSCORES')
