@@ -26,7 +26,7 @@ from gorgond.service.access import OPERATOR, USERS, acl_file
 CREDENTIALS = Path("/etc/credstore")
 ACL = Path("/etc/gorgond/broker/users.acl")
 SOCKET = Path("/run/gorgond/broker.sock")
-GROUP = "gorgond"
+GROUP = "gorgon-broker"  # who alone reads it
 NOTHING = ("resetkeys", "resetchannels", "-@all")  # what a user's rules begin with
 
 

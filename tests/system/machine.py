@@ -190,8 +190,8 @@ class Machine:
         return self.run(f"journalctl --no-pager --output=cat --unit='{unit}'")
 
     def processes(self) -> list[str]:
-        """The processes of the user gorgond."""
-        return self.run("find /proc -maxdepth 1 -user gorgond").splitlines()
+        """The processes of the roles, whose group is gorgond."""
+        return self.run("find /proc -maxdepth 1 -group gorgond").splitlines()
 
     def redis(self, *arguments: str) -> str:
         """What Redis answers the operator."""

@@ -71,10 +71,10 @@ def test_upgrade_remove_install_again_purge(machine: Machine, packages: Packages
     assert eventually(lambda: get(machine, "/info/5"))["items"][0]["id"] == note["ids"][0]
     # when it is purged
     machine.run("apt-get purge -y -qq gorgond")
-    # then nothing is left but the user
+    # then nothing is left but the users
     assert machine.processes() == []
     assert left_of(machine) == []
-    assert machine.run("getent passwd gorgond")
+    assert machine.run("getent passwd gorgond gorgon-web")
 
 
 def left_of(machine: Machine) -> list[str]:

@@ -160,3 +160,46 @@ def test_store_servers_do_not_see_the_files_of_the_broker(fabric: Machine) -> No
     assert "gorgond.db" in fabric.run(f"{inside} --clear-groups ls /var/lib/gorgond")
     for hidden in ("ls /var/lib/gorgond/broker", "cat /etc/gorgond/broker/users.acl"):
         assert "Permission denied" in fabric.process(f"{inside} --clear-groups {hidden}").stderr
+
+
+def test_each_role_is_a_user_of_its_own_who_reaches_nothing_of_another(fabric: Machine) -> None:
+    # given every role
+    conf = fabric.root / "etc/gorgond/gorgond.conf"
+    before = conf.read_text()
+    conf.write_text(f"{before}\n[provider.slow]\nkind = random\nrate = 1\ncount = 0\n")
+    extra = "gorgon-store-read@1 gorgon-store-write@1 gorgon-provider@slow"
+    fabric.run(f"systemctl start {extra}")
+    units = [*fabric.units(), "gorgon-broker.service", "gorgon-broker-watch.service"]
+    # then each runs as the user of its role
+    pids = {unit: fabric.show(unit, "MainPID") for unit in units}
+    users = {unit: fabric.run(f"stat --format=%U /proc/{pid}") for unit, pid in pids.items()}
+    assert users == {unit: user_of(unit) for unit in units}
+    # and of what is a user's own nobody else reaches anything: processes and credentials of all units, files
+    own = {
+        "cat /var/lib/gorgond/gorgond.db": "gorgond",
+        "ls /var/lib/gorgond": "gorgond",
+        "ls /var/lib/gorgond/broker/appendonlydir": "gorgon-broker",
+        "ls /var/lib/gorgond/broker": "gorgon-broker",
+        "cat /etc/gorgond/broker/users.acl": "gorgon-broker",
+        "test -w /run/gorgond": "gorgon-broker",
+        "ls /var/lib/gorgond-stats": "gorgon-stats",
+        "test -w /var/log/gorgond": "gorgon-journal",
+        "cat /etc/credstore/gorgond.auth.key": "root",
+    }
+    for unit, pid in pids.items():
+        own[f"kill -0 {pid}"] = users[unit]  # who may not even that may not trace it either
+        if unit != "gorgon-broker.service":  # which asks nobody
+            own[f"cat /run/credentials/{unit}/broker.password"] = users[unit]
+    tries = "; ".join(f"{reach} >/dev/null 2>&1 && echo '{reach}'" for reach in own)
+    for user in sorted(set(users.values())):
+        groups = "--groups=gorgon-broker" if user == "gorgon-broker" else "--clear-groups"
+        found = fabric.try_run(f'setpriv --reuid={user} --regid=gorgond {groups} sh -c "{tries}"').splitlines()
+        assert set(found) == {reach for reach, owner in own.items() if owner == user}, user
+    fabric.run(f"systemctl stop {extra}")
+    conf.write_text(before)
+
+
+def user_of(unit: str) -> str:
+    """Who runs a unit: the stores are those that own the database."""
+    role = unit.removeprefix("gorgon-").partition("@")[0].partition(".")[0].partition("-")[0]
+    return "gorgond" if role == "store" else f"gorgon-{role}"

@@ -52,6 +52,10 @@ def test_an_upgrade_from_an_earlier_version_fails_no_request_and_loses_no_job(
     # and every job is in exactly one place, none was given up
     found = eventually(lambda: [] if busy(there := queues(machine)) else there)
     assert [queue for queue in found if queue["difference"] or queue["dead"]] == []
+    # and each role, which were all one user before, is a user of its own
+    for role in ("broker", "web@1", "auth@1", "journal@1"):
+        pid = machine.show(f"gorgon-{role}", "MainPID")
+        assert machine.run(f"stat --format=%U /proc/{pid}") == f"gorgon-{role.partition('@')[0]}"
     # and what was there before is there, the user with her session too
     assert get(machine, "/info/5")["items"][0]["id"] == note["ids"][0]
     assert post(machine, "/auth/login", ADA)["token"]

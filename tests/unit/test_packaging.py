@@ -79,6 +79,7 @@ def test_units_of_roles_have_the_same_beginning(unit: Path) -> None:
         "After=gorgon-broker.service gorgon-broker-watch.service network-online.target",
         "StartLimitIntervalSec=0",
         "ExecReload=/bin/sh -c 'kill -HUP $MAINPID'",
+        f"User={'gorgond' if role.startswith('store') else f'gorgon-{role}'}",
         f"Environment=GORGOND_BROKER_USER={role}",
         f"LoadCredential=broker.password:gorgond.broker.password.{role}",
     ):
@@ -86,6 +87,13 @@ def test_units_of_roles_have_the_same_beginning(unit: Path) -> None:
     shared = (UNITS / "gorgon-.service.d/10-common.conf").read_text()
     own = {line.partition("=")[0] for line in lines if "=" in line and not line.startswith("#")}
     assert {key for key in own if re.search(rf"^{key}=", shared, re.MULTILINE)} <= {"Restart"}
+
+
+def test_the_package_makes_the_users_of_all_units() -> None:
+    made = re.findall(r"^u (\S+)", (DEBIAN / "gorgond.sysusers").read_text(), re.MULTILINE)
+    used = [re.findall("^User=(.*)$", unit.read_text(), re.MULTILINE) for unit in sorted(UNITS.glob("*.service"))]
+    assert [unit for unit in used if len(unit) != 1] == []  # one without would run as root
+    assert {unit[0] for unit in used} == set(made)
 
 
 def test_the_key_that_seals_passwords_is_given_to_those_who_need_it_and_no_others() -> None:
