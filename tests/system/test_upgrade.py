@@ -28,6 +28,9 @@ def machine(suite: str, packages: Packages, tmp_path: Path) -> Iterator[Machine]
         text = re.sub("^(attempts|address_attempts) = .*", r"\1 = 1000", conf.read_text(), flags=re.MULTILINE)
         conf.write_text(re.sub("^deadline = .*", "deadline = 60s", text, flags=re.MULTILINE))
         machine.run("gorgonctl restart auth web")
+        # the broker's was edited, so it stays as it is: a socket for one user alone, a file of users of its own
+        with (machine.root / "etc/gorgond/broker.conf").open("a") as file:
+            file.write("hz 20\n")
         yield machine
 
 
