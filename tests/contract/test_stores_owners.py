@@ -37,7 +37,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         store.prepare()
         yield store
     if server:
-        with pymongo.MongoClient[dict[str, Any]](server) as client:
+        client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(server)
+        with client:
             client.drop_database(name)
 
 
