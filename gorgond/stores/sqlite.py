@@ -136,7 +136,7 @@ class SqliteStore(Store):
             factory=_Connection,
         )
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _use_log(connection)
             connection.execute("PRAGMA synchronous = FULL")
             # 12 MB in memory, and 32 in the log before it is worked into the file: a batch may be megabytes.
             connection.execute("PRAGMA cache_size = -12000")
@@ -282,6 +282,21 @@ def _part(doc: bytes, query: Query) -> bytes:
     if query.short:
         shorten(document, query.short)
     return dumps(document)
+
+
+def _use_log(connection: sqlite3.Connection) -> None:
+    """Write through a log (WAL). Of several that begin one at the same time SQLite refuses all but one at once, however
+    long they would wait: those ask again."""
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _has_fts5(connection: _Connection) -> bool:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.neighbours import Neighbours
 from tests.system.conftest import get
 from tests.system.machine import Machine
-from tests.system.neighbours import Neighbours
 from tests.waiting import eventually
 
 

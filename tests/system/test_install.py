@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from tests.neighbours import Neighbours
 from tests.system.conftest import Packages, get, post, traffic
 from tests.system.machine import Machine
-from tests.system.neighbours import Neighbours
 from tests.waiting import eventually
 
 

@@ -10,9 +10,9 @@ from statistics import median
 import pytest
 
 from gorgond.service.access import ROLES
+from tests.neighbours import Neighbours
 from tests.system.conftest import get, post, traffic
 from tests.system.machine import Machine
-from tests.system.neighbours import Neighbours
 from tests.waiting import eventually
 
 INSTANCES = [f"gorgon-{role}@{'slow' if role == 'provider' else '1'}.service" for role in ROLES]
