@@ -307,13 +307,14 @@ def _perform(
                 drill.body(run)
                 faults.undo()
                 watch.end("faults")
-                run.until(lambda: all(each.up or each.state == "done" for each in run.victims()), 30, "all is up again")
+                _see_up(run)
                 run.sleep(run.seconds(BESIDES, 0.5))
                 watch.end("load after")
             finally:
                 load.stop()
                 gauges.stop()
     found = _settled(run)
+    _see_up(run)  # who was only about to notice an outage has noticed it by now
     watch.end("settle")
     witness.look_at_store(target.config, load.uids, found)
     attempts = read(path)
@@ -359,6 +360,11 @@ def _see_steady(target: Target, servers: dict[str, Server]) -> None:
             pass
     except OSError as error:
         raise Refused(f"the web servers are not ready: {error}") from None
+
+
+def _see_up(run: Run) -> None:
+    """Wait for all instances to be up."""
+    run.until(lambda: all(each.up or each.state == "done" for each in run.victims()), 30, "all is up again")
 
 
 def _settled(run: Run) -> witness.Found:
