@@ -62,25 +62,29 @@ def test_who_inherits_the_name_of_the_journal_does_not_write_to_it(
     assert capfd.readouterr().err.endswith(" web@1 x\n")
 
 
-@pytest.fixture
-def journal(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
-    """What goes to stderr, which the journal reads."""
+def _let_the_journal_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Say that the journal reads stderr; asked in the test itself, since pytest's file for it is another one in setup."""
     about = os.fstat(2)
     monkeypatch.setenv("JOURNAL_STREAM", f"{about.st_dev}:{about.st_ino}")
-    return capfd
 
 
-def test_json_in_the_journal_has_priorities_too(journal: pytest.CaptureFixture[str]) -> None:
+def test_json_in_the_journal_has_priorities_too(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _let_the_journal_read(monkeypatch)
     set_up("info", "json", "web@1")
     log.warning("x")
-    assert journal.readouterr().err.startswith('<4>{"at"')
+    assert capfd.readouterr().err.startswith('<4>{"at"')
 
 
-def test_the_journal_has_a_clock_of_its_own_and_takes_priorities(journal: pytest.CaptureFixture[str]) -> None:
+def test_the_journal_has_a_clock_of_its_own_and_takes_priorities(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _let_the_journal_read(monkeypatch)
     set_up("debug", "text", "web@1")
     for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
         log.log(level, "x")
-    assert journal.readouterr().err == "<7>x\n<6>x\n<4>x\n<3>x\n<2>x\n"
+    assert capfd.readouterr().err == "<7>x\n<6>x\n<4>x\n<3>x\n<2>x\n"
 
 
 def test_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
