@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from gorgond import __version__
-from gorgond.commands.operator.site import Site
+from gorgond.commands.operator.installation import Installation
 from gorgond.commands.units import SCALED
 from gorgond.errors import ConfigError, GorgonError
 from gorgond.redpill import BrokerAway
@@ -190,7 +190,7 @@ def _picture(arguments: argparse.Namespace) -> dict[str, Any]:
     from gorgond.commands.operator.watch import Watch
 
     async def look() -> dict[str, Any]:
-        async with Watch(Site.of(arguments.data)) as watch:
+        async with Watch(Installation.of(arguments.data)) as watch:
             return await watch.picture()
 
     return asyncio.run(look())
@@ -216,7 +216,7 @@ def _top(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.watch import Watch
 
     async def show() -> None:
-        async with Watch(Site.of(arguments.data)) as watch:
+        async with Watch(Installation.of(arguments.data)) as watch:
             if arguments.json:
                 while True:
                     print(_json(await watch.picture()), flush=True)
@@ -257,7 +257,7 @@ def _picture_of_living(arguments: argparse.Namespace) -> dict[str, Any]:
 def _dead_list(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.letters import letter_table, letters
 
-    found = _asked(letters(Site.of(arguments.data), arguments.queue))
+    found = _asked(letters(Installation.of(arguments.data), arguments.queue))
     _tell(arguments, [each.row() for each in found], letter_table(found))
     return 0
 
@@ -266,7 +266,7 @@ def _dead_show(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.letters import letter_lines, letters
 
     queue = arguments.queue
-    found = _asked(letters(Site.of(arguments.data), queue))
+    found = _asked(letters(Installation.of(arguments.data), queue))
     chosen = next((each for each in found if each.label == arguments.letter), None)
     if chosen is None:
         raise GorgonError(f"{queue} has no dead letter {arguments.letter}; gorgonctl dead list {queue}")
@@ -287,16 +287,16 @@ def _settle(arguments: argparse.Namespace, requeue: bool) -> int:
 
     if bool(arguments.letters) == arguments.every:
         raise GorgonError("which dead letters? name them, or say --all")
-    site = Site.of(arguments.data)
-    said = _asked(settle(site, arguments.queue, arguments.letters, arguments.every, requeue))
-    _told(arguments, site, said)
+    installation = Installation.of(arguments.data)
+    said = _asked(settle(installation, arguments.queue, arguments.letters, arguments.every, requeue))
+    _told(arguments, installation, said)
     return 0
 
 
 def _trace(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.tracing import known, trace, trace_lines
 
-    found = _asked(trace(Site.of(arguments.data), arguments.id))
+    found = _asked(trace(Installation.of(arguments.data), arguments.id))
     _tell(arguments, found, trace_lines(found))
     return 0 if known(found) else 1
 
@@ -313,18 +313,18 @@ def _resume(arguments: argparse.Namespace) -> int:
 
 
 def _pausing(arguments: argparse.Namespace, undo: bool) -> int:
-    from gorgond.commands.operator.reach import pause
+    from gorgond.commands.operator.brokers import pause
 
-    site = Site.of(arguments.data)
-    _told(arguments, site, _asked(pause(site, arguments.queues, undo)))
+    installation = Installation.of(arguments.data)
+    _told(arguments, installation, _asked(pause(installation, arguments.queues, undo)))
     return 0
 
 
-def _told(arguments: argparse.Namespace, site: Site, said: Sequence[str]) -> None:
+def _told(arguments: argparse.Namespace, installation: Installation, said: Sequence[str]) -> None:
     """Answer with what was done, after it was noted in the log."""
     from gorgond.commands.operator.noted import note
 
-    note(site, said)
+    note(installation, said)
     _tell(arguments, {"done": said}, said)
 
 
@@ -332,24 +332,24 @@ def _roles(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.roles import changed, roles_of
 
     change = [] if arguments.none else arguments.roles or None
-    site = Site.of(arguments.data)
-    found = _asked(roles_of(site, arguments.email, change))
+    installation = Installation.of(arguments.data)
+    found = _asked(roles_of(installation, arguments.email, change))
     if change is not None:
         from gorgond.commands.operator.noted import note
 
-        note(site, [changed(site, arguments.email, found)])
+        note(installation, [changed(installation, arguments.email, found)])
     _tell(arguments, {"roles": found}, [f"{arguments.email} has {' '.join(found) or 'no role'}"])
     return 0
 
 
 def _drain(arguments: argparse.Namespace) -> int:
     from gorgond.commands import units
-    from gorgond.commands.operator import children
+    from gorgond.commands.operator import processes
 
     name = _here(arguments.instance)
-    directory = Site.of(arguments.data).directory
+    directory = Installation.of(arguments.data).directory
     if directory:
-        return _act(arguments, lambda say: children.drain(directory.control, name, say))
+        return _act(arguments, lambda say: processes.drain(directory.control, name, say))
     return _act(arguments, lambda say: units.drain(name, say))
 
 
@@ -363,11 +363,11 @@ def _here(instance: str) -> str:
 
 def _scale(arguments: argparse.Namespace) -> int:
     from gorgond.commands import units
-    from gorgond.commands.operator import children
+    from gorgond.commands.operator import processes
 
-    directory = Site.of(arguments.data).directory
+    directory = Installation.of(arguments.data).directory
     if directory:
-        return _act(arguments, lambda say: children.scale(directory.control, arguments.role, arguments.number, say))
+        return _act(arguments, lambda say: processes.scale(directory.control, arguments.role, arguments.number, say))
     return _act(arguments, lambda say: units.scale(arguments.role, arguments.number, say))
 
 
@@ -379,12 +379,12 @@ def _apply(arguments: argparse.Namespace) -> int:
 
 def _restart(arguments: argparse.Namespace) -> int:
     from gorgond.commands import units
-    from gorgond.commands.operator import children
+    from gorgond.commands.operator import processes
 
     chosen = [_here(each) for each in arguments.instance]
-    directory = Site.of(arguments.data).directory
+    directory = Installation.of(arguments.data).directory
     if directory:
-        return _act(arguments, lambda say: children.restart(directory.control, chosen, say))
+        return _act(arguments, lambda say: processes.restart(directory.control, chosen, say))
     return _act(arguments, lambda say: units.restart(say, chosen))
 
 

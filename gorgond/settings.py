@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-from gorgond.kinds import COUNT, KEYS, NETWORKS, Kind, Network, duration, matching, one_of, size, urls, whole
+from gorgond.validators import COUNT, KEYS, NETWORKS, Kind, Network, duration, matching, one_of, size, urls, whole
 
 
 @dataclass(frozen=True, slots=True)

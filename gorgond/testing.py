@@ -67,7 +67,7 @@ class User:
     token: str
 
 
-class Site:
+class RunningFabric:
     """What a test does with the fabric."""
 
     def __init__(self, config: Config) -> None:
@@ -197,7 +197,7 @@ class Site:
         self._services = [self._web, *(kind(self._config, fabric, "test") for kind in kinds)]
         running = [asyncio.create_task(service.run(Notifier())) for service in self._services]
         async with (
-            Producer(fabric.lasting, "test") as self._producer,
+            Producer(fabric.durable, "test") as self._producer,
             Caller(fabric.calls, self._producer, "test_data", "test") as self._caller,
         ):
             for service, task in zip(self._services, running, strict=True):
@@ -213,7 +213,7 @@ class Site:
 
 
 @contextmanager
-def serving(*modules: str, **settings: str) -> Iterator[Site]:
+def serving(*modules: str, **settings: str) -> Iterator[RunningFabric]:
     """A fabric with the applications in these modules; `settings` as web__deadline="1s"."""
     with tempfile.TemporaryDirectory(prefix="gorgond-") as directory:
         name = Path(directory).name
@@ -227,7 +227,7 @@ def serving(*modules: str, **settings: str) -> Iterator[Site]:
             "web.port": "0",
         }
         flags |= {name.replace("__", "."): text for name, text in settings.items()}
-        site = Site(load(os.devnull, {}, flags))
+        site = RunningFabric(load(os.devnull, {}, flags))
         site.start()
         try:
             yield site

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from gorgond.redpill import Caller, Done, Lane, Message, Outcome, Producer, Reply, connect, now_ms
+from gorgond.redpill import Caller, Consumer, Done, Message, Outcome, Producer, Reply, connect, now_ms
 from gorgond.redpill.broker import Link
 
 ROUNDS, CALLS = 20, 100  # half of which are cancelled
@@ -27,19 +27,19 @@ async def echo(batch: Sequence[Message]) -> Sequence[Outcome]:
 async def main(url: str) -> None:
     """Raises AssertionError when an answer is another's, or one is missing."""
     broker = connect(url, durable=False)
-    lane = Lane(broker, "q", "lane", echo)
-    running = asyncio.create_task(lane.run())
+    consumer = Consumer(broker, "q", "consumer", echo)
+    running = asyncio.create_task(consumer.run())
     async with Producer(broker, "p") as producer, Caller(broker, producer, "data", "c") as caller:
         for _ in range(ROUNDS):
             await cancel_half(caller)
-    lane.stop()
+    consumer.stop()
     await running
     link = broker.link("look")
     await cut_short(link)
     (counts,) = await link.counts(["q"])
     await link.close()
     assert counts.accepted >= ROUNDS * CALLS // 2, counts
-    assert (counts.difference(), counts.dead, counts.flying) == (0, 0, 0), counts
+    assert (counts.difference(), counts.dead, counts.in_flight) == (0, 0, 0), counts
 
 
 async def cancel_half(caller: Caller) -> None:

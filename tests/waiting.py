@@ -1,7 +1,7 @@
 """Waiting for a condition instead of sleeping for a guess.
 
     eventually(lambda: queue.depth() == 0)
-    await eventually_async(lambda: lane.idle)
+    await eventually_async(lambda: consumer.idle)
     await eventually_async(broker.is_ready)          # an async function is awaited
 
 Both return the first true value of the condition, and fail the test when there is none in time.

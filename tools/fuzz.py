@@ -92,7 +92,7 @@ def main() -> int:
 async def _left_over(site: Site) -> Counter[str]:
     """What the queues should not hold when all is answered."""
     found: Counter[str] = Counter()
-    for broker in {site.calls, site.lasting}:
+    for broker in {site.calls, site.durable}:
         for queue in QUEUES:
             there = await counts(broker, queue)
             found[f"dead letters of {queue}"] += there.dead

@@ -80,8 +80,8 @@ class Trial:
 
     def _look(self, site: Site) -> None:
         """Count what was acknowledged before the last failure and is not there, when all is done that was to do."""
-        asyncio.run(settled(site.lasting, QUEUE, 0))
-        self.difference += abs(asyncio.run(counts(site.lasting, QUEUE)).difference())
+        asyncio.run(settled(site.durable, QUEUE, 0))
+        self.difference += abs(asyncio.run(counts(site.durable, QUEUE)).difference())
         there: set[str] = set()
         while True:
             with urlopen(f"{site.url}/info/{self.failures}/{PAGE}/{len(there)}") as answer:  # noqa: S310 - our own
@@ -98,7 +98,7 @@ class Trial:
         posting = [asyncio.create_task(self._post(site, number)) for number in range(CONNECTIONS)]
         await asyncio.sleep(self._chance.uniform(0.1, 1))
         if self.failures % REWRITES == 0:
-            with redis.Redis.from_url(site.lasting) as client:
+            with redis.Redis.from_url(site.durable) as client:
                 client.bgrewriteaof()
         await asyncio.sleep(self._chance.uniform(0, 0.1))
         if self.failures % 2 == 0:

@@ -35,7 +35,7 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 """Those with a public key; never what the token says alone."""
 
 
-class Site:
+class IdentityProvider:
     """One other site, [oauth2.NAME]; `callback` is where it sends browsers back to. Raises ConfigError."""
 
     def __init__(self, name: str, settings: OAuth2, callback: str) -> None:

@@ -10,7 +10,7 @@
 
 `client` is {"address", "agent"} of who asks, `token` the digest of the token of the session that is to begin, which the
 web server made and tells nobody but its client; `former` that of the session which it ends, if there is one.
-All but the first two need a user. `auth.vouching` has those that are about other sites.
+All but the first two need a user. `auth.site_logins` has those that are about other sites.
 """
 
 from __future__ import annotations

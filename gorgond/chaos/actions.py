@@ -15,7 +15,7 @@ from gorgond.chaos.errors import Refused
 from gorgond.chaos.faults import Faults
 from gorgond.chaos.rails import check_number
 from gorgond.chaos.target import Target, Victim, chosen
-from gorgond.chaos.undo import Journal
+from gorgond.chaos.undo import UndoLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Hand:
     """What single faults are done with."""
 
     target: Target
-    journal: Journal
+    journal: UndoLog
     most: int
     seed: int
     say: Callable[[str], None]

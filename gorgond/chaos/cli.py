@@ -25,7 +25,7 @@ from gorgond.chaos.faults import perform
 from gorgond.chaos.local import LocalTarget
 from gorgond.chaos.rails import MOST, permit
 from gorgond.chaos.target import Target, signal_of
-from gorgond.chaos.undo import Journal
+from gorgond.chaos.undo import UndoLog
 from gorgond.chaos.units import SystemdTarget
 from gorgond.errors import GorgonError
 from gorgond.service.plain import plain_lines
@@ -146,9 +146,9 @@ def _time(text: str) -> float:
 # ---- what is done
 
 
-def _journal(leftovers: bool = False) -> Journal:
+def _journal(leftovers: bool = False) -> UndoLog:
     """The undo journal: of root in a place that is empty after a reboot, as what it would undo is gone then."""
-    return Journal((Path("/run/gorgon-chaos") if _of_host() else _state()) / "undo", leftovers)
+    return UndoLog((Path("/run/gorgon-chaos") if _of_host() else _state()) / "undo", leftovers)
 
 
 def _books() -> Path:
@@ -219,7 +219,7 @@ def _drill(arguments: argparse.Namespace) -> int:
         return 0
     chosen = _chosen(arguments)
     if arguments.svg:
-        from gorgond.chaos.picture import draw  # now, so that a missing library shows before the drills
+        from gorgond.chaos.chart import draw  # now, so that a missing library shows before the drills
 
         arguments.svg.mkdir(parents=True, exist_ok=True)
     seed = _seed(arguments)

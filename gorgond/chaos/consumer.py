@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from gorgond.redpill import DONE, Lane, Message, Outcome, connect
+from gorgond.redpill import DONE, Consumer, Message, Outcome, connect
 
 
 async def _handle(messages: Sequence[Message]) -> Sequence[Outcome]:
@@ -22,11 +22,11 @@ async def _handle(messages: Sequence[Message]) -> Sequence[Outcome]:
 
 def main(queue: str, name: str) -> None:
     """Consume until terminated."""
-    lane = Lane(connect(sys.stdin.readline().strip()), queue, name, _handle)
+    consumer = Consumer(connect(sys.stdin.readline().strip()), queue, name, _handle)
 
     async def run() -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lane.stop)
-        await lane.run()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, consumer.stop)
+        await consumer.run()
 
     asyncio.run(run())
 

@@ -28,7 +28,7 @@ from gorgond.chaos.marks import mark
 from gorgond.chaos.servers import Server, servers_of
 from gorgond.chaos.stage import Cast, Stage
 from gorgond.chaos.target import BROKERS, Target, Victim
-from gorgond.chaos.undo import Journal
+from gorgond.chaos.undo import UndoLog
 from gorgond.chaos.verdict import Check, Limits, Verdict, judge
 from gorgond.errors import GorgonError
 
@@ -225,7 +225,7 @@ def _asked(condition: Callable[[], T]) -> T | None:
 # ---- running one
 
 
-def run_drill(drill: Drill, target: Target | None, options: Options, journal: Journal, say: Say) -> Result:
+def run_drill(drill: Drill, target: Target | None, options: Options, journal: UndoLog, say: Say) -> Result:
     """Run a drill on `target`, or on a fabric of its own when there is none. Raises Refused when it is not to be begun,
     Aborted when it was broken off; in each case the fabric is as it was."""
     say(f"== {drill.name}: {drill.what}")
@@ -251,7 +251,7 @@ def _play(
     target: Target,
     stage: Stage | None,
     options: Options,
-    journal: Journal,
+    journal: UndoLog,
     say: Say,
     watch: Stopwatch,
 ) -> Result:
@@ -278,7 +278,7 @@ def _perform(
     servers: dict[str, Server],
     stage: Stage | None,
     options: Options,
-    journal: Journal,
+    journal: UndoLog,
     say: Say,
     watch: Stopwatch,
 ) -> Result:

@@ -15,7 +15,7 @@ from pathlib import Path
 from gorgond.chaos.rails import check_number
 from gorgond.chaos.servers import Server, servers_of
 from gorgond.chaos.target import Target
-from gorgond.chaos.undo import Journal, Step
+from gorgond.chaos.undo import Step, UndoLog
 
 HURTING = ("kill", "stop", "pause", "restart")  # the kinds that take a process away
 
@@ -36,7 +36,7 @@ class Faults:
     def __init__(
         self,
         target: Target,
-        journal: Journal,
+        journal: UndoLog,
         most: int,
         say: Callable[[str], None],
         now: Callable[[], float],
@@ -112,7 +112,7 @@ class Faults:
         self._act(f"set {key} {before} of {server.name}", lambda: server.set(key, before))
         self._end(key, server.name)
 
-    def lasting(self, kind: str, name: str, begin: Callable[[], None], *undo: str) -> Fault:
+    def begin(self, kind: str, name: str, begin: Callable[[], None], *undo: str) -> Fault:
         """Another fault, that a drill does itself; `ended` makes it good."""
         return self._begin(kind, name, begin, *undo)
 

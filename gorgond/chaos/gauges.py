@@ -25,7 +25,7 @@ class Sample:
     @property
     def backlog(self) -> int:
         """Messages accepted and not yet done with."""
-        return sum(each.queued + each.flying + each.delayed for each in (self.counts or {}).values())
+        return sum(each.queued + each.in_flight + each.delayed for each in (self.counts or {}).values())
 
     @property
     def done(self) -> int:

@@ -223,7 +223,7 @@ class _Queuers:
     async def _run(self) -> None:
         fabric = connect_fabric(self._config)
         name = f"chaos-{self._load.run_id}"
-        jobs, calls = Producer(fabric.lasting, name, fabric.room), Producer(fabric.calls, f"{name}-c", fabric.room)
+        jobs, calls = Producer(fabric.durable, name, fabric.room), Producer(fabric.calls, f"{name}-c", fabric.room)
         caller = Caller(fabric.calls, calls, "chaos_data", name)
         jobs.start()
         calls.start()

@@ -70,12 +70,15 @@ class Server:
         return {name: int(number) for name, number in self.redis.hgetall(keys.counts(queue)).items()}
 
     def desks(self, queue: str) -> dict[str, int]:
-        """How many messages lie on the desk of each lane."""
-        return {lane: self.redis.llen(keys.desk(queue, lane)) for lane in self.redis.hkeys(keys.lanes(queue))}
+        """How many messages lie on the desk of each consumer."""
+        return {
+            consumer: self.redis.llen(keys.desk(queue, consumer))
+            for consumer in self.redis.hkeys(keys.consumers(queue))
+        }
 
     def tokens(self, queue: str) -> dict[str, int]:
-        """The fencing token of each lane, also if it is void."""
-        return {lane: int(text.split()[0]) for lane, text in self.redis.hgetall(keys.lanes(queue)).items()}
+        """The fencing token of each consumer, also if it is void."""
+        return {consumer: int(text.split()[0]) for consumer, text in self.redis.hgetall(keys.consumers(queue)).items()}
 
     def forget(self, queue: str) -> None:
         """Delete a queue with all that is in it."""
@@ -89,7 +92,7 @@ class Server:
 
     def places(self, queue: str) -> Iterator[tuple[str, str]]:
         """Each message of a queue at one moment: (where it lies, the message); dead ones with their header."""
-        desks = [keys.desk(queue, lane) for lane in self.redis.hkeys(keys.lanes(queue))]
+        desks = [keys.desk(queue, consumer) for consumer in self.redis.hkeys(keys.consumers(queue))]
         with self.redis.pipeline(transaction=True) as asked:
             asked.lrange(keys.queue(queue), 0, -1)
             asked.lrange(keys.held(queue), 0, -1)
@@ -97,11 +100,11 @@ class Server:
             asked.zrange(keys.dead(queue), 0, -1)
             for desk in desks:
                 asked.lrange(desk, 0, -1)
-            waiting, held, delayed, dead, *flying = asked.execute()
+            waiting, held, delayed, dead, *in_flight = asked.execute()
         for place, messages in (("queued", waiting), ("held", held), ("delayed", delayed), ("dead", dead)):
             for message in messages:
                 yield place, message
-        for desk in flying:
+        for desk in in_flight:
             for message in desk:
                 yield "in flight", message
 
@@ -113,7 +116,7 @@ class Server:
 def servers_of(config: Config) -> dict[str, Server]:
     """The servers of a fabric by name: broker, and calls where that is another one."""
     fabric = connect_fabric(config)
-    found = {"broker": Server("broker", fabric.lasting.url)}
-    if fabric.calls is not fabric.lasting:
+    found = {"broker": Server("broker", fabric.durable.url)}
+    if fabric.calls is not fabric.durable:
         found["calls"] = Server("calls", fabric.calls.url)
     return found

@@ -19,7 +19,7 @@ from typing import Self
 from gorgond.chaos.errors import Aborted, Refused
 from gorgond.chaos.local import LocalTarget
 from gorgond.chaos.mongod import Mongod
-from gorgond.chaos.undo import Journal
+from gorgond.chaos.undo import UndoLog
 from gorgond.errors import GorgonError
 
 ROOT = Path(__file__).parents[2]  # so that what is drilled is the code that drills
@@ -29,7 +29,7 @@ STOP = 60.0  # seconds it may take to end
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """Who plays: instances of each role, and flags for `gorgond up`. `tmpfs` puts the lasting broker's files on a disk
+    """Who plays: instances of each role, and flags for `gorgond up`. `tmpfs` puts the durable broker's files on a disk
     of so many megabytes; `mongod` makes one the database."""
 
     web: int = 2
@@ -44,7 +44,7 @@ class Stage:
 
     target: LocalTarget
 
-    def __init__(self, journal: Journal, cast: Cast) -> None:
+    def __init__(self, journal: UndoLog, cast: Cast) -> None:
         self._journal, self._cast = journal, cast
         self._process: subprocess.Popen[bytes] | None = None
         self._cleared = 0

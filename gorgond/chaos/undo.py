@@ -26,7 +26,7 @@ from gorgond.errors import GorgonError
 Step = list[str]
 
 
-class Journal:
+class UndoLog:
     """The journal at `path`. Raises Refused when another run has it, or left something in it unless `leftovers`."""
 
     def __init__(self, path: Path, leftovers: bool = False) -> None:

@@ -93,7 +93,7 @@ def clean(config: Config, notes: Iterable[str], users: Iterable[str]) -> None:
 async def _delete(config: Config, gone: Mapping[str, tuple[str, list[str]]]) -> None:
     """Delete documents: by collection, the queue for that and their ids."""
     fabric = connect_fabric(config)
-    async with Producer(fabric.lasting, "chaos-witness-d") as producer:
+    async with Producer(fabric.durable, "chaos-witness-d") as producer:
         for collection, (queue, ids) in gone.items():
             for begin in range(0, len(ids), PAGE):
                 page = ids[begin : begin + PAGE]

@@ -77,15 +77,15 @@ class Loading:
         bar = Bar("loaded")
         first = self._resume(items)
         bar.show(first, items)
-        flying: deque[Future[int]] = deque()
+        in_flight: deque[Future[int]] = deque()
         with ThreadPoolExecutor(THREADS) as threads:
             try:
                 for begin in range(first, items, BATCH):
-                    if len(flying) == THREADS:
-                        self.stored += flying.popleft().result()
-                        bar.show(begin - BATCH * len(flying), items)
-                    flying.append(threads.submit(self._write, range(begin, min(begin + BATCH, items))))
-                for written in flying:
+                    if len(in_flight) == THREADS:
+                        self.stored += in_flight.popleft().result()
+                        bar.show(begin - BATCH * len(in_flight), items)
+                    in_flight.append(threads.submit(self._write, range(begin, min(begin + BATCH, items))))
+                for written in in_flight:
                     self.stored += written.result()
             finally:
                 self._stopping.set()

@@ -28,15 +28,15 @@ class QueueTable:
         return [HEADER, *(self._line(name, counts) for name, *counts in zip(QUEUES, *found, strict=True))]
 
     def _line(self, name: str, counts: Sequence[Counts]) -> str:
-        queued, flying, delayed, dead, accepted, done = (
+        queued, in_flight, delayed, dead, accepted, done = (
             sum(getattr(each, figure) for each in counts)
-            for figure in ("queued", "flying", "delayed", "dead", "accepted", "done")
+            for figure in ("queued", "in_flight", "delayed", "dead", "accepted", "done")
         )
         now = time.monotonic()
         then, accepted_then, done_then = self._last.get(name, (now - 1, accepted, done))
         self._last[name] = now, accepted, done
         rates = [(new - old) / max(now - then, 0.001) for new, old in ((accepted, accepted_then), (done, done_then))]
-        return f"{name:10}{queued:10,}{flying:10,}{delayed:9,}{dead:7,}{rates[0]:9,.0f}{rates[1]:9,.0f}"
+        return f"{name:10}{queued:10,}{in_flight:10,}{delayed:9,}{dead:7,}{rates[0]:9,.0f}{rates[1]:9,.0f}"
 
     async def close(self) -> None:
         """Let go of the connections."""

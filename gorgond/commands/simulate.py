@@ -16,8 +16,8 @@ from contextlib import suppress
 from urllib.parse import quote
 
 from gorgond.auth.sealing import new_key
-from gorgond.commands.apart import apart
 from gorgond.commands.queues import QueueTable
+from gorgond.commands.standalone import standalone
 from gorgond.config import Config
 from gorgond.errors import ConfigError
 from gorgond.roles.app import AppServer
@@ -50,7 +50,7 @@ def simulate(path: str | None, flags: Mapping[str, str], without: frozenset[str]
         }
         if not without:  # or real processes need the same key
             instead["auth.key"] = new_key()
-        config, _ = apart(path, flags, instead)
+        config, _ = standalone(path, flags, instead)
         if without and config.broker.url.startswith("memory://"):
             raise ConfigError("--without needs a --broker that other processes reach, not memory://")
         set_up(config.log.level, config.log.format, INSTANCE)
@@ -75,7 +75,7 @@ async def _simulate(config: Config, without: frozenset[str], duration: float | N
         services.append(AppServer(config, fabric, INSTANCE))
     if "store" not in without:
         services.append(DataStore(config, fabric, INSTANCE))
-    if fabric.lasting.in_process:
+    if fabric.durable.in_process:
         services.append(Journal(config, fabric, INSTANCE))
 
     loop = asyncio.get_running_loop()

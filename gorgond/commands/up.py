@@ -28,13 +28,13 @@ from typing import Any, cast
 import psutil
 
 from gorgond.auth.sealing import new_key
-from gorgond.commands.apart import ALONE, apart
 from gorgond.commands.appendonly import cut_zeros
 from gorgond.commands.child import Child
 from gorgond.commands.control import Control
 from gorgond.commands.directory import Directory
 from gorgond.commands.queues import QueueTable
 from gorgond.commands.screen import Screen
+from gorgond.commands.standalone import ALONE, standalone
 from gorgond.commands.vitals import Vitals
 from gorgond.config import Config
 from gorgond.errors import ConfigError, GorgonError
@@ -71,7 +71,7 @@ def up(
     os.umask(0o077)  # what is made here, by our children too, is for nobody else to read
     with Directory(data) as directory:
         ours = {"broker.url": directory.broker_url("broker"), "broker.calls": directory.broker_url("calls")}
-        config, environ = apart(
+        config, environ = standalone(
             path,
             {**flags, **ours},
             {

@@ -44,5 +44,5 @@ def _done(snapshot: Mapping[str, Any]) -> float:
     """How much a service has done: messages handled, items pushed, requests answered."""
     counters: Mapping[str, int] = snapshot["counters"]
     answered = sum(number for name, number in counters.items() if name.startswith("http "))
-    handled: float = sum(lane["handled"] for lane in snapshot["queues"].values())
+    handled: float = sum(consumer["handled"] for consumer in snapshot["queues"].values())
     return handled + counters.get("pushed", 0) + answered

@@ -18,7 +18,7 @@ def watch(config: Config) -> int:
     """Run until told to end; the exit code. Raises ConfigError when the broker is none of this host's."""
     set_up(config.log.level, config.log.format, "watch")
     with config.blaming("broker", "url"):
-        watching = Watch.over(connect_fabric(config).lasting)
+        watching = Watch.over(connect_fabric(config).durable)
     run(_watch(watching, Notifier()))
     return 0
 

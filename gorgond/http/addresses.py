@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 
-from gorgond.kinds import Network
+from gorgond.validators import Network
 
 UNKNOWN = "unknown"
 """In place of an address: a proxy says something of its client that cannot be read. What is counted by address counts

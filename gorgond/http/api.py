@@ -24,7 +24,7 @@ from gorgond.http.bodies import check_item, check_ts, items, json_body
 from gorgond.http.credentials import credentials, unauthorized
 from gorgond.http.openapi import describe
 from gorgond.http.routes import Parameter, Request, Route, Routes
-from gorgond.http.vouching import Vouching
+from gorgond.http.site_logins import SiteLogins
 from gorgond.redpill import CallFailed, Message, Reply, new_id
 from gorgond.redpill.codec import dumps, loads
 
@@ -81,7 +81,7 @@ class Api:
                       answers={200: ("it can", "Ready")}),
                 Route("GET", "/openapi.json", self.openapi, "This description", answers={200: ("OpenAPI 3.1", "Any")}),
                 *Accounts(asking).routes,
-                *Vouching(asking).routes,
+                *SiteLogins(asking).routes,
                 *others,
             ]
         )  # fmt: skip

@@ -26,8 +26,8 @@ from gorgond.http.addresses import came_by_tls, client_address
 from gorgond.http.answers import BODILESS, Answer, Problem, Streamed, protection, wire
 from gorgond.http.routes import Request, Routes
 from gorgond.http.stream import HEADER_MAX, Stream
-from gorgond.kinds import Network
 from gorgond.redpill import contained, handling, new_id, now_ms
+from gorgond.validators import Network
 
 BODY_MAX = 1024 * 1024  # bytes in a request's body
 DISCARD_MAX = 16 * BODY_MAX  # bytes of a body that is too large which are read, so that the client reads our answer

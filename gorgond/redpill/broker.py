@@ -9,8 +9,8 @@ Every call may arrive late too: a network may hold the bytes of a broken connect
 repeated the call over another one and gone on. What a late copy does is said at the head of each script in `scripts/`;
 none does harm. Calls that would are made on the grounds of what stands (`take_if`, `pause_if`, …), and are void when
 something else stands by then; or they are numbered (`push`, `admit`). Who waits makes sure that nothing depends on a
-late copy: `wait` of a lane's desk is followed by a turn that is void when more lies there than the lane knows of, and
-after a `fetch` without an answer its list is not used again.
+late copy: `wait` of a consumer's desk is followed by a claim that is void when more lies there than the consumer knows
+of, and after a `fetch` without an answer its list is not used again.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ log = logging.getLogger("gorgond.redpill")
 
 BLOCK = 1.0  # seconds a blocking call lasts at most; stopping waits for its end, since it is never cancelled
 ATTEMPTS = 3  # starts of a message's handling after which it is given up
-SILENCE = 20.0  # seconds without a turn after which a lane is taken for dead
+SILENCE = 20.0  # seconds without a claim after which a consumer is taken for dead
 FORGET = 7 * 86400.0  # seconds after which one whose desk is empty is forgotten: no network holds a call for so long
 BATCH_MAX = 1000  # messages pushed or taken at a time; far more, and Lua cannot pass them on (its `unpack`)
-TURN_BYTES = 4 * 1024 * 1024  # messages brought in one turn, and what one round sends, unless one alone is larger
-TOUCH = -1  # what a turn wants that is a sign of life and nothing else
+CLAIM_BYTES = 4 * 1024 * 1024  # messages brought in one claim, and what one round sends, unless one alone is larger
+TOUCH = -1  # what a claim wants that is a sign of life and nothing else
 FETCH_MAX = 1000  # replies that one fetch takes at most
 REPLY_TTL = 60.0  # seconds a reply waits for its caller
 BACKOFF = (0.05, 0.5)  # seconds between attempts to reconnect: the first, the longest; work goes on within 1 s
 
 
 class Voided(BrokerError):
-    """The desk was given to others while its lane was silent: what was on it is not this lane's any more."""
+    """The desk was given to others while its consumer was silent: what was on it is not this consumer's any more."""
 
 
 class Stale(BrokerError):
@@ -75,7 +75,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A message of a turn that failed: its place on the desk, the delay in seconds (None: give up), the reason. If it
+    """A message of a claim that failed: its place on the desk, the delay in seconds (None: give up), the reason. If it
     was not `started`, it comes again with the attempts that it had."""
 
     index: int
@@ -85,11 +85,11 @@ class Failure:
 
 
 @dataclass(slots=True)
-class Turn:
-    """One turn of a lane: settle the first `done` messages of the desk and those at the positions `later`, `expired` of
-    them dropped past their deadline, with `failures` among them; send `replies` (list name → replies); take messages
-    until `want` lie on the desk (0: none is handed out; TOUCH: the last turn again, as a sign of life). The first
-    `held` of what then lies there are in hand and not handed out again."""
+class Claim:
+    """One claim of a consumer: settle the first `done` messages of the desk and those at the positions `later`,
+    `expired` of them dropped past their deadline, with `failures` among them; send `replies` (list name → replies);
+    take messages until `want` lie on the desk (0: none is handed out; TOUCH: the last claim again, as a sign of life).
+    The first `held` of what then lies there are in hand and not handed out again."""
 
     number: int = 0
     length: int = 0
@@ -107,11 +107,11 @@ class Counts:
     """All figures of one queue at one moment. The first four say how many messages are where; `oldest` is the age in
     seconds of the message at the head. The rest counts since the queue was made:
 
-        accepted = done + queued + flying + delayed + dead + expired + dropped + overflow
+        accepted = done + queued + in_flight + delayed + dead + expired + dropped + overflow
     """
 
     queued: int = 0
-    flying: int = 0
+    in_flight: int = 0
     delayed: int = 0
     dead: int = 0
     oldest: float = 0.0
@@ -127,7 +127,7 @@ class Counts:
 
     def difference(self) -> int:
         """Accepted messages that are in no place; 0 unless the broker lost data."""
-        kept = self.done + self.queued + self.flying + self.delayed + self.dead
+        kept = self.done + self.queued + self.in_flight + self.delayed + self.dead
         return self.accepted - kept - self.expired - self.dropped - self.overflow
 
 
@@ -155,7 +155,7 @@ class Limit:
 @dataclass(frozen=True, slots=True)
 class Found:
     """Where a message lies: `place` is queued, desk, delayed, dead, or reply for a reply that waits on a caller's list;
-    `detail` how many are before it, the lane, when it is due (ms since 1970), the letter's number, or nothing."""
+    `detail` how many are before it, the consumer, when it is due (ms since 1970), the letter's number, or nothing."""
 
     queue: str
     place: str
@@ -261,37 +261,37 @@ class Link(ABC):
         was seen from this producer is answered like the first time, without effect.
         """
 
-    async def take(self, queue: str, lane: str) -> tuple[str, int]:
-        """Take the lane's desk: its new fencing token, and how many messages a predecessor left there."""
-        return await self._following(lambda stands: self.take_if(queue, lane, stands))
+    async def take(self, queue: str, consumer: str) -> tuple[str, int]:
+        """Take the consumer's desk: its new fencing token, and how many messages a predecessor left there."""
+        return await self._following(lambda stands: self.take_if(queue, consumer, stands))
 
     @abstractmethod
-    async def take_if(self, queue: str, lane: str, stands: str) -> tuple[str, int]:
+    async def take_if(self, queue: str, consumer: str, stands: str) -> tuple[str, int]:
         """The same if that token stands (empty: none). Raises Stale."""
 
     @abstractmethod
     async def claim(
-        self, queue: str, lane: str, token: str, turn: Turn, attempts: int = ATTEMPTS
+        self, queue: str, consumer: str, token: str, claim: Claim, attempts: int = ATTEMPTS
     ) -> tuple[int, list[bytes]]:
-        """Do a turn: the desk's length and the messages to handle next. Raises Voided, Superseded."""
+        """Do a claim: the desk's length and the messages to handle next. Raises Voided, Superseded."""
 
     @abstractmethod
-    async def wait(self, queue: str, lane: str, timeout: float) -> bytes | None:
+    async def wait(self, queue: str, consumer: str, timeout: float) -> bytes | None:
         """Wait for a message, which is then on the desk. After BrokerAway the desk must be taken again.
 
         Raises QueueFull when the broker has no room to let anybody wait; `claim` works even then.
         """
 
     @abstractmethod
-    async def leave(self, queue: str, lane: str, token: str, unhandled: bool = False) -> int:
+    async def leave(self, queue: str, consumer: str, token: str, unhandled: bool = False) -> int:
         """Give the desk up, its messages going back to the head of the queue: how many. `unhandled`: what was handed
         out last was not handled, so that where its start was counted, it is taken back."""
 
     @abstractmethod
     async def recover(self, queue: str, silence: float) -> list[tuple[str, int]]:
-        """Return desks of lanes that were silent for `silence` seconds to the head of the queue: (lane, messages).
-        Only when they could be heard as long: when somebody has called this without a gap of half that time. Lanes that
-        were silent for FORGET are forgotten."""
+        """Return desks of consumers that were silent for `silence` seconds to the head of the queue: (consumer,
+        messages). Only when they could be heard as long: when somebody has called this without a gap of half that time.
+        Consumers that were silent for FORGET are forgotten."""
 
     @abstractmethod
     async def reply(self, name: str, replies: Sequence[bytes]) -> None:
@@ -364,8 +364,8 @@ class Link(ABC):
         """Put a dead letter back at the end of its queue; False when there is none of that number."""
 
     async def pause(self, queue: str) -> bool:
-        """Let lanes take nothing more from the queue, until it is resumed; False when it was paused already. Pushes go
-        on, and what is on desks is finished."""
+        """Let consumers take nothing more from the queue, until it is resumed; False when it was paused already. Pushes
+        go on, and what is on desks is finished."""
         return await self._following(lambda stands: self.pause_if(queue, stands))
 
     @abstractmethod
@@ -390,7 +390,8 @@ class Link(ABC):
 
 
 def connect(url: str, durable: bool = True) -> Broker:
-    """The broker at `url`: redis://, rediss://, unix:// (user, password and ?db= as redis-py reads them), memory://NAME.
+    """The broker at `url`: redis://, rediss://, unix:// (user, password and ?db= as redis-py reads them),
+    memory://NAME.
 
     `durable` says that messages must outlive it, so that a Redis that is not set up for it is warned about. Nothing is
     connected yet. Raises ValueError for any other address.

@@ -17,7 +17,7 @@ from secrets import token_urlsafe
 from typing import Self
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import BACKOFF, BLOCK, FETCH_MAX, TURN_BYTES, Broker, log
+from gorgond.redpill.broker import BACKOFF, BLOCK, CLAIM_BYTES, FETCH_MAX, Broker, log
 from gorgond.redpill.ending import fault_of
 from gorgond.redpill.errors import BrokerAway, BrokerError, DeadlineExceeded, GorgonError, Undecodable
 from gorgond.redpill.logline import about
@@ -182,11 +182,11 @@ class Caller:
                 await asyncio.sleep(BACKOFF[1])
 
     async def _fetch(self, timeout: float) -> list[bytes]:
-        """Take replies: by the size of those of the last time, some TURN_BYTES. Many large ones at once would fill the
+        """Take replies: by the size of those of the last time, some CLAIM_BYTES. Many large ones at once would fill the
         memory, and all else here would wait meanwhile."""
         raws = await self._link.fetch(self._lists, timeout, self._most)
         if raws:
-            self._most = max(1, min(FETCH_MAX, TURN_BYTES * len(raws) // max(1, sum(map(len, raws)))))
+            self._most = max(1, min(FETCH_MAX, CLAIM_BYTES * len(raws) // max(1, sum(map(len, raws)))))
         return raws
 
     def _push_again(self) -> None:

@@ -1,9 +1,9 @@
-"""A lane whose messages are handled at the same time, for handlers that wait for others: each is answered and settled
-when it is done, in whatever order, so that a slow one holds up nobody.
+"""A consumer whose messages are handled at the same time, for handlers that wait for others: each is answered and
+settled when it is done, in whatever order, so that a slow one holds up nobody.
 
-It has one desk and one connection as any lane has, and a turn settles what has finished since the last one. While it
-waits for a message its connection is taken up; what is finished meanwhile is answered over a second one, and settled
-with the turn that follows.
+It has one desk and one connection as any consumer has, and a claim settles what has finished since the last one. While
+it waits for a message its connection is taken up; what is finished meanwhile is answered over a second one, and settled
+with the claim that follows.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from gorgond.redpill.broker import BLOCK, Broker, Failure, Link, Turn, log
+from gorgond.redpill.broker import BLOCK, Broker, Claim, Failure, Link, log
+from gorgond.redpill.consumer import POLL, Consumer
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
 from gorgond.redpill.foreign import contained
-from gorgond.redpill.lane import POLL, Lane
 from gorgond.redpill.logline import about
 from gorgond.redpill.message import ATTEMPTS_PREFIX, Message, decode_reply
 from gorgond.redpill.outcome import Outcome, Retry
 from gorgond.redpill.topic import KEPT
 
 NAP = 0.002
-"""Seconds that a lane with messages in hand waits for the end of one before it waits for a further message: under load
-what has ended, its replies and what has come are one round trip then, where there would be three."""
+"""Seconds that a consumer with messages in hand waits for the end of one before it waits for a further message: under
+load what has ended, its replies and what has come are one round trip then, where there would be three."""
 
-BATCH = 16  # messages taken in one turn, so that one lane does not take what others are idle for
+BATCH = 16  # messages taken in one claim, so that one consumer does not take what others are idle for
 
 Work = Callable[[Message], Awaitable[Outcome]]
 
 
 class _Job:
-    """A message in hand: the task makes the turn that would settle it alone. A suspect was started before."""
+    """A message in hand: the task makes the claim that would settle it alone. A suspect was started before."""
 
     __slots__ = ("suspect", "task")
 
-    def __init__(self, task: asyncio.Task[Turn], suspect: bool) -> None:
+    def __init__(self, task: asyncio.Task[Claim], suspect: bool) -> None:
         self.task = task
         self.suspect = suspect
 
 
-class ConcurrentLane(Lane):
+class ConcurrentConsumer(Consumer):
     """Handles up to `limit` messages of `queue` at the same time, each with a call of `work`, which gives its outcome.
 
     Those that may have killed their consumer before are handled few at a time, with nothing else. Work under way is
@@ -70,7 +70,7 @@ class ConcurrentLane(Lane):
 
     async def _consume(self) -> None:
         await self._take()
-        self._begin(await self._claim(Turn()))
+        self._begin(await self._claim(Claim()))
         while self._jobs or not self._ending.asked:
             self._begin(await self._next())
             self._ending.idle = not self._jobs
@@ -80,12 +80,14 @@ class ConcurrentLane(Lane):
         """What is to be begun next; it settles what is finished, and waits as long as there is nothing to do."""
         self._replies.check()
         if any(job.task.done() for job in self._jobs):
-            return await self._turn_over()
+            return await self._claim_over()
         full = len(self._jobs) >= self._limit or len(self._jobs) < self._length
         if self._ending.asked or full or any(job.suspect for job in self._jobs):
-            return () if await self._one_ends(BLOCK) else await self._turn_over()  # which shows that the lane lives
+            return (
+                () if await self._one_ends(BLOCK) else await self._claim_over()
+            )  # which shows that the consumer lives
         if self._more:
-            return await self._turn_over()
+            return await self._claim_over()
         if self._jobs and not self._rested:
             self._rested = True
             await self._one_ends(NAP)
@@ -101,9 +103,9 @@ class ConcurrentLane(Lane):
         except TimeoutError:
             return False
 
-    async def _turn_over(self) -> Sequence[bytes]:
+    async def _claim_over(self) -> Sequence[bytes]:
         """Settle what is finished, and claim."""
-        turn, position, kept = Turn(), 0, []
+        claim, position, kept = Claim(), 0, []
         failures: list[Failure] = []
         later: list[int] = []
         replies: dict[str, list[bytes]] = {}
@@ -115,14 +117,14 @@ class ConcurrentLane(Lane):
             if kept:
                 later.append(position)
             else:
-                turn.done += 1
-            turn.expired += settled.expired
+                claim.done += 1
+            claim.expired += settled.expired
             failures += [replace(each, index=position) for each in settled.failures]
             _add(replies, settled.replies)
-        turn.failures, turn.replies, turn.later, turn.held = failures, replies, later, len(kept)
+        claim.failures, claim.replies, claim.later, claim.held = failures, replies, later, len(kept)
         self._jobs = kept
         self._batch = max(min(BATCH, self._limit - len(kept)), 0)
-        raws = await self._claim(turn)
+        raws = await self._claim(claim)
         self._more = len(raws) >= self._batch
         return raws
 
@@ -134,15 +136,15 @@ class ConcurrentLane(Lane):
             task.add_done_callback(self._end)
             self._jobs.append(_Job(task, raw.startswith(ATTEMPTS_PREFIX)))
 
-    def _end(self, task: asyncio.Task[Turn]) -> None:
-        """A job is done; its reply is sent at once if the lane's own connection is taken up."""
+    def _end(self, task: asyncio.Task[Claim]) -> None:
+        """A job is done; its reply is sent at once if the consumer's own connection is taken up."""
         self._ended.set()
         if self._waiting and not task.cancelled() and task.exception() is None:
-            turn = task.result()
-            self._replies.send(turn.replies)
-            turn.replies = {}
+            claim = task.result()
+            self._replies.send(claim.replies)
+            claim.replies = {}
 
-    async def _outcomes(self, messages: list[tuple[int, Message]], turn: Turn) -> list[tuple[int, Message, Outcome]]:
+    async def _outcomes(self, messages: list[tuple[int, Message]], claim: Claim) -> list[tuple[int, Message, Outcome]]:
         """Of the one message that a job has."""
         outcomes: list[tuple[int, Message, Outcome]] = []
         started = time.monotonic()
@@ -162,20 +164,20 @@ class ConcurrentLane(Lane):
         self._waiting = True
         try:
             raw = await self._link.wait(self.queue, self.name, BLOCK)
-        except BrokerAway as away:  # it may lie there, its answer lost: then the next turn says that the desk is void
+        except BrokerAway as away:  # it may lie there, its answer lost: then the next claim says that the desk is void
             self._link.lost(away)
-            return await self._turn_over()
+            return await self._claim_over()
         except QueueFull:  # a Redis without memory lets nobody wait, but hands out what is there
             await asyncio.sleep(POLL)
-            return await self._turn_over()
+            return await self._claim_over()
         finally:
             self._waiting = False
         if raw is None:
-            return await self._turn_over()
+            return await self._claim_over()
         self._length += 1
         self._more = True
         if raw.startswith(ATTEMPTS_PREFIX):
-            return await self._turn_over()  # the broker counts a further start before it happens
+            return await self._claim_over()  # the broker counts a further start before it happens
         return [raw]
 
     async def _take(self) -> None:
@@ -186,8 +188,8 @@ class ConcurrentLane(Lane):
         await super()._take()
 
 
-class ConcurrentSubscription(ConcurrentLane):
-    """A concurrent lane of the durable group `group` of `topic`, as `Subscription` is a lane."""
+class ConcurrentSubscription(ConcurrentConsumer):
+    """A concurrent consumer of the durable group `group` of `topic`, as `Subscription` is a consumer."""
 
     def __init__(
         self, broker: Broker, topic: str, group: str, name: str, work: Work, limit: int = 100, kept: int = KEPT
@@ -245,4 +247,4 @@ def _add(sums: dict[str, list[bytes]], replies: Mapping[str, Sequence[bytes]]) -
 
 
 async def _unused(_: Sequence[Message]) -> Sequence[Outcome]:
-    raise AssertionError("a concurrent lane handles each message by itself")
+    raise AssertionError("a concurrent consumer handles each message by itself")

@@ -6,7 +6,7 @@ GorgonError
 │   │   └── Overslept      it may have answered, but this process did not run
 │   ├── BrokerRefused      it will not do this for us (rights, version, a wrong address): an operator must act
 │   ├── QueueFull          the queue, or the broker's memory or disk, has no room: try again later
-│   └── Superseded         another process took this lane's desk under the same name: end
+│   └── Superseded         another process took this consumer's desk under the same name: end
 ├── DeadlineExceeded       the time a caller allowed is over
 ├── Undecodable            bytes that are no message
 └── CallFailed             the answering side says no (carries its code)
@@ -46,7 +46,7 @@ class QueueFull(BrokerError):
 
 
 class Superseded(BrokerError):
-    """A process of the same name has taken this lane's desk over."""
+    """A process of the same name has taken this consumer's desk over."""
 
 
 class DeadlineExceeded(GorgonError):

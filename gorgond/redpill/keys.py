@@ -8,15 +8,16 @@ that a Redis Cluster keeps them on one node.
     key                                 type    meaning
     gorgon:{q}                          list    messages waiting, oldest first
     gorgon:{q}:held                     list    the same, while the queue is paused
-    gorgon:{q}:desk:<lane>              list    what that lane has taken and not yet settled
+    gorgon:{q}:desk:<consumer>          list    what that consumer has taken and not yet settled
     gorgon:{q}:delayed                  zset    "<n> <delay in ms>:<message>", n of 16 digits, by when it is due, ms
                                                 since 1970
     gorgon:{q}:dead                     zset    "<header JSON>\\n<message>" by its number n
-    gorgon:{q}:lanes                    hash    lane -> "<fencing token> <last turn> <its ms since 1970> <messages it
-                                                gave>", or "<token> - <ms>" when its desk was given to others
+    gorgon:{q}:lanes                    hash    consumer -> "<fencing token> <last claim> <its ms since 1970>
+                                                <messages it gave>", or "<token> - <ms>" when its desk
+                                                was given to others
     gorgon:{q}:memory                   hash    bound: bytes measured last and pushed since; full: when too many
-    gorgon:{q}:watched                  string  "<since> <last>": when somebody looked for silent lanes, ms since 1970,
-                                                without a gap; expires
+    gorgon:{q}:watched                  string  "<since> <last>": when somebody looked for silent consumers, ms
+                                                since 1970, without a gap; expires
     gorgon:{q}:epoch                    string  how often the queue was paused, resumed, joined or parted from
     gorgon:{q}:counts                   hash    accepted done expired dead retried recovered requeued dropped overflow,
                                                 and paused: 1 while it is
@@ -77,13 +78,13 @@ def held(name: str) -> str:
     return f"{queue(name)}:held"
 
 
-def desk(name: str, lane: str) -> str:
-    """What `lane` has taken from queue `name` and not yet settled."""
-    return f"{queue(name)}:desk:{lane}"
+def desk(name: str, consumer: str) -> str:
+    """What `consumer` has taken from queue `name` and not yet settled."""
+    return f"{queue(name)}:desk:{consumer}"
 
 
 def desks(name: str) -> str:
-    """The beginning of the desk of every lane on queue `name`."""
+    """The beginning of the desk of every consumer on queue `name`."""
     return f"{queue(name)}:desk:"
 
 
@@ -97,8 +98,8 @@ def dead(name: str) -> str:
     return f"{queue(name)}:dead"
 
 
-def lanes(name: str) -> str:
-    """The lanes of queue `name`: who owns which desk, and when it was last heard of."""
+def consumers(name: str) -> str:
+    """The consumers of queue `name`: who owns which desk, and when it was last heard of."""
     return f"{queue(name)}:lanes"
 
 
@@ -108,7 +109,7 @@ def memory(name: str) -> str:
 
 
 def watched(name: str) -> str:
-    """Since when somebody looks for silent lanes of queue `name`."""
+    """Since when somebody looks for silent consumers of queue `name`."""
     return f"{queue(name)}:watched"
 
 

@@ -25,6 +25,7 @@ from gorgond.redpill.broker import (
     REPLY_TTL,
     Batch,
     Broker,
+    Claim,
     Counts,
     DeadLetter,
     Found,
@@ -33,7 +34,6 @@ from gorgond.redpill.broker import (
     Link,
     Room,
     Stale,
-    Turn,
 )
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
 from gorgond.redpill.memoryqueue import MemoryQueue
@@ -126,7 +126,7 @@ class MemoryBroker(Broker):
 
     def used(self) -> list[str]:
         """The names of the queues that were ever used."""
-        return sorted(name for name, queue in self._queues.items() if queue.figures or queue.lanes)
+        return sorted(name for name, queue in self._queues.items() if queue.figures or queue.consumers)
 
 
 class MemoryLink(Link):
@@ -208,38 +208,38 @@ class MemoryLink(Link):
         for listener in self.broker.listeners[topic]:
             listener.hear((topic, event) for event in events)
 
-    async def take_if(self, queue: str, lane: str, stands: str) -> tuple[str, int]:
+    async def take_if(self, queue: str, consumer: str, stands: str) -> tuple[str, int]:
         taken = self.broker.queue(queue)
         await self._round()
-        return taken.take(lane, stands, self.broker.clock())
+        return taken.take(consumer, stands, self.broker.clock())
 
     async def claim(
-        self, queue: str, lane: str, token: str, turn: Turn, attempts: int = ATTEMPTS
+        self, queue: str, consumer: str, token: str, claim: Claim, attempts: int = ATTEMPTS
     ) -> tuple[int, list[bytes]]:
         claimed = self.broker.queue(queue)
-        for name in turn.replies:
+        for name in claim.replies:
             keys.queue(name)
         await self._round()
-        for name, replies in turn.replies.items():
+        for name, replies in claim.replies.items():
             self._reply(name, replies)
         try:
-            return claimed.claim(lane, token, turn, attempts, self.broker.clock())
+            return claimed.claim(consumer, token, claim, attempts, self.broker.clock())
         finally:
             claimed.serve()
 
-    async def wait(self, queue: str, lane: str, timeout: float) -> bytes | None:
+    async def wait(self, queue: str, consumer: str, timeout: float) -> bytes | None:
         waited = self.broker.queue(queue)
         await self._round()
         if not waited.waiting or waited.paused:
-            return await self._blocked([waited.waiters], lane, timeout)
+            return await self._blocked([waited.waiters], consumer, timeout)
         raw = waited.waiting.popleft()
-        waited.desks[lane].append(raw)
+        waited.desks[consumer].append(raw)
         return raw
 
-    async def leave(self, queue: str, lane: str, token: str, unhandled: bool = False) -> int:
+    async def leave(self, queue: str, consumer: str, token: str, unhandled: bool = False) -> int:
         left = self.broker.queue(queue)
         await self._round()
-        returned = left.leave(lane, token, unhandled)
+        returned = left.leave(consumer, token, unhandled)
         left.serve()
         return returned
 

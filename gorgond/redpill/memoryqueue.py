@@ -13,11 +13,11 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gorgond.redpill.broker import FORGET, TURN_BYTES, Counts, DeadLetter, Found, Room, Stale, Turn, Voided
+from gorgond.redpill.broker import CLAIM_BYTES, FORGET, Claim, Counts, DeadLetter, Found, Room, Stale, Voided
 from gorgond.redpill.errors import Superseded
 from gorgond.redpill.raw import age, attempts_of, forgiven, suspected, unstarted, with_attempts
 
-DUE_MAX = 100  # delayed messages that one turn brings back
+DUE_MAX = 100  # delayed messages that one claim brings back
 REASON_MAX = 500  # characters of a failure's reason that are kept
 
 _tokens = itertools.count(1)
@@ -25,11 +25,11 @@ _tokens = itertools.count(1)
 
 @dataclass(slots=True)
 class _Tenant:
-    """Whose a desk is: the fencing token, the number of the last turn (None: it was given to others), when that was,
+    """Whose a desk is: the fencing token, the number of the last claim (None: it was given to others), when that was,
     and how many messages it gave."""
 
     token: int
-    turn: int | None
+    claim: int | None
     at: int
     given: int = 0
 
@@ -45,20 +45,20 @@ class MemoryQueue:
         self.desks: defaultdict[str, list[bytes]] = defaultdict(list)
         self.delayed: list[tuple[int, int, int, bytes]] = []  # a heap: when due, number, delay, message
         self.letters: dict[int, DeadLetter] = {}
-        self.lanes: dict[str, _Tenant] = {}
-        self.watched = (0, 0)  # since when somebody looks for silent lanes, and when last
+        self.consumers: dict[str, _Tenant] = {}
+        self.watched = (0, 0)  # since when somebody looks for silent consumers, and when last
         self.epoch = 0  # how often it was switched: paused, resumed, joined, parted from
         self.figures: Counter[str] = Counter()
-        self.waiters: dict[asyncio.Future[bytes], str] = {}  # lanes that wait for a message, longest first
+        self.waiters: dict[asyncio.Future[bytes], str] = {}  # consumers that wait for a message, longest first
 
     def serve(self) -> None:
-        """Put what waits on the desks of the lanes that wait for it, first come first served."""
+        """Put what waits on the desks of the consumers that wait for it, first come first served."""
         while self.waiting and self.waiters and not self.paused:
             future = next(iter(self.waiters))
-            lane = self.waiters.pop(future)
+            consumer = self.waiters.pop(future)
             if not future.done():
                 raw = self.waiting.popleft()
-                self.desks[lane].append(raw)
+                self.desks[consumer].append(raw)
                 future.set_result(raw)
 
     def push(self, messages: Sequence[bytes], room: Room) -> bool:
@@ -85,31 +85,31 @@ class MemoryQueue:
             self.waiting.popleft()
             self.figures["overflow"] += 1
 
-    def take(self, lane: str, stands: str, now: int) -> tuple[str, int]:
-        """A new token for the lane, and how many messages lie on its desk."""
-        tenant = self.lanes.get(lane)
+    def take(self, consumer: str, stands: str, now: int) -> tuple[str, int]:
+        """A new token for the consumer, and how many messages lie on its desk."""
+        tenant = self.consumers.get(consumer)
         token_before = str(tenant.token) if tenant else ""
         if stands != token_before:
             raise Stale(token_before)
         token = next(_tokens)
-        self.lanes[lane] = _Tenant(token, 0, now)
-        desk = self.desks[lane]
+        self.consumers[consumer] = _Tenant(token, 0, now)
+        desk = self.desks[consumer]
         desk[:] = map(suspected, desk)
         return str(token), len(desk)
 
-    def leave(self, lane: str, token: str, unhandled: bool) -> int:
+    def leave(self, consumer: str, token: str, unhandled: bool) -> int:
         """Back to the head of the queue with what is on the desk; the starts of what was not handled are taken back."""
-        tenant = self.lanes.get(lane)
-        if tenant is None or tenant.turn is None or str(tenant.token) != token:
+        tenant = self.consumers.get(consumer)
+        if tenant is None or tenant.claim is None or str(tenant.token) != token:
             return 0
-        tenant.turn = None
-        desk = self.desks[lane]
+        tenant.claim = None
+        desk = self.desks[consumer]
         for index in range(min(tenant.given, len(desk)) if unhandled else 0):
             desk[index] = unstarted(desk[index])
-        return self._give_back(lane)
+        return self._give_back(consumer)
 
     def recover(self, silence: int, now: int) -> list[tuple[str, int]]:
-        """The lanes that were silent, and how many messages of each went back to the head of the queue."""
+        """The consumers that were silent, and how many messages of each went back to the head of the queue."""
         since, last = self.watched
         if now < last:
             self.delayed = [(min(due, now + delay), number, delay, raw) for due, number, delay, raw in self.delayed]
@@ -118,46 +118,46 @@ class MemoryQueue:
             since = now
         self.watched = since, now
         found = []
-        for lane, tenant in sorted(self.lanes.items(), key=lambda item: (item[1].at, item[0])):
+        for consumer, tenant in sorted(self.consumers.items(), key=lambda item: (item[1].at, item[0])):
             tenant.at = min(tenant.at, now)
             if now - max(since, tenant.at) < silence:
                 continue
-            if self.desks[lane]:
-                if tenant.turn is not None:
-                    self.desks[lane] = [suspected(raw) for raw in self.desks[lane]]
-                found.append((lane, self._give_back(lane)))
+            if self.desks[consumer]:
+                if tenant.claim is not None:
+                    self.desks[consumer] = [suspected(raw) for raw in self.desks[consumer]]
+                found.append((consumer, self._give_back(consumer)))
                 self.figures["recovered"] += found[-1][1]
-                tenant.turn = None
+                tenant.claim = None
             elif now - tenant.at >= FORGET * 1000:
-                del self.lanes[lane]
+                del self.consumers[consumer]
         return found
 
-    def _give_back(self, lane: str) -> int:
-        desk = self.desks.pop(lane, [])
+    def _give_back(self, consumer: str) -> int:
+        desk = self.desks.pop(consumer, [])
         self.waiting.extendleft(reversed(desk))
         return len(desk)
 
-    def claim(self, lane: str, token: str, turn: Turn, limit: int, now: int) -> tuple[int, list[bytes]]:
-        """A lane's whole turn; see `claim.lua`."""
-        tenant = self.lanes.get(lane)
-        void = Voided(f"the desk of {lane} on {self.name} was given to others")
-        if tenant is None or tenant.turn is None or tenant.token < int(token):
+    def claim(self, consumer: str, token: str, claim: Claim, limit: int, now: int) -> tuple[int, list[bytes]]:
+        """A consumer's whole claim; see `claim.lua`."""
+        tenant = self.consumers.get(consumer)
+        void = Voided(f"the desk of {consumer} on {self.name} was given to others")
+        if tenant is None or tenant.claim is None or tenant.token < int(token):
             raise void
         if tenant.token > int(token):
-            raise Superseded(f"another process has taken over as {lane} on {self.name}")
-        desk = self.desks[lane]
-        first = turn.number == tenant.turn + 1 and turn.want >= 0
-        if len(desk) != turn.length if first else turn.number != tenant.turn:
+            raise Superseded(f"another process has taken over as {consumer} on {self.name}")
+        desk = self.desks[consumer]
+        first = claim.number == tenant.claim + 1 and claim.want >= 0
+        if len(desk) != claim.length if first else claim.number != tenant.claim:
             raise void
-        tenant.turn, tenant.at = turn.number, now
+        tenant.claim, tenant.at = claim.number, now
         if first:
-            self._settle(desk, turn, limit, now)
+            self._settle(desk, claim, limit, now)
             tenant.given = 0
-        if turn.want > 0 and not self.paused:
+        if claim.want > 0 and not self.paused:
             self._bring_due(now)
-        if turn.want > 0 and first:
-            tenant.given = self._give(desk, turn.held, turn.want, limit, now)
-        return len(desk), desk[turn.held : turn.held + tenant.given] if turn.want > 0 else []
+        if claim.want > 0 and first:
+            tenant.given = self._give(desk, claim.held, claim.want, limit, now)
+        return len(desk), desk[claim.held : claim.held + tenant.given] if claim.want > 0 else []
 
     def _give(self, desk: list[bytes], held: int, want: int, limit: int, now: int) -> int:
         """How many messages are handed out: those behind what is in hand, with what is brought for it."""
@@ -169,8 +169,8 @@ class MemoryQueue:
             self._bring_fresh(desk, want)
         return sum(1 for _ in itertools.takewhile(lambda raw: not attempts_of(raw), desk[held:]))
 
-    def _settle(self, desk: list[bytes], turn: Turn, limit: int, now: int) -> None:
-        for failure in turn.failures:
+    def _settle(self, desk: list[bytes], claim: Claim, limit: int, now: int) -> None:
+        for failure in claim.failures:
             raw = desk[failure.index]
             raw = suspected(raw) if failure.started else unstarted(raw)
             delay = -1 if failure.delay is None else int(failure.delay * 1000)
@@ -179,11 +179,11 @@ class MemoryQueue:
             else:
                 self.figures["retried"] += 1
                 heapq.heappush(self.delayed, (now + delay, self.figures["retried"], delay, raw))
-        for index in sorted(turn.later, reverse=True):
+        for index in sorted(claim.later, reverse=True):
             del desk[index]
-        del desk[: turn.done]
-        self.figures["done"] += turn.done + len(turn.later) - turn.expired - len(turn.failures)
-        self.figures["expired"] += turn.expired
+        del desk[: claim.done]
+        self.figures["done"] += claim.done + len(claim.later) - claim.expired - len(claim.failures)
+        self.figures["expired"] += claim.expired
 
     def _bring_due(self, now: int) -> None:
         due: list[bytes] = []
@@ -200,7 +200,7 @@ class MemoryQueue:
             raw = desk[started] if lying else waiting[0] if waiting else b""
             attempts = attempts_of(raw)
             final = attempts + 1 >= limit
-            if not attempts or (started and (final or size + len(raw) > TURN_BYTES)):
+            if not attempts or (started and (final or size + len(raw) > CLAIM_BYTES)):
                 break
             if not lying:
                 desk.append(waiting.popleft())
@@ -218,7 +218,7 @@ class MemoryQueue:
         brought = 0
         while not self.paused and self.waiting and len(desk) < want:
             raw = self.waiting[0]
-            if attempts_of(raw) or (brought and brought + len(raw) > TURN_BYTES):
+            if attempts_of(raw) or (brought and brought + len(raw) > CLAIM_BYTES):
                 break
             desk.append(self.waiting.popleft())
             brought += len(raw)
@@ -270,16 +270,16 @@ class MemoryQueue:
     def find(self, text: bytes) -> Iterator[Found]:
         """Where messages lie that hold this text."""
         places = [("queued", str(before), raw) for before, raw in enumerate(self.waiting)]
-        places += [("desk", lane, raw) for lane, desk in self.desks.items() for raw in desk]
+        places += [("desk", consumer, raw) for consumer, desk in self.desks.items() for raw in desk]
         places += [("delayed", str(due), raw) for due, _, _, raw in sorted(self.delayed)]
         places += [("dead", str(letter.number), letter.raw) for letter in self.letters.values()]
         return (Found(self.name, place, detail, raw) for place, detail, raw in places if text in raw)
 
     def counts(self, now: int) -> Counts:
         """All figures."""
-        flying = sum(map(len, self.desks.values()))
+        in_flight = sum(map(len, self.desks.values()))
         oldest = age(self.waiting[0], now) if self.waiting else 0.0
         since = {name: figure for name, figure in self.figures.items() if name != "dead"}
         return Counts(
-            len(self.waiting), flying, len(self.delayed), len(self.letters), oldest, paused=self.paused, **since
+            len(self.waiting), in_flight, len(self.delayed), len(self.letters), oldest, paused=self.paused, **since
         )

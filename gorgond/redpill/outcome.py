@@ -86,7 +86,7 @@ def left_for_newer(index: int, message: Message) -> Failure:
 
 
 def encoded(reply: Reply) -> bytes:
-    """The reply, or another one if the handler made what cannot be sent: that is no reason to end the lane."""
+    """The reply, or another one if the handler made what cannot be sent: that is no reason to end the consumer."""
     if len(reply.body) > REPLY_BYTES:
         return Reply(reply.id, error=CallFailed(422, f"the answer has more than {REPLY_BYTES >> 20} MB")).encode()
     try:

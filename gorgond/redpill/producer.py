@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import BATCH_MAX, TURN_BYTES, Batch, Broker, Room, log
+from gorgond.redpill.broker import BATCH_MAX, CLAIM_BYTES, Batch, Broker, Room, log
 from gorgond.redpill.ending import fault_of
 from gorgond.redpill.errors import BrokerError, GorgonError
 from gorgond.redpill.message import Message
 
 LOOK = 0.1  # seconds between two looks whether what waits at the end is still wanted
-JOIN_MAX = 100  # messages that a round waits for, if each turn brings some: beyond it they cost it no less
+JOIN_MAX = 100  # messages that a round waits for, if each claim brings some: beyond it they cost it no less
 
 ROOM = Room()
 
@@ -59,7 +59,7 @@ class Producer:
         self._number = 0
         self._submitted = 0
         self._waiting: dict[tuple[str, bool], dict[Submitted, None]] = {}
-        self._flying: list[list[Submitted]] = []  # what the round under way has, by batches
+        self._in_flight: list[list[Submitted]] = []  # what the round under way has, by batches
         self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._ended = False
@@ -109,7 +109,7 @@ class Producer:
 
     def _wanted(self) -> bool:
         """Whether anybody still wants what waits or is on its way."""
-        return bool(any(self._waiting.values()) or any(each.wanted for some in self._flying for each in some))
+        return bool(any(self._waiting.values()) or any(each.wanted for some in self._in_flight for each in some))
 
     def submit(self, name: str, raws: Sequence[bytes], outcome: Outcome, topic: bool = False) -> Submitted:
         """Hand in encoded messages that fit into one batch and travel in one; `outcome` is called once, with None
@@ -191,7 +191,7 @@ class Producer:
     async def _send(self) -> None:
         """One round: a batch of every queue and topic that has something waiting."""
         batches: list[Batch] = []
-        flying = self._flying = []
+        in_flight = self._in_flight = []
         for (name, topic), line in list(self._waiting.items()):
             some = _first(line, min(BATCH_MAX, self._room.messages))
             if not line:
@@ -199,7 +199,7 @@ class Producer:
             if some:
                 self._number += 1
                 batches.append(Batch(name, self._number, [raw for each in some for raw in each.raws], topic))
-                flying.append(some)
+                in_flight.append(some)
         if not batches:
             return
         try:
@@ -210,11 +210,11 @@ class Producer:
             answers = [refused] * len(batches)
         except BaseException:
             unknown = BrokerError("stopped before the broker answered; whether this was queued is not known")
-            for some in flying:
+            for some in in_flight:
                 _tell(some, unknown)
             raise
-        self._flying = []
-        for answer, some in zip(answers, flying, strict=True):
+        self._in_flight = []
+        for answer, some in zip(answers, in_flight, strict=True):
             _tell(some, answer)
 
 
@@ -223,7 +223,7 @@ def _parts(raws: Sequence[bytes], most: int) -> Iterator[Sequence[bytes]]:
     begin = size = 0
     for end, raw in enumerate(raws):
         size += len(raw)
-        if end > begin and (end - begin >= most or size > TURN_BYTES):
+        if end > begin and (end - begin >= most or size > CLAIM_BYTES):
             yield raws[begin:end]
             begin, size = end, len(raw)
     yield raws[begin:]
@@ -236,7 +236,7 @@ def _first(line: dict[Submitted, None], most: int) -> list[Submitted]:
     for each in line:
         count += len(each.raws)
         size += sum(map(len, each.raws))
-        if some and (count > most or size > TURN_BYTES):
+        if some and (count > most or size > CLAIM_BYTES):
             break
         some.append(each)
     if len(some) == len(line):

@@ -37,7 +37,7 @@ def unstarted(raw: bytes) -> bytes:
 
 
 def suspected(raw: bytes) -> bytes:
-    """The message as found on the desk of a lane that went away: it may have been started once."""
+    """The message as found on the desk of a consumer that went away: it may have been started once."""
     return raw if attempts_of(raw) else with_attempts(raw, 1)
 
 

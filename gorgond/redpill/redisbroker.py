@@ -26,6 +26,7 @@ from gorgond.redpill.broker import (
     REPLY_TTL,
     Batch,
     Broker,
+    Claim,
     Counts,
     DeadLetter,
     Found,
@@ -33,7 +34,6 @@ from gorgond.redpill.broker import (
     Limit,
     Room,
     Stale,
-    Turn,
     Voided,
 )
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, QueueFull, Superseded
@@ -63,7 +63,7 @@ def _replying(name: str, replies: Sequence[bytes]) -> list[Command]:
 
 
 def _places(queue: str) -> list[str]:
-    return [keys.queue(queue), keys.held(queue), keys.delayed(queue), keys.dead(queue), keys.lanes(queue)]
+    return [keys.queue(queue), keys.held(queue), keys.delayed(queue), keys.dead(queue), keys.consumers(queue)]
 
 
 def _pausing(queue: str) -> list[str]:
@@ -160,29 +160,38 @@ class RedisLink(RedisWire):
             raise Stale(rest[0].decode())
         return rest
 
-    async def take_if(self, queue: str, lane: str, stands: str) -> tuple[str, int]:
-        names = [keys.desk(queue, lane), keys.lanes(queue)]
-        token, length = await self._follow(script.TAKE, names, lane, stands)
+    async def take_if(self, queue: str, consumer: str, stands: str) -> tuple[str, int]:
+        names = [keys.desk(queue, consumer), keys.consumers(queue)]
+        token, length = await self._follow(script.TAKE, names, consumer, stands)
         return token.decode(), length
 
     async def claim(
-        self, queue: str, lane: str, token: str, turn: Turn, attempts: int = ATTEMPTS
+        self, queue: str, consumer: str, token: str, claim: Claim, attempts: int = ATTEMPTS
     ) -> tuple[int, list[bytes]]:
         commands: list[Command] = []
-        for name, replies in turn.replies.items():
+        for name, replies in claim.replies.items():
             commands += _replying(name, replies)
         failures: list[bytes | int] = []
-        for failure in turn.failures:
+        for failure in claim.failures:
             delay = -1 if failure.delay is None else int(failure.delay * 1000)
             reason = failure.reason[:500].encode(errors="replace")
             failures += [failure.index, delay, reason, int(failure.started)]
-        names = [keys.queue(queue), keys.desk(queue, lane), keys.delayed(queue), keys.dead(queue)]
-        names += [keys.lanes(queue), keys.counts(queue)]
-        numbers = (turn.number, turn.length, turn.done, turn.want, attempts, turn.expired, turn.held, len(turn.later))
-        commands.append(_run(script.CLAIM, names, lane, token, *numbers, *turn.later, *failures))
+        names = [keys.queue(queue), keys.desk(queue, consumer), keys.delayed(queue), keys.dead(queue)]
+        names += [keys.consumers(queue), keys.counts(queue)]
+        numbers = (
+            claim.number,
+            claim.length,
+            claim.done,
+            claim.want,
+            attempts,
+            claim.expired,
+            claim.held,
+            len(claim.later),
+        )
+        commands.append(_run(script.CLAIM, names, consumer, token, *numbers, *claim.later, *failures))
         *sent, answer = await self._round(commands)
         if any(isinstance(each, ResponseError) for each in sent):  # no memory for a plain RPUSH
-            for name, replies in turn.replies.items():
+            for name, replies in claim.replies.items():
                 await self.reply(name, replies)
         try:
             status, *rest = await self._checked(answer, queue)
@@ -191,20 +200,26 @@ class RedisLink(RedisWire):
         if status == b"ok":
             return rest[0], rest[1:]
         if status == b"void":
-            raise Voided(f"the desk of {lane} on {queue} was given to others")
-        raise Superseded(f"another process has taken over as {lane} on {queue}")
+            raise Voided(f"the desk of {consumer} on {queue} was given to others")
+        raise Superseded(f"another process has taken over as {consumer} on {queue}")
 
-    async def wait(self, queue: str, lane: str, timeout: float) -> bytes | None:
-        command = ["BLMOVE", keys.queue(queue), keys.desk(queue, lane), "LEFT", "RIGHT", _seconds(timeout)]
+    async def wait(self, queue: str, consumer: str, timeout: float) -> bytes | None:
+        command = ["BLMOVE", keys.queue(queue), keys.desk(queue, consumer), "LEFT", "RIGHT", _seconds(timeout)]
         raw: bytes | None = await self._ask(command, queue, timeout)
         return raw
 
-    async def leave(self, queue: str, lane: str, token: str, unhandled: bool = False) -> int:
-        names = [keys.queue(queue), keys.desk(queue, lane), keys.lanes(queue), keys.held(queue), keys.counts(queue)]
-        return int(await self._persistent(_run(script.LEAVE, names, lane, token, int(unhandled))))
+    async def leave(self, queue: str, consumer: str, token: str, unhandled: bool = False) -> int:
+        names = [
+            keys.queue(queue),
+            keys.desk(queue, consumer),
+            keys.consumers(queue),
+            keys.held(queue),
+            keys.counts(queue),
+        ]
+        return int(await self._persistent(_run(script.LEAVE, names, consumer, token, int(unhandled))))
 
     async def recover(self, queue: str, silence: float) -> list[tuple[str, int]]:
-        names = [keys.queue(queue), keys.lanes(queue), keys.counts(queue), keys.held(queue)]
+        names = [keys.queue(queue), keys.consumers(queue), keys.counts(queue), keys.held(queue)]
         names += [keys.watched(queue), keys.delayed(queue)]
         limits = int(silence * 1000), int(FORGET * 1000)
         found = await self._persistent(_run(script.RECOVER, names, keys.desks(queue), *limits))
@@ -252,16 +267,16 @@ class RedisLink(RedisWire):
     async def counts(self, queues: Sequence[str]) -> list[Counts]:
         commands = []
         for name in queues:
-            names = [keys.queue(name), keys.delayed(name), keys.dead(name), keys.lanes(name), keys.counts(name)]
+            names = [keys.queue(name), keys.delayed(name), keys.dead(name), keys.consumers(name), keys.counts(name)]
             names.append(keys.held(name))
             commands.append(_run(script.COUNTS, names, keys.desks(name)))
         found = []
         for name, answer in zip(queues, await self._round(commands), strict=True):
-            queued, flying, delayed, dead, head, *pairs = await self._checked(answer, name)
+            queued, in_flight, delayed, dead, head, *pairs = await self._checked(answer, name)
             since = {pairs[i].decode(): int(pairs[i + 1]) for i in range(0, len(pairs), 2)}
             since.pop("dead", None)
             paused = bool(since.pop("paused", 0))
-            found.append(Counts(queued, flying, delayed, dead, age(head, now_ms()), paused=paused, **since))
+            found.append(Counts(queued, in_flight, delayed, dead, age(head, now_ms()), paused=paused, **since))
         return found
 
     async def admit(self, family: str, asker: str, number: int, limits: Sequence[Limit], back: bool = False) -> float:

@@ -9,17 +9,17 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from gorgond.redpill.broker import BLOCK, Broker, log
+from gorgond.redpill.consumer import Consumer, Handler
 from gorgond.redpill.ending import Ending
 from gorgond.redpill.errors import Undecodable
-from gorgond.redpill.lane import Handler, Lane
 from gorgond.redpill.logline import about
 from gorgond.redpill.message import Message, decode
 
 KEPT = 1_000_000  # events a group keeps at most; beyond that the oldest are dropped and counted
 
 
-class Subscription(Lane):
-    """A lane of the durable group `group` of `topic`: of all lanes of the group, one handles each event."""
+class Subscription(Consumer):
+    """A consumer of the durable group `group` of `topic`: of all consumers of the group, one handles each event."""
 
     def __init__(
         self, broker: Broker, topic: str, group: str, name: str, handler: Handler, batch: int = 64, kept: int = KEPT
@@ -29,7 +29,7 @@ class Subscription(Lane):
         self.joined = asyncio.Event()  # set when no further event is missed
 
     async def _take(self) -> None:
-        """Join the group too, which lasts beyond this lane; again with the desk, should the broker have lost both."""
+        """Join the group too, which lasts beyond this consumer; again with a desk that the broker lost."""
         await self._link.persist(lambda: self._link.join(*self._membership), self.beat)
         self.joined.set()
         await super()._take()

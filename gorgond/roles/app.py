@@ -17,7 +17,7 @@ from gorgond.app.dispatch import Dispatcher
 from gorgond.app.loading import load_apps
 from gorgond.app.schedule import ScheduleLoop
 from gorgond.config import Config
-from gorgond.redpill import Caller, ConcurrentLane, ConcurrentSubscription, Message, Outcome, Producer, Reply
+from gorgond.redpill import Caller, ConcurrentConsumer, ConcurrentSubscription, Message, Outcome, Producer, Reply
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 
@@ -32,23 +32,23 @@ class AppServer(Service):
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
         self.calls = Producer(fabric.calls, self.name, fabric.room)
-        same = fabric.lasting is fabric.calls
-        self.events = self.calls if same else Producer(fabric.lasting, self.name, fabric.room)
+        same = fabric.durable is fabric.calls
+        self.events = self.calls if same else Producer(fabric.durable, self.name, fabric.room)
         self._callers = {
             kind: Caller(fabric.calls, self.calls, f"{kind}_data", self.name) for kind in ("store", "provider")
         }
         self._apps = load_apps(config)
         self._dispatcher = Dispatcher(self._apps, self)
-        self._running: dict[ConcurrentLane | ScheduleLoop, asyncio.Task[None]] = {}
+        self._running: dict[ConcurrentConsumer | ScheduleLoop, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         for producer in {self.calls, self.events}:
             self.begin(producer)
         for kind, caller in self._callers.items():
-            caller.beat = self.pulses.start(f"{kind} replies")
+            caller.beat = self.heartbeats.start(f"{kind} replies")
             self.begin(caller)
         for broker in self.fabric.brokers:
-            self._consume(ConcurrentLane(broker, "web_get", self.name, self._answer, self.config.app.requests))
+            self._consume(ConcurrentConsumer(broker, "web_get", self.name, self._answer, self.config.app.requests))
         self._adjust()
 
     def _adjust(self) -> None:
@@ -69,7 +69,7 @@ class AppServer(Service):
             self._listen(queue)
         for schedule in schedules:
             if schedule.name not in running:
-                link = self.fabric.lasting.link(f"{self.name} {schedule.name}")
+                link = self.fabric.durable.link(f"{self.name} {schedule.name}")
                 self._keep(ScheduleLoop(schedule, self, link, f"{self.name}:{os.getpid()}"), schedule.name)
 
     def _listen(self, queue: str) -> None:
@@ -78,19 +78,19 @@ class AppServer(Service):
         async def hear(event: Message) -> Outcome:
             return await self._dispatcher.hear(queue, event)
 
-        self._consume(ConcurrentSubscription(self.fabric.lasting, topic, group, self.name, hear, EVENTS))
+        self._consume(ConcurrentSubscription(self.fabric.durable, topic, group, self.name, hear, EVENTS))
 
-    def _consume(self, lane: ConcurrentLane) -> None:
-        self.attend(lane)
-        self._keep(lane, f"{lane.name} {lane.queue}")
+    def _consume(self, consumer: ConcurrentConsumer) -> None:
+        self.attend(consumer)
+        self._keep(consumer, f"{consumer.name} {consumer.queue}")
 
-    def _keep(self, loop: ConcurrentLane | ScheduleLoop, name: str) -> None:
+    def _keep(self, loop: ConcurrentConsumer | ScheduleLoop, name: str) -> None:
         """Run a loop until it was stopped."""
-        loop.beat = self.pulses.start(name)
+        loop.beat = self.heartbeats.start(name)
 
         async def run() -> None:
             await loop.run()
-            self.pulses.end(name)
+            self.heartbeats.end(name)
             del self._running[loop]
             if not self.draining:
                 self._adjust()  # it may be wanted again, or another one in its place

@@ -20,25 +20,25 @@ from typing import Any
 
 from gorgond.auth.identities import Identities
 from gorgond.auth.limits import Limits
-from gorgond.auth.oauth2 import Site
+from gorgond.auth.oauth2 import IdentityProvider
 from gorgond.auth.operations import ENDING, QUICK, Operations
 from gorgond.auth.passwords import Passwords
 from gorgond.auth.records import Records
 from gorgond.auth.rights import User, check_need, unknown
 from gorgond.auth.sealing import Sealing
+from gorgond.auth.site_logins import SiteLogins
 from gorgond.auth.tokens import TOPIC, Tokens
 from gorgond.auth.users import Users
-from gorgond.auth.vouching import Vouching
 from gorgond.config import Config
 from gorgond.errors import ConfigError
 from gorgond.redpill import (
     BrokerError,
     Caller,
     CallFailed,
+    Consumer,
     DeadlineExceeded,
     Done,
     GorgonError,
-    Lane,
     Listener,
     Message,
     Outcome,
@@ -84,32 +84,32 @@ class AuthServer(Service):
         users = Users(records)
         accounts = Operations(users, self._passwords, self.tokens, limits)
         self._sites = _sites(config)
-        vouching = Vouching(self._sites, Identities(records, users), users, limits, accounts)
-        self._public = {**accounts.public, **vouching.public}
-        self._own = {**accounts.own, **vouching.own}
+        site_logins = SiteLogins(self._sites, Identities(records, users), users, limits, accounts)
+        self._public = {**accounts.public, **site_logins.public}
+        self._own = {**accounts.own, **site_logins.own}
         self._listening: asyncio.Task[None]
         self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         for producer in self.producers.values():
             self.begin(producer)
-        self._caller.beat = self.pulses.start("replies")
+        self._caller.beat = self.heartbeats.start("replies")
         self.begin(self._caller)
-        self._listener.beat = self.pulses.start(TOPIC)
+        self._listener.beat = self.heartbeats.start(TOPIC)
         self._listener.missed = self.tokens.missed
         self._listening = self.spawn(self._listener.run(), TOPIC)
-        lanes: list[_AuthLane] = []
+        consumers: list[_AuthConsumer] = []
         for broker in self.fabric.brokers:
-            lanes.append(_GetLane(self, broker, self.name))
+            consumers.append(_GetConsumer(self, broker, self.name))
             count = PUT_LANES if broker is self.fabric.calls else 1
-            lanes += [_PutLane(self, broker, f"{self.name}.{number}") for number in range(count)]
-        for lane in lanes:
-            self.attend(lane)
-        self._running = [self.spawn(lane.run(), f"{lane.name} {lane.queue}") for lane in lanes]
+            consumers += [_PutConsumer(self, broker, f"{self.name}.{number}") for number in range(count)]
+        for consumer in consumers:
+            self.attend(consumer)
+        self._running = [self.spawn(consumer.run(), f"{consumer.name} {consumer.queue}") for consumer in consumers]
 
     async def drain(self) -> None:
-        for lane in self.lanes:
-            lane.stop()
+        for consumer in self.consumers:
+            consumer.stop()
         await asyncio.wait(self._running)
         self._listener.stop()
         await asyncio.wait({self._listening})
@@ -159,19 +159,19 @@ class AuthServer(Service):
         return user
 
 
-class _AuthLane(Lane):
-    """A lane whose messages are handled side by side."""
+class _AuthConsumer(Consumer):
+    """A consumer whose messages are handled side by side."""
 
     def __init__(self, service: AuthServer, broker: Broker, queue: str, name: str, batch: int) -> None:
         super().__init__(broker, queue, name, self._all, batch)
         self._service = service
         self._producer = service.producers[broker]
-        self._pulse = f"{name} {queue} at {broker.outage.what}"
-        self.beat = service.pulses.start(self._pulse)
+        self._heartbeat = f"{name} {queue} at {broker.outage.what}"
+        self.beat = service.heartbeats.start(self._heartbeat)
 
     async def run(self) -> None:
         await super().run()
-        self._service.pulses.end(self._pulse)
+        self._service.heartbeats.end(self._heartbeat)
 
     async def _all(self, batch: Sequence[Message]) -> Sequence[Outcome]:
         tasks = [asyncio.ensure_future(self._outcome(message)) for message in batch]
@@ -200,10 +200,10 @@ class _AuthLane(Lane):
             return Retry(f"{type(error).__name__}: {error}")
 
     async def _handle_one(self, message: Message) -> Outcome:
-        raise AssertionError("a lane serves auth_get or auth_put")
+        raise AssertionError("a consumer serves auth_get or auth_put")
 
 
-class _GetLane(_AuthLane):
+class _GetConsumer(_AuthConsumer):
     """Serves auth_get."""
 
     def __init__(self, service: AuthServer, broker: Broker, name: str) -> None:
@@ -223,7 +223,7 @@ class _GetLane(_AuthLane):
         return Done(None)
 
 
-class _PutLane(_AuthLane):
+class _PutConsumer(_AuthConsumer):
     """Serves auth_put. What was begun is done to its end: half a change might not be one."""
 
     finishes = True
@@ -235,9 +235,12 @@ class _PutLane(_AuthLane):
         return await self._service.answer(message)
 
 
-def _sites(config: Config) -> dict[str, Site]:
+def _sites(config: Config) -> dict[str, IdentityProvider]:
     """The other sites that the configuration names. Raises ConfigError."""
     if config.oauth2 and not config.web.url:
         raise ConfigError("[web] url must be given, as https://notes.example: other sites send browsers back to it")
     base = config.web.url.rstrip("/")
-    return {name: Site(name, each, f"{base}/auth/oauth2/{name}/callback") for name, each in config.oauth2.items()}
+    return {
+        name: IdentityProvider(name, each, f"{base}/auth/oauth2/{name}/callback")
+        for name, each in config.oauth2.items()
+    }

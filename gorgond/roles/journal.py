@@ -36,14 +36,14 @@ class Journal(Service):
 
     async def start(self) -> None:
         kept = self.fabric.room.messages
-        lane = Subscription(self.fabric.lasting, TOPIC, GROUP, self.name, self._write, BATCH, kept)
-        lane.beat = self.pulses.start("journal")
-        self.attend(lane)
-        self._running = self.spawn_lane(lane, "journal")  # since writing blocks
+        consumer = Subscription(self.fabric.durable, TOPIC, GROUP, self.name, self._write, BATCH, kept)
+        consumer.beat = self.heartbeats.start("journal")
+        self.attend(consumer)
+        self._running = self.spawn_consumer(consumer, "journal")  # since writing blocks
 
     async def drain(self) -> None:
-        for lane in self.lanes:
-            lane.stop()
+        for consumer in self.consumers:
+            consumer.stop()
         await asyncio.wait({self._running})
         self.log.close()
 

@@ -16,7 +16,7 @@ from gorgond.config import Config
 from gorgond.providers.pace import Pace
 from gorgond.providers.random import RandomItems
 from gorgond.redpill import Message, Producer, QueueFull
-from gorgond.redpill.broker import TURN_BYTES
+from gorgond.redpill.broker import CLAIM_BYTES
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service, log
 
@@ -42,7 +42,7 @@ class DataProvider(Service):
         # So small a part of the queue that one which is emptied slowly has room for it soon.
         # And no larger than what travels as one, or a refusal could be that of a part.
         self._batch = min(
-            BATCH, max(1, fabric.room.messages // 10), max(1, TURN_BYTES // (self.settings.size + BESIDES))
+            BATCH, max(1, fabric.room.messages // 10), max(1, CLAIM_BYTES // (self.settings.size + BESIDES))
         )
         self._pushing: asyncio.Task[None]
         self._full = False
@@ -77,10 +77,10 @@ class DataProvider(Service):
         )
 
     async def _push(self) -> None:
-        beat = self.pulses.start("push")
+        beat = self.heartbeats.start("push")
         count = self.settings.count
         pace = Pace(self.settings.rate)
-        async with Producer(self.fabric.lasting, self.name, self.fabric.room) as producer:
+        async with Producer(self.fabric.durable, self.name, self.fabric.room) as producer:
             producer.beat = beat
             producer.failed = self.fail
             while not self.draining and (self.pushed < count or not count):
@@ -96,7 +96,7 @@ class DataProvider(Service):
                     self.pushed += number
                     self.metrics.count("pushed", number)
                     self.progress(self.pushed, count)
-        self.pulses.end("push")
+        self.heartbeats.end("push")
         self.stop()
 
     def _encoded(self, number: int) -> list[bytes]:

@@ -80,7 +80,7 @@ class StatsMonitor(Service):
         self._marks = Marks()
         self._brokers = [
             BrokerHealth(name, broker.outage.what.removeprefix("broker "))
-            for name, broker in zip(("lasting", "calls"), fabric.brokers, strict=False)
+            for name, broker in zip(("durable", "calls"), fabric.brokers, strict=False)
         ]
         self._counts: dict[str, Mapping[str, Counts]] = {}
         self._links = {
@@ -90,8 +90,8 @@ class StatsMonitor(Service):
         self._operating = asyncio.Lock()  # a link is for one at a time
         self._database: dict[str, Any] = database_row({}, 0.0, 0.0, "nobody was asked yet")
         self._calls = Producer(fabric.calls, self.name, fabric.room)
-        one = fabric.lasting is fabric.calls
-        self._jobs = self._calls if one else Producer(fabric.lasting, self.name, fabric.room)
+        one = fabric.durable is fabric.calls
+        self._jobs = self._calls if one else Producer(fabric.durable, self.name, fabric.room)
         self._caller = Caller(fabric.calls, self._calls, "stats_data", self.name)
         self._archive = Archive(self._caller, self._jobs, self.history, self._marks)
         self._listener = Listener(fabric.calls, ["stats"], self.name, self._heard)
@@ -123,9 +123,9 @@ class StatsMonitor(Service):
         self.port = sockets[0].getsockname()[1]
         for producer in {self._calls, self._jobs}:
             self.begin(producer)
-        self._caller.beat = self.pulses.start("replies")
+        self._caller.beat = self.heartbeats.start("replies")
         self.begin(self._caller)
-        self._listener.beat = self.pulses.start("listen")
+        self._listener.beat = self.heartbeats.start("listen")
         self._paint()
         self.spawn(self._listener.run(), "listen")
         for health, broker in zip(self._brokers, self.fabric.brokers, strict=True):
@@ -143,7 +143,7 @@ class StatsMonitor(Service):
         self._listener.stop()
         self._keeping.cancel()
         self.history.finish()
-        if not self.fabric.lasting.outage.length:
+        if not self.fabric.durable.outage.length:
             with suppress(TimeoutError):  # it has gone just now
                 async with asyncio.timeout(ANSWER):
                     await self._archive.save()
@@ -188,7 +188,7 @@ class StatsMonitor(Service):
     async def _look_at(self, health: BrokerHealth, broker: Broker) -> None:
         """Once a second, the figures of one broker and its queues."""
         link = broker.link(f"{self.name} look")
-        beat = self.pulses.start(f"look at {health.name}")
+        beat = self.heartbeats.start(f"look at {health.name}")
         answered, search = time.monotonic(), 0.0
         try:
             while True:
@@ -219,7 +219,7 @@ class StatsMonitor(Service):
 
     async def _ask(self) -> None:
         """Once a second, how a store server finds the database."""
-        beat = self.pulses.start("ask")
+        beat = self.heartbeats.start("ask")
         answered = time.monotonic()
         while True:
             beat()
@@ -240,7 +240,7 @@ class StatsMonitor(Service):
     # ---- paint
 
     async def _go_on_painting(self) -> None:
-        beat = self.pulses.start("paint")
+        beat = self.heartbeats.start("paint")
         while True:
             await asyncio.sleep(SECOND - time.time() % SECOND + 0.3)  # most tell of a second soon after it
             beat()
@@ -251,8 +251,8 @@ class StatsMonitor(Service):
         now, at = time.monotonic(), time.time()
         hearing = not any(broker.outage.length for broker in self.fabric.brokers)
         self._instances.look(now, hearing)
-        for turn in self._instances.take_turns():
-            self._marks.add(int((at + turn.at - now) * 1000), turn.kind, turn.text)
+        for event in self._instances.take_events():
+            self._marks.add(int((at + event.at - now) * 1000), event.kind, event.text)
         self._add_up_queues(now, int(at))
         self.history.advance(int(at))
         before = self.picture.get("verdict", {})

@@ -3,13 +3,13 @@
 What only the auth server may ask for comes over auth_store_get and auth_store_put (`schema.PRIVATE`), to which nobody
 else may push (`service.access`).
 
-Each lane has a thread with an event loop of its own in which the database's driver blocks: while one lane waits for
-the database, another one's Python runs. A batch is one question to the database.
+Each consumer has a thread with an event loop of its own in which the database's driver blocks: while one consumer waits
+for the database, another one's Python runs. A batch is one question to the database.
 
     store_get   store.health        → {"database", "version", "latency_ms", "pool"}
                 <collection>.find   {"filter", "sort", "limit", "skip", "fields", "search", "short"} → array
                 <collection>.count  {"filter", "search"} → number
-    store_search  the same: what is dear has a queue and a lane of its own, so that nobody else waits for it
+    store_search  the same: what is dear has a queue and a consumer of its own, so that nobody else waits for it
     store_put   <collection>.insert   {"documents": […]}      → {"results": [{"id", "effect"}, …]}
                 <collection>.replace  {"documents": […]}
                 <collection>.patch    {"id", "changes", "ts"}
@@ -35,7 +35,7 @@ from typing import Any, Literal, NamedTuple
 
 from gorgond.config import Config
 from gorgond.errors import StoreAway, StoreRefused
-from gorgond.redpill import DONE, BrokerError, CallFailed, Done, Lane, Message, Outcome, Producer, Unavailable
+from gorgond.redpill import DONE, BrokerError, CallFailed, Consumer, Done, Message, Outcome, Producer, Unavailable
 from gorgond.redpill.broker import Broker
 from gorgond.redpill.codec import dumps, loads
 from gorgond.redpill.message import ID_MAX, MORE
@@ -96,23 +96,25 @@ class DataStore(Service):
         self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        lanes: list[_StoreLane] = []
+        consumers: list[_StoreConsumer] = []
         if self._mode != "write":
             for broker in self.fabric.brokers:
                 count = self.config.store.lanes if broker is self.fabric.calls else 1
                 batch = self.config.store.batch
-                lanes += [_ReadLane(self, broker, "store_get", f"{self.name}.{n}", batch) for n in range(count)]
-                lanes.append(_ReadLane(self, broker, "auth_store_get", f"{self.name}.0", batch))
+                consumers += [_ReadConsumer(self, broker, "store_get", f"{self.name}.{n}", batch) for n in range(count)]
+                consumers.append(_ReadConsumer(self, broker, "auth_store_get", f"{self.name}.0", batch))
             # One at a time: each has the time of a whole batch for itself.
-            lanes.append(_ReadLane(self, self.fabric.calls, "store_search", f"{self.name}.s", 1))
+            consumers.append(_ReadConsumer(self, self.fabric.calls, "store_search", f"{self.name}.s", 1))
         if self._mode != "read":
             for broker in self.fabric.brokers:
-                lanes += [_WriteLane(self, broker, each, f"{self.name}.w") for each in ("store_put", "auth_store_put")]
-        for lane in lanes:
-            self.attend(lane)
+                consumers += [
+                    _WriteConsumer(self, broker, each, f"{self.name}.w") for each in ("store_put", "auth_store_put")
+                ]
+        for consumer in consumers:
+            self.attend(consumer)
         self._preparing = self.spawn_thread(self._prepare, "prepare", ends=True)
-        for lane in lanes:
-            self._running.append(self.spawn_lane(lane, f"{lane.name} {lane.queue}"))
+        for consumer in consumers:
+            self._running.append(self.spawn_consumer(consumer, f"{consumer.name} {consumer.queue}"))
 
     async def _prepare(self) -> None:
         """Make the indexes, when the database is there; nobody waits for them, draining neither."""
@@ -128,7 +130,7 @@ class DataStore(Service):
         while not self.draining:
             try:
                 self._prepare_search()
-            except StoreAway:  # the lanes tell it, if it lasts
+            except StoreAway:  # the consumers tell it, if it lasts
                 await asyncio.sleep(1)
             except StoreRefused as refused:
                 log.warning("the index for searches is as it was, tried again in %g s: %s", AGAIN, refused)
@@ -143,8 +145,8 @@ class DataStore(Service):
             log.warning("the index for searches is done away with, since [store] search = no")
 
     async def drain(self) -> None:
-        for lane in self.lanes:
-            lane.stop()
+        for consumer in self.consumers:
+            consumer.stop()
         await asyncio.wait(self._running)
         self._preparing.cancel()
         self.store.close()
@@ -155,34 +157,34 @@ class DataStore(Service):
         return self.consuming()
 
 
-class _StoreLane(Lane):
-    """A lane whose handler blocks in the database's driver."""
+class _StoreConsumer(Consumer):
+    """A consumer whose handler blocks in the database's driver."""
 
     def __init__(self, service: DataStore, broker: Broker, queue: str, name: str, batch: int) -> None:
         super().__init__(broker, queue, name, self._guarded, batch)
         self._service = service
         self._store = service.store
-        self._pulse = f"{name} {queue} at {broker.outage.what}"
-        self.beat = service.pulses.start(self._pulse)
+        self._heartbeat = f"{name} {queue} at {broker.outage.what}"
+        self.beat = service.heartbeats.start(self._heartbeat)
 
     async def run(self) -> None:
         await super().run()
-        self._service.pulses.end(self._pulse)
+        self._service.heartbeats.end(self._heartbeat)
 
     async def _guarded(self, batch: Sequence[Message]) -> Sequence[Outcome]:
         try:
             outcomes = await self._answer(batch)
         except StoreAway as away:
-            self._service.outage.begin(str(away), self._pulse)
+            self._service.outage.begin(str(away), self._heartbeat)
             raise Unavailable(str(away)) from None
-        self._service.outage.end(self._pulse)
+        self._service.outage.end(self._heartbeat)
         return outcomes
 
     async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
-        raise AssertionError("a lane reads or writes")
+        raise AssertionError("a consumer reads or writes")
 
 
-class _ReadLane(_StoreLane):
+class _ReadConsumer(_StoreConsumer):
     """Serves store_get, store_search or auth_store_get."""
 
     async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
@@ -210,7 +212,7 @@ class _ReadLane(_StoreLane):
         return [outcome for outcome in outcomes if outcome is not None]
 
 
-class _WriteLane(_StoreLane):
+class _WriteConsumer(_StoreConsumer):
     """Serves store_put, or auth_store_put. A change is written, then announced, then settled: none of the three is ever
     skipped."""
 
@@ -218,7 +220,7 @@ class _WriteLane(_StoreLane):
 
     def __init__(self, service: DataStore, broker: Broker, queue: str, name: str) -> None:
         super().__init__(service, broker, queue, name, WRITES)
-        self._events = Producer(service.fabric.lasting, f"{name} events", service.fabric.room)
+        self._events = Producer(service.fabric.durable, f"{name} events", service.fabric.room)
         self._events.beat = self.beat
         self._events.failed = service.fail
         self._silence = Outage("store_notify")

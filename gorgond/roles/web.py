@@ -45,7 +45,7 @@ from gorgond.stores.requests import writes_of
 
 RETRY_AFTER = {"stopping": "1", "queue_full": "1", "broker_away": "2", "broker_refused": "2"}  # seconds, by the reason
 SEARCHES = 4  # that a client may have under way at a time
-LOOK = 1.0  # seconds between two questions whether the lasting broker lives
+LOOK = 1.0  # seconds between two questions whether the durable broker lives
 
 log = logging.getLogger("gorgond.web")
 
@@ -58,7 +58,7 @@ class WebServer(Service):
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
         self.calls = Producer(fabric.calls, self.name, fabric.room)
-        self.jobs = self.calls if fabric.lasting is fabric.calls else Producer(fabric.lasting, self.name, fabric.room)
+        self.jobs = self.calls if fabric.durable is fabric.calls else Producer(fabric.durable, self.name, fabric.room)
         self.caller = Caller(fabric.calls, self.calls, "web_data", self.name)
         self._searches = Share(SEARCHES, "searches")
         self._sealing = Sealing(config.auth.key)
@@ -81,10 +81,10 @@ class WebServer(Service):
             )
         for producer in {self.calls, self.jobs}:
             self.begin(producer)
-        self.caller.beat = self.pulses.start("replies")
+        self.caller.beat = self.heartbeats.start("replies")
         self.begin(self.caller)
-        if self.fabric.lasting is not self.fabric.calls:
-            self.spawn(self._look_after_jobs(), "lasting broker")
+        if self.fabric.durable is not self.fabric.calls:
+            self.spawn(self._look_after_jobs(), "durable broker")
         self.spawn(self.server.sweep(), "sweep")
         self.server.listen(sockets)
 
@@ -116,7 +116,7 @@ class WebServer(Service):
         return self.site.problem(problem, request, headers) if self._website else problem.answer(request)
 
     def _hear(self, topic: str, heard: Callable[[str, Message], None]) -> Listener:
-        return Listener(self.fabric.lasting, [topic], self.name, heard)
+        return Listener(self.fabric.durable, [topic], self.name, heard)
 
     def reload(self, config: Config) -> None:
         self.server.routes = self._routes(config)
@@ -159,15 +159,15 @@ class WebServer(Service):
         return None
 
     async def _look_after_jobs(self) -> None:
-        """Ask the lasting broker for a sign of life: between two jobs nobody else would notice that it is away."""
-        link = self.fabric.lasting.link(f"{self.name} look")
-        beat = self.pulses.start("lasting broker")
+        """Ask the durable broker for a sign of life: between two jobs nobody else would notice that it is away."""
+        link = self.fabric.durable.link(f"{self.name} look")
+        beat = self.heartbeats.start("durable broker")
         try:
             while True:
                 try:
                     await link.persist(link.ping, beat)
                 except BrokerError as refused:
-                    self.fabric.lasting.outage.begin(str(refused))
+                    self.fabric.durable.outage.begin(str(refused))
                 await asyncio.sleep(LOOK)
         finally:
             await link.close()

@@ -154,7 +154,7 @@ def _uses(role: str, needs: Needs) -> Iterator[_Use]:
         yield _Use([script.JOIN], [], kept)
     for name in (*needs.consumes, *needs.subscribes):
         lists = [keys.queue(name), keys.held(name), keys.desk(name, "*")]
-        zsets, hashes = [keys.delayed(name), keys.dead(name)], [keys.lanes(name), keys.counts(name)]
+        zsets, hashes = [keys.delayed(name), keys.dead(name)], [keys.consumers(name), keys.counts(name)]
         strings = [keys.watched(name), keys.epoch(name)]
         yield _Use(CONSUMING, ["blmove"], {"list": lists, "zset": zsets, "hash": hashes, "string": strings})
     for name in needs.waits_on:

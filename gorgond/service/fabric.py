@@ -1,6 +1,6 @@
 """The brokers of a fabric: one for what must last, one for calls, whose callers ask again when it forgets.
 
-They may be the same. A call goes over `calls`, a job and an event over `lasting`; servers consume their queues on both.
+They may be the same. A call goes over `calls`, a job and an event over `durable`; servers consume their queues on both.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from gorgond.settings import Broker as Settings
 class Fabric:
     """Where queues are kept."""
 
-    lasting: Broker
+    durable: Broker
     calls: Broker
     room: Room
 
     @property
     def brokers(self) -> tuple[Broker, ...]:
         """Each broker once."""
-        return (self.lasting,) if self.calls is self.lasting else (self.lasting, self.calls)
+        return (self.durable,) if self.calls is self.durable else (self.durable, self.calls)
 
 
 def connect_fabric(config: Config) -> Fabric:
     """The brokers that the configuration names; nothing is connected yet. Raises ConfigError."""
     with config.blaming("broker", "url"):
-        lasting = connect(_signed(config.broker.url, config.broker))
+        durable = connect(_signed(config.broker.url, config.broker))
     with config.blaming("broker", "calls"):
-        calls = connect(_signed(config.broker.calls, config.broker), durable=False) if config.broker.calls else lasting
-    return Fabric(lasting, calls, Room(config.broker.queue_limit, config.broker.queue_bytes))
+        calls = connect(_signed(config.broker.calls, config.broker), durable=False) if config.broker.calls else durable
+    return Fabric(durable, calls, Room(config.broker.queue_limit, config.broker.queue_bytes))
 
 
 def _signed(url: str, settings: Settings) -> str:

@@ -25,13 +25,13 @@ from typing import Any
 
 from gorgond import __version__
 from gorgond.config import Config
-from gorgond.redpill import BrokerError, Caller, Counts, GorgonError, Lane, Link, Message, Producer, keys
+from gorgond.redpill import BrokerError, Caller, Consumer, Counts, GorgonError, Link, Message, Producer, keys
 from gorgond.redpill.ending import fault_of
 from gorgond.service.clock import HostClock
 from gorgond.service.fabric import Fabric
+from gorgond.service.heartbeat import Heartbeats
 from gorgond.service.loop import in_thread
 from gorgond.service.metrics import Metrics
-from gorgond.service.pulse import Pulses
 from gorgond.service.systemd import Notifier, watchdog_seconds
 
 TICK = 1.0  # seconds between two status lines
@@ -57,8 +57,8 @@ class Service(ABC):
         self.host = keys.word(socket.gethostname())
         self.name = f"{self.role}@{instance}.{self.host}"
         self.metrics = Metrics()
-        self.pulses = Pulses()
-        self.lanes: list[Lane] = []
+        self.heartbeats = Heartbeats()
+        self.consumers: list[Consumer] = []
         self.draining = False
         self.ready = asyncio.Event()
         self.failed: BaseException | None = None
@@ -91,10 +91,10 @@ class Service(ABC):
         """Ask the service to drain and end."""
         self._stop.set()
 
-    def attend(self, lane: Lane) -> None:
-        """Count what the lane does among what the service does."""
-        lane.measure = functools.partial(_measured, self.metrics.part(), lane.queue)
-        self.lanes.append(lane)
+    def attend(self, consumer: Consumer) -> None:
+        """Count what the consumer does among what the service does."""
+        consumer.measure = functools.partial(_measured, self.metrics.part(), consumer.queue)
+        self.consumers.append(consumer)
 
     def begin(self, loop: Producer | Caller) -> None:
         """Have it begin; should it ever fail, the service ends and says why."""
@@ -115,12 +115,12 @@ class Service(ABC):
         """The same in a thread with an event loop of its own, for a loop whose work blocks."""
         return self.spawn(in_thread(work, name), name, ends)
 
-    def spawn_lane(self, lane: Lane, name: str) -> asyncio.Task[None]:
-        """The same for a lane whose handler blocks; it stays here when a broker does, in memory, whose users must all
-        share one event loop."""
+    def spawn_consumer(self, consumer: Consumer, name: str) -> asyncio.Task[None]:
+        """The same for a consumer whose handler blocks; it stays here when a broker does, in memory, whose users must
+        all share one event loop."""
         if any(broker.in_process for broker in self.fabric.brokers):
-            return self.spawn(lane.run(), name)
-        return self.spawn_thread(lane.run, name)
+            return self.spawn(consumer.run(), name)
+        return self.spawn_thread(consumer.run, name)
 
     def _watch(self, ends: bool, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -178,7 +178,7 @@ class Service(ABC):
         links = [broker.link(f"{self.name} look") for broker in self.fabric.brokers]
         try:
             while True:
-                loop, silent = self.pulses.oldest()
+                loop, silent = self.heartbeats.oldest()
                 if patience and silent < patience / 2:
                     notifier.alive()
                 elif patience:
@@ -187,7 +187,7 @@ class Service(ABC):
                 if not self._broker_away():
                     self._depth = await self._look(links)
                     await self._clock.compare(links[-1])
-                    self._clock.expired(sum(lane.tally.expired for lane in self.lanes))
+                    self._clock.expired(sum(consumer.tally.expired for consumer in self.consumers))
                     self._tell(producer, "draining" if self.draining else "up")
                 due = time.monotonic() + TICK
                 await asyncio.sleep(TICK)
@@ -209,7 +209,7 @@ class Service(ABC):
 
     async def _look(self, links: Sequence[Link]) -> int:
         """How many messages wait in the queues that this service consumes."""
-        queues = sorted({lane.queue for lane in self.lanes})
+        queues = sorted({consumer.queue for consumer in self.consumers})
         if not queues:
             return 0
         try:
@@ -221,7 +221,7 @@ class Service(ABC):
 
     def status(self) -> str:
         """One line for people: what it does, or what it waits for."""
-        newer = sorted({lane.queue for lane in self.lanes if lane.newer.lately})
+        newer = sorted({consumer.queue for consumer in self.consumers if consumer.newer.lately})
         if newer:
             return f"waiting for a newer gorgond, which messages of {', '.join(newer)} need"
         for broker in self.fabric.brokers:
@@ -231,17 +231,17 @@ class Service(ABC):
 
     def consuming(self) -> str:
         """A status line for what consumes queues: "consuming store_get, store_put: 412/s, depth 3"."""
-        handled = sum(lane.tally.handled for lane in self.lanes)
-        queues = ", ".join(sorted({lane.queue for lane in self.lanes}))
+        handled = sum(consumer.tally.handled for consumer in self.consumers)
+        queues = ", ".join(sorted({consumer.queue for consumer in self.consumers}))
         return f"consuming {queues}: {self._rate.of(handled):.0f}/s, depth {self._depth}"
 
     def snapshot(self) -> dict[str, Any]:
         """What the instance did since it started, for the topic `stats`; docs/protocol.md describes it."""
-        lanes: dict[str, dict[str, float]] = {}
-        for lane in self.lanes:
-            sums = lanes.setdefault(lane.queue, {})
-            for slot in lane.tally.__slots__:
-                sums[slot] = sums.get(slot, 0) + getattr(lane.tally, slot)
+        consumers: dict[str, dict[str, float]] = {}
+        for consumer in self.consumers:
+            sums = consumers.setdefault(consumer.queue, {})
+            for slot in consumer.tally.__slots__:
+                sums[slot] = sums.get(slot, 0) + getattr(consumer.tally, slot)
         cpu = os.times()
         return {
             "name": self.name,
@@ -252,24 +252,24 @@ class Service(ABC):
             "version": __version__,
             "uptime": round(time.monotonic() - _STARTED, 3),
             "status": self.status(),
-            "silent": round(self.pulses.oldest()[1], 3),
+            "silent": round(self.heartbeats.oldest()[1], 3),
             "lag": round(self._lag, 4),
             "clock": self._clock.ahead,
             "rss": _memory(),
             "cpu": round(cpu.user + cpu.system, 3),
-            "queues": lanes,
+            "queues": consumers,
             "counters": self.metrics.counters.copy(),
             "operations": self.metrics.operations(),
         }
 
 
 async def _pause_alike(links: Sequence[Link], queues: Sequence[str], figures: Sequence[Sequence[Counts]]) -> None:
-    """What the lasting broker, the first, says of which queues are paused counts: one of calls may have forgotten."""
-    for queue, lasting, *others in zip(queues, *figures, strict=True):
+    """What the durable broker, the first, says of which queues are paused counts: one of calls may have forgotten."""
+    for queue, durable, *others in zip(queues, *figures, strict=True):
         for link, counts in zip(links[1:], others, strict=True):
-            if lasting.paused and not counts.paused:
+            if durable.paused and not counts.paused:
                 await link.pause(queue)
-            elif counts.paused and not lasting.paused:
+            elif counts.paused and not durable.paused:
                 await link.resume(queue)
 
 

@@ -48,7 +48,7 @@ _OF = Parameter("of", "the series", str, high=300, default=PUBLIC)
 _SPAN = Parameter("span", " ".join(SPANS), str, high=10, default="minute")
 _QUEUE = Parameter("queue", "the queue's name, / as %2F", str, high=401)
 _NUMBER = Parameter("number", "the dead letter's number", int, 1, 2**53)
-_BROKER = Parameter("broker", "lasting or calls: where it lies", str, high=10, default="lasting")
+_BROKER = Parameter("broker", "durable or calls: where it lies", str, high=10, default="durable")
 
 
 Look = Callable[[History, str, str, int], dict[str, Any]]

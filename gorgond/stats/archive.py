@@ -1,6 +1,6 @@
 """History and marks in the store: loaded once it answers, saved each minute. docs/stats.md describes the documents.
 
-The documents go to store_put as jobs over the lasting broker, so that what was saved is kept while no store runs.
+The documents go to store_put as jobs over the durable broker, so that what was saved is kept while no store runs.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ DURABILITY = {"always": "always", "everysec": "everysec", "no": "none"}
 
 @dataclass(slots=True)
 class BrokerHealth:
-    """A broker, called lasting or calls; `about` is what `Link.about` gave last, `away` seconds without an answer."""
+    """A broker, called durable or calls; `about` is what `Link.about` gave last, `away` seconds without an answer."""
 
     name: str
     where: str
@@ -57,8 +57,8 @@ class BrokerHealth:
 _NOTHING = ((0, 0), (0, 0))
 
 
-def durability(lasting: Mapping[str, Any]) -> str:
+def durability(durable: Mapping[str, Any]) -> str:
     """What the broker that keeps messages does for it: always, everysec, none or unknown; of its row."""
-    if not lasting["version"]:
+    if not durable["version"]:
         return "unknown"
-    return DURABILITY.get(lasting["fsync"], "unknown") if lasting["aof"] else "none"
+    return DURABILITY.get(durable["fsync"], "unknown") if durable["aof"] else "none"

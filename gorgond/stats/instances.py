@@ -51,7 +51,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class LifecycleEvent:
     """Something that happened to an instance: start, restart, upgrade or stop, in words."""
 
     kind: str
@@ -65,7 +65,7 @@ class Instances:
 
     def __init__(self, now: float) -> None:
         self.all: dict[str, Instance] = {}
-        self._turns: list[Turn] = []
+        self._events: list[LifecycleEvent] = []
         self._listening_since = now
 
     def heard(self, snapshot: Mapping[str, Any], now: float) -> Done | None:
@@ -93,7 +93,7 @@ class Instances:
             if snapshot["uptime"] > now - self._listening_since + 1:
                 before = snapshot
             else:
-                self._turns.append(Turn("start", name, known.since, f"{name} started"))
+                self._events.append(LifecycleEvent("start", name, known.since, f"{name} started"))
         elif known.last["pid"] == snapshot["pid"] and known.last["uptime"] <= snapshot["uptime"]:
             before = known.last
         else:
@@ -111,14 +111,14 @@ class Instances:
         known.since = now - snapshot["uptime"]
         if version != was:
             text = f"{known.name} upgraded from {was} to {version}"
-            self._turns.append(Turn("upgrade", known.name, known.since, text))
+            self._events.append(LifecycleEvent("upgrade", known.name, known.since, text))
         else:
-            self._turns.append(Turn("restart", known.name, known.since, f"{known.name} restarted"))
+            self._events.append(LifecycleEvent("restart", known.name, known.since, f"{known.name} restarted"))
 
-    def take_turns(self) -> list[Turn]:
+    def take_events(self) -> list[LifecycleEvent]:
         """What happened to instances since the last call."""
-        turns, self._turns = self._turns, []
-        return turns
+        events, self._events = self._events, []
+        return events
 
     def look(self, now: float, hearing: bool) -> None:
         """See who has become silent, who is gone; nobody while we hear nothing since the broker is away."""
@@ -140,7 +140,7 @@ class Instances:
         if state == instance.state:
             return
         if state == "gone":
-            self._turns.append(Turn("stop", instance.name, now, f"{instance.name} {_end(instance.state)}"))
+            self._events.append(LifecycleEvent("stop", instance.name, now, f"{instance.name} {_end(instance.state)}"))
         instance.state, instance.since = state, now
         if state in ("silent", "gone"):
             instance.rates = dict.fromkeys(instance.rates, 0.0)
@@ -168,12 +168,12 @@ def _rates(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, flo
 def _work(snapshot: Mapping[str, Any]) -> tuple[float, float, float]:
     """What came to an instance, what it did well, what not, since it started."""
     counters: Mapping[str, int] = snapshot["counters"]
-    lanes = snapshot["queues"].values()
+    consumers = snapshot["queues"].values()
     answered = sum(number for name, number in counters.items() if name.startswith("http "))
     broken = sum(number for name, number in counters.items() if name.startswith("http 5"))
-    handled = sum(lane["handled"] for lane in lanes)
-    failed = sum(lane["failed"] for lane in lanes)
-    expired = sum(lane["expired"] for lane in lanes)
+    handled = sum(consumer["handled"] for consumer in consumers)
+    failed = sum(consumer["failed"] for consumer in consumers)
+    expired = sum(consumer["expired"] for consumer in consumers)
     pushed = counters.get("pushed", 0)
     return answered + handled + failed + expired, answered - broken + handled + pushed, broken + failed
 

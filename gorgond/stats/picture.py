@@ -32,7 +32,7 @@ def picture(
     marks: Sequence[Row],
 ) -> Row:
     """The whole picture `at` seconds since 1970, which is `now` by the clock of the instances. The rows are those of
-    `Queues`, `BrokerHealth` (the lasting broker's first), `database_row` and `Marks`."""
+    `Queues`, `BrokerHealth` (the durable broker's first), `database_row` and `Marks`."""
     people = [instance_row(each, now, at) for each in sorted(instances, key=lambda each: each.name)]
     books = ledger(queues)
     spans = spans_of(history, int(at))

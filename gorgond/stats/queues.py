@@ -73,7 +73,7 @@ class Queues:
         return {
             "name": name,
             "queued": counts.queued,
-            "flying": counts.flying,
+            "in_flight": counts.in_flight,
             "delayed": counts.delayed,
             "dead": counts.dead,
             "died": max(dead[-1] - dead[0], 0),
@@ -128,7 +128,7 @@ def ledger(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 _PLACES = {
     "stored": "done",
     "queued": "queued",
-    "in_flight": "flying",
+    "in_flight": "in_flight",
     "delayed": "delayed",
     "dead": "dead",
     "expired": "expired",

@@ -29,9 +29,9 @@ from urllib.parse import urlsplit
 from gorgond.http.addresses import came_by_tls, is_trusted
 from gorgond.http.answers import Problem
 from gorgond.http.routes import Request
-from gorgond.kinds import Network
 from gorgond.service.pseudonyms import Pseudonyms, key_of
 from gorgond.stats.sessions import LIFETIME, Sessions
+from gorgond.validators import Network
 
 COOKIE, SECURE_COOKIE = "gorgon_stats", "__Host-gorgon_stats"  # over plain HTTP, over https
 OURS = ("X-Gorgond", "stats")  # the header that only our own page sends

@@ -7,7 +7,7 @@ not touch its neighbours.
 
 Documents are JSON objects. Outside a driver their key is `id` (a string that the writer chose), and `ts` (milliseconds
 since 1970) says which of two versions is the newer. A driver checks every query and write with `stores.filters`.
-A batch of reads has one time limit, well below the silence that others take for a lane's death.
+A batch of reads has one time limit, well below the silence that others take for a consumer's death.
 """
 
 from __future__ import annotations

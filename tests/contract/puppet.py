@@ -1,28 +1,28 @@
-"""A lane moved by hand: it remembers what a Lane would, and the test says what happens when."""
+"""A consumer moved by hand: it remembers what a Consumer would, and the test says what happens when."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gorgond.redpill.broker import ATTEMPTS, Failure, Link, Turn
+from gorgond.redpill.broker import ATTEMPTS, Claim, Failure, Link
 
 
 class Puppet:
-    """Lane `name` of `queue` over `link`; to crash it, make another of its name, or none."""
+    """Consumer `name` of `queue` over `link`; to crash it, make another of its name, or none."""
 
-    def __init__(self, link: Link, queue: str = "q", name: str = "lane") -> None:
+    def __init__(self, link: Link, queue: str = "q", name: str = "consumer") -> None:
         self.link = link
         self.queue = queue
         self.name = name
         self.token = ""
         self.length = 0
-        self.turn = Turn()
+        self.claimed = Claim()
         self.attempts = ATTEMPTS
 
     async def take(self) -> int:
         """Take the desk: how many messages a predecessor left there."""
         self.token, self.length = await self.link.take(self.queue, self.name)
-        self.turn = Turn()
+        self.claimed = Claim()
         return self.length
 
     async def claim(
@@ -36,14 +36,14 @@ class Puppet:
         later: Sequence[int] = (),
         held: int = 0,
     ) -> list[bytes]:
-        """The next turn: what it hands out."""
-        number = self.turn.number + 1
-        self.turn = Turn(number, self.length, done, expired, failures, replies or {}, want, later, held)
+        """The next claim: what it hands out."""
+        number = self.claimed.number + 1
+        self.claimed = Claim(number, self.length, done, expired, failures, replies or {}, want, later, held)
         return await self.repeat()
 
     async def repeat(self) -> list[bytes]:
-        """The same turn again, as after a lost answer."""
-        self.length, messages = await self.link.claim(self.queue, self.name, self.token, self.turn, self.attempts)
+        """The same claim again, as after a lost answer."""
+        self.length, messages = await self.link.claim(self.queue, self.name, self.token, self.claimed, self.attempts)
         return messages
 
     async def wait(self, timeout: float = 1.0) -> bytes | None:

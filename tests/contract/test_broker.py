@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import TOUCH, Batch, Broker, Failure, Limit, Link, Room, Turn, Voided
+from gorgond.redpill.broker import TOUCH, Batch, Broker, Claim, Failure, Limit, Link, Room, Voided
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull, Superseded
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.message import Message, decode, now_ms
@@ -59,21 +59,21 @@ class Bench:
         self.number += 1
         return await self.link().admit(family, "asker", self.number, limits, back)
 
-    async def lane(self, name: str = "lane", queue: str = "q") -> Puppet:
-        """A lane that has taken its desk."""
-        lane = Puppet(self.link(), queue, name)
-        await lane.take()
-        return lane
+    async def consumer(self, name: str = "consumer", queue: str = "q") -> Puppet:
+        """A consumer that has taken its desk."""
+        consumer = Puppet(self.link(), queue, name)
+        await consumer.take()
+        return consumer
 
     async def places(self, queue: str = "q") -> tuple[int, int, int, int]:
         """How many are queued, in flight, delayed, dead; every message accepted is somewhere."""
         counts = (await self.link().counts([queue]))[0]
         assert counts.difference() == 0, counts
-        return counts.queued, counts.flying, counts.delayed, counts.dead
+        return counts.queued, counts.in_flight, counts.delayed, counts.dead
 
     async def all_of(self, queue: str = "q") -> list[bytes]:
-        """What waits in the queue, taken by a lane of its own."""
-        return await (await self.lane("reader", queue)).claim(want=LIMIT)
+        """What waits in the queue, taken by a consumer of its own."""
+        return await (await self.consumer("reader", queue)).claim(want=LIMIT)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -172,7 +172,7 @@ async def test_push_refuses_a_batch_whole_at_the_limit_and_takes_it_later(bench:
 
 async def test_what_waits_is_bounded_in_bytes_too(bench: Bench) -> None:
     large, room = Message("op", {"pad": "x" * 10_000}, sent=0).encode(), Room(LIMIT, 50_000)
-    link, lane = bench.link(), await bench.lane()
+    link, consumer = bench.link(), await bench.consumer()
     number = 0
 
     async def push() -> BrokerError | None:
@@ -184,8 +184,8 @@ async def test_what_waits_is_bounded_in_bytes_too(bench: Bench) -> None:
     for _ in range(20):
         assert await push() is None
         assert await push() is None
-        handed = await lane.claim(want=2)
-        await lane.claim(done=len(handed), want=0)
+        handed = await consumer.claim(want=2)
+        await consumer.claim(done=len(handed), want=0)
     # when nothing goes any more, then it is full
     while (refused := await push()) is None:
         assert number < 60
@@ -193,7 +193,7 @@ async def test_what_waits_is_bounded_in_bytes_too(bench: Bench) -> None:
     assert 4 <= (await bench.places())[0] <= 5
     # and has room when that is done
     handed = []
-    while handed := await lane.claim(len(handed), want=2):
+    while handed := await consumer.claim(len(handed), want=2):
         pass
     assert await push() is None
     assert await eventually_async(lambda: _accepted(push))
@@ -222,11 +222,11 @@ async def test_names_that_are_none_are_refused(bench: Bench, name: str) -> None:
     with pytest.raises(ValueError, match="is no queue name"):
         await link.push("p", Room(LIMIT), [Batch(name, 1, raws("a"))])
     with pytest.raises(ValueError, match="is no queue name"):
-        await link.take(name, "lane")
+        await link.take(name, "consumer")
     with pytest.raises(ValueError, match="is no queue name"):
-        await link.claim(name, "lane", "1", Turn(1))
+        await link.claim(name, "consumer", "1", Claim(1))
     with pytest.raises(ValueError, match="is no queue name"):
-        await link.wait(name, "lane", 0.01)
+        await link.wait(name, "consumer", 0.01)
     with pytest.raises(ValueError, match="is no queue name"):
         await link.fetch([name], 0.01)
     with pytest.raises(ValueError, match="is no queue name"):
@@ -235,105 +235,105 @@ async def test_names_that_are_none_are_refused(bench: Bench, name: str) -> None:
         await link.join("t", name or "a/b", LIMIT)
 
 
-# ---- a lane's turn
+# ---- a consumer's claim
 
 
-async def test_a_turn_settles_and_tops_up(bench: Bench) -> None:
+async def test_a_claim_settles_and_tops_up(bench: Bench) -> None:
     await bench.push(*raws("abcdef"))
-    lane = await bench.lane()
-    assert await lane.claim(want=3) == raws("abc")
+    consumer = await bench.consumer()
+    assert await consumer.claim(want=3) == raws("abc")
     assert await bench.places() == (3, 3, 0, 0)
 
-    assert await lane.claim(done=2, want=3) == raws("cde")
+    assert await consumer.claim(done=2, want=3) == raws("cde")
 
-    assert lane.length == 3
+    assert consumer.length == 3
     assert await bench.places() == (1, 3, 0, 0)
-    assert await lane.claim(done=3, want=3) == raws("f")
-    assert await lane.claim(done=1, want=3) == []
-    counts = (await lane.link.counts(["q"]))[0]
+    assert await consumer.claim(done=3, want=3) == raws("f")
+    assert await consumer.claim(done=1, want=3) == []
+    counts = (await consumer.link.counts(["q"]))[0]
     assert (counts.accepted, counts.done, counts.expired) == (6, 6, 0)
 
 
-async def test_a_repeated_turn_has_no_second_effect_and_the_same_answer(bench: Bench) -> None:
+async def test_a_repeated_claim_has_no_second_effect_and_the_same_answer(bench: Bench) -> None:
     await bench.push(*raws("abcdef"))
-    lane = await bench.lane()
-    await lane.claim(want=3)
+    consumer = await bench.consumer()
+    await consumer.claim(want=3)
 
     failures = [Failure(1, 60, "busy")]
-    first = await lane.claim(done=3, want=2, failures=failures, expired=1)
-    before = (await lane.link.counts(["q"]))[0]
-    again = await lane.repeat()
+    first = await consumer.claim(done=3, want=2, failures=failures, expired=1)
+    before = (await consumer.link.counts(["q"]))[0]
+    again = await consumer.repeat()
 
     assert first == again == raws("de")
-    assert lane.length == 2
-    counts = (await lane.link.counts(["q"]))[0]
+    assert consumer.length == 2
+    counts = (await consumer.link.counts(["q"]))[0]
     assert counts == before
     assert (counts.done, counts.expired, counts.delayed, counts.retried) == (1, 1, 1, 1)
     assert await bench.places() == (1, 2, 1, 0)
 
 
-async def test_a_turn_that_wants_nothing_settles_only(bench: Bench) -> None:
+async def test_a_claim_that_wants_nothing_settles_only(bench: Bench) -> None:
     await bench.push(*raws("abc"))
-    lane = await bench.lane()
-    await lane.claim(want=2)
+    consumer = await bench.consumer()
+    await consumer.claim(want=2)
 
-    assert await lane.claim(done=1, want=0) == []
+    assert await consumer.claim(done=1, want=0) == []
 
-    assert lane.length == 1
+    assert consumer.length == 1
     assert await bench.places() == (1, 1, 0, 0)
 
 
-async def test_a_turn_of_the_future_is_refused_since_one_must_be_lost(bench: Bench) -> None:
+async def test_a_claim_of_the_future_is_refused_since_one_must_be_lost(bench: Bench) -> None:
     await bench.push(*raws("abc"))
-    lane = await bench.lane()
-    await lane.claim(want=2)
+    consumer = await bench.consumer()
+    await consumer.claim(want=2)
 
-    lane.turn.number += 1
+    consumer.claimed.number += 1
     with pytest.raises(Voided):
-        await lane.claim(done=2)
+        await consumer.claim(done=2)
 
     assert await bench.places() == (1, 2, 0, 0)
 
 
-async def test_a_late_copy_of_a_turn_changes_nothing(bench: Bench) -> None:
+async def test_a_late_copy_of_a_claim_changes_nothing(bench: Bench) -> None:
     await bench.push(*raws("abcd"))
-    lane = await bench.lane()
-    assert await lane.claim(want=2) == raws("ab")
-    late = lane.turn
-    assert await lane.claim(done=2, want=2) == raws("cd")
+    consumer = await bench.consumer()
+    assert await consumer.claim(want=2) == raws("ab")
+    late = consumer.claimed
+    assert await consumer.claim(done=2, want=2) == raws("cd")
 
     with pytest.raises(Voided):
-        await lane.link.claim("q", "lane", lane.token, late)
+        await consumer.link.claim("q", "consumer", consumer.token, late)
 
-    # so that the turn that followed is still a repeat, and settles nothing
-    assert await lane.repeat() == raws("cd")
+    # so that the claim that followed is still a repeat, and settles nothing
+    assert await consumer.repeat() == raws("cd")
     assert await bench.places() == (0, 2, 0, 0)
 
 
-async def test_a_sign_of_life_is_never_taken_for_the_turn_that_the_broker_lost(bench: Bench) -> None:
+async def test_a_sign_of_life_is_never_taken_for_the_claim_that_the_broker_lost(bench: Bench) -> None:
     await bench.push(raw("a"))
-    lane = await bench.lane()
-    assert await lane.claim() == [raw("a")]
+    consumer = await bench.consumer()
+    assert await consumer.claim() == [raw("a")]
 
-    # the lane fails a, which the broker has lost, and shows then that it lives
+    # the consumer fails a, which the broker has lost, and shows then that it lives
     with pytest.raises(Voided):
-        await lane.link.claim("q", "lane", lane.token, Turn(2, lane.length, want=TOUCH))
+        await consumer.link.claim("q", "consumer", consumer.token, Claim(2, consumer.length, want=TOUCH))
 
     # so that what follows is not taken for the end of a
     with pytest.raises(Voided):
-        await lane.link.claim("q", "lane", lane.token, Turn(3, lane.length, done=1))
+        await consumer.link.claim("q", "consumer", consumer.token, Claim(3, consumer.length, done=1))
     assert await bench.places() == (0, 1, 0, 0)
 
 
 async def test_replies_go_out_with_the_turn(bench: Bench) -> None:
     await bench.push(*raws("ab"))
-    lane = await bench.lane()
-    await lane.claim(want=2)
+    consumer = await bench.consumer()
+    await consumer.claim(want=2)
 
-    await lane.claim(done=2, replies={"r1": [b"1", b"2"], "r2": [b"3"]})
+    await consumer.claim(done=2, replies={"r1": [b"1", b"2"], "r2": [b"3"]})
 
-    assert await lane.link.fetch(["r1"], 0.01) == [b"1", b"2"]
-    assert await lane.link.fetch(["r2"], 0.01) == [b"3"]
+    assert await consumer.link.fetch(["r1"], 0.01) == [b"1", b"2"]
+    assert await consumer.link.fetch(["r2"], 0.01) == [b"3"]
 
 
 # ---- failures
@@ -341,28 +341,28 @@ async def test_replies_go_out_with_the_turn(bench: Bench) -> None:
 
 async def test_a_failure_comes_again_alone_with_its_attempts_counted(bench: Bench) -> None:
     await bench.push(*raws("abc"))
-    lane = await bench.lane()
-    await lane.claim(want=3)
+    consumer = await bench.consumer()
+    await consumer.claim(want=3)
 
     # b fails and is due at once; a new one waits already
     await bench.push(raw("d"))
-    again = await lane.claim(done=3, want=3, failures=[Failure(1, 0.0, "busy")])
+    again = await consumer.claim(done=3, want=3, failures=[Failure(1, 0.0, "busy")])
 
     assert again == [raw("b", 2)]
-    assert await lane.claim(done=1, want=3) == raws("d")
-    counts = (await lane.link.counts(["q"]))[0]
+    assert await consumer.claim(done=1, want=3) == raws("d")
+    counts = (await consumer.link.counts(["q"]))[0]
     assert (counts.done, counts.retried, counts.difference()) == (3, 1, 0)
 
 
 async def test_a_failure_waits_its_delay(bench: Bench) -> None:
     await bench.push(raw("a"))
-    lane = await bench.lane()
-    await lane.claim()
+    consumer = await bench.consumer()
+    await consumer.claim()
     began = now_ms()
 
-    assert await lane.claim(done=1, failures=[Failure(0, 0.08, "busy")]) == []
+    assert await consumer.claim(done=1, failures=[Failure(0, 0.08, "busy")]) == []
     assert await bench.places() == (0, 0, 1, 0)
-    again = await eventually_async(lane.claim)
+    again = await eventually_async(consumer.claim)
 
     assert now_ms() - began >= 80
     assert again == [raw("a", 2)]
@@ -372,26 +372,28 @@ async def test_a_failure_waits_its_delay(bench: Bench) -> None:
 async def test_failures_due_at_one_time_keep_their_order(bench: Bench) -> None:
     names = "abcdefghijkl"  # enough for numbers of two digits
     await bench.push(*raws(names))
-    lane = await bench.lane()
-    await lane.claim(want=20)
+    consumer = await bench.consumer()
+    await consumer.claim(want=20)
 
-    again = await lane.claim(done=12, failures=[Failure(i, 0.0, "busy") for i in range(12)])
+    again = await consumer.claim(done=12, failures=[Failure(i, 0.0, "busy") for i in range(12)])
 
     for name in names:
         assert ids(again) == name
-        again = await lane.claim(done=1)
+        again = await consumer.claim(done=1)
     assert again == []
 
 
 async def test_a_failure_without_delay_is_dead_with_its_reason_and_bytes(bench: Bench) -> None:
     await bench.push(raw("a"), GARBAGE)
-    lane = await bench.lane()
-    assert await lane.claim(want=2) == [raw("a"), GARBAGE]
+    consumer = await bench.consumer()
+    assert await consumer.claim(want=2) == [raw("a"), GARBAGE]
     began = now_ms()
 
-    await lane.claim(done=2, failures=[Failure(0, None, 'no "such"\nänger'), Failure(1, None, "undecodable: \udc80")])
+    await consumer.claim(
+        done=2, failures=[Failure(0, None, 'no "such"\nänger'), Failure(1, None, "undecodable: \udc80")]
+    )
 
-    first, second = await lane.link.dead("q")
+    first, second = await consumer.link.dead("q")
     assert (first.number, first.reason, first.attempts, first.raw) == (1, 'no "such"\nänger', 1, raw("a", 1))
     assert (second.number, second.attempts, second.raw) == (2, 0, GARBAGE)
     assert began - 1000 < first.at < now_ms() + 1000
@@ -400,28 +402,28 @@ async def test_a_failure_without_delay_is_dead_with_its_reason_and_bytes(bench: 
 
 async def test_a_message_is_dead_after_its_last_attempt(bench: Bench) -> None:
     await bench.push(raw("a"))
-    lane = await bench.lane()
-    lane.attempts = 2
-    assert await lane.claim() == [raw("a")]
-    assert await lane.claim(done=1, failures=[Failure(0, 0.0, "first")]) == [raw("a", 2)]
+    consumer = await bench.consumer()
+    consumer.attempts = 2
+    assert await consumer.claim() == [raw("a")]
+    assert await consumer.claim(done=1, failures=[Failure(0, 0.0, "first")]) == [raw("a", 2)]
 
-    assert await lane.claim(done=1, failures=[Failure(0, 0.0, "second")]) == []
+    assert await consumer.claim(done=1, failures=[Failure(0, 0.0, "second")]) == []
 
-    letter = (await lane.link.dead("q"))[0]
+    letter = (await consumer.link.dead("q"))[0]
     assert (letter.reason, letter.attempts, letter.raw) == ("second", 2, raw("a", 2))
 
 
 async def test_bytes_that_are_no_message_stay_as_they_are(bench: Bench) -> None:
     odd = [GARBAGE, b"", b"{}", b"[1]", b' {"id":"x"}', b'\n{"']
     await bench.push(*odd)
-    lane = await bench.lane()
-    assert await lane.claim(want=9) == odd
+    consumer = await bench.consumer()
+    assert await consumer.claim(want=9) == odd
 
     # whatever happens to them: a crash, a failure, a return
-    lane = await bench.lane()
-    assert await lane.claim(want=9) == odd
-    assert await lane.claim(done=6, want=9, failures=[Failure(i, 0.0, "odd") for i in range(6)]) == odd
-    assert await lane.leave() == 6
+    consumer = await bench.consumer()
+    assert await consumer.claim(want=9) == odd
+    assert await consumer.claim(done=6, want=9, failures=[Failure(i, 0.0, "odd") for i in range(6)]) == odd
+    assert await consumer.leave() == 6
     assert await bench.all_of() == odd
 
 
@@ -441,25 +443,25 @@ async def test_bytes_that_are_no_message_stay_as_they_are(bench: Bench) -> None:
 )
 async def test_attempts_are_written_into_the_bytes_alike(bench: Bench, pushed: bytes, suspected: bytes) -> None:
     await bench.push(pushed)
-    lane = await bench.lane()
-    await lane.wait()
+    consumer = await bench.consumer()
+    await consumer.wait()
 
-    await lane.link.recover("q", 0)
+    await consumer.link.recover("q", 0)
 
-    assert await lane.wait() == suspected
+    assert await consumer.wait() == suspected
 
 
 async def test_an_absurd_number_of_attempts_is_a_dead_letter(bench: Bench) -> None:
     huge = b'{"attempts":%s,"id":"a","op":"op"}' % (b"9" * 400)
     await bench.push(huge, raw("b"))
-    lane = await bench.lane()
+    consumer = await bench.consumer()
 
-    assert await lane.claim(want=2) == raws("b")
+    assert await consumer.claim(want=2) == raws("b")
 
-    letter = (await lane.link.dead("q"))[0]
+    letter = (await consumer.link.dead("q"))[0]
     assert (letter.raw, letter.attempts) == (huge, 1_000_000)
-    assert await lane.link.requeue("q", letter.number)
-    assert await lane.claim(done=1) == [b'{"id":"a","op":"op"}']
+    assert await consumer.link.requeue("q", letter.number)
+    assert await consumer.claim(done=1) == [b'{"id":"a","op":"op"}']
 
 
 # ---- crashes
@@ -469,12 +471,12 @@ async def test_a_poison_is_started_three_times_and_takes_nobody_along(bench: Ben
     await bench.push(*raws("abPcd"))
     starts: list[str] = []
 
-    while True:  # each lane is a process that P kills
-        lane = await bench.lane()
-        messages = await lane.claim(want=5)
+    while True:  # each consumer is a process that P kills
+        consumer = await bench.consumer()
+        messages = await consumer.claim(want=5)
         while messages and "P" not in ids(messages):
             starts.append(ids(messages))
-            messages = await lane.claim(done=len(messages), want=5)
+            messages = await consumer.claim(done=len(messages), want=5)
         if not messages:
             break
         starts.append(ids(messages))
@@ -489,75 +491,77 @@ async def test_a_poison_is_started_three_times_and_takes_nobody_along(bench: Ben
 
 async def test_take_finds_what_a_predecessor_left(bench: Bench) -> None:
     await bench.push(*raws("abc"))
-    await (await bench.lane()).claim(want=2)
+    await (await bench.consumer()).claim(want=2)
 
-    lane = Puppet(bench.link())
+    consumer = Puppet(bench.link())
 
-    assert await lane.take() == 2
-    assert await lane.claim(want=5) == [raw("a", 2), raw("b", 2)]
-    assert await lane.claim(done=2, want=5) == raws("c")
+    assert await consumer.take() == 2
+    assert await consumer.claim(want=5) == [raw("a", 2), raw("b", 2)]
+    assert await consumer.claim(done=2, want=5) == raws("c")
 
 
 async def test_a_desk_full_of_what_was_started_before_is_done_in_the_square_root_of_it(bench: Bench) -> None:
     everything = [raw(str(number)) for number in range(101)]
     await bench.push(*everything)
-    assert await (await bench.lane()).claim(want=100) == everything[:100]
+    assert await (await bench.consumer()).claim(want=100) == everything[:100]
 
     # when a successor handles what it finds
-    lane = await bench.lane()
-    turns = [await lane.claim(want=100)]
-    while len(turns[-1]) > 1:
-        turns.append(await lane.claim(done=len(turns[-1]), want=100))
+    consumer = await bench.consumer()
+    claims = [await consumer.claim(want=100)]
+    while len(claims[-1]) > 1:
+        claims.append(await consumer.claim(done=len(claims[-1]), want=100))
 
     # then it does so by ten, and with nothing new among them
-    assert [len(turn) for turn in turns] == [10] * 10 + [1]
-    assert [raw for turn in turns for raw in turn] == [raw(str(number), 2) for number in range(100)] + everything[100:]
+    assert [len(claim) for claim in claims] == [10] * 10 + [1]
+    assert [raw for claim in claims for raw in claim] == [raw(str(number), 2) for number in range(100)] + everything[
+        100:
+    ]
 
 
 @pytest.mark.parametrize("where", ["desk", "queue"])
-async def test_a_repeated_turn_gives_the_group_that_it_gave(bench: Bench, where: str) -> None:
+async def test_a_repeated_claim_gives_the_group_that_it_gave(bench: Bench, where: str) -> None:
     # given messages that were started before: two once, the third twice
     await bench.push(raw("a", 1), raw("b", 1), raw("c", 2))
     if where == "desk":
-        dead = await bench.lane()
+        dead = await bench.consumer()
         for _ in range(3):
             await dead.wait()
-    lane = await bench.lane()
+    consumer = await bench.consumer()
 
     # when the answer is lost, then the same two come again, no further start is counted, and the third waits
     for _ in range(2):
-        group = await (lane.claim(want=9) if lane.turn.number == 0 else lane.repeat())
+        group = await (consumer.claim(want=9) if consumer.claimed.number == 0 else consumer.repeat())
         assert group == [raw("a", 2), raw("b", 2)]
-    assert await lane.claim(done=2, want=9) == [raw("c", 3)]
-    assert await lane.repeat() == [raw("c", 3)]
+    assert await consumer.claim(done=2, want=9) == [raw("c", 3)]
+    assert await consumer.repeat() == [raw("c", 3)]
 
 
 async def test_a_group_in_hand_is_alone_until_all_of_it_is_done(bench: Bench) -> None:
     await bench.push(raw("a", 1), raw("b", 1), raw("c", 1), raw("d"))
-    lane = await bench.lane()
-    assert ids(await lane.claim(want=4)) == "ab"
+    consumer = await bench.consumer()
+    assert ids(await consumer.claim(want=4)) == "ab"
 
-    assert await lane.claim(want=4, later=[1], held=1) == []
-    assert ids(await lane.claim(done=1, want=4)) == "c"
-    assert ids(await lane.claim(done=1, want=4)) == "d"
+    assert await consumer.claim(want=4, later=[1], held=1) == []
+    assert ids(await consumer.claim(done=1, want=4)) == "c"
+    assert ids(await consumer.claim(done=1, want=4)) == "d"
 
 
 async def test_a_group_is_of_bounded_size(bench: Bench) -> None:
     large = [Message("op", {"text": "x" * (3 << 20)}, id=id, sent=0, attempts=1).encode() for id in "ab"]
     await bench.push(*large)
-    lane = await bench.lane()
+    consumer = await bench.consumer()
 
-    assert [len(await lane.claim(done=done, want=9)) for done in (0, 1, 1)] == [1, 1, 0]
+    assert [len(await consumer.claim(done=done, want=9)) for done in (0, 1, 1)] == [1, 1, 0]
 
 
 async def test_take_refuses_the_predecessor(bench: Bench) -> None:
     await bench.push(*raws("abc"))
-    old = await bench.lane()
+    old = await bench.consumer()
     await old.claim(want=2)
 
-    new = await bench.lane()
+    new = await bench.consumer()
 
-    with pytest.raises(Superseded, match="another process has taken over as lane on q"):
+    with pytest.raises(Superseded, match="another process has taken over as consumer on q"):
         await old.claim(done=2)
     with pytest.raises(Superseded):
         await old.repeat()
@@ -566,9 +570,9 @@ async def test_take_refuses_the_predecessor(bench: Bench) -> None:
     assert await new.claim() == [raw("a", 2)]
 
 
-async def test_recover_returns_what_a_silent_lane_had_and_voids_it(bench: Bench) -> None:
+async def test_recover_returns_what_a_silent_consumer_had_and_voids_it(bench: Bench) -> None:
     await bench.push(*raws("abcd"))
-    silent = await bench.lane("silent")
+    silent = await bench.consumer("silent")
     await silent.claim(want=2)
 
     found = await eventually_async(lambda: bench.link().recover("q", 0.05))
@@ -578,29 +582,29 @@ async def test_recover_returns_what_a_silent_lane_had_and_voids_it(bench: Bench)
     with pytest.raises(Voided, match="the desk of silent on q was given to others"):
         await silent.claim(done=2)
     assert await bench.places() == (4, 0, 0, 0)
-    other = await bench.lane("other")
+    other = await bench.consumer("other")
     assert await other.claim(want=4) == [raw("a", 2), raw("b", 2)]
     assert await other.claim(done=2, want=4) == raws("cd")
     assert (await other.link.counts(["q"]))[0].recovered == 2
 
 
-async def test_a_voided_lane_settles_nothing_although_its_desk_looks_the_same(bench: Bench) -> None:
+async def test_a_voided_consumer_settles_nothing_although_its_desk_looks_the_same(bench: Bench) -> None:
     await bench.push(*raws("ab"))
-    lane = await bench.lane("silent")
-    await lane.claim()
-    await lane.link.recover("q", 0)
-    await (await bench.lane("other")).claim()
+    consumer = await bench.consumer("silent")
+    await consumer.claim()
+    await consumer.link.recover("q", 0)
+    await (await bench.consumer("other")).claim()
     await bench.link().wait("q", "silent", 1)  # its last connection brings b where a was
 
     with pytest.raises(Voided):
-        await lane.claim(done=1)
+        await consumer.claim(done=1)
 
     assert await bench.places() == (0, 2, 0, 0)
 
 
-async def test_recover_leaves_lanes_that_live(bench: Bench) -> None:
+async def test_recover_leaves_consumers_that_live(bench: Bench) -> None:
     await bench.push(*raws("ab"))
-    silent, lively = await bench.lane("silent"), await bench.lane("lively")
+    silent, lively = await bench.consumer("silent"), await bench.consumer("lively")
     await silent.claim()
     await lively.claim()
 
@@ -614,112 +618,112 @@ async def test_recover_leaves_lanes_that_live(bench: Bench) -> None:
 
 async def test_a_message_that_reaches_a_desk_after_its_recovery_is_not_lost(bench: Bench) -> None:
     await bench.push(*raws("ab"))
-    lane = await bench.lane("silent")
-    await lane.claim()
-    assert await lane.link.recover("q", 0) == [("silent", 1)]
+    consumer = await bench.consumer("silent")
+    await consumer.claim()
+    assert await consumer.link.recover("q", 0) == [("silent", 1)]
 
-    # the last blocking wait of the dead lane is served by the broker all the same
-    late = await lane.wait()
+    # the last blocking wait of the dead consumer is served by the broker all the same
+    late = await consumer.wait()
     assert await bench.places() == (1, 1, 0, 0)
 
     assert late == raw("a", 1)
-    assert await lane.link.recover("q", 0) == [("silent", 1)]
+    assert await consumer.link.recover("q", 0) == [("silent", 1)]
     assert await bench.places() == (2, 0, 0, 0)
 
 
 async def test_a_message_that_reaches_a_desk_after_it_was_given_up_is_not_lost(bench: Bench) -> None:
-    lane = await bench.lane("gone")
-    await lane.leave()
+    consumer = await bench.consumer("gone")
+    await consumer.leave()
     await bench.push(raw("a"))
 
-    assert await lane.wait() == raw("a")
+    assert await consumer.wait() == raw("a")
 
     assert await bench.places() == (0, 1, 0, 0)
-    assert await lane.link.recover("q", 0) == [("gone", 1)]
+    assert await consumer.link.recover("q", 0) == [("gone", 1)]
     assert await bench.all_of() == [raw("a")]  # nobody has started it
 
 
-async def test_a_message_on_the_desk_that_the_lane_does_not_know_of_is_not_settled(bench: Bench) -> None:
+async def test_a_message_on_the_desk_that_the_consumer_does_not_know_of_is_not_settled(bench: Bench) -> None:
     await bench.push(*raws("abc"))
-    lane = await bench.lane()
-    await lane.claim()
-    await bench.link().wait("q", "lane", 1)  # of its last connection
+    consumer = await bench.consumer()
+    await consumer.claim()
+    await bench.link().wait("q", "consumer", 1)  # of its last connection
 
     with pytest.raises(Voided):
-        await lane.claim(done=1)
+        await consumer.claim(done=1)
 
-    assert await lane.take() == 2
-    assert await lane.claim() == [raw("a", 2)]
-    assert await lane.claim(done=1) == [raw("b", 2)]
+    assert await consumer.take() == 2
+    assert await consumer.claim() == [raw("a", 2)]
+    assert await consumer.claim(done=1) == [raw("b", 2)]
 
 
 async def test_leave_returns_messages_unchanged_to_the_head_in_order(bench: Bench) -> None:
     await bench.push(*raws("abcd"))
-    lane = await bench.lane()
-    await lane.claim(want=3)
+    consumer = await bench.consumer()
+    await consumer.claim(want=3)
 
-    assert await lane.leave() == 3
+    assert await consumer.leave() == 3
 
     assert await bench.places() == (4, 0, 0, 0)
-    assert await lane.leave() == 0
+    assert await consumer.leave() == 0
     with pytest.raises(Voided):
-        await lane.claim(done=3)
+        await consumer.claim(done=3)
     assert await bench.all_of() == raws("abcd")
 
 
 async def test_leave_takes_back_the_start_of_what_was_not_handled(bench: Bench) -> None:
-    # given messages that were started before, on the desk of a lane that is stopped again and again before it can
+    # given messages that were started before, on the desk of a consumer that is stopped again and again before it can
     await bench.push(raw("a", 1), raw("b", 1), raw("c", 1))
     for name in "xyz":
-        lane = await bench.lane(name)
-        assert await lane.claim(want=4) == [raw("a", 2), raw("b", 2)]
-        assert await lane.leave(unhandled=True) == 2
+        consumer = await bench.consumer(name)
+        assert await consumer.claim(want=4) == [raw("a", 2), raw("b", 2)]
+        assert await consumer.leave(unhandled=True) == 2
 
     # then that was no attempt; where they were handled, or died, it was one
-    lane = await bench.lane()
-    assert await lane.claim(want=4) == [raw("a", 2), raw("b", 2)]
-    await lane.leave()
+    consumer = await bench.consumer()
+    assert await consumer.claim(want=4) == [raw("a", 2), raw("b", 2)]
+    await consumer.leave()
     assert await bench.all_of() == [raw("a", 3)]
 
 
-async def test_a_turn_brings_a_bounded_size(bench: Bench) -> None:
+async def test_a_claim_brings_a_bounded_size(bench: Bench) -> None:
     large = [Message("op", {"text": "x" * size}, id=str(size), sent=0).encode() for size in (5 << 20, 3 << 20, 1 << 19)]
     await bench.push(*large, *large[1:], raw("a"))
-    lane = await bench.lane()
+    consumer = await bench.consumer()
 
-    turns = [await lane.claim(want=9)]
-    while turns[-1]:
-        turns.append(await lane.claim(done=len(turns[-1]), want=9))
+    claims = [await consumer.claim(want=9)]
+    while claims[-1]:
+        claims.append(await consumer.claim(done=len(claims[-1]), want=9))
 
-    assert turns == [large[:1], [large[1], large[2]], [large[1], large[2], raw("a")], []]
+    assert claims == [large[:1], [large[1], large[2]], [large[1], large[2], raw("a")], []]
 
 
 # ---- waiting
 
 
 async def test_wait_puts_the_message_on_the_desk(bench: Bench) -> None:
-    lane = await bench.lane()
-    waiting = asyncio.create_task(lane.wait())
+    consumer = await bench.consumer()
+    waiting = asyncio.create_task(consumer.wait())
     await bench.push(*raws("ab"))
 
     assert await waiting == raw("a")
     assert await bench.places() == (1, 1, 0, 0)
-    assert await lane.claim(done=1) == raws("b")
+    assert await consumer.claim(done=1) == raws("b")
 
 
 async def test_wait_gives_up_in_time(bench: Bench) -> None:
-    lane = await bench.lane()
-    assert await lane.wait(0.01) is None
-    assert await lane.wait(0.0) is None
+    consumer = await bench.consumer()
+    assert await consumer.wait(0.01) is None
+    assert await consumer.wait(0.0) is None
     await bench.push(raw("a"))
-    assert await lane.wait(0.0) == raw("a")
+    assert await consumer.wait(0.0) == raw("a")
 
 
 async def test_waiters_are_served_one_each_first_come_first_served(bench: Bench) -> None:
-    lanes = [await bench.lane(str(number)) for number in range(4)]
+    consumers = [await bench.consumer(str(number)) for number in range(4)]
     waiting = []
-    for lane in lanes:
-        waiting.append(asyncio.create_task(lane.wait(10)))
+    for consumer in consumers:
+        waiting.append(asyncio.create_task(consumer.wait(10)))
         await asyncio.sleep(0)
         await bench.push(raw("x"), queue="other")  # a way to the broker and back: the wait is there too by now
 
@@ -737,41 +741,41 @@ async def test_waiters_are_served_one_each_first_come_first_served(bench: Bench)
 @pytest.mark.parametrize("how", ["leave", "recover", "requeue", "due"])
 async def test_what_comes_back_wakes_a_waiter(bench: Bench, how: str) -> None:
     await bench.push(raw("a"))
-    lane, waiter = await bench.lane("lane"), await bench.lane("waiter")
-    assert await lane.claim() == raws("a")
+    consumer, waiter = await bench.consumer("consumer"), await bench.consumer("waiter")
+    assert await consumer.claim() == raws("a")
     if how == "requeue":
-        await lane.claim(done=1, failures=[Failure(0, None, "no")])
+        await consumer.claim(done=1, failures=[Failure(0, None, "no")])
     waiting = asyncio.create_task(waiter.wait(10))
     await bench.push(raw("x"), queue="other")
 
     if how == "leave":
-        await lane.leave()
+        await consumer.leave()
     elif how == "recover":
-        await lane.link.recover("q", 0)
+        await consumer.link.recover("q", 0)
     elif how == "requeue":
-        await lane.link.requeue("q", 1)
-    else:  # another lane's turn brings it back and has no room itself
-        await lane.claim(done=1, want=0, failures=[Failure(0, 0.0, "busy")])
+        await consumer.link.requeue("q", 1)
+    else:  # another consumer's claim brings it back and has no room itself
+        await consumer.claim(done=1, want=0, failures=[Failure(0, 0.0, "busy")])
         await bench.push(raw("b"))
         assert await waiting == raw("b")
-        assert await lane.claim(want=1) == [raw("a", 2)]
+        assert await consumer.claim(want=1) == [raw("a", 2)]
         return
 
     assert ids([await waiting or b""]) == "a"
 
 
 async def test_cancelling_a_wait_loses_nothing(bench: Bench) -> None:
-    lane = await bench.lane()
-    waiting = asyncio.create_task(lane.wait(10))
+    consumer = await bench.consumer()
+    waiting = asyncio.create_task(consumer.wait(10))
     await bench.push(raw("x"), queue="other")
     waiting.cancel()
     await bench.push(raw("a"))
     await asyncio.wait({waiting})
 
-    found = await lane.take()
+    found = await consumer.take()
     if not found:  # the broker noticed in time
         assert await bench.places() == (1, 0, 0, 0)
-    assert ids(await lane.claim()) == "a"
+    assert ids(await consumer.claim()) == "a"
 
 
 # ---- replies
@@ -854,10 +858,10 @@ async def test_a_group_keeps_the_newest_and_counts_what_it_lost(bench: Bench) ->
     assert await bench.all_of("t/g") == raws("fgh")
 
 
-async def test_an_event_wakes_a_waiting_group_lane(bench: Bench) -> None:
-    lane = await bench.lane(queue="t/g")
-    await lane.link.join("t", "g", LIMIT)
-    waiting = asyncio.create_task(lane.wait(10))
+async def test_an_event_wakes_a_waiting_group_consumer(bench: Bench) -> None:
+    consumer = await bench.consumer(queue="t/g")
+    await consumer.link.join("t", "g", LIMIT)
+    waiting = asyncio.create_task(consumer.wait(10))
     await bench.publish(raw("a"))
     assert await waiting == raw("a")
 
@@ -932,10 +936,10 @@ async def test_counts_of_several_queues(bench: Bench) -> None:
 
 async def test_dead_letters_are_listed_requeued_and_dropped(bench: Bench) -> None:
     await bench.push(*raws("abcd"), GARBAGE)
-    lane = await bench.lane()
-    await lane.claim(want=5)
-    await lane.claim(done=5, failures=[Failure(i, None, f"no {i}") for i in range(5)])
-    link = lane.link
+    consumer = await bench.consumer()
+    await consumer.claim(want=5)
+    await consumer.claim(done=5, failures=[Failure(i, None, f"no {i}") for i in range(5)])
+    link = consumer.link
 
     assert [letter.reason for letter in await link.dead("q")] == ["no 0", "no 1", "no 2", "no 3", "no 4"]
     assert [letter.number for letter in await link.dead("q", after=1, limit=2)] == [2, 3]
@@ -951,10 +955,10 @@ async def test_dead_letters_are_listed_requeued_and_dropped(bench: Bench) -> Non
     assert await bench.places() == (2, 0, 0, 2)
     counts = (await link.counts(["q"]))[0]
     assert (counts.requeued, counts.dropped) == (2, 1)
-    assert await lane.claim(want=5) == [raw("b"), GARBAGE]
+    assert await consumer.claim(want=5) == [raw("b"), GARBAGE]
 
     # a number is not given twice
-    await lane.claim(done=2, failures=[Failure(0, None, "again")])
+    await consumer.claim(done=2, failures=[Failure(0, None, "again")])
     assert [letter.number for letter in await link.dead("q", after=4)] == [6]
 
 
@@ -965,25 +969,25 @@ async def test_every_place_is_searched(bench: Bench) -> None:
     # given messages in every place, and some of which nobody speaks
     await bench.push(*raws("abcdef"))
     await bench.push(raw("x"), queue="r")
-    lane = await bench.lane()
-    await lane.claim(want=3)
-    await lane.claim(done=2, want=3, failures=[Failure(0, None, "no"), Failure(1, 60, "busy")])
-    await lane.link.reply("caller", [b'{"id":"e"}\nbody', b'{"id":"y"}\nbody'])
-    await lane.link.pause("r")
+    consumer = await bench.consumer()
+    await consumer.claim(want=3)
+    await consumer.claim(done=2, want=3, failures=[Failure(0, None, "no"), Failure(1, 60, "busy")])
+    await consumer.link.reply("caller", [b'{"id":"e"}\nbody', b'{"id":"y"}\nbody'])
+    await consumer.link.pause("r")
 
     async def where(id: str) -> list[tuple[str, str, str]]:
-        return [(each.queue, each.place, each.detail) for each in await lane.link.find(b'"id":"%s"' % id.encode())]
+        return [(each.queue, each.place, each.detail) for each in await consumer.link.find(b'"id":"%s"' % id.encode())]
 
     assert await where("a") == [("q", "dead", "1")]
     [(queue, place, due)] = await where("b")
     assert (queue, place) == ("q", "delayed")
     assert now_ms() < int(due) < now_ms() + 61_000
-    assert await where("c") == [("q", "desk", "lane")]
-    assert await where("e") == [("q", "desk", "lane"), ("caller", "reply", "")]
+    assert await where("c") == [("q", "desk", "consumer")]
+    assert await where("e") == [("q", "desk", "consumer"), ("caller", "reply", "")]
     assert await where("f") == [("q", "queued", "0")]
     assert await where("x") == [("r", "queued", "0")]
     assert await where("z") == []
-    [found] = await lane.link.find(b'"id":"a"')
+    [found] = await consumer.link.find(b'"id":"a"')
     assert found.raw == raw("a", 1)
 
 
@@ -992,7 +996,7 @@ async def test_queues_are_those_that_were_used(bench: Bench) -> None:
     await link.join("t", "g", 10)
     await bench.publish(raw("a"))
     await bench.push(raw("a"))
-    await bench.lane(queue="consumed")
+    await bench.consumer(queue="consumed")
     await link.reply("caller", [b"x"])
     assert await link.queues() == ["consumed", "q", "t/g"]
 
@@ -1001,55 +1005,55 @@ async def test_queues_are_those_that_were_used(bench: Bench) -> None:
 
 
 async def test_nothing_is_taken_from_a_paused_queue_until_it_is_resumed(bench: Bench) -> None:
-    # given a lane that has begun some of a queue, and one that waits
+    # given a consumer that has begun some of a queue, and one that waits
     await bench.push(*raws("abc"))
-    lane, waiter = await bench.lane("lane"), await bench.lane("waiter", "r")
-    assert await lane.claim(want=2) == raws("ab")
+    consumer, waiter = await bench.consumer("consumer"), await bench.consumer("waiter", "r")
+    assert await consumer.claim(want=2) == raws("ab")
     waiting = asyncio.create_task(waiter.wait(10))
     # when the queues are paused
-    assert await lane.link.pause("q")
-    assert await lane.link.pause("r")
-    assert not await lane.link.pause("r")
+    assert await consumer.link.pause("q")
+    assert await consumer.link.pause("r")
+    assert not await consumer.link.pause("r")
     # then pushes go on
     await bench.push(raw("d"))
     await bench.push(raw("x"), queue="r")
     # and what is begun may be finished, but nothing more is taken
-    assert await lane.claim(done=1, want=5) == [raw("b")]
-    assert await lane.claim(done=1, want=5) == []
-    assert await lane.wait(0.05) is None
-    counts = await lane.link.counts(["q", "r"])
+    assert await consumer.claim(done=1, want=5) == [raw("b")]
+    assert await consumer.claim(done=1, want=5) == []
+    assert await consumer.wait(0.05) is None
+    counts = await consumer.link.counts(["q", "r"])
     assert [(each.paused, each.queued, each.done) for each in counts] == [(True, 2, 2), (True, 1, 0)]
     assert await bench.places() == (2, 0, 0, 0)
     assert not waiting.done()
     # until it is resumed
-    assert await lane.link.resume("r")
+    assert await consumer.link.resume("r")
     assert await waiting == raw("x")
-    assert await lane.link.resume("q")
-    assert not await lane.link.resume("q")
-    assert await lane.claim(want=5) == raws("cd")
-    assert not (await lane.link.counts(["q"]))[0].paused
+    assert await consumer.link.resume("q")
+    assert not await consumer.link.resume("q")
+    assert await consumer.claim(want=5) == raws("cd")
+    assert not (await consumer.link.counts(["q"]))[0].paused
 
 
 @pytest.mark.parametrize("how", ["leave", "recover", "requeue", "due"])
 async def test_what_comes_back_to_a_paused_queue_waits_in_its_place(bench: Bench, how: str) -> None:
     await bench.push(*raws("ab"))
-    lane, other = await bench.lane(), await bench.lane("other")
-    assert await lane.claim() == raws("a")
+    consumer, other = await bench.consumer(), await bench.consumer("other")
+    assert await consumer.claim() == raws("a")
     if how == "requeue":
-        await lane.claim(done=1, want=0, failures=[Failure(0, None, "no")])
+        await consumer.claim(done=1, want=0, failures=[Failure(0, None, "no")])
     elif how == "due":
-        await lane.claim(done=1, want=0, failures=[Failure(0, 0.0, "busy")])
-    await lane.link.pause("q")
+        await consumer.claim(done=1, want=0, failures=[Failure(0, 0.0, "busy")])
+    await consumer.link.pause("q")
 
     if how == "leave":
-        await lane.leave()
+        await consumer.leave()
     elif how == "recover":
-        await lane.link.recover("q", 0)
+        await consumer.link.recover("q", 0)
     elif how == "requeue":
-        await lane.link.requeue("q", 1)
+        await consumer.link.requeue("q", 1)
 
     assert await other.claim(want=5) == []
-    await lane.link.resume("q")
+    await consumer.link.resume("q")
     found = await other.claim() + await other.claim(done=1)
     assert ids(found) == ("ba" if how == "requeue" else "ab")
 
@@ -1083,7 +1087,7 @@ async def test_a_pause_outlives_the_broker(frail: tuple[Bench, MemoryBroker | Re
         await link.ping()
 
     assert (await link.counts(["q"]))[0].paused
-    assert await (await bench.lane()).claim(want=5) == []
+    assert await (await bench.consumer()).claim(want=5) == []
     await link.resume("q")
     assert await bench.all_of() == raws("ab")
 
@@ -1103,14 +1107,14 @@ async def test_what_was_put_there_by_hand_meanwhile_is_not_lost(shared_redis: Re
 
 async def test_an_outage_is_told_and_nothing_is_lost(frail: tuple[Bench, MemoryBroker | RedisServer]) -> None:
     bench, server = frail
-    link, lane, ear = bench.link(), await bench.lane(), bench.link()
+    link, consumer, ear = bench.link(), await bench.consumer(), bench.link()
     await ear.listen(["t"], 0.01)
     await bench.push(*raws("abc"))
-    await lane.claim(want=2)
+    await consumer.claim(want=2)
     batch = Batch("q", 100, raws("d"))
     await link.push("p", Room(LIMIT), [batch])
     blocked = [
-        asyncio.create_task(bench.link().wait("empty", "lane", 10)),
+        asyncio.create_task(bench.link().wait("empty", "consumer", 10)),
         asyncio.create_task(bench.link().fetch(["r"], 10)),
         asyncio.create_task(ear.listen(["t"], 10)),
     ]
@@ -1123,10 +1127,10 @@ async def test_an_outage_is_told_and_nothing_is_lost(frail: tuple[Bench, MemoryB
             await task
     operations: list[Callable[[], object]] = [
         link.ping,
-        lane.repeat,
-        lane.take,
-        lane.wait,
-        lane.leave,
+        consumer.repeat,
+        consumer.take,
+        consumer.wait,
+        consumer.leave,
         lambda: link.push("p", Room(LIMIT), [batch]),
         lambda: link.recover("q", 0),
         lambda: link.counts(["q"]),
@@ -1139,9 +1143,9 @@ async def test_an_outage_is_told_and_nothing_is_lost(frail: tuple[Bench, MemoryB
     server.start()
 
     await link.ping()
-    assert (link.connects, lane.link.connects) == (2, 1)
+    assert (link.connects, consumer.link.connects) == (2, 1)
     assert await link.push("p", Room(LIMIT), [batch]) == [None]
-    assert await lane.claim(done=2, want=5) == raws("cd")
+    assert await consumer.claim(done=2, want=5) == raws("cd")
     assert await bench.places() == (0, 2, 0, 0)
 
 
@@ -1156,7 +1160,7 @@ async def test_persist_waits_for_the_broker(
     server.kill()
     beats: list[None] = []
 
-    waiting = asyncio.create_task(link.persist(lambda: link.take("q", "lane"), lambda: beats.append(None)))
+    waiting = asyncio.create_task(link.persist(lambda: link.take("q", "consumer"), lambda: beats.append(None)))
     await eventually_async(lambda: len(beats) > 2)
     assert bench.broker.outage.length > 0
     server.start()
@@ -1177,21 +1181,21 @@ async def test_the_clock_of_the_broker_in_memory_can_be_moved() -> None:
     now = 0
     bench = Bench(MemoryBroker(clock=lambda: now))
     await bench.push(*raws("a"))
-    lane = await bench.lane()
-    await lane.claim()
-    await lane.claim(done=1, failures=[Failure(0, 30, "busy")])
-    await lane.link.reply("r", [b"1"])
+    consumer = await bench.consumer()
+    await consumer.claim()
+    await consumer.claim(done=1, failures=[Failure(0, 30, "busy")])
+    await consumer.link.reply("r", [b"1"])
 
     now = 29_999
-    assert await lane.claim() == []
+    assert await consumer.claim() == []
     now = 30_000
-    assert attempts_of((await lane.claim())[0]) == 2
+    assert attempts_of((await consumer.claim())[0]) == 2
     now = 60_000
-    assert await lane.link.fetch(["r"], 0.01) == []
+    assert await consumer.link.fetch(["r"], 0.01) == []
     for now in (60_000, 74_999, 89_998):  # noqa: B007 - it is the clock
-        assert await lane.link.recover("q", 30) == []
+        assert await consumer.link.recover("q", 30) == []
     now = 90_000
-    assert await lane.link.recover("q", 30) == [("lane", 1)]
+    assert await consumer.link.recover("q", 30) == [("consumer", 1)]
 
 
 # ---- Redis alone
@@ -1201,7 +1205,7 @@ async def test_a_redis_out_of_memory_takes_nothing_and_can_be_drained(
     redis_factory: Callable[..., RedisServer],
 ) -> None:
     bench = Bench(RedisBroker(redis_factory(maxmemory="4mb").url, durable=False))
-    link, lane = bench.link(), await bench.lane()
+    link, consumer = bench.link(), await bench.consumer()
     await link.join("t", "g", LIMIT)
     accepted = 0
     refused: BrokerError | None = None
@@ -1213,10 +1217,10 @@ async def test_a_redis_out_of_memory_takes_nothing_and_can_be_drained(
 
     assert isinstance(refused, QueueFull)
     assert refused.queue == "q"
-    handed = await lane.claim(want=5)
-    handed = await lane.claim(done=len(handed), want=5, failures=[Failure(0, 0.0, "busy"), Failure(1, None, "no")])
+    handed = await consumer.claim(want=5)
+    handed = await consumer.claim(done=len(handed), want=5, failures=[Failure(0, 0.0, "busy"), Failure(1, None, "no")])
     while handed:
-        handed = await lane.claim(done=len(handed), want=5, replies={"r": [b"1"]})
+        handed = await consumer.claim(done=len(handed), want=5, replies={"r": [b"1"]})
 
     counts = (await link.counts(["q"]))[0]
     assert (counts.accepted, counts.done, counts.dead, counts.difference()) == (accepted, accepted - 1, 1, 0)
@@ -1262,14 +1266,14 @@ async def test_a_redis_that_cannot_write_its_disk_says_what_became_of_a_batch(
 async def test_scripts_that_redis_forgot_are_loaded_again(shared_redis: RedisServer) -> None:
     bench = Bench(RedisBroker(shared_redis.url, durable=False))
     await bench.push(*raws("ab"))
-    lane = await bench.lane()
-    assert await lane.claim() == raws("a")
+    consumer = await bench.consumer()
+    assert await consumer.claim() == raws("a")
     shared_redis.cli("SCRIPT", "FLUSH")
 
     with pytest.raises(BrokerAway):
-        await lane.claim(done=1)
+        await consumer.claim(done=1)
 
-    assert await lane.repeat() == raws("b")
+    assert await consumer.repeat() == raws("b")
 
 
 # ---- limits on how often

@@ -1,4 +1,4 @@
-"""ConcurrentLane: messages are handled at the same time, answered as they finish; in memory and on Redis."""
+"""ConcurrentConsumer: messages are handled at the same time, answered as they finish; in memory and on Redis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gorgond.redpill import (
     Broker,
     Caller,
     CallFailed,
-    ConcurrentLane,
+    ConcurrentConsumer,
     ConcurrentSubscription,
     Counts,
     Dead,
@@ -30,7 +30,7 @@ from gorgond.redpill import (
     now_ms,
 )
 from gorgond.redpill import concurrent as concurrent_module
-from gorgond.redpill import lane as lane_module
+from gorgond.redpill import consumer as consumer_module
 from gorgond.redpill import outcome as outcome_module
 from gorgond.redpill.memory import MemoryBroker
 from tests.conftest import RedisServer
@@ -41,7 +41,7 @@ LATER = 20_000  # milliseconds: a deadline that no test reaches
 
 @pytest.fixture(params=["memory", "redis"])
 def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Broker:
-    for module in (concurrent_module, lane_module):
+    for module in (concurrent_module, consumer_module):
         monkeypatch.setattr(module, "BLOCK", 0.05)
     monkeypatch.setattr(outcome_module, "RETRY_FIRST", 0.01)
     if request.param == "memory":
@@ -64,12 +64,12 @@ async def calling(broker: Broker) -> AsyncIterator[Callable[..., asyncio.Task[by
 
 
 @contextlib.asynccontextmanager
-async def running(lane: ConcurrentLane) -> AsyncIterator[asyncio.Task[None]]:
-    """Run the lane; in the end it must stop well."""
-    task = asyncio.create_task(lane.run())
+async def running(consumer: ConcurrentConsumer) -> AsyncIterator[asyncio.Task[None]]:
+    """Run the consumer; in the end it must stop well."""
+    task = asyncio.create_task(consumer.run())
     try:
         yield task
-        lane.stop()
+        consumer.stop()
         await asyncio.wait_for(task, 60)
     finally:
         task.cancel()
@@ -89,7 +89,7 @@ async def counts(broker: Broker, queue: str = "q") -> Counts:
 async def settled(broker: Broker, number: int, queue: str = "q") -> None:
     async def all_done() -> bool:
         found = await counts(broker, queue)
-        return found.done == number and found.flying == 0
+        return found.done == number and found.in_flight == 0
 
     await eventually_async(all_done)
 
@@ -109,17 +109,17 @@ class Gate:
 
 
 async def test_a_slow_one_holds_up_nobody(broker: Broker) -> None:
-    # given a slow message at the head, and a lane that takes three at a time
+    # given a slow message at the head, and a consumer that takes three at a time
     gate = Gate()
-    lane = ConcurrentLane(broker, "q", "lane", gate, limit=3)
-    async with calling(broker) as call, running(lane):
+    consumer = ConcurrentConsumer(broker, "q", "consumer", gate, limit=3)
+    async with calling(broker) as call, running(consumer):
         slow = call("slow")
         await eventually_async(lambda: gate.begun["slow"])
         # when many others come
         answers = await asyncio.gather(*(call(f"quick {number}") for number in range(100)))
         # then all of them are answered, and settled though it lies before them
         assert answers == [b"quick %d" % number for number in range(100)]
-        await settled_besides(broker, done=100, flying=1)
+        await settled_besides(broker, done=100, in_flight=1)
         assert not slow.done()
         # and it too once it may
         gate.open.set()
@@ -127,10 +127,10 @@ async def test_a_slow_one_holds_up_nobody(broker: Broker) -> None:
         await settled(broker, 101)
 
 
-async def settled_besides(broker: Broker, done: int, flying: int) -> None:
+async def settled_besides(broker: Broker, done: int, in_flight: int) -> None:
     async def so() -> bool:
         found = await counts(broker)
-        return (found.done, found.flying) == (done, flying)
+        return (found.done, found.in_flight) == (done, in_flight)
 
     await eventually_async(so)
 
@@ -138,11 +138,11 @@ async def settled_besides(broker: Broker, done: int, flying: int) -> None:
 async def test_no_more_than_the_limit_at_a_time(broker: Broker) -> None:
     # given ten slow messages and a limit of four
     gate = Gate()
-    async with calling(broker) as call, running(ConcurrentLane(broker, "q", "lane", gate, limit=4)):
+    async with calling(broker) as call, running(ConcurrentConsumer(broker, "q", "consumer", gate, limit=4)):
         tasks = [call(f"slow {number}") for number in range(10)]
         await eventually_async(lambda: gate.begun.total() == 4)
         # then the others wait in the queue
-        await settled_besides(broker, done=0, flying=4)
+        await settled_besides(broker, done=0, in_flight=4)
         assert gate.begun.total() == 4
         gate.open.set()
         assert len(await asyncio.gather(*tasks)) == 10
@@ -164,7 +164,7 @@ async def test_what_each_outcome_means(broker: Broker, expected_logs: Callable[[
             return Done(error=CallFailed(404, "no"))
         return Dead("why") if message.op == "dead" else DONE
 
-    async with calling(broker) as call, running(ConcurrentLane(broker, "q", "lane", work)):
+    async with calling(broker) as call, running(ConcurrentConsumer(broker, "q", "consumer", work)):
         tasks = {op: call(op) for op in ("ok", "no", "dead", "once", "raise", "cancel")}
         assert await tasks["ok"] == b"null"
         assert await tasks["once"] == b"twice"
@@ -172,7 +172,7 @@ async def test_what_each_outcome_means(broker: Broker, expected_logs: Callable[[
             with pytest.raises(CallFailed) as failed:
                 await tasks[op]
             assert failed.value.code == code
-        await settled_besides(broker, done=3, flying=0)
+        await settled_besides(broker, done=3, in_flight=0)
     assert starts["raise"] == 3
     assert (await counts(broker)).dead == 3
 
@@ -182,19 +182,19 @@ async def test_a_message_past_its_deadline_is_not_begun(broker: Broker) -> None:
     async with calling(broker) as call:
         with pytest.raises(DeadlineExceeded):
             await call("late", 1)
-        async with running(ConcurrentLane(broker, "q", "lane", gate)):
+        async with running(ConcurrentConsumer(broker, "q", "consumer", gate)):
             assert await call("quick") == b"quick"
     assert gate.begun["late"] == 0
     assert (await counts(broker)).expired == 1
 
 
-async def test_what_a_dead_lane_had_is_done_by_its_successor_few_at_a_time(
+async def test_what_a_dead_consumer_had_is_done_by_its_successor_few_at_a_time(
     broker: Broker, expected_logs: Callable[[str], None]
 ) -> None:
     expected_logs(r"found 5 unfinished on its desk")
-    # given a lane that dies with five in hand, of which one was answered
+    # given a consumer that dies with five in hand, of which one was answered
     gate = Gate()
-    first = ConcurrentLane(broker, "q", "lane", gate)
+    first = ConcurrentConsumer(broker, "q", "consumer", gate)
     async with calling(broker) as call:
         dying = asyncio.create_task(first.run())
         tasks = [call(f"slow {number}") for number in range(5)]
@@ -213,7 +213,7 @@ async def test_what_a_dead_lane_had_is_done_by_its_successor_few_at_a_time(
             under_way -= 1
             return Done(b"%d" % message.attempts)
 
-        async with running(ConcurrentLane(broker, "q", "lane", work)):
+        async with running(ConcurrentConsumer(broker, "q", "consumer", work)):
             # then it answers them, but not all at once, since any may have killed the first: the root of its 16
             assert await asyncio.gather(*tasks) == [b"2"] * 5
             assert most == 4
@@ -223,14 +223,14 @@ async def test_what_a_dead_lane_had_is_done_by_its_successor_few_at_a_time(
 
 
 async def test_a_suspect_in_the_queue_waits_until_it_can_be_alone(broker: Broker) -> None:
-    # given a lane with a slow message in hand, and a message in the queue whose consumer was killed
+    # given a consumer with a slow message in hand, and a message in the queue whose consumer was killed
     gate = Gate()
-    async with calling(broker) as call, running(ConcurrentLane(broker, "q", "lane", gate)):
+    async with calling(broker) as call, running(ConcurrentConsumer(broker, "q", "consumer", gate)):
         slow = call("slow")
         await eventually_async(lambda: gate.begun["slow"])
         async with Producer(broker, "other") as producer:
             await producer.push("q", Message("suspect", attempts=1))
-        await settled_besides(broker, done=0, flying=2)
+        await settled_besides(broker, done=0, in_flight=2)
         assert gate.begun["suspect"] == 0
         # when the slow one is done
         gate.open.set()
@@ -240,14 +240,14 @@ async def test_a_suspect_in_the_queue_waits_until_it_can_be_alone(broker: Broker
         await settled(broker, 2)
 
 
-async def test_a_newer_lane_of_its_name_ends_it(broker: Broker, expected_logs: Callable[[str], None]) -> None:
+async def test_a_newer_consumer_of_its_name_ends_it(broker: Broker, expected_logs: Callable[[str], None]) -> None:
     expected_logs("unfinished on its desk")
     gate = Gate()
-    old = asyncio.create_task(ConcurrentLane(broker, "q", "lane", gate).run())
+    old = asyncio.create_task(ConcurrentConsumer(broker, "q", "consumer", gate).run())
     async with calling(broker) as call:
         slow = call("slow")
         await eventually_async(lambda: gate.begun["slow"])
-        async with running(ConcurrentLane(broker, "q", "lane", gate)):
+        async with running(ConcurrentConsumer(broker, "q", "consumer", gate)):
             with pytest.raises(Superseded):
                 await asyncio.wait_for(old, 60)
             gate.open.set()
@@ -256,16 +256,16 @@ async def test_a_newer_lane_of_its_name_ends_it(broker: Broker, expected_logs: C
 
 async def test_stopping_finishes_what_is_in_hand(broker: Broker) -> None:
     gate = Gate()
-    lane = ConcurrentLane(broker, "q", "lane", gate, limit=2)
+    consumer = ConcurrentConsumer(broker, "q", "consumer", gate, limit=2)
     async with calling(broker) as call:
-        task = asyncio.create_task(lane.run())
+        task = asyncio.create_task(consumer.run())
         slow = [call(f"slow {number}") for number in range(5)]
         await eventually_async(lambda: gate.begun.total() == 2)
-        lane.stop()
+        consumer.stop()
         gate.open.set()
         await asyncio.wait_for(task, 60)
         # then the two it had are answered, and the others are in the queue
-        await settled_besides(broker, done=2, flying=0)
+        await settled_besides(broker, done=2, in_flight=0)
         assert (await counts(broker)).queued == 3
         for each in slow:
             each.cancel()
@@ -278,9 +278,9 @@ async def test_a_group_hears_each_event_once(broker: Broker) -> None:
         heard[event.args["n"]] += 1
         return DONE
 
-    lanes = [ConcurrentSubscription(broker, "t", "g", f"lane {number}", work) for number in range(2)]
-    async with running(lanes[0]), running(lanes[1]), Producer(broker, "test") as producer:
-        await asyncio.gather(*(lane.joined.wait() for lane in lanes))
+    consumers = [ConcurrentSubscription(broker, "t", "g", f"consumer {number}", work) for number in range(2)]
+    async with running(consumers[0]), running(consumers[1]), Producer(broker, "test") as producer:
+        await asyncio.gather(*(consumer.joined.wait() for consumer in consumers))
         await producer.publish("t", *(Message("e", {"n": number}) for number in range(200)))
         await eventually_async(lambda: heard.total() == 200)
         await settled(broker, 200, "t/g")
@@ -295,7 +295,7 @@ async def test_an_outage_is_a_pause(
     redis_server = redis_factory(appendonly="yes", appendfsync="always", maxmemory_policy="noeviction")
     gate = Gate()
     broker = connect(redis_server.url)
-    async with calling(broker) as call, running(ConcurrentLane(broker, "q", "lane", gate)):
+    async with calling(broker) as call, running(ConcurrentConsumer(broker, "q", "consumer", gate)):
         calls = [call(f"slow call {number}") for number in range(5)]
         async with Producer(broker, "jobs") as producer:
             await producer.push("q", *(Message(f"slow job {number}") for number in range(5)))
@@ -305,7 +305,8 @@ async def test_an_outage_is_a_pause(
         gate.open.set()
         await asyncio.sleep(0)
         await asyncio.to_thread(redis_server.start)
-        # then all are answered and settled, and the lane begins nothing twice; calls may be pushed again by who waits
+        # then all are answered and settled, and the consumer begins nothing twice; calls may be pushed again by who
+        # waits
         assert await asyncio.gather(*calls) == [b"slow call %d" % number for number in range(5)]
         assert await call("quick") == b"quick"
 
@@ -326,5 +327,5 @@ async def test_what_is_logged_meanwhile_is_about_the_message(broker: Broker) -> 
 
     async with Producer(broker, "test") as producer:
         await producer.push("q", Message("op", id="a"), Message("op", id="b"))
-    async with running(ConcurrentLane(broker, "q", "lane", work)):
+    async with running(ConcurrentConsumer(broker, "q", "consumer", work)):
         await eventually_async(lambda: about == {"a": ["a"], "b": ["b"]})

@@ -1,6 +1,7 @@
 """What a late copy of each call does, and a clock that is set back, case by case; in memory and on Redis.
 
-test_interleavings has copies of all calls in any order; here is what its lanes do not do, and what each guard is for.
+test_interleavings has copies of all calls in any order; here is what its consumers do not do, and what each guard is
+for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 import redis
 
-from gorgond.redpill import DONE, Caller, Lane, Message, Outcome, Producer, keys, now_ms
+from gorgond.redpill import DONE, Caller, Consumer, Message, Outcome, Producer, keys, now_ms
 from gorgond.redpill.broker import Batch, Failure, Limit, Link, Room, Stale, Voided
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.redisbroker import RedisBroker
@@ -45,10 +46,10 @@ class Stage:
     async def push(self, *messages: bytes) -> None:
         assert await self.link.push(f"p{now_ms()}", Room(), [Batch("q", 1, messages)]) == [None]
 
-    async def lane(self, name: str = "lane") -> Puppet:
-        lane = Puppet(self.link, "q", name)
-        await lane.take()
-        return lane
+    async def consumer(self, name: str = "consumer") -> Puppet:
+        consumer = Puppet(self.link, "q", name)
+        await consumer.take()
+        return consumer
 
     def set_clock_back(self) -> None:
         """By an hour: queue q, the lease "job" and the limit "anna" of logins."""
@@ -80,52 +81,52 @@ class Real(InMemory):
         self.broker = MemoryBroker(clock=lambda: now_ms() + self.now)
 
 
-# ---- lanes
+# ---- consumers
 
 
-async def test_a_late_take_ends_no_healthy_lane(stage: Stage) -> None:
+async def test_a_late_take_ends_no_healthy_consumer(stage: Stage) -> None:
     # given takes of older processes of that name, and one of now
-    older = [(await stage.lane()).token for _ in range(2)]
-    lane = await stage.lane()
+    older = [(await stage.consumer()).token for _ in range(2)]
+    consumer = await stage.consumer()
     # when copies of what the three sent arrive
     for stands in ("", *older):
         with pytest.raises(Stale):
-            await stage.network.take_if("q", "lane", stands)
-    # then the lane works on
+            await stage.network.take_if("q", "consumer", stands)
+    # then the consumer works on
     await stage.push(raw("a"))
-    assert await lane.claim() == [raw("a")]
+    assert await consumer.claim() == [raw("a")]
 
 
 async def test_a_late_leave_takes_nothing_from_the_successor(stage: Stage) -> None:
-    old = await stage.lane()
+    old = await stage.consumer()
     await old.leave()
-    new = await stage.lane()
+    new = await stage.consumer()
     await stage.push(raw("a"))
     assert await new.claim() == [raw("a")]
 
-    assert await stage.network.leave("q", "lane", old.token) == 0
+    assert await stage.network.leave("q", "consumer", old.token) == 0
 
     await new.claim(done=1)
 
 
-async def test_a_late_recover_takes_nothing_from_lanes_that_had_no_time_to_show_themselves(stage: Stage) -> None:
-    # given a lane with something in hand, and lanes that look for silent ones
+async def test_a_late_recover_takes_nothing_from_consumers_that_had_no_time_to_show_themselves(stage: Stage) -> None:
+    # given a consumer with something in hand, and consumers that look for silent ones
     await stage.push(*raws("ab"))
-    lane = await stage.lane()
-    assert await lane.claim(want=2) == raws("ab")
+    consumer = await stage.consumer()
+    assert await consumer.claim(want=2) == raws("ab")
     assert await stage.link.recover("q", 20) == []
     # when the broker was away for an hour, and the first that comes are late copies
     stage.world.pass_hours(["q"])
     for _ in range(3):
         assert await stage.network.recover("q", 20) == []
-    # then the lane works on
-    await lane.claim(done=2)
+    # then the consumer works on
+    await consumer.claim(done=2)
 
 
 async def test_a_message_that_a_late_wait_brings_is_found_however_late_and_was_not_started(stage: Stage) -> None:
-    # given a lane that ended long ago
-    lane = await stage.lane("gone")
-    await lane.leave()
+    # given a consumer that ended long ago
+    consumer = await stage.consumer("gone")
+    await consumer.leave()
     for _ in range(3):
         stage.world.pass_hours(["q"], 24)
         await stage.link.recover("q", 0)
@@ -135,13 +136,13 @@ async def test_a_message_that_a_late_wait_brings_is_found_however_late_and_was_n
     # then the message is found
     assert (await stage.link.counts(["q"]))[0].difference() == 0
     assert await stage.link.recover("q", 0) == [("gone", 1)]
-    assert await (await stage.lane()).claim() == [raw("a")]
+    assert await (await stage.consumer()).claim() == [raw("a")]
 
 
-async def test_a_lane_that_is_gone_for_longer_than_a_network_holds_anything_is_forgotten(stage: Stage) -> None:
-    # given a lane that ended, and one that works
-    await (await stage.lane("gone")).leave()
-    lane = await stage.lane()
+async def test_a_consumer_that_is_gone_for_longer_than_a_network_holds_anything_is_forgotten(stage: Stage) -> None:
+    # given a consumer that ended, and one that works
+    await (await stage.consumer("gone")).leave()
+    consumer = await stage.consumer()
     # when a week has passed
     stage.world.pass_hours(["q"], 7 * 24)
     await stage.link.recover("q", 0)
@@ -149,7 +150,7 @@ async def test_a_lane_that_is_gone_for_longer_than_a_network_holds_anything_is_f
     assert (await stage.link.take_if("q", "gone", ""))[1] == 0
     # and what was only silent begins anew
     with pytest.raises(Voided):
-        await lane.claim()
+        await consumer.claim()
 
 
 # ---- what an operator does
@@ -200,13 +201,13 @@ async def test_a_late_join_or_part_changes_nothing(stage: Stage) -> None:
 
 async def test_a_late_requeue_or_drop_finds_no_letter(stage: Stage) -> None:
     await stage.push(*raws("ab"))
-    lane = await stage.lane()
-    await lane.claim(want=2)
-    await lane.claim(done=2, want=0, failures=[Failure(0, None, "no"), Failure(1, None, "no")])
+    consumer = await stage.consumer()
+    await consumer.claim(want=2)
+    await consumer.claim(done=2, want=0, failures=[Failure(0, None, "no"), Failure(1, None, "no")])
     assert await stage.link.requeue("q", 1)
     assert await stage.link.drop("q", 2)
-    assert await lane.claim() == raws("a")
-    await lane.claim(done=1, failures=[Failure(0, None, "no, again")])
+    assert await consumer.claim() == raws("a")
+    await consumer.claim(done=1, failures=[Failure(0, None, "no, again")])
 
     assert not await stage.network.requeue("q", 1)
     assert not await stage.network.drop("q", 2)
@@ -282,11 +283,11 @@ async def test_a_late_fetch_takes_no_reply_that_somebody_waits_for(
         end = time.monotonic() + 0.2
         await eventually_async(lambda: time.monotonic() > end)
         # then the call is answered
-        lane = Lane(broker, "q", "lane", echo)
-        running = asyncio.create_task(lane.run())
+        consumer = Consumer(broker, "q", "consumer", echo)
+        running = asyncio.create_task(consumer.run())
         assert (await asyncio.wait_for(answer, 60)).error is None
         await late
-        lane.stop()
+        consumer.stop()
         await running
 
 
@@ -306,9 +307,9 @@ def _break_connections(stage: Stage) -> None:
 # ---- a clock that is set back by an hour
 
 
-async def test_a_dead_lanes_desk_is_found_although_the_clock_was_set_back(stage: Stage) -> None:
+async def test_a_dead_consumers_desk_is_found_although_the_clock_was_set_back(stage: Stage) -> None:
     await stage.push(raw("a"))
-    assert await (await stage.lane("dead")).claim() == [raw("a")]
+    assert await (await stage.consumer("dead")).claim() == [raw("a")]
     await stage.link.recover("q", 20)
 
     stage.set_clock_back()
@@ -319,15 +320,15 @@ async def test_a_dead_lanes_desk_is_found_although_the_clock_was_set_back(stage:
 
 async def test_what_is_delayed_is_due_after_its_delay_although_the_clock_was_set_back(stage: Stage) -> None:
     await stage.push(raw("a"))
-    lane = await stage.lane()
-    await lane.claim()
-    await lane.claim(done=1, failures=[Failure(0, 0.05, "busy")])
+    consumer = await stage.consumer()
+    await consumer.claim()
+    await consumer.claim(done=1, failures=[Failure(0, 0.05, "busy")])
     await stage.link.recover("q", 20)
 
     stage.set_clock_back()
     await stage.link.recover("q", 20)
 
-    assert await eventually_async(lane.claim) == [raw("a", 2)]
+    assert await eventually_async(consumer.claim) == [raw("a", 2)]
 
 
 async def test_a_lease_ends_although_the_clock_was_set_back(stage: Stage) -> None:
@@ -358,13 +359,13 @@ async def test_a_limit_is_no_narrower_than_when_all_is_used_up_although_the_cloc
     assert await stage.link.admit("login", "asker", 5, limit) == 0.0
 
 
-async def test_lanes_are_not_taken_for_dead_because_the_clock_was_set_forward(stage: Stage) -> None:
+async def test_consumers_are_not_taken_for_dead_because_the_clock_was_set_forward(stage: Stage) -> None:
     await stage.push(raw("a"))
-    lane = await stage.lane()
-    await lane.claim()
+    consumer = await stage.consumer()
+    await consumer.claim()
     await stage.link.recover("q", 20)
 
     stage.world.pass_hours(["q"])
 
     assert await stage.link.recover("q", 20) == []
-    await lane.claim(done=1)
+    await consumer.claim(done=1)

@@ -1,4 +1,4 @@
-"""Lanes whose handlers try to end more than themselves; in memory and on Redis."""
+"""Consumers whose handlers try to end more than themselves; in memory and on Redis."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from gorgond.redpill import (
     Broker,
     Caller,
-    ConcurrentLane,
+    ConcurrentConsumer,
+    Consumer,
     Done,
-    Lane,
     Listener,
     Message,
     Outcome,
@@ -30,7 +30,7 @@ Expect = Callable[[str], None]
 
 @pytest.fixture(params=["memory", "redis"])
 def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Broker:
-    for name in ("lane", "concurrent", "topic"):
+    for name in ("consumer", "concurrent", "topic"):
         monkeypatch.setattr(f"gorgond.redpill.{name}.BLOCK", 0.05)
     monkeypatch.setattr(outcome_module, "RETRY_FIRST", 0.01)
     if request.param == "memory":
@@ -62,15 +62,19 @@ async def batch(messages: Sequence[Message]) -> Sequence[Outcome]:
 
 
 @pytest.mark.parametrize("op", ["exit", "interrupt", "cancel", "cancel and return", "nonsense"])
-@pytest.mark.parametrize("kind", ["lane", "concurrent"])
+@pytest.mark.parametrize("kind", ["consumer", "concurrent"])
 async def test_its_caller_is_answered_500_and_its_neighbours_as_ever(
     broker: Broker, kind: str, op: str, expected_logs: Expect
 ) -> None:
     expected_logs(
         rf"handling ({op}|ok).* failed|1 messages of q are dead letters now: (Escaped: |its handler gave a int)"
     )
-    lane = Lane(broker, "q", "lane", batch) if kind == "lane" else ConcurrentLane(broker, "q", "lane", deed)
-    running = asyncio.create_task(lane.run())
+    consumer = (
+        Consumer(broker, "q", "consumer", batch)
+        if kind == "consumer"
+        else ConcurrentConsumer(broker, "q", "consumer", deed)
+    )
+    running = asyncio.create_task(consumer.run())
     async with Producer(broker, "p") as producer, Caller(broker, producer, "data", "p") as caller:
         deadline = now_ms() + 60_000
         calls = [caller.call("q", Message(each, deadline=deadline)) for each in ("ok", op, "ok")]
@@ -78,10 +82,10 @@ async def test_its_caller_is_answered_500_and_its_neighbours_as_ever(
         assert first.body == last.body == b"ok"
         assert evil.error is not None
         assert evil.error.code == 500
-        # and the lane works on
+        # and the consumer works on
         assert (await caller.call("q", Message("ok", deadline=deadline))).body == b"ok"
     assert not running.done()
-    lane.stop()
+    consumer.stop()
     await running
 
 

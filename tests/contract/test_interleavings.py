@@ -1,9 +1,9 @@
 """Whatever happens in whatever order: every message is in exactly one place, and none is done twice.
 
-An interleaving is a random walk of a producer and three lanes over two queues, with repeats, crashes, pauses, lanes
-that come too late and outages, drawn from a seed. Copies of earlier calls of anybody arrive late, as from a connection
-that was broken long ago. After each step all places are read and compared with what the broker has answered so far. At
-the end everything is drained, and nothing may be missing.
+An interleaving is a random walk of a producer and three consumers over two queues, with repeats, crashes, pauses,
+consumers that come too late and outages, drawn from a seed. Copies of earlier calls of anybody arrive late, as from a
+connection that was broken long ago. After each step all places are read and compared with what the broker has answered
+so far. At the end everything is drained, and nothing may be missing.
 
     INTERLEAVINGS_SEED=1234 pytest tests/contract/test_interleavings.py    one of them again: a failure names its seed
     INTERLEAVINGS=1000000 pytest tests/contract/test_interleavings.py      more of them
@@ -51,15 +51,15 @@ LANES = [("a", "one"), ("a", "two"), ("b", "one")]
 
 @dataclass
 class Actor:
-    """A lane, the messages it was handed, and its predecessors that do not know that they are."""
+    """A consumer, the messages it was handed, and its predecessors that do not know that they are."""
 
     puppet: Puppet
     handed: list[bytes] = field(default_factory=list)  # they are the head of the desk
-    kept: list[bytes] = field(default_factory=list)  # by the last turn
-    waited: bool = False  # since its last turn
+    kept: list[bytes] = field(default_factory=list)  # by the last claim
+    waited: bool = False  # since its last claim
     void: bool = False  # it gave its desk up, or others got it
     surprised: bool = False  # something lies on its desk that it does not know of
-    quiet: int = 0  # hours since its last turn
+    quiet: int = 0  # hours since its last claim
     zombies: list[Actor] = field(default_factory=list)
 
 
@@ -76,7 +76,7 @@ class Walk:
         for name in CALLS:
             setattr(self.link, name, self._recorded(name))
         self.names = {name: f"{name}{seed}" for name in "ab"}
-        self.actors = [Actor(Puppet(self.link, self.names[queue], lane)) for queue, lane in LANES]
+        self.actors = [Actor(Puppet(self.link, self.names[queue], consumer)) for queue, consumer in LANES]
         self.accepted: dict[str, set[bytes]] = {queue: set() for queue in self.queues}
         self.gone: dict[str, set[bytes]] = {queue: set() for queue in self.queues}
         self.starts: Counter[bytes] = Counter()
@@ -106,8 +106,8 @@ class Walk:
         for actor in self.actors:
             await actor.puppet.take()
         steps: dict[Callable[[], Awaitable[object]], int] = {
-            self.push: 5, self.push_again: 2, self.turn: 7, self.turn_at_once: 5, self.turn_again: 3,
-            self.zombie_turn: 2, self.wait: 3, self.late_wait: 1, self.crash: 2, self.leave: 1, self.pass_hour: 1,
+            self.push: 5, self.push_again: 2, self.do_claim: 7, self.claim_at_once: 5, self.claim_again: 3,
+            self.zombie_claim: 2, self.wait: 3, self.late_wait: 1, self.crash: 2, self.leave: 1, self.pass_hour: 1,
             self.clock_set_back: 1, self.late_copy: 12,
             self.recover: 2, self.die: 1, self.outlive: 1, self.requeue: 1, self.drop: 1, self.pause: 1, self.resume: 2,
             self.outage: int(self.outages),
@@ -156,15 +156,15 @@ class Walk:
             self.accepted[batch.name].update(batch.messages)
         return repr(refused)
 
-    async def turn(self) -> object:
-        return await self._turn(self.some())
+    async def do_claim(self) -> object:
+        return await self._claim_number(self.some())
 
-    async def _turn(self, actor: Actor) -> object:
+    async def _claim_number(self, actor: Actor) -> object:
         """Settle the first of what was handed out, in some way."""
         done = range(min(self.random.randint(0, 6), len(actor.handed)))
         return await self._settle(actor, done, held=False)
 
-    async def turn_at_once(self) -> object:
+    async def claim_at_once(self) -> object:
         """Settle some of what was handed out, in any order; the others stay in hand."""
         actor = self.some()
         places = range(len(actor.handed))
@@ -218,18 +218,18 @@ class Walk:
     async def _refused(self, actor: Actor, refused: Exception) -> object:
         actor.handed = []
         if isinstance(refused, Voided):
-            assert actor.void or actor.surprised, "a healthy lane has lost its desk"
+            assert actor.void or actor.surprised, "a healthy consumer has lost its desk"
             await actor.puppet.take()
             actor.void, actor.surprised, actor.quiet = False, False, 0
         elif actor in self.actors:
             raise refused
         return repr(refused)
 
-    async def turn_again(self) -> object:
-        """The turn's answer was lost; or, after a wait, the lane shows that it lives and ignores the answer."""
+    async def claim_again(self) -> object:
+        """The claim's answer was lost; or, after a wait, the consumer shows that it lives and ignores the answer."""
         actor = self.some()
         puppet, known = actor.puppet, actor.puppet.length
-        if puppet.turn.number == 0:
+        if puppet.claimed.number == 0:
             return None
         before = self.world.places(puppet.queue)
         try:
@@ -240,11 +240,11 @@ class Walk:
         assert (after.desks, after.dead) == (before.desks, before.dead)
         if actor.waited:
             puppet.length = known
-        elif puppet.turn.want:
+        elif puppet.claimed.want:
             actor.handed = [*actor.kept, *handed]
         return handed
 
-    async def zombie_turn(self) -> object:
+    async def zombie_claim(self) -> object:
         actor = self.some()
         if not actor.zombies:
             return None
@@ -261,7 +261,7 @@ class Walk:
         puppet = actor.puppet
         before = self.world.places(puppet.queue)
         all_in_hand = puppet.length == len(actor.handed) and not any(map(attempts_of, actor.handed))
-        if not all_in_hand or puppet.turn.number == 0 or before.paused or actor.void:
+        if not all_in_hand or puppet.claimed.number == 0 or before.paused or actor.void:
             return None
         pushed: object = None
         if before.queued:
@@ -275,7 +275,7 @@ class Walk:
             puppet.link = self.link
         assert raw is not None
         actor.waited = True
-        if not attempts_of(raw):  # or a further start is to be counted by the next turn
+        if not attempts_of(raw):  # or a further start is to be counted by the next claim
             self._start(actor, [*actor.handed, raw])
         return raw, pushed
 
@@ -284,14 +284,14 @@ class Walk:
         puppet = self.some().puppet
         return await self._late_wait(puppet.queue, puppet.name)
 
-    async def _late_wait(self, queue: str, lane: str) -> object:
+    async def _late_wait(self, queue: str, consumer: str) -> object:
         before = self.world.places(queue)
         if not before.queued or before.paused:
             return None
         for actor in self.actors:
-            if (actor.puppet.queue, actor.puppet.name) == (queue, lane):
+            if (actor.puppet.queue, actor.puppet.name) == (queue, consumer):
                 actor.surprised = True
-        return await self.network.wait(queue, lane, 1)
+        return await self.network.wait(queue, consumer, 1)
 
     async def late_copy(self) -> object:
         """What was sent over a connection that is long broken arrives; nobody gets the answer."""
@@ -308,7 +308,7 @@ class Walk:
                 return name, found
         for was, queue in zip(before, self.queues, strict=True):
             places = self.world.places(queue)
-            if name == "claim":  # a copy of the last turn may find that something is due
+            if name == "claim":  # a copy of the last claim may find that something is due
                 assert (places.desks, places.dead) == (was.desks, was.dead)
                 assert Counter(places.all()) == Counter(was.all())
                 assert places.figures == was.figures
@@ -317,7 +317,7 @@ class Walk:
         return name
 
     async def crash(self) -> object:
-        """The lane's process dies and another takes its desk; who is not drawn for long is dead for the others."""
+        """The consumer's process dies and another takes its desk; who is not drawn for long is dead for the others."""
         actor = self.some()
         old = actor.puppet
         actor.zombies.append(Actor(old, actor.handed))
@@ -326,7 +326,7 @@ class Walk:
         return await actor.puppet.take()
 
     async def leave(self) -> object:
-        """The lane gives its desk up and has not started what it was handed."""
+        """The consumer gives its desk up and has not started what it was handed."""
         actor = self.some()
         returned = await actor.puppet.leave(unhandled=bool(actor.handed))
         if returned:
@@ -353,25 +353,25 @@ class Walk:
         return found
 
     def _taken(self, queue: str, found: list[tuple[str, int]]) -> None:
-        """Others got these desks: only of lanes that could have shown themselves."""
+        """Others got these desks: only of consumers that could have shown themselves."""
         for actor in self.actors:
             if actor.puppet.queue == queue and actor.puppet.name in dict(found):
-                assert actor.void or actor.quiet >= SILENCE / HOUR, "the desk of a healthy lane was given to others"
+                assert actor.void or actor.quiet >= SILENCE / HOUR, "the desk of a healthy consumer was given to others"
                 actor.void = True
 
     async def die(self) -> object:
-        """Hours pass in which somebody looks for the silent; who is in luck has turns."""
+        """Hours pass in which somebody looks for the silent; who is in luck has claims."""
         lucky = [actor for actor in self.actors if self.random.random() < 0.5]
         answers = [await self._recover(queue) for queue in self.queues]
         for _ in range(3):
             await self.pass_hour()
             for actor in lucky:
-                await self._turn(actor)
+                await self._claim_number(actor)
             answers += [await self._recover(queue) for queue in self.queues]
         return answers
 
     async def outlive(self) -> object:
-        """A lane is taken for dead, and then late waits bring it as many messages as it believes to have."""
+        """A consumer is taken for dead, and then late waits bring it as many messages as it believes to have."""
         puppet = self.some().puppet
         found = await self.network.recover(puppet.queue, 0)
         for actor in self.actors:
@@ -418,7 +418,7 @@ class Walk:
         """The broker goes down and up; what was asked meanwhile did not happen."""
         assert isinstance(self.world.broker, MemoryBroker)
         actor = self.some()
-        waiting = asyncio.create_task(self.waiter.wait("none", "lane", 10))
+        waiting = asyncio.create_task(self.waiter.wait("none", "consumer", 10))
         await self.link.ping()
         self.world.broker.kill()
         puppet, made = actor.puppet, len(self.calls)
@@ -431,17 +431,17 @@ class Walk:
         return None
 
     async def drain(self) -> None:
-        """Everybody is dead; one lane a queue gets it all done, and the dead letters too."""
+        """Everybody is dead; one consumer a queue gets it all done, and the dead letters too."""
         for queue in self.queues:
             await self.link.recover(queue, 0)
             await self.link.resume(queue)
-            lane = Puppet(self.link, queue, "drain")
-            await lane.take()
+            consumer = Puppet(self.link, queue, "drain")
+            await consumer.take()
             self.world.pass_hours([queue], STEPS + 1)  # however often the clock was set back
             done: list[bytes] = []
             requeued = False
             while True:
-                handed = await lane.claim(len(done), 8)
+                handed = await consumer.claim(len(done), 8)
                 for raw in done:
                     self.finish(queue, raw)
                 done = handed

@@ -1,4 +1,5 @@
-"""Calls that arrive late, through a network that holds the bytes of a broken connection; real lanes on a real Redis.
+"""Calls that arrive late, through a network that holds the bytes of a broken connection; real consumers on a real
+Redis.
 
 That no late copy of any call does harm, whatever came between, is shown in test_interleavings.
 """
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gorgond.redpill import DONE, Lane, Message, Outcome, Producer, connect, script
+from gorgond.redpill import DONE, Consumer, Message, Outcome, Producer, connect, script
 from tests.conftest import RedisServer
 from tests.contract.late import Fate, LateNetwork
 from tests.waiting import eventually_async
@@ -34,8 +35,8 @@ async def _fill(url: str) -> None:
             await producer.push("q", *(Message("op", id=str(number)) for number in range(first, first + 50)))
 
 
-async def _drain(server: RedisServer, network: LateNetwork, lanes: int = 1, batch: int = 64) -> Counter[str]:
-    """Have lanes do all of it through the network: how often each message was handled."""
+async def _drain(server: RedisServer, network: LateNetwork, consumers: int = 1, batch: int = 64) -> Counter[str]:
+    """Have consumers do all of it through the network: how often each message was handled."""
     handled: Counter[str] = Counter()
 
     async def handle(messages: Sequence[Message]) -> Sequence[Outcome]:
@@ -45,19 +46,20 @@ async def _drain(server: RedisServer, network: LateNetwork, lanes: int = 1, batc
     broker = connect(server.url, durable=False)
     link = broker.link("look")
     through = [
-        Lane(connect(network.url, durable=False), "q", f"lane{number}", handle, batch) for number in range(lanes)
+        Consumer(connect(network.url, durable=False), "q", f"consumer{number}", handle, batch)
+        for number in range(consumers)
     ]
     async with network.running():
-        running = [asyncio.create_task(lane.run()) for lane in through]
+        running = [asyncio.create_task(consumer.run()) for consumer in through]
 
         async def settled() -> bool:
             counts = (await link.counts(["q"]))[0]
-            return counts.queued + counts.flying + counts.delayed == 0
+            return counts.queued + counts.in_flight + counts.delayed == 0
 
         await eventually_async(settled)
         network.calm = True
-        for lane in through:
-            lane.stop()
+        for consumer in through:
+            consumer.stop()
         await asyncio.gather(*running)
         await network.deliver()
     (counts,) = await link.counts(["q"])
@@ -66,22 +68,22 @@ async def _drain(server: RedisServer, network: LateNetwork, lanes: int = 1, batc
     return handled
 
 
-async def test_a_turn_that_arrives_when_its_lane_went_on_settles_nothing_that_was_not_handled(
+async def test_a_claim_that_arrives_when_its_consumer_went_on_settles_nothing_that_was_not_handled(
     shared_redis: RedisServer, tmp_path: Path, expected_logs: Callable[[str], None]
 ) -> None:
     expected_logs(OUTAGE)
-    turns = 0
+    claims = 0
 
     def decide(data: bytes) -> Fate:
-        """The first copy of the third turn is held; it arrives when the answer to the fourth is on its way, which is
+        """The first copy of the third claim is held; it arrives when the answer to the fourth is on its way, which is
         lost."""
-        nonlocal turns
+        nonlocal claims
         if script.CLAIM.sha.encode() not in data:
             return Fate.PASS
-        turns += 1
-        return {3: Fate.HOLD, 5: Fate.LOSE}.get(turns, Fate.PASS)
+        claims += 1
+        return {3: Fate.HOLD, 5: Fate.LOSE}.get(claims, Fate.PASS)
 
-    # given a thousand messages, and a lane whose connections break so
+    # given a thousand messages, and a consumer whose connections break so
     await _fill(shared_redis.url)
     network = LateNetwork(tmp_path / "late.sock", shared_redis.socket, decide)
     # when they are settled
@@ -105,11 +107,11 @@ async def test_whatever_comes_late_every_message_is_handled_and_settled_once(
         return chance.choices(list(Fate), (80, 10, 2, 8))[0]
 
     network = LateNetwork(tmp_path / "late.sock", shared_redis.socket, decide)
-    # given a producer and lanes whose connections break again and again
+    # given a producer and consumers whose connections break again and again
     async with network.running():
         await _fill(network.url)
     # when everything is settled
-    handled = await _drain(shared_redis, network, lanes=3, batch=5)
-    # then everything was handled, a message that was in hand when its lane began anew perhaps again
+    handled = await _drain(shared_redis, network, consumers=3, batch=5)
+    # then everything was handled, a message that was in hand when its consumer began anew perhaps again
     assert network.late > 10
     assert len(handled) == MANY, f"seed {seed}"

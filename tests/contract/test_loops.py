@@ -1,4 +1,4 @@
-"""The loops on top of a broker: Producer, Lane, Caller, Subscription, Listener; in memory and on Redis."""
+"""The loops on top of a broker: Producer, Consumer, Caller, Subscription, Listener; in memory and on Redis."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from gorgond.redpill import (
     BrokerRefused,
     Caller,
     CallFailed,
+    Consumer,
     Counts,
     Dead,
     DeadLetter,
     DeadlineExceeded,
     Done,
-    Lane,
     Link,
     Listener,
     Message,
@@ -45,10 +45,10 @@ from gorgond.redpill import (
     now_ms,
 )
 from gorgond.redpill import call as call_module
-from gorgond.redpill import lane as lane_module
+from gorgond.redpill import consumer as consumer_module
 from gorgond.redpill import outcome as outcome_module
 from gorgond.redpill import producer as producer_module
-from gorgond.redpill.broker import BATCH_MAX, Batch, Turn
+from gorgond.redpill.broker import BATCH_MAX, Batch, Claim
 from gorgond.redpill.memory import MemoryBroker, MemoryLink
 from tests.conftest import RedisServer
 from tests.waiting import eventually_async
@@ -111,18 +111,18 @@ def redis_stage(shared_redis: RedisServer) -> Stage:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes a second in earnest takes less here."""
-    for name in ("lane", "call", "topic"):
+    for name in ("consumer", "call", "topic"):
         monkeypatch.setattr(f"gorgond.redpill.{name}.BLOCK", 0.05)
     monkeypatch.setattr(outcome_module, "RETRY_FIRST", 0.01)
 
 
 @contextlib.asynccontextmanager
-async def running(*lanes: Lane | Listener) -> AsyncIterator[list[asyncio.Task[None]]]:
+async def running(*consumers: Consumer | Listener) -> AsyncIterator[list[asyncio.Task[None]]]:
     """Run these; stop them in the end, when they must end well."""
-    tasks = [asyncio.create_task(each.run()) for each in lanes]
+    tasks = [asyncio.create_task(each.run()) for each in consumers]
     try:
         yield tasks
-        for each in lanes:
+        for each in consumers:
             each.stop()
         async with asyncio.timeout(60):
             await asyncio.gather(*tasks)
@@ -133,7 +133,7 @@ async def running(*lanes: Lane | Listener) -> AsyncIterator[list[asyncio.Task[No
 
 
 class Handler:
-    """A lane's handler that notes its batches, and answers with what `answer` says."""
+    """A consumer's handler that notes its batches, and answers with what `answer` says."""
 
     def __init__(self, answer: Callable[[Message], Outcome] = lambda _: DONE) -> None:
         self.batches: list[list[str]] = []
@@ -175,8 +175,8 @@ class Spy(MemoryBroker):
     def __init__(self) -> None:
         super().__init__()
         self.rounds: list[list[int]] = []  # of each push the sizes of its batches
-        self.flying = 0
-        self.most_flying = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
         self.gate = asyncio.Event()
         self.gate.set()
         self.losses = 0
@@ -192,15 +192,15 @@ class _SpyLink(MemoryLink):
     async def push(self, producer: str, room: Room, batches: Sequence[Batch]) -> list[BrokerError | None]:
         spy = self.broker
         spy.rounds.append([len(batch.messages) for batch in batches])
-        spy.flying += 1
-        spy.most_flying = max(spy.most_flying, spy.flying)
+        spy.in_flight += 1
+        spy.most_in_flight = max(spy.most_in_flight, spy.in_flight)
         try:
             await spy.gate.wait()
             if spy.fault is not None:
                 raise spy.fault
             answer = await super().push(producer, room, batches)
         finally:
-            spy.flying -= 1
+            spy.in_flight -= 1
         if spy.losses:
             spy.losses -= 1
             raise BrokerAway("the answer is lost")
@@ -210,7 +210,7 @@ class _SpyLink(MemoryLink):
 # ---- Producer
 
 
-async def test_messages_of_one_turn_travel_as_one_batch() -> None:
+async def test_messages_of_one_claim_travel_as_one_batch() -> None:
     spy = Spy()
     async with Producer(spy, "p") as producer:
         await asyncio.gather(*(producer.push("q", message) for message in messages("abc")))
@@ -224,8 +224,8 @@ async def test_one_round_is_in_flight_and_what_comes_meanwhile_is_the_next() -> 
     spy.gate.clear()
     async with Producer(spy, "p") as producer:
         first = asyncio.create_task(producer.push("q", *messages("a")))
-        await eventually_async(lambda: spy.flying == 1)
-        # when more is pushed, in several turns and to two queues
+        await eventually_async(lambda: spy.in_flight == 1)
+        # when more is pushed, in several claims and to two queues
         more = []
         for id in "bcd":
             more.append(asyncio.create_task(producer.push("q", *messages(id))))
@@ -237,7 +237,7 @@ async def test_one_round_is_in_flight_and_what_comes_meanwhile_is_the_next() -> 
 
     # then it travelled together after it
     assert spy.rounds == [[1], [3, 1]]
-    assert spy.most_flying == 1
+    assert spy.most_in_flight == 1
 
 
 async def test_a_full_queue_is_told_to_each(stage: Stage) -> None:
@@ -317,7 +317,7 @@ async def test_who_gives_up_during_an_outage_leaves_nothing_behind(expected_logs
     assert (await Stage(broker).counts()).accepted == 2
 
 
-async def test_who_submits_at_every_turn_is_not_waited_for_without_end() -> None:
+async def test_who_submits_at_every_claim_is_not_waited_for_without_end() -> None:
     told: list[object] = []
     async with Producer(MemoryBroker(), "p") as producer:
         for number in range(1000):
@@ -333,13 +333,13 @@ async def test_batches_are_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch
         await producer.push("q", *many)
 
     handler = Handler()
-    async with running(Lane(stage.broker, "q", "lane", handler)):
+    async with running(Consumer(stage.broker, "q", "consumer", handler)):
         await stage.done(1050)
     assert handler.ids == [message.id for message in many]
 
 
 async def test_batches_are_bounded_in_bytes_and_by_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(producer_module, "TURN_BYTES", 1000)
+    monkeypatch.setattr(producer_module, "CLAIM_BYTES", 1000)
     spy = Spy()
     async with Producer(spy, "p", Room(10)) as producer:
         large = [Message("op", {"text": "x" * size}) for size in (2000, 300, 300, 300, 2000)]
@@ -394,14 +394,14 @@ async def test_what_is_no_name_is_refused_and_the_producer_goes_on(stage: Stage)
         await producer.push("q", *messages("b"))
 
 
-# ---- Lane
+# ---- Consumer
 
 
-async def test_a_lane_handles_settles_and_waits_for_more(stage: Stage) -> None:
+async def test_a_consumer_handles_settles_and_waits_for_more(stage: Stage) -> None:
     handler = Handler()
-    lane = Lane(stage.broker, "q", "lane", handler, batch=2)
+    consumer = Consumer(stage.broker, "q", "consumer", handler, batch=2)
     await stage.push(*messages("abc"))
-    async with running(lane):
+    async with running(consumer):
         await stage.done(3)
         await stage.push(*messages("d"))
         await stage.done(4)
@@ -409,20 +409,20 @@ async def test_a_lane_handles_settles_and_waits_for_more(stage: Stage) -> None:
     assert handler.batches[:2] == [["a", "b"], ["c"]]
     assert handler.ids == list("abcd")
     assert handler.attempts == [0] * 4
-    assert lane.tally.handled == 4
-    assert lane.tally.failed == 0
-    assert (await stage.counts()).flying == 0
+    assert consumer.tally.handled == 4
+    assert consumer.tally.failed == 0
+    assert (await stage.counts()).in_flight == 0
 
 
-async def test_a_lane_takes_as_much_at_a_time_as_redis_can_pass_on(stage: Stage) -> None:
+async def test_a_consumer_takes_as_much_at_a_time_as_redis_can_pass_on(stage: Stage) -> None:
     await stage.push(*(Message("op") for _ in range(BATCH_MAX + 1)))
     handler = Handler()
-    async with running(Lane(stage.broker, "q", "lane", handler, batch=BATCH_MAX)):
+    async with running(Consumer(stage.broker, "q", "consumer", handler, batch=BATCH_MAX)):
         await stage.done(BATCH_MAX + 1)
     assert max(map(len, handler.batches)) == BATCH_MAX
     for batch in (0, BATCH_MAX + 1):
         with pytest.raises(ValueError, match="1 to 1000 messages"):
-            Lane(stage.broker, "q", "lane", handler, batch=batch)
+            Consumer(stage.broker, "q", "consumer", handler, batch=batch)
 
 
 async def test_when_the_handler_raises_the_messages_come_again_and_in_the_end_alone(
@@ -437,7 +437,7 @@ async def test_when_the_handler_raises_the_messages_come_again_and_in_the_end_al
 
     handler = Handler(fussy)
     await stage.push(*messages("abc"))
-    async with running(Lane(stage.broker, "q", "lane", handler)):
+    async with running(Consumer(stage.broker, "q", "consumer", handler)):
         await stage.done(2)
         await eventually_async(stage.dead)
 
@@ -461,10 +461,10 @@ async def test_a_line_of_the_log_is_about_the_messages_in_hand(
 
     await stage.push(*messages("abc"))
     caplog.set_level("DEBUG", "gorgond.redpill")
-    lane = Lane(stage.broker, "q", "lane", noting, batch=2)
+    consumer = Consumer(stage.broker, "q", "consumer", noting, batch=2)
     between: list[Sequence[str]] = []
-    lane.beat = lambda: between.append(handling.get())
-    async with running(lane):
+    consumer.beat = lambda: between.append(handling.get())
+    async with running(consumer):
         await stage.done(2)
         await eventually_async(lambda: between[-1] == ())
     # then whatever is logged while it works is about its batch, and afterwards there is a line for each
@@ -483,7 +483,7 @@ async def test_a_handler_that_answers_too_few_has_failed(stage: Stage, expected_
         return [DONE for _ in batch[:1]]
 
     await stage.push(*messages("ab"))
-    async with running(Lane(stage.broker, "q", "lane", careless)):
+    async with running(Consumer(stage.broker, "q", "consumer", careless)):
         await stage.done(2)
 
 
@@ -493,7 +493,7 @@ async def test_dead_and_retry(stage: Stage, expected_logs: Expect) -> None:
     handler = Handler(lambda message: outcomes[message.id])
     async with Producer(stage.broker, "p") as producer, Caller(stage.broker, producer, "data", "c") as caller:
         calls = [caller.call("q", request(id)) for id in "abc"]
-        async with running(Lane(stage.broker, "q", "lane", handler)):
+        async with running(Consumer(stage.broker, "q", "consumer", handler)):
             replies = await asyncio.gather(*calls)
 
     # c was tried three times; whoever waits for a dead letter is told
@@ -503,9 +503,9 @@ async def test_dead_and_retry(stage: Stage, expected_logs: Expect) -> None:
 
 
 async def test_unavailable_keeps_the_batch_and_counts_no_attempt(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    # given lanes that take each other for dead soon, one with a batch that it cannot handle
-    monkeypatch.setattr(lane_module, "SILENCE", 0.8)
-    monkeypatch.setattr(lane_module, "BACKOFF", (0.01, 0.02))
+    # given consumers that take each other for dead soon, one with a batch that it cannot handle
+    monkeypatch.setattr(consumer_module, "SILENCE", 0.8)
+    monkeypatch.setattr(consumer_module, "BACKOFF", (0.01, 0.02))
     away = True
 
     def unable(_: Message) -> Outcome:
@@ -515,9 +515,9 @@ async def test_unavailable_keeps_the_batch_and_counts_no_attempt(stage: Stage, m
 
     first, other = Handler(unable), Handler()
     await stage.push(*messages("ab"))
-    async with running(Lane(stage.broker, "q", "first", first)):
+    async with running(Consumer(stage.broker, "q", "first", first)):
         await eventually_async(lambda: first.batches)
-        async with running(Lane(stage.broker, "q", "other", other)):
+        async with running(Consumer(stage.broker, "q", "other", other)):
             # when that lasts much longer than the silence
             end = time.monotonic() + 2.0
             await eventually_async(lambda: time.monotonic() > end)
@@ -536,7 +536,7 @@ async def test_unavailable_drops_what_expires_meanwhile(stage: Stage) -> None:
 
     handler = Handler(unable)
     await stage.push(Message("op", deadline=now_ms() + 1500))
-    async with running(Lane(stage.broker, "q", "lane", handler)):
+    async with running(Consumer(stage.broker, "q", "consumer", handler)):
 
         async def expired() -> bool:
             return (await stage.counts()).expired == 1
@@ -551,19 +551,19 @@ async def test_stopping_while_unavailable_gives_the_batch_back(stage: Stage) -> 
 
     handler = Handler(unable)
     await stage.push(*messages("ab"))
-    async with running(Lane(stage.broker, "q", "lane", handler)):
+    async with running(Consumer(stage.broker, "q", "consumer", handler)):
         await eventually_async(lambda: handler.batches)
     assert (await stage.counts()).queued == 2
 
     successor = Handler()
-    async with running(Lane(stage.broker, "q", "lane", successor)):
+    async with running(Consumer(stage.broker, "q", "consumer", successor)):
         await stage.done(2)
     assert successor.batches == [["a", "b"]]
     assert successor.attempts == [0, 0]
 
 
 async def test_stopping_while_unavailable_is_no_attempt(stage: Stage) -> None:
-    # given a message that was started once, and lanes that are stopped while they are unable
+    # given a message that was started once, and consumers that are stopped while they are unable
     def unable(_: Message) -> Outcome:
         raise Unavailable("the database is away")
 
@@ -571,19 +571,19 @@ async def test_stopping_while_unavailable_is_no_attempt(stage: Stage) -> None:
         await producer.push_encoded("q", [Message("op", id="a", attempts=1).encode()])
     for _ in range(3):
         handler = Handler(unable)
-        async with running(Lane(stage.broker, "q", "lane", handler)):
+        async with running(Consumer(stage.broker, "q", "consumer", handler)):
             await eventually_async(functools.partial(getattr, handler, "batches"))
 
     # then one that is able handles it
     able = Handler()
-    async with running(Lane(stage.broker, "q", "lane", able)):
+    async with running(Consumer(stage.broker, "q", "consumer", able)):
         await stage.done(1)
     assert able.attempts == [2]
 
 
 async def test_what_may_be_half_done_is_finished_past_its_deadline(stage: Stage) -> None:
-    # given a lane that finishes, a message that was started before, and one whose handling it has begun itself
-    class Finishing(Lane):
+    # given a consumer that finishes, a message that was started before, and one whose handling it has begun itself
+    class Finishing(Consumer):
         finishes = True
 
     late = now_ms() + 300
@@ -596,7 +596,7 @@ async def test_what_may_be_half_done_is_finished_past_its_deadline(stage: Stage)
     handler = Handler(half)
     await stage.push(Message("op", id="new", deadline=late), Message("op", id="old", deadline=late - 1000, attempts=1))
     await stage.push(Message("op", id="late", deadline=late - 1000))
-    async with running(Finishing(stage.broker, "q", "lane", handler)):
+    async with running(Finishing(stage.broker, "q", "consumer", handler)):
         await stage.done(2)
 
     # then both are, and what was never started is not
@@ -607,7 +607,7 @@ async def test_what_may_be_half_done_is_finished_past_its_deadline(stage: Stage)
 async def test_large_answers_go_out_in_rounds_and_too_large_ones_not_at_all(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane_module, "TURN_BYTES", 1000)
+    monkeypatch.setattr(consumer_module, "CLAIM_BYTES", 1000)
     monkeypatch.setattr(outcome_module, "REPLY_BYTES", 900)
     rounds: list[int] = []
     reply = type(stage.broker.link("x")).reply
@@ -631,7 +631,7 @@ async def test_large_answers_go_out_in_rounds_and_too_large_ones_not_at_all(
 
 
 async def test_large_answers_are_taken_few_at_a_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(call_module, "TURN_BYTES", 1000)
+    monkeypatch.setattr(call_module, "CLAIM_BYTES", 1000)
     gate, rounds = asyncio.Event(), list[int]()
     fetch = type(stage.broker.link("x")).fetch
 
@@ -661,12 +661,12 @@ async def test_work_past_its_deadline_is_dropped(stage: Stage) -> None:
     handler = Handler()
     now = now_ms()
     await stage.push(Message("op", id="late", deadline=now - 1), Message("op", id="good", deadline=now + LATER))
-    lane = Lane(stage.broker, "q", "lane", handler)
-    async with running(lane):
+    consumer = Consumer(stage.broker, "q", "consumer", handler)
+    async with running(consumer):
         await stage.done(1)
 
     assert handler.ids == ["good"]
-    assert (await stage.counts()).expired == lane.tally.expired == 1
+    assert (await stage.counts()).expired == consumer.tally.expired == 1
 
 
 @pytest.mark.parametrize(
@@ -685,7 +685,7 @@ async def test_what_cannot_be_read_or_answered_is_a_dead_letter(
     handler = Handler()
     async with Producer(stage.broker, "p") as producer:
         await producer.push_encoded("q", [messages("a")[0].encode(), raw, messages("b")[0].encode()])
-    async with running(Lane(stage.broker, "q", "lane", handler)):
+    async with running(Consumer(stage.broker, "q", "consumer", handler)):
         await stage.done(2)
 
     (letter,) = await stage.dead()
@@ -706,7 +706,7 @@ async def test_an_answer_that_cannot_be_sent_is_an_error_reply(stage: Stage, exp
 async def test_a_handler_with_wild_attempts_in_the_message(stage: Stage) -> None:
     async with Producer(stage.broker, "p") as producer:
         await producer.push_encoded("q", [b'{"id":"x","op":"op","attempts":1000000}'])
-    async with running(Lane(stage.broker, "q", "lane", Handler(lambda _: Retry("no")))):
+    async with running(Consumer(stage.broker, "q", "consumer", Handler(lambda _: Retry("no")))):
 
         async def delayed() -> bool:
             return (await stage.counts()).delayed == 1
@@ -715,12 +715,12 @@ async def test_a_handler_with_wild_attempts_in_the_message(stage: Stage) -> None
 
 
 async def test_stop_finishes_the_batch_and_gives_back_the_rest(stage: Stage, expected_logs: Expect) -> None:
-    expected_logs("lane found 3 unfinished on its desk of q")
-    # given a lane that found three messages on its desk, handles them two at a time, and is at the first two
+    expected_logs("consumer found 3 unfinished on its desk of q")
+    # given a consumer that found three messages on its desk, handles them two at a time, and is at the first two
     await stage.push(*messages("abc"))
     async with stage.link() as dead:
-        token, _ = await dead.take("q", "lane")
-        await dead.claim("q", "lane", token, Turn(1, want=3))
+        token, _ = await dead.take("q", "consumer")
+        await dead.claim("q", "consumer", token, Claim(1, want=3))
     started, finish = asyncio.Event(), asyncio.Event()
     handled: list[str] = []
 
@@ -730,40 +730,40 @@ async def test_stop_finishes_the_batch_and_gives_back_the_rest(stage: Stage, exp
         handled.extend(message.id for message in batch)
         return [DONE] * len(batch)
 
-    lane = Lane(stage.broker, "q", "lane", slow, batch=4)
-    async with running(lane):
+    consumer = Consumer(stage.broker, "q", "consumer", slow, batch=4)
+    async with running(consumer):
         await started.wait()
         # when it is stopped
-        lane.stop()
+        consumer.stop()
         finish.set()
 
     # then they are done, and the third is back with no further attempt counted
     assert handled == ["a", "b"]
     counts = await stage.counts()
-    assert (counts.done, counts.queued, counts.flying) == (2, 1, 0)
+    assert (counts.done, counts.queued, counts.in_flight) == (2, 1, 0)
     successor = Handler()
-    async with running(Lane(stage.broker, "q", "other", successor)):
+    async with running(Consumer(stage.broker, "q", "other", successor)):
         await stage.done(3)
     assert (successor.batches, successor.attempts) == ([["c"]], [2])
 
 
-async def test_an_idle_lane_stops_though_the_broker_is_away(expected_logs: Expect) -> None:
+async def test_an_idle_consumer_stops_though_the_broker_is_away(expected_logs: Expect) -> None:
     expected_logs(OUTAGE)
     expected_logs("could not give up its desk")
     broker = MemoryBroker()
-    lane = Lane(broker, "q", "lane", Handler())
-    async with running(lane):
-        await eventually_async(lambda: lane._token)
+    consumer = Consumer(broker, "q", "consumer", Handler())
+    async with running(consumer):
+        await eventually_async(lambda: consumer._token)
         broker.kill()
         await eventually_async(lambda: broker.outage.length)
 
 
-async def test_the_newer_of_two_lanes_of_a_name_wins(stage: Stage) -> None:
-    older = Lane(stage.broker, "q", "lane", Handler())
+async def test_the_newer_of_two_consumers_of_a_name_wins(stage: Stage) -> None:
+    older = Consumer(stage.broker, "q", "consumer", Handler())
     task = asyncio.create_task(older.run())
     await eventually_async(lambda: older._token)
     newer = Handler()
-    async with running(Lane(stage.broker, "q", "lane", newer)):
+    async with running(Consumer(stage.broker, "q", "consumer", newer)):
         with pytest.raises(Superseded):
             await asyncio.wait_for(task, 60)
         await stage.push(*messages("a"))
@@ -771,9 +771,9 @@ async def test_the_newer_of_two_lanes_of_a_name_wins(stage: Stage) -> None:
     assert newer.ids == ["a"]
 
 
-async def test_a_lane_whose_desk_was_given_to_others_goes_on(stage: Stage, expected_logs: Expect) -> None:
-    expected_logs("lane has lost its desk of q")
-    # given a lane in the middle of a batch
+async def test_a_consumer_whose_desk_was_given_to_others_goes_on(stage: Stage, expected_logs: Expect) -> None:
+    expected_logs("consumer has lost its desk of q")
+    # given a consumer in the middle of a batch
     started, finish = asyncio.Event(), asyncio.Event()
     first: list[str] = []
 
@@ -784,13 +784,13 @@ async def test_a_lane_whose_desk_was_given_to_others_goes_on(stage: Stage, expec
         return [DONE] * len(batch)
 
     await stage.push(*messages("ab"))
-    async with running(Lane(stage.broker, "q", "lane", slow)):
+    async with running(Consumer(stage.broker, "q", "consumer", slow)):
         await started.wait()
         # when its desk is returned to the queue and another one does the work
         async with stage.link() as link:
-            assert await link.recover("q", 0) == [("lane", 2)]
+            assert await link.recover("q", 0) == [("consumer", 2)]
         other = Handler()
-        async with running(Lane(stage.broker, "q", "other", other)):
+        async with running(Consumer(stage.broker, "q", "other", other)):
             await stage.done(2)
         finish.set()
         # then its own settlement is void, and it goes on
@@ -800,7 +800,7 @@ async def test_a_lane_whose_desk_was_given_to_others_goes_on(stage: Stage, expec
 
 
 async def test_a_long_handler_is_not_taken_for_dead(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane_module, "SILENCE", 0.8)
+    monkeypatch.setattr(consumer_module, "SILENCE", 0.8)
     other = Handler()
 
     async def long(batch: Sequence[Message]) -> Sequence[Outcome]:
@@ -809,40 +809,40 @@ async def test_a_long_handler_is_not_taken_for_dead(stage: Stage, monkeypatch: p
         return [DONE] * len(batch)
 
     await stage.push(*messages("a"))
-    lane = Lane(stage.broker, "q", "long", long)
-    async with running(lane):
-        await eventually_async(lambda: lane._length)
-        async with running(Lane(stage.broker, "q", "other", other)):
+    consumer = Consumer(stage.broker, "q", "long", long)
+    async with running(consumer):
+        await eventually_async(lambda: consumer._length)
+        async with running(Consumer(stage.broker, "q", "other", other)):
             await stage.done(1)
     assert other.ids == []
 
 
-async def test_a_dead_lane_is_found_by_another(
+async def test_a_dead_consumer_is_found_by_another(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, expected_logs: Expect
 ) -> None:
     expected_logs("long gone is silent: its 2 messages of q go back")
-    monkeypatch.setattr(lane_module, "SILENCE", 0.8)
+    monkeypatch.setattr(consumer_module, "SILENCE", 0.8)
     await stage.push(*messages("ab"))
     async with stage.link() as link:
         token, _ = await link.take("q", "long gone")
-        await link.claim("q", "long gone", token, Turn(1, want=2))
+        await link.claim("q", "long gone", token, Claim(1, want=2))
     handler = Handler()
-    async with running(Lane(stage.broker, "q", "lane", handler)):
+    async with running(Consumer(stage.broker, "q", "consumer", handler)):
         await stage.done(2)
     assert (handler.batches, handler.attempts) == ([["a", "b"]], [2, 2])
 
 
-async def test_a_dead_lane_is_found_by_another_whose_handler_takes_long(
+async def test_a_dead_consumer_is_found_by_another_whose_handler_takes_long(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, expected_logs: Expect
 ) -> None:
     expected_logs("long gone is silent: its 2 messages of q go back")
-    monkeypatch.setattr(lane_module, "SILENCE", 2.0)
+    monkeypatch.setattr(consumer_module, "SILENCE", 2.0)
     monkeypatch.setattr("random.uniform", lambda low, high: high)  # the least often that it looks
-    # given a lane that went away, and no other than one that does not come to its end before that is found
+    # given a consumer that went away, and no other than one that does not come to its end before that is found
     await stage.push(*messages("ab"))
     async with stage.link() as link:
         token, _ = await link.take("q", "long gone")
-        await link.claim("q", "long gone", token, Turn(1, want=2))
+        await link.claim("q", "long gone", token, Claim(1, want=2))
         handled: list[str] = []
 
         async def recovered() -> bool:
@@ -855,12 +855,12 @@ async def test_a_dead_lane_is_found_by_another_whose_handler_takes_long(
 
         # when that one handles its batch, then it finds it meanwhile
         await stage.push(*messages("c"))
-        async with running(Lane(stage.broker, "q", "lane", long)):
+        async with running(Consumer(stage.broker, "q", "consumer", long)):
             await stage.done(3)
     assert handled == ["c", "a", "b"]
 
 
-async def test_every_turn_beats_and_a_hanging_handler_does_not(stage: Stage) -> None:
+async def test_every_claim_beats_and_a_hanging_handler_does_not(stage: Stage) -> None:
     beats = 0
 
     def beat() -> None:
@@ -874,9 +874,9 @@ async def test_every_turn_beats_and_a_hanging_handler_does_not(stage: Stage) -> 
         await finish.wait()
         return [DONE] * len(batch)
 
-    lane = Lane(stage.broker, "q", "lane", hanging)
-    lane.beat = beat
-    async with running(lane):
+    consumer = Consumer(stage.broker, "q", "consumer", hanging)
+    consumer.beat = beat
+    async with running(consumer):
         await eventually_async(lambda: beats > 5)  # it waits for work
         await stage.push(*messages("a"))
         await started.wait()
@@ -888,7 +888,7 @@ async def test_every_turn_beats_and_a_hanging_handler_does_not(stage: Stage) -> 
         assert beats > at_start
 
 
-async def test_lanes_on_a_redis_without_memory_are_calm_and_drain_it(
+async def test_consumers_on_a_redis_without_memory_are_calm_and_drain_it(
     redis_factory: Callable[..., RedisServer],
 ) -> None:
     # given a full Redis
@@ -900,8 +900,8 @@ async def test_lanes_on_a_redis_without_memory_are_calm_and_drain_it(
             while True:
                 await producer.push("full", *(Message("op", {"text": "x" * 1000}) for _ in range(50)))
                 pushed += 50
-    # when a lane waits at an empty queue, it neither spins nor complains (a warning would fail this test)
-    idle = Lane(stage.broker, "idle", "lane", Handler())
+    # when a consumer waits at an empty queue, it neither spins nor complains (a warning would fail this test)
+    idle = Consumer(stage.broker, "idle", "consumer", Handler())
     beats = 0
 
     def beat() -> None:
@@ -921,7 +921,7 @@ async def test_lanes_on_a_redis_without_memory_are_calm_and_drain_it(
                 await events.publish("topic", *(Message("event", message.args) for message in batch))
                 return [DONE] * len(batch)
 
-            async with running(Lane(stage.broker, "full", "lane", announce)):
+            async with running(Consumer(stage.broker, "full", "consumer", announce)):
                 await stage.done(pushed, "full")
     assert (await stage.counts("topic/group")).accepted == pushed
 
@@ -935,12 +935,12 @@ async def calling(
     handler: Callable[[Sequence[Message]], Awaitable[Sequence[Outcome]]] | None = echo,
     limit: int = 100_000,
 ) -> AsyncIterator[Caller]:
-    """A caller, and a lane that answers it on queue q."""
+    """A caller, and a consumer that answers it on queue q."""
     async with contextlib.AsyncExitStack() as stack:
         producer = await stack.enter_async_context(Producer(stage.broker, "p", Room(limit)))
         caller = await stack.enter_async_context(Caller(stage.broker, producer, "data", "c"))
         if handler is not None:
-            await stack.enter_async_context(running(Lane(stage.broker, "q", "lane", handler)))
+            await stack.enter_async_context(running(Consumer(stage.broker, "q", "consumer", handler)))
         yield caller
 
 
@@ -1026,7 +1026,7 @@ async def test_a_cancelled_call_is_forgotten(stage: Stage) -> None:
         await taken(caller)
         call.cancel()
         await eventually_async(lambda: not caller)
-        async with running(Lane(stage.broker, "q", "lane", echo)):
+        async with running(Consumer(stage.broker, "q", "consumer", echo)):
             await eventually_async(lambda: caller.unasked == 1)
 
 
@@ -1091,7 +1091,7 @@ async def test_a_call_that_was_taken_does_not_fail_because_its_repeat_is_refused
         await eventually_async(lambda: not broker.outage.length)
         await asyncio.wait((answer,), timeout=0.1)
         # then it is answered all the same
-        async with running(Lane(broker, "q", "lane", echo)):
+        async with running(Consumer(broker, "q", "consumer", echo)):
             assert answers(call.id, await asyncio.wait_for(answer, 60))
 
 
@@ -1160,14 +1160,14 @@ async def test_a_cancelled_round_takes_no_answer_of_the_next(redis_stage: Stage)
 
 async def test_each_group_gets_each_event_once(stage: Stage) -> None:
     left, right, alone = Handler(), Handler(), Handler()
-    lanes = [
+    consumers = [
         Subscription(stage.broker, "topic", "pair", "left", left, batch=1),
         Subscription(stage.broker, "topic", "pair", "right", right, batch=1),
         Subscription(stage.broker, "topic", "single", "alone", alone),
     ]
     ids = [f"{number:03}" for number in range(40)]
-    async with running(*lanes), Producer(stage.broker, "p") as producer:
-        await asyncio.gather(*(lane.joined.wait() for lane in lanes))
+    async with running(*consumers), Producer(stage.broker, "p") as producer:
+        await asyncio.gather(*(consumer.joined.wait() for consumer in consumers))
         for id in ids:
             await producer.publish("topic", Message("event", id=id))
         await stage.done(40, "topic/pair")
@@ -1177,12 +1177,12 @@ async def test_each_group_gets_each_event_once(stage: Stage) -> None:
     assert alone.ids == ids
 
 
-async def test_a_group_keeps_events_for_lanes_that_are_away(stage: Stage) -> None:
+async def test_a_group_keeps_events_for_consumers_that_are_away(stage: Stage) -> None:
     async def subscribed() -> Handler:
         handler = Handler()
-        lane = Subscription(stage.broker, "topic", "group", "lane", handler, kept=3)
-        async with running(lane):
-            await lane.joined.wait()
+        consumer = Subscription(stage.broker, "topic", "group", "consumer", handler, kept=3)
+        async with running(consumer):
+            await consumer.joined.wait()
             await eventually_async(lambda: handler.ids or first)
         return handler
 
@@ -1201,9 +1201,9 @@ async def test_a_subscription_joins_again_when_the_broker_has_forgotten_it(
 ) -> None:
     expected_logs("has lost its desk of topic/group")
     handler = Handler()
-    lane = Subscription(redis_stage.broker, "topic", "group", "lane", handler)
-    async with running(lane), Producer(redis_stage.broker, "p") as producer:
-        await lane.joined.wait()
+    consumer = Subscription(redis_stage.broker, "topic", "group", "consumer", handler)
+    async with running(consumer), Producer(redis_stage.broker, "p") as producer:
+        await consumer.joined.wait()
         shared_redis.cli("FLUSHALL")
         await eventually_async(lambda: "group" in shared_redis.cli("SMEMBERS", "gorgon:{topic}:groups"))
         await producer.publish("topic", *messages("a"))
@@ -1268,7 +1268,7 @@ async def test_a_message_is_passed_on_and_answered_by_the_last(stage: Stage) -> 
 
         async with (
             calling(stage, None) as caller,
-            running(Lane(stage.broker, "auth_get", "auth", admit), Lane(stage.broker, "web_get", "app", serve)),
+            running(Consumer(stage.broker, "auth_get", "auth", admit), Consumer(stage.broker, "web_get", "app", serve)),
         ):
             call = Message("op", id="a", next="web_get", deadline=now_ms() + LATER)
             reply = await caller.call("auth_get", call)

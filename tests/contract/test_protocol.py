@@ -25,8 +25,8 @@ from gorgond.redpill import (
     BrokerAway,
     BrokerRefused,
     Caller,
+    Consumer,
     Done,
-    Lane,
     Message,
     Producer,
     QueueFull,
@@ -70,26 +70,26 @@ class Stranger:
         names = [q, f"{q}:producer:stranger", f"{q}:counts", f"{q}:held", f"{q}:memory"]
         return self.run("push", names, number, limit, 1_000_000, *messages)
 
-    def consume(self, queue: str, lane: str, last: str) -> Iterator[bytes]:
+    def consume(self, queue: str, consumer: str, last: str) -> Iterator[bytes]:
         """Answer each message with its arguments, but give up what asks for it, until the one with the id `last` is
         done; yields what was handled."""
         q = f"gorgon:{{{queue}}}"
-        desk, lanes = f"{q}:desk:{lane}", f"{q}:lanes"
-        status, *rest = self.run("take", [desk, lanes], lane, "")
+        desk, consumers = f"{q}:desk:{consumer}", f"{q}:lanes"
+        status, *rest = self.run("take", [desk, consumers], consumer, "")
         if status == b"stale":
-            status, *rest = self.run("take", [desk, lanes], lane, rest[0])
+            status, *rest = self.run("take", [desk, consumers], consumer, rest[0])
         assert status == b"ok"
         token, length = rest
-        turn, done, failures, want = 0, 0, list[Any](), 10
+        claim, done, failures, want = 0, 0, list[Any](), 10
         while True:
-            turn += 1
-            names = [q, desk, f"{q}:delayed", f"{q}:dead", lanes, f"{q}:counts"]
-            answer = self.run("claim", names, lane, token, turn, length, done, want, 3, 0, 0, 0, *failures)
+            claim += 1
+            names = [q, desk, f"{q}:delayed", f"{q}:dead", consumers, f"{q}:counts"]
+            answer = self.run("claim", names, consumer, token, claim, length, done, want, 3, 0, 0, 0, *failures)
             assert answer[0] == b"ok"
             length, messages = answer[1], answer[2:]
             done, failures = 0, []
             if want == 0:
-                self.run("leave", [q, desk, lanes, f"{q}:held", f"{q}:counts"], lane, token, 0)
+                self.run("leave", [q, desk, consumers, f"{q}:held", f"{q}:counts"], consumer, token, 0)
                 return
             if not messages:
                 raw = self.ask("BLMOVE", q, desk, "LEFT", "RIGHT", 1)
@@ -133,7 +133,7 @@ async def test_a_stranger_answers_our_calls(stranger: Stranger, shared_redis: Re
         # then each is handled once, and the books are even
         assert len({decode(raw).id for raw in await handled}) == 55
         (counts,) = await link.counts(["q"])
-        assert (counts.done, counts.dead, counts.flying, counts.difference()) == (54, 1, 0, 0)
+        assert (counts.done, counts.dead, counts.in_flight, counts.difference()) == (54, 1, 0, 0)
         assert [letter.reason for letter in await link.dead("q")] == ["nobody can do that"]
         await link.close()
 
@@ -144,8 +144,8 @@ async def test_we_answer_a_strangers_calls(stranger: Stranger, shared_redis: Red
     async def handle(messages: Sequence[Message]) -> Sequence[Done]:
         return [Done(json.dumps(message.args).encode()) for message in messages]
 
-    lane = Lane(broker, "q", "ours", handle)
-    running = asyncio.create_task(lane.run())
+    consumer = Consumer(broker, "q", "ours", handle)
+    running = asyncio.create_task(consumer.run())
 
     def ask() -> list[bytes]:
         question = b'{"id":"x","op":"echo","args":{"n":7},"reply":"stranger_data:1"}'
@@ -157,7 +157,7 @@ async def test_we_answer_a_strangers_calls(stranger: Stranger, shared_redis: Red
         return list(replies)
 
     assert await asyncio.to_thread(ask) == [b'{"id":"x"}\n{"n": 7}']
-    lane.stop()
+    consumer.stop()
     await running
 
 

@@ -10,11 +10,11 @@ import pytest
 from gorgond.redpill import (
     DONE,
     CallFailed,
-    ConcurrentLane,
+    ConcurrentConsumer,
     ConcurrentSubscription,
+    Consumer,
     Counts,
     Done,
-    Lane,
     Message,
     Outcome,
     Producer,
@@ -25,7 +25,7 @@ from gorgond.redpill import (
 from gorgond.redpill import outcome as outcome_module
 from gorgond.redpill.broker import Broker, Failure
 from gorgond.redpill.concurrent import Work
-from gorgond.redpill.lane import Handler
+from gorgond.redpill.consumer import Handler
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.message import PROTOCOL
 from tests.contract.puppet import Puppet
@@ -33,12 +33,12 @@ from tests.waiting import eventually_async
 
 Expect = Callable[[str], None]
 Answer = Callable[[Message], Outcome]
-Kind = Callable[[Broker, Answer], Lane]
+Kind = Callable[[Broker, Answer], Consumer]
 
 
 @pytest.fixture(params=["memory", "redis"])
 def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Broker:
-    for name in ("lane", "concurrent"):
+    for name in ("consumer", "concurrent"):
         monkeypatch.setattr(f"gorgond.redpill.{name}.BLOCK", 0.05)
     monkeypatch.setattr(outcome_module, "RETRY_FIRST", 0.01)
     monkeypatch.setattr(outcome_module, "NEWER", 0.02)
@@ -47,23 +47,23 @@ def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> B
     return connect(request.getfixturevalue("shared_redis").url, durable=False)
 
 
-def lane(broker: Broker, answer: Answer) -> Lane:
-    return Lane(broker, "q", "lane", batching(answer))
+def consumer(broker: Broker, answer: Answer) -> Consumer:
+    return Consumer(broker, "q", "consumer", batching(answer))
 
 
-def concurrent(broker: Broker, answer: Answer) -> Lane:
-    return ConcurrentLane(broker, "q", "lane", one_by_one(answer))
+def concurrent(broker: Broker, answer: Answer) -> Consumer:
+    return ConcurrentConsumer(broker, "q", "consumer", one_by_one(answer))
 
 
-def group(broker: Broker, answer: Answer) -> Lane:
-    return Subscription(broker, "t", "g", "lane", batching(answer))
+def group(broker: Broker, answer: Answer) -> Consumer:
+    return Subscription(broker, "t", "g", "consumer", batching(answer))
 
 
-def concurrent_group(broker: Broker, answer: Answer) -> Lane:
-    return ConcurrentSubscription(broker, "t", "g", "lane", one_by_one(answer))
+def concurrent_group(broker: Broker, answer: Answer) -> Consumer:
+    return ConcurrentSubscription(broker, "t", "g", "consumer", one_by_one(answer))
 
 
-KINDS = [lane, concurrent, group, concurrent_group]
+KINDS = [consumer, concurrent, group, concurrent_group]
 
 
 def batching(answer: Answer) -> Handler:
@@ -95,24 +95,24 @@ async def reasons(broker: Broker, queue: str) -> list[str]:
     return [letter.reason for letter in letters]
 
 
-async def consume(broker: Broker, lane: Lane, *messages: Message, until: Callable[[Counts], bool]) -> Counts:
-    """Have the lane consume these until the figures of its queue are so."""
-    task = asyncio.create_task(lane.run())
+async def consume(broker: Broker, consumer: Consumer, *messages: Message, until: Callable[[Counts], bool]) -> Counts:
+    """Have the consumer consume these until the figures of its queue are so."""
+    task = asyncio.create_task(consumer.run())
     try:
         async with Producer(broker, "test") as producer:
-            if isinstance(lane, Subscription | ConcurrentSubscription):
-                await lane.joined.wait()
+            if isinstance(consumer, Subscription | ConcurrentSubscription):
+                await consumer.joined.wait()
                 await producer.publish("t", *messages)
             else:
                 await producer.push("q", *messages)
 
         async def so() -> bool:
-            return until(await counts(broker, lane.queue))
+            return until(await counts(broker, consumer.queue))
 
         await eventually_async(so)
-        lane.stop()
+        consumer.stop()
         await task
-        return await counts(broker, lane.queue)
+        return await counts(broker, consumer.queue)
     finally:
         task.cancel()
         await asyncio.wait({task})
@@ -146,8 +146,8 @@ async def test_what_failed_and_nobody_waits_for_is_tried_again_first(
     broker: Broker, kind: Kind, expected_logs: Expect
 ) -> None:
     expected_logs("1 messages of (q|t/g) are dead letters now: failed: 503: no such thing")
-    lane = kind(broker, refusing(503))
-    found = await consume(broker, lane, Message("busy"), until=lambda now: now.dead == 1)
+    consumer = kind(broker, refusing(503))
+    found = await consume(broker, consumer, Message("busy"), until=lambda now: now.dead == 1)
     assert (found.done, found.dead, found.retried) == (0, 1, 2)
 
 
@@ -169,14 +169,14 @@ async def test_what_needs_a_newer_consumer_is_left_for_it(
     )  # fmt: skip
     assert (left.done, left.dead) == (1, 0)
     # when a newer one comes
-    monkeypatch.setattr("gorgond.redpill.lane.PROTOCOL", PROTOCOL + 1)
+    monkeypatch.setattr("gorgond.redpill.consumer.PROTOCOL", PROTOCOL + 1)
     found = await consume(broker, kind(broker, answer), until=lambda now: now.done == 2)
     # then it handles the message, no attempt of which was counted
     assert (found.done, found.dead) == (2, 0)
     assert [(message.needs, message.attempts) for message in handled] == [(1, 0), (PROTOCOL + 1, 0)]
 
 
-@pytest.mark.parametrize("kind", [lane, concurrent])
+@pytest.mark.parametrize("kind", [consumer, concurrent])
 async def test_what_waits_for_a_newer_consumer_expires(broker: Broker, kind: Kind, expected_logs: Expect) -> None:
     expected_logs("leaves 1 messages of q for a newer consumer")
     late = Message("op", needs=PROTOCOL + 1, deadline=now_ms() + 500)

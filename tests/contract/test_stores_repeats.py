@@ -219,7 +219,8 @@ def test_a_delete_that_comes_last_leaves_nothing(store: Store) -> None:
 
 def test_a_message_that_several_handle_at_the_same_time_is_done_once(store: Store) -> None:
     store.write([write("insert", "a", 1)])
-    # when each of twenty changes is done by three at the same time, as a lane does whose messages were given to others
+    # when each of twenty changes is done by three at the same time, as a consumer does whose messages were given to
+    # others
     changes = [[undated("patch", "a", 0, **{f"f{n}": n})] for n in range(20)]
     with ThreadPoolExecutor(6) as threads:
         effects = list(threads.map(store.write, [one for one in changes for _ in range(3)]))

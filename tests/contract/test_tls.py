@@ -15,8 +15,8 @@ from gorgond.redpill import (
     BrokerAway,
     BrokerRefused,
     Caller,
+    Consumer,
     Done,
-    Lane,
     Message,
     Outcome,
     Producer,
@@ -94,15 +94,15 @@ async def test_jobs_and_calls_go_over_it(served: Served) -> None:
     async def shout(messages: Sequence[Message]) -> Sequence[Outcome]:
         return [Done(message.op.upper().encode()) for message in messages]
 
-    lane = Lane(broker, "q", "lane", shout)
-    running = asyncio.create_task(lane.run())
+    consumer = Consumer(broker, "q", "consumer", shout)
+    running = asyncio.create_task(consumer.run())
     async with Producer(broker, "test") as producer:
         await producer.push("q", *(Message("job") for _ in range(100)))
         caller = Caller(broker, producer, "answers", "test")
         caller.start()
         reply = await caller.call("q", Message("call", deadline=now_ms() + 60_000))
         await caller.stop()
-    lane.stop()
+    consumer.stop()
     await running
     link = broker.link("test")
     (counts,) = await link.counts(["q"])

@@ -34,8 +34,8 @@ class Places:
     def counts(self) -> Counts:
         """The figures, as the broker gives them too."""
         since = {name: figure for name, figure in self.figures.items() if name != "dead"}
-        flying = sum(map(len, self.desks.values()))
-        return Counts(len(self.queued), flying, len(self.delayed), len(self.dead), 0.0, paused=self.paused, **since)
+        in_flight = sum(map(len, self.desks.values()))
+        return Counts(len(self.queued), in_flight, len(self.delayed), len(self.dead), 0.0, paused=self.paused, **since)
 
     def all(self) -> Iterator[bytes]:
         """Every message, as it was pushed."""
@@ -67,7 +67,7 @@ class InMemory(World):
 
     def places(self, queue: str) -> Places:
         kept = self.broker.queue(queue)
-        desks = {lane: list(desk) for lane, desk in kept.desks.items() if desk}
+        desks = {consumer: list(desk) for consumer, desk in kept.desks.items() if desk}
         dead = {number: letter.raw for number, letter in kept.letters.items()}
         delayed = [raw for _, _, _, raw in sorted(kept.delayed)]
         return Places(list(kept.waiting), desks, delayed, dead, kept.figures.copy(), kept.paused)
@@ -84,10 +84,10 @@ local function still(at)
 end
 local delayed = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
 for i = 1, #delayed, 2 do redis.call('ZADD', KEYS[2], still(delayed[i + 1]), delayed[i]) end
-local lanes = redis.call('HGETALL', KEYS[4])
-for i = 1, #lanes, 2 do
-  local owner, at, given = string.match(lanes[i + 1], '^(%d+ %S+ )(%d+)(.*)$')
-  redis.call('HSET', KEYS[4], lanes[i], owner .. still(at) .. given)
+local consumers = redis.call('HGETALL', KEYS[4])
+for i = 1, #consumers, 2 do
+  local owner, at, given = string.match(consumers[i + 1], '^(%d+ %S+ )(%d+)(.*)$')
+  redis.call('HSET', KEYS[4], consumers[i], owner .. still(at) .. given)
 end
 local since, last = string.match(redis.call('GET', KEYS[7]) or '', '^(%d+) (%d+)$')
 if since then
@@ -95,8 +95,8 @@ if since then
   redis.call('PEXPIRE', KEYS[7], redis.call('PTTL', KEYS[7]) - ARGV[2] * 3600000)
 end
 local desks = {}
-for i, lane in ipairs({'one', 'two', 'drain'}) do
-  desks[i] = {lane, redis.call('LRANGE', KEYS[1] .. ':desk:' .. lane, 0, -1)}
+for i, consumer in ipairs({'one', 'two', 'drain'}) do
+  desks[i] = {consumer, redis.call('LRANGE', KEYS[1] .. ':desk:' .. consumer, 0, -1)}
 end
 return {redis.call('LRANGE', KEYS[1], 0, -1), desks, redis.call('ZRANGE', KEYS[2], 0, -1),
   redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES'), redis.call('HGETALL', KEYS[5]),
@@ -111,13 +111,13 @@ class InRedis(World):
         self._dump = client.register_script(_DUMP)
 
     def _read(self, queue: str, hours: int) -> Any:
-        names = [keys.queue(queue), keys.delayed(queue), keys.dead(queue), keys.lanes(queue), keys.counts(queue)]
+        names = [keys.queue(queue), keys.delayed(queue), keys.dead(queue), keys.consumers(queue), keys.counts(queue)]
         names += [keys.held(queue), keys.watched(queue)]
         return self._dump(names, [self.start, hours])
 
     def places(self, queue: str) -> Places:
         queued, desks, delayed, dead, figures, held = self._read(queue, 0)
-        lying = {lane.decode(): desk for lane, desk in desks if desk}
+        lying = {consumer.decode(): desk for consumer, desk in desks if desk}
         letters = {int(number): entry.partition(b"\n")[2] for entry, number in _pairs(dead)}
         since = Counter({name.decode(): int(figure) for name, figure in _pairs(figures)})
         paused = bool(since.pop("paused", 0))

@@ -13,7 +13,7 @@ from typing import Any
 from gorgond.auth.records import Document, Records
 from gorgond.auth.users import Users
 from gorgond.config import load
-from gorgond.redpill import DONE, Caller, CallFailed, Done, Lane, Message, Outcome, Producer, Reply, now_ms
+from gorgond.redpill import DONE, Caller, CallFailed, Consumer, Done, Message, Outcome, Producer, Reply, now_ms
 from gorgond.roles.auth import AuthServer
 from gorgond.roles.store import DataStore
 from gorgond.service.fabric import connect_fabric
@@ -45,7 +45,7 @@ class Bench:
         self.auth = AuthServer(self.config, self.fabric, "1")
         self.store = DataStore(self.config, self.fabric, "1")
         self.passed: list[Message] = []
-        self.web_get = Lane(self.fabric.calls, "web_get", "app", self._passed)
+        self.web_get = Consumer(self.fabric.calls, "web_get", "app", self._passed)
 
     async def _passed(self, messages: Sequence[Message]) -> Sequence[Outcome]:
         self.passed += messages

@@ -100,14 +100,14 @@ class Fabric:
 
     async def in_hand(self) -> bool:
         """Whether a store has jobs in its hands."""
-        return (await self.counts()).flying > 0
+        return (await self.counts()).in_flight > 0
 
     async def drained(self, queue: str = "store_put", timeout: float = 30) -> Counts:
         """The figures when nothing is left to do."""
 
         async def drained() -> bool:
             counts = await self.counts(queue)
-            return not (counts.queued or counts.flying or counts.delayed)
+            return not (counts.queued or counts.in_flight or counts.delayed)
 
         await eventually_async(drained, timeout)
         return await self.counts(queue)

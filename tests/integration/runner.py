@@ -1,6 +1,6 @@
 """`python -m tests.integration.runner ARGUMENTS` is `gorgond ARGUMENTS` with the weaknesses that a test asks for:
 
-TEST_SILENCE    seconds after which lanes take each other for dead
+TEST_SILENCE    seconds after which consumers take each other for dead
 TEST_LEASE      seconds for which who runs what runs every so often has the right to
 TEST_DRAIN      seconds that draining may take
 TEST_SLOW       seconds that each batch of writes takes, half of them before it is in the database, half after
@@ -22,7 +22,7 @@ from gorgond.app import schedule
 from gorgond.cli import main
 from gorgond.errors import StoreRefused
 from gorgond.eventlog import journald
-from gorgond.redpill import broker, concurrent, lane
+from gorgond.redpill import broker, concurrent, consumer
 from gorgond.service import life
 from gorgond.stores.contract import Write, Written
 from gorgond.stores.sqlite import SqliteStore
@@ -46,8 +46,8 @@ def weak_change(self: SqliteStore, writes: Sequence[Write]) -> list[Written | St
 
 if __name__ == "__main__":
     schedule.LEASE = float(os.environ.get("TEST_LEASE", schedule.LEASE))
-    vars(lane)["SILENCE"] = silence = float(os.environ.get("TEST_SILENCE", broker.SILENCE))
-    for module in (lane, concurrent):
+    vars(consumer)["SILENCE"] = silence = float(os.environ.get("TEST_SILENCE", broker.SILENCE))
+    for module in (consumer, concurrent):
         vars(module)["BLOCK"] = min(broker.BLOCK, silence / 8)  # they look for the silent more often than that
     life.DRAIN_MAX = float(os.environ.get("TEST_DRAIN", life.DRAIN_MAX))
     vars(journald)["SOCKET"] = Path(os.environ.get("TEST_JOURNALD", journald.SOCKET))

@@ -13,7 +13,7 @@ from argon2 import PasswordHasher
 
 from gorgond.auth.records import Records
 from gorgond.auth.tokens import Tokens
-from gorgond.redpill import DONE, CallFailed, Lane, Message, Outcome, now_ms
+from gorgond.redpill import DONE, CallFailed, Consumer, Message, Outcome, now_ms
 from gorgond.redpill.codec import loads
 from tests.integration.authbench import DAY, PASSWORD, by, running
 from tests.waiting import eventually_async
@@ -82,7 +82,7 @@ async def test_a_job_waits_for_the_store_and_a_refused_one_is_a_dead_letter(
         await bench.producer.push("auth_get", Message("x", id="good", **by(token)))
         await bench.producer.push("auth_get", Message("x", id="bad", **by("f" * 64)))
         await eventually_async(lambda: [message.id for message in bench.passed] == ["good"])
-        link = bench.fabric.lasting.link("look")
+        link = bench.fabric.durable.link("look")
 
         async def letters() -> list[str]:
             return [letter.reason for letter in await link.dead("auth_get")]
@@ -268,16 +268,16 @@ async def test_secrets_are_not_announced(tmp_path: Path) -> None:
             heard.extend(events)
             return [DONE] * len(events)
 
-        link = bench.fabric.lasting.link("look")
+        link = bench.fabric.durable.link("look")
         await link.join("store_notify", "test", 1000)
-        lane = Lane(bench.fabric.lasting, "store_notify/test", "test", hear)
-        listening = asyncio.ensure_future(lane.run())
+        consumer = Consumer(bench.fabric.durable, "store_notify/test", "test", hear)
+        listening = asyncio.ensure_future(consumer.run())
         await bench.user()
         await bench.session()
         await eventually_async(lambda: any(event.op == "users.added" for event in heard))
         reply = await bench.ask("auth.register", {"email": "b@notes.example", "password": PASSWORD, "name": "B"})
         await eventually_async(lambda: any(event.args["id"] == loads(reply.body)["id"] for event in heard))
-        lane.stop()
+        consumer.stop()
         await listening
         await link.close()
         # then others hear who is there, and nothing more of it

@@ -158,7 +158,7 @@ BREAKS = {
             answers = [None] * len(batches)
 """,
     ),)}),
-    # What a lane takes is in its memory alone; it takes its time, so that it has something in hand when it dies.
+    # What a consumer takes is in its memory alone; it takes its time, so that it has something in hand when it dies.
     "pop instead of move": Break("store-kill", "lost", {
         CLAIM: (NO_LENGTH, ("redis.call('RPUSH', desk, unpack(some))", "")),
         STORE: ((WRITTEN, f"__import__('time').sleep(0.2); {WRITTEN}"),),

@@ -69,8 +69,8 @@ def test_who_has_nothing_in_hand_ends_soon_whatever_the_broker_does(
         if when == "never":
             eventually(lambda: "is away, waiting for it" in output.read_text())
         else:
-            lanes = f"gorgon:{role}@"
-            eventually(lambda: lanes in redis.cli("CLIENT", "LIST"))
+            consumers = f"gorgon:{role}@"
+            eventually(lambda: consumers in redis.cli("CLIENT", "LIST"))
         # when its broker is away, or hangs, and it is asked to end
         if when == "gone":
             redis.kill()

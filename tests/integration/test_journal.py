@@ -31,7 +31,7 @@ def redis(redis_factory: Callable[..., RedisServer]) -> RedisServer:
 
 @contextmanager
 def journal(redis: RedisServer, output: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`gorgond journal`, in which lanes take each other for dead after a second."""
+    """`gorgond journal`, in which consumers take each other for dead after a second."""
     environ = {"GORGOND_CONFIG": os.devnull, "GORGOND_BROKER_URL": redis.url, "TEST_SILENCE": "1", **variables}
     with output.open("ab") as file:
         command = [sys.executable, "-m", "tests.integration.runner", "journal"]

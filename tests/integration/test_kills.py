@@ -48,7 +48,7 @@ async def test_stores_killed_in_the_middle_of_batches_lose_nothing(
 
                 async def busy(done: int = done) -> bool:
                     counts = await fabric.counts()
-                    return counts.done > done + 50 and counts.flying > 0
+                    return counts.done > done + 50 and counts.in_flight > 0
 
                 await eventually_async(busy)
                 await asyncio.sleep(chance.uniform(0, 0.02))
@@ -69,7 +69,7 @@ async def test_redis_killed_again_and_again_loses_nothing(
     size: int,
     pause: float,
 ) -> None:
-    """While messages are pushed and claimed without pause, and while lanes wait for the next."""
+    """While messages are pushed and claimed without pause, and while consumers wait for the next."""
     expected_logs(OUTAGE)
     chance = random.Random(size)
     # With everysec Redis writes nothing while an fsync is under way, and a busy machine may take long over one: what it
@@ -319,7 +319,7 @@ async def test_sigterm_drains(fabric_of: Callable[..., Fabric], durable: RedisSe
     assert store.stop() == 0
     # then the batch in hand was settled, and no other is begun
     counts = await fabric.counts()
-    assert (counts.done, counts.flying, counts.queued) == (1, 0, 39)
+    assert (counts.done, counts.in_flight, counts.queued) == (1, 0, 39)
     assert fabric.stored() == {"item0"}
     assert "unfinished" not in fabric.start_store().text
     await fabric.kept(pusher.accepted)
@@ -351,7 +351,7 @@ def test_signals_of_the_operator_and_the_watchdog(
     assert store.process.wait(timeout=60) == -signal.SIGABRT
     assert store.text.count('File "') > 10
     assert "Fatal Python error: Aborted" in store.text
-    assert len(re.findall(r"(Current t|T)hread 0x", store.text)) >= 3  # main, and the lanes of two queues
+    assert len(re.findall(r"(Current t|T)hread 0x", store.text)) >= 3  # main, and the consumers of two queues
     systemd.socket.close()
     shared_redis.cli("CONFIG", "SET", "appendonly", "no")
 
@@ -386,7 +386,7 @@ class Systemd:
         return sum(line.startswith(word) for line in self.heard)
 
 
-def test_systemd_is_told_everything_and_the_watchdog_only_while_lanes_turn(
+def test_systemd_is_told_everything_and_the_watchdog_only_while_consumers_turn(
     fabric_of: Callable[..., Fabric], durable: RedisServer, tmp_path: Path
 ) -> None:
     fabric = fabric_of(durable.url)

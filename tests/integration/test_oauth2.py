@@ -15,7 +15,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 import pytest
 
 from gorgond.auth import tokens
-from gorgond.http import vouching
+from gorgond.http import site_logins
 from gorgond.http.credentials import FORM
 from tests.conftest import RedisServer
 from tests.integration.oidc import CLIENT, provider
@@ -283,19 +283,19 @@ def test_who_did_not_leave_from_here_does_not_come_back(browser: Browser, who: s
 def test_a_code_wants_the_verifier_of_its_own_journey(browser: Browser, who: str) -> None:
     # given a browser that left twice: it has the second journey's verifier and nonce
     first = browser.log_in(browser.leave(), who)
-    cookie = browser.cookies[vouching.COOKIE]
+    cookie = browser.cookies[site_logins.COOKIE]
     browser.leave()
     # when the state alone is made to fit
     state = parse_qs(urlsplit(first).query)["state"][0]
-    mixed = {**_read(browser.cookies[vouching.COOKIE]), "state": state}
-    browser.cookies[vouching.COOKIE] = _written(mixed)
+    mixed = {**_read(browser.cookies[site_logins.COOKIE]), "state": state}
+    browser.cookies[site_logins.COOKIE] = _written(mixed)
     # then the provider does not take it
     answer = browser.ask("GET", first)
     assert answer.status == 401
     # nor is an ID token with the nonce of another login taken
     second = browser.log_in(browser.leave(), who)
-    browser.cookies[vouching.COOKIE] = _written(
-        {**_read(browser.cookies[vouching.COOKIE]), "nonce": _read(cookie)["nonce"]}
+    browser.cookies[site_logins.COOKIE] = _written(
+        {**_read(browser.cookies[site_logins.COOKIE]), "nonce": _read(cookie)["nonce"]}
     )
     assert "another login" in browser.ask("GET", second).error["message"]
 
@@ -311,9 +311,9 @@ def test_who_says_no_there_is_told_so(browser: Browser) -> None:
 )
 def test_nobody_is_sent_elsewhere_in_the_end(browser: Browser, to: str) -> None:
     browser.leave(f"?to={to}")
-    assert _read(browser.cookies[vouching.COOKIE])["to"] == "/"
+    assert _read(browser.cookies[site_logins.COOKIE])["to"] == "/"
     # nor by a cookie that says so
-    browser.cookies[vouching.COOKIE] = _written({**_read(browser.cookies[vouching.COOKIE]), "to": unquote(to)})
+    browser.cookies[site_logins.COOKIE] = _written({**_read(browser.cookies[site_logins.COOKIE]), "to": unquote(to)})
     assert browser.ask("GET", "/auth/oauth2/house/callback?code=x&state=x").status == 403
 
 

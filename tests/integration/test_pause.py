@@ -19,7 +19,7 @@ from tests.waiting import eventually_async
 
 
 @pytest.fixture
-def lasting(redis_factory: Callable[..., RedisServer]) -> RedisServer:
+def durable(redis_factory: Callable[..., RedisServer]) -> RedisServer:
     return redis_factory(appendonly="yes", appendfsync="always", maxmemory_policy="noeviction")
 
 
@@ -49,20 +49,20 @@ async def none_paused(fabric: Fabric) -> bool:
 
 
 async def test_a_broker_of_calls_that_forgets_is_told_again(
-    lasting: RedisServer, calls: RedisServer, tmp_path: Path, expected_logs: Callable[[str], None]
+    durable: RedisServer, calls: RedisServer, tmp_path: Path, expected_logs: Callable[[str], None]
 ) -> None:
     expected_logs("is away, waiting for it|is back after")
-    flags = {"broker.url": lasting.url, "broker.calls": calls.url, "store.url": f"sqlite:///{tmp_path}/test.db"}
+    flags = {"broker.url": durable.url, "broker.calls": calls.url, "store.url": f"sqlite:///{tmp_path}/test.db"}
     config = load(os.devnull, {}, flags)
     fabric = connect_fabric(config)
-    link = fabric.lasting.link("test")
+    link = fabric.durable.link("test")
     # given store_get paused by what remembers it, and a store that consumes from both brokers
     await link.pause("store_get")
     server = DataStore(config, fabric, "1")
     running = asyncio.create_task(server.run(Notifier()))
     await eventually_async(lambda: both_paused(fabric))
     # when both are killed and come back
-    for redis in (lasting, calls):
+    for redis in (durable, calls):
         redis.kill()
         redis.start()
     await eventually_async(lambda: both_paused(fabric))

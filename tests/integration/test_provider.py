@@ -12,7 +12,7 @@ import pytest
 
 from gorgond.config import Config, load
 from gorgond.redpill import Counts, connect
-from gorgond.redpill.broker import TURN_BYTES
+from gorgond.redpill.broker import CLAIM_BYTES
 from gorgond.roles.provider import DataProvider
 from gorgond.roles.store import DataStore
 from gorgond.service.fabric import connect_fabric
@@ -126,14 +126,14 @@ def test_large_items_travel_in_batches_that_are_taken_whole(tmp_path: Path) -> N
     large = provider(configured("memory://large", tmp_path / "no.db", size="100000"))
     raws = large._encoded(large._batch)
     assert 1 < len(raws) < 100
-    assert sum(map(len, raws)) <= TURN_BYTES
+    assert sum(map(len, raws)) <= CLAIM_BYTES
 
 
 async def test_it_ends_soon_though_the_broker_is_away(tmp_path: Path, expected_logs: Callable[[str], None]) -> None:
     expected_logs("is away, waiting for it")
     service = provider(configured(f"unix://{tmp_path}/nobody.sock", tmp_path / "no.db"))
     running = asyncio.create_task(service.run(Notifier()))
-    await eventually_async(lambda: service.fabric.lasting.outage.length)
+    await eventually_async(lambda: service.fabric.durable.outage.length)
 
     service.stop()
 

@@ -117,7 +117,7 @@ def test_the_verdict_says_which_store_hangs_and_what_piles_up(fabric: Fabric) ->
     eventually(lambda: fabric.says("Down: no store server is up"), patience())
 
     async def push() -> None:
-        async with Producer(connect(fabric.lasting.url), "test") as producer:
+        async with Producer(connect(fabric.durable.url), "test") as producer:
             await producer.push("store_put", *[Message("items.insert", {"documents": [{}]}) for _ in range(1234)])
 
     asyncio.run(push())
@@ -129,7 +129,7 @@ def test_the_verdict_says_which_store_hangs_and_what_piles_up(fabric: Fabric) ->
 
 def test_the_verdict_says_which_broker_is_away(fabric: Fabric) -> None:
     all_started(fabric)
-    for server in (fabric.lasting, fabric.calls):
+    for server in (fabric.durable, fabric.calls):
         server.kill()
         eventually(lambda: fabric.says("Down: broker", str(server.socket)), patience())  # noqa: B023
         server.start()
@@ -141,8 +141,8 @@ def test_the_verdict_says_which_broker_is_away(fabric: Fabric) -> None:
 def test_a_restart_loses_nothing(fabric: Fabric) -> None:
     # given a stats server that has ended in good order, and somebody who hears of every change
     roles = all_started(fabric)
-    fabric.lasting.cli("SADD", "gorgon:{store_notify}:groups", "test")
-    fabric.lasting.cli("HSET", "gorgon:{store_notify}:limits", "test", "1000")
+    fabric.durable.cli("SADD", "gorgon:{store_notify}:groups", "test")
+    fabric.durable.cli("HSET", "gorgon:{store_notify}:limits", "test", "1000")
     for _ in range(100):
         assert asked(f"{fabric.web}/info/1")
     eventually(lambda: fabric.today() == 100)
@@ -160,7 +160,7 @@ def test_a_restart_loses_nothing(fabric: Fabric) -> None:
         successor.kill()
         successor.wait(30)
     # and its own books are nobody's news
-    assert fabric.lasting.cli("LLEN", "gorgon:{store_notify}/test") == "0"
+    assert fabric.durable.cli("LLEN", "gorgon:{store_notify}/test") == "0"
 
 
 def status(method: str, url: str, body: Any = None, **headers: str) -> tuple[int, dict[str, Any], str]:
@@ -178,8 +178,8 @@ def status(method: str, url: str, body: Any = None, **headers: str) -> tuple[int
 def test_dead_letters_are_the_operators_business(fabric: Fabric) -> None:
     # given a dead letter
     all_started(fabric)
-    fabric.lasting.cli("RPUSH", "gorgon:{store_put}", "no message")
-    fabric.lasting.cli("HINCRBY", "gorgon:{store_put}:counts", "accepted", "1")
+    fabric.durable.cli("RPUSH", "gorgon:{store_put}", "no message")
+    fabric.durable.cli("HINCRBY", "gorgon:{store_put}:counts", "accepted", "1")
     eventually(lambda: fabric.says("store_put: 1 new dead letters"))
     url = f"{fabric.stats}/api/dead/store_put"
     # then nobody but the operator sees it
@@ -188,10 +188,10 @@ def test_dead_letters_are_the_operators_business(fabric: Fabric) -> None:
     operator = {"Authorization": f"Bearer {PASSWORD}"}
     code, found, _ = status("GET", url, **operator)
     (letter,) = found["letters"]
-    assert (code, letter["raw"], letter["broker"], found["more"]) == (200, "no message", "lasting", False)
+    assert (code, letter["raw"], letter["broker"], found["more"]) == (200, "no message", "durable", False)
     assert "undecodable" in letter["reason"]
     # and puts it back, whereupon it dies again
-    assert status("POST", f"{url}/{letter['number']}/requeue?broker=lasting", **operator)[0] == 204
+    assert status("POST", f"{url}/{letter['number']}/requeue?broker=durable", **operator)[0] == 204
     (again,) = eventually(lambda: status("GET", url, **operator)[1]["letters"])
     assert again["number"] > letter["number"]
     # and with a session, drops it

@@ -72,7 +72,7 @@ def test_gorgonctl_shows_what_the_stats_server_tells_the_operator(fabric: Fabric
     def marks(password: str) -> list[str]:
         """What happened, by gorgonctl with this password in its configuration."""
         settings = {
-            "GORGOND_BROKER_URL": fabric.lasting.url,
+            "GORGOND_BROKER_URL": fabric.durable.url,
             "GORGOND_BROKER_CALLS": fabric.calls.url,
             "GORGOND_STATS_PORT": fabric.stats.rpartition(":")[2],
             "GORGOND_STATS_PASSWORD": password,

@@ -50,7 +50,7 @@ REFUSED = (
     (WATCH, "EVALSHA", script.PUSH.sha, "0"),
     (WATCH, "GET", "key"),
     # the same by way of the scripts
-    ("provider", "EVALSHA", script.CLAIM.sha, "6", *[QUEUE] * 6, "lane"),
+    ("provider", "EVALSHA", script.CLAIM.sha, "6", *[QUEUE] * 6, "consumer"),
     ("web", "EVALSHA", script.PUSH.sha, "1", PRIVATE),
     ("provider", "EVALSHA", script.PAUSE.sha, "4", *(QUEUE + part for part in ("", ":held", ":counts", ":epoch")), ""),
     ("stats", "EVALSHA", script.REQUEUE.sha, "4", PRIVATE, *PARTS, "1"),

@@ -96,16 +96,16 @@ def test_a_broker_that_is_away_past_the_deadline_is_503(redis_server: RedisServe
 def test_readiness_knows_of_each_broker(
     redis_factory: Callable[..., RedisServer], shared_redis: RedisServer, tmp_path: Path
 ) -> None:
-    lasting = redis_factory()
-    with Website(lasting.url, tmp_path, store=False, broker__calls=shared_redis.url) as site:
+    durable = redis_factory()
+    with Website(durable.url, tmp_path, store=False, broker__calls=shared_redis.url) as site:
         eventually(lambda: site.ask("GET", "/readyz").status == 200)
-        # when the lasting one dies, and nobody has a job for it
-        lasting.kill()
+        # when the durable one dies, and nobody has a job for it
+        durable.kill()
         # then that is noticed all the same
         eventually(lambda: site.ask("GET", "/readyz").status == 503)
         assert unavailable(site.ask("GET", "/readyz")) == "broker_away"
         # and that it is back
-        lasting.start()
+        durable.start()
         eventually(lambda: site.ask("GET", "/readyz").status == 200)
 
 

@@ -68,7 +68,7 @@ class Site:
 
     def dead(self) -> list[str]:
         """Why jobs are dead letters."""
-        letters = self.fabric.lasting.cli("ZRANGE", "gorgon:{store_put}:dead", "0", "-1").splitlines()
+        letters = self.fabric.durable.cli("ZRANGE", "gorgon:{store_put}:dead", "0", "-1").splitlines()
         return [loads(line)["reason"] for line in letters if '"reason"' in line]
 
 
@@ -178,7 +178,7 @@ def test_a_job_is_stored_or_there_is_a_dead_letter_that_says_why(site: Site) -> 
 def test_what_is_announced_is_what_is_stored(site: Site) -> None:
     web = site.web()
     site.store()
-    with redis.Redis.from_url(site.fabric.lasting.url) as client, client.pubsub() as events:
+    with redis.Redis.from_url(site.fabric.durable.url) as client, client.pubsub() as events:
         events.subscribe("gorgon:{store_notify}:live")
         # given a note, one of another user with its id, and a change
         assert site.ask(web, "POST", "/info/5", {"id": "x", "title": "A"}).status == 201

@@ -26,8 +26,8 @@ def patience() -> float:
 class Fabric:
     """A broker, one for calls, and as many processes as are started; all of them are killed at the end."""
 
-    def __init__(self, lasting: RedisServer, calls: RedisServer, directory: Path, processes: ExitStack) -> None:
-        self.lasting, self.calls = lasting, calls
+    def __init__(self, durable: RedisServer, calls: RedisServer, directory: Path, processes: ExitStack) -> None:
+        self.durable, self.calls = durable, calls
         self.directory = directory
         self.web = f"http://127.0.0.1:{free_port()}"
         self.stats = f"http://127.0.0.1:{free_port()}"
@@ -35,7 +35,7 @@ class Fabric:
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
         settings = {
-            "GORGOND_BROKER_URL": self.lasting.url,
+            "GORGOND_BROKER_URL": self.durable.url,
             "GORGOND_BROKER_CALLS": self.calls.url,
             "GORGOND_STORE_URL": f"sqlite:///{self.directory}/test.db",
             "GORGOND_WEB_PORT": self.web.rpartition(":")[2],

@@ -66,7 +66,7 @@ def test_an_upgrade_from_an_earlier_version_fails_no_request_and_loses_no_job(
 
 def busy(queues: list[dict[str, Any]]) -> bool:
     """Whether something is under way."""
-    return any(queue["queued"] + queue["flying"] + queue["delayed"] for queue in queues)
+    return any(queue["queued"] + queue["in_flight"] + queue["delayed"] for queue in queues)
 
 
 def digest(machine: Machine) -> str:

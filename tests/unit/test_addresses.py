@@ -9,7 +9,7 @@ from tornado.httputil import HTTPHeaders
 
 from gorgond.http import addresses
 from gorgond.http.addresses import UNKNOWN, client_address
-from gorgond.kinds import NETWORKS
+from gorgond.validators import NETWORKS
 
 
 @pytest.mark.parametrize(

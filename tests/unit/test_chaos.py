@@ -19,7 +19,7 @@ from gorgond.chaos.faults import Faults
 from gorgond.chaos.load import Load, Plan, about
 from gorgond.chaos.rails import check_number, permit
 from gorgond.chaos.target import Target, Victim, chosen, signal_of
-from gorgond.chaos.undo import Journal
+from gorgond.chaos.undo import UndoLog
 from gorgond.config import load
 
 VICTIMS = [
@@ -69,7 +69,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state/undo"
 
 
-def faults(puppet: Puppet, journal: Journal, most: int = 2, dry: bool = False) -> Faults:
+def faults(puppet: Puppet, journal: UndoLog, most: int = 2, dry: bool = False) -> Faults:
     said: list[str] = []
     return Faults(puppet, journal, most, said.append, lambda: 1.0, dry)
 
@@ -115,7 +115,7 @@ def test_a_host_must_allow_it_and_be_meant() -> None:
 
 def test_not_more_victims_at_once_than_allowed(puppet: Puppet, path: Path) -> None:
     check_number(["a", "b"], 2)
-    with Journal(path) as journal:
+    with UndoLog(path) as journal:
         hurting = faults(puppet, journal, most=2)
         hurting.pause("store@2")
         hurting.stop("store@3")
@@ -131,7 +131,7 @@ def test_not_more_victims_at_once_than_allowed(puppet: Puppet, path: Path) -> No
 
 
 def test_a_dry_run_does_nothing(puppet: Puppet, path: Path) -> None:
-    with Journal(path) as journal:
+    with UndoLog(path) as journal:
         hurting = faults(puppet, journal, dry=True)
         hurting.pause("store@2")
         hurting.add("store")
@@ -144,7 +144,7 @@ def test_a_dry_run_does_nothing(puppet: Puppet, path: Path) -> None:
 
 
 def test_everything_is_undone_the_last_first(puppet: Puppet, path: Path) -> None:
-    with Journal(path) as journal:
+    with UndoLog(path) as journal:
         hurting = faults(puppet, journal, most=9)
         hurting.stop("store@2")
         hurting.pause("web@1")
@@ -159,15 +159,15 @@ def test_everything_is_undone_the_last_first(puppet: Puppet, path: Path) -> None
 
 def test_what_a_killed_run_left_is_refused_until_it_is_undone(puppet: Puppet, path: Path) -> None:
     # given a run that was killed with an instance stopped, in the middle of writing a line
-    with Journal(path) as journal:
+    with UndoLog(path) as journal:
         faults(puppet, journal).stop("store@2")
         left = path.read_text()
     path.write_text(left + '{"n": 2, "un')
     # when another begins, then it is refused
-    with pytest.raises(Refused, match="left 1 things to undo: gorgon-chaos undo"), Journal(path):
+    with pytest.raises(Refused, match="left 1 things to undo: gorgon-chaos undo"), UndoLog(path):
         pass
     # and when it is undone, what fails stays
-    with Journal(path, leftovers=True) as journal:
+    with UndoLog(path, leftovers=True) as journal:
 
         def fail(step: list[str]) -> None:
             raise OSError(f"no {step[1]}")
@@ -176,12 +176,12 @@ def test_what_a_killed_run_left_is_refused_until_it_is_undone(puppet: Puppet, pa
         assert journal.pending == [["start", "store@2"]]
         assert journal.undo(lambda step: puppet.start(step[1])) == []
     assert puppet.acts == ["stop store@2", "start store@2"]
-    with Journal(path):
+    with UndoLog(path):
         pass
 
 
 def test_one_run_at_a_time(path: Path) -> None:
-    with Journal(path), pytest.raises(Refused, match="another gorgon-chaos is at work"), Journal(path):
+    with UndoLog(path), pytest.raises(Refused, match="another gorgon-chaos is at work"), UndoLog(path):
         pass
 
 
@@ -190,7 +190,7 @@ def test_a_fault_is_in_the_journal_before_it_happens(path: Path) -> None:
         def stop(self, name: str) -> None:
             raise KeyboardInterrupt
 
-    with Journal(path) as journal:
+    with UndoLog(path) as journal:
         with pytest.raises(KeyboardInterrupt):
             faults(Dying(), journal).stop("store@2")
         assert [json.loads(line) for line in path.read_text().splitlines()] == [

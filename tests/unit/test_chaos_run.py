@@ -21,7 +21,7 @@ from gorgond.chaos.faults import Faults
 from gorgond.chaos.load import Load
 from gorgond.chaos.servers import Server
 from gorgond.chaos.target import Target, Victim
-from gorgond.chaos.undo import Journal
+from gorgond.chaos.undo import UndoLog
 
 LARGE = 60_000_000  # bytes
 HOLD = f"data = b'x' * {LARGE}; print('there', flush=True); input()"
@@ -61,7 +61,7 @@ class Answering:
 def run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """Makes what a short drill has in its hands."""
     with ExitStack() as stack:
-        journal = stack.enter_context(Journal(tmp_path / "undo"))
+        journal = stack.enter_context(UndoLog(tmp_path / "undo"))
         book = stack.enter_context(Book(tmp_path / "book"))
 
         def run(target: Target, servers: tuple[str, ...] = ()) -> Run:

@@ -12,7 +12,7 @@ import pytest
 from gorgond.chaos import cli, units
 from gorgond.chaos.errors import Refused
 from gorgond.chaos.faults import Faults, perform
-from gorgond.chaos.undo import Journal
+from gorgond.chaos.undo import UndoLog
 from gorgond.chaos.units import SystemdTarget
 from gorgond.config import load
 from gorgond.errors import GorgonError
@@ -76,7 +76,7 @@ def left(tmp_path: Path) -> Path:
 
 def test_what_was_done_to_units_is_made_good_the_last_first(host: Host, tmp_path: Path) -> None:
     systemctl = host()
-    with Journal(tmp_path / "undo") as journal:
+    with UndoLog(tmp_path / "undo") as journal:
         faults = Faults(SystemdTarget(), journal, 9, lambda _: None, lambda: 1.0)
         faults.stop("store@2")
         faults.pause("web@1")
@@ -113,7 +113,7 @@ def test_what_could_not_be_undone_stays_and_the_rest_is_done(host: Host, left: P
     systemctl.broken.add("gorgon-web@1.service")
     assert cli.main(["undo", *HERE]) == cli.DEVIATED
     assert systemctl.asked == ["start gorgon-store@2.service"]
-    with Journal(left, leftovers=True) as journal:
+    with UndoLog(left, leftovers=True) as journal:
         assert journal.pending == [["resume", "web@1"]]
 
 

@@ -19,9 +19,9 @@ from gorgond.service.fabric import connect_fabric
 )
 def test_user_and_password_of_the_configuration_are_used_unless_the_url_has_its_own(url: str, connected: str) -> None:
     config = load("/dev/null", {}, {"broker.url": url, "broker.user": "web", "broker.password": "p@ss"})
-    assert connect_fabric(config).lasting.url == connected
+    assert connect_fabric(config).durable.url == connected
 
 
 def test_without_a_password_the_url_stays_as_it_is() -> None:
     config = load("/dev/null", {}, {"broker.url": "redis://host", "broker.user": "web"})
-    assert connect_fabric(config).lasting.url == "redis://host"
+    assert connect_fabric(config).durable.url == "redis://host"

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "gorgond"
 
 # Each part and the parts it may import; itself always. What is not listed here may not exist.
-EVERYWHERE = {"errors", "config", "settings", "kinds"}
+EVERYWHERE = {"errors", "config", "settings", "validators"}
 SERVICE = {"redpill"} | EVERYWHERE
 MIDDLE = {"service"} | SERVICE
 PARTS = {"auth", "http", "stores", "providers", "notifiers", "eventlog"}
@@ -20,8 +20,8 @@ MAY_IMPORT = {
     "__init__": {"app"},  # when an application asks for it
     "redpill": set[str](),
     "errors": {"redpill"},  # only its errors: one tree has one root
-    "kinds": set[str](),
-    "settings": {"kinds"},
+    "validators": set[str](),
+    "settings": {"validators"},
     "config": {"errors", "settings"},
     "service": SERVICE,
     "app": MIDDLE,

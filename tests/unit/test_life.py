@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gorgond.config import load
-from gorgond.redpill import Caller, GorgonError, Lane, Message, Producer, Room, keys, now_ms
+from gorgond.redpill import Caller, Consumer, GorgonError, Message, Producer, Room, keys, now_ms
 from gorgond.redpill.errors import BrokerError
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.service.fabric import Fabric
@@ -118,7 +118,7 @@ async def test_a_loop_that_fails_ends_the_service_and_is_named(expected_logs: Ca
 async def test_any_name_of_a_host_makes_good_names(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: host)
     toy = Toy(for_ever)
-    # then every list and lane of the service has a name that the broker takes
+    # then every list and consumer of the service has a name that the broker takes
     keys.queue(toy.caller.reply_to)
     keys.queue(toy.name)
     assert re.fullmatch(r"[!-~]+", toy.name)
@@ -127,10 +127,10 @@ async def test_any_name_of_a_host_makes_good_names(host: str, monkeypatch: pytes
 async def test_its_status_says_that_messages_wait_for_a_newer_one() -> None:
     toy = Toy(for_ever)
     assert toy.status() == "playing"
-    # when one of its lanes has just left a message for a newer consumer
-    lane = Lane(toy.fabric.lasting, "store_put", "lane", lambda _: asyncio.sleep(0, ()))
-    toy.attend(lane)
-    lane.newer.add()
+    # when one of its consumers has just left a message for a newer consumer
+    consumer = Consumer(toy.fabric.durable, "store_put", "consumer", lambda _: asyncio.sleep(0, ()))
+    toy.attend(consumer)
+    consumer.newer.add()
     # then it says so, in words that make the verdict tell it
     assert toy.status() == "waiting for a newer gorgond, which messages of store_put need"
 

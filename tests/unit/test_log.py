@@ -63,7 +63,7 @@ def test_who_inherits_the_name_of_the_journal_does_not_write_to_it(
 
 
 def _let_the_journal_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Say that the journal reads stderr; asked in the test itself, since pytest's file for it is another one in setup."""
+    """Say that the journal reads stderr; not from a fixture, since pytest opens another file for the test."""
     about = os.fstat(2)
     monkeypatch.setenv("JOURNAL_STREAM", f"{about.st_dev}:{about.st_ino}")
 

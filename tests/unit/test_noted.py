@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from gorgond.auth.sealing import new_key
+from gorgond.commands.operator import installation as installation_module
 from gorgond.commands.operator import noted
-from gorgond.commands.operator import site as site_module
+from gorgond.commands.operator.installation import Installation
 from gorgond.commands.operator.noted import note
 from gorgond.commands.operator.roles import changed
-from gorgond.commands.operator.site import Site
 from gorgond.service.pseudonyms import Pseudonyms
 
 
@@ -28,16 +28,16 @@ def system_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sock
 
 
 @pytest.fixture
-def site() -> Site:
+def installation() -> Installation:
     """The fabric of this host's units."""
-    return Site.of(None, {"GORGOND_BROKER_URL": "memory://noted"})
+    return Installation.of(None, {"GORGOND_BROKER_URL": "memory://noted"})
 
 
 def test_each_thing_is_a_line_with_who_did_it(
-    system_log: socket.socket, site: Site, monkeypatch: pytest.MonkeyPatch
+    system_log: socket.socket, installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUDO_USER", "grace")
-    note(site, ["q is paused", "r is \x1b]0;paused\x07\u202e"])
+    note(installation, ["q is paused", "r is \x1b]0;paused\x07\u202e"])
     lines = [system_log.recv(1000).decode().rstrip("\0") for _ in range(2)]
     for line, what in zip(lines, ("q is paused", r"r is \u001b]0;paused\u0007\u202e"), strict=True):
         assert line.startswith("<30>gorgonctl[")
@@ -46,17 +46,26 @@ def test_each_thing_is_a_line_with_who_did_it(
 
 def test_roles_are_given_to_an_account_by_its_pseudonym() -> None:
     key = new_key()
-    site = Site.of(None, {"GORGOND_BROKER_URL": "memory://noted", "GORGOND_AUTH_KEY": f"{key} {new_key()}"})
+    installation = Installation.of(
+        None, {"GORGOND_BROKER_URL": "memory://noted", "GORGOND_AUTH_KEY": f"{key} {new_key()}"}
+    )
     account = Pseudonyms(key.encode()).of("account", "u@bücher.example")
-    assert changed(site, "U@xn--bcher-kva.example", ["admin", "editor"]) == f"{account} has the roles admin editor now"
-    assert changed(site, "u@bücher.example", []) == f"{account} has the roles none now"
+    assert (
+        changed(installation, "U@xn--bcher-kva.example", ["admin", "editor"])
+        == f"{account} has the roles admin editor now"
+    )
+    assert changed(installation, "u@bücher.example", []) == f"{account} has the roles none now"
 
 
-def test_without_a_key_it_is_an_account(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(site_module, "CREDENTIALS", tmp_path)
-    assert changed(site, "ada@notes.example", ["admin"]) == "an account has the roles admin now"
+def test_without_a_key_it_is_an_account(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installation_module, "CREDENTIALS", tmp_path)
+    assert changed(installation, "ada@notes.example", ["admin"]) == "an account has the roles admin now"
 
 
-def test_without_a_log_it_is_done_all_the_same(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_log_it_is_done_all_the_same(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(noted, "SYSTEM_LOG", tmp_path / "none")
-    note(site, ["q is paused"])
+    note(installation, ["q is paused"])

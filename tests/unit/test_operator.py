@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from gorgond.commands.operator import site as site_module
+from gorgond.commands.operator import installation as installation_module
 from gorgond.commands.operator import text, tracing
+from gorgond.commands.operator.installation import Installation
 from gorgond.commands.operator.listing import instance_table, queue_table
 from gorgond.commands.operator.live import _cut
 from gorgond.commands.operator.overview import EXIT_CODES, overview
-from gorgond.commands.operator.site import Site
 from gorgond.errors import GorgonError
 from gorgond.gorgonctl import main
 from gorgond.redpill import Message
@@ -70,7 +70,7 @@ def test_a_line_is_cut_where_the_terminal_ends_and_colours_take_no_room() -> Non
 
 SPAN = {"at": 0, "seconds": 60, "count": 0, "errors": 0, "bytes": 0, "p50": 0, "p95": 0, "p99": 0, "max": 0}
 QUEUE = {
-    "name": "store_put", "queued": 4210, "flying": 12, "delayed": 1, "dead": 2, "oldest": 38.2, "accepted": 9000,
+    "name": "store_put", "queued": 4210, "in_flight": 12, "delayed": 1, "dead": 2, "oldest": 38.2, "accepted": 9000,
     "done": 4775, "in": 400.4, "out": 9.0, "retried": 3, "recovered": 0, "requeued": 0, "expired": 0, "dropped": 0,
     "overflow": 0, "difference": 0, "paused": True,
 }  # fmt: skip
@@ -96,7 +96,7 @@ def picture(state: str = "well", **changes: Any) -> dict[str, Any]:
             "dropped": 0, "overflow": 0, "difference": 0, "text": "Every message is accounted for",
         },
         "redis": [{
-            "name": "lasting", "where": "/run/broker.sock", "version": "7.0.15", "memory": 2e6, "maxmemory": 1e9,
+            "name": "durable", "where": "/run/broker.sock", "version": "7.0.15", "memory": 2e6, "maxmemory": 1e9,
             "clients": 12, "aof": True, "fsync": "always", "away": 0.0, "reason": "",
         }],
         "database": {"name": "sqlite", "version": "3.40", "latency_ms": 0.8, "away": 0.0, "reason": ""},
@@ -175,42 +175,42 @@ def test_tables_of_queues_and_instances() -> None:
 
 
 def test_the_configuration_names_the_fabric(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(site_module, "CREDENTIALS", tmp_path)
-    found = Site.of(None, {"GORGOND_CONFIG": "/dev/null", "GORGOND_BROKER_URL": "redis://elsewhere:1/0"})
+    monkeypatch.setattr(installation_module, "CREDENTIALS", tmp_path)
+    found = Installation.of(None, {"GORGOND_CONFIG": "/dev/null", "GORGOND_BROKER_URL": "redis://elsewhere:1/0"})
     assert found.directory is None
-    assert found.connect().lasting.url == "redis://elsewhere:1/0"
+    assert found.connect().durable.url == "redis://elsewhere:1/0"
     assert found.stats_url() == "http://127.0.0.1:3001"
 
 
 def test_the_operator_has_a_password_where_only_root_reads_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(site_module, "CREDENTIALS", tmp_path)
+    monkeypatch.setattr(installation_module, "CREDENTIALS", tmp_path)
     environ = {"GORGOND_CONFIG": "/dev/null", "GORGOND_BROKER_URL": "unix:///broker.sock"}
     (tmp_path / "gorgond.broker.password.operator").write_text("se/cret\n")
-    assert Site.of(None, environ).connect().lasting.url == "unix://operator:se%2Fcret@/broker.sock"
+    assert Installation.of(None, environ).connect().durable.url == "unix://operator:se%2Fcret@/broker.sock"
     # and the broker's address may lie there too
     (tmp_path / "gorgond.broker.url").write_text("redis://db1:6379\n")
-    assert Site.of(None, environ).connect().lasting.url == "redis://operator:se%2Fcret@db1:6379"
+    assert Installation.of(None, environ).connect().durable.url == "redis://operator:se%2Fcret@db1:6379"
 
 
 def test_what_cannot_be_read_wants_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(site_module, "CREDENTIALS", tmp_path)
+    monkeypatch.setattr(installation_module, "CREDENTIALS", tmp_path)
     (tmp_path / "gorgond.broker.password.operator").mkdir()  # root may read any file
     with pytest.raises(GorgonError, match="are you root"):
-        Site.of(None, {"GORGOND_CONFIG": "/dev/null", "GORGOND_BROKER_URL": "unix:///broker.sock"}).connect()
+        Installation.of(None, {"GORGOND_CONFIG": "/dev/null", "GORGOND_BROKER_URL": "unix:///broker.sock"}).connect()
 
 
 def test_a_directory_is_that_of_a_gorgond_up(tmp_path: Path) -> None:
-    found = Site.of(str(tmp_path))
+    found = Installation.of(str(tmp_path))
     assert found.stats_url() == ""
     fabric = found.connect()
-    assert (fabric.lasting.url, fabric.calls.url) == (f"unix://{tmp_path}/broker.sock", f"unix://{tmp_path}/calls.sock")
+    assert (fabric.durable.url, fabric.calls.url) == (f"unix://{tmp_path}/broker.sock", f"unix://{tmp_path}/calls.sock")
 
 
 def test_where_nothing_is_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(site_module, "UNITS", tmp_path / "none")
+    monkeypatch.setattr(installation_module, "UNITS", tmp_path / "none")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with pytest.raises(GorgonError, match="nothing of gorgond is here: no units, and no gorgond up in"):
-        Site.of(None, {"GORGOND_CONFIG": "/dev/null"})
+        Installation.of(None, {"GORGOND_CONFIG": "/dev/null"})
 
 
 # ---- traces

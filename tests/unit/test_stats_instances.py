@@ -79,7 +79,7 @@ def test_of_a_process_that_was_there_before_us_we_count_what_we_heard() -> None:
     assert heard(instances, process.snapshot(), 101.0).count == 0
     process.answer(1)
     assert heard(instances, process.snapshot(), 102.0).count == 1
-    assert instances.take_turns() == []
+    assert instances.take_events() == []
 
 
 def test_what_was_missed_is_counted_with_the_next() -> None:
@@ -102,7 +102,7 @@ def test_starts_restarts_upgrades_and_ends_are_told() -> None:
     heard(instances, third.snapshot(state="draining"), 10.0)
     assert instances.all[first.name].state == "draining"
     heard(instances, third.snapshot(state="gone"), 11.0)
-    assert [(turn.kind, turn.at, turn.text) for turn in instances.take_turns()] == [
+    assert [(event.kind, event.at, event.text) for event in instances.take_events()] == [
         ("start", 0.0, "web@1.host started"), ("restart", 4.0, "web@1.host restarted"),
         ("upgrade", 8.0, "web@1.host upgraded from 1 to 2"), ("stop", 11.0, "web@1.host stopped"),
     ]  # fmt: skip
@@ -127,7 +127,7 @@ def test_silence_is_seen_unless_nobody_can_be_heard() -> None:
     assert instances.all[process.name].state == "up"
     instances.look(501.0 + GONE, True)
     assert instances.all[process.name].state == "gone"
-    assert instances.take_turns()[-1].text == "web@1.host stopped"
+    assert instances.take_events()[-1].text == "web@1.host stopped"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_the_ledger_says_where_everything_is() -> None:
 
 
 def test_what_a_broker_says_of_itself() -> None:
-    health = BrokerHealth("lasting", "/run/broker.sock")
+    health = BrokerHealth("durable", "/run/broker.sock")
     assert durability(health.row()) == "unknown"
     about = {"redis_version": "7", "aof_enabled": "1", "appendfsync": "always", "rejected_connections": "3"}
     health.heard({**about, "used_memory": "10", "maxmemory": "20"})

@@ -61,7 +61,7 @@ class Queue:
     """A backend with one dead letter."""
 
     def __init__(self) -> None:
-        self.there = {("lasting", "store_put", 7)}
+        self.there = {("durable", "store_put", 7)}
 
     async def requeue(self, broker: str, queue: str, number: int) -> bool:
         return (broker, queue, number) in self.there
@@ -77,7 +77,7 @@ async def test_what_the_operator_does_with_letters_is_a_line(
     api = Api(cast("Backend", Queue()), visitors(tmp_path / "1"), Viewers())
     asked = request(Authorization=f"Bearer {PASSWORD}")
     handler: Any = getattr(api, do)
-    asked.parameters = {"broker": "lasting", "queue": "store_put", "number": 7}
+    asked.parameters = {"broker": "durable", "queue": "store_put", "number": 7}
     assert (await handler(asked)).status == 204
     asked.parameters["number"] = 8
     with pytest.raises(Problem):

@@ -25,7 +25,7 @@ from tests.unit.test_stats_instances import Process
 @pytest.fixture
 def painted() -> dict[str, Any]:
     """A picture with something of everything in it."""
-    instances, queues, health = Instances(0.0), Queues(), BrokerHealth("lasting", "b.sock")
+    instances, queues, health = Instances(0.0), Queues(), BrokerHealth("durable", "b.sock")
     instances.heard(Process('web@1.ho"st').snapshot(), 1.0)
     queues.look({"store_put": Counts(3, 2, 1, 4, 5.5, 20, 10)}, 0.0)
     health.heard({"redis_version": "7", "used_memory": "1000"})
@@ -66,7 +66,7 @@ def test_both_formats_are_understood_and_say_the_same(painted: dict[str, Any]) -
     assert found["gorgond_queue_oldest_seconds", ("queue", "store_put")] == 5.5
     assert found["gorgond_process_up", ("process", 'web@1.ho"st')] == 1
     assert found["gorgond_process_clock_ahead_seconds", ("process", 'web@1.ho"st')] == -0.25
-    assert found["gorgond_broker_memory_bytes", ("broker", "lasting")] == 1000
+    assert found["gorgond_broker_memory_bytes", ("broker", "durable")] == 1000
     assert found["gorgond_database_latency_seconds",] == 0.0025
     assert found["gorgond_state", ("state", "well")] + found["gorgond_state", ("state", "degraded")] <= 1
 

@@ -24,7 +24,7 @@ def instance(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def broker(**changes: Any) -> dict[str, Any]:
-    return {**BrokerHealth("lasting", "b.sock").row(), **changes}
+    return {**BrokerHealth("durable", "b.sock").row(), **changes}
 
 
 WEB, STORE = instance("web@1"), instance("store@1")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from gorgond.config import load
-from gorgond.redpill import Done, Lane, Message, Outcome
+from gorgond.redpill import Consumer, Done, Message, Outcome
 from gorgond.service.fabric import connect_fabric
 from gorgond.service.life import Service
 from gorgond.service.log import set_up
@@ -15,18 +15,18 @@ from gorgond.service.process import run_process
 
 
 class Echo(Service):
-    """One lane on the broker of the calls."""
+    """One consumer on the broker of the calls."""
 
     role = "store"
 
     async def start(self) -> None:
-        lane = Lane(self.fabric.calls, "store_get", self.name, _answer)
-        lane.beat = self.pulses.start("lane")
-        self.attend(lane)
-        self._running = self.spawn(lane.run(), "lane")
+        consumer = Consumer(self.fabric.calls, "store_get", self.name, _answer)
+        consumer.beat = self.heartbeats.start("consumer")
+        self.attend(consumer)
+        self._running = self.spawn(consumer.run(), "consumer")
 
     async def drain(self) -> None:
-        self.lanes[0].stop()
+        self.consumers[0].stop()
         await self._running
 
     def doing(self) -> str:

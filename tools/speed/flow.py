@@ -33,7 +33,7 @@ async def settled(url: str, queue: str, count: int) -> Flow:
             deepest = max(deepest, there.queued)
             if there.accepted and not began:
                 began = now
-            if there.accepted >= count and not there.queued + there.flying + there.delayed:
+            if there.accepted >= count and not there.queued + there.in_flight + there.delayed:
                 return Flow(now - began, deepest, there)
             if (there.accepted, there.done) != (last.accepted, last.done):
                 last, moved = there, now

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from gorgond.redpill import DONE, Lane, Message, Outcome, Producer, QueueFull, connect
+from gorgond.redpill import DONE, Consumer, Message, Outcome, Producer, QueueFull, connect
 from gorgond.service.loop import run
 from gorgond.service.systemd import Notifier
 
@@ -51,9 +51,9 @@ async def produce(url: str, count: int, size: int) -> None:
 
 
 async def consume(url: str, count: int, number: int, batch: int) -> None:
-    """Settle messages, doing nothing with them, in that number of lanes: while one waits for Redis, another works."""
+    """Settle messages, doing nothing with them, in `number` consumers: while one waits for Redis, another works."""
     left, ended = count, 0.0
-    lanes: list[Lane] = []
+    consumers: list[Consumer] = []
 
     async def pull(name: str) -> None:
         nonlocal ended
@@ -64,12 +64,12 @@ async def consume(url: str, count: int, number: int, batch: int) -> None:
             left -= len(messages)
             last = left <= 0
             if last:
-                for each in lanes:
+                for each in consumers:
                     each.stop()
             return [DONE] * len(messages)
 
-        lanes.append(Lane(broker, QUEUE, name, handle, batch))
-        await lanes[-1].run()
+        consumers.append(Consumer(broker, QUEUE, name, handle, batch))
+        await consumers[-1].run()
         if last:  # another may still wait for messages
             ended = time.monotonic()
 

@@ -20,7 +20,7 @@ their own, without a file."""
 
 _CONFIG = """
 [broker]
-url = {lasting}
+url = {durable}
 calls = {calls}
 [store]
 url = {store}
@@ -78,14 +78,14 @@ class Site:
         self.port = free_port()
         self.crew = crew
         self.url = f"http://127.0.0.1:{self.port}"
-        self.lasting = start_redis(crew, "lasting", fsync, data)
+        self.durable = start_redis(crew, "durable", fsync, data)
         calls = start_redis(crew, "calls", None, data) if apart else ""
-        self.calls = calls or self.lasting
+        self.calls = calls or self.durable
         config = crew.directory / "gorgond.conf"
         url = store or "sqlite:///nowhere"
         config.write_text(
             _CONFIG.format(
-                lasting=self.lasting,
+                durable=self.durable,
                 calls=calls,
                 store=url,
                 lanes=layout.lanes,

@@ -15,22 +15,22 @@ DELAY = 0.02  # seconds that each chunk waits, each way
 def _slow(run: Run) -> None:
     proxies = {name: Proxy(server.socket) for name, server in run.servers.items()}
     for name, proxy in proxies.items():
-        run.faults.lasting("proxy", name, proxy.start, "rename", str(proxy.real), str(proxy.path))
+        run.faults.begin("proxy", name, proxy.start, "rename", str(proxy.real), str(proxy.path))
         if not run.options.dry:
             run.servers[name].drop_clients()  # all connections go through it from now on
     run.sleep(2)
     for name, proxy in proxies.items():
-        run.faults.lasting("latency", name, _set(proxy, DELAY))
+        run.faults.begin("latency", name, _set(proxy, DELAY))
     run.sleep(run.seconds(8, 2))
     for name, proxy in proxies.items():
         run.faults.ended("latency", name, _set(proxy, 0.0))
     for _ in range(run.times(20)):
         name = run.chance.choice(run.brokers)
-        run.faults.lasting("reset", name, proxies[name].reset)
+        run.faults.begin("reset", name, proxies[name].reset)
         run.faults.ended("reset", name, lambda: None)
         run.sleep(run.chance.uniform(0.1, 0.6))
     for name, proxy in proxies.items():
-        run.faults.lasting("half-open", name, lambda proxy=proxy: proxy.freeze(True))  # type: ignore[misc]
+        run.faults.begin("half-open", name, lambda proxy=proxy: proxy.freeze(True))  # type: ignore[misc]
     run.sleep(run.seconds(12, 3))
     for name, proxy in proxies.items():
         run.faults.ended("half-open", name, lambda proxy=proxy: proxy.freeze(False))  # type: ignore[misc]

@@ -48,7 +48,7 @@ def _disk(run: Run) -> None:
     # The small disk is there for the fabric alone; this is how others see it.
     files = Path(f"/proc/{run.stage.pid}/root{run.stage.target.files('broker')}")
     ballast = files / "ballast"
-    run.faults.lasting("disk full", "broker", lambda: _fill(ballast))
+    run.faults.begin("disk full", "broker", lambda: _fill(ballast))
     run.refused(within=60)
     run.faults.ended("disk full", "broker", ballast.unlink)
     run.until(run.servers["broker"].answers, 30, "the broker is back")

@@ -28,38 +28,46 @@ def _hang(run: Run) -> None:
     broker = run.servers["broker"]
     before = broker.counts("store_put").get("recovered", 0)
     # Caught with a batch in its hands; else there is nothing that others could take.
-    lane = ""
+    consumer = ""
     for _ in range(200):
         run.faults.pause(victim.name)
         run.sleep(0.05)  # what it had sent before arrives at the broker
-        lane = "" if run.options.dry else _with_a_batch(broker, victim.name)
-        if run.options.dry or (lane and _others_work(run)):
+        consumer = "" if run.options.dry else _with_a_batch(broker, victim.name)
+        if run.options.dry or (consumer and _others_work(run)):
             break
         run.faults.resume(victim.name)
         run.sleep(run.chance.uniform(0, 0.05))
     run.until(lambda: broker.counts("store_put").get("recovered", 0) > before, SILENCE, "taken over")
-    _continue(run, victim, lane)
+    _continue(run, victim, consumer)
     run.sleep(3)
 
 
-def _continue(run: Run, victim: Victim, lane: str) -> None:
+def _continue(run: Run, victim: Victim, consumer: str) -> None:
     """SIGCONT: it goes on with what others have taken over, and wants to settle it. Refused, it takes its desk anew,
-    with another token; one whose turn was accepted would go on with the token that it had."""
+    with another token; one whose claim was accepted would go on with the token that it had."""
     broker = run.servers["broker"]
     before = {} if run.options.dry else broker.tokens("store_put")
     run.faults.resume(victim.name)
     run.until(lambda: run.target.victim(victim.name).up, 30, f"{victim.name} works again")
-    refused = run.within(lambda: broker.tokens("store_put").get(lane, 0) > before.get(lane, 0), 5)
+    refused = run.within(lambda: broker.tokens("store_put").get(consumer, 0) > before.get(consumer, 0), 5)
     # Under systemd the watchdog may have replaced it, a process that has nothing to settle.
     same = run.options.dry or run.target.victim(victim.name).pid == victim.pid
-    text = f"{lane} was refused and took its desk anew" if refused else f"{lane} settled what others had taken over"
+    text = (
+        f"{consumer} was refused and took its desk anew"
+        if refused
+        else f"{consumer} settled what others had taken over"
+    )
     run.check("late settle", bool(refused) and same, text if same else f"{victim.name} was replaced before it went on")
 
 
 def _with_a_batch(broker: Server, name: str) -> str:
-    """The lane of this store that has jobs on its desk, if any. A single one may have been put there while it waited:
-    then it would take its desk anew without having wanted to settle anything."""
-    found = (lane for lane, length in broker.desks("store_put").items() if lane.startswith(f"{name}.") and length > 1)
+    """The consumer of this store that has jobs on its desk, if any. A single one may have been put there while it
+    waited: then it would take its desk anew without having wanted to settle anything."""
+    found = (
+        consumer
+        for consumer, length in broker.desks("store_put").items()
+        if consumer.startswith(f"{name}.") and length > 1
+    )
     return next(found, "")
 
 
@@ -77,7 +85,7 @@ def _database(run: Run) -> None:
     mongod = run.stage.mongod
     for _ in range(run.times(8)):
         run.sleep(run.chance.uniform(0.5, 3))
-        run.faults.lasting("kill", "mongod", mongod.kill)
+        run.faults.begin("kill", "mongod", mongod.kill)
         run.faults.ended("kill", "mongod", mongod.start)
 
 

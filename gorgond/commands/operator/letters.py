@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from gorgond.commands.operator import text
-from gorgond.commands.operator.reach import Links, known, linked
-from gorgond.commands.operator.site import Site
+from gorgond.commands.operator.brokers import Links, known, linked
+from gorgond.commands.operator.installation import Installation
 from gorgond.errors import GorgonError
 from gorgond.redpill import DeadLetter, Message, Undecodable
 from gorgond.redpill.message import decode
 
 PAGE = 100
-_PREFIX = {"lasting": "", "calls": "c"}
+_PREFIX = {"durable": "", "calls": "c"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class Letter:
         }
 
 
-async def letters(site: Site, queue: str | None) -> list[Letter]:
+async def letters(installation: Installation, queue: str | None) -> list[Letter]:
     """Those of a queue, or of all. Raises GorgonError."""
-    async with linked(site.connect()) as links:
+    async with linked(installation.connect()) as links:
         return [each async for each in _letters(links, queue)]
 
 
@@ -61,10 +61,12 @@ async def _letters(links: Links, queue: str | None) -> AsyncIterator[Letter]:
                     yield Letter(name, f"{_PREFIX[broker]}{letter.number}", letter)
 
 
-async def settle(site: Site, queue: str, labels: Sequence[str], every: bool, requeue: bool) -> list[str]:
+async def settle(
+    installation: Installation, queue: str, labels: Sequence[str], every: bool, requeue: bool
+) -> list[str]:
     """Put these letters, or `every` one, back into their queue, or drop them; what was done. Raises GorgonError, when
     one is not there, before anything is done."""
-    async with linked(site.connect()) as links:
+    async with linked(installation.connect()) as links:
         there = [each.label async for each in _letters(links, queue)]
         chosen = there if every else list(dict.fromkeys(labels))
         for label in chosen:
@@ -72,7 +74,7 @@ async def settle(site: Site, queue: str, labels: Sequence[str], every: bool, req
                 raise GorgonError(f"{queue} has no dead letter {label}; there are {' '.join(there[:20]) or 'none'}")
         done = 0
         for label in chosen:
-            link = links["calls" if label.startswith("c") else "lasting"]
+            link = links["calls" if label.startswith("c") else "durable"]
             number = int(re.sub(r"\D", "", label))
             done += await (link.requeue(queue, number) if requeue else link.drop(queue, number))
     what = "put back into the queue" if requeue else "deleted"

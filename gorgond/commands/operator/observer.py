@@ -32,7 +32,7 @@ class Observer:
         self._history = History(int(time.time()))
         self._brokers = [
             BrokerHealth(name, broker.outage.what.removeprefix("broker "))
-            for name, broker in zip(("lasting", "calls"), fabric.brokers, strict=False)
+            for name, broker in zip(("durable", "calls"), fabric.brokers, strict=False)
         ]
         self._links = [broker.link("gorgonctl") for broker in fabric.brokers]
         self._answered = [self._began for _ in self._brokers]

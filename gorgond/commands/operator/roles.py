@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from gorgond.auth import texts
 from gorgond.auth.records import Records
 from gorgond.auth.users import Users
-from gorgond.commands.operator.site import Site
+from gorgond.commands.operator.installation import Installation
 from gorgond.errors import GorgonError
 from gorgond.redpill import Caller, Producer
 from gorgond.service.pseudonyms import Pseudonyms
 
 
-def changed(site: Site, email: str, roles: Sequence[str]) -> str:
+def changed(installation: Installation, email: str, roles: Sequence[str]) -> str:
     """What the log says of a change: the account by the pseudonym that auth servers give it."""
-    key = site.auth_key()
+    key = installation.auth_key()
     who = Pseudonyms(key.encode()).of("account", texts.account(email)) if key else "an account"
     return f"{who} has the roles {' '.join(roles) or 'none'} now"
 
 
-async def roles_of(site: Site, email: str, change: Sequence[str] | None) -> list[str]:
+async def roles_of(installation: Installation, email: str, change: Sequence[str] | None) -> list[str]:
     """The roles of the user of this address, after giving them those of `change`, unless it is None, in place of what
     they had. Raises GorgonError."""
-    fabric = site.connect()
+    fabric = installation.connect()
     async with (
         Producer(fabric.calls, "gorgonctl") as producer,
         Caller(fabric.calls, producer, "ctl_data", "gorgonctl") as caller,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gorgond.commands.operator import text
-from gorgond.commands.operator.reach import linked
-from gorgond.commands.operator.site import Site
+from gorgond.commands.operator.brokers import linked
+from gorgond.commands.operator.installation import Installation
 from gorgond.redpill import Caller, GorgonError, Message, Producer, Undecodable, now_ms
 from gorgond.redpill.broker import Found
 from gorgond.redpill.codec import dumps, loads
@@ -28,7 +28,7 @@ PARTS = 100  # items of one request that are looked for
 Trace = dict[str, Any]
 
 
-async def trace(site: Site, id: str) -> Trace:
+async def trace(installation: Installation, id: str) -> Trace:
     """All that is known of a request, or an item, of that id:
 
         {"id", "messages": [{"broker", "queue", "place", "detail", "op", "id", "attempts", "sent", "deadline"}],
@@ -37,13 +37,13 @@ async def trace(site: Site, id: str) -> Trace:
 
     Raises GorgonError.
     """
-    fabric = site.connect()
+    fabric = installation.connect()
     messages = [found async for found in _messages(fabric, id)]
     stored, unasked = await _stored(fabric, id)
-    file = site.events()
+    file = installation.events()
     events = list(_lines(file, id)) if file else _journal(*(f"GORGON_ID={each}" for each in _items(id)))
     # The processes of a gorgond up write to its terminal.
-    log = [] if site.directory else _journal("--unit=gorgon-*", f"--since={SINCE}", f"--grep={re.escape(id)}")
+    log = [] if installation.directory else _journal("--unit=gorgon-*", f"--since={SINCE}", f"--grep={re.escape(id)}")
     return {"id": id, "messages": messages, "stored": stored, "unasked": unasked, "events": events, "log": log}
 
 
@@ -162,7 +162,7 @@ def _place(row: Mapping[str, Any]) -> str:
     return {
         "queued": f"waits, {detail} before it",
         "desk": f"is being handled by {detail}",
-        "dead": f"was given up: dead letter {detail if row['broker'] == 'lasting' else f'c{detail}'}",
+        "dead": f"was given up: dead letter {detail if row['broker'] == 'durable' else f'c{detail}'}",
         "reply": "is answered: the reply waits for who asked",
     }[row["place"]]
 

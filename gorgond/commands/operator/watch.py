@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from gorgond.commands.operator.site import Site
+from gorgond.commands.operator.installation import Installation
 
 if TYPE_CHECKING:
     from gorgond.commands.operator.observer import Observer
@@ -24,9 +24,9 @@ Picture = dict[str, Any]
 class Watch:
     """Pictures, as often as one is asked for."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._url, self._password = site.stats_url(), site.stats_password()
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._url, self._password = installation.stats_url(), installation.stats_password()
         self._observer: Observer | None = None
 
     async def __aenter__(self) -> Self:
@@ -47,7 +47,7 @@ class Watch:
         if self._observer is None:
             from gorgond.commands.operator.observer import Observer
 
-            self._observer = Observer(self._site.connect())
+            self._observer = Observer(self._installation.connect())
         return await self._observer.picture()
 
 

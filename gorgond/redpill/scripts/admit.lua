@@ -6,8 +6,8 @@
 -- ARGV number of the call, 1, or -1 to take back what was counted; then for each limit how many may happen at once, and
 --      the ms after which one more may
 -- Returns 0 counted, or the ms until every limit would admit it.
--- Who asks numbers its calls upwards: a number that was seen is answered like the last one and counts nothing, so a late
--- copy has no effect. An asker's number is forgotten after a day of silence.
+-- Who asks numbers its calls upwards: a number that was seen is answered like the last one and counts nothing, so a
+-- late copy has no effect. An asker's number is forgotten after a day of silence.
 -- When the clock was set back, what was counted lasts no longer than all that may happen at once.
 local number, answer = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (%d+)$')
 if number and tonumber(number) >= tonumber(ARGV[1]) then return tonumber(answer) end

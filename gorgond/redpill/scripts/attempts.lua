@@ -18,7 +18,7 @@ local function with_attempts(raw, n)
   return raw
 end
 
--- A message that was on the desk of a lane that went away may have been started once.
+-- A message that was on the desk of a consumer that went away may have been started once.
 local function suspected(raw)
   if attempts_of(raw) > 0 then return raw end
   return with_attempts(raw, 1)

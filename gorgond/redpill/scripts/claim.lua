@@ -1,24 +1,25 @@
 #!lua flags=allow-oom
 --! attempts
--- A lane's whole turn: settle what is finished, take the next messages, return what lies on the desk.
--- KEYS queue, desk, delayed, dead, lanes, counts
--- ARGV lane, token, turn, length (of the desk, as the lane knows it), done (how many of it are finished),
+-- A consumer's whole claim: settle what is finished, take the next messages, return what lies on the desk.
+-- KEYS queue, desk, delayed, dead, consumers, counts
+-- ARGV consumer, token, claim, length (of the desk, as the consumer knows it), done (how many of it are finished),
 --      want (length of the desk to aim at; 0: hand nothing out; -1: nothing but a sign of life, a repeat of the last
---      turn), limit (of attempts), expired (how many of the settled),
+--      claim), limit (of attempts), expired (how many of the settled),
 --      held (how many at the head of the desk, once settled, are in hand and not to be handed out again),
 --      later (how many behind the done are finished too), their indexes from 0,
---      then for each failure among the finished: its index from 0, delay in ms (-1: give up), reason, started (0: it was
---      not, and keeps the attempts that it had)
--- Returns {"ok", length, message, …}, or {"void"} when the desk is not as the lane knows it (it was given to others
+--      then for each failure among the finished: its index from 0, delay in ms (-1: give up), reason, started (0: it
+--      was not, and keeps the attempts that it had)
+-- Returns {"ok", length, message, …}, or {"void"} when the desk is not as the consumer knows it (it was given to others
 -- meanwhile, or Redis lost its last writes), {"superseded"} when another process of this name has it.
--- Sent again with the same turn it settles nothing twice and returns the same messages.
--- A late copy is void, and changes nothing, when the lane went on: its turn is below the last one, or its token is not
--- the one that stands. One of the last turn shows a life that may have ended, until the lane is silent again. One that
--- is the first to arrive is the turn itself: what it settles was handled, what it takes is found on the desk.
--- A sign of life is never taken for a turn: with a turn that is not the last, as after the broker lost it, it is void.
--- What was started before may have killed its consumer, and may do so again: it is handed out without anything new, by
--- the square root of `want`, and the last time by itself. So it cannot take neighbours along, and a desk full of it
--- that a killed consumer left is done in a few turns.
+-- Sent again with the same claim it settles nothing twice and returns the same messages.
+-- A late copy is void, and changes nothing, when the consumer went on: its claim is below the last one, or its token is
+-- not the one that stands. One of the last claim shows a life that may have ended, until the consumer is silent again.
+-- One that is the first to arrive is the claim itself: what it settles was handled, what it takes is found on the desk.
+-- A sign of life is never taken for a claim: with a claim that is not the last, as after the broker lost it, it is
+-- void.
+-- What was started before may have killed its consumer, and may do so again: it is handed out without anything
+-- new, by the square root of `want`, and the last time by itself. So it cannot take neighbours along, and a desk full
+-- of it that a killed consumer left is done in a few claims.
 -- From a queue that is paused nothing is taken: what waits is not in its list, what is due stays delayed.
 local stored = redis.call('HGET', KEYS[5], ARGV[1])
 if not stored then return {'void'} end
@@ -28,7 +29,7 @@ if tonumber(token) > tonumber(ARGV[2]) then return {'superseded'} end
 if token ~= ARGV[2] then return {'void'} end -- the take that made our token is lost
 
 local CHUNK = 64 -- messages looked at together: most of them are taken
-local BYTES = 4 * 1024 * 1024 -- of messages brought in one turn, unless the first alone has more
+local BYTES = 4 * 1024 * 1024 -- of messages brought in one claim, unless the first alone has more
 
 -- The first messages of the queue that were never started, as many as fit.
 local function fresh(queue, want)
@@ -52,9 +53,9 @@ local want, limit, held, later = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(
 
 local ahead = tonumber(ARGV[3]) - tonumber(last)
 local first = ahead == 1 and want >= 0
-if ahead ~= 0 and not first then return {'void'} end -- a turn is lost, or this is a late copy
+if ahead ~= 0 and not first then return {'void'} end -- a claim is lost, or this is a late copy
 local length = redis.call('LLEN', desk)
-if first and length ~= tonumber(ARGV[4]) then return {'void'} end -- something lies there that the lane does not know of
+if first and length ~= tonumber(ARGV[4]) then return {'void'} end -- something lies there that it does not know of
 
 local function note(n)
   redis.call('HSET', KEYS[5], ARGV[1], token .. ' ' .. ARGV[3] .. ' ' .. now .. ' ' .. n)
@@ -85,13 +86,13 @@ if first then
   if expired > 0 then redis.call('HINCRBY', counts, 'expired', expired) end
 end
 
--- The turn ends: return what it gives, which lies on the desk behind what is in hand, and note how many.
+-- The claim ends: return what it gives, which lies on the desk behind what is in hand, and note how many.
 local function give(messages)
   note(first and #messages or given)
   return {'ok', length, unpack(messages)}
 end
 
-if want <= 0 then return give({}) end -- the lane shows that it lives, or is about to leave and starts nothing more
+if want <= 0 then return give({}) end -- the consumer shows that it lives, or is about to leave and starts nothing more
 
 local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 100)
 if #due > 0 and redis.call('HGET', counts, 'paused') then due = {} end

@@ -4,8 +4,8 @@
 -- KEYS lease   ARGV who, for how many ms from now (0: give it up), when what it is for was done (by this clock, as an
 --      answer told it; -1: it was not), the lease that stands, as an answer told it ('': not known)
 -- Returns {"ok", fencing token, ms since it was done by whomever, now, the lease that stands}: the token 0 when another
--- one has the lease or it was given up, the ms -1 when it was never done. Each new owner, and one whose lease had ended,
--- gets a higher token. Or {"stale", the lease that stands}, when it is another one: nothing was done.
+-- one has the lease or it was given up, the ms -1 when it was never done. Each new owner, and one whose lease had
+-- ended, gets a higher token. Or {"stale", the lease that stands}, when it is another one: nothing was done.
 -- A late copy is stale: whatever was done with the lease since, also by itself, is another one.
 -- When the clock was set back, a lease ends after its length at most, and nothing was done in the future.
 local now = tonumber(now_ms())

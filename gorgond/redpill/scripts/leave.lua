@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
 --! attempts held
--- A lane ends in good order: what it has not finished goes back to the head of the queue, as it is.
--- KEYS queue, desk, lanes, held, counts   ARGV lane, token, unhandled (1: what was handed out last was not handled)
+-- A consumer ends in good order: what it has not finished goes back to the head of the queue, as it is.
+-- KEYS queue, desk, consumers, held, counts   ARGV consumer, token, unhandled (1: what was handed out last was not
+--      handled)
 -- Where those starts were counted, they are taken back: ending is not an attempt.
--- Returns how many messages went back; nothing happens when the desk is not the lane's any more.
--- A late copy finds that the desk is not the lane's any more, or gives it up as it was meant to.
--- The lane stays listed for long: a blocking wait whose connection broke may still put a message on its desk.
+-- Returns how many messages went back; nothing happens when the desk is not the consumer's any more.
+-- A late copy finds that the desk is not the consumer's any more, or gives it up as it was meant to.
+-- The consumer stays listed for long: a blocking wait whose connection broke may still put a message on its desk.
 local stored = redis.call('HGET', KEYS[3], ARGV[1])
 if not stored then return 0 end
 local token, last, at, given = string.match(stored, '^(%d+) (%S+) (%d+) ?(%d*)')

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --! epoch
--- Lanes take nothing more from a queue until it is resumed: what waits, and what comes, lies apart.
+-- Consumers take nothing more from a queue until it is resumed: what waits, and what comes, lies apart.
 -- KEYS queue, held, counts, epoch   ARGV the epoch that stands ('': the first)
 -- Returns {"ok", 1}, {"ok", 0} when it was paused already, or {"stale", epoch that stands}: nothing was done.
 -- A late copy is stale, or finds that it was paused already.

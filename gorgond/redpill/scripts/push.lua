@@ -8,8 +8,8 @@
 -- batch that was answered long ago. A producer's number is forgotten after a day of silence; a batch is repeated for
 -- seconds.
 -- What waits is measured seldom, since that takes a millisecond when it is much: `memory` keeps a bound of it, what was
--- measured last and what was pushed since. Only a batch that goes beyond it has it measured, and while the queue is full
--- ten times a second at most.
+-- measured last and what was pushed since. Only a batch that goes beyond it has it measured, and while the queue is
+-- full ten times a second at most.
 local seen, outcome = string.match(redis.call('GET', KEYS[2]) or '', '^(%d+) (%d)$')
 if seen and tonumber(seen) >= tonumber(ARGV[1]) then return tonumber(outcome) end
 

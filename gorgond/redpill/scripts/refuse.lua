@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- What became of a batch for which Redis had no memory, so that it did not run push.lua: refused, for good, unless it was
--- accepted before.
+-- What became of a batch for which Redis had no memory, so that it did not run push.lua: refused, for good, unless it
+-- was accepted before.
 -- KEYS producer   ARGV number of the batch
 -- Returns 1 accepted before, 0 refused.
 -- A late copy has no effect, since its number was seen.

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --! epoch
--- Undo a pause; lanes that wait are served at once.
+-- Undo a pause; consumers that wait are served at once.
 -- KEYS queue, held, counts, epoch   ARGV the epoch that stands ('': the first)
 -- Returns {"ok", 1}, {"ok", 0} when it was not paused, or {"stale", epoch that stands}: nothing was done.
 -- A late copy is stale, or finds that it was not paused.

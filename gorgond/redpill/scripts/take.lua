@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 --! attempts
 -- Take a desk: from now on only the new token is good for it. What lies there was left by a predecessor.
--- KEYS desk, lanes   ARGV lane, the token that stands ('': none)
+-- KEYS desk, consumers   ARGV consumer, the token that stands ('': none)
 -- Returns {"ok", token, length of the desk}, or {"stale", token that stands} when it is another one: nothing was taken.
 -- Who takes does not know it and begins with ''; then it asks again with what it was told.
 -- A late copy is stale: since then the token has stood that it made, or that whoever was quicker made.

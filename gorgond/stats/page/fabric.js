@@ -30,7 +30,7 @@ const queuesTable = new Table(
       of: (queue) => (queue.queued ? age(queue.oldest) : "–"),
       mark: (queue) => positive(queue.oldest > QUEUE_OLD, "bad"),
     },
-    { name: "In flight", width: 8, of: (queue) => count(queue.flying) },
+    { name: "In flight", width: 8, of: (queue) => count(queue.in_flight) },
     { name: "In /s", width: 7, of: (queue) => rate(queue.in) },
     { name: "Out /s", width: 8, of: (queue) => rate(queue.out) },
     { name: "Delayed", width: 8, of: (queue) => count(queue.delayed) },

@@ -81,10 +81,10 @@ def _clients(stage: Stage, site: Site, seconds: float) -> dict[str, Any]:
     command = [sys.executable, "-m", "gorgond", "client", "--json", f"--url={site.url}", f"--rate={REQUESTS}"]
     command += [f"--clients={stage.scale.clients}", f"--users={stage.scale.users}", f"--duration={seconds:g}"]
     crews = [site.crew, stage.mongod]
-    began, before = time.monotonic(), asyncio.run(counts(site.lasting, "store_put")).done
+    began, before = time.monotonic(), asyncio.run(counts(site.durable, "store_put")).done
     used = [crew.cpu() for crew in crews]
     ran = subprocess.run(command, cwd=ROOT, env=environ(), capture_output=True, text=True, check=False)
-    after = asyncio.run(counts(site.lasting, "store_put")).done
+    after = asyncio.run(counts(site.durable, "store_put")).done
     if ran.returncode != 0:
         raise BenchError(f"not every request was answered:\n{ran.stdout[:2000]}{ran.stderr}")
     found: dict[str, Any] = json.loads(ran.stdout)

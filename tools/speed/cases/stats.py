@@ -99,8 +99,12 @@ def _shares(before: Mapping[str, Any], after: Mapping[str, Any], broker: str) ->
 def _work(snapshot: Mapping[str, Any]) -> tuple[int, int, int]:
     """Requests, messages and batches that were counted."""
     requests = sum(number for name, number in snapshot["counters"].items() if name.startswith("http "))
-    lanes = snapshot["queues"].values()
-    return requests, sum(lane["handled"] for lane in lanes), sum(lane["batches"] for lane in lanes)
+    consumers = snapshot["queues"].values()
+    return (
+        requests,
+        sum(consumer["handled"] for consumer in consumers),
+        sum(consumer["batches"] for consumer in consumers),
+    )
 
 
 _METRICS = Metrics()
@@ -108,13 +112,13 @@ _SUMS = {"items.find": [0, 0, 0]}
 
 
 def _count(number: int) -> None:
-    """What a web server does for each request, a lane for each batch."""
+    """What a web server does for each request, a consumer for each batch."""
     _METRICS.count("http 200")
     _METRICS.measure("GET /info/{uid}", 1, 0, 2000, number / 1e6)
 
 
 def _note(number: int) -> None:
-    """What a lane does for each message."""
+    """What a consumer does for each message."""
     figures = _SUMS.get("items.find")
     if figures is not None:
         figures[0] += 1

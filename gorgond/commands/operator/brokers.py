@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gorgond.commands.operator.site import Site
+from gorgond.commands.operator.installation import Installation
 from gorgond.errors import GorgonError
 from gorgond.redpill import BrokerAway, Link
 from gorgond.service.fabric import Fabric
 
 PATIENCE = 3.0  # seconds that they may take
-NAMES = ("lasting", "calls")
+NAMES = ("durable", "calls")
 
 Links = dict[str, Link]
 
 
 @asynccontextmanager
 async def linked(fabric: Fabric, patience: float = PATIENCE) -> AsyncIterator[Links]:
-    """A link to each broker by its name, `lasting` first. Raises BrokerAway when they do not answer in time."""
+    """A link to each broker by its name, `durable` first. Raises BrokerAway when they do not answer in time."""
     links = {name: broker.link("gorgonctl") for name, broker in zip(NAMES, fabric.brokers, strict=False)}
     try:
         async with asyncio.timeout(patience):
@@ -38,14 +38,14 @@ async def known(links: Links, queue: str) -> None:
         raise GorgonError(f"there is no queue {queue}; there are {' '.join(names) or 'none yet'}")
 
 
-async def pause(site: Site, queues: list[str], undo: bool) -> list[str]:
+async def pause(installation: Installation, queues: list[str], undo: bool) -> list[str]:
     """Pause or resume these queues on every broker; what was done, in words. Raises GorgonError."""
     said = []
-    async with linked(site.connect()) as links:
+    async with linked(installation.connect()) as links:
         for queue in queues:
             await known(links, queue)
         for queue in queues:
-            # The lasting broker first: what it says counts for who consumes from both.
+            # The durable broker first: what it says counts for who consumes from both.
             changed = [await (link.resume(queue) if undo else link.pause(queue)) for link in links.values()]
             state = "resumed" if undo else "paused: pushes go on, nothing is taken from it"
             was = "was not paused" if undo else "was paused already"

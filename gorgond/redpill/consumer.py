@@ -1,12 +1,12 @@
-"""Pulling: a lane is one loop with one connection and one desk, the list of what it has taken and not yet settled.
+"""Pulling: a consumer is one loop with one connection and one desk, the list of what it has taken and not yet settled.
 
-A turn is one round trip: it settles the batch just handled, sends its replies and brings the next batch. On an empty
-queue the lane waits for the broker to put a message on its desk. A message leaves the desk only when it is settled,
-so whatever happens to the lane, what it had is found on its desk: by its successor of the same name, or by any lane
-of the queue, which looks for silent ones every few seconds.
+A claim is one round trip: it settles the batch just handled, sends its replies and brings the next batch. On an empty
+queue the consumer waits for the broker to put a message on its desk. A message leaves the desk only when it is settled,
+so whatever happens to the consumer, what it had is found on its desk: by its successor of the same name, or by any
+consumer of the queue, which looks for silent ones every few seconds.
 
 The handler gets the messages of a batch and returns one outcome for each. `Unavailable`, raised by the handler, says
-that what it depends on is away: the lane keeps the batch, shows that it lives, and calls again. Any other exception
+that what it depends on is away: the consumer keeps the batch, shows that it lives, and calls again. Any other exception
 fails the batch; its messages come again few at a time, the last time one by one.
 """
 
@@ -26,12 +26,12 @@ from gorgond.redpill.broker import (
     BACKOFF,
     BATCH_MAX,
     BLOCK,
+    CLAIM_BYTES,
     SILENCE,
     TOUCH,
-    TURN_BYTES,
     Broker,
+    Claim,
     Failure,
-    Turn,
     Voided,
     log,
 )
@@ -64,7 +64,7 @@ by an error, the bytes of messages and replies, and the seconds that handling th
 
 @dataclass(slots=True)
 class Tally:
-    """What a lane did since it started."""
+    """What a consumer did since it started."""
 
     handled: int = 0
     failed: int = 0
@@ -75,7 +75,7 @@ class Tally:
     busy: float = 0.0  # seconds spent in the handler
 
 
-class Lane:
+class Consumer:
     """Consumes `queue` under `name`, which must be its own among all processes: two of a name fight, the newer wins.
 
     `batch` messages are taken at a time, 1000 at most (ValueError otherwise). `run` ends after `stop`, with the desk
@@ -83,12 +83,12 @@ class Lane:
     """
 
     finishes = False
-    """Whether a message that may have been started is handled although its deadline has passed: in lanes that change
-    something in several steps, of which the first may have been done."""
+    """Whether a message that may have been started is handled although its deadline has passed: in consumers that
+    change something in several steps, of which the first may have been done."""
 
     def __init__(self, broker: Broker, queue: str, name: str, handler: Handler, batch: int = 64) -> None:
         if not 0 < batch <= BATCH_MAX:
-            raise ValueError(f"a lane takes 1 to {BATCH_MAX} messages at a time, not {batch}")
+            raise ValueError(f"a consumer takes 1 to {BATCH_MAX} messages at a time, not {batch}")
         self.queue = queue
         self.name = name
         self.tally = Tally()
@@ -99,7 +99,7 @@ class Lane:
         self._handler = handler
         self._batch = batch
         self._token = ""
-        self._turn = 0
+        self._claim_number = 0
         self._length = 0
         self._ending = Ending(broker)
         self._unhandled = False
@@ -124,25 +124,25 @@ class Lane:
 
     async def _consume(self) -> None:
         await self._take()
-        messages: Sequence[bytes] = await self._claim(Turn())
+        messages: Sequence[bytes] = await self._claim(Claim())
         while messages or not self._ending.asked:
             self._ending.idle = not messages
             messages = await self._claim(await self._handle(messages)) if messages else await self._wait()
 
     async def _take(self) -> None:
         self._token, self._length = await self._link.persist(lambda: self._link.take(self.queue, self.name), self.beat)
-        self._turn = 0
+        self._claim_number = 0
         if self._length:
             log.warning("%s found %d unfinished on its desk of %s", self.name, self._length, self.queue)
 
-    async def _claim(self, turn: Turn) -> list[bytes]:
+    async def _claim(self, claim: Claim) -> list[bytes]:
         """Settle and take: what to handle next. A desk that was lost meanwhile is taken anew."""
-        self._turn += 1
-        turn.number, turn.length = self._turn, self._length
-        turn.want = 0 if self._ending.asked else turn.held + self._batch
+        self._claim_number += 1
+        claim.number, claim.length = self._claim_number, self._length
+        claim.want = 0 if self._ending.asked else claim.held + self._batch
         try:
             self._length, messages = await self._link.persist(
-                lambda: self._link.claim(self.queue, self.name, self._token, turn), self.beat
+                lambda: self._link.claim(self.queue, self.name, self._token, claim), self.beat
             )
         except Voided:
             log.warning(
@@ -150,7 +150,7 @@ class Lane:
                 self.name, self.queue,
             )  # fmt: skip
             await self._take()
-            return await self._claim(Turn())
+            return await self._claim(Claim())
         if messages:
             self._ending.idle = False
         if not messages or time.monotonic() > self._look_at:
@@ -165,26 +165,26 @@ class Lane:
         except BrokerAway as away:
             self._link.lost(away)
             await self._take()  # it may lie there, its answer lost
-            return await self._claim(Turn())
+            return await self._claim(Claim())
         except QueueFull:  # a Redis without memory lets nobody wait, but hands out what is there
             await asyncio.sleep(POLL)
-            return await self._claim(Turn())
+            return await self._claim(Claim())
         if raw is None:
-            return await self._claim(Turn())
+            return await self._claim(Claim())
         self._length = 1
         if raw.startswith(ATTEMPTS_PREFIX):
-            return await self._claim(Turn())  # the broker counts a further start before it happens
+            return await self._claim(Claim())  # the broker counts a further start before it happens
         return [raw]
 
     async def _look_for_silent(self) -> None:
-        """Every few seconds, give the desks of dead lanes back to the queue."""
+        """Every few seconds, give the desks of dead consumers back to the queue."""
         if time.monotonic() < self._look_at:
             return
         # Soon enough for each reminder to be a look: a gap of half the silence would begin the watch anew.
         self._look_at = time.monotonic() + SILENCE / 4 * random.uniform(0.5, 0.9)
-        with contextlib.suppress(BrokerError):  # whatever it is, the next turn meets it too
-            for lane, messages in await self._link.recover(self.queue, SILENCE):
-                log.warning("%s is silent: its %d messages of %s go back to the queue", lane, messages, self.queue)
+        with contextlib.suppress(BrokerError):  # whatever it is, the next claim meets it too
+            for consumer, messages in await self._link.recover(self.queue, SILENCE):
+                log.warning("%s is silent: its %d messages of %s go back to the queue", consumer, messages, self.queue)
 
     async def _leave(self) -> None:
         """Give back what was not started, unless the broker is away: then it is found on the desk."""
@@ -197,14 +197,14 @@ class Lane:
         finally:
             await self._link.close()
 
-    async def _handle(self, raws: Sequence[bytes]) -> Turn:
-        """Handle a batch; the turn that settles it."""
-        turn = Turn(done=len(raws))
+    async def _handle(self, raws: Sequence[bytes]) -> Claim:
+        """Handle a batch; the claim that settles it."""
+        claim = Claim(done=len(raws))
         failures: list[Failure] = []
-        messages = self._sorted_out(raws, turn, failures)
+        messages = self._sorted_out(raws, claim, failures)
         in_hand = handling.set([message.id for _, message in messages])
         try:
-            outcomes = await self._outcomes(messages, turn)
+            outcomes = await self._outcomes(messages, claim)
         finally:
             handling.reset(in_hand)
         if log.isEnabledFor(logging.DEBUG):
@@ -235,7 +235,7 @@ class Lane:
                     continue
                 reply = Reply(message.id, error=CallFailed(500, "the request could not be handled"))
             raw = encoded(reply)
-            if size + len(raw) > TURN_BYTES and replies:
+            if size + len(raw) > CLAIM_BYTES and replies:
                 await self._reply(replies)
                 replies, size = {}, 0
             size += len(raw)
@@ -244,17 +244,17 @@ class Lane:
             self.tally.bytes_out += len(raw)
         for op, (count, errors, bytes) in sums.items():
             self.measure(op, count, errors, bytes, self._took)
-        turn.failures, turn.replies = failures, replies
+        claim.failures, claim.replies = failures, replies
         if failures:
             self._tell_given_up(messages, failures)
         failed = sum(failure.started for failure in failures)
         self.tally.batches += 1
-        self.tally.expired += turn.expired
+        self.tally.expired += claim.expired
         self.tally.failed += failed
-        self.tally.handled += len(raws) - turn.expired - len(failures)
-        return turn
+        self.tally.handled += len(raws) - claim.expired - len(failures)
+        return claim
 
-    def _sorted_out(self, raws: Sequence[bytes], turn: Turn, failures: list[Failure]) -> list[tuple[int, Message]]:
+    def _sorted_out(self, raws: Sequence[bytes], claim: Claim, failures: list[Failure]) -> list[tuple[int, Message]]:
         """The messages that are to be handled, with their places; what becomes of the others is put down."""
         messages: list[tuple[int, Message]] = []
         now = now_ms()
@@ -269,7 +269,7 @@ class Lane:
                 failures.append(Failure(index, None, f"undecodable: {error}"))
                 continue
             if message.expired(now) and not (self.finishes and message.attempts):
-                turn.expired += 1
+                claim.expired += 1
             elif message.needs > PROTOCOL:
                 failures.append(left_for_newer(index, message))
                 self._tell_left(message)
@@ -303,11 +303,11 @@ class Lane:
             log.debug("%s %s: %s in %.1f ms", self.queue, message.op, how, self._took * 1000, extra=about(message.id))
 
     async def _reply(self, replies: Mapping[str, Sequence[bytes]]) -> None:
-        """Send replies before the turn that settles them, which could not carry them all. A repeat does no harm."""
+        """Send replies before the claim that settles them, which could not carry them all. A repeat does no harm."""
         for name, some in replies.items():
             await self._link.persist(functools.partial(self._link.reply, name, some), self.beat)
 
-    async def _outcomes(self, messages: list[tuple[int, Message]], turn: Turn) -> list[tuple[int, Message, Outcome]]:
+    async def _outcomes(self, messages: list[tuple[int, Message]], claim: Claim) -> list[tuple[int, Message, Outcome]]:
         """What the handler makes of the messages; those whose deadline passes while it is unable are expired."""
         delay = BACKOFF[0]
         while messages:
@@ -341,22 +341,22 @@ class Lane:
             delay = min(delay * 2, BACKOFF[1])
             if not self.finishes:
                 now = now_ms()
-                turn.expired += sum(message.expired(now) for _, message in messages)
+                claim.expired += sum(message.expired(now) for _, message in messages)
                 messages = [(index, message) for index, message in messages if not message.expired(now)]
         return []
 
     def _remind(self) -> None:
-        """The handler takes long: tell the other lanes that this one lives, as long as the event loop does."""
+        """The handler takes long: tell the other consumers that this one lives, as long as the event loop does."""
         loop = asyncio.get_running_loop()
         if self._reminding is None or self._reminding.done():
             self._reminding = loop.create_task(self._touch())
         self._reminder = loop.call_later(SILENCE / 4, self._remind)
 
     async def _touch(self) -> None:
-        """Repeat the last turn, which shows that the lane lives and changes nothing else."""
-        turn = Turn(self._turn, self._length, want=TOUCH)
-        with contextlib.suppress(BrokerError):  # whatever it is, the next turn meets it too
-            await self._link.claim(self.queue, self.name, self._token, turn)
+        """Repeat the last claim, which shows that the consumer lives and changes nothing else."""
+        claim = Claim(self._claim_number, self._length, want=TOUCH)
+        with contextlib.suppress(BrokerError):  # whatever it is, the next claim meets it too
+            await self._link.claim(self.queue, self.name, self._token, claim)
             await self._look_for_silent()
 
 

@@ -34,7 +34,7 @@ _GONE = {404: ("no such site vouches for users here", "Error"), 502: ("it does n
 _ELSEWHERE = {303: ("go on there", "")}
 
 
-class Vouching:
+class SiteLogins:
     """The handlers; `routes` says which is for what."""
 
     def __init__(self, asking: Asking) -> None:

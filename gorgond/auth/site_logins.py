@@ -18,7 +18,7 @@ from typing import Any
 
 from gorgond.auth.identities import Identities
 from gorgond.auth.limits import Limits
-from gorgond.auth.oauth2 import Site
+from gorgond.auth.oauth2 import IdentityProvider
 from gorgond.auth.operations import Operations, Own, Public, client_of, text
 from gorgond.auth.records import Document
 from gorgond.auth.rights import User, unknown
@@ -29,11 +29,16 @@ from gorgond.redpill import CallFailed, Message
 log = logging.getLogger("gorgond.auth")
 
 
-class Vouching:
+class SiteLogins:
     """The operations, on what they need; `sites` by name. Each raises CallFailed for what it refuses."""
 
     def __init__(
-        self, sites: Mapping[str, Site], identities: Identities, users: Users, limits: Limits, accounts: Operations
+        self,
+        sites: Mapping[str, IdentityProvider],
+        identities: Identities,
+        users: Users,
+        limits: Limits,
+        accounts: Operations,
     ) -> None:
         self._sites = sites
         self._identities = identities
@@ -85,7 +90,7 @@ class Vouching:
         await self._accounts.check_fresh(user)
         await self._identities.unlink(await self._account(user), text(message.args, "site"))
 
-    async def _proved(self, site: Site, args: Mapping[str, Any]) -> Identity:
+    async def _proved(self, site: IdentityProvider, args: Mapping[str, Any]) -> Identity:
         code, nonce, verifier = text(args, "code", 4000), text(args, "nonce"), text(args, "verifier")
         return await site.finish(code, nonce, verifier, text(args, "issuer"))
 
@@ -95,7 +100,7 @@ class Vouching:
             raise unknown()
         return account
 
-    def _site(self, args: Mapping[str, Any]) -> Site:
+    def _site(self, args: Mapping[str, Any]) -> IdentityProvider:
         site = self._sites.get(text(args, "site"))
         if site is None:
             raise CallFailed(404, f"no such site vouches for users here; there are: {' '.join(self._sites) or 'none'}")

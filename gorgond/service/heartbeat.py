@@ -1,7 +1,7 @@
-"""Whether the loops of a process turn: each has a pulse, which it beats at every turn.
+"""Whether the loops of a process turn: each has a heartbeat, which it beats at every turn.
 
 A loop that waits for a broker or a database turns as well; one that hangs does not. The systemd watchdog is fed only
-while every pulse is young, so an instance that stops consuming is restarted, however lively its other loops are.
+while every heartbeat is young, so an instance that stops consuming is restarted, however lively its other loops are.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 
 
-class Pulses:
-    """The pulses of one service. May be beaten from any thread."""
+class Heartbeats:
+    """The heartbeats of one service. May be beaten from any thread."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
@@ -31,8 +31,8 @@ class Pulses:
 
     def oldest(self) -> tuple[str, float]:
         """The loop that has been silent for longest, and for how many seconds; ("", 0.0) when there is none."""
-        pulses = self._last.copy()  # other threads begin and end some meanwhile
-        if not pulses:
+        heartbeats = self._last.copy()  # other threads begin and end some meanwhile
+        if not heartbeats:
             return "", 0.0
-        loop, last = min(pulses.items(), key=lambda item: item[1])
+        loop, last = min(heartbeats.items(), key=lambda item: item[1])
         return loop, time.monotonic() - last

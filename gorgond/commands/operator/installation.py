@@ -25,7 +25,7 @@ UNITS = Path("/lib/systemd/system/gorgon.target")
 SYSTEMD = Path("/run/systemd/system")
 
 
-class Site:
+class Installation:
     """A fabric: that of the configuration, or with `directory` that of a `gorgond up`."""
 
     def __init__(self, config: Config, directory: Directory | None) -> None:
@@ -33,7 +33,7 @@ class Site:
         self._config = config
 
     @classmethod
-    def of(cls, data: str | None, environ: Mapping[str, str] = os.environ) -> Site:
+    def of(cls, data: str | None, environ: Mapping[str, str] = os.environ) -> Installation:
         """The fabric of this directory, or that which is here. Raises GorgonError."""
         if data is None:
             config = load(None, environ, {})

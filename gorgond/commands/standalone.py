@@ -16,7 +16,7 @@ from gorgond.settings import variable
 ALONE = "localhost"
 
 
-def apart(path: str | None, flags: Mapping[str, str], instead: Mapping[str, str]) -> tuple[Config, dict[str, str]]:
+def standalone(path: str | None, flags: Mapping[str, str], instead: Mapping[str, str]) -> tuple[Config, dict[str, str]]:
     """The configuration from `flags`, the environment and the file at `path`, with the values of `instead` where
     nobody has chosen one; and the environment in which a child process has the same. Raises ConfigError."""
     environ = dict(os.environ)
