@@ -1,4 +1,4 @@
-"""One error tree for the whole of gorgond; redpill's branch, with the root, is in `gorgond.redpill.errors`.
+"""One error tree for the whole of gorgond; redpill's branch, with the root, is redpill's own.
 
 GorgonError
 ├── (redpill's: BrokerError, DeadlineExceeded, Undecodable, CallFailed)
@@ -13,7 +13,7 @@ GorgonError
 
 from __future__ import annotations
 
-from gorgond.redpill.errors import CallFailed, GorgonError
+from gorgond.redpill import CallFailed, GorgonError
 
 __all__ = [
     "BadRequest", "ConfigError", "Conflict", "Forbidden", "GorgonError", "LogAway", "NotFound", "Refused", "StoreAway",

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+from gorgond.redpill import DRIVERS
 from gorgond.validators import COUNT, KEYS, NETWORKS, Kind, Network, duration, matching, one_of, size, urls, whole
 
 
@@ -27,7 +28,7 @@ def _key(default: str, kind: Kind, doc: str, secret: bool = False) -> Any:
     return field(default=kind.parse(default), metadata={"key": Key(default, kind, doc, secret)}, repr=not secret)
 
 
-BROKER_URLS = ("redis://", "rediss://", "unix://", "memory://")
+BROKER_URLS = tuple(f"{scheme}://" for scheme in DRIVERS)
 STORE_URLS = ("mongodb://", "mongodb+srv://", "sqlite:///")
 
 

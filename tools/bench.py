@@ -36,7 +36,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from gorgond.redpill.broker import BATCH_MAX
+from gorgond.redpill import BATCH_MAX
 from tools.speed.cases import CASES, DURABILITY
 from tools.speed.cases.load import soak
 from tools.speed.processes import BenchError

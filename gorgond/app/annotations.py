@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, is_typeddict
 
 from gorgond.errors import BadRequest, ConfigError
-from gorgond.redpill.codec import INT_MAX, INT_MIN
+from gorgond.redpill import INT_MAX, INT_MIN
 
 TEXT_MAX = 8000  # characters of a text in a path or a query
 

@@ -4,16 +4,22 @@ side's code, DeadlineExceeded, QueueFull, BrokerAway; a handler that lets it pas
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from gorgond.errors import Conflict, NotFound, Refused
-from gorgond.redpill import Reply
-from gorgond.redpill.codec import loads
-
-if TYPE_CHECKING:
-    from gorgond.app.context import Context
+from gorgond.redpill import Reply, loads
 
 Document = dict[str, Any]
+
+
+class Asks(Protocol):
+    """Who the clients ask on behalf of: a context, which gives what is asked its deadline and its ids."""
+
+    async def ask(self, queue: str, op: str, args: dict[str, Any]) -> Reply:
+        """Have something read or fetched; its errors are raised."""
+
+    async def change(self, queue: str, op: str, args: dict[str, Any]) -> Reply:
+        """Have something changed, once; its errors are raised."""
 
 
 class Documents(list[Document]):
@@ -41,7 +47,7 @@ class StoreClient:
 
     __slots__ = ("_context",)
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Asks) -> None:
         self._context = context
 
     async def find(
@@ -125,7 +131,7 @@ class ProviderClient:
 
     __slots__ = ("_context",)
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Asks) -> None:
         self._context = context
 
     async def get(self, op: str, args: Mapping[str, Any] | None = None) -> Any:

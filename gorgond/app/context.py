@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gorgond.app.clients import ProviderClient, StoreClient
-from gorgond.redpill import Message, Reply, new_id, now_ms
-from gorgond.redpill.message import ID_MAX
+from gorgond.redpill import ID_MAX, Message, Reply, new_id, now_ms
 
 log = logging.getLogger("gorgond.app")
 

@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gorgond.app.clients import Documents
-from gorgond.redpill import Done
-from gorgond.redpill.codec import dumps
-from gorgond.redpill.message import MORE
+from gorgond.redpill import MORE, Done, dumps
 
 JSON = "application/json"
 

@@ -15,9 +15,7 @@ from collections.abc import Callable
 
 from gorgond.app.application import Schedule
 from gorgond.app.context import Backend, Context, log
-from gorgond.redpill import Link, Message, contained, handling, now_ms
-from gorgond.redpill.broker import Lease
-from gorgond.redpill.ending import Ending
+from gorgond.redpill import Ending, Lease, Link, Message, contained, handling, now_ms
 
 LEASE = 10.0  # seconds for which a lease is taken each time
 LOOK = 1.0  # seconds between two looks, and two renewals

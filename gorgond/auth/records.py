@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gorgond.redpill import Caller, CallFailed, Message, now_ms
-from gorgond.redpill.codec import loads
+from gorgond.redpill import Caller, CallFailed, Message, loads, now_ms
 
 Document = dict[str, Any]
 

@@ -15,8 +15,7 @@ from dataclasses import replace
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from gorgond.redpill import CallFailed, Message
-from gorgond.redpill.codec import dumps, loads
+from gorgond.redpill import CallFailed, Message, dumps, loads
 
 SECRETS = {
     "auth.register": ("password",),

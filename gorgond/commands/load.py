@@ -20,7 +20,7 @@ from gorgond.commands.progress import Bar
 from gorgond.config import Config
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
 from gorgond.providers.random import RandomItems
-from gorgond.redpill.outage import Outage
+from gorgond.redpill import Outage
 from gorgond.stores import open_store
 from gorgond.stores.contract import Query, Store, Write
 

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 
 from gorgond.errors import LogAway
 from gorgond.eventlog.entry import shown, user_of
-from gorgond.redpill import Message
-from gorgond.redpill.codec import dumps
+from gorgond.redpill import Message, dumps
 from gorgond.service.plain import plain
 
 if TYPE_CHECKING:

@@ -21,8 +21,7 @@ from pathlib import Path
 
 from gorgond.errors import LogAway
 from gorgond.eventlog.entry import headline, shown, user_of
-from gorgond.redpill import Message
-from gorgond.redpill.codec import dumps
+from gorgond.redpill import Message, dumps
 from gorgond.service.plain import plain
 
 SOCKET = Path("/run/systemd/journal/socket")

@@ -25,8 +25,7 @@ from gorgond.http.credentials import (
     xsrf_token,
 )
 from gorgond.http.routes import Parameter, Request, Route
-from gorgond.redpill import Message, Reply, now_ms
-from gorgond.redpill.codec import loads
+from gorgond.redpill import Message, Reply, loads, now_ms
 
 Call = Callable[[str, Message], Awaitable[Reply]]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from gorgond.redpill.codec import dumps
+from gorgond.redpill import dumps
 
 JSON = "application/json"
 

@@ -9,8 +9,7 @@ from gorgond.errors import BadRequest
 from gorgond.http.answers import Problem
 from gorgond.http.credentials import FIELDS_MAX, FORM
 from gorgond.http.routes import Request
-from gorgond.redpill import now_ms
-from gorgond.redpill.codec import loads_strictly
+from gorgond.redpill import loads_strictly, now_ms
 
 ITEMS_MAX = 1000
 DEPTH_MAX = 32

@@ -20,8 +20,7 @@ from gorgond.http.accounts import FORGED, OFTEN, UNKNOWN, Asking
 from gorgond.http.answers import Answer, Problem, ok
 from gorgond.http.credentials import FLAGS, check_origin, credentials, former, new_token, session_cookie
 from gorgond.http.routes import Parameter, Request, Route
-from gorgond.redpill import now_ms
-from gorgond.redpill.codec import dumps, loads
+from gorgond.redpill import dumps, loads, now_ms
 
 COOKIE = "__Host-oauth2"
 JOURNEY = 600  # seconds

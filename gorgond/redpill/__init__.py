@@ -2,17 +2,34 @@
 
     broker = redpill.connect("redis://localhost")
     Producer    puts messages on queues and events on topics
-    Consumer        takes messages from a queue and handles them; ConcurrentConsumer: each for itself, at the same time
+    Consumer    takes messages from a queue and handles them; ConcurrentConsumer: each for itself, at the same time
     Caller      pushes a request and waits for its reply
     Subscription, Listener    hear a topic: durably, or just now
 
-docs/redpill.md shows each in a few lines; docs/protocol.md has the format.
+docs/redpill.md shows each in a few lines; docs/protocol.md has the format. What is not named here is redpill's own
+business; others take nothing from its modules.
 """
 
-from gorgond.redpill.broker import Broker, Counts, DeadLetter, Limit, Link, Room, connect
+from gorgond.redpill import keys, script
+from gorgond.redpill.broker import (
+    BATCH_MAX,
+    CLAIM_BYTES,
+    Broker,
+    Counts,
+    DeadLetter,
+    Found,
+    Lease,
+    Limit,
+    Link,
+    Room,
+    UnixSocket,
+)
 from gorgond.redpill.call import Caller
+from gorgond.redpill.codec import INT_MAX, INT_MIN, canonical, dumps, loads, loads_strictly
 from gorgond.redpill.concurrent import ConcurrentConsumer, ConcurrentSubscription
 from gorgond.redpill.consumer import Consumer
+from gorgond.redpill.drivers import DRIVERS, connect
+from gorgond.redpill.ending import Ending, fault_of
 from gorgond.redpill.errors import (
     BrokerAway,
     BrokerError,
@@ -27,46 +44,18 @@ from gorgond.redpill.errors import (
 )
 from gorgond.redpill.foreign import contained
 from gorgond.redpill.logline import handling
-from gorgond.redpill.message import Message, Reply, new_id, now_ms
+from gorgond.redpill.message import ID_MAX, MORE, Message, Reply, decode, new_id, now_ms
+from gorgond.redpill.outage import Outage, overslept
 from gorgond.redpill.outcome import DONE, Dead, Done, Outcome, Retry, Unavailable
 from gorgond.redpill.producer import Producer
 from gorgond.redpill.topic import Listener, Subscription
 
 __all__ = [
-    "DONE",
-    "Broker",
-    "BrokerAway",
-    "BrokerError",
-    "BrokerRefused",
-    "CallFailed",
-    "Caller",
-    "ConcurrentConsumer",
-    "ConcurrentSubscription",
-    "Consumer",
-    "Counts",
-    "Dead",
-    "DeadLetter",
-    "DeadlineExceeded",
-    "Done",
-    "GorgonError",
-    "Limit",
-    "Link",
-    "Listener",
-    "Message",
-    "Outcome",
-    "Producer",
-    "QueueFull",
-    "Reply",
-    "Retry",
-    "Room",
-    "Subscription",
-    "Superseded",
-    "Unavailable",
-    "Undecodable",
-    "connect",
-    "contained",
-    "handling",
-    "new_id",
-    "now_ms",
-    "told",
+    "BATCH_MAX", "CLAIM_BYTES", "DONE", "DRIVERS", "ID_MAX", "INT_MAX", "INT_MIN", "MORE", "Broker", "BrokerAway",
+    "BrokerError", "BrokerRefused", "CallFailed", "Caller", "ConcurrentConsumer", "ConcurrentSubscription", "Consumer",
+    "Counts", "Dead", "DeadLetter", "DeadlineExceeded", "Done", "Ending", "Found", "GorgonError", "Lease", "Limit",
+    "Link", "Listener", "Message", "Outage", "Outcome", "Producer", "QueueFull", "Reply", "Retry", "Room",
+    "Subscription", "Superseded", "Unavailable", "Undecodable", "UnixSocket", "canonical", "connect", "contained",
+    "decode", "dumps", "fault_of", "handling", "keys", "loads", "loads_strictly", "new_id", "now_ms", "overslept",
+    "script", "told",
 ]  # fmt: skip

@@ -1,9 +1,9 @@
 """What a broker does, whichever it is: the contract between redpill's loops and the place where the queues are kept.
 
-A `Broker` is an address; a `Link` is one connection to it, used by one loop. Implementations: `redisbroker` and
-`memory`. Every operation of a link either happened or raised, and every one but `wait` and `fetch` may be repeated
-after `BrokerAway` with the same arguments, which is what `Link.persist` does, to the same effect; a second reply finds
-nobody who waits for it.
+A `Broker` is an address; a `Link` is one connection to it, used by one loop. `drivers` has the implementations. Every
+operation of a link either happened or raised, and every one but `wait` and `fetch` may be repeated after `BrokerAway`
+with the same arguments, which is what `Link.persist` does, to the same effect; a second reply finds nobody who waits
+for it.
 
 Every call may arrive late too: a network may hold the bytes of a broken connection and deliver them when the caller has
 repeated the call over another one and gone on. What a late copy does is said at the head of each script in `scripts/`;
@@ -15,20 +15,16 @@ of, and after a `fetch` without an answer its list is not used again.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import random
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
-from gorgond.redpill.errors import BrokerAway, BrokerError, Overslept
+from gorgond.redpill.errors import BrokerError
 from gorgond.redpill.outage import Outage
+from gorgond.redpill.persist import Persistent
 
 T = TypeVar("T")
-log = logging.getLogger("gorgond.redpill")
 
 BLOCK = 1.0  # seconds a blocking call lasts at most; stopping waits for its end, since it is never cancelled
 ATTEMPTS = 3  # starts of a message's handling after which it is given up
@@ -39,7 +35,6 @@ CLAIM_BYTES = 4 * 1024 * 1024  # messages brought in one claim, and what one rou
 TOUCH = -1  # what a claim wants that is a sign of life and nothing else
 FETCH_MAX = 1000  # replies that one fetch takes at most
 REPLY_TTL = 60.0  # seconds a reply waits for its caller
-BACKOFF = (0.05, 0.5)  # seconds between attempts to reconnect: the first, the longest; work goes on within 1 s
 
 
 class Voided(BrokerError):
@@ -175,6 +170,15 @@ class Lease:
     stands: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class UnixSocket:
+    """Where on this host a broker is met, and as whom; without a password as nobody in particular."""
+
+    path: str
+    user: str
+    password: str
+
+
 class Broker(ABC):
     """Where queues are kept."""
 
@@ -184,58 +188,24 @@ class Broker(ABC):
         self.url = url
         self.outage = Outage(f"broker {shown}")
         self.met = False  # whether it was ever reached
+        self.socket: UnixSocket | None = None  # if that is its address
+
+    @classmethod
+    @abstractmethod
+    def at(cls, url: str, durable: bool) -> Broker:
+        """The broker at this address, as `connect` gives it. Raises ValueError for an address that is none."""
 
     @abstractmethod
     def link(self, name: str) -> Link:
         """A connection of its own for the loop called `name`; it connects when first used."""
 
 
-class Link(ABC):
+class Link(Persistent, ABC):
     """One connection to a broker; not for two callers at once."""
 
     def __init__(self, broker: Broker, name: str) -> None:
+        super().__init__(broker.outage, name)
         self.broker = broker
-        self.name = name
-        self.connects = 0  # how often a connection was made: a change tells that there was a gap
-        self._connected = 0.0  # when it was made last
-        self._told = 0  # the connection whose loss was told
-        self._asked = 0.0  # when the last round began
-
-    def connected(self) -> None:
-        """A connection was made."""
-        self.connects += 1
-        self._connected = time.monotonic()
-
-    def lost(self, away: BrokerAway) -> None:
-        """Begin an outage, unless all we have found is that one that is over has cost us our connection too, or an
-        answer that we waited for already; or that it was we who were away."""
-        if isinstance(away, Overslept):
-            log.info("%s: %s", self.name, away)
-            return
-        outage = self.broker.outage
-        if not outage.length and self._asked < outage.ended:
-            return
-        if self._told != self.connects and not outage.length and self._connected < outage.began:
-            self._told = self.connects
-        else:
-            outage.begin(str(away))
-
-    async def persist(self, operation: Callable[[], Awaitable[T]], beat: Callable[[], None] | None = None) -> T:
-        """Repeat `operation` until the broker answers; `beat` is called before each attempt."""
-        delay = BACKOFF[0]
-        while True:
-            if beat is not None:
-                beat()
-            try:
-                answer = await operation()
-            except BrokerAway as away:
-                self.lost(away)
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
-                delay = min(delay * 2, BACKOFF[1])
-            else:
-                if self._asked >= self.broker.outage.began:  # else it says nothing about now
-                    self.broker.outage.end()
-                return answer
 
     async def _following(self, call: Callable[[str], Awaitable[T]], stands: str = "") -> T:
         """What `call` answers when it follows what stands, which the broker tells if it is not as thought."""
@@ -387,22 +357,3 @@ class Link(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Let go of the connection."""
-
-
-def connect(url: str, durable: bool = True) -> Broker:
-    """The broker at `url`: redis://, rediss://, unix:// (user, password and ?db= as redis-py reads them),
-    memory://NAME.
-
-    `durable` says that messages must outlive it, so that a Redis that is not set up for it is warned about. Nothing is
-    connected yet. Raises ValueError for any other address.
-    """
-    scheme = url.partition("://")[0]
-    if scheme == "memory":
-        from gorgond.redpill.memory import MemoryBroker
-
-        return MemoryBroker.at(url)
-    if scheme in ("redis", "rediss", "unix"):
-        from gorgond.redpill.redisbroker import RedisBroker
-
-        return RedisBroker(url, durable)
-    raise ValueError(f"{scheme}:// is no broker; allowed are redis://, rediss://, unix:// and memory://")

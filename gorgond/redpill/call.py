@@ -17,11 +17,12 @@ from secrets import token_urlsafe
 from typing import Self
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import BACKOFF, BLOCK, CLAIM_BYTES, FETCH_MAX, Broker, log
+from gorgond.redpill.broker import BLOCK, CLAIM_BYTES, FETCH_MAX, Broker
 from gorgond.redpill.ending import fault_of
 from gorgond.redpill.errors import BrokerAway, BrokerError, DeadlineExceeded, GorgonError, Undecodable
-from gorgond.redpill.logline import about
+from gorgond.redpill.logline import about, log
 from gorgond.redpill.message import Message, Reply, decode_reply, now_ms
+from gorgond.redpill.persist import BACKOFF
 from gorgond.redpill.producer import Producer, Submitted
 
 LISTS = 3  # of replies that are looked at: the newest, and those of before the last gaps

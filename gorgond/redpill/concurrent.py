@@ -14,11 +14,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from gorgond.redpill.broker import BLOCK, Broker, Claim, Failure, Link, log
+from gorgond.redpill.broker import BLOCK, Broker, Claim, Failure, Link
 from gorgond.redpill.consumer import POLL, Consumer
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
 from gorgond.redpill.foreign import contained
-from gorgond.redpill.logline import about
+from gorgond.redpill.logline import about, log
 from gorgond.redpill.message import ATTEMPTS_PREFIX, Message, decode_reply
 from gorgond.redpill.outcome import Outcome, Retry
 from gorgond.redpill.topic import KEPT

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 
 from gorgond.redpill import keys
 from gorgond.redpill.broker import (
-    BACKOFF,
     BATCH_MAX,
     BLOCK,
     CLAIM_BYTES,
@@ -33,12 +32,11 @@ from gorgond.redpill.broker import (
     Claim,
     Failure,
     Voided,
-    log,
 )
 from gorgond.redpill.ending import Ending
 from gorgond.redpill.errors import BrokerAway, BrokerError, CallFailed, QueueFull, Undecodable
 from gorgond.redpill.foreign import contained
-from gorgond.redpill.logline import about, handling
+from gorgond.redpill.logline import about, handling, log
 from gorgond.redpill.message import ATTEMPTS_PREFIX, PROTOCOL, Message, Reply, decode, now_ms
 from gorgond.redpill.outcome import (
     Done,
@@ -50,6 +48,7 @@ from gorgond.redpill.outcome import (
     left_for_newer,
     told_nobody,
 )
+from gorgond.redpill.persist import BACKOFF
 from gorgond.redpill.seldom import Seldom
 
 SHOWN = 3  # reasons in a line of the log

@@ -8,8 +8,11 @@ A message has the id of the request it comes from.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextvars import ContextVar
+
+log = logging.getLogger("gorgond.redpill")
 
 handling: ContextVar[Sequence[str]] = ContextVar("handling", default=())
 

@@ -94,7 +94,7 @@ class MemoryBroker(Broker):
         self._queues: dict[str, MemoryQueue] = {}
 
     @classmethod
-    def at(cls, url: str) -> MemoryBroker:
+    def at(cls, url: str, durable: bool = False) -> MemoryBroker:  # noqa: ARG003 - it never is
         """The broker at this address, made when it is first asked for."""
         broker = cls._shared.get(url)
         if broker is None:

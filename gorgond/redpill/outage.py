@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 
+from gorgond.redpill.logline import log
 from gorgond.redpill.seldom import Seldom
 
 LATE = 1.0  # seconds; a limit that comes so much too late says that this process did not run, not that others did not
-
-log = logging.getLogger("gorgond.redpill")
 
 
 class Outage:

@@ -14,9 +14,9 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gorgond.redpill.broker import ATTEMPTS, Failure, log
+from gorgond.redpill.broker import ATTEMPTS, Failure
 from gorgond.redpill.errors import CallFailed, GorgonError
-from gorgond.redpill.logline import about
+from gorgond.redpill.logline import about, log
 from gorgond.redpill.message import Message, Reply
 
 RETRY_FIRST, RETRY_MAX = 0.5, 60.0  # seconds until a failed message comes again; doubled with each attempt

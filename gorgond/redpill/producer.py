@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import BATCH_MAX, CLAIM_BYTES, Batch, Broker, Room, log
+from gorgond.redpill.broker import BATCH_MAX, CLAIM_BYTES, Batch, Broker, Room
 from gorgond.redpill.ending import fault_of
 from gorgond.redpill.errors import BrokerError, GorgonError
+from gorgond.redpill.logline import log
 from gorgond.redpill.message import Message
 
 LOOK = 0.1  # seconds between two looks whether what waits at the end is still wanted

@@ -1,22 +1,17 @@
 """The broker that is Redis, 7.0 or newer: every change of state is one script of `scripts/`, or one blocking command.
 
-How a round trip is made is in `rediswire`.
+What is known of the Redis is in `redisserver`, how a round trip is made in `rediswire`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import json
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from gorgond.redpill import keys, script
 from gorgond.redpill.broker import (
@@ -25,7 +20,6 @@ from gorgond.redpill.broker import (
     FORGET,
     REPLY_TTL,
     Batch,
-    Broker,
     Claim,
     Counts,
     DeadLetter,
@@ -37,12 +31,11 @@ from gorgond.redpill.broker import (
     Voided,
 )
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, QueueFull, Superseded
-from gorgond.redpill.meaning import ROUND_TIMEOUT
 from gorgond.redpill.message import now_ms
 from gorgond.redpill.raw import age
+from gorgond.redpill.redisserver import RedisServer
 from gorgond.redpill.rediswire import DRIVER_ERRORS, Command, RedisWire, fields
 
-READ_SIZE = 1 << 20  # bytes taken from the socket at a time: a batch of replies may be large
 _ABOUT = ("server", "clients", "memory", "persistence", "stats")  # sections of INFO
 _REPLY_TTL_MS = int(REPLY_TTL * 1000)
 
@@ -70,37 +63,8 @@ def _pausing(queue: str) -> list[str]:
     return [keys.queue(queue), keys.held(queue), keys.counts(queue), keys.epoch(queue)]
 
 
-class RedisBroker(Broker):
+class RedisBroker(RedisServer):
     """A Redis by its URL."""
-
-    def __init__(self, url: str, durable: bool) -> None:
-        # One timeout a round, here; the driver's own are off, and so are its repeats.
-        options: dict[str, Any] = {"socket_timeout": None, "socket_connect_timeout": ROUND_TIMEOUT}
-        options |= {"socket_read_size": READ_SIZE, "retry": Retry(NoBackoff(), 0), "health_check_interval": 0}
-        known = inspect.signature(Redis.__init__).parameters
-        if "protocol" in known:
-            options["protocol"] = 2
-        # Newer drivers introduce themselves with CLIENT SETINFO, which Redis 7.0 does not know nor our users there may.
-        silent = {"driver_info"} & set(known) or {"lib_name", "lib_version"} & set(known)
-        options |= dict.fromkeys(silent)
-        if not url.startswith("unix:") and urlsplit(url).path.strip("/0123456789"):
-            raise ValueError("the database in its address must be a number, as in redis://host/0")
-        if url.startswith("rediss:") and "ssl_cert_reqs=none" not in url:
-            options["ssl_check_hostname"] = True  # older drivers take a certificate for any name
-        try:
-            self.pool = ConnectionPool.from_url(url, **options)
-            made: Any = self.pool.make_connection()  # type: ignore[no-untyped-call] # it takes all that the address says
-            if url.startswith("rediss:"):
-                made.ssl_context.get()  # it reads the files
-        except OSError as error:
-            raise ValueError(
-                f"a file of TLS that its address names cannot be used: {error.strerror or error}"
-            ) from None
-        except (TypeError, ValueError, RedisError):  # whose words may hold part of a password that was not quoted
-            raise ValueError("its address is not understood, or an option of it; quote passwords: / is %2F") from None
-        where = self.pool.connection_kwargs
-        super().__init__(url, where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}")
-        self.durable, self.checked, self.may_load = durable, False, True
 
     def link(self, name: str) -> RedisLink:
         return RedisLink(self, name)

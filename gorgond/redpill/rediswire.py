@@ -11,18 +11,17 @@ import contextlib
 import re
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from gorgond.redpill import script
-from gorgond.redpill.broker import Link, log
+from gorgond.redpill.broker import Link
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, Overslept, QueueFull
+from gorgond.redpill.logline import log
 from gorgond.redpill.meaning import ROUND_TIMEOUT, meaning
 from gorgond.redpill.outage import overslept
-
-if TYPE_CHECKING:
-    from gorgond.redpill.redisbroker import RedisBroker
+from gorgond.redpill.redisserver import RedisServer
 
 SHAS = [each.sha for each in script.ALL]
 OLDEST_REDIS = (7, 0)
@@ -65,9 +64,9 @@ def _meaning(error: Exception, limit: asyncio.Timeout) -> BrokerError:
 class RedisWire(Link):
     """One connection to Redis, made when it is needed."""
 
-    broker: RedisBroker
+    broker: RedisServer
 
-    def __init__(self, broker: RedisBroker, name: str) -> None:
+    def __init__(self, broker: RedisServer, name: str) -> None:
         super().__init__(broker, name)
         self._connection: Any = None
         self._listening: tuple[str, ...] = ()

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from gorgond.redpill.broker import BLOCK, Broker, log
+from gorgond.redpill.broker import BLOCK, Broker
 from gorgond.redpill.consumer import Consumer, Handler
 from gorgond.redpill.ending import Ending
 from gorgond.redpill.errors import Undecodable
-from gorgond.redpill.logline import about
+from gorgond.redpill.logline import about, log
 from gorgond.redpill.message import Message, decode
 
 KEPT = 1_000_000  # events a group keeps at most; beyond that the oldest are dropped and counted

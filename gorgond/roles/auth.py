@@ -32,6 +32,7 @@ from gorgond.auth.users import Users
 from gorgond.config import Config
 from gorgond.errors import ConfigError
 from gorgond.redpill import (
+    Broker,
     BrokerError,
     Caller,
     CallFailed,
@@ -45,11 +46,10 @@ from gorgond.redpill import (
     Producer,
     Retry,
     contained,
+    dumps,
     handling,
     told,
 )
-from gorgond.redpill.broker import Broker
-from gorgond.redpill.codec import dumps
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.service.pseudonyms import Pseudonyms

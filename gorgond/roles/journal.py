@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from gorgond.config import Config
 from gorgond.errors import LogAway
 from gorgond.eventlog import open_event_log
-from gorgond.redpill import DONE, Message, Outcome, Retry, Subscription, Unavailable
-from gorgond.redpill.outage import Outage
+from gorgond.redpill import DONE, Message, Outage, Outcome, Retry, Subscription, Unavailable
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 

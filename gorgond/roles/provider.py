@@ -15,8 +15,7 @@ from collections.abc import Callable
 from gorgond.config import Config
 from gorgond.providers.pace import Pace
 from gorgond.providers.random import RandomItems
-from gorgond.redpill import Message, Producer, QueueFull
-from gorgond.redpill.broker import CLAIM_BYTES
+from gorgond.redpill import CLAIM_BYTES, Message, Producer, QueueFull
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service, log
 

@@ -36,10 +36,11 @@ from gorgond.redpill import (
     Listener,
     Message,
     Producer,
+    dumps,
+    loads,
     now_ms,
+    overslept,
 )
-from gorgond.redpill.codec import dumps, loads
-from gorgond.redpill.outage import overslept
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.service.metrics import Operation

@@ -35,11 +35,23 @@ from typing import Any, Literal, NamedTuple
 
 from gorgond.config import Config
 from gorgond.errors import StoreAway, StoreRefused
-from gorgond.redpill import DONE, BrokerError, CallFailed, Consumer, Done, Message, Outcome, Producer, Unavailable
-from gorgond.redpill.broker import Broker
-from gorgond.redpill.codec import dumps, loads
-from gorgond.redpill.message import ID_MAX, MORE
-from gorgond.redpill.outage import Outage
+from gorgond.redpill import (
+    DONE,
+    ID_MAX,
+    MORE,
+    Broker,
+    BrokerError,
+    CallFailed,
+    Consumer,
+    Done,
+    Message,
+    Outage,
+    Outcome,
+    Producer,
+    Unavailable,
+    dumps,
+    loads,
+)
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.settings import masked

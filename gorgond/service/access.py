@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gorgond.redpill import keys, script
-from gorgond.redpill.script import Script
 
 ALWAYS = ("auth", "client|setname", "info", "ping", "script|exists", "time")  # without a key
 ANY = "ANY"  # in place of a topic or group: all of them, as what an application names is its own business
@@ -124,7 +123,7 @@ def _hashed(password: str) -> str:
 class _Use:
     """Scripts that a role runs, the other commands it sends, and on which keys, by their types; on which channels."""
 
-    scripts: Sequence[Script] = ()
+    scripts: Sequence[script.Script] = ()
     commands: Sequence[str] = ()
     keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
     channels: Sequence[str] = ()
@@ -213,7 +212,7 @@ def _rules(role: str, needs: Needs) -> Iterator[str]:
             yield f"({' '.join(words)})".replace(ANY, "*")
 
 
-def commands_of(*scripts: Script) -> set[str]:
+def commands_of(*scripts: script.Script) -> set[str]:
     """The commands that these scripts call."""
     called = (re.findall(r"redis\.p?call\('(\w+)'(?:, '([A-Z]+)')?", each.text) for each in scripts)
     return {"|".join(filter(None, words)).lower() for found in called for words in found}

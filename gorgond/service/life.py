@@ -25,8 +25,7 @@ from typing import Any
 
 from gorgond import __version__
 from gorgond.config import Config
-from gorgond.redpill import BrokerError, Caller, Consumer, Counts, GorgonError, Link, Message, Producer, keys
-from gorgond.redpill.ending import fault_of
+from gorgond.redpill import BrokerError, Caller, Consumer, Counts, GorgonError, Link, Message, Producer, fault_of, keys
 from gorgond.service.clock import HostClock
 from gorgond.service.fabric import Fabric
 from gorgond.service.heartbeat import Heartbeats

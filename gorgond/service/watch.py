@@ -20,7 +20,6 @@ from contextlib import suppress
 
 from gorgond.errors import ConfigError
 from gorgond.redpill import Broker, script
-from gorgond.redpill.redisbroker import RedisBroker
 
 TICK = 1.0  # seconds between two questions
 AGAIN = 0.05  # seconds until one that is not there, or not ready, is asked again
@@ -46,12 +45,11 @@ class Watch:
     @classmethod
     def over(cls, broker: Broker) -> Watch:
         """The watch over this broker. Raises ConfigError when it is none on a unix socket of this host."""
-        where = broker.pool.connection_kwargs if isinstance(broker, RedisBroker) else {}
-        if "path" not in where:
+        if broker.socket is None:
             raise ConfigError(
                 "only a broker on a unix socket of this host is watched, as unix:///run/gorgond/broker.sock"
             )
-        return cls(where["path"], where.get("username") or "default", where.get("password") or "")
+        return cls(broker.socket.path, broker.socket.user, broker.socket.password)
 
     async def run(self) -> None:
         """Watch until cancelled."""

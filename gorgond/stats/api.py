@@ -14,8 +14,7 @@ from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer, Problem, made, ok
 from gorgond.http.bodies import json_body
 from gorgond.http.routes import Parameter, Request, Route, Routes
-from gorgond.redpill import DeadLetter, Undecodable
-from gorgond.redpill.message import decode
+from gorgond.redpill import DeadLetter, Undecodable, decode
 from gorgond.stats.heat import heat
 from gorgond.stats.history import History
 from gorgond.stats.picture import PUBLIC, row

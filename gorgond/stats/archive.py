@@ -9,8 +9,7 @@ import asyncio
 import logging
 from typing import Any
 
-from gorgond.redpill import Caller, GorgonError, Message, Producer, now_ms
-from gorgond.redpill.codec import loads
+from gorgond.redpill import Caller, GorgonError, Message, Producer, loads, now_ms
 from gorgond.stats.history import History
 from gorgond.stats.marks import DOCUMENT, Marks
 

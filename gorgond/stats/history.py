@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gorgond.redpill.codec import dumps, loads
+from gorgond.redpill import dumps, loads
 from gorgond.service.metrics import OTHER, Operation
 from gorgond.stats.packed import add, pack
 

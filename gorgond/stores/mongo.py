@@ -25,7 +25,7 @@ from pymongo.database import Database
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure
 
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
-from gorgond.redpill.codec import dumps
+from gorgond.redpill import dumps
 from gorgond.stores.contract import (
     ANSWER_BYTES,
     Query,

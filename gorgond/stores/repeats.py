@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from gorgond.errors import StoreRefused
-from gorgond.redpill.codec import INT_MAX, canonical
+from gorgond.redpill import INT_MAX, canonical
 from gorgond.stores.contract import Write
 
 MARKS_MAX = 64

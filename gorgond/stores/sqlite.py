@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
-from gorgond.redpill.codec import dumps, loads
+from gorgond.redpill import dumps, loads
 from gorgond.stores.contract import (
     Query,
     Store,

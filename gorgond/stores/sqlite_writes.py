@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 from gorgond.errors import StoreRefused
-from gorgond.redpill.codec import dumps, loads
+from gorgond.redpill import dumps, loads
 from gorgond.stores.contract import Write, Written
 from gorgond.stores.filters import DOCUMENT_BYTES, check_write
 from gorgond.stores.ownership import check_owner

@@ -34,9 +34,9 @@ from gorgond.redpill import (
     keys,
     now_ms,
 )
-from gorgond.redpill.broker import BACKOFF
 from gorgond.redpill.meaning import ROUND_TIMEOUT, meaning
 from gorgond.redpill.message import decode
+from gorgond.redpill.persist import BACKOFF
 from tests.conftest import RedisServer
 
 ROOT = Path(__file__).parents[2]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from gorgond import redpill
 
 PACKAGE = Path(__file__).parents[2] / "gorgond"
 
@@ -21,7 +24,7 @@ MAY_IMPORT = {
     "redpill": set[str](),
     "errors": {"redpill"},  # only its errors: one tree has one root
     "validators": set[str](),
-    "settings": {"validators"},
+    "settings": {"validators", "redpill"},
     "config": {"errors", "settings"},
     "service": SERVICE,
     "app": MIDDLE,
@@ -47,19 +50,44 @@ def part_of(module: str) -> str:
     return [*module.split("."), "__init__"][1]
 
 
-def imports(path: Path) -> Iterator[str]:
-    """The modules of gorgond that this one imports, at its top or in a function."""
-    package = ["gorgond", *path.relative_to(PACKAGE).parent.parts]
+def taken(path: Path) -> Iterator[tuple[str, str]]:
+    """What of gorgond this module imports, at its top, in a function or for its types: the module, and the name in it,
+    which is empty for the module as a whole."""
+    package = ["gorgond", *path.relative_to(PACKAGE).parent.parts] if path.is_relative_to(PACKAGE) else []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found = [alias.name for alias in node.names]
+            found = [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = [*package[: len(package) + 1 - node.level], node.module] if node.level else [node.module]
-            source = ".".join(filter(None, base))
-            found = [f"{source}.{alias.name}" if source == "gorgond" else source for alias in node.names]
+            found = [(".".join(filter(None, base)), alias.name) for alias in node.names]
         else:
             continue
-        yield from (name for name in found if name.split(".")[0] == "gorgond")
+        yield from (each for each in found if each[0].split(".")[0] == "gorgond")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules of gorgond that this one imports; a name of gorgond itself as if it were one."""
+    for module, name in taken(path):
+        yield f"{module}.{name}" if module == "gorgond" or is_module(f"{module}.{name}") else module
+
+
+def is_module(name: str) -> bool:
+    found = PACKAGE.parent.joinpath(*name.split("."))
+    return found.with_suffix(".py").is_file() or (found / "__init__.py").is_file()
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """The modules of an import circle, or none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -72,7 +100,38 @@ def test_imports_point_one_way(path: Path) -> None:
 
 
 def test_errors_import_nothing_of_redpill_but_its_errors() -> None:
-    assert set(imports(PACKAGE / "errors.py")) == {"gorgond.redpill.errors"}
+    for module, name in taken(PACKAGE / "errors.py"):
+        assert module == "gorgond.redpill"
+        assert issubclass(getattr(redpill, name), redpill.GorgonError)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    # given all imports, also those in functions and for types; a table that names modules to be imported when they are
+    # asked for, as redpill's DRIVERS, holds texts and no imports
+    graph = {name_of(path): set(imports(path)) for path in modules()}
+    # then one can go through all modules so that each comes after those that it imports
+    assert circle(graph) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c", "d"}, "c": set(), "d": {"a"}}) == ["a", "d", "b", "a"]
+
+
+OUTSIDE = [
+    path
+    for root in (PACKAGE, PACKAGE.parent / "tools", PACKAGE.parent / "examples")
+    for path in sorted(root.rglob("*.py"))
+    if PACKAGE / "redpill" not in path.parents
+]
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: str(path.relative_to(PACKAGE.parent)))
+def test_redpill_is_met_at_its_public_face(path: Path) -> None:
+    # given a module outside of redpill
+    from_redpill = {(module, name) for module, name in taken(path) if module.startswith("gorgond.redpill")}
+    # then it takes what redpill offers, and nothing out of redpill's modules
+    assert {module for module, _ in from_redpill} <= {"gorgond.redpill"}
+    assert {name for _, name in from_redpill} <= {*redpill.__all__, ""}
 
 
 def test_every_kind_of_import_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from gorgond.redpill.codec import dumps
+from gorgond.redpill import dumps
 from gorgond.service.loop import run
 from gorgond.service.systemd import Notifier
 

@@ -12,8 +12,7 @@ from gorgond.commands.operator import text
 from gorgond.commands.operator.brokers import Links, known, linked
 from gorgond.commands.operator.installation import Installation
 from gorgond.errors import GorgonError
-from gorgond.redpill import DeadLetter, Message, Undecodable
-from gorgond.redpill.message import decode
+from gorgond.redpill import DeadLetter, Message, Undecodable, decode
 
 PAGE = 100
 _PREFIX = {"durable": "", "calls": "c"}

@@ -13,10 +13,7 @@ from typing import Any
 from gorgond.commands.operator import text
 from gorgond.commands.operator.brokers import linked
 from gorgond.commands.operator.installation import Installation
-from gorgond.redpill import Caller, GorgonError, Message, Producer, Undecodable, now_ms
-from gorgond.redpill.broker import Found
-from gorgond.redpill.codec import dumps, loads
-from gorgond.redpill.message import decode
+from gorgond.redpill import Caller, Found, GorgonError, Message, Producer, Undecodable, decode, dumps, loads, now_ms
 from gorgond.service.fabric import Fabric
 
 SEARCH = 60.0  # seconds that looking through all queues may take

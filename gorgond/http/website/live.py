@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gorgond.http.answers import Answer, Problem, Sink, Streamed
-from gorgond.redpill import GorgonError, Listener, Message
-from gorgond.redpill.codec import dumps
+from gorgond.redpill import GorgonError, Listener, Message, dumps
 
 EVENT_STREAM = "text/event-stream"
 TOPIC = "store_notify"

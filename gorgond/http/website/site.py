@@ -12,7 +12,7 @@ from gorgond.http.website.live import Hear, Live, Spawn
 from gorgond.http.website.notes import UID_MAX, Notes
 from gorgond.http.website.rendering import Static, Templates, page, see_other
 from gorgond.http.website.visitor import NOBODY, Backend, Desk
-from gorgond.redpill.message import ID_MAX
+from gorgond.redpill import ID_MAX
 
 _LAST = Parameter("Last-Event-ID", "go on after this event", str, high=ID_MAX)
 

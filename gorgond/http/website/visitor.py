@@ -12,8 +12,7 @@ from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer
 from gorgond.http.credentials import credentials, digest, new_token, session_cookie, token_of, xsrf_token
 from gorgond.http.routes import Request
-from gorgond.redpill import CallFailed, Message, Reply, new_id, now_ms
-from gorgond.redpill.codec import loads
+from gorgond.redpill import CallFailed, Message, Reply, loads, new_id, now_ms
 
 AGENT_MAX = 200  # characters kept of a browser's name for itself
 _FOR_THE_USER = (400, 401, 403, 409, 422, 429)  # statuses with which a form is shown again

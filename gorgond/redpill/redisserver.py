@@ -1,0 +1,58 @@
+"""A Redis by its address: what the driver is told, and what is known of it, shared by all connections to it."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from gorgond.redpill.broker import Broker, UnixSocket
+from gorgond.redpill.meaning import ROUND_TIMEOUT
+
+READ_SIZE = 1 << 20  # bytes taken from the socket at a time: a batch of replies may be large
+
+
+class RedisServer(Broker, ABC):
+    """A Redis by its URL. `checked` says that it is one we can use, `may_load` that we were never refused to load a
+    script."""
+
+    def __init__(self, url: str, durable: bool) -> None:
+        # One timeout a round, here; the driver's own are off, and so are its repeats.
+        options: dict[str, Any] = {"socket_timeout": None, "socket_connect_timeout": ROUND_TIMEOUT}
+        options |= {"socket_read_size": READ_SIZE, "retry": Retry(NoBackoff(), 0), "health_check_interval": 0}
+        known = inspect.signature(Redis.__init__).parameters
+        if "protocol" in known:
+            options["protocol"] = 2
+        # Newer drivers introduce themselves with CLIENT SETINFO, which Redis 7.0 does not know nor our users there may.
+        silent = {"driver_info"} & set(known) or {"lib_name", "lib_version"} & set(known)
+        options |= dict.fromkeys(silent)
+        if not url.startswith("unix:") and urlsplit(url).path.strip("/0123456789"):
+            raise ValueError("the database in its address must be a number, as in redis://host/0")
+        if url.startswith("rediss:") and "ssl_cert_reqs=none" not in url:
+            options["ssl_check_hostname"] = True  # older drivers take a certificate for any name
+        try:
+            self.pool = ConnectionPool.from_url(url, **options)
+            made: Any = self.pool.make_connection()  # type: ignore[no-untyped-call] # it takes all that the address says
+            if url.startswith("rediss:"):
+                made.ssl_context.get()  # it reads the files
+        except OSError as error:
+            raise ValueError(
+                f"a file of TLS that its address names cannot be used: {error.strerror or error}"
+            ) from None
+        except (TypeError, ValueError, RedisError):  # whose words may hold part of a password that was not quoted
+            raise ValueError("its address is not understood, or an option of it; quote passwords: / is %2F") from None
+        where = self.pool.connection_kwargs
+        super().__init__(url, where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}")
+        if "path" in where:
+            self.socket = UnixSocket(where["path"], where.get("username") or "default", where.get("password") or "")
+        self.durable, self.checked, self.may_load = durable, False, True
+
+    @classmethod
+    def at(cls, url: str, durable: bool) -> RedisServer:
+        return cls(url, durable)
