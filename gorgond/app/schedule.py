@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable
 
 from gorgond.app.application import Schedule
 from gorgond.app.context import Backend, Context, log
-from gorgond.redpill import Ending, Lease, Link, Message, contained, handling, now_ms
+from gorgond.redpill import UNHEARD, Ending, Hooks, Lease, Link, Message, contained, handling, now_ms
 
 LEASE = 10.0  # seconds for which a lease is taken each time
 LOOK = 1.0  # seconds between two looks, and two renewals
@@ -25,9 +24,9 @@ RUN_MAX = 60.0  # seconds that a run may take, or the schedule's own if they are
 class ScheduleLoop:
     """Runs one schedule where and when it is due."""
 
-    def __init__(self, schedule: Schedule, backend: Backend, link: Link, owner: str) -> None:
+    def __init__(self, schedule: Schedule, backend: Backend, link: Link, owner: str, *, hooks: Hooks = UNHEARD) -> None:
         self.schedule = schedule
-        self.beat: Callable[[], None] = lambda: None
+        self._beat = hooks.beat
         self._backend = backend
         self._link = link
         self._owner = owner
@@ -63,7 +62,7 @@ class ScheduleLoop:
     async def _lease(self, seconds: float, done: int | None = None) -> Lease:
         name = f"every:{self.schedule.name}"
         lease = await self._link.persist(
-            functools.partial(self._link.lease, name, self._owner, seconds, done, self._stands), self.beat
+            functools.partial(self._link.lease, name, self._owner, seconds, done, self._stands), self._beat
         )
         self._stands = lease.stands
         return lease

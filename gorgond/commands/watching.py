@@ -17,20 +17,19 @@ from gorgond.service.watch import Watch
 def watch(config: Config) -> int:
     """Run until told to end; the exit code. Raises ConfigError when the broker is none of this host's."""
     set_up(config.log.level, config.log.format, "watch")
-    with config.blaming("broker", "url"):
-        watching = Watch.over(connect_fabric(config).durable)
-    run(_watch(watching, Notifier()))
-    return 0
-
-
-async def _watch(watching: Watch, notifier: Notifier) -> None:
-    watching.beat = notifier.alive
+    notifier = Notifier()
 
     def met() -> None:
         notifier.ready()
         notifier.status(f"{watching.path} answers, and has the scripts of this version")
 
-    watching.met = met
+    with config.blaming("broker", "url"):
+        watching = Watch.over(connect_fabric(config).durable, notifier.alive, met)
+    run(_watch(watching, notifier))
+    return 0
+
+
+async def _watch(watching: Watch, notifier: Notifier) -> None:
     task = asyncio.ensure_future(watching.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)

@@ -43,6 +43,7 @@ from gorgond.redpill.errors import (
     told,
 )
 from gorgond.redpill.foreign import contained
+from gorgond.redpill.hooks import UNHEARD, Hooks
 from gorgond.redpill.logline import handling
 from gorgond.redpill.message import ID_MAX, MORE, Message, Reply, decode, new_id, now_ms
 from gorgond.redpill.outage import Outage, overslept
@@ -51,11 +52,11 @@ from gorgond.redpill.producer import Producer
 from gorgond.redpill.topic import Listener, Subscription
 
 __all__ = [
-    "BATCH_MAX", "CLAIM_BYTES", "DONE", "DRIVERS", "ID_MAX", "INT_MAX", "INT_MIN", "MORE", "Broker", "BrokerAway",
-    "BrokerError", "BrokerRefused", "CallFailed", "Caller", "ConcurrentConsumer", "ConcurrentSubscription", "Consumer",
-    "Counts", "Dead", "DeadLetter", "DeadlineExceeded", "Done", "Ending", "Found", "GorgonError", "Lease", "Limit",
-    "Link", "Listener", "Message", "Outage", "Outcome", "Producer", "QueueFull", "Reply", "Retry", "Room",
-    "Subscription", "Superseded", "Unavailable", "Undecodable", "UnixSocket", "canonical", "connect", "contained",
-    "decode", "dumps", "fault_of", "handling", "keys", "loads", "loads_strictly", "new_id", "now_ms", "overslept",
-    "script", "told",
+    "BATCH_MAX", "CLAIM_BYTES", "DONE", "DRIVERS", "ID_MAX", "INT_MAX", "INT_MIN", "MORE", "UNHEARD", "Broker",
+    "BrokerAway", "BrokerError", "BrokerRefused", "CallFailed", "Caller", "ConcurrentConsumer",
+    "ConcurrentSubscription", "Consumer", "Counts", "Dead", "DeadLetter", "DeadlineExceeded", "Done", "Ending",
+    "Found", "GorgonError", "Hooks", "Lease", "Limit", "Link", "Listener", "Message", "Outage", "Outcome", "Producer",
+    "QueueFull", "Reply", "Retry", "Room", "Subscription", "Superseded", "Unavailable", "Undecodable", "UnixSocket",
+    "canonical", "connect", "contained", "decode", "dumps", "fault_of", "handling", "keys", "loads", "loads_strictly",
+    "new_id", "now_ms", "overslept", "script", "told",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from secrets import token_urlsafe
 from typing import Self
 
@@ -20,6 +20,7 @@ from gorgond.redpill import keys
 from gorgond.redpill.broker import BLOCK, CLAIM_BYTES, FETCH_MAX, Broker
 from gorgond.redpill.ending import fault_of
 from gorgond.redpill.errors import BrokerAway, BrokerError, DeadlineExceeded, GorgonError, Undecodable
+from gorgond.redpill.hooks import UNHEARD, Hooks
 from gorgond.redpill.logline import about, log
 from gorgond.redpill.message import Message, Reply, decode_reply, now_ms
 from gorgond.redpill.persist import BACKOFF
@@ -61,13 +62,14 @@ class Caller:
     rights takes our replies. Raises ValueError when it and `name` make no name of a list.
     """
 
-    def __init__(self, broker: Broker, producer: Producer, list_name: str, name: str) -> None:
+    def __init__(
+        self, broker: Broker, producer: Producer, list_name: str, name: str, *, hooks: Hooks = UNHEARD
+    ) -> None:
         self._begin = f"{list_name}:{name}"
         self._lists: deque[str] = deque(maxlen=LISTS)  # on which replies may come, the newest first
         self._new_list()
         self.unasked = 0  # replies that nobody waited for
-        self.beat: Callable[[], None] = lambda: None
-        self.failed: Callable[[BaseException], None] = lambda error: None
+        self._hooks = hooks
         keys.replies(self.reply_to)  # is it a name?
         self._link = broker.link(f"{name} {list_name}")
         self._producer = producer
@@ -96,8 +98,8 @@ class Caller:
         await self.stop()
 
     def start(self) -> None:
-        """Begin to listen for replies. Should that ever end without `stop`, every call fails, and `failed` is called
-        with the error."""
+        """Begin to listen for replies. Should that ever end without `stop`, every call fails, and the hook `failed` is
+        called."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._begin} replies")
         self._task.add_done_callback(self._over)
 
@@ -108,7 +110,7 @@ class Caller:
             self._ended = BrokerError("listening for replies has failed; there will be no answer")
             for pending in self._all():
                 pending.fail(self._ended)
-            self.failed(error)
+            self._hooks.failed(error)
 
     async def stop(self) -> None:
         """Stop listening; calls still waiting fail with DeadlineExceeded, later ones at once."""
@@ -167,10 +169,10 @@ class Caller:
         while True:
             try:
                 if gap:
-                    self._deliver(await self._link.persist(lambda: self._fetch(0), self.beat))
+                    self._deliver(await self._link.persist(lambda: self._fetch(0), self._hooks.beat))
                     self._push_again()
                     gap = False
-                self.beat()
+                self._hooks.beat()
                 self._deliver(await self._fetch(BLOCK))
             except BrokerAway as away:
                 gap = True

@@ -18,6 +18,7 @@ from gorgond.redpill.broker import BLOCK, Broker, Claim, Failure, Link
 from gorgond.redpill.consumer import POLL, Consumer
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
 from gorgond.redpill.foreign import contained
+from gorgond.redpill.hooks import UNHEARD, Hooks
 from gorgond.redpill.logline import about, log
 from gorgond.redpill.message import ATTEMPTS_PREFIX, Message, decode_reply
 from gorgond.redpill.outcome import Outcome, Retry
@@ -49,8 +50,18 @@ class ConcurrentConsumer(Consumer):
     cancelled when others have got what was on the desk, or when `run` ends otherwise than by `stop`.
     """
 
-    def __init__(self, broker: Broker, queue: str, name: str, work: Work, limit: int = 100) -> None:
-        super().__init__(broker, queue, name, _unused, min(BATCH, limit))
+    def __init__(
+        self,
+        broker: Broker,
+        queue: str,
+        name: str,
+        work: Work,
+        limit: int = 100,
+        *,
+        finishes: bool = False,
+        hooks: Hooks = UNHEARD,
+    ) -> None:
+        super().__init__(broker, queue, name, _unused, min(BATCH, limit), finishes=finishes, hooks=hooks)
         self._work = work
         self._limit = limit
         self._jobs: list[_Job] = []  # in the order of the desk; behind them may lie what is not handed out yet
@@ -160,7 +171,7 @@ class ConcurrentConsumer(Consumer):
 
     async def _wait(self) -> Sequence[bytes]:
         """Wait for the broker to put a message on the desk."""
-        self.beat()
+        self._beat()
         self._waiting = True
         try:
             raw = await self._link.wait(self.queue, self.name, BLOCK)
@@ -192,14 +203,24 @@ class ConcurrentSubscription(ConcurrentConsumer):
     """A concurrent consumer of the durable group `group` of `topic`, as `Subscription` is a consumer."""
 
     def __init__(
-        self, broker: Broker, topic: str, group: str, name: str, work: Work, limit: int = 100, kept: int = KEPT
+        self,
+        broker: Broker,
+        topic: str,
+        group: str,
+        name: str,
+        work: Work,
+        limit: int = 100,
+        kept: int = KEPT,
+        *,
+        finishes: bool = False,
+        hooks: Hooks = UNHEARD,
     ) -> None:
-        super().__init__(broker, f"{topic}/{group}", name, work, limit)
+        super().__init__(broker, f"{topic}/{group}", name, work, limit, finishes=finishes, hooks=hooks)
         self.joined = asyncio.Event()  # set when no further event is missed
         self._join = functools.partial(self._link.join, topic, group, kept)
 
     async def _take(self) -> None:
-        await self._link.persist(self._join, self.beat)
+        await self._link.persist(self._join, self._beat)
         self.joined.set()
         await super()._take()
 

@@ -36,6 +36,7 @@ from gorgond.redpill.broker import (
 from gorgond.redpill.ending import Ending
 from gorgond.redpill.errors import BrokerAway, BrokerError, CallFailed, QueueFull, Undecodable
 from gorgond.redpill.foreign import contained
+from gorgond.redpill.hooks import UNHEARD, Hooks
 from gorgond.redpill.logline import about, handling, log
 from gorgond.redpill.message import ATTEMPTS_PREFIX, PROTOCOL, Message, Reply, decode, now_ms
 from gorgond.redpill.outcome import (
@@ -56,9 +57,6 @@ LEAVE = 1.0  # seconds that giving up a desk may take; what is not given up is f
 POLL = 0.1  # seconds between two looks at a queue whose broker has no room to let us wait there
 
 Handler = Callable[[Sequence[Message]], Awaitable[Sequence[Outcome]]]
-Measure = Callable[[str, int, int, int, float], None]
-"""Hears what a batch held of one operation: the operation, how many messages, how many of them failed or were answered
-by an error, the bytes of messages and replies, and the seconds that handling the batch took."""
 
 
 @dataclass(slots=True)
@@ -79,20 +77,30 @@ class Consumer:
 
     `batch` messages are taken at a time, 1000 at most (ValueError otherwise). `run` ends after `stop`, with the desk
     empty, or with Superseded or BrokerRefused; cancelling it leaves its desk to be found.
+
+    One that `finishes` handles a message that may have been started although its deadline has passed: its handler
+    changes something in several steps, of which the first may have been done.
     """
 
-    finishes = False
-    """Whether a message that may have been started is handled although its deadline has passed: in consumers that
-    change something in several steps, of which the first may have been done."""
-
-    def __init__(self, broker: Broker, queue: str, name: str, handler: Handler, batch: int = 64) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        queue: str,
+        name: str,
+        handler: Handler,
+        batch: int = 64,
+        *,
+        finishes: bool = False,
+        hooks: Hooks = UNHEARD,
+    ) -> None:
         if not 0 < batch <= BATCH_MAX:
             raise ValueError(f"a consumer takes 1 to {BATCH_MAX} messages at a time, not {batch}")
         self.queue = queue
         self.name = name
         self.tally = Tally()
-        self.beat: Callable[[], None] = lambda: None
-        self.measure: Measure = _unmeasured
+        self._finishes = finishes
+        self._beat = hooks.beat
+        self._measure = hooks.measure
         self.newer = Seldom()  # messages that wait for a newer consumer
         self._link = broker.link(f"{name} {queue}")
         self._handler = handler
@@ -129,7 +137,7 @@ class Consumer:
             messages = await self._claim(await self._handle(messages)) if messages else await self._wait()
 
     async def _take(self) -> None:
-        self._token, self._length = await self._link.persist(lambda: self._link.take(self.queue, self.name), self.beat)
+        self._token, self._length = await self._link.persist(lambda: self._link.take(self.queue, self.name), self._beat)
         self._claim_number = 0
         if self._length:
             log.warning("%s found %d unfinished on its desk of %s", self.name, self._length, self.queue)
@@ -141,7 +149,7 @@ class Consumer:
         claim.want = 0 if self._ending.asked else claim.held + self._batch
         try:
             self._length, messages = await self._link.persist(
-                lambda: self._link.claim(self.queue, self.name, self._token, claim), self.beat
+                lambda: self._link.claim(self.queue, self.name, self._token, claim), self._beat
             )
         except Voided:
             log.warning(
@@ -158,7 +166,7 @@ class Consumer:
 
     async def _wait(self) -> Sequence[bytes]:
         """Wait for the broker to put a message on the desk."""
-        self.beat()
+        self._beat()
         try:
             raw = await self._link.wait(self.queue, self.name, BLOCK)
         except BrokerAway as away:
@@ -242,7 +250,7 @@ class Consumer:
             replies.setdefault(message.reply, []).append(raw)
             self.tally.bytes_out += len(raw)
         for op, (count, errors, bytes) in sums.items():
-            self.measure(op, count, errors, bytes, self._took)
+            self._measure(op, count, errors, bytes, self._took)
         claim.failures, claim.replies = failures, replies
         if failures:
             self._tell_given_up(messages, failures)
@@ -267,7 +275,7 @@ class Consumer:
             except (Undecodable, ValueError) as error:
                 failures.append(Failure(index, None, f"undecodable: {error}"))
                 continue
-            if message.expired(now) and not (self.finishes and message.attempts):
+            if message.expired(now) and not (self._finishes and message.attempts):
                 claim.expired += 1
             elif message.needs > PROTOCOL:
                 failures.append(left_for_newer(index, message))
@@ -304,13 +312,13 @@ class Consumer:
     async def _reply(self, replies: Mapping[str, Sequence[bytes]]) -> None:
         """Send replies before the claim that settles them, which could not carry them all. A repeat does no harm."""
         for name, some in replies.items():
-            await self._link.persist(functools.partial(self._link.reply, name, some), self.beat)
+            await self._link.persist(functools.partial(self._link.reply, name, some), self._beat)
 
     async def _outcomes(self, messages: list[tuple[int, Message]], claim: Claim) -> list[tuple[int, Message, Outcome]]:
         """What the handler makes of the messages; those whose deadline passes while it is unable are expired."""
         delay = BACKOFF[0]
         while messages:
-            self.beat()
+            self._beat()
             batch = [message for _, message in messages]
             self._reminder = asyncio.get_running_loop().call_later(SILENCE / 4, self._remind)
             started = time.monotonic()
@@ -338,7 +346,7 @@ class Consumer:
             await self._touch()
             await asyncio.sleep(delay)
             delay = min(delay * 2, BACKOFF[1])
-            if not self.finishes:
+            if not self._finishes:
                 now = now_ms()
                 claim.expired += sum(message.expired(now) for _, message in messages)
                 messages = [(index, message) for index, message in messages if not message.expired(now)]
@@ -361,7 +369,3 @@ class Consumer:
 
 class _Abandoned(Exception):
     """Stopping while the handler is unable: the messages go back to the queue."""
-
-
-def _unmeasured(op: str, count: int, errors: int, bytes: int, seconds: float) -> None:
-    """Nobody asked to hear it."""

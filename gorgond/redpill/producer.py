@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import BATCH_MAX, CLAIM_BYTES, Batch, Broker, Room
+from gorgond.redpill.broker import BATCH_MAX, BLOCK, CLAIM_BYTES, Batch, Broker, Room
 from gorgond.redpill.ending import fault_of
 from gorgond.redpill.errors import BrokerError, GorgonError
+from gorgond.redpill.hooks import UNHEARD, Hooks
 from gorgond.redpill.logline import log
 from gorgond.redpill.message import Message
 
@@ -53,7 +54,7 @@ class Producer:
     `room` is what a queue may hold. Start with `async with`, or `start` and `stop`.
     """
 
-    def __init__(self, broker: Broker, name: str, room: Room = ROOM) -> None:
+    def __init__(self, broker: Broker, name: str, room: Room = ROOM, *, hooks: Hooks = UNHEARD) -> None:
         self._link = broker.link(f"{name} push")
         self._name = f"{name}:{os.urandom(6).hex()}"  # a process that starts anew numbers its batches anew
         self._room = room
@@ -63,9 +64,9 @@ class Producer:
         self._in_flight: list[list[Submitted]] = []  # what the round under way has, by batches
         self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle
         self._ended = False
-        self.beat: Callable[[], None] = _nothing
-        self.failed: Callable[[BaseException], None] = _ignore
+        self._hooks = hooks
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -75,20 +76,27 @@ class Producer:
         await self.stop()
 
     def start(self) -> None:
-        """Begin to send. Should sending ever end without `stop`, nothing is accepted any more, and `failed` is called
-        with the error."""
+        """Begin to send. Should sending ever end without `stop`, nothing is accepted any more, and the hook `failed` is
+        called."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._name} push")
         self._task.add_done_callback(self._over)
+        self._turn()
+
+    def _turn(self) -> None:
+        """Have the loop turn, even when nobody pushes: so it shows that it could."""
+        self._filled.set()
+        self._timer = asyncio.get_running_loop().call_later(BLOCK, self._turn)
 
     def _over(self, task: asyncio.Task[None]) -> None:
         error = fault_of(task)
         if error is not None and self._task is task:
             log.error("%s: pushing has failed", self._name, exc_info=error)
             self._end("pushing has failed; this was not queued")
-            self.failed(error)
+            self._hooks.failed(error)
 
     def _end(self, reason: str) -> None:
         self._ended = True
+        self._timer.cancel()
         for line in self._waiting.values():
             _tell(line, BrokerError(reason))
         self._waiting.clear()
@@ -174,6 +182,7 @@ class Producer:
 
     async def _run(self) -> None:
         while True:
+            self._hooks.beat()
             await self._filled.wait()
             self._filled.clear()
             while self._waiting:
@@ -205,7 +214,7 @@ class Producer:
             return
         try:
             answers: Sequence[GorgonError | None] = await self._link.persist(
-                lambda: self._link.push(self._name, self._room, batches), self.beat
+                lambda: self._link.push(self._name, self._room, batches), self._hooks.beat
             )
         except BrokerError as refused:
             answers = [refused] * len(batches)
@@ -255,11 +264,3 @@ def _tell(some: Iterable[Submitted], answer: GorgonError | None) -> None:
             each.outcome(answer)
         except Exception:  # noqa: BLE001 - it is theirs
             log.exception("somebody could not be told what became of a push")
-
-
-def _nothing() -> None:
-    """No heart-beat asked for."""
-
-
-def _ignore(error: BaseException) -> None:
-    """Nobody asked to be told."""

@@ -12,6 +12,7 @@ from gorgond.redpill.broker import BLOCK, Broker
 from gorgond.redpill.consumer import Consumer, Handler
 from gorgond.redpill.ending import Ending
 from gorgond.redpill.errors import Undecodable
+from gorgond.redpill.hooks import UNHEARD, Hooks
 from gorgond.redpill.logline import about, log
 from gorgond.redpill.message import Message, decode
 
@@ -22,15 +23,25 @@ class Subscription(Consumer):
     """A consumer of the durable group `group` of `topic`: of all consumers of the group, one handles each event."""
 
     def __init__(
-        self, broker: Broker, topic: str, group: str, name: str, handler: Handler, batch: int = 64, kept: int = KEPT
+        self,
+        broker: Broker,
+        topic: str,
+        group: str,
+        name: str,
+        handler: Handler,
+        batch: int = 64,
+        kept: int = KEPT,
+        *,
+        finishes: bool = False,
+        hooks: Hooks = UNHEARD,
     ) -> None:
-        super().__init__(broker, f"{topic}/{group}", name, handler, batch)
+        super().__init__(broker, f"{topic}/{group}", name, handler, batch, finishes=finishes, hooks=hooks)
         self._membership = (topic, group, kept)
         self.joined = asyncio.Event()  # set when no further event is missed
 
     async def _take(self) -> None:
         """Join the group too, which lasts beyond this consumer; again with a desk that the broker lost."""
-        await self._link.persist(lambda: self._link.join(*self._membership), self.beat)
+        await self._link.persist(lambda: self._link.join(*self._membership), self._beat)
         self.joined.set()
         await super()._take()
 
@@ -39,9 +50,18 @@ class Listener:
     """Calls `heard(topic, event)` for each live event; what happens while it is not connected it never hears.
     `missed()` is called when that may have been: each time a connection is made."""
 
-    def __init__(self, broker: Broker, topics: Sequence[str], name: str, heard: Callable[[str, Message], None]) -> None:
-        self.beat: Callable[[], None] = lambda: None
-        self.missed: Callable[[], None] = lambda: None
+    def __init__(
+        self,
+        broker: Broker,
+        topics: Sequence[str],
+        name: str,
+        heard: Callable[[str, Message], None],
+        missed: Callable[[], None] = lambda: None,
+        *,
+        hooks: Hooks = UNHEARD,
+    ) -> None:
+        self._beat = hooks.beat
+        self._missed = missed
         self._link = broker.link(f"{name} listener")
         self._topics = tuple(topics)
         self._heard = heard
@@ -61,10 +81,10 @@ class Listener:
     async def _listen(self) -> None:
         connects = 0
         while not self._ending.asked:
-            found = await self._link.persist(lambda: self._link.listen(self._topics, BLOCK), self.beat)
+            found = await self._link.persist(lambda: self._link.listen(self._topics, BLOCK), self._beat)
             if connects != self._link.connects:
                 connects = self._link.connects
-                self.missed()
+                self._missed()
             if found is None:
                 continue
             try:

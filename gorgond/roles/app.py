@@ -31,11 +31,14 @@ class AppServer(Service):
 
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
-        self.calls = Producer(fabric.calls, self.name, fabric.room)
+        self.calls = Producer(fabric.calls, self.name, fabric.room, hooks=self.hooks("push calls"))
         same = fabric.durable is fabric.calls
-        self.events = self.calls if same else Producer(fabric.durable, self.name, fabric.room)
+        self.events = (
+            self.calls if same else Producer(fabric.durable, self.name, fabric.room, hooks=self.hooks("push events"))
+        )
         self._callers = {
-            kind: Caller(fabric.calls, self.calls, f"{kind}_data", self.name) for kind in ("store", "provider")
+            kind: Caller(fabric.calls, self.calls, f"{kind}_data", self.name, hooks=self.hooks(f"{kind} replies"))
+            for kind in ("store", "provider")
         }
         self._apps = load_apps(config)
         self._dispatcher = Dispatcher(self._apps, self)
@@ -43,12 +46,13 @@ class AppServer(Service):
 
     async def start(self) -> None:
         for producer in {self.calls, self.events}:
-            self.begin(producer)
-        for kind, caller in self._callers.items():
-            caller.beat = self.heartbeats.start(f"{kind} replies")
-            self.begin(caller)
+            producer.start()
+        for caller in self._callers.values():
+            caller.start()
         for broker in self.fabric.brokers:
-            self._consume(ConcurrentConsumer(broker, "web_get", self.name, self._answer, self.config.app.requests))
+            name = f"{self.name} web_get at {broker.outage.what}"
+            limit, hooks = self.config.app.requests, self.consumer_hooks(name, "web_get")
+            self._consume(ConcurrentConsumer(broker, "web_get", self.name, self._answer, limit, hooks=hooks), name)
         self._adjust()
 
     def _adjust(self) -> None:
@@ -70,7 +74,8 @@ class AppServer(Service):
         for schedule in schedules:
             if schedule.name not in running:
                 link = self.fabric.durable.link(f"{self.name} {schedule.name}")
-                self._keep(ScheduleLoop(schedule, self, link, f"{self.name}:{os.getpid()}"), schedule.name)
+                owner, hooks = f"{self.name}:{os.getpid()}", self.hooks(schedule.name)
+                self._keep(ScheduleLoop(schedule, self, link, owner, hooks=hooks), schedule.name)
 
     def _listen(self, queue: str) -> None:
         topic, _, group = queue.partition("/")
@@ -78,15 +83,18 @@ class AppServer(Service):
         async def hear(event: Message) -> Outcome:
             return await self._dispatcher.hear(queue, event)
 
-        self._consume(ConcurrentSubscription(self.fabric.durable, topic, group, self.name, hear, EVENTS))
+        name = f"{self.name} {queue}"
+        hooks = self.consumer_hooks(name, queue)
+        self._consume(
+            ConcurrentSubscription(self.fabric.durable, topic, group, self.name, hear, EVENTS, hooks=hooks), name
+        )
 
-    def _consume(self, consumer: ConcurrentConsumer) -> None:
-        self.attend(consumer)
-        self._keep(consumer, f"{consumer.name} {consumer.queue}")
+    def _consume(self, consumer: ConcurrentConsumer, name: str) -> None:
+        self.consumers.append(consumer)
+        self._keep(consumer, name)
 
     def _keep(self, loop: ConcurrentConsumer | ScheduleLoop, name: str) -> None:
         """Run a loop until it was stopped."""
-        loop.beat = self.heartbeats.start(name)
 
         async def run() -> None:
             await loop.run()

@@ -69,10 +69,12 @@ class AuthServer(Service):
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
         settings = config.auth
-        self.producers = {broker: Producer(broker, self.name, fabric.room) for broker in fabric.brokers}
+        self.producers = {
+            broker: Producer(broker, self.name, fabric.room, hooks=self.hooks(f"push to {broker.outage.what}"))
+            for broker in fabric.brokers
+        }
         calls = self.producers[fabric.calls]
-        self._caller = Caller(fabric.calls, calls, "auth_data", self.name)
-        self._listener = Listener(fabric.calls, [TOPIC], self.name, lambda _, event: self.tokens.heard(event))
+        self._caller = Caller(fabric.calls, calls, "auth_data", self.name, hooks=self.hooks("replies"))
         self._link = fabric.calls.link(f"{self.name} limits")
         self._sealing = Sealing(settings.key)
         self._passwords = Passwords()
@@ -87,16 +89,22 @@ class AuthServer(Service):
         site_logins = SiteLogins(self._sites, Identities(records, users), users, limits, accounts)
         self._public = {**accounts.public, **site_logins.public}
         self._own = {**accounts.own, **site_logins.own}
+        self._listener: Listener
         self._listening: asyncio.Task[None]
         self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         for producer in self.producers.values():
-            self.begin(producer)
-        self._caller.beat = self.heartbeats.start("replies")
-        self.begin(self._caller)
-        self._listener.beat = self.heartbeats.start(TOPIC)
-        self._listener.missed = self.tokens.missed
+            producer.start()
+        self._caller.start()
+        self._listener = Listener(
+            self.fabric.calls,
+            [TOPIC],
+            self.name,
+            lambda _, event: self.tokens.heard(event),
+            self.tokens.missed,
+            hooks=self.hooks(TOPIC),
+        )
         self._listening = self.spawn(self._listener.run(), TOPIC)
         consumers: list[_AuthConsumer] = []
         for broker in self.fabric.brokers:
@@ -104,7 +112,7 @@ class AuthServer(Service):
             count = PUT_LANES if broker is self.fabric.calls else 1
             consumers += [_PutConsumer(self, broker, f"{self.name}.{number}") for number in range(count)]
         for consumer in consumers:
-            self.attend(consumer)
+            self.consumers.append(consumer)
         self._running = [self.spawn(consumer.run(), f"{consumer.name} {consumer.queue}") for consumer in consumers]
 
     async def drain(self) -> None:
@@ -162,12 +170,14 @@ class AuthServer(Service):
 class _AuthConsumer(Consumer):
     """A consumer whose messages are handled side by side."""
 
-    def __init__(self, service: AuthServer, broker: Broker, queue: str, name: str, batch: int) -> None:
-        super().__init__(broker, queue, name, self._all, batch)
+    def __init__(
+        self, service: AuthServer, broker: Broker, queue: str, name: str, batch: int, finishes: bool = False
+    ) -> None:
+        self._heartbeat = f"{name} {queue} at {broker.outage.what}"
+        hooks = service.consumer_hooks(self._heartbeat, queue)
+        super().__init__(broker, queue, name, self._all, batch, finishes=finishes, hooks=hooks)
         self._service = service
         self._producer = service.producers[broker]
-        self._heartbeat = f"{name} {queue} at {broker.outage.what}"
-        self.beat = service.heartbeats.start(self._heartbeat)
 
     async def run(self) -> None:
         await super().run()
@@ -179,7 +189,7 @@ class _AuthConsumer(Consumer):
         try:
             while waiting:
                 _, waiting = await asyncio.wait(waiting, timeout=TURN)
-                self.beat()
+                self._beat()
         finally:
             for task in waiting:
                 task.cancel()
@@ -226,10 +236,8 @@ class _GetConsumer(_AuthConsumer):
 class _PutConsumer(_AuthConsumer):
     """Serves auth_put. What was begun is done to its end: half a change might not be one."""
 
-    finishes = True
-
     def __init__(self, service: AuthServer, broker: Broker, name: str) -> None:
-        super().__init__(service, broker, "auth_put", name, 1)
+        super().__init__(service, broker, "auth_put", name, 1, finishes=True)
 
     async def _handle_one(self, message: Message) -> Outcome:
         return await self._service.answer(message)

@@ -35,9 +35,9 @@ class Journal(Service):
 
     async def start(self) -> None:
         kept = self.fabric.room.messages
-        consumer = Subscription(self.fabric.durable, TOPIC, GROUP, self.name, self._write, BATCH, kept)
-        consumer.beat = self.heartbeats.start("journal")
-        self.attend(consumer)
+        hooks = self.consumer_hooks("journal", f"{TOPIC}/{GROUP}")
+        consumer = Subscription(self.fabric.durable, TOPIC, GROUP, self.name, self._write, BATCH, kept, hooks=hooks)
+        self.consumers.append(consumer)
         self._running = self.spawn_consumer(consumer, "journal")  # since writing blocks
 
     async def drain(self) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from gorgond.config import Config
 from gorgond.providers.pace import Pace
 from gorgond.providers.random import RandomItems
-from gorgond.redpill import CLAIM_BYTES, Message, Producer, QueueFull
+from gorgond.redpill import CLAIM_BYTES, Hooks, Message, Producer, QueueFull
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service, log
 
@@ -79,9 +79,8 @@ class DataProvider(Service):
         beat = self.heartbeats.start("push")
         count = self.settings.count
         pace = Pace(self.settings.rate)
-        async with Producer(self.fabric.durable, self.name, self.fabric.room) as producer:
-            producer.beat = beat
-            producer.failed = self.fail
+        hooks = Hooks(beat, self.fail)
+        async with Producer(self.fabric.durable, self.name, self.fabric.room, hooks=hooks) as producer:
             while not self.draining and (self.pushed < count or not count):
                 beat()
                 number = pace.due(min(self._batch, count - self.pushed) if count else self._batch)

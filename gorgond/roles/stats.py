@@ -90,12 +90,14 @@ class StatsMonitor(Service):
         }
         self._operating = asyncio.Lock()  # a link is for one at a time
         self._database: dict[str, Any] = database_row({}, 0.0, 0.0, "nobody was asked yet")
-        self._calls = Producer(fabric.calls, self.name, fabric.room)
+        self._calls = Producer(fabric.calls, self.name, fabric.room, hooks=self.hooks("push calls"))
         one = fabric.durable is fabric.calls
-        self._jobs = self._calls if one else Producer(fabric.durable, self.name, fabric.room)
-        self._caller = Caller(fabric.calls, self._calls, "stats_data", self.name)
+        self._jobs = (
+            self._calls if one else Producer(fabric.durable, self.name, fabric.room, hooks=self.hooks("push jobs"))
+        )
+        self._caller = Caller(fabric.calls, self._calls, "stats_data", self.name, hooks=self.hooks("replies"))
         self._archive = Archive(self._caller, self._jobs, self.history, self._marks)
-        self._listener = Listener(fabric.calls, ["stats"], self.name, self._heard)
+        self._listener = Listener(fabric.calls, ["stats"], self.name, self._heard, hooks=self.hooks("listen"))
         self._keeping: asyncio.Task[None]
         self._viewers = Viewers()
         settings = config.stats
@@ -123,10 +125,8 @@ class StatsMonitor(Service):
             sockets = open_port(settings.address, settings.port)
         self.port = sockets[0].getsockname()[1]
         for producer in {self._calls, self._jobs}:
-            self.begin(producer)
-        self._caller.beat = self.heartbeats.start("replies")
-        self.begin(self._caller)
-        self._listener.beat = self.heartbeats.start("listen")
+            producer.start()
+        self._caller.start()
         self._paint()
         self.spawn(self._listener.run(), "listen")
         for health, broker in zip(self._brokers, self.fabric.brokers, strict=True):

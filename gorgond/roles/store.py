@@ -123,7 +123,7 @@ class DataStore(Service):
                     _WriteConsumer(self, broker, each, f"{self.name}.w") for each in ("store_put", "auth_store_put")
                 ]
         for consumer in consumers:
-            self.attend(consumer)
+            self.consumers.append(consumer)
         self._preparing = self.spawn_thread(self._prepare, "prepare", ends=True)
         for consumer in consumers:
             self._running.append(self.spawn_consumer(consumer, f"{consumer.name} {consumer.queue}"))
@@ -172,12 +172,14 @@ class DataStore(Service):
 class _StoreConsumer(Consumer):
     """A consumer whose handler blocks in the database's driver."""
 
-    def __init__(self, service: DataStore, broker: Broker, queue: str, name: str, batch: int) -> None:
-        super().__init__(broker, queue, name, self._guarded, batch)
+    def __init__(
+        self, service: DataStore, broker: Broker, queue: str, name: str, batch: int, finishes: bool = False
+    ) -> None:
+        self._heartbeat = f"{name} {queue} at {broker.outage.what}"
+        hooks = service.consumer_hooks(self._heartbeat, queue)
+        super().__init__(broker, queue, name, self._guarded, batch, finishes=finishes, hooks=hooks)
         self._service = service
         self._store = service.store
-        self._heartbeat = f"{name} {queue} at {broker.outage.what}"
-        self.beat = service.heartbeats.start(self._heartbeat)
 
     async def run(self) -> None:
         await super().run()
@@ -228,19 +230,19 @@ class _WriteConsumer(_StoreConsumer):
     """Serves store_put, or auth_store_put. A change is written, then announced, then settled: none of the three is ever
     skipped."""
 
-    finishes = True
-
     def __init__(self, service: DataStore, broker: Broker, queue: str, name: str) -> None:
-        super().__init__(service, broker, queue, name, WRITES)
-        self._events = Producer(service.fabric.durable, f"{name} events", service.fabric.room)
-        self._events.beat = self.beat
-        self._events.failed = service.fail
+        super().__init__(service, broker, queue, name, WRITES, finishes=True)
+        self._pushing = f"{self._heartbeat}: events"
+        self._events = Producer(
+            service.fabric.durable, f"{name} events", service.fabric.room, hooks=service.hooks(self._pushing)
+        )
         self._silence = Outage("store_notify")
         self._announced = service.metrics.part()
 
     async def run(self) -> None:
         async with self._events:
             await super().run()
+        self._service.heartbeats.end(self._pushing)
 
     async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
         writes: list[Write] = []

@@ -57,9 +57,12 @@ class WebServer(Service):
 
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
-        self.calls = Producer(fabric.calls, self.name, fabric.room)
-        self.jobs = self.calls if fabric.durable is fabric.calls else Producer(fabric.durable, self.name, fabric.room)
-        self.caller = Caller(fabric.calls, self.calls, "web_data", self.name)
+        self.calls = Producer(fabric.calls, self.name, fabric.room, hooks=self.hooks("push calls"))
+        same = fabric.durable is fabric.calls
+        self.jobs = (
+            self.calls if same else Producer(fabric.durable, self.name, fabric.room, hooks=self.hooks("push jobs"))
+        )
+        self.caller = Caller(fabric.calls, self.calls, "web_data", self.name, hooks=self.hooks("replies"))
         self._searches = Share(SEARCHES, "searches")
         self._sealing = Sealing(config.auth.key)
         self.site = Website(self, self._hear, partial(self.spawn, ends=True), tuple(config.oauth2))
@@ -80,9 +83,8 @@ class WebServer(Service):
                 "docs/auth.md says how to make a key"
             )
         for producer in {self.calls, self.jobs}:
-            self.begin(producer)
-        self.caller.beat = self.heartbeats.start("replies")
-        self.begin(self.caller)
+            producer.start()
+        self.caller.start()
         if self.fabric.durable is not self.fabric.calls:
             self.spawn(self._look_after_jobs(), "durable broker")
         self.spawn(self.server.sweep(), "sweep")
@@ -115,8 +117,8 @@ class WebServer(Service):
     def _shown(self, problem: Problem, request: str, headers: Mapping[str, str]) -> Answer:
         return self.site.problem(problem, request, headers) if self._website else problem.answer(request)
 
-    def _hear(self, topic: str, heard: Callable[[str, Message], None]) -> Listener:
-        return Listener(self.fabric.durable, [topic], self.name, heard)
+    def _hear(self, topic: str, heard: Callable[[str, Message], None], missed: Callable[[], None]) -> Listener:
+        return Listener(self.fabric.durable, [topic], self.name, heard, missed)
 
     def reload(self, config: Config) -> None:
         self.server.routes = self._routes(config)

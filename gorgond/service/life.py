@@ -21,11 +21,12 @@ import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gorgond import __version__
 from gorgond.config import Config
-from gorgond.redpill import BrokerError, Caller, Consumer, Counts, GorgonError, Link, Message, Producer, fault_of, keys
+from gorgond.redpill import BrokerError, Consumer, Counts, GorgonError, Hooks, Link, Message, Producer, fault_of, keys
 from gorgond.service.clock import HostClock
 from gorgond.service.fabric import Fabric
 from gorgond.service.heartbeat import Heartbeats
@@ -90,15 +91,14 @@ class Service(ABC):
         """Ask the service to drain and end."""
         self._stop.set()
 
-    def attend(self, consumer: Consumer) -> None:
-        """Count what the consumer does among what the service does."""
-        consumer.measure = functools.partial(_measured, self.metrics.part(), consumer.queue)
-        self.consumers.append(consumer)
+    def hooks(self, loop: str) -> Hooks:
+        """What a queue end of that name is to be given, for the service to hear of it: it is watched from now on, and
+        should it ever fail, the service ends and says why."""
+        return Hooks(self.heartbeats.start(loop), self.fail)
 
-    def begin(self, loop: Producer | Caller) -> None:
-        """Have it begin; should it ever fail, the service ends and says why."""
-        loop.failed = self.fail
-        loop.start()
+    def consumer_hooks(self, loop: str, queue: str) -> Hooks:
+        """The same for a consumer of `queue`, what it does being counted among what the service does."""
+        return replace(self.hooks(loop), measure=functools.partial(_measured, self.metrics.part(), queue))
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str, ends: bool = False) -> asyncio.Task[None]:
         """Run a loop of the service. If it fails or is cancelled, or ends without being one that `ends`, although the
@@ -172,8 +172,8 @@ class Service(ABC):
     async def _tick(self, notifier: Notifier) -> None:
         """At once and then once a second: what the service does, that it lives, and what it counted."""
         patience = watchdog_seconds()
-        producer = Producer(self.fabric.calls, f"{self.name} stats")
-        self.begin(producer)
+        producer = Producer(self.fabric.calls, f"{self.name} stats", hooks=self.hooks("stats"))
+        producer.start()
         links = [broker.link(f"{self.name} look") for broker in self.fabric.brokers]
         try:
             while True:

@@ -34,27 +34,37 @@ class Watch:
     `beat` is called while the watch itself goes on, `met` when Redis has the scripts.
     """
 
-    def __init__(self, path: str, user: str = "", password: str = "", patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        path: str,
+        user: str = "",
+        password: str = "",
+        patience: float = PATIENCE,
+        *,
+        beat: Callable[[], None] = lambda: None,
+        met: Callable[[], None] = lambda: None,
+    ) -> None:
         self.path = path
-        self.beat: Callable[[], None] = lambda: None
-        self.met: Callable[[], None] = lambda: None
+        self._beat, self._met = beat, met
         self._login = ("AUTH", user, password) if password else ()
         self._patience = patience
         self._refusal = b""  # told once
 
     @classmethod
-    def over(cls, broker: Broker) -> Watch:
+    def over(
+        cls, broker: Broker, beat: Callable[[], None] = lambda: None, met: Callable[[], None] = lambda: None
+    ) -> Watch:
         """The watch over this broker. Raises ConfigError when it is none on a unix socket of this host."""
         if broker.socket is None:
             raise ConfigError(
                 "only a broker on a unix socket of this host is watched, as unix:///run/gorgond/broker.sock"
             )
-        return cls(broker.socket.path, broker.socket.user, broker.socket.password)
+        return cls(broker.socket.path, broker.socket.user, broker.socket.password, beat=beat, met=met)
 
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
-            self.beat()
+            self._beat()
             with suppress(OSError, EOFError), socket.socket(socket.AF_UNIX) as link:
                 await self._watch(link)
             await asyncio.sleep(AGAIN)
@@ -79,13 +89,13 @@ class Watch:
         loaded, busy = False, 0.0
         while True:
             answer = await redis.ask("PING")
-            self.beat()
+            self._beat()
             if not answer.startswith(b"-BUSY"):
                 busy = 0.0
                 if not loaded and not answer.startswith(b"-LOADING"):
                     loaded = all([await self._told(redis, "SCRIPT", "LOAD", each.text) for each in script.ALL])
                     if loaded:
-                        self.met()
+                        self._met()
             elif busy and time.monotonic() - busy > self._patience:
                 raise TimeoutError
             else:

@@ -28,6 +28,7 @@ from gorgond.redpill import (
     DeadLetter,
     DeadlineExceeded,
     Done,
+    Hooks,
     Link,
     Listener,
     Message,
@@ -370,8 +371,7 @@ async def test_a_producer_that_fails_tells_everyone(expected_logs: Expect) -> No
     # given a producer whose broker raises what none does
     expected_logs("pushing has failed")
     spy, failed = Spy(), list[BaseException]()
-    producer = Producer(spy, "p")
-    producer.failed = failed.append
+    producer = Producer(spy, "p", hooks=Hooks(failed=failed.append))
     spy.fault = ZeroDivisionError("a fault of ours")
     producer.start()
 
@@ -461,9 +461,9 @@ async def test_a_line_of_the_log_is_about_the_messages_in_hand(
 
     await stage.push(*messages("abc"))
     caplog.set_level("DEBUG", "gorgond.redpill")
-    consumer = Consumer(stage.broker, "q", "consumer", noting, batch=2)
     between: list[Sequence[str]] = []
-    consumer.beat = lambda: between.append(handling.get())
+    hooks = Hooks(beat=lambda: between.append(handling.get()))
+    consumer = Consumer(stage.broker, "q", "consumer", noting, batch=2, hooks=hooks)
     async with running(consumer):
         await stage.done(2)
         await eventually_async(lambda: between[-1] == ())
@@ -583,9 +583,6 @@ async def test_stopping_while_unavailable_is_no_attempt(stage: Stage) -> None:
 
 async def test_what_may_be_half_done_is_finished_past_its_deadline(stage: Stage) -> None:
     # given a consumer that finishes, a message that was started before, and one whose handling it has begun itself
-    class Finishing(Consumer):
-        finishes = True
-
     late = now_ms() + 300
 
     def half(_: Message) -> Outcome:
@@ -596,7 +593,7 @@ async def test_what_may_be_half_done_is_finished_past_its_deadline(stage: Stage)
     handler = Handler(half)
     await stage.push(Message("op", id="new", deadline=late), Message("op", id="old", deadline=late - 1000, attempts=1))
     await stage.push(Message("op", id="late", deadline=late - 1000))
-    async with running(Finishing(stage.broker, "q", "consumer", handler)):
+    async with running(Consumer(stage.broker, "q", "consumer", handler, finishes=True)):
         await stage.done(2)
 
     # then both are, and what was never started is not
@@ -874,8 +871,7 @@ async def test_every_claim_beats_and_a_hanging_handler_does_not(stage: Stage) ->
         await finish.wait()
         return [DONE] * len(batch)
 
-    consumer = Consumer(stage.broker, "q", "consumer", hanging)
-    consumer.beat = beat
+    consumer = Consumer(stage.broker, "q", "consumer", hanging, hooks=Hooks(beat=beat))
     async with running(consumer):
         await eventually_async(lambda: beats > 5)  # it waits for work
         await stage.push(*messages("a"))
@@ -901,14 +897,13 @@ async def test_consumers_on_a_redis_without_memory_are_calm_and_drain_it(
                 await producer.push("full", *(Message("op", {"text": "x" * 1000}) for _ in range(50)))
                 pushed += 50
     # when a consumer waits at an empty queue, it neither spins nor complains (a warning would fail this test)
-    idle = Consumer(stage.broker, "idle", "consumer", Handler())
     beats = 0
 
     def beat() -> None:
         nonlocal beats
         beats += 1
 
-    idle.beat = beat
+    idle = Consumer(stage.broker, "idle", "consumer", Handler(), hooks=Hooks(beat=beat))
     async with running(idle):
         end = time.monotonic() + 0.5
         await eventually_async(lambda: time.monotonic() > end)

@@ -27,8 +27,8 @@ class Toy(Service):
     def __init__(self, loop: Callable[[], Awaitable[None]], ends: bool = False) -> None:
         broker = MemoryBroker()
         super().__init__(load(os.devnull, {}, {}), Fabric(broker, broker, Room()), "1")
-        self.producer = Producer(broker, self.name)
-        self.caller = Caller(broker, self.producer, "toy_data", self.name)
+        self.producer = Producer(broker, self.name, hooks=self.hooks("push"))
+        self.caller = Caller(broker, self.producer, "toy_data", self.name, hooks=self.hooks("replies"))
         self._work = loop
         self._ends = ends
         self.task: asyncio.Task[None]
@@ -37,8 +37,8 @@ class Toy(Service):
         async def work() -> None:
             await self._work()
 
-        self.begin(self.producer)
-        self.begin(self.caller)
+        self.producer.start()
+        self.caller.start()
         self.task = self.spawn(work(), "the loop", self._ends)
 
     async def drain(self) -> None:
@@ -129,7 +129,7 @@ async def test_its_status_says_that_messages_wait_for_a_newer_one() -> None:
     assert toy.status() == "playing"
     # when one of its consumers has just left a message for a newer consumer
     consumer = Consumer(toy.fabric.durable, "store_put", "consumer", lambda _: asyncio.sleep(0, ()))
-    toy.attend(consumer)
+    toy.consumers.append(consumer)
     consumer.newer.add()
     # then it says so, in words that make the verdict tell it
     assert toy.status() == "waiting for a newer gorgond, which messages of store_put need"

@@ -20,9 +20,9 @@ class Echo(Service):
     role = "store"
 
     async def start(self) -> None:
-        consumer = Consumer(self.fabric.calls, "store_get", self.name, _answer)
-        consumer.beat = self.heartbeats.start("consumer")
-        self.attend(consumer)
+        hooks = self.consumer_hooks("consumer", "store_get")
+        consumer = Consumer(self.fabric.calls, "store_get", self.name, _answer, hooks=hooks)
+        self.consumers.append(consumer)
         self._running = self.spawn(consumer.run(), "consumer")
 
     async def drain(self) -> None:

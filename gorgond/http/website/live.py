@@ -36,7 +36,7 @@ LINGER = 60.0  # seconds for which events are kept after the last viewer has gon
 log = logging.getLogger("gorgond.web")
 
 Cards = Mapping[str, tuple[Any, str]]  # by the notes' ids: the owner's number and the HTML
-Hear = Callable[[str, Callable[[str, Message], None]], Listener]
+Hear = Callable[[str, Callable[[str, Message], None], Callable[[], None]], Listener]
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 
@@ -132,8 +132,7 @@ class Live:
     async def _tell(self) -> None:
         """Tell all viewers what is new, until there has been none for a while."""
         loop = asyncio.get_running_loop()
-        listener = self._hear(TOPIC, self._heard)
-        listener.missed = self._missed
+        listener = self._hear(TOPIC, self._heard, self._missed)
         self._spawn(listener.run(), "live listener")
         empty = loop.time()
         try:

@@ -1,0 +1,44 @@
+"""What loops tell whoever runs them, as one object that their constructors take.
+
+Consumer(broker, "jobs", "worker@1", handler, hooks=Hooks(beat=watchdog.feed))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Measure = Callable[[str, int, int, int, float], None]
+"""Hears what a batch held of one operation: the operation, how many messages, how many of them failed or were answered
+by an error, the bytes of messages and replies, and the seconds that handling the batch took."""
+
+
+def _no_beat() -> None:
+    """Nobody asked whether the loop turns."""
+
+
+def _no_failure(error: BaseException) -> None:
+    """Nobody asked to be told."""
+
+
+def _no_measure(op: str, count: int, errors: int, bytes: int, seconds: float) -> None:
+    """Nobody asked to hear it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Called by a loop, in the thread and the event loop in which it runs; none may block or raise.
+
+    `beat()` is called at every turn: about once a second, also while the loop has nothing to do or its broker is away.
+    Only a handler that a consumer waits for keeps it from that. A loop that does not call it for long hangs.
+    `failed(error)` is called by a producer or a caller that has ended although nobody stopped it; all other loops raise
+    the error out of their `run`. `measure` is called by a consumer for each operation of a batch.
+    """
+
+    beat: Callable[[], None] = _no_beat
+    failed: Callable[[BaseException], None] = _no_failure
+    measure: Measure = _no_measure
+
+
+UNHEARD = Hooks()
+"""Of a loop that nobody listens to."""
