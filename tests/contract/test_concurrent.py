@@ -29,24 +29,10 @@ from gorgond.redpill import (
     handling,
     now_ms,
 )
-from gorgond.redpill import concurrent as concurrent_module
-from gorgond.redpill import consumer as consumer_module
-from gorgond.redpill import outcome as outcome_module
-from gorgond.redpill.memory import MemoryBroker
 from tests.conftest import RedisServer
 from tests.waiting import eventually_async
 
 LATER = 20_000  # milliseconds: a deadline that no test reaches
-
-
-@pytest.fixture(params=["memory", "redis"])
-def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Broker:
-    for module in (concurrent_module, consumer_module):
-        monkeypatch.setattr(module, "BLOCK", 0.05)
-    monkeypatch.setattr(outcome_module, "RETRY_FIRST", 0.01)
-    if request.param == "memory":
-        return MemoryBroker()
-    return connect(request.getfixturevalue("shared_redis").url, durable=False)
 
 
 @contextlib.asynccontextmanager

@@ -18,8 +18,8 @@ from gorgond.redpill import DONE, Caller, Consumer, Message, Outcome, Producer, 
 from gorgond.redpill.broker import Batch, Failure, Limit, Link, Room, Stale, Voided
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.redisbroker import RedisBroker
+from tests.contract.bench import Bench, raw, raws
 from tests.contract.puppet import Puppet
-from tests.contract.test_broker import Bench, raw, raws
 from tests.contract.worlds import HOUR_MS, InMemory, InRedis, World
 from tests.waiting import eventually_async
 

@@ -18,24 +18,11 @@ from gorgond.redpill import (
     Message,
     Outcome,
     Producer,
-    connect,
     now_ms,
 )
-from gorgond.redpill import outcome as outcome_module
-from gorgond.redpill.memory import MemoryBroker
 from tests.waiting import eventually_async
 
 Expect = Callable[[str], None]
-
-
-@pytest.fixture(params=["memory", "redis"])
-def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Broker:
-    for name in ("consumer", "concurrent", "topic"):
-        monkeypatch.setattr(f"gorgond.redpill.{name}.BLOCK", 0.05)
-    monkeypatch.setattr(outcome_module, "RETRY_FIRST", 0.01)
-    if request.param == "memory":
-        return MemoryBroker()
-    return connect(request.getfixturevalue("shared_redis").url, durable=False)
 
 
 async def deed(message: Message) -> Outcome:

@@ -24,7 +24,7 @@ MANY = 1000
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection is given up soon."""
     monkeypatch.setattr("gorgond.redpill.rediswire.ROUND_TIMEOUT", 0.3)
 

@@ -13,16 +13,9 @@ from gorgond import Context
 from gorgond.app import schedule as schedule_module
 from gorgond.app.application import Schedule
 from gorgond.app.schedule import ScheduleLoop
-from gorgond.redpill import Broker, Link, Message, Reply, connect
+from gorgond.redpill import Broker, Link, Message, Reply
 from gorgond.redpill.memory import MemoryBroker
 from tests.waiting import eventually_async
-
-
-@pytest.fixture(params=["memory", "redis"])
-def broker(request: pytest.FixtureRequest) -> Broker:
-    if request.param == "memory":
-        return MemoryBroker()
-    return connect(request.getfixturevalue("shared_redis").url, durable=False)
 
 
 @contextlib.asynccontextmanager

@@ -19,14 +19,12 @@ from gorgond.redpill import (
     Outcome,
     Producer,
     Subscription,
-    connect,
     now_ms,
 )
 from gorgond.redpill import outcome as outcome_module
 from gorgond.redpill.broker import Broker, Failure
 from gorgond.redpill.concurrent import Work
 from gorgond.redpill.consumer import Handler
-from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.message import PROTOCOL
 from tests.contract.puppet import Puppet
 from tests.waiting import eventually_async
@@ -36,15 +34,10 @@ Answer = Callable[[Message], Outcome]
 Kind = Callable[[Broker, Answer], Consumer]
 
 
-@pytest.fixture(params=["memory", "redis"])
-def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Broker:
-    for name in ("consumer", "concurrent"):
-        monkeypatch.setattr(f"gorgond.redpill.{name}.BLOCK", 0.05)
-    monkeypatch.setattr(outcome_module, "RETRY_FIRST", 0.01)
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for a newer consumer waits less here."""
     monkeypatch.setattr(outcome_module, "NEWER", 0.02)
-    if request.param == "memory":
-        return MemoryBroker()
-    return connect(request.getfixturevalue("shared_redis").url, durable=False)
 
 
 def consumer(broker: Broker, answer: Answer) -> Consumer:

@@ -13,7 +13,7 @@ import pytest
 from gorgond.errors import StoreAway
 from gorgond.stores import open_store, sqlite_files
 from gorgond.stores.contract import Store
-from tests.contract.test_stores import found, ids, query, write
+from tests.contract.stores import found, ids, query, write
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from gorgond.errors import StoreAway, StoreRefused
 from gorgond.stores import open_store
 from gorgond.stores.contract import Kind, Query, Write
 from tests.conftest import MongodServer
-from tests.contract.test_stores import write
+from tests.contract.stores import write
 
 COMMANDS: dict[Kind, str] = {"insert": "insert", "replace": "update", "patch": "update", "delete": "delete"}
 

@@ -4,42 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from itertools import count
-from pathlib import Path
 from typing import Any
 
-import pymongo
 import pytest
 
 from gorgond.auth.users import LOWEST
 from gorgond.chaos.load import UIDS
 from gorgond.errors import StoreRefused
-from gorgond.stores import open_store
 from gorgond.stores.contract import Effect, Kind, Query, Store, Write
 from gorgond.stores.ownership import NOBODY, REGISTERED
 
 ADA, BOB, SEED = REGISTERED + 1, 2**53 - 1, 5
-numbers = count()
-
-
-@pytest.fixture(params=["sqlite", "mongodb"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A database of this test alone."""
-    server, name = "", f"owners_{next(numbers)}"
-    url = f"sqlite:///{tmp_path}/test.db"
-    if request.param == "mongodb":
-        server = request.getfixturevalue("mongod_url")
-        url = server + name
-    with closing(open_store(url)) as store:
-        store.prepare()
-        yield store
-    if server:
-        client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(server)
-        with client:
-            client.drop_database(name)
 
 
 def write(store: Store, asker: int | None, kind: Kind, id: str, ts: int, **document: Any) -> Effect | int:

@@ -17,10 +17,8 @@ from gorgond.stores.contract import Query, Store, Write
 from gorgond.stores.filters import DOCUMENT_DEPTH, WORDS_MAX, check_collection, check_write
 from gorgond.stores.mongo import LANGUAGE, LANGUAGE_ONCE
 from gorgond.stores.schema import RESERVED, TEXT
-from tests.contract.test_stores import found, ids, mongo_client, query, store, url, write
+from tests.contract.stores import found, ids, mongo_client, query, write
 from tests.waiting import eventually
-
-__all__ = ["store", "url"]  # fixtures
 
 NAMES = ["title", "body", "userid", "keywords", "text language", "language", LANGUAGE, "_gorgon_first", "_id", "_x",
          "id", "ts", "", "$set", "a.b", "a\0", "a\ud800", "ü", "rowid", "n", "x" * 2000, "__proto__", "0"]  # fmt: skip

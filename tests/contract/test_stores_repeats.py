@@ -17,9 +17,7 @@ from gorgond.stores import open_store
 from gorgond.stores.contract import Effect, Kind, Query, Store, Write, Written
 from gorgond.stores.mongo_commands import FIRST
 from gorgond.stores.repeats import MARKS_MAX
-from tests.contract.test_stores import found, ids, mongo_client, query, store, url, write
-
-__all__ = ["store", "url"]  # fixtures
+from tests.contract.stores import found, ids, mongo_client, query, write
 
 KINDS: list[Kind] = ["insert", "replace", "patch", "delete"]
 messages = (f"message {n}" for n in count())

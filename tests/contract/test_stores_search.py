@@ -14,10 +14,8 @@ from gorgond.errors import StoreRefused
 from gorgond.stores import open_store, sqlite
 from gorgond.stores.contract import ANSWER_BYTES, Cut, Store
 from gorgond.stores.sqlite_tables import Collection
-from tests.contract.test_stores import found, ids, query, store, url, write
+from tests.contract.stores import found, ids, query, write
 from tests.waiting import eventually
-
-__all__ = ["store", "url"]  # fixtures
 
 
 def test_a_search_before_its_index_is_there_is_told_to_come_again(url: str) -> None:

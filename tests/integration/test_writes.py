@@ -15,7 +15,7 @@ from gorgond.redpill import now_ms
 from gorgond.redpill.codec import loads
 from gorgond.testing import serving
 from tests.conftest import RedisServer
-from tests.contract.test_stores import mongo_client
+from tests.contract.stores import mongo_client
 from tests.integration.test_clocks import off_by
 from tests.integration.watched import Fabric, fabric_in
 from tests.integration.website import Answer, Connection

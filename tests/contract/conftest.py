@@ -1,0 +1,87 @@
+"""What contract tests share: a test that asks for one of these is done on each implementation.
+
+broker    in memory, and on a Redis that is empty
+bench     such a broker, with as many links as a test asks for
+stage     such a broker, with what a test looks at it with
+frail     a bench, and the server under it, to be killed and started again
+url       a database of SQLite, and one of MongoDB
+store     such a database, prepared and open
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from gorgond.redpill import Broker, connect
+from gorgond.redpill.memory import MemoryBroker
+from gorgond.stores import open_store
+from gorgond.stores.contract import Store
+from tests.conftest import RedisServer
+from tests.contract.bench import Bench
+from tests.contract.stage import Stage
+from tests.contract.stores import mongo_client
+
+_numbers = count()
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes a second in earnest takes less here."""
+    for name in ("consumer", "concurrent", "call", "topic"):
+        monkeypatch.setattr(f"gorgond.redpill.{name}.BLOCK", 0.05)
+    monkeypatch.setattr("gorgond.redpill.outcome.RETRY_FIRST", 0.01)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def broker(request: pytest.FixtureRequest) -> Broker:
+    if request.param == "memory":
+        return MemoryBroker()
+    return connect(request.getfixturevalue("shared_redis").url, durable=False)
+
+
+@pytest.fixture
+def bench(broker: Broker) -> Bench:
+    return Bench(broker)
+
+
+@pytest.fixture
+def stage(broker: Broker) -> Stage:
+    return Stage(broker)
+
+
+@pytest.fixture
+def redis_stage(shared_redis: RedisServer) -> Stage:
+    return Stage(connect(shared_redis.url, durable=False))
+
+
+@pytest.fixture(params=["memory", "redis"])
+def frail(request: pytest.FixtureRequest) -> tuple[Bench, MemoryBroker | RedisServer]:
+    if request.param == "memory":
+        broker = MemoryBroker()
+        return Bench(broker), broker
+    server = request.getfixturevalue("redis_factory")(appendonly="yes", appendfsync="always")
+    return Bench(connect(server.url)), server
+
+
+@pytest.fixture(params=["sqlite", "mongodb"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/a b/test.db"
+        return
+    server, name = request.getfixturevalue("mongod_url"), f"contract_{next(_numbers)}"
+    yield server + name
+    with mongo_client(server) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with closing(open_store(url)) as store:
+        store.prepare()
+        store.make_search()
+        yield store
