@@ -89,9 +89,17 @@ class Config:
 
     def provider(self, name: str) -> Provider:
         """The settings in [provider.NAME]. Raises ConfigError when there is no such section."""
-        if name not in self.providers:
-            raise ConfigError(f"there is no section [provider.{name}]; the providers are: {' '.join(self.providers)}")
+        self.check_named("provider", name)
         return self.providers[name]
+
+    def named(self, kind: str) -> list[str]:
+        """The names of the sections of a kind: NAME of [provider.NAME]."""
+        return [section.partition(".")[2] for section in filter(_is(kind), self.settings)]
+
+    def check_named(self, kind: str, name: str) -> None:
+        """Raises ConfigError when there is no section [kind.name]."""
+        if name not in self.named(kind):
+            raise ConfigError(f"there is no section [{kind}.{name}]; the {kind}s are: {' '.join(self.named(kind))}")
 
     @contextmanager
     def blaming(self, section: str, key: str) -> Iterator[None]:
@@ -151,17 +159,9 @@ def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str])
         section, _, key = place.rpartition(".")
         _value(section, key, setting)
         settings[section][key] = setting
+    single: dict[str, Any] = {name: _made(kind, name, settings) for name, kind in SECTIONS.items()}
     return Config(
-        instances=_made(Instances, "instances", settings),
-        broker=_made(Broker, "broker", settings),
-        store=_made(Store, "store", settings),
-        web=_made(Web, "web", settings),
-        auth=_made(Auth, "auth", settings),
-        app=_made(App, "app", settings),
-        journal=_made(Journal, "journal", settings),
-        stats=_made(Stats, "stats", settings),
-        log=_made(Log, "log", settings),
-        chaos=_made(Chaos, "chaos", settings),
+        **single,
         providers=_all(Provider, "provider", settings),
         oauth2=_all(OAuth2, "oauth2", settings),
         settings=settings,

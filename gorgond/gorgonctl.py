@@ -16,9 +16,9 @@ from typing import Any
 
 from gorgond import __version__
 from gorgond.commands.operator.installation import Installation
-from gorgond.commands.units import SCALED
 from gorgond.errors import ConfigError, GorgonError
 from gorgond.redpill import BrokerAway
+from gorgond.roles import SCALED
 from gorgond.service.log import silence
 from gorgond.service.plain import plain, plain_lines
 

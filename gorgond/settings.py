@@ -6,10 +6,11 @@ To add a setting, add one line to a section here and show it in etc/gorgond.conf
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, fields, make_dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gorgond.redpill import DRIVERS
+from gorgond.roles import ROLES
 from gorgond.validators import COUNT, KEYS, NETWORKS, Kind, Network, duration, matching, one_of, size, urls, whole
 
 
@@ -137,19 +138,25 @@ class Provider:
     seed: int = _key("0", whole(0, 2**63 - 1), "the same seed makes the same items")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Instances:
-    """How many of each role run on this host; systemd's gorgond-generator reads them too."""
+    """How many of each role run on this host, a setting for each row of the table of roles; systemd's gorgond-generator
+    reads them too."""
 
-    web: str = _key("1 per core", COUNT, "web servers")
-    store: str = _key("2", COUNT, "store servers")
-    store_read: str = _key("0", COUNT, "store servers that only read")
-    store_write: str = _key("0", COUNT, "store servers that only write")
-    auth: str = _key("2", COUNT, "auth servers")
-    app: str = _key("2", COUNT, "app servers")
-    journal: str = _key("1", COUNT, "journals, which write every change to the system log")
-    stats: str = _key("1", COUNT, "stats servers")
-    provider: str = _key("", matching("names of providers, or nothing", "[a-z0-9 -]*"), "which providers")
+    if TYPE_CHECKING:
+
+        def __getattr__(self, role: str) -> str: ...
+
+
+def _instances() -> type[Instances]:
+    made = []
+    for role in ROLES.values():
+        if role.section:
+            kind = matching(f"names of {role.many}, or nothing", "[a-z0-9 -]*")
+            made.append((role.key, str, _key("", kind, f"which {role.many}")))
+        else:
+            made.append((role.key, str, _key(role.number, COUNT, role.many)))
+    return make_dataclass("Instances", made, bases=(Instances,), frozen=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +178,7 @@ Section = Broker | Store | Web | Auth | App | Stats | Journal | Instances | Prov
 S = TypeVar("S", bound=Section)
 
 SECTIONS: dict[str, type[Section]] = {
-    "instances": Instances, "broker": Broker, "store": Store, "web": Web, "auth": Auth, "app": App,
+    "instances": _instances(), "broker": Broker, "store": Store, "web": Web, "auth": Auth, "app": App,
     "stats": Stats, "journal": Journal, "log": Log, "chaos": Chaos,
 }  # fmt: skip
 NAMED: dict[str, type[Section]] = {"provider": Provider, "oauth2": OAuth2}  # as many of these as are named

@@ -29,11 +29,10 @@ from urllib.parse import quote
 from gorgond.auth.sealing import new_key
 from gorgond.config import Config, load
 from gorgond.redpill import Caller, Message, Producer, now_ms
-from gorgond.roles.app import AppServer
-from gorgond.roles.auth import AuthServer
-from gorgond.roles.store import DataStore
+from gorgond.roles import ENDING
+from gorgond.roles.making import make
 from gorgond.roles.web import WebServer
-from gorgond.service.fabric import Fabric, connect_fabric
+from gorgond.service.fabric import connect_fabric
 from gorgond.service.life import Service
 from gorgond.service.loop import run
 from gorgond.service.systemd import Notifier
@@ -192,9 +191,8 @@ class RunningFabric:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         fabric = connect_fabric(self._config)
-        self._web = WebServer(self._config, fabric, "test")
-        kinds: tuple[Callable[[Config, Fabric, str], Service], ...] = (AuthServer, AppServer, DataStore)
-        self._services = [self._web, *(kind(self._config, fabric, "test") for kind in kinds)]
+        self._services = [make(role, self._config, fabric, "test") for role in ENDING if role.testing]
+        self._web = next(each for each in self._services if isinstance(each, WebServer))
         running = [asyncio.create_task(service.run(Notifier())) for service in self._services]
         async with (
             Producer(fabric.durable, "test") as self._producer,
@@ -223,9 +221,10 @@ def serving(*modules: str, **settings: str) -> Iterator[RunningFabric]:
             "auth.key": new_key(),
             "broker.url": f"memory://{name}",
             "store.url": f"sqlite:///{quote(directory)}/test.db",
-            "web.address": "127.0.0.1",
-            "web.port": "0",
         }
+        for role in ENDING:
+            if role.testing and role.unit.port:
+                flags |= {f"{role.name}.address": "127.0.0.1", f"{role.name}.port": "0"}
         flags |= {name.replace("__", "."): text for name, text in settings.items()}
         site = RunningFabric(load(os.devnull, {}, flags))
         site.start()

@@ -1,9 +1,9 @@
 """`gorgond simulate`: every role as a task of one process, over a broker in memory and a database that is thrown away;
 once a second it prints what moves.
 
-With a real broker a role can be left out, and a real process takes its place: docs/simulate.md does it one by one. The
-journal is simulated in memory alone. On a real broker it would take events from the journals that are there, since all
-are of one group, and lose them with its file; and the group would go on collecting events when it has ended.
+With a real broker a role can be left out, and a real process takes its place: docs/simulate.md does it one by one. A
+sink, as the journal, is simulated in memory alone. On a real broker it would take events from those that are there,
+since all are of one group, and lose them with its file; and the group would go on collecting events when it has ended.
 """
 
 from __future__ import annotations
@@ -20,13 +20,8 @@ from gorgond.commands.queues import QueueTable
 from gorgond.commands.standalone import standalone
 from gorgond.config import Config
 from gorgond.errors import ConfigError
-from gorgond.roles.app import AppServer
-from gorgond.roles.auth import AuthServer
-from gorgond.roles.journal import Journal
-from gorgond.roles.provider import DataProvider
-from gorgond.roles.stats import StatsMonitor
-from gorgond.roles.store import DataStore
-from gorgond.roles.web import WebServer
+from gorgond.roles import ENDING
+from gorgond.roles.making import instances, make
 from gorgond.service.fabric import connect_fabric
 from gorgond.service.life import Service
 from gorgond.service.log import set_up
@@ -60,23 +55,12 @@ def simulate(path: str | None, flags: Mapping[str, str], without: frozenset[str]
 
 async def _simulate(config: Config, without: frozenset[str], duration: float | None) -> None:
     fabric = connect_fabric(config)
-    # In the order in which they end: what asks before what answers, so that all that was asked is answered; the journal
-    # after the store, so that it hears of its last changes.
-    services: list[Service] = []
-    if "provider" not in without:
-        services += [DataProvider(config, fabric, name) for name in config.providers]
-    if "web" not in without:
-        services.append(WebServer(config, fabric, INSTANCE))
-    if "auth" not in without:
-        services.append(AuthServer(config, fabric, INSTANCE))
-    if "stats" not in without:
-        services.append(StatsMonitor(config, fabric, INSTANCE))
-    if "app" not in without and (config.app.module or config.app.directory):
-        services.append(AppServer(config, fabric, INSTANCE))
-    if "store" not in without:
-        services.append(DataStore(config, fabric, INSTANCE))
-    if fabric.durable.in_process:
-        services.append(Journal(config, fabric, INSTANCE))
+    services = [
+        make(role, config, fabric, instance if role.section else INSTANCE)
+        for role in ENDING
+        if role.name not in without and (fabric.durable.in_process or not role.sink)
+        for instance in instances(role, config, min(role.up, 1))
+    ]
 
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()

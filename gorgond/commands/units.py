@@ -9,16 +9,14 @@ import re
 import stat
 import subprocess
 from collections.abc import Callable, Iterable
-from dataclasses import fields
 from pathlib import Path
 
 from gorgond.commands.files import write_whole
 from gorgond.config import DEFAULT_PATH, load, rewritten
 from gorgond.errors import ConfigError, GorgonError
-from gorgond.settings import Instances
+from gorgond.roles import restarting
 
 TARGET = "gorgon.target"
-SCALED = tuple(each.name.replace("_", "-") for each in fields(Instances) if each.name != "provider")
 _INSTANCE = re.compile(r"gorgon-(?P<role>[a-z-]+)@(?P<name>[^.]+)\.service")
 
 Say = Callable[[str], None]
@@ -116,14 +114,9 @@ def _matches(unit: str, chosen: str) -> bool:
     return match is not None and chosen in (unit, match["role"], f"{match['role']}@{match['name']}")
 
 
-def _order(unit: str) -> tuple[bool, bool, str, int, str]:
-    """By role, then by number. Auth servers come first: what the new ones ask over queues of their own waits for the
-    first new store, and they take what old web servers send, sealed or not. Then come stores, before those who ask over
-    queues that old stores do not know. What old ones of the former would ask, new ones of the latter refuse."""
-    role, _, name = unit.partition("@")
-    name = name.removesuffix(".service")
-    number = int(name) if name.isdecimal() else 0
-    return role != "gorgon-auth", not role.startswith("gorgon-store"), role, number, name
+def _order(unit: str) -> tuple[int, int, str, int, str]:
+    """As they restart."""
+    return restarting(unit.removeprefix("gorgon-").removesuffix(".service"))
 
 
 def _state(unit: str) -> str:

@@ -20,8 +20,10 @@ import functools
 import logging
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,6 +42,9 @@ from gorgond.config import Config
 from gorgond.errors import ConfigError, GorgonError
 from gorgond.http.server import open_port
 from gorgond.redpill import BrokerAway, Listener, Message
+from gorgond.roles import ENDING, ROLES
+from gorgond.roles.making import instances
+from gorgond.roles.row import Role
 from gorgond.service import signals
 from gorgond.service.fabric import connect_fabric
 from gorgond.service.life import log
@@ -48,7 +53,6 @@ from gorgond.service.loop import run
 from gorgond.service.watch import Watch
 
 SITE = "gorgond.app.notes"  # the application that has a website
-APPS = 2  # app servers, where there is an application
 TICK = 1.0  # seconds between two tables
 PATIENCE = 20.0  # seconds that ending may take a child: longer than a service takes to drain
 POLL = 0.05  # seconds between two questions whether the brokers are there
@@ -59,12 +63,10 @@ def up(
     path: str | None,
     flags: Mapping[str, str],
     data: str | None,
-    web: int,
-    apps: int | None,
-    stores: int,
-    providers: bool,
+    numbers: Mapping[str, int | None],
 ) -> int:
-    """Run until told to end; the exit code. `apps` None: APPS if there is an application. Raises ConfigError."""
+    """Run until told to end; the exit code. `numbers` says how many there are of a role, where somebody has chosen.
+    Raises ConfigError."""
     redis = shutil.which("redis-server")
     if redis is None:
         raise ConfigError("redis-server is not installed: apt install redis-server")
@@ -81,8 +83,6 @@ def up(
                 "app.directory": "",
             },
         )
-        if apps is None:
-            apps = APPS if config.app.module or config.app.directory else 0
         screen = Screen()
         set_up(config.log.level, config.log.format, "up")
         cast("logging.StreamHandler[Any]", logging.getLogger().handlers[0]).setStream(screen)
@@ -93,18 +93,17 @@ def up(
 
         # One listening socket for all servers of a role: while one of them is away the others take its connections, and
         # while all are, the connections wait.
-        sockets = {
-            "web": open_port(config.web.address, config.web.port, alone=True),
-            "stats": open_port(config.stats.address, config.stats.port, alone=True),
-        }
+        sockets = {role.name: _open(config, role) for role in ENDING if role.unit.port}
 
-        def service(role: str, instance: str, *arguments: str) -> Child:
-            command = [sys.executable, "-m", "gorgond", role, *arguments]
+        def service(role: Role, instance: str) -> Child:
+            command = [sys.executable, "-m", "gorgond", role.command, *([instance] if role.section else ())]
             named = {**environ, "GORGOND_INSTANCE": instance, "STATE_DIRECTORY": str(directory.sessions())}
-            ends = role == "provider"
-            return Child(
-                f"{role}@{instance}", command, named, screen.say, ends=ends, sockets=sockets.get(role, ())
-            )  # fmt: skip
+            shared = sockets.get(role.name, ())
+            return Child(f"{role.name}@{instance}", command, named, screen.say, ends=role.finishes, sockets=shared)
+
+        def services(role: Role) -> list[Child]:
+            chosen = numbers.get(role.name)
+            return [service(role, name) for name in instances(role, config, role.up if chosen is None else chosen)]
 
         running = Up(
             config,
@@ -114,12 +113,8 @@ def up(
             make=service,
             brokers=[broker("broker"), broker("calls")],
             groups=[
-                [service("web", str(number)) for number in range(1, web + 1)]
-                + [service("stats", "1")]
-                + [service("provider", name, name) for name in config.providers if providers],
-                [service("auth", "1")],
-                [service("app", str(number)) for number in range(1, apps + 1)],
-                [service("store", str(number)) for number in range(1, stores + 1)] + [service("journal", "1")],
+                [child for role in some for child in services(role)]
+                for _, some in groupby(ENDING, lambda role: role.ends)
             ],
         )
         log.info("the files are in %s", directory.path)
@@ -127,6 +122,12 @@ def up(
             log.warning("%s", line)
         run(running.run())
     return 0
+
+
+def _open(config: Config, role: Role) -> list[socket.socket]:
+    """Where the servers of a role listen."""
+    section = getattr(config, role.name)
+    return open_port(section.address, section.port, alone=True)
 
 
 class Up:
@@ -139,7 +140,7 @@ class Up:
         screen: Screen,
         ports: Mapping[str, int],
         control: Path,
-        make: Callable[[str, str], Child],
+        make: Callable[[Role, str], Child],
         brokers: list[Child],
         groups: list[list[Child]],
     ) -> None:
@@ -294,7 +295,7 @@ class Up:
             names = [child.name.partition("@") for child in group]
             numbers = [int(instance) for its, _, instance in names if its == role and instance.isdecimal()]
             if numbers:
-                child = self._make(role, str(max(numbers) + 1))
+                child = self._make(ROLES[role], str(max(numbers) + 1))
                 group.append(child)
                 self._services[child.name], self._vitals[child.name] = child, Vitals()
                 self._start(child)

@@ -1,0 +1,233 @@
+"""The roles, one file each, and the table of them. All that lists roles reads the table: the commands, `gorgond up` and
+`simulate`, the tests of applications, the rights in Redis, the order in which units are restarted, the stats page,
+[instances] of the configuration; and the package's files, which `tools/made.py` writes. docs/development.md says how to
+add one.
+
+    web         takes HTTP requests and asks the others
+    store       asks the database
+    auth        says who asks
+    app         runs the handlers of applications
+    journal     writes every change to the system log
+    stats       shows how everything fares
+    provider    brings items in from outside
+    row         what a row of the table says
+    making      makes an instance of a row
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gorgond.roles.row import ANY, Access, Role, Unit
+
+READ, WRITTEN = ("store_get", "store_search", "auth_store_get"), ("store_put", "auth_store_put")  # the store's queues
+
+# A question to a database that hangs may take 8 s, a batch of them longer. The queues are the broker's; who answers
+# queries has no business in its files.
+STORE_UNIT = Unit(
+    user="gorgond",
+    watchdog=45,
+    secrets=("store.url",),
+    hides=("/var/lib/gorgond/broker", "/etc/gorgond/broker"),
+    lines=("StateDirectory=gorgond",),
+)
+
+# In the order in which people see them.
+ROLES: Mapping[str, Role] = {
+    role.name: role
+    for role in (
+        Role(
+            "web",
+            "gorgond.roles.web:WebServer",
+            title="web server",
+            many="web servers",
+            help="run a web server",
+            flags={"web": ("address", "port", "deadline"), "app": ("module", "directory")},
+            number="1 per core",
+            up=2,
+            testing=True,
+            restarts=4,
+            vital=("web server is up",),
+            access=Access(
+                pushes=("auth_get", "web_get", "store_get", "store_search", "store_put"),
+                waits_on=("web_data",),
+                listens=("store_notify",),
+            ),
+            unit=Unit(weight=200, port=True, credentials=("auth.key",)),
+        ),
+        Role(
+            "store",
+            "gorgond.roles.store:DataStore",
+            title="store server",
+            many="store servers",
+            help="run a store server: queries and changes of the database",
+            flags={"store": ("url", "lanes", "batch")},
+            number="2",
+            up=2,
+            testing=True,
+            ends=4,
+            # Before those who ask over queues that old stores do not know.
+            restarts=2,
+            database=True,
+            vital=("store server is up that reads", "store server is up that writes"),
+            access=Access(consumes=(*READ, *WRITTEN), replies=True, publishes=("store_notify", "stats")),
+            unit=STORE_UNIT,
+        ),
+        Role(
+            "store-read",
+            "gorgond.roles.store:StoreReader",
+            title="store server for reads alone",
+            many="store servers that only read",
+            mode="read",
+            number="0",
+            up=0,
+            ends=4,
+            restarts=2,
+            database=True,
+            vital=("store server is up that reads",),
+            access=Access(consumes=READ, replies=True),
+            unit=STORE_UNIT,
+        ),
+        Role(
+            "store-write",
+            "gorgond.roles.store:StoreWriter",
+            title="store server for writes alone",
+            many="store servers that only write",
+            mode="write",
+            number="0",
+            up=0,
+            ends=4,
+            restarts=2,
+            database=True,
+            vital=("store server is up that writes",),
+            access=Access(consumes=WRITTEN, replies=True, publishes=("store_notify", "stats")),
+            unit=STORE_UNIT,
+        ),
+        Role(
+            "auth",
+            "gorgond.roles.auth:AuthServer",
+            title="auth server",
+            many="auth servers",
+            help="run an auth server: who users are",
+            flags={"auth": ("idle", "lifetime", "attempts", "address_attempts")},
+            number="2",
+            testing=True,
+            ends=2,
+            # Before the stores: what new ones ask over queues of their own waits for the first new store, while new
+            # stores refuse what old ones ask. Before the web servers: new ones take what old web servers send, sealed
+            # or not.
+            restarts=1,
+            access=Access(
+                pushes=("auth_put", "web_get", "auth_store_get", "auth_store_put"),
+                consumes=("auth_get", "auth_put"),
+                waits_on=("auth_data",),
+                replies=True,
+                publishes=("auth_notify", "stats"),
+                listens=("auth_notify",),
+                limits=("auth",),
+            ),
+            # Other sites whose users may log in here are asked over the network.
+            unit=Unit(credentials=("auth.key",), secrets=("oauth2.",), opens=("oauth2.",)),
+        ),
+        Role(
+            "app",
+            "gorgond.roles.app:AppServer",
+            title="app server",
+            many="app servers",
+            help="run an app server: the handlers of applications",
+            flags={"app": ("module", "directory", "requests")},
+            number="2",
+            up=2,
+            only_with=("app.module", "app.directory"),
+            testing=True,
+            ends=3,
+            access=Access(
+                pushes=("store_get", "store_search", "store_put", "provider_get", "provider_put"),
+                consumes=("web_get",),
+                subscribes=(f"{ANY}/{ANY}",),
+                waits_on=("store_data", "provider_data"),
+                replies=True,
+                publishes=("stats", ANY),
+                leases=("every:",),
+            ),
+        ),
+        Role(
+            "journal",
+            "gorgond.roles.journal:Journal",
+            title="journal",
+            many="journals, which write every change to the system log",
+            help="run a journal, which writes every change to the system log",
+            flags={"journal": ("file",)},
+            # With the stores; where roles end one by one, after them as in this table: it hears of their last changes.
+            ends=4,
+            sink=True,
+            access=Access(subscribes=("store_notify/journal",)),
+            unit=Unit(
+                weight=50,
+                lines=(
+                    "# Where [journal] file may be without a change here, and where it is without journald.",
+                    "LogsDirectory=gorgond",
+                    "LogsDirectoryMode=0750",
+                    "# Of its entries none is to be dropped by journald for being too many.",
+                    "LogRateLimitIntervalSec=0",
+                ),
+            ),
+        ),
+        Role(
+            "stats",
+            "gorgond.roles.stats:StatsMonitor",
+            title="stats server",
+            many="stats servers",
+            help="run a stats server: how everything fares, on port 3001",
+            flags={"stats": ("address", "port", "open")},
+            restarts=4,
+            access=Access(
+                pushes=("store_get", "store_put"), waits_on=("stats_data",), listens=("stats",), operates=True
+            ),
+            unit=Unit(
+                weight=50,
+                port=True,
+                secrets=("stats.password",),
+                lines=(
+                    "# The operator's sessions, which all servers of the port share.",
+                    "StateDirectory=gorgond-stats",
+                ),
+            ),
+        ),
+        Role(
+            "provider",
+            "gorgond.roles.provider:DataProvider",
+            title="provider",
+            many="providers",
+            help="run a provider, which brings items in from outside",
+            flags={"provider": ("rate", "count", "users", "size", "seed")},
+            section="provider",
+            restarts=4,
+            finishes=True,
+            access=Access(pushes=("store_put",)),
+            unit=Unit(weight=50),
+        ),
+    )
+}
+
+COMMANDS: Mapping[str, Role] = {role.name: role for role in ROLES.values() if not role.mode}
+"""Those that have a command."""
+
+SCALED = tuple(role.name for role in ROLES.values() if not role.section)
+"""Those of which there is any number."""
+
+ENDING = tuple(sorted(ROLES.values(), key=lambda role: role.ends))
+"""In the order in which they end."""
+
+
+def place(role: str) -> tuple[int, str]:
+    """Sorts names of roles as the table does; one that is not in it comes last."""
+    return ([*ROLES, role].index(role), role)
+
+
+def restarting(instance: str) -> tuple[int, int, str, int, str]:
+    """Sorts names of instances, store@2, in the order in which they restart: by role, then by number. What is none, as
+    a broker, comes last."""
+    role, _, name = instance.partition("@")
+    first = ROLES[role].restarts if role in ROLES else len(ROLES)
+    return (first, *place(role), int(name) if name.isdecimal() else 0, name)

@@ -28,7 +28,7 @@ FULL = (0.02, 1.0)  # seconds between two offers to a full queue: the first, the
 
 
 class DataProvider(Service):
-    """One provider. `progress(pushed, of)` is called as it goes on."""
+    """One provider."""
 
     role = "provider"
 
@@ -36,7 +36,6 @@ class DataProvider(Service):
         super().__init__(config, fabric, instance)
         self.settings = config.provider(instance)
         self.pushed = 0
-        self.progress: Callable[[int, int], None] = lambda pushed, of: None
         self._items = RandomItems(self.settings.seed, self.settings.users, self.settings.size)
         # So small a part of the queue that one which is emptied slowly has room for it soon.
         # And no larger than what travels as one, or a refusal could be that of a part.

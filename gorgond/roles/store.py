@@ -31,7 +31,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from gorgond.config import Config
 from gorgond.errors import StoreAway, StoreRefused
@@ -62,7 +62,6 @@ from gorgond.stores.schema import PRIVATE, UNANNOUNCED
 
 log = logging.getLogger(__name__)
 
-Mode = Literal["both", "read", "write"]
 
 _EVENT = {
     ("insert", "stored"): "added",
@@ -91,25 +90,23 @@ size: on MongoDB two stores write 9,800 notes a second by 64, 13,100 by 256, 15,
 
 
 class DataStore(Service):
-    """One store server. `mode` says whether it reads, writes or does both, and is part of its name: store-read@1."""
+    """One store server, for reads and writes."""
 
     role = "store"
+    reads, writes = True, True
 
-    def __init__(self, config: Config, fabric: Fabric, instance: str, mode: Mode = "both") -> None:
-        if mode != "both":
-            self.role = f"store-{mode}"
+    def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
         with config.blaming("store", "url"):
             self.store = open_store(config.store.url)
         self.outage = Outage(f"database {masked(config.store.url)}")
         self.searchable = config.store.search == "yes"
-        self._mode = mode
         self._preparing: asyncio.Task[None]
         self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         consumers: list[_StoreConsumer] = []
-        if self._mode != "write":
+        if self.reads:
             for broker in self.fabric.brokers:
                 count = self.config.store.lanes if broker is self.fabric.calls else 1
                 batch = self.config.store.batch
@@ -117,7 +114,7 @@ class DataStore(Service):
                 consumers.append(_ReadConsumer(self, broker, "auth_store_get", f"{self.name}.0", batch))
             # One at a time: each has the time of a whole batch for itself.
             consumers.append(_ReadConsumer(self, self.fabric.calls, "store_search", f"{self.name}.s", 1))
-        if self._mode != "read":
+        if self.writes:
             for broker in self.fabric.brokers:
                 consumers += [
                     _WriteConsumer(self, broker, each, f"{self.name}.w") for each in ("store_put", "auth_store_put")
@@ -167,6 +164,20 @@ class DataStore(Service):
         if self.outage.length:
             return f"waiting for {self.outage.what} since {self.outage.length:.0f} s: {self.outage.reason}"
         return self.consuming()
+
+
+class StoreReader(DataStore):
+    """One that only reads."""
+
+    role = "store-read"
+    writes = False
+
+
+class StoreWriter(DataStore):
+    """One that only writes."""
+
+    role = "store-write"
+    reads = False
 
 
 class _StoreConsumer(Consumer):

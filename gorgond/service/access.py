@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gorgond.redpill import keys, script
+from gorgond.roles import ROLES
+from gorgond.roles.row import ANY, Access
 
 ALWAYS = ("auth", "client|setname", "info", "ping", "script|exists", "time")  # without a key
-ANY = "ANY"  # in place of a topic or group: all of them, as what an application names is its own business
 TYPES: Mapping[str, str] = {
     "string": "get incr set",
     "list": "blmove blmpop lindex llen lmove lpop lpush lrange lrem lset ltrim memory|usage rpush",
@@ -35,69 +36,12 @@ OPERATOR = "operator"  # may do everything; for the tools of an administrator
 WATCH = "watch"  # looks whether the broker answers, loads the scripts, and ends one that does not end
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """The queues and topics that a role uses, by what it does with them."""
-
-    pushes: tuple[str, ...] = ()
-    consumes: tuple[str, ...] = ()
-    subscribes: tuple[str, ...] = ()  # to topics, as topic/group
-    waits_on: tuple[str, ...] = ()  # the beginnings of the lists on which it waits for replies
-    replies: bool = False
-    publishes: tuple[str, ...] = ()
-    listens: tuple[str, ...] = ()  # to topics, live
-    operates: bool = False  # looks at all queues, and at the broker itself; puts dead letters back or deletes them
-    limits: tuple[str, ...] = ()  # families of limits on how often
-    leases: tuple[str, ...] = ()  # the beginnings of the names of leases
-
-
-# The store's queues.
-READ, WRITTEN = ("store_get", "store_search", "auth_store_get"), ("store_put", "auth_store_put")
-
-ROLES: Mapping[str, Needs] = {
-    "web": Needs(
-        pushes=("auth_get", "web_get", "store_get", "store_search", "store_put"),
-        waits_on=("web_data",),
-        publishes=("stats",),
-        listens=("store_notify",),
-    ),
-    "store": Needs(consumes=(*READ, *WRITTEN), replies=True, publishes=("store_notify", "stats")),
-    "store-read": Needs(consumes=READ, replies=True, publishes=("stats",)),
-    "store-write": Needs(consumes=WRITTEN, replies=True, publishes=("store_notify", "stats")),
-    "auth": Needs(
-        pushes=("auth_put", "web_get", "auth_store_get", "auth_store_put"),
-        consumes=("auth_get", "auth_put"),
-        waits_on=("auth_data",),
-        replies=True,
-        publishes=("auth_notify", "stats"),
-        listens=("auth_notify",),
-        limits=("auth",),
-    ),
-    "app": Needs(
-        pushes=("store_get", "store_search", "store_put", "provider_get", "provider_put"),
-        consumes=("web_get",),
-        subscribes=(f"{ANY}/{ANY}",),
-        waits_on=("store_data", "provider_data"),
-        replies=True,
-        publishes=("stats", ANY),
-        leases=("every:",),
-    ),
-    "journal": Needs(subscribes=("store_notify/journal",), publishes=("stats",)),
-    "stats": Needs(
-        pushes=("store_get", "store_put"),
-        waits_on=("stats_data",),
-        publishes=("stats",),
-        listens=("stats",),
-        operates=True,
-    ),
-    "provider": Needs(pushes=("store_put",), publishes=("stats",)),
-}
-
-
 USERS = (*ROLES, WATCH, OPERATOR)
 
 PRIVATE = ("auth_store_get", "auth_store_put")  # who could push there could be anybody
-OPERATED = sorted({name for each in ROLES.values() for name in (*each.pushes, *each.consumes)} - {*PRIVATE})
+OPERATED = sorted(
+    {name for each in ROLES.values() for name in (*each.access.pushes, *each.access.consumes)} - {*PRIVATE}
+)
 """The queues whose dead letters the stats server puts back or deletes, beside those of topics."""
 OPERATED.append(f"{ANY}/{ANY}")
 
@@ -107,7 +51,7 @@ def acl_file(passwords: Mapping[str, str]) -> str:
     # Nobody can be `default`, but Redis itself is when it reads its append-only file: without rights it would leave out
     # what scripts have written (Redis 7.0: execCommand checks the rights of the file's client too).
     lines = ["user default off ~* &* +@all"]
-    rules = {role: " ".join(_rules(role, needs)) for role, needs in ROLES.items()}
+    rules = {name: " ".join(_rules(name, role.access)) for name, role in ROLES.items()}
     rules[WATCH] = "+auth +client|setname +ping +script|exists +script|kill +script|load"
     for user, allowed in rules.items():
         lines.append(f"user {user} on {_hashed(passwords[user])} resetkeys resetchannels -@all {allowed}")
@@ -139,35 +83,35 @@ CONSUMING = (
 )  # fmt: skip
 
 
-def _uses(role: str, needs: Needs) -> Iterator[_Use]:
+def _uses(role: str, access: Access) -> Iterator[_Use]:
     """What a role does. Its producers are called after it, so that it cannot number the batches of others."""
     own = f"{role}@*"
-    for name in needs.pushes:
+    for name in access.pushes:
         lists, hashes = [keys.queue(name), keys.held(name)], [keys.counts(name), keys.memory(name)]
         yield _Use(
             [script.PUSH, script.REFUSE], [], {"list": lists, "string": [keys.producer(name, own)], "hash": hashes}
         )
-    for name in needs.subscribes:
+    for name in access.subscribes:
         topic = name.partition("/")[0]
         kept = {"set": [keys.groups(topic)], "hash": [keys.limits(topic)], "string": [keys.epoch(name)]}
         yield _Use([script.JOIN], [], kept)
-    for name in (*needs.consumes, *needs.subscribes):
+    for name in (*access.consumes, *access.subscribes):
         lists = [keys.queue(name), keys.held(name), keys.desk(name, "*")]
         zsets, hashes = [keys.delayed(name), keys.dead(name)], [keys.consumers(name), keys.counts(name)]
         strings = [keys.watched(name), keys.epoch(name)]
         yield _Use(CONSUMING, ["blmove"], {"list": lists, "zset": zsets, "hash": hashes, "string": strings})
-    for name in needs.waits_on:
+    for name in access.waits_on:
         yield _Use([], ["blmpop"], {"list": [_beginning(keys.replies, name)]})
-    if needs.replies:
+    if access.replies:
         yield _Use([script.REPLY], ["rpush", "pexpire"], {"list": [_beginning(keys.replies, "")]})
-    for topic in needs.publishes:
+    for topic in access.publishes:
         groups = f"{keys.queue(topic)}/*"
         hashes = [keys.limits(topic), f"{groups}:counts"]
         kept = {"string": [keys.publisher(topic, own)], "set": [keys.groups(topic)], "hash": hashes, "list": [groups]}
         yield _Use([script.PUBLISH], [], kept, [keys.live(topic)])
-    for topic in needs.listens:
+    for topic in access.listens:
         yield _Use([], ["subscribe"], {}, [keys.live(topic)])
-    if needs.operates:
+    if access.operates:
         every = [keys.queue("NAME").replace("NAME}", "*")]  # groups of topics too
         all_keys = {"list": every, "zset": every, "hash": every}
         yield _Use([script.COUNTS], ["zrangebyscore"], all_keys)
@@ -178,9 +122,9 @@ def _uses(role: str, needs: Needs) -> Iterator[_Use]:
                 [],
                 {"list": lists, "zset": [keys.dead(name)], "hash": [keys.counts(name)]},
             )
-    for name in needs.leases:
+    for name in access.leases:
         yield _Use([script.LEASE], [], {"hash": [_beginning(keys.lease, name)]})
-    for family in needs.limits:
+    for family in access.limits:
         yield _Use([script.ADMIT], [], {"string": [keys.rate(family, "*"), keys.asker(family, "*")]})
 
 
@@ -189,11 +133,11 @@ def _beginning(key: Callable[[str], str], name: str) -> str:
     return key("NAME").replace("NAME", f"{name}*")
 
 
-def _rules(role: str, needs: Needs) -> Iterator[str]:
+def _rules(role: str, access: Access) -> Iterator[str]:
     """Redis' rules for a role: what needs no key, then a selector for each kind of thing it does."""
-    uses = list(_uses(role, needs))
+    uses = list(_uses(role, access))
     yield from (f"+{command}" for command in ALWAYS)
-    if needs.operates:
+    if access.operates:
         yield "+scan +config|get"
     # A script is run with all its keys, or not at all.
     allowed: dict[tuple[str, ...], list[str]] = {

@@ -49,6 +49,7 @@ class Service(ABC):
     """One instance of a role. `name` ("store@2.host") is its own among all processes of the fabric."""
 
     role: str
+    progress: Callable[[int, int], None] = staticmethod(lambda done, of: None)  # called as one that finishes goes on
 
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         self.config = config

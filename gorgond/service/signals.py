@@ -5,7 +5,7 @@
     over()                  it ends by itself: they do nothing any more
 
 The handlers are Python's own, not the event loop's, which would be gone before the process is; and what comes before
-all this can be is left to the kernel: it ends the process too. Nothing else is imported here, so that it is soon.
+all this can be is left to the kernel: it ends the process too. Nothing slow is imported here, so that it is soon.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import os
 import signal
 from collections.abc import Callable
 
-SERVERS = ("up", "web", "store", "auth", "app", "journal", "stats", "provider")  # the commands that are such processes
+from gorgond.roles import COMMANDS
+
+SERVERS = ("up", *COMMANDS)  # the commands that are such processes
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gorgond import __version__
+from gorgond.roles import place
 from gorgond.service.metrics import Operation
 from gorgond.stats.brokers import durability
 from gorgond.stats.history import History
@@ -33,7 +34,7 @@ def picture(
 ) -> Row:
     """The whole picture `at` seconds since 1970, which is `now` by the clock of the instances. The rows are those of
     `Queues`, `BrokerHealth` (the durable broker's first), `database_row` and `Marks`."""
-    people = [instance_row(each, now, at) for each in sorted(instances, key=lambda each: each.name)]
+    people = [instance_row(each, now, at) for each in sorted(instances, key=_place)]
     books = ledger(queues)
     spans = spans_of(history, int(at))
     return {
@@ -51,6 +52,11 @@ def picture(
         "database": dict(database),
         "marks": list(marks),
     }
+
+
+def _place(instance: Instance) -> tuple[tuple[int, str], str]:
+    """By role, as the table of roles has them, then by name."""
+    return place(instance.last["role"]), instance.name
 
 
 def instance_row(instance: Instance, now: float, at: float) -> Row:
@@ -92,7 +98,7 @@ def roles(people: Sequence[Row]) -> list[Row]:
         role[each["state"]] += 1
         role["in"] = round(role["in"] + each["in"], 1)
         role["out"] = round(role["out"] + each["out"], 1)
-    return [found[name] for name in sorted(found)]
+    return [found[name] for name in sorted(found, key=place)]
 
 
 def spans_of(history: History, now: int, series: str = PUBLIC) -> Row:

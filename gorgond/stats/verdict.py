@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gorgond.roles import ROLES
 from gorgond.service.clock import HARM, MEND, off
 
 OLDEST = 2.0  # seconds that the oldest message of a queue may wait
@@ -22,6 +23,7 @@ UNANSWERED = 3.0  # seconds for which the database may leave a question unanswer
 SHOWN = 3  # reasons in the text
 
 Row = Mapping[str, Any]
+ASKING = {role.name for role in ROLES.values() if role.database}
 
 
 def verdict(
@@ -89,16 +91,14 @@ def _clocks(instances: Sequence[Row], redis: Sequence[Row]) -> Iterator[str]:
 def _missing(instances: Sequence[Row]) -> Iterator[str]:
     """Without a web server nobody is answered, without a store nothing."""
     roles = {each["role"] for each in _present(instances)}
-    if "web" not in roles:
-        yield "no web server is up"
-    if not roles & {"store", "store-read"}:
-        yield "no store server is up that reads"
-    if not roles & {"store", "store-write"}:
-        yield "no store server is up that writes"
+    present = {what for name in roles & ROLES.keys() for what in ROLES[name].vital}
+    for what in dict.fromkeys(what for role in ROLES.values() for what in role.vital):
+        if what not in present:
+            yield f"no {what}"
 
 
 def _database_away(instances: Sequence[Row]) -> Iterator[str]:
-    stores = [each for each in _present(instances) if each["role"].startswith("store")]
+    stores = [each for each in _present(instances) if each["role"] in ASKING]
     waiting = [each for each in stores if each["status"].startswith("waiting for database")]
     if waiting and len(waiting) == len(stores):
         yield waiting[0]["status"].removeprefix("waiting for ").replace(" since", " is away since", 1)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from gorgond.redpill import BrokerAway, Message, Producer, connect, keys, script
-from gorgond.service.access import OPERATOR, ROLES, USERS, WATCH, acl_file
+from gorgond.roles import ROLES
+from gorgond.service.access import OPERATOR, USERS, WATCH, acl_file
 from tests.conftest import RedisServer
 
 QUEUE, PRIVATE, MAIL = "gorgon:{store_put}", "gorgon:{auth_store_put}", "gorgon:{web_data:web@1.host:x}:replies"

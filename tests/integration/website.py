@@ -21,12 +21,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from gorgond.auth.sealing import new_key
-from gorgond.config import load
+from gorgond.config import Config, load
 from gorgond.roles.app import AppServer
 from gorgond.roles.auth import AuthServer
 from gorgond.roles.store import DataStore
 from gorgond.roles.web import WebServer
-from gorgond.service.fabric import connect_fabric
+from gorgond.service.fabric import Fabric, connect_fabric
 from gorgond.service.life import Service
 from gorgond.service.loop import run
 from gorgond.service.systemd import Notifier
@@ -137,7 +137,9 @@ class Website:
                 **flags,
             },
         )
-        self._others = [DataStore, AuthServer, AppServer] if store else []
+        self._others: list[Callable[[Config, Fabric, str], Service]] = []
+        if store:
+            self._others += [DataStore, AuthServer, AppServer]
         self._instance = instance
         self._running = threading.Event()
         self._failed: BaseException | None = None

@@ -9,7 +9,7 @@ from statistics import median
 
 import pytest
 
-from gorgond.service.access import ROLES
+from gorgond.roles import ROLES
 from tests.neighbours import Neighbours
 from tests.system.conftest import get, post, traffic
 from tests.system.machine import Machine

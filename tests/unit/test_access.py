@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 
-from gorgond.service.access import ALWAYS, CHANNELED, ROLES, TYPELESS, TYPES, USERS, _uses, acl_file, commands_of
+from gorgond.roles import ROLES
+from gorgond.service.access import ALWAYS, CHANNELED, TYPELESS, TYPES, USERS, _uses, acl_file, commands_of
 
 PASSWORDS = {user: f"secret of {user}" for user in USERS}
 
@@ -66,6 +67,6 @@ def test_a_role_has_the_commands_of_its_scripts_and_no_others() -> None:
 
 def test_every_command_of_the_roles_scripts_has_its_type() -> None:
     known = {*" ".join(TYPES.values()).split(), *TYPELESS.split(), *CHANNELED, *ALWAYS}
-    for role, needs in ROLES.items():
-        for use in _uses(role, needs):
-            assert commands_of(*use.scripts) <= known, (role, use)
+    for role in ROLES.values():
+        for use in _uses(role.name, role.access):
+            assert commands_of(*use.scripts) <= known, (role.name, use)

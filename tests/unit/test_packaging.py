@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +15,7 @@ from gorgond import __version__, gorgonctl
 from gorgond.chaos import cli as chaos
 from gorgond.chaos.drills import DRILLS
 from gorgond.commands import units
-from gorgond.commands.units import SCALED
-from gorgond.service.access import ROLES
+from gorgond.roles import ROLES, SCALED
 from gorgond.settings import SECTIONS, OAuth2, Provider, keys
 from tests.programs import ROOT, gorgond
 
@@ -29,6 +31,23 @@ def page(name: str) -> str:
     return (DEBIAN / "man" / name).read_text().replace("\\-", "-")
 
 
+def completed(program: str, *words: str) -> list[str]:
+    """What bash offers for the last of the words."""
+    script = f"""
+        source {DEBIAN / "completions" / program}
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        _{program.replace("-", "_")}
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    bin = Path(sys.executable).parent
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", program, *words],
+        capture_output=True, text=True, check=True, env={**os.environ, "PATH": f"{bin}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
 HELP: dict[str, Callable[[], str]] = {
     "gorgond": lambda: gorgond("--help").stdout,
     "gorgonctl": lambda: gorgonctl._parser().format_help(),
@@ -39,10 +58,8 @@ HELP: dict[str, Callable[[], str]] = {
 @pytest.mark.parametrize("program", HELP)
 def test_the_manual_and_the_completion_know_every_command(program: str) -> None:
     help = HELP[program]()
-    completion = re.search("commands='(.*?)'", (DEBIAN / "completions" / program).read_text())
     assert commands(help)
-    assert completion is not None
-    assert completion[1].split() == commands(help)
+    assert completed(program, "") == [*commands(help), "--help", "--version"]
     for command in commands(help):
         assert re.search(rf"^\.(B|BI|BR) \"?{command}\b", page(f"{program}.8"), re.MULTILINE), command
 
@@ -129,9 +146,12 @@ def test_the_package_has_the_version_of_the_program() -> None:
 
 
 def test_the_completion_of_chaos_knows_every_drill() -> None:
-    drills = re.search("drills='(.*?)'", (DEBIAN / "completions/gorgon-chaos").read_text())
-    assert drills is not None
-    assert drills[1].split() == list(DRILLS)
+    assert completed("gorgon-chaos", "drill", "") == list(DRILLS)
+
+
+def test_the_completion_of_gorgonctl_knows_every_role() -> None:
+    assert completed("gorgonctl", "scale", "") == list(SCALED)
+    assert completed("gorgonctl", "restart", "")[: len(ROLES)] == [*SCALED, "provider"]
 
 
 def test_no_document_puts_a_secret_where_every_user_of_the_host_sees_it() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gorgond.commands.control import ask
 from gorgond.errors import GorgonError
+from gorgond.roles import restarting
 
 Say = Callable[[str], None]
 
@@ -22,7 +23,8 @@ def drain(control: Path, name: str, say: Say) -> None:
 def restart(control: Path, chosen: Iterable[str], say: Say) -> None:
     """Restart processes one after another: all services, or those of these roles or names. Raises GorgonError."""
     wanted = list(chosen)
-    names = [each["name"] for each in _services(control) if not wanted or {each["name"], each["role"]} & set(wanted)]
+    found = [each["name"] for each in _services(control) if not wanted or {each["name"], each["role"]} & set(wanted)]
+    names = sorted(found, key=restarting)
     if wanted and not names:
         raise GorgonError(f"nothing of {' '.join(wanted)} is running")
     for name in names:

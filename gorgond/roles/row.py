@@ -1,0 +1,79 @@
+"""What a row of the table of roles says. It is data alone and imports nothing of gorgond's: everybody may read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+ANY = "ANY"  # in place of a topic or group: all of them, as what an application names is its own business
+
+
+class Access(NamedTuple):
+    """The queues and topics that a role uses, by what it does with them: `service.access` makes the rights of its Redis
+    user of it."""
+
+    pushes: tuple[str, ...] = ()
+    consumes: tuple[str, ...] = ()
+    subscribes: tuple[str, ...] = ()  # to topics, as topic/group
+    waits_on: tuple[str, ...] = ()  # the beginnings of the lists on which it waits for replies
+    replies: bool = False
+    publishes: tuple[str, ...] = ("stats",)
+    listens: tuple[str, ...] = ()  # to topics, live
+    operates: bool = False  # looks at all queues, and at the broker itself; puts dead letters back or deletes them
+    limits: tuple[str, ...] = ()  # families of limits on how often
+    leases: tuple[str, ...] = ()  # the beginnings of the names of leases
+
+
+class Unit(NamedTuple):
+    """What its systemd unit needs besides what all units have: `tools/made.py` writes the unit of it."""
+
+    user: str = ""  # whom it runs as, unless it is a user of its own, gorgon-ROLE
+    watchdog: int = 15  # seconds
+    weight: int = 100  # its share of the CPU
+    port: bool = False  # all its servers share one, in a socket unit; the role's section has `address` and `port`
+    credentials: tuple[str, ...] = ()  # the secret settings that it has; `gorgonctl secrets` makes them
+    secrets: tuple[str, ...] = ()  # those it is given where /etc/credstore has them, by the beginnings of their names
+    opens: tuple[
+        str, ...
+    ] = ()  # what opens its network: sections of the configuration, by the beginnings of their names
+    hides: tuple[str, ...] = ("/var/lib/gorgond", "/etc/gorgond/broker")  # directories that it does not see
+    lines: tuple[str, ...] = ()  # of [Service]: its files, and what else there is
+
+
+class Role(NamedTuple):
+    """One row. A role with a `mode` is another kind of the role it is named after, and has no command of its own:
+    store-read is `gorgond store --mode read`."""
+
+    name: str
+    path: str  # its class, imported when it is needed: gorgond.roles.web:WebServer
+    title: str  # what an instance is
+    many: str  # what several are, and where that is not clear what they do
+    access: Access
+    help: str = ""  # of its command
+    flags: Mapping[str, tuple[str, ...]] = {}  # settings that its command has flags for, by section
+    mode: str = ""
+    # How many there are
+    number: str = "1"  # on a host, unless [instances] says otherwise
+    up: int = 1  # under `gorgond up`, and whether `gorgond simulate` has one
+    section: str = ""  # instances are sections of the configuration, [provider.NAME], and have their names
+    only_with: tuple[str, ...] = ()  # settings: where all are empty, `gorgond up` and `gorgond simulate` have none
+    testing: bool = False  # the tests of applications have one, too: `gorgond.testing`
+    # In which order
+    ends: int = 1  # who asks before who answers, so that all that was asked is answered
+    restarts: int = 3  # at an upgrade: who must understand what others begin to send before they begin
+    # What is special about it
+    finishes: bool = False  # it may be done some day, and ends well
+    sink: bool = False  # what it takes leaves the fabric, so on a real broker a simulated one would lose it
+    database: bool = False  # asks the database
+    vital: tuple[str, ...] = ()  # as what it is missed when nobody else is that either: then the fabric is down
+    unit: Unit = Unit()
+
+    @property
+    def command(self) -> str:
+        """The command of gorgond that runs it."""
+        return self.name.removesuffix(f"-{self.mode}")
+
+    @property
+    def key(self) -> str:
+        """What it is called in [instances]."""
+        return self.name.replace("-", "_")
