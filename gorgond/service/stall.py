@@ -1,9 +1,10 @@
 """Notices when something blocks the event loop, and tells the log what it is and where, while it does; and afterwards
 when the whole process was stopped.
 
-A thread looks at a mark that the loop renews. When the thread itself was late, although the process computed nothing,
-nobody here could have run: it had a SIGSTOP, or its machine stood still. The watchdog of systemd is what ends a process
-whose loop stays blocked.
+A thread waits for an alarm that the loop puts off at each turn, so it runs only when the loop does not: one that looked
+by itself would have the loop wait each time until a busy machine lets it run. When neither ran for long, although
+the process computed nothing, nobody here could have: it had a SIGSTOP, or its machine stood still. The watchdog of
+systemd is what ends a process whose loop stays blocked.
 """
 
 from __future__ import annotations
@@ -15,19 +16,24 @@ import threading
 import time
 import traceback
 
+from gorgond.service.alarm import Alarm
+
 PATIENCE = 1.0  # seconds without a turn after which the loop counts as blocked
-STOOD = 4.0  # seconds without a look after which the process counts as stopped; less is a busy machine
-LOOK = 0.25  # seconds between two marks, and two looks at them
+STOOD = 4.0  # seconds in which nobody ran after which the process counts as stopped; less is a busy machine
+LOOK = 0.25  # seconds between two marks, and two looks at one that is not renewed
 
 log = logging.getLogger("gorgond.service")
 
 
 class StallWatch:
-    """Watches the event loop in which it is started."""
+    """Watches the event loop in which it is started. Raises OSError when there is no alarm to be had."""
 
     def __init__(self) -> None:
-        self._mark = 0.0
-        self._stopped = threading.Event()
+        self._alarm = Alarm()
+        self._mark = time.monotonic()
+        self._ran = self._mark, time.process_time()  # when one of the two ran last, and what was computed by then
+        self._lock = threading.Lock()
+        self._stopped = False
         self._timer: asyncio.TimerHandle
 
     def start(self) -> None:
@@ -39,27 +45,41 @@ class StallWatch:
 
     def stop(self) -> None:
         """Watch no more."""
-        self._stopped.set()
+        self._stopped = True
         self._timer.cancel()
+        self._alarm.set(0, LOOK)
 
     def _renew(self) -> None:
+        self._stood()
         self._mark = time.monotonic()
+        self._alarm.set(PATIENCE + LOOK, LOOK)
         self._timer = self._loop.call_later(LOOK, self._renew)
 
     def _watch(self) -> None:
         told = 0.0
-        looked, used = time.monotonic(), time.process_time()
-        while not self._stopped.wait(LOOK):
-            before, had = looked, used
-            looked, used = time.monotonic(), time.process_time()
+        while True:
+            self._alarm.wait()
+            if self._stopped:
+                self._alarm.close()
+                return
             mark = self._mark
-            stood = looked - before - LOOK
-            if stood > STOOD and used - had < stood / 2:
-                log.warning("this process was stopped for %.1f s, or its machine was: it heard nobody", stood)
+            blocked = time.monotonic() - mark
+            if self._stood():
                 told = mark
-            elif time.monotonic() - mark > PATIENCE + LOOK and mark != told:
+            elif blocked > PATIENCE + LOOK and mark != told:
                 told = mark
-                self._tell(time.monotonic() - mark)
+                self._tell(blocked)
+
+    def _stood(self) -> bool:
+        """Whether the process was stopped until now; the first who runs again tells the log."""
+        with self._lock:
+            before, had = self._ran
+            now, used = self._ran = time.monotonic(), time.process_time()
+        stood = now - before - LOOK
+        if stood <= STOOD or used - had >= stood / 2:
+            return False
+        log.warning("this process was stopped for %.1f s, or its machine was: it heard nobody", stood)
+        return True
 
     def _tell(self, seconds: float) -> None:
         """One line on what blocks the loop; its next ones once the loop turned again."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from gorgond.service import stall
 from gorgond.service.stall import StallWatch
+from tests.waiting import eventually_async
 
 
 async def test_who_blocks_the_loop_is_named_with_its_stack(
@@ -46,3 +50,28 @@ async def test_a_loop_that_turns_is_left_alone(monkeypatch: pytest.MonkeyPatch) 
     watch.start()
     await asyncio.sleep(0.1)
     watch.stop()
+
+
+async def test_who_watches_does_not_run_as_long_as_the_loop_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a loop that turns
+    monkeypatch.setattr(stall, "PATIENCE", 600.0)
+    monkeypatch.setattr(stall, "LOOK", 0.01)
+    watch = StallWatch()
+    before = set(threading.enumerate())
+    watch.start()
+    [thread] = set(threading.enumerate()) - before
+
+    async def sleeps() -> bool:
+        switches = _switches(thread)
+        await asyncio.sleep(20 * stall.LOOK)
+        return switches == _switches(thread)
+
+    # when it renews its mark again and again, then the thread sleeps: each time it woke the loop would wait for it
+    await eventually_async(sleeps)
+    watch.stop()
+    await eventually_async(lambda: not thread.is_alive())
+
+
+def _switches(thread: threading.Thread) -> list[str]:
+    status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+    return re.findall(r"voluntary_ctxt_switches:\s+\d+", status)
