@@ -26,8 +26,9 @@ from gorgond.redpill.broker import (
 )
 from gorgond.redpill.call import Caller
 from gorgond.redpill.codec import INT_MAX, INT_MIN, canonical, dumps, loads, loads_strictly
-from gorgond.redpill.concurrent import ConcurrentConsumer, ConcurrentSubscription
+from gorgond.redpill.concurrent import ConcurrentConsumer
 from gorgond.redpill.consumer import Consumer
+from gorgond.redpill.consuming import AnyConsumer
 from gorgond.redpill.drivers import DRIVERS, connect
 from gorgond.redpill.ending import Ending, fault_of
 from gorgond.redpill.errors import (
@@ -47,15 +48,15 @@ from gorgond.redpill.hooks import UNHEARD, Hooks
 from gorgond.redpill.logline import handling
 from gorgond.redpill.message import ID_MAX, MORE, Message, Reply, decode, new_id, now_ms
 from gorgond.redpill.outage import Outage, overslept
-from gorgond.redpill.outcome import DONE, Dead, Done, Outcome, Retry, Unavailable
+from gorgond.redpill.outcome import DONE, Attempts, Dead, Done, Outcome, Retry, Unavailable
 from gorgond.redpill.producer import Producer
-from gorgond.redpill.topic import Listener, Subscription
+from gorgond.redpill.topic import ConcurrentSubscription, Listener, Subscription
 
 __all__ = [
-    "BATCH_MAX", "CLAIM_BYTES", "DONE", "DRIVERS", "ID_MAX", "INT_MAX", "INT_MIN", "MORE", "UNHEARD", "Broker",
-    "BrokerAway", "BrokerError", "BrokerRefused", "CallFailed", "Caller", "ConcurrentConsumer",
-    "ConcurrentSubscription", "Consumer", "Counts", "Dead", "DeadLetter", "DeadlineExceeded", "Done", "Ending",
-    "Found", "GorgonError", "Hooks", "Lease", "Limit", "Link", "Listener", "Message", "Outage", "Outcome", "Producer",
+    "BATCH_MAX", "CLAIM_BYTES", "DONE", "DRIVERS", "ID_MAX", "INT_MAX", "INT_MIN", "MORE", "UNHEARD", "AnyConsumer",
+    "Attempts", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "CallFailed", "Caller", "ConcurrentConsumer",
+    "ConcurrentSubscription", "Consumer", "Counts", "Dead", "DeadLetter", "DeadlineExceeded", "Done", "Ending", "Found",
+    "GorgonError", "Hooks", "Lease", "Limit", "Link", "Listener", "Message", "Outage", "Outcome", "Producer",
     "QueueFull", "Reply", "Retry", "Room", "Subscription", "Superseded", "Unavailable", "Undecodable", "UnixSocket",
     "canonical", "connect", "contained", "decode", "dumps", "fault_of", "handling", "keys", "loads", "loads_strictly",
     "new_id", "now_ms", "overslept", "script", "told",

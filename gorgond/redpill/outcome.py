@@ -2,7 +2,7 @@
 
     Done     handled; its caller gets the body, or the error. An error that nobody waits for is no end of a job: what is
              refused (4xx) is a dead letter with the reason, what failed (5xx) is tried again
-    Retry    tried again, ATTEMPTS times in all, then a dead letter
+    Retry    tried again, as often as the consumer's `Attempts` allow, then a dead letter
     Dead     a dead letter
 
 Whoever waits for what becomes a dead letter is answered 500.
@@ -19,13 +19,39 @@ from gorgond.redpill.errors import CallFailed, GorgonError
 from gorgond.redpill.logline import about, log
 from gorgond.redpill.message import Message, Reply
 
-RETRY_FIRST, RETRY_MAX = 0.5, 60.0  # seconds until a failed message comes again; doubled with each attempt
+DELAY_MAX = 10 * 365 * 86400.0  # seconds that a handler may put a message off
+ATTEMPTS_MAX = 1_000_000  # beyond it nobody counts starts
 NEWER = 2.0  # seconds until a message that needs a newer consumer is offered again
 REPLY_BYTES = 16 * 1024 * 1024  # of a reply's body; what is larger could not be passed on in time
 
 
 class Unavailable(GorgonError):
     """What a handler needs is away; the batch is tried again, without counting as an attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """How often the handling of a message is started, `most` times in all, and how many seconds after a failure it
+    comes again: `first`, then twice as long each time, `longest` at most, each time up to a half less or more by
+    chance. Raises ValueError for what makes no sense."""
+
+    most: int = ATTEMPTS
+    first: float = 0.5
+    longest: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.most <= ATTEMPTS_MAX and 0 <= self.first <= self.longest <= DELAY_MAX):
+            raise ValueError(
+                f"a message is started 1 to {ATTEMPTS_MAX} times, and comes again after 0 <= first <= longest seconds, "
+                f"10 years at most; not {self}"
+            )
+
+    def delay(self, started: int) -> float:
+        """Seconds until a message comes again whose handling has failed, having been started so often."""
+        return min(self.first * 2.0 ** min(max(started - 1, 0), 1000), self.longest) * random.uniform(0.5, 1.5)
+
+
+THREE = Attempts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +88,39 @@ Outcome = Done | Retry | Dead
 DONE = Done()
 
 
-def told_nobody(error: CallFailed) -> Retry | Dead:
+def settle(index: int, message: Message, outcome: Outcome, attempts: Attempts) -> tuple[Failure | None, bytes]:
+    """What becomes of the message at this place of the desk: its failure, if it has failed, and the reply to its
+    caller, empty if there is none."""
+    try:
+        if isinstance(outcome, Done):
+            error = outcome.error
+            if not message.reply:
+                return (None if error is None else _failure(index, message, _untold(error), attempts)), b""
+            if outcome.body is None and error is None:
+                return None, b""
+            return None, _encoded(Reply(message.id, outcome.body or b"", error, outcome.status, outcome.headers))
+        failure = _failure(index, message, outcome, attempts)
+    except Exception as problem:  # noqa: BLE001 - a handler may give back anything
+        return settle(index, message, Retry(f"its outcome cannot be used: {problem!r}"), attempts)
+    if failure.delay is not None or not message.reply:
+        return failure, b""
+    return failure, Reply(message.id, error=CallFailed(500, "the request could not be handled")).encode()
+
+
+def _untold(error: CallFailed) -> Retry | Dead:
     """What an error means for a message without a caller, who would have to know of it."""
     return Retry(f"failed: {error}") if error.code >= 500 else Dead(f"refused: {error}")
 
 
-def failure_of(index: int, message: Message, outcome: Retry | Dead) -> Failure:
+def _failure(index: int, message: Message, outcome: Retry | Dead, attempts: Attempts) -> Failure:
     """The failure of the message at this place of the desk; without a delay it is given up."""
     if not isinstance(outcome, Retry | Dead):  # a handler may give back anything
         outcome = Retry(f"its handler gave a {type(outcome).__name__}, which is no outcome")
-    if isinstance(outcome, Dead) or message.attempts >= ATTEMPTS:
-        return Failure(index, None, outcome.reason)
-    delay = outcome.delay
-    if delay is None:
-        delay = min(RETRY_FIRST * 2 ** min(max(message.attempts - 1, 0), 10), RETRY_MAX) * random.uniform(0.5, 1.5)
-    return Failure(index, max(delay, 0.0), outcome.reason)
+    started = max(message.attempts, 1)  # the first start is not in the message
+    if isinstance(outcome, Dead) or started >= attempts.most:
+        return Failure(index, None, str(outcome.reason))
+    delay = attempts.delay(started) if outcome.delay is None else outcome.delay
+    return Failure(index, min(delay, DELAY_MAX) if delay > 0 else 0.0, str(outcome.reason))
 
 
 def left_for_newer(index: int, message: Message) -> Failure:
@@ -85,7 +129,7 @@ def left_for_newer(index: int, message: Message) -> Failure:
     return Failure(index, NEWER * random.uniform(0.5, 1.5), reason, started=False)
 
 
-def encoded(reply: Reply) -> bytes:
+def _encoded(reply: Reply) -> bytes:
     """The reply, or another one if the handler made what cannot be sent: that is no reason to end the consumer."""
     if len(reply.body) > REPLY_BYTES:
         return Reply(reply.id, error=CallFailed(422, f"the answer has more than {REPLY_BYTES >> 20} MB")).encode()

@@ -5,16 +5,17 @@ Events are published with `Producer.publish`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from gorgond.redpill.broker import BLOCK, Broker
+from gorgond.redpill.concurrent import ConcurrentConsumer, Work
 from gorgond.redpill.consumer import Consumer, Handler
 from gorgond.redpill.ending import Ending
 from gorgond.redpill.errors import Undecodable
 from gorgond.redpill.hooks import UNHEARD, Hooks
 from gorgond.redpill.logline import about, log
 from gorgond.redpill.message import Message, decode
+from gorgond.redpill.outcome import THREE, Attempts
 
 KEPT = 1_000_000  # events a group keeps at most; beyond that the oldest are dropped and counted
 
@@ -32,18 +33,37 @@ class Subscription(Consumer):
         batch: int = 64,
         kept: int = KEPT,
         *,
+        attempts: Attempts = THREE,
         finishes: bool = False,
         hooks: Hooks = UNHEARD,
     ) -> None:
-        super().__init__(broker, f"{topic}/{group}", name, handler, batch, finishes=finishes, hooks=hooks)
-        self._membership = (topic, group, kept)
-        self.joined = asyncio.Event()  # set when no further event is missed
+        queue = f"{topic}/{group}"
+        super().__init__(broker, queue, name, handler, batch, attempts=attempts, finishes=finishes, hooks=hooks)
+        self._session.join(topic, group, kept)
+        self.joined = self._session.joined
 
-    async def _take(self) -> None:
-        """Join the group too, which lasts beyond this consumer; again with a desk that the broker lost."""
-        await self._link.persist(lambda: self._link.join(*self._membership), self._beat)
-        self.joined.set()
-        await super()._take()
+
+class ConcurrentSubscription(ConcurrentConsumer):
+    """A concurrent consumer of the durable group `group` of `topic`, as `Subscription` is a consumer."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        topic: str,
+        group: str,
+        name: str,
+        work: Work,
+        limit: int = 100,
+        kept: int = KEPT,
+        *,
+        attempts: Attempts = THREE,
+        finishes: bool = False,
+        hooks: Hooks = UNHEARD,
+    ) -> None:
+        queue = f"{topic}/{group}"
+        super().__init__(broker, queue, name, work, limit, attempts=attempts, finishes=finishes, hooks=hooks)
+        self._session.join(topic, group, kept)
+        self.joined = self._session.joined
 
 
 class Listener:

@@ -26,7 +26,18 @@ from typing import Any
 
 from gorgond import __version__
 from gorgond.config import Config
-from gorgond.redpill import BrokerError, Consumer, Counts, GorgonError, Hooks, Link, Message, Producer, fault_of, keys
+from gorgond.redpill import (
+    AnyConsumer,
+    BrokerError,
+    Counts,
+    GorgonError,
+    Hooks,
+    Link,
+    Message,
+    Producer,
+    fault_of,
+    keys,
+)
 from gorgond.service.clock import HostClock
 from gorgond.service.fabric import Fabric
 from gorgond.service.heartbeat import Heartbeats
@@ -59,7 +70,7 @@ class Service(ABC):
         self.name = f"{self.role}@{instance}.{self.host}"
         self.metrics = Metrics()
         self.heartbeats = Heartbeats()
-        self.consumers: list[Consumer] = []
+        self.consumers: list[AnyConsumer] = []
         self.draining = False
         self.ready = asyncio.Event()
         self.failed: BaseException | None = None
@@ -115,7 +126,7 @@ class Service(ABC):
         """The same in a thread with an event loop of its own, for a loop whose work blocks."""
         return self.spawn(in_thread(work, name), name, ends)
 
-    def spawn_consumer(self, consumer: Consumer, name: str) -> asyncio.Task[None]:
+    def spawn_consumer(self, consumer: AnyConsumer, name: str) -> asyncio.Task[None]:
         """The same for a consumer whose handler blocks; it stays here when a broker does, in memory, whose users must
         all share one event loop."""
         if any(broker.in_process for broker in self.fabric.brokers):

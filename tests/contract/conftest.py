@@ -32,9 +32,9 @@ _numbers = count()
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes a second in earnest takes less here."""
-    for name in ("consumer", "concurrent", "call", "topic"):
+    for name in ("session", "concurrent", "call", "topic"):
         monkeypatch.setattr(f"gorgond.redpill.{name}.BLOCK", 0.05)
-    monkeypatch.setattr("gorgond.redpill.outcome.RETRY_FIRST", 0.01)
+    monkeypatch.setattr("gorgond.redpill.outcome.Attempts.delay", lambda *_: 0.01)
 
 
 @pytest.fixture(params=["memory", "redis"])

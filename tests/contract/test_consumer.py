@@ -29,6 +29,7 @@ from gorgond.redpill import (
 from gorgond.redpill import call as call_module
 from gorgond.redpill import consumer as consumer_module
 from gorgond.redpill import outcome as outcome_module
+from gorgond.redpill import session as session_module
 from gorgond.redpill.broker import BATCH_MAX
 from tests.contract.stage import LATER, Expect, Handler, Stage, calling, messages, request, running
 from tests.waiting import eventually_async
@@ -141,7 +142,7 @@ async def test_dead_and_retry(stage: Stage, expected_logs: Expect) -> None:
 
 async def test_unavailable_keeps_the_batch_and_counts_no_attempt(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     # given consumers that take each other for dead soon, one with a batch that it cannot handle
-    monkeypatch.setattr(consumer_module, "SILENCE", 0.8)
+    monkeypatch.setattr(session_module, "SILENCE", 0.8)
     monkeypatch.setattr(consumer_module, "BACKOFF", (0.01, 0.02))
     away = True
 
@@ -241,7 +242,7 @@ async def test_what_may_be_half_done_is_finished_past_its_deadline(stage: Stage)
 async def test_large_answers_go_out_in_rounds_and_too_large_ones_not_at_all(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer_module, "CLAIM_BYTES", 1000)
+    monkeypatch.setattr(session_module, "CLAIM_BYTES", 1000)
     monkeypatch.setattr(outcome_module, "REPLY_BYTES", 900)
     rounds: list[int] = []
     reply = type(stage.broker.link("x")).reply

@@ -20,7 +20,7 @@ from gorgond.redpill import (
     Superseded,
     connect,
 )
-from gorgond.redpill import consumer as consumer_module
+from gorgond.redpill import session as session_module
 from gorgond.redpill.broker import Claim
 from gorgond.redpill.memory import MemoryBroker
 from tests.conftest import RedisServer
@@ -67,7 +67,7 @@ async def test_an_idle_consumer_stops_though_the_broker_is_away(expected_logs: E
     broker = MemoryBroker()
     consumer = Consumer(broker, "q", "consumer", Handler())
     async with running(consumer):
-        await eventually_async(lambda: consumer._token)
+        await eventually_async(lambda: consumer._session.token)
         broker.kill()
         await eventually_async(lambda: broker.outage.length)
 
@@ -75,7 +75,7 @@ async def test_an_idle_consumer_stops_though_the_broker_is_away(expected_logs: E
 async def test_the_newer_of_two_consumers_of_a_name_wins(stage: Stage) -> None:
     older = Consumer(stage.broker, "q", "consumer", Handler())
     task = asyncio.create_task(older.run())
-    await eventually_async(lambda: older._token)
+    await eventually_async(lambda: older._session.token)
     newer = Handler()
     async with running(Consumer(stage.broker, "q", "consumer", newer)):
         with pytest.raises(Superseded):
@@ -114,7 +114,7 @@ async def test_a_consumer_whose_desk_was_given_to_others_goes_on(stage: Stage, e
 
 
 async def test_a_long_handler_is_not_taken_for_dead(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumer_module, "SILENCE", 0.8)
+    monkeypatch.setattr(session_module, "SILENCE", 0.8)
     other = Handler()
 
     async def long(batch: Sequence[Message]) -> Sequence[Outcome]:
@@ -125,7 +125,7 @@ async def test_a_long_handler_is_not_taken_for_dead(stage: Stage, monkeypatch: p
     await stage.push(*messages("a"))
     consumer = Consumer(stage.broker, "q", "long", long)
     async with running(consumer):
-        await eventually_async(lambda: consumer._length)
+        await eventually_async(lambda: consumer._session.length)
         async with running(Consumer(stage.broker, "q", "other", other)):
             await stage.done(1)
     assert other.ids == []
@@ -135,7 +135,7 @@ async def test_a_dead_consumer_is_found_by_another(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, expected_logs: Expect
 ) -> None:
     expected_logs("long gone is silent: its 2 messages of q go back")
-    monkeypatch.setattr(consumer_module, "SILENCE", 0.8)
+    monkeypatch.setattr(session_module, "SILENCE", 0.8)
     await stage.push(*messages("ab"))
     async with stage.link() as link:
         token, _ = await link.take("q", "long gone")
@@ -150,7 +150,7 @@ async def test_a_dead_consumer_is_found_by_another_whose_handler_takes_long(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, expected_logs: Expect
 ) -> None:
     expected_logs("long gone is silent: its 2 messages of q go back")
-    monkeypatch.setattr(consumer_module, "SILENCE", 2.0)
+    monkeypatch.setattr(session_module, "SILENCE", 2.0)
     monkeypatch.setattr("random.uniform", lambda low, high: high)  # the least often that it looks
     # given a consumer that went away, and no other than one that does not come to its end before that is found
     await stage.push(*messages("ab"))

@@ -9,6 +9,7 @@ import pytest
 
 from gorgond.redpill import (
     DONE,
+    AnyConsumer,
     CallFailed,
     ConcurrentConsumer,
     ConcurrentSubscription,
@@ -31,7 +32,7 @@ from tests.waiting import eventually_async
 
 Expect = Callable[[str], None]
 Answer = Callable[[Message], Outcome]
-Kind = Callable[[Broker, Answer], Consumer]
+Kind = Callable[[Broker, Answer], AnyConsumer]
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +45,7 @@ def consumer(broker: Broker, answer: Answer) -> Consumer:
     return Consumer(broker, "q", "consumer", batching(answer))
 
 
-def concurrent(broker: Broker, answer: Answer) -> Consumer:
+def concurrent(broker: Broker, answer: Answer) -> AnyConsumer:
     return ConcurrentConsumer(broker, "q", "consumer", one_by_one(answer))
 
 
@@ -52,7 +53,7 @@ def group(broker: Broker, answer: Answer) -> Consumer:
     return Subscription(broker, "t", "g", "consumer", batching(answer))
 
 
-def concurrent_group(broker: Broker, answer: Answer) -> Consumer:
+def concurrent_group(broker: Broker, answer: Answer) -> AnyConsumer:
     return ConcurrentSubscription(broker, "t", "g", "consumer", one_by_one(answer))
 
 
@@ -88,7 +89,7 @@ async def reasons(broker: Broker, queue: str) -> list[str]:
     return [letter.reason for letter in letters]
 
 
-async def consume(broker: Broker, consumer: Consumer, *messages: Message, until: Callable[[Counts], bool]) -> Counts:
+async def consume(broker: Broker, consumer: AnyConsumer, *messages: Message, until: Callable[[Counts], bool]) -> Counts:
     """Have the consumer consume these until the figures of its queue are so."""
     task = asyncio.create_task(consumer.run())
     try:
@@ -162,7 +163,7 @@ async def test_what_needs_a_newer_consumer_is_left_for_it(
     )  # fmt: skip
     assert (left.done, left.dead) == (1, 0)
     # when a newer one comes
-    monkeypatch.setattr("gorgond.redpill.consumer.PROTOCOL", PROTOCOL + 1)
+    monkeypatch.setattr("gorgond.redpill.received.PROTOCOL", PROTOCOL + 1)
     found = await consume(broker, kind(broker, answer), until=lambda now: now.done == 2)
     # then it handles the message, no attempt of which was counted
     assert (found.done, found.dead) == (2, 0)

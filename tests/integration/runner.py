@@ -22,7 +22,7 @@ from gorgond.app import schedule
 from gorgond.cli import main
 from gorgond.errors import StoreRefused
 from gorgond.eventlog import journald
-from gorgond.redpill import broker, concurrent, consumer
+from gorgond.redpill import broker, concurrent, session
 from gorgond.service import life
 from gorgond.stores.contract import Write, Written
 from gorgond.stores.sqlite import SqliteStore
@@ -46,8 +46,8 @@ def weak_change(self: SqliteStore, writes: Sequence[Write]) -> list[Written | St
 
 if __name__ == "__main__":
     schedule.LEASE = float(os.environ.get("TEST_LEASE", schedule.LEASE))
-    vars(consumer)["SILENCE"] = silence = float(os.environ.get("TEST_SILENCE", broker.SILENCE))
-    for module in (consumer, concurrent):
+    vars(session)["SILENCE"] = silence = float(os.environ.get("TEST_SILENCE", broker.SILENCE))
+    for module in (session, concurrent):
         vars(module)["BLOCK"] = min(broker.BLOCK, silence / 8)  # they look for the silent more often than that
     life.DRAIN_MAX = float(os.environ.get("TEST_DRAIN", life.DRAIN_MAX))
     vars(journald)["SOCKET"] = Path(os.environ.get("TEST_JOURNALD", journald.SOCKET))
