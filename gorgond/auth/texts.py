@@ -4,7 +4,8 @@ What looks the same is the same, and what cannot be seen is refused:
 
     address   its local part in NFKC, its domain as IDNA 2008 has it (UTS 46), in Unicode and without a dot at its end,
               both in lower case; nothing in it that is not seen (`service.plain`) or blank
-    name      NFKC with single blanks (as RFC 8266 has nicknames); nothing in it that is not seen
+    name      NFKC with single blanks (as RFC 8266 has nicknames); nothing in it that is not seen; something shows,
+              or it is empty
     password  NFC (as RFC 8265 has it); anything may be in it
 
 Accounts of before there were these rules keep the form they have: `forms` tells under which one may be found.
@@ -23,8 +24,12 @@ from gorgond.service.plain import unseen
 EMAIL_MAX = 254  # characters, RFC 5321
 NAME_MAX = 200
 
-# Letters, marks and signs that are blank or not shown at all: fillers, joiners, variation selectors, Braille's blank.
-_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+# Letters, marks and signs that are blank or not shown at all, assigned or not (Unicode's Default_Ignorable_Code_Point):
+# fillers, joiners, variation selectors, blanks of Braille, of hieroglyphs and of music.
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
+    "\U00013441\U00013442\U00016fe4\U0001d159\U000e0000-\U000e0fff]"
+)
 
 _UNSEEN = "must not hold control characters, or such as are not seen or turn the direction of the text"
 _EMAIL = re.compile(r"([^@\s\x00-\x1f\x7f]{1,64})@([^@\s\x00-\x1f\x7f]{1,253})")
@@ -78,12 +83,21 @@ def name(text: str) -> str:
     """What a user is called. Raises CallFailed 400."""
     if any(map(unseen, text)):
         raise CallFailed(400, f"name: {_UNSEEN}", "name")
-    return " ".join(unicodedata.normalize("NFKC", text).split())[:NAME_MAX]
+    form = " ".join(unicodedata.normalize("NFKC", text).split())[:NAME_MAX]
+    if form and not _shows(form):
+        raise CallFailed(400, "name: must hold something that is seen, or be empty", "name")
+    return form
 
 
 def named(text: str) -> str:
-    """The same for a name that another site gives: what it must not hold is left out."""
-    return name("".join(each for each in text if not unseen(each)))
+    """The same for a name that another site gives: what it must not hold is left out, all of it where nothing shows."""
+    seen = "".join(each for each in text if not unseen(each))
+    return name(seen) if _shows(seen) else ""
+
+
+def _shows(text: str) -> bool:
+    """Whether there is something to see."""
+    return bool(_BLANK.sub("", text).strip())
 
 
 def password(text: str) -> str:

@@ -41,8 +41,8 @@ def make_secrets(say: Callable[[str], None], keep: bool = False) -> None:
         if not _has_own_password():
             _secret("stats.password", _new_password)
         text = acl_file(passwords)
-        if not ACL.exists() or ACL.read_text() != text:
-            group = grp.getgrnam(GROUP).gr_gid
+        if not ACL.exists() or ACL.read_bytes() != text.encode():
+            group = _group()
             ACL.parent.mkdir(mode=0o750, exist_ok=True)  # which the units of all others do not see
             os.chown(ACL.parent, -1, group)
             write_whole(ACL, text, 0o640, gid=group)
@@ -56,12 +56,23 @@ def make_secrets(say: Callable[[str], None], keep: bool = False) -> None:
 def _secret(name: str, make: Callable[[], str]) -> str:
     """What is in the file of this secret, which is made if it is missing."""
     file = CREDENTIALS / f"gorgond.{name}"
-    known = file.read_text().strip() if file.exists() else ""
+    try:
+        known = file.read_text().strip() if file.exists() else ""
+    except UnicodeDecodeError:
+        raise GorgonError(f"{file}: is not text in UTF-8; delete it, and a new secret is made") from None
     if known:
         return known
     made = make()
     write_whole(file, f"{made}\n", 0o600)
     return made
+
+
+def _group() -> int:
+    """The number of the group that reads the ACL file."""
+    try:
+        return grp.getgrnam(GROUP).gr_gid
+    except KeyError:
+        raise GorgonError(f"there is no group {GROUP}, which the package makes: systemd-sysusers") from None
 
 
 def _has_own_password() -> bool:

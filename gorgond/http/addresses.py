@@ -27,8 +27,9 @@ def client_address(connection: str, headers: Mapping[str, str], proxies: Sequenc
     what stands before those is the client's own word, and does not. UNKNOWN where that entry cannot be read, as
     `unknown`, `_hidden`. Empty for a unix socket."""
     address = _plain(connection)
-    if proxies:
-        told = [each for each in map(str.strip, headers.get("X-Forwarded-For", "").split(",")) if each]
+    forwarded = headers.get("X-Forwarded-For") if proxies else None
+    if forwarded is not None:
+        told = [each for each in map(str.strip, forwarded.split(",")) if each] or [forwarded]
         while told and address and any(ipaddress.ip_address(address) in network for network in proxies):
             entry = told.pop()
             before = _plain(entry)

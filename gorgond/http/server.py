@@ -45,6 +45,7 @@ BACKLOG = 4096
 _PARAMETERS = HTTP1ConnectionParameters(max_header_size=HEADER_MAX, max_body_size=1 << 40)
 
 _BLANK = re.compile("[ \t]")
+_HOST = re.compile(r"(?:[\w.~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?", re.ASCII)  # RFC 3986, 3.2.2
 
 log = logging.getLogger("gorgond.http")
 Translate = Callable[[GorgonError], Problem]
@@ -181,6 +182,8 @@ class Exchange(HTTPMessageDelegate):
         connection = headers.get("Connection", "").lower()
         if start_line.version == "HTTP/1.1":
             self._keep = "close" not in connection
+            if "Expect" in headers:
+                headers["Expect"] = headers["Expect"].lower()  # Tornado knows it so alone
         else:
             headers.pop("Expect", None)  # Tornado would answer it with 100, which HTTP/1.0 does not know
             # no wider than Tornado's own idea, or it would close before we have answered
@@ -342,6 +345,8 @@ def _refusal(version: str, headers: HTTPHeaders) -> Problem | None:
     names = set(headers)  # to ask a mapping of Tornado's for what it does not have costs far more
     if len(headers.get_list("Host")) != 1 and ("Host" in names or version == "HTTP/1.1"):
         return Problem(400, "Host: must be given once")
+    if "Host" in names and not _HOST.fullmatch(headers["Host"]):
+        return Problem(400, "Host: must be the name or the address of a host, and perhaps a port")
     if "Content-Encoding" in names and headers["Content-Encoding"].lower() != "identity":
         return Problem(415, "the body must not be compressed", {"Accept-Encoding": "identity"})
     encoding = headers["Transfer-Encoding"] if "Transfer-Encoding" in names else None

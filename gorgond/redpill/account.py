@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gorgond.redpill.broker import Failure
 from gorgond.redpill.hooks import Measure
-from gorgond.redpill.logline import about, log
+from gorgond.redpill.logline import about, counted, log
 from gorgond.redpill.message import PROTOCOL, Message
 from gorgond.redpill.outcome import Done, Outcome
 from gorgond.redpill.received import Received
@@ -49,8 +49,9 @@ class Account:
         for message in received.left:
             if count := self.newer.add():
                 log.warning(
-                    "%s leaves %d messages of %s for a newer consumer, as %s, which needs protocol %d: this one knows "
-                    "%d", self._name, count, self._queue, message.op, message.needs, PROTOCOL, extra=about(message.id),
+                    "%s leaves %s of %s for a newer consumer, as %s, which needs protocol %d: this one knows %d",
+                    self._name, counted(count, "message"), self._queue, message.op, message.needs, PROTOCOL,
+                    extra=about(message.id),
                 )  # fmt: skip
 
     def settled(self, received: Received, handled: Handled, answers: Sequence[int], seconds: float) -> None:
@@ -85,8 +86,9 @@ class Account:
         given_up = {failure.index: failure.reason for failure in failures if failure.delay is None}
         if given_up:
             log.warning(
-                "%s: %d messages of %s are dead letters now: %s",
-                self._name, len(given_up), self._queue, "; ".join(list(dict.fromkeys(given_up.values()))[:SHOWN]),
+                "%s gives up %s of %s: %s",
+                self._name, counted(len(given_up), "message"), self._queue,
+                "; ".join(list(dict.fromkeys(given_up.values()))[:SHOWN]),
                 extra=about(*(message.id for index, message in messages if index in given_up)),
             )  # fmt: skip
 

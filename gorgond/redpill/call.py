@@ -21,7 +21,7 @@ from gorgond.redpill.broker import BLOCK, CLAIM_BYTES, FETCH_MAX, Broker
 from gorgond.redpill.ending import fault_of
 from gorgond.redpill.errors import BrokerAway, BrokerError, DeadlineExceeded, GorgonError, Undecodable
 from gorgond.redpill.hooks import UNHEARD, Hooks
-from gorgond.redpill.logline import about, log
+from gorgond.redpill.logline import about, counted, log
 from gorgond.redpill.message import Message, Reply, decode_reply, now_ms
 from gorgond.redpill.persist import BACKOFF
 from gorgond.redpill.producer import Producer, Submitted
@@ -198,7 +198,7 @@ class Caller:
         self._new_list()
         again = self._all()
         if again:
-            log.info("%d calls are sent again after a gap", len(again), extra=about(*self._pending))
+            log.info("%s sent again after a gap", counted(len(again), "call"), extra=about(*self._pending))
         for pending in again:
             pending.submitted.withdraw()
             self._submit(pending)

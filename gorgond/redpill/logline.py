@@ -20,3 +20,8 @@ handling: ContextVar[Sequence[str]] = ContextVar("handling", default=())
 def about(*ids: str) -> dict[str, Sequence[str]]:
     """For `extra` of a line that is about these."""
     return {"requests": ids}
+
+
+def counted(number: int, what: str) -> str:
+    """So many of them, as a line says it: "1 message", "1,200 messages"."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -20,7 +20,7 @@ from typing import Any
 from gorgond.redpill.broker import BLOCK, CLAIM_BYTES, SILENCE, TOUCH, Broker, Claim, Voided
 from gorgond.redpill.ending import Ending
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
-from gorgond.redpill.logline import log
+from gorgond.redpill.logline import counted, log
 from gorgond.redpill.message import ATTEMPTS_PREFIX
 
 LEAVE = 1.0  # seconds that giving up a desk may take; what is not given up is found
@@ -158,7 +158,8 @@ class Session:
         self._look_at = time.monotonic() + SILENCE / 4 * random.uniform(0.5, 0.9)
         with contextlib.suppress(BrokerError):  # whatever it is, the next claim meets it too
             for consumer, messages in await self._link.recover(self._queue, SILENCE):
-                log.warning("%s is silent: its %d messages of %s go back to the queue", consumer, messages, self._queue)
+                what = counted(messages, "message")
+                log.warning("%s is silent: back in the queue: %s of %s", consumer, what, self._queue)
 
     async def _leave(self) -> None:
         """Give back what was not started, unless the broker is away: then it is found on the desk."""

@@ -2,6 +2,9 @@
 
 What is said first hurts most. Each limit is such that a fabric under full load is well: it is degraded when somebody
 waits who should not, or when it will be so soon unless somebody acts.
+
+A dead letter degrades the fabric for a minute. From then on it harms nobody who waits, but somebody was promised what
+is in it: so it is told beside whatever is said, until it is put back or deleted.
 """
 
 from __future__ import annotations
@@ -52,12 +55,10 @@ def verdict(
         hurt.append(ledger["text"])
     reasons = down + hurt
     state = "down" if down else "degraded" if hurt else "well"
-    if not reasons:
-        return {"state": state, "text": "All is well", "reasons": []}
-    text = "; ".join(reasons[:SHOWN])
+    text = f"{state.capitalize()}: {'; '.join(reasons[:SHOWN])}" if reasons else "All is well"
     if len(reasons) > SHOWN:
         text += f"; and {len(reasons) - SHOWN} more"
-    return {"state": state, "text": f"{state.capitalize()}: {text}", "reasons": reasons}
+    return {"state": state, "text": text + _lying(queues), "reasons": reasons}
 
 
 def _brokers_away(redis: Sequence[Row]) -> Iterator[str]:
@@ -137,7 +138,13 @@ def _failing(lately: Sequence[Row]) -> Iterator[str]:
 def _dead(queues: Sequence[Row]) -> Iterator[str]:
     for queue in queues:
         if queue["died"]:
-            yield f"{queue['name']}: {queue['died']:,} new dead letters in the last minute"
+            yield f"{queue['name']}: new dead letters in the last minute: {queue['died']:,}"
+
+
+def _lying(queues: Sequence[Row]) -> str:
+    """What is said of dead letters that nobody has put back or deleted."""
+    lying = [f"{queue['dead']:,} in {queue['name']}" for queue in queues if queue["dead"]]
+    return f"; dead letters to put back or delete: {', '.join(lying)}" if lying else ""
 
 
 def _full(redis: Sequence[Row]) -> Iterator[str]:

@@ -20,6 +20,7 @@ import asyncio
 import hmac
 import ipaddress
 import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 from http.cookies import CookieError, SimpleCookie
@@ -35,7 +36,12 @@ from gorgond.validators import Network
 
 COOKIE, SECURE_COOKIE = "gorgon_stats", "__Host-gorgon_stats"  # over plain HTTP, over https
 OURS = ("X-Gorgond", "stats")  # the header that only our own page sends
-FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
+FORWARDED = re.compile(
+    "forward|(client|real|user|connecting)-?ip|external-address|^(via|cdn-loop|x-amzn-trace-id)$|^(cf|fastly|fly|x-arr)-",
+    re.IGNORECASE,
+)
+"""What the names of the headers look like by which proxies and CDNs tell of their clients, or of themselves."""
+
 WRONG_MAX = 10  # wrong passwords from one client in a minute
 SLOW = 1.0  # seconds that each further attempt takes
 CLIENTS_MAX = 10_000
@@ -147,7 +153,7 @@ class Visitors:
 
     def _is_local(self, request: Request) -> bool:
         """Whether looking is open and somebody on this host asks, for this host."""
-        if not self._local or any(name in request.headers for name in FORWARDED):
+        if not self._local or any(map(FORWARDED.search, request.headers)):
             return False
         try:
             name = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""

@@ -135,7 +135,7 @@ async def test_no_more_than_the_limit_at_a_time(broker: Broker) -> None:
 
 
 async def test_what_each_outcome_means(broker: Broker, expected_logs: Callable[[str], None]) -> None:
-    expected_logs("q: handling (raise|cancel)|1 messages of q are dead letters now")
+    expected_logs("q: handling (raise|cancel)|gives up 1 message of q")
     starts: Counter[str] = Counter()
 
     async def work(message: Message) -> Outcome:

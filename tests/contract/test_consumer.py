@@ -66,7 +66,7 @@ async def test_a_consumer_takes_as_much_at_a_time_as_redis_can_pass_on(stage: St
 async def test_when_the_handler_raises_the_messages_come_again_and_in_the_end_alone(
     stage: Stage, expected_logs: Expect
 ) -> None:
-    expected_logs("handling op failed|1 messages of q are dead letters now: RuntimeError: not this one")
+    expected_logs("handling op failed|gives up 1 message of q: RuntimeError: not this one")
 
     def fussy(message: Message) -> Outcome:
         if message.id == "b":
@@ -89,7 +89,7 @@ async def test_when_the_handler_raises_the_messages_come_again_and_in_the_end_al
 async def test_a_line_of_the_log_is_about_the_messages_in_hand(
     stage: Stage, caplog: pytest.LogCaptureFixture, expected_logs: Expect
 ) -> None:
-    expected_logs("1 messages of q are dead letters now: refused: 404: no a")
+    expected_logs("gives up 1 message of q: refused: 404: no a")
     # given a handler that refuses one of three
     in_hand: list[list[str]] = []
 
@@ -126,7 +126,7 @@ async def test_a_handler_that_answers_too_few_has_failed(stage: Stage, expected_
 
 
 async def test_dead_and_retry(stage: Stage, expected_logs: Expect) -> None:
-    expected_logs("1 messages of q are dead letters now: (never|not yet)")
+    expected_logs("gives up 1 message of q: (never|not yet)")
     outcomes: dict[str, Outcome] = {"a": DONE, "b": Dead("never"), "c": Retry("not yet", 0)}
     handler = Handler(lambda message: outcomes[message.id])
     async with Producer(stage.broker, "p") as producer, Caller(stage.broker, producer, "data", "c") as caller:
@@ -316,7 +316,7 @@ async def test_work_past_its_deadline_is_dropped(stage: Stage) -> None:
 async def test_what_cannot_be_read_or_answered_is_a_dead_letter(
     stage: Stage, raw: bytes, expected_logs: Expect
 ) -> None:
-    expected_logs("1 messages of q are dead letters now: undecodable: ")
+    expected_logs("gives up 1 message of q: undecodable: ")
     handler = Handler()
     async with Producer(stage.broker, "p") as producer:
         await producer.push_encoded("q", [messages("a")[0].encode(), raw, messages("b")[0].encode()])

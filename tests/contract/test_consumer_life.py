@@ -134,7 +134,7 @@ async def test_a_long_handler_is_not_taken_for_dead(stage: Stage, monkeypatch: p
 async def test_a_dead_consumer_is_found_by_another(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, expected_logs: Expect
 ) -> None:
-    expected_logs("long gone is silent: its 2 messages of q go back")
+    expected_logs("long gone is silent: back in the queue: 2 messages of q")
     monkeypatch.setattr(session_module, "SILENCE", 0.8)
     await stage.push(*messages("ab"))
     async with stage.link() as link:
@@ -149,7 +149,7 @@ async def test_a_dead_consumer_is_found_by_another(
 async def test_a_dead_consumer_is_found_by_another_whose_handler_takes_long(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, expected_logs: Expect
 ) -> None:
-    expected_logs("long gone is silent: its 2 messages of q go back")
+    expected_logs("long gone is silent: back in the queue: 2 messages of q")
     monkeypatch.setattr(session_module, "SILENCE", 2.0)
     monkeypatch.setattr("random.uniform", lambda low, high: high)  # the least often that it looks
     # given a consumer that went away, and no other than one that does not come to its end before that is found

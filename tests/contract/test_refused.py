@@ -123,7 +123,7 @@ def refusing(code: int) -> Answer:
 async def test_what_is_refused_and_nobody_waits_for_is_a_dead_letter(
     broker: Broker, kind: Kind, expected_logs: Expect, caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected_logs("1 messages of (q|t/g) are dead letters now: refused: 400: no such thing")
+    expected_logs("gives up 1 message of (q|t/g): refused: 400: no such thing")
     # given a consumer that refuses one of two jobs
     jobs = Message("well"), Message("nonsense", id="the-refused")
     # when nobody waits for either
@@ -131,7 +131,7 @@ async def test_what_is_refused_and_nobody_waits_for_is_a_dead_letter(
     # then it is a dead letter with the reason, at once, and the log names it
     assert (found.done, found.dead, found.retried) == (1, 1, 0)
     assert await reasons(broker, "t/g" if "group" in kind.__name__ else "q") == ["refused: 400: no such thing"]
-    (line,) = [record for record in caplog.records if "dead letters" in record.getMessage()]
+    (line,) = [record for record in caplog.records if "gives up" in record.getMessage()]
     assert vars(line)["requests"] == ("the-refused",)
 
 
@@ -139,7 +139,7 @@ async def test_what_is_refused_and_nobody_waits_for_is_a_dead_letter(
 async def test_what_failed_and_nobody_waits_for_is_tried_again_first(
     broker: Broker, kind: Kind, expected_logs: Expect
 ) -> None:
-    expected_logs("1 messages of (q|t/g) are dead letters now: failed: 503: no such thing")
+    expected_logs("gives up 1 message of (q|t/g): failed: 503: no such thing")
     consumer = kind(broker, refusing(503))
     found = await consume(broker, consumer, Message("busy"), until=lambda now: now.dead == 1)
     assert (found.done, found.dead, found.retried) == (0, 1, 2)
@@ -149,7 +149,7 @@ async def test_what_failed_and_nobody_waits_for_is_tried_again_first(
 async def test_what_needs_a_newer_consumer_is_left_for_it(
     broker: Broker, kind: Kind, expected_logs: Expect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected_logs(r"leaves 1 messages of (q|t/g) for a newer consumer, as op, which needs protocol 2: this one knows 1")
+    expected_logs(r"leaves 1 message of (q|t/g) for a newer consumer, as op, which needs protocol 2: this one knows 1")
     handled: list[Message] = []
 
     def answer(message: Message) -> Outcome:
@@ -172,7 +172,7 @@ async def test_what_needs_a_newer_consumer_is_left_for_it(
 
 @pytest.mark.parametrize("kind", [consumer, concurrent])
 async def test_what_waits_for_a_newer_consumer_expires(broker: Broker, kind: Kind, expected_logs: Expect) -> None:
-    expected_logs("leaves 1 messages of q for a newer consumer")
+    expected_logs("leaves 1 message of q for a newer consumer")
     late = Message("op", needs=PROTOCOL + 1, deadline=now_ms() + 500)
     found = await consume(broker, kind(broker, refusing(400)), late, until=lambda now: now.expired == 1)
     assert (found.done, found.dead, found.delayed) == (0, 0, 0)

@@ -74,7 +74,7 @@ async def test_rights_are_roles_of_the_user(tmp_path: Path) -> None:
 async def test_a_job_waits_for_the_store_and_a_refused_one_is_a_dead_letter(
     tmp_path: Path, expected_logs: Callable[[str], None]
 ) -> None:
-    expected_logs("1 messages of auth_get are dead letters now: refused: 401: ")
+    expected_logs("gives up 1 message of auth_get: refused: 401: ")
     async with running(tmp_path) as bench:
         await bench.user()
         token = await bench.session()

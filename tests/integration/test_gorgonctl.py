@@ -175,7 +175,7 @@ def test_a_refused_job_that_nobody_waits_for_is_found(
         assert why in letter["reason"]
         assert "store_put  was given up: dead letter 1" in fabric.ok("trace", "refused-1")
         # and the log has a line, and the books are even
-        assert "1 messages of store_put are dead letters now: refused: 400: " in fabric.output.read_text()
+        assert "gives up 1 message of store_put: refused: 400: " in fabric.output.read_text()
 
         def even() -> bool:
             rows = {row["name"]: row for row in fabric.json("queues")}

@@ -127,9 +127,10 @@ def test_a_client_may_ask_to_close(connection: Connection, header: str) -> None:
     assert connection.closed()
 
 
-def test_expect_100_continue(connection: Connection, uid: int) -> None:
+@pytest.mark.parametrize("expects", [b"100-continue", b"100-Continue"])
+def test_expect_100_continue(connection: Connection, uid: int, expects: bytes) -> None:
     # given a client that asks before it sends its body
-    head = POST % uid + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+    head = POST % uid + b"Expect: " + expects + b"\r\nContent-Length: %d\r\n\r\n"
     connection.send(head % len(NOTE))
     assert connection.read().status == 100
     connection.send(NOTE)

@@ -31,6 +31,10 @@ def connection(site: Website) -> Iterator[Connection]:
         (b"1.1", b"", 400), (b"1.1", b"Host: a\r\n", 200), (b"1.1", b"Host: a\r\nHost: b\r\n", 400),
         (b"1.1", b"host: a\r\nHOST: a\r\n", 400), (b"1.1", b"Host:\r\n", 200),
         (b"1.0", b"", 200), (b"1.0", b"Host: a\r\n", 200), (b"1.0", b"Host: a\r\nHost: a\r\n", 400),
+        (b"1.1", b"Host: a b\r\n", 400), (b"1.1", b"Host: a/\\\r\n", 400), (b"1.1", b"Host: \xff\r\n", 400),
+        (b"1.1", b"Host: user@a\r\n", 400), (b"1.1", b"Host: a:b\r\n", 400), (b"1.0", b"Host: a b\r\n", 400),
+        (b"1.1", b"Host: [::1]:3000\r\n", 200), (b"1.1", b"Host: a-b.example.:3000\r\n", 200),
+        (b"1.1", b"Host: my_host:\r\n", 200), (b"1.1", b"Host: 192.0.2.1\r\n", 200),
     ],
 )  # fmt: skip
 def test_a_request_says_once_for_which_host_it_is(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gorgond.commands import secrets
+from gorgond.errors import GorgonError
 from gorgond.service.access import USERS
 
 
@@ -48,6 +49,18 @@ def test_a_secret_that_is_there_stays_and_an_empty_one_is_made(made: Path) -> No
     assert key.stat().st_mode & 0o777 == 0o600
     assert (made / "gorgond.broker.password.app").read_text() == before
     assert (made.parent / "broker/users.acl").read_text() != rights
+
+
+def test_what_is_in_the_way_is_told_with_what_to_do(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a group that nobody has made, and rights that are to be written anew
+    (made.parent / "broker/users.acl").write_bytes(b"\xff")
+    monkeypatch.setattr(secrets, "GROUP", "nobodys-group")
+    with pytest.raises(GorgonError, match="there is no group nobodys-group"):
+        secrets.make_secrets(lambda _: None)
+    # given a secret that is no text
+    (made / "gorgond.auth.key").write_bytes(b"\xff\xfe")
+    with pytest.raises(GorgonError, match=r"gorgond\.auth\.key: is not text in UTF-8; delete it"):
+        secrets.make_secrets(lambda _: None)
 
 
 @pytest.mark.parametrize("text", ["[stats]\npassword = theirs\n", "what is no configuration\n"])

@@ -12,7 +12,7 @@ from gorgond.stats.picture import database_row
 from gorgond.stats.queues import Queues, ledger
 from gorgond.stats.verdict import verdict
 
-QUEUE = {"queued": 0, "oldest": 0.0, "in": 0.0, "out": 0.0, "died": 0, "paused": False}
+QUEUE = {"queued": 0, "oldest": 0.0, "in": 0.0, "out": 0.0, "died": 0, "dead": 0, "paused": False}
 
 
 def instance(name: str, **changes: Any) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def test_all_is_well() -> None:
         ({"queues": [{"name": "store_put", **QUEUE, "queued": 12, "paused": True}]}, "degraded",
          "store_put is paused: 12 wait"),
         ({"queues": [{"name": "store_put", **QUEUE, "died": 3}]}, "degraded",
-         "store_put: 3 new dead letters in the last minute"),
+         "store_put: new dead letters in the last minute: 3"),
         ({"redis": [broker(maxmemory=100, memory=95)]}, "degraded", "broker b.sock has filled 95% of its memory"),
         ({"redis": [broker(refused=7)]}, "degraded", "broker b.sock has refused 7 connections in the last minute"),
         ({"redis": [broker(slow_fsyncs=1)]}, "degraded", "broker b.sock waits for its disk"),
@@ -94,6 +94,17 @@ def test_all_is_well() -> None:
 def test_what_hurts_is_said(parts: dict[str, Any], state: str, text: str) -> None:
     found = judged(**parts)
     assert (found["state"], found["text"]) == (state, f"{state.capitalize()}: {text}" if text else "All is well")
+
+
+def test_dead_letters_are_told_until_somebody_puts_them_back_or_deletes_them() -> None:
+    # given some that died long ago, then all is well, but they are told
+    old = [{"name": "store_put", **QUEUE, "dead": 1200}, {"name": "web_get", **QUEUE, "dead": 1}]
+    told = "; dead letters to put back or delete: 1,200 in store_put, 1 in web_get"
+    assert judged(queues=old) == {"state": "well", "text": f"All is well{told}", "reasons": []}
+    # and when something hurts, beside it
+    assert judged(queues=old, instances=[STORE])["text"] == f"Down: no web server is up{told}"
+    # when they are gone, then they are told no more
+    assert judged(queues=[{**each, "dead": 0} for each in old])["text"] == "All is well"
 
 
 def test_a_difference_in_the_books_is_said() -> None:

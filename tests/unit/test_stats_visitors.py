@@ -13,7 +13,7 @@ from gorgond.http.answers import Problem
 from gorgond.http.routes import Request
 from gorgond.stats.sessions import IDLE, LIFETIME, Sessions
 from gorgond.stats.viewers import BEHIND_MAX, VIEWERS_MAX, Viewers
-from gorgond.stats.visitors import FORWARDED, SLOW, WRONG_MAX, Visitors, is_loopback
+from gorgond.stats.visitors import SLOW, WRONG_MAX, Visitors, is_loopback
 
 HERE, THERE, PROXY = "127.0.0.1", "192.0.2.7", "10.0.0.1"
 PROXIES = (ip_network("10.0.0.0/24"),)
@@ -45,6 +45,12 @@ def at(tmp_path: Path) -> Callable[..., Visitors]:
 
 
 At = Callable[..., Visitors]
+FORWARDING = """
+    Forwarded Via X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Server X-Original-Forwarded-For
+    X-Real-IP True-Client-IP X-Client-IP X-Cluster-Client-IP Client-IP WL-Proxy-Client-IP CF-Connecting-IP CF-Ray
+    CDN-Loop Fastly-Client-IP Fly-Client-IP X-Azure-ClientIP X-AppEngine-User-IP X-Envoy-External-Address
+    X-ARR-LOG-ID X-Amzn-Trace-Id
+"""
 OURS = request(method="POST", X_Gorgond="stats")
 
 
@@ -60,7 +66,8 @@ async def logged_in(visitors: Visitors, asked: Request = OURS) -> str:
         ("::ffff:127.0.0.1", {"Host": "localhost"}, 0), (THERE, {"Host": "localhost"}, 401), ("", {}, 401),
         # a page elsewhere whose name points here, nobody's name, and proxies before us
         (HERE, {"Host": "evil.example:3001"}, 401), (HERE, {"Host": "[::1"}, 401), (HERE, {}, 401),
-        *((HERE, {"Host": "localhost", name: THERE}, 401) for name in FORWARDED),
+        *((HERE, {"Host": "localhost", name: THERE}, 401) for name in FORWARDING.split()),
+        (HERE, {"Host": "localhost", "User-Agent": "x", "Accept": "*/*", "X-Prometheus-Scrape-Timeout": "9"}, 0),
     ],
 )  # fmt: skip
 async def test_who_is_on_this_host_may_look_where_that_is_open(

@@ -88,6 +88,18 @@ def test_what_is_not_seen_is_no_part_of_a_name(bad: str) -> None:
     assert texts.named(f"A{bad}da") == "Ada"
 
 
+@pytest.mark.parametrize(
+    "blank", ["\u3164", "\uffa0 \u115f", "\u2800", "\ufe0f", "\u034f\u17b4", "\U0001d159", "\ufff0"]
+)
+def test_a_name_shows_something(blank: str) -> None:
+    with pytest.raises(CallFailed) as caught:
+        texts.name(blank)
+    assert (caught.value.code, caught.value.field) == (400, "name")
+    # one that another site gives is none; among what is seen they may be, as emoji and Hangul have them
+    assert texts.named(blank) == ""
+    assert texts.name("Ada \u2764\ufe0f") == texts.named("Ada \u2764\ufe0f") == "Ada \u2764\ufe0f"
+
+
 def test_a_password_has_one_form_and_is_still_found_in_others() -> None:
     composed, decomposed = "schl\u00fcssel", "schlu\u0308ssel"
     assert texts.password(decomposed) == texts.password(composed) == composed
