@@ -76,7 +76,7 @@ ROLES: Mapping[str, Role] = {
         Role(
             "store-read",
             "gorgond.roles.store:StoreReader",
-            title="store server for reads alone",
+            title="read-only store server",
             many="store servers that only read",
             mode="read",
             number="0",
@@ -91,7 +91,7 @@ ROLES: Mapping[str, Role] = {
         Role(
             "store-write",
             "gorgond.roles.store:StoreWriter",
-            title="store server for writes alone",
+            title="write-only store server",
             many="store servers that only write",
             mode="write",
             number="0",
@@ -127,7 +127,7 @@ ROLES: Mapping[str, Role] = {
                 limits=("auth",),
             ),
             # Other sites whose users may log in here are asked over the network.
-            unit=Unit(credentials=("auth.key",), secrets=("oauth2.",), opens=("oauth2.",)),
+            unit=Unit(credentials=("auth.key",), secrets=("oauth2.*",), opens=("oauth2.",)),
         ),
         Role(
             "app",

@@ -32,10 +32,8 @@ class Unit(NamedTuple):
     weight: int = 100  # its share of the CPU
     port: bool = False  # all its servers share one, in a socket unit; the role's section has `address` and `port`
     credentials: tuple[str, ...] = ()  # the secret settings that it has; `gorgonctl secrets` makes them
-    secrets: tuple[str, ...] = ()  # those it is given where /etc/credstore has them, by the beginnings of their names
-    opens: tuple[
-        str, ...
-    ] = ()  # what opens its network: sections of the configuration, by the beginnings of their names
+    secrets: tuple[str, ...] = ()  # those that it is given where /etc/credstore has them: store.url, oauth2.*
+    opens: tuple[str, ...] = ()  # sections that open its network, by how their names begin: oauth2.
     hides: tuple[str, ...] = ("/var/lib/gorgond", "/etc/gorgond/broker")  # directories that it does not see
     lines: tuple[str, ...] = ()  # of [Service]: its files, and what else there is
 

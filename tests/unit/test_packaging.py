@@ -17,7 +17,9 @@ from gorgond.chaos.drills import DRILLS
 from gorgond.commands import units
 from gorgond.roles import ROLES, SCALED
 from gorgond.settings import SECTIONS, OAuth2, Provider, keys
+from gorgond.stats.verdict import ASKING
 from tests.programs import ROOT, gorgond
+from tools import made
 
 DEBIAN, UNITS = ROOT / "debian", ROOT / "systemd"
 ROLE_UNITS = sorted(UNITS.glob("gorgon-*@.service"))
@@ -138,7 +140,46 @@ def test_every_role_has_a_unit_a_user_and_a_place_in_the_generator() -> None:
     roles = {unit.name.removeprefix("gorgon-").removesuffix("@.service") for unit in ROLE_UNITS}
     assert roles == set(ROLES) == {*SCALED, "provider"}
     generator = (UNITS / "lib/gorgond-generator").read_text()
-    assert f"for role in {' '.join(ROLES)}; do" in generator
+    listed = generator.partition("cat <<'end'\n")[2].partition("end\n")[0]
+    assert [line.split()[0] for line in listed.splitlines()] == list(ROLES)
+
+
+@pytest.mark.parametrize("file", made.made(), ids=lambda file: file.name)
+def test_what_the_package_has_of_the_table_of_roles_is_true_of_it(file: Path) -> None:
+    text = file.read_text() if file.exists() else ""
+    changes = "".join(made.difference(file, text, made.made()[file]))
+    assert changes == "", f"tools/made.py writes it:\n{changes}"
+
+
+def test_the_generator_does_what_the_table_says(tmp_path: Path) -> None:
+    """With another configuration, secrets and units than those of this host."""
+    # given a host with an oauth2 site, a database elsewhere, and secrets
+    conf, credentials, output = tmp_path / "conf", tmp_path / "credentials", tmp_path / "made"
+    credentials.mkdir()
+    for secret in ("store.url", "stats.password", "oauth2.google.client_secret"):
+        (credentials / f"gorgond.{secret}").write_text("mongodb://db\n")
+    conf.write_text("[instances]\nstore = 3\nstats = 0\nprovider = slow\n[web]\nport = 80\n[oauth2.google]\n")
+    text = (UNITS / "lib/gorgond-generator").read_text()
+    for name, path in (("conf", conf), ("credentials", credentials), ("units", UNITS)):
+        text = re.sub(f"^{name}=.*$", f"{name}={path}", text, count=1, flags=re.MULTILINE)
+    # when systemd asks what there is
+    subprocess.run(["sh", "-c", text, "generator", str(output)], check=True)
+    # then each role has as many instances as are wanted, where not as many as its row says
+    wanted = sorted(each.name for each in (output / "gorgon.target.wants").iterdir())
+    assert [each for each in wanted if "web" not in each] == [
+        "gorgon-app@1.service", "gorgon-app@2.service", "gorgon-auth@1.service", "gorgon-auth@2.service",
+        "gorgon-broker-watch.service", "gorgon-broker.service", "gorgon-journal@1.service",
+        "gorgon-provider@slow.service",
+        "gorgon-store@1.service", "gorgon-store@2.service", "gorgon-store@3.service",
+    ]  # fmt: skip
+    assert {"gorgon-web.socket", "gorgon-web@1.service"} <= set(wanted)
+    # and each the secrets and the network that are its own
+    drop_ins = {str(each.relative_to(output)).replace("@.service.d/50-", " ") for each in output.glob("*@.service.d/*")}
+    store = {f"gorgon-{each} {what}.conf" for each in ASKING for what in ("store.url", "network")}
+    auth = {"gorgon-auth oauth2.google.client_secret.conf", "gorgon-auth network.conf"}
+    assert drop_ins == {*store, *auth, "gorgon-stats stats.password.conf"}
+    assert "ListenStream=80\n" in (output / "gorgon-web.socket.d/50-listen.conf").read_text()
+    assert not (output / "gorgon-stats.socket.d").exists()
 
 
 def test_the_package_has_the_version_of_the_program() -> None:
