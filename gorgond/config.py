@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from gorgond.errors import ConfigError
+from gorgond.providers import SOURCES
 from gorgond.settings import (
     DEFAULT_PROVIDER,
     NAME,
@@ -40,7 +41,6 @@ from gorgond.settings import (
     Log,
     OAuth2,
     Provider,
-    S,
     Section,
     Stats,
     Store,
@@ -67,11 +67,13 @@ class Setting:
 
 
 Settings = Mapping[str, Mapping[str, Setting]]
+Sections = Mapping[str, type[Section]]  # what each section may have: of a provider, what its kind has
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole configuration of a process, checked. `settings` has each section's values as they were written."""
+    """The whole configuration of a process, checked. `settings` has each section's values as they were written,
+    `sections` what it may have."""
 
     instances: Instances
     broker: Broker
@@ -86,19 +88,22 @@ class Config:
     providers: Mapping[str, Provider]
     oauth2: Mapping[str, OAuth2]
     settings: Settings = field(repr=False)
+    sections: Sections = field(repr=False)
 
     def provider(self, name: str) -> Provider:
-        """The settings in [provider.NAME]. Raises ConfigError when there is no such section."""
+        """The settings in [provider.NAME], for its instances NAME, NAME.2 … Raises ConfigError when there are none."""
         self.check_named("provider", name)
-        return self.providers[name]
+        return self.providers[name.partition(".")[0]]
 
     def named(self, kind: str) -> list[str]:
         """The names of the sections of a kind: NAME of [provider.NAME]."""
         return [section.partition(".")[2] for section in filter(_is(kind), self.settings)]
 
     def check_named(self, kind: str, name: str) -> None:
-        """Raises ConfigError when there is no section [kind.name]."""
-        if name not in self.named(kind):
+        """Raises ConfigError when there is no section [kind.name]. Of one that has several instances on this host the
+        others are called name.2, name.3."""
+        name, dot, number = name.partition(".")
+        if name not in self.named(kind) or (dot and not number.isdecimal()):
             raise ConfigError(f"there is no section [{kind}.{name}]; the {kind}s are: {' '.join(self.named(kind))}")
 
     @contextmanager
@@ -115,7 +120,7 @@ class Config:
 
     def _lines(self, section: str, mask: bool) -> Iterator[str]:
         yield f"[{section}]"
-        for name, key in keys(_kind_of(section)).items():
+        for name, key in keys(self.sections[section]).items():
             setting = self.settings[section][name]
             text = masked(setting.text) if key.secret and mask else setting.text
             yield f"# {key.doc} ({setting.origin})"
@@ -150,43 +155,65 @@ def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str])
     names = [*SECTIONS, *(name for name in written if name not in SECTIONS)]
     if not any(map(_is("provider"), names)):
         names.append(DEFAULT_PROVIDER)
+    sections = {name: _section(name, written.get(name, {}), environ, flags) for name in names}
+    for name, some in written.items():
+        _check(sections[name], name, some)
     settings = {
-        name: {key: Setting(each.default) for key, each in keys(_kind_of(name)).items()} | written.get(name, {})
+        name: {key: Setting(each.default) for key, each in keys(sections[name]).items()} | written.get(name, {})
         for name in names
     }
     places = [f"{section}.{key}" for section in settings for key in settings[section]]
     for place, setting in (*_credentials(places, environ), *_variables(places, environ), *_flags(places, flags)):
         section, _, key = place.rpartition(".")
-        _value(section, key, setting)
+        _value(sections[section], section, key, setting)
         settings[section][key] = setting
-    single: dict[str, Any] = {name: _made(kind, name, settings) for name, kind in SECTIONS.items()}
-    return Config(
-        **single,
-        providers=_all(Provider, "provider", settings),
-        oauth2=_all(OAuth2, "oauth2", settings),
-        settings=settings,
-    )
+    made = {name: _made(sections[name], name, settings[name]) for name in names}
+    single: dict[str, Any] = {name: made[name] for name in SECTIONS}
+    named: dict[str, dict[str, Any]] = {
+        kind: {name.partition(".")[2]: made[name] for name in filter(_is(kind), names)} for kind in NAMED
+    }
+    return Config(**single, providers=named["provider"], oauth2=named["oauth2"], settings=settings, sections=sections)
+
+
+def _section(
+    name: str, written: Mapping[str, Setting], environ: Mapping[str, str], flags: Mapping[str, str]
+) -> type[Section]:
+    """What the section may have. Which kind of provider it is, is looked for in the places of all settings."""
+    if not _is("provider")(name):
+        return SECTIONS.get(name) or NAMED[name.partition(".")[0]]
+    place = f"{name}.kind"
+    kind = written.get("kind", Setting(keys(Provider)["kind"].default))
+    if (text := environ.get(variable(place))) is not None:
+        kind = Setting(text, variable(place))
+    if (text := flags.get(place)) is not None:
+        kind = Setting(text, flag(place))
+    try:
+        found: type[Section] = SOURCES.found(kind.text).settings
+    except KeyError:
+        raise ConfigError(
+            f"{kind.origin}: [{name}] kind cannot be {kind.text!r}; allowed: {' '.join(SOURCES.known())}"
+        ) from None
+    return found
 
 
 def _is(kind: str) -> Callable[[str], bool]:
     return lambda section: section.startswith(f"{kind}.")
 
 
-def _kind_of(section: str) -> type[Section]:
-    return SECTIONS.get(section) or NAMED[section.partition(".")[0]]
+def _made(kind: type[Section], section: str, settings: Mapping[str, Setting]) -> Section:
+    return kind(**{key: _value(kind, section, key, setting) for key, setting in settings.items()})
 
 
-def _all(kind: type[S], name: str, settings: Settings) -> dict[str, S]:
-    """The sections of this kind by their names."""
-    return {each.partition(".")[2]: _made(kind, each, settings) for each in filter(_is(name), settings)}
+def _check(kind: type[Section], section: str, written: Mapping[str, Setting]) -> None:
+    """What the file sets in a section is known, and allowed."""
+    for key, setting in written.items():
+        if key not in keys(kind):
+            raise _unknown(setting.origin, f"key in [{section}]", key, keys(kind))
+        _value(kind, section, key, setting)
 
 
-def _made(kind: type[S], section: str, settings: Settings) -> S:
-    return kind(**{key: _value(section, key, setting) for key, setting in settings[section].items()})
-
-
-def _value(section: str, key: str, setting: Setting) -> Any:
-    declared = keys(_kind_of(section))[key]
+def _value(kind: type[Section], section: str, key: str, setting: Setting) -> Any:
+    declared = keys(kind)[key]
     try:
         return declared.kind.parse(setting.text)
     except ValueError:
@@ -224,7 +251,7 @@ def _text(file: Path) -> str:
 
 
 def _parsed(text: str, path: str) -> dict[str, dict[str, Setting]]:
-    """The sections of an INI text and their settings, all of them known, allowed and given once."""
+    """The sections of an INI text, all of them known, and their settings, each given once."""
     sections: dict[str, dict[str, Setting]] = {}
     opened: dict[str, str] = {}
     section = ""
@@ -246,12 +273,9 @@ def _parsed(text: str, path: str) -> dict[str, dict[str, Setting]]:
             raise ConfigError(f"{origin}: this is neither a [section] nor a key = value")
         if not section:
             raise ConfigError(f"{origin}: {key} stands before the first [section]")
-        if key not in keys(_kind_of(section)):
-            raise _unknown(origin, f"key in [{section}]", key, keys(_kind_of(section)))
         if key in sections[section]:
             raise ConfigError(f"{origin}: [{section}] {key} is already at {sections[section][key].origin}")
         sections[section][key] = Setting(value, origin)
-        _value(section, key, sections[section][key])
     return sections
 
 

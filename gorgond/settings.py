@@ -24,8 +24,8 @@ class Key:
     secret: bool = False
 
 
-def _key(default: str, kind: Kind, doc: str, secret: bool = False) -> Any:
-    """A dataclass field for this setting; a secret stays out of the repr."""
+def setting(default: str, kind: Kind, doc: str, secret: bool = False) -> Any:
+    """A dataclass field for a setting of a section; a secret stays out of the repr."""
     return field(default=kind.parse(default), metadata={"key": Key(default, kind, doc, secret)}, repr=not secret)
 
 
@@ -37,77 +37,85 @@ STORE_URLS = ("mongodb://", "mongodb+srv://", "sqlite:///")
 class Broker:
     """The Redis that holds the queues."""
 
-    url: str = _key("unix:///run/gorgond/broker.sock", urls(*BROKER_URLS), "the Redis of all queues", secret=True)
-    user: str = _key("", matching("a name of a Redis user, or nothing", r"[\w-]*"), "who we are there")
-    password: str = _key("", matching("a password without blanks, or nothing", r"\S*"), "of that user", secret=True)
-    calls: str = _key("", urls(*BROKER_URLS, empty=True), "a second Redis for calls; empty: the same one", secret=True)
-    queue_limit: int = _key("100000", whole(1, 10**9), "messages a queue holds at most")
-    queue_bytes: int = _key("256MB", size("10MB", "1000GB"), "memory they take at most")
+    url: str = setting("unix:///run/gorgond/broker.sock", urls(*BROKER_URLS), "the Redis of all queues", secret=True)
+    user: str = setting("", matching("a name of a Redis user, or nothing", r"[\w-]*"), "who we are there")
+    password: str = setting("", matching("a password without blanks, or nothing", r"\S*"), "of that user", secret=True)
+    calls: str = setting(
+        "", urls(*BROKER_URLS, empty=True), "a second Redis for calls; empty: the same one", secret=True
+    )
+    queue_limit: int = setting("100000", whole(1, 10**9), "messages a queue holds at most")
+    queue_bytes: int = setting("256MB", size("10MB", "1000GB"), "memory they take at most")
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
     """The database."""
 
-    url: str = _key("sqlite:////var/lib/gorgond/gorgond.db", urls(*STORE_URLS), "the database", secret=True)
-    lanes: int = _key("1", whole(1, 32), "reads that one store process has under way at the same time")
-    batch: int = _key("12", whole(1, 1000), "reads that a lane takes at a time")
-    search: str = _key("yes", one_of("yes", "no"), "whether notes are indexed for searches by their words")
+    url: str = setting("sqlite:////var/lib/gorgond/gorgond.db", urls(*STORE_URLS), "the database", secret=True)
+    lanes: int = setting("1", whole(1, 32), "reads that one store process has under way at the same time")
+    batch: int = setting("12", whole(1, 1000), "reads that a lane takes at a time")
+    search: str = setting("yes", one_of("yes", "no"), "whether notes are indexed for searches by their words")
 
 
 @dataclass(frozen=True, slots=True)
 class Web:
     """The HTTP server."""
 
-    address: str = _key("", matching("an IP address, a host name, or nothing", r"[\w.:-]*"), "empty: all addresses")
-    port: int = _key("3000", whole(0, 65535), "the port; 0 takes a free one")
-    api: str = _key("open", one_of("open", "read", "off"), "/info and /items: all of it, reads alone, or none")
-    deadline: float = _key("10s", duration("1h"), "how long a request may take before it is answered 504")
-    url: str = _key("", urls("https://", "http://", empty=True), "where people find the site; OAuth2 comes back there")
-    trusted_proxies: tuple[Network, ...] = _key("", NETWORKS, "proxies whose X-Forwarded-For tells a client's address")
+    address: str = setting("", matching("an IP address, a host name, or nothing", r"[\w.:-]*"), "empty: all addresses")
+    port: int = setting("3000", whole(0, 65535), "the port; 0 takes a free one")
+    api: str = setting("open", one_of("open", "read", "off"), "/info and /items: all of it, reads alone, or none")
+    deadline: float = setting("10s", duration("1h"), "how long a request may take before it is answered 504")
+    url: str = setting(
+        "", urls("https://", "http://", empty=True), "where people find the site; OAuth2 comes back there"
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        "", NETWORKS, "proxies whose X-Forwarded-For tells a client's address"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Auth:
     """Users: their sessions, and how often a password may be tried."""
 
-    key: str = _key("", KEYS, "the key of web and auth servers, which seals passwords on their way", secret=True)
-    idle: float = _key("14d", duration("3650d", "12h or 14d"), "a session unused for so long ends")
-    lifetime: float = _key("90d", duration("3650d", "12h or 90d"), "every session ends after so long")
-    attempts: int = _key("5", whole(1, 10**6), "wrong passwords at once for one account from one address")
-    address_attempts: int = _key("100", whole(1, 10**6), "the same from one address for all accounts together")
+    key: str = setting("", KEYS, "the key of web and auth servers, which seals passwords on their way", secret=True)
+    idle: float = setting("14d", duration("3650d", "12h or 14d"), "a session unused for so long ends")
+    lifetime: float = setting("90d", duration("3650d", "12h or 90d"), "every session ends after so long")
+    attempts: int = setting("5", whole(1, 10**6), "wrong passwords at once for one account from one address")
+    address_attempts: int = setting("100", whole(1, 10**6), "the same from one address for all accounts together")
 
 
 @dataclass(frozen=True, slots=True)
 class OAuth2:
     """Another site whose users may log in here, under a name of its own: [oauth2.NAME]."""
 
-    kind: str = _key("oidc", one_of("oidc", "google", "facebook", "github"), "who it is; oidc: any OpenID provider")
-    issuer: str = _key("", urls("https://", "http://", empty=True), "of kind oidc: its address, which describes it")
-    client_id: str = _key("", matching("a text without blanks, or nothing", r"\S*"), "who we are there")
-    client_secret: str = _key("", matching("a secret without blanks, or nothing", r"\S*"), "our password", secret=True)
+    kind: str = setting("oidc", one_of("oidc", "google", "facebook", "github"), "who it is; oidc: any OpenID provider")
+    issuer: str = setting("", urls("https://", "http://", empty=True), "of kind oidc: its address, which describes it")
+    client_id: str = setting("", matching("a text without blanks, or nothing", r"\S*"), "who we are there")
+    client_secret: str = setting(
+        "", matching("a secret without blanks, or nothing", r"\S*"), "our password", secret=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class App:
     """The applications."""
 
-    module: str = _key(
+    module: str = setting(
         "gorgond.app.notes",
         matching("names of modules, or of entry points of gorgond.apps, or nothing", r"[\w.-]*( +[\w.-]+)*"),
         "the applications, with blanks between them",
     )  # fmt: skip
-    directory: str = _key(
+    directory: str = setting(
         "/etc/gorgond/app.d", matching("an absolute path, or nothing", r"(/\S.*)?"), "each *.py there is one too"
     )
-    requests: int = _key("100", whole(1, 10_000), "requests that one app server has under way at the same time")
+    requests: int = setting("100", whole(1, 10_000), "requests that one app server has under way at the same time")
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
     """The log of every change."""
 
-    file: str = _key(
+    file: str = setting(
         "", matching("an absolute path, or nothing", r"(/\S.*)?"),
         "the file it is; empty: journald, or where that is not running /var/log/gorgond/events.log",
     )  # fmt: skip
@@ -117,25 +125,22 @@ class Journal:
 class Stats:
     """The stats server."""
 
-    address: str = _key(
+    address: str = setting(
         "127.0.0.1", matching("an IP address, a host name, or nothing", r"[\w.:-]*"), "empty: all of them"
     )
-    port: int = _key("3001", whole(0, 65535), "the port; 0 takes a free one")
-    password: str = _key("", matching("a password without blanks, or nothing", r"\S*"), "the operator's", secret=True)
-    open: str = _key("no", one_of("no", "local"), "local: who is on this host may look without the password")
-    trusted_proxies: tuple[Network, ...] = _key("", NETWORKS, "proxies whose X-Forwarded-For and -Proto count")
+    port: int = setting("3001", whole(0, 65535), "the port; 0 takes a free one")
+    password: str = setting(
+        "", matching("a password without blanks, or nothing", r"\S*"), "the operator's", secret=True
+    )
+    open: str = setting("no", one_of("no", "local"), "local: who is on this host may look without the password")
+    trusted_proxies: tuple[Network, ...] = setting("", NETWORKS, "proxies whose X-Forwarded-For and -Proto count")
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One provider instance, under its own name: [provider.NAME]."""
+    """One provider, under a name of its own: [provider.NAME]. Each kind adds its own settings: `gorgond.providers`."""
 
-    kind: str = _key("random", one_of("random"), "where its items come from")
-    rate: int = _key("1000", whole(1, 10**6), "items a second")
-    count: int = _key("100000", whole(0, 10**12), "items in all; 0: for ever")
-    users: int = _key("10000", whole(1, 10**9), "users the items belong to")
-    size: int = _key("1800", whole(0, 10**6), "bytes in the body of an item")
-    seed: int = _key("0", whole(0, 2**63 - 1), "the same seed makes the same items")
+    kind: str = setting("random", matching("a kind of provider", "[a-z0-9][a-z0-9-]*"), "where its items come from")
 
 
 @dataclass(frozen=True)
@@ -152,10 +157,10 @@ def _instances() -> type[Instances]:
     made = []
     for role in ROLES.values():
         if role.section:
-            kind = matching(f"names of {role.many}, or nothing", "[a-z0-9 -]*")
-            made.append((role.key, str, _key("", kind, f"which {role.many}")))
+            kind = matching(f"names of {role.many}, or nothing", "[a-z0-9 .-]*")
+            made.append((role.key, str, setting("", kind, f"which {role.many}")))
         else:
-            made.append((role.key, str, _key(role.number, COUNT, role.many)))
+            made.append((role.key, str, setting(role.number, COUNT, role.many)))
     return make_dataclass("Instances", made, bases=(Instances,), frozen=True)
 
 
@@ -163,15 +168,15 @@ def _instances() -> type[Instances]:
 class Log:
     """What the processes write to stderr or the journal."""
 
-    level: str = _key("info", one_of("debug", "info", "warning", "error"), "the least important that is written")
-    format: str = _key("text", one_of("text", "json"), "one line of text or one JSON object an event")
+    level: str = setting("info", one_of("debug", "info", "warning", "error"), "the least important that is written")
+    format: str = setting("text", one_of("text", "json"), "one line of text or one JSON object an event")
 
 
 @dataclass(frozen=True, slots=True)
 class Chaos:
     """What gorgon-chaos may do on this host."""
 
-    allowed: str = _key("no", one_of("yes", "no"), "whether gorgon-chaos may hurt this host's units")
+    allowed: str = setting("no", one_of("yes", "no"), "whether gorgon-chaos may hurt this host's units")
 
 
 Section = Broker | Store | Web | Auth | App | Stats | Journal | Instances | Provider | OAuth2 | Log | Chaos

@@ -1,12 +1,4 @@
-"""From a message to its handler and back: what is run for it, within which time, and what its end means.
-
-a handler raises        the client gets
-Refused, CallFailed     its code, 400 to 599, and message
-BadRequest              400 with the field
-DeadlineExceeded        504; so does a handler that is still at it at its deadline, where it is cancelled
-QueueFull, BrokerError  503
-anything else           500 with the request's id; the stack is in the log
-"""
+"""From a message to its handler and back. What the end of a handler means is `gorgond.service.answering`'s to say."""
 
 from __future__ import annotations
 
@@ -17,21 +9,9 @@ from typing import Any
 from gorgond.app.application import App, Endpoint
 from gorgond.app.context import Backend, Context, User, log
 from gorgond.app.response import done
-from gorgond.errors import BadRequest, Forbidden
-from gorgond.redpill import (
-    DONE,
-    CallFailed,
-    Done,
-    GorgonError,
-    Message,
-    Outcome,
-    Retry,
-    contained,
-    now_ms,
-    told,
-)
-
-UNASKED_SECONDS = 60.0  # for what nobody waits for, as an event
+from gorgond.errors import Forbidden
+from gorgond.redpill import DONE, CallFailed, Done, Message, Outcome, Retry, contained
+from gorgond.service.answering import UNASKED_SECONDS, answered, unasked
 
 
 class Dispatcher:
@@ -49,21 +29,8 @@ class Dispatcher:
         endpoint = self._endpoints.get(message.op)
         if endpoint is None or not self._names[message.op].issuperset(message.args):  # a newer web server's
             return Done(error=CallFailed(503, f"no application here knows {message.op:.100} so; is it being changed?"))
-        message.deadline = message.deadline or _unasked()
-        try:
-            async with asyncio.timeout((message.deadline - now_ms()) / 1000) as limit:
-                return await contained(self._asked(endpoint, message))
-        except TimeoutError:
-            if not limit.expired():  # it is the handler's own
-                return _failed(message)
-            return Done(error=CallFailed(504, f"{message.op} took too long"))
-        except BadRequest as bad:
-            return Done(error=CallFailed(400, str(bad), bad.field))
-        except GorgonError as error:
-            known = told(error)
-            return Done(error=known) if known is not None and _has_code(known) else _failed(message)
-        except Exception:  # noqa: BLE001 - a handler may fail as it likes
-            return _failed(message)
+        message.deadline = message.deadline or unasked()
+        return await answered(message, self._asked(endpoint, message), log)
 
     async def _asked(self, endpoint: Endpoint, message: Message) -> Done:
         """All that is the application's: it reads the values, handles them, and gives back what is written."""
@@ -75,7 +42,7 @@ class Dispatcher:
     async def hear(self, queue: str, event: Message) -> Outcome:
         """The outcome of an event in a group, which is tried again when its handler failed."""
         _begin(queue)
-        event.deadline = _unasked()
+        event.deadline = unasked()
         handler = self._topics.get(queue)
         if handler is None:
             return Retry("no application here listens to it")
@@ -100,24 +67,8 @@ def _check(endpoint: Endpoint, user: User | None, values: Mapping[str, Any]) -> 
         raise Forbidden
 
 
-def _unasked() -> int:
-    """The deadline of what nobody waits for, ms since 1970."""
-    return now_ms() + int(UNASKED_SECONDS * 1000)
-
-
 def _begin(name: str) -> None:
     """Give the task its name, by which it is known when it blocks the event loop."""
     task = asyncio.current_task()
     if task is not None:
         task.set_name(name)
-
-
-def _has_code(error: CallFailed) -> bool:
-    """Whether its code is one of an error's: what a handler raises may have any."""
-    return type(error.code) is int and 400 <= error.code <= 599
-
-
-def _failed(message: Message) -> Done:
-    """The handler failed by a fault of its own."""
-    log.exception("%s failed", message.op)
-    return Done(error=CallFailed(500, f"this failed; the log has the reason under {message.id}"))

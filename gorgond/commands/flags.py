@@ -6,6 +6,7 @@ import argparse
 import re
 
 from gorgond.config import DEFAULT_PATH
+from gorgond.providers import SOURCES
 from gorgond.roles import COMMANDS
 from gorgond.settings import DEFAULT_PROVIDER, SECTIONS, Provider, flag, keys
 
@@ -16,8 +17,8 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def add_settings(parser: argparse.ArgumentParser, section: str, *names: str) -> None:
-    """Flags for these settings of a section; those of a provider get its name later."""
-    declared = keys(SECTIONS.get(section, Provider))
+    """Flags for these settings of a section; those of a provider are of the default kind, and get its name later."""
+    declared = keys(SECTIONS.get(section) or SOURCES.found(keys(Provider)["kind"].default).settings)
     for name in names:
         key, place = declared[name], f"{section}.{name}"
         default = f" ({key.default})" if key.default else ""

@@ -28,7 +28,7 @@ def serve(arguments: argparse.Namespace) -> int:
     if "mode" in arguments:
         role = ROLES.get(f"{role.name}-{arguments.mode}", role)
     instance = arguments.name if role.section else _chosen_instance(arguments.instance)
-    flags = settings_of(arguments, f"provider.{instance}")
+    flags = settings_of(arguments, f"provider.{instance.partition('.')[0]}")
 
     def read() -> Config:
         return load(arguments.config, os.environ, flags)

@@ -1,19 +1,29 @@
 """Made-up notes, for trying things out and for measuring.
 
-Note n of a seed is always the same, whoever makes it and whatever was made before: pushing or loading it again makes
-no second one. Note n belongs to user n modulo the number of users, so that each has equally many; the first is dated
-2024-01-01, each further one a millisecond later.
+Note n is always the same, whoever makes it and whatever was made before, for one seed, number of users and size: these
+are part of its id, so pushing or loading it again makes no second one, and other settings make others. Note n belongs
+to user n modulo the number of users, so that each has equally many; the first is dated 2024-01-01, each further one a
+millisecond later.
 """
 
 # ruff: noqa: SIM905 - words are read better without quotes
 from __future__ import annotations
 
+from dataclasses import dataclass
 from hashlib import blake2b
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
+
+from gorgond.providers.pace import Pace
+from gorgond.providers.source import Batch, Item, Source, id_of
+from gorgond.settings import Provider, setting
+from gorgond.validators import whole
 
 FIRST_TS = 1_704_067_200_000  # 2024-01-01 in UTC
 POOL = 64 * 1024  # characters of text from which bodies are cut
+NAME = "random"  # of the provider whose notes `gorgond load` makes
+BATCH = 500  # notes made at a time, at most
+TICK = 0.01  # seconds between two batches, when the rate allows
 
 WORDS = (
     "a about across after against all along also always among and any around as at autumn away back bell between "
@@ -42,7 +52,7 @@ class RandomItems:
     """The notes of one seed, for that many users, with bodies of `size` bytes."""
 
     def __init__(self, seed: int, users: int, size: int) -> None:
-        self._prefix = f"random-{seed}-"
+        self._prefix = f"{seed}-{users}-{size}-"
         self._key = seed.to_bytes(8, "big")
         self._users = users
         self._size = size
@@ -58,9 +68,13 @@ class RandomItems:
         self._words = words
         self._pool = " ".join(words)
 
-    def id(self, n: int) -> str:
-        """The id of note number n."""
+    def key(self, n: int) -> str:
+        """What note number n is called: all that it is made of."""
         return f"{self._prefix}{n}"
+
+    def id(self, n: int) -> str:
+        """The id of note number n of the provider NAME."""
+        return id_of(NAME, self.key(n))
 
     def item(self, n: int) -> dict[str, Any]:
         """Note number n."""
@@ -77,3 +91,37 @@ class RandomItems:
             "location": PLACES[digest[5] % len(PLACES)],
             "keywords": [WORDS[digest[6] % len(WORDS)], WORDS[digest[7] % len(WORDS)]],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class RandomSettings(Provider):
+    """What [provider.NAME] has of the kind random."""
+
+    rate: int = setting("1000", whole(1, 10**6), "items a second")
+    count: int = setting("100000", whole(0, 10**12), "items in all; 0: for ever")
+    users: int = setting("10000", whole(1, 10**9), "users the items belong to")
+    size: int = setting("1800", whole(0, 10**6), "bytes in the body of an item")
+    seed: int = setting("0", whole(0, 2**63 - 1), "the same seed makes the same items")
+
+
+class RandomSource(Source):
+    """Makes up notes at a rate, the same ones at each start: so it has nothing to remember."""
+
+    settings: ClassVar[type[Provider]] = RandomSettings
+    network = False
+    remembers = False
+
+    def __init__(self, name: str, settings: RandomSettings) -> None:
+        super().__init__(name, settings)
+        self.total = settings.count
+        self._items = RandomItems(settings.seed, settings.users, settings.size)
+        self._pace = Pace(settings.rate)
+
+    async def poll(self, cursor: int | None) -> Batch | None:
+        first = cursor or 0
+        if self.total and first >= self.total:
+            return None
+        number = self._pace.due(min(BATCH, self.total - first) if self.total else BATCH)
+        numbers = range(first, first + number)
+        items = [Item(self._items.key(n), self._items.item(n)) for n in numbers]
+        return Batch(items, numbers.stop, 0.0 if number else max(self._pace.wait(), TICK))

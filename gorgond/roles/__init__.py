@@ -49,7 +49,7 @@ ROLES: Mapping[str, Role] = {
             restarts=4,
             vital=("web server is up",),
             access=Access(
-                pushes=("auth_get", "web_get", "store_get", "store_search", "store_put"),
+                pushes=("auth_get", "web_get", "store_get", "store_search", "store_put", f"provider_hook:{ANY}"),
                 waits_on=("web_data",),
                 listens=("store_notify",),
             ),
@@ -142,7 +142,7 @@ ROLES: Mapping[str, Role] = {
             testing=True,
             ends=3,
             access=Access(
-                pushes=("store_get", "store_search", "store_put", "provider_get", "provider_put"),
+                pushes=("store_get", "store_search", "store_put", f"provider_get:{ANY}", f"provider_put:{ANY}"),
                 consumes=("web_get",),
                 subscribes=(f"{ANY}/{ANY}",),
                 waits_on=("store_data", "provider_data"),
@@ -204,7 +204,14 @@ ROLES: Mapping[str, Role] = {
             section="provider",
             restarts=4,
             finishes=True,
-            access=Access(pushes=("store_put",)),
+            access=Access(
+                pushes=("store_get", "store_put"),
+                consumes=(f"provider_get:{ANY}", f"provider_put:{ANY}", f"provider_hook:{ANY}"),
+                waits_on=("cursor_data",),
+                replies=True,
+                publishes=("stats", "provider_data"),
+                leases=("provider:",),
+            ),
             unit=Unit(weight=50),
         ),
     )

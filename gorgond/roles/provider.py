@@ -1,122 +1,122 @@
-"""DataProvider: brings items in from outside, at its own pace; each is a message of its own on store_put.
+"""DataProvider: one instance of a provider, [provider.NAME], which brings items in from outside and is asked by others.
 
-The instance is the name of its section: [provider.random] is the provider `random`. When the queue is full, or the
-broker away, the provider waits and offers the same items again: none is lost, none is pushed twice. It ends by itself
-when it has pushed as many as it shall, with exit code 0, and begins with the first item again when it is started
-anew: the items are the same, so the database keeps each once.
+    store_put            each item that its source brings, a message of its own
+    provider_data        an event for each: NAME.arrived
+    provider_get:NAME    what applications want fetched
+    provider_put:NAME    what they want sent
+    provider_hook:NAME   what was pushed to /hooks/NAME
+
+What its source is, `kind` says: `gorgond.providers`. There may be several instances, on other hosts or as NAME.2,
+NAME.3 on the same one: one of them polls, all of them serve. A provider whose source is at its end ends too, with exit
+code 0.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from gorgond.config import Config
-from gorgond.providers.pace import Pace
-from gorgond.providers.random import RandomItems
-from gorgond.redpill import CLAIM_BYTES, Hooks, Message, Producer, QueueFull
+from gorgond.providers import SOURCES
+from gorgond.providers.leading import Leading
+from gorgond.providers.polling import Polling
+from gorgond.providers.pushing import Pushing
+from gorgond.providers.serving import GET, HOOK, PUT, Serving
+from gorgond.providers.source import Source, takes_hooks
+from gorgond.redpill import Caller, ConcurrentConsumer, Producer
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service, log
 
-BATCH = 500  # items pushed at a time, at most
-BESIDES = 1000  # bytes of a message at most, besides the body
+SERVED = 16  # requests that one instance has under way at the same time, from each queue
 PATIENCE = 1.0  # seconds that a push under way has left when the provider is to end
-TICK = 0.01  # seconds between two batches, when the rate allows
-TURN = 1.0  # seconds between two signs of life, at most
-FULL = (0.02, 1.0)  # seconds between two offers to a full queue: the first, the longest
 
 
 class DataProvider(Service):
-    """One provider."""
+    """One instance of a provider."""
 
     role = "provider"
 
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
-        self.settings = config.provider(instance)
-        self.pushed = 0
-        self._items = RandomItems(self.settings.seed, self.settings.users, self.settings.size)
-        # So small a part of the queue that one which is emptied slowly has room for it soon.
-        # And no larger than what travels as one, or a refusal could be that of a part.
-        self._batch = min(
-            BATCH, max(1, fabric.room.messages // 10), max(1, CLAIM_BYTES // (self.settings.size + BESIDES))
+        name = instance.partition(".")[0]
+        settings = config.provider(instance)
+        kind: type[Source] = SOURCES.found(settings.kind)
+        self.source = kind(name, settings)
+        self._producers = {
+            broker: Producer(broker, self.name, fabric.room, hooks=self.hooks(f"push to {broker.outage.what}"))
+            for broker in fabric.brokers
+        }
+        producer = self._producers[fabric.durable]
+        self._caller = Caller(
+            fabric.calls, self._producers[fabric.calls], "cursor_data", self.name, hooks=self.hooks("replies")
         )
-        self._pushing: asyncio.Task[None]
-        self._full = False
+        self.pushing = Pushing(
+            name, producer, fabric.room, self.metrics, lambda pushed: self.progress(pushed, self.source.total)
+        )
+        self._serving = Serving(self.source, self.pushing, self.metrics)
+        self._leading = Leading(
+            fabric.durable.link(f"{self.name} lease"), f"provider:{name}", self.name, self.heartbeats.start("lease")
+        )
+        self._polling = Polling(self.source, self._leading, self.pushing, self._caller, self.heartbeats.start("poll"))
+        self._queues = {f"{GET}:{name}": self._serving.get, f"{PUT}:{name}": self._serving.put}
+        if takes_hooks(kind):
+            self._queues[f"{HOOK}:{name}"] = self._serving.hook
+        self._running: list[asyncio.Task[None]] = []
         self._started = time.monotonic()
 
     async def start(self) -> None:
-        # Not hidden in a snapshot until the first of them happens.
-        for counter in ("pushed", "refused", "retried"):
-            self.metrics.count(counter, 0)
         self._started = time.monotonic()
-        self._pushing = self.spawn(self._push(), "push")
+        for producer in self._producers.values():
+            producer.start()
+        self._caller.start()
+        for queue, work in self._queues.items():
+            for broker in self.fabric.brokers:
+                hooks = self.consumer_hooks(f"{queue} at {broker.outage.what}", queue)
+                consumer = ConcurrentConsumer(broker, queue, self.name, work, SERVED, hooks=hooks)
+                self.consumers.append(consumer)
+                self._running.append(self.spawn(consumer.run(), queue))
+        self._lead = self.spawn(self._leading.run(), "lease")
+        self._poll = self.spawn(self._polled(), "poll", ends=True)
+
+    async def _polled(self) -> None:
+        await self._polling.run()
+        self.heartbeats.end("poll")
+        self.stop()
 
     async def drain(self) -> None:
-        await asyncio.wait({self._pushing}, timeout=PATIENCE)
-        self._pushing.cancel()  # the broker is away; what of it was queued has the same ids at the next start
-        await asyncio.wait({self._pushing})
+        self._polling.stop()
+        await asyncio.wait({self._poll}, timeout=PATIENCE)
+        self._poll.cancel()  # the broker is away; what of it was queued has the same ids at the next start
+        await asyncio.wait({self._poll})
+        for consumer in self.consumers:
+            consumer.stop()
+        await asyncio.wait(self._running)
+        self._lead.cancel()
+        await asyncio.wait({self._lead})
+        await self._leading.leave()
+        await self._caller.stop()
+        for producer in self._producers.values():
+            await producer.stop()
+        await self.source.close()
         log.info("%s", self.summary())
 
     def doing(self) -> str:
-        of = f" of {self.settings.count:,}" if self.settings.count else ""
-        full = ", the queue is full" if self._full else ""
-        return f"pushing to store_put: {self._rate.of(self.pushed):.0f}/s, {self.pushed:,}{of}{full}"
+        away = next((each for each in (self._polling.outage, self._polling.unread) if each.length), None)
+        if away is not None:
+            return f"waiting for {away.what} since {away.length:.0f} s: {away.reason}"
+        pushed, total = self.pushing.pushed, self.source.total
+        of = f" of {total:,}" if total else ""
+        full = ", the queue is full" if self.pushing.full else ""
+        polls = "" if self._leading.held else ", another instance polls"
+        status = f"; {self.source.status}" if self.source.status else ""
+        return f"pushing to store_put: {self._rate.of(pushed):.0f}/s, {pushed:,}{of}{full}{polls}{status}"
 
     def summary(self) -> str:
         """What was pushed and at which rate; how many offers of an item were refused, and how many items were
         pushed after a refusal."""
         seconds = time.monotonic() - self._started
-        counters = self.metrics.counters
+        counters, pushed = self.metrics.counters, self.pushing.pushed
         return (
-            f"pushed {self.pushed:,} items in {seconds:.1f} s, {self.pushed / seconds:,.0f}/s; "
+            f"pushed {pushed:,} items in {seconds:.1f} s, {pushed / seconds:,.0f}/s; "
             f"refused {counters['refused']:,}, retried {counters['retried']:,}"
         )
-
-    async def _push(self) -> None:
-        beat = self.heartbeats.start("push")
-        count = self.settings.count
-        pace = Pace(self.settings.rate)
-        hooks = Hooks(beat, self.fail)
-        async with Producer(self.fabric.durable, self.name, self.fabric.room, hooks=hooks) as producer:
-            while not self.draining and (self.pushed < count or not count):
-                beat()
-                number = pace.due(min(self._batch, count - self.pushed) if count else self._batch)
-                if not number:
-                    await asyncio.sleep(min(max(pace.wait(), TICK), TURN))
-                    continue
-                raws, started = self._encoded(number), time.perf_counter()
-                if await self._put(producer, raws, beat):
-                    took = time.perf_counter() - started
-                    self.metrics.measure("store_put items.insert", number, 0, sum(map(len, raws)), took)
-                    self.pushed += number
-                    self.metrics.count("pushed", number)
-                    self.progress(self.pushed, count)
-        self.heartbeats.end("push")
-        self.stop()
-
-    def _encoded(self, number: int) -> list[bytes]:
-        """The next items as messages. A message has its item's id, so the next start makes the same."""
-        items = map(self._items.item, range(self.pushed, self.pushed + number))
-        return [Message("items.insert", {"documents": [item]}, item["id"]).encode() for item in items]
-
-    async def _put(self, producer: Producer, raws: list[bytes], beat: Callable[[], None]) -> bool:
-        """Push these, which travel as one batch: all or none. False when asked to stop before there was room."""
-        delay = FULL[0]
-        while True:
-            beat()
-            try:
-                await producer.push_encoded("store_put", raws)
-            except QueueFull:
-                self.metrics.count("refused", len(raws))
-                self._full = True
-                if self.draining:
-                    return False
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, FULL[1])
-            else:
-                if self._full:
-                    self._full = False
-                    self.metrics.count("retried", len(raws))
-                return True

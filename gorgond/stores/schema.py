@@ -40,8 +40,9 @@ a driver uses hold a dot."""
 OWN_FIELDS = "_gorgon"
 """A document's fields whose names begin so are the drivers' own: nobody writes, asks for or sees them."""
 
-UNANNOUNCED = ("stats", *(name for name, public in PRIVATE.items() if not public))
-"""Collections whose changes are nobody's news: the fabric's own books, a hundred kilobytes a minute; and what is
+UNANNOUNCED = ("stats", "providers", *(name for name, public in PRIVATE.items() if not public))
+"""Collections whose changes are nobody's news: the fabric's own books, a hundred kilobytes a minute, and how far
+its providers have read; and what is
 private. store_notify is heard by many."""
 
 TOMBSTONE_SECONDS = 24 * 3600

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gorgond.config import Config, load
+from gorgond.providers.source import Item
 from gorgond.redpill import Counts, connect
 from gorgond.redpill.broker import CLAIM_BYTES
 from gorgond.roles.provider import DataProvider
@@ -92,7 +93,7 @@ async def test_a_broker_outage_is_a_pause(
     server = redis_factory(appendonly="yes", appendfsync="always")
     source = provider(configured(server.url, tmp_path / "test.db", count="3000", rate="2000", size="10"))
     running = asyncio.create_task(source.run(Notifier()))
-    await eventually_async(lambda: source.pushed > 500)
+    await eventually_async(lambda: source.pushing.pushed > 500)
     # when the broker is killed and comes back
     server.kill()
     await asyncio.to_thread(server.start)
@@ -112,7 +113,7 @@ async def test_ends_when_asked_though_the_queue_is_full(shared_redis: RedisServe
     source.stop()
     await running
     # then what it counted is what the broker has
-    assert source.pushed == (await counts(shared_redis.url)).accepted <= 50
+    assert source.pushing.pushed == (await counts(shared_redis.url)).accepted <= 50
 
 
 def test_as_a_command_it_ends_with_a_summary_and_exit_code_0(shared_redis: RedisServer) -> None:
@@ -124,9 +125,11 @@ def test_as_a_command_it_ends_with_a_summary_and_exit_code_0(shared_redis: Redis
 
 def test_large_items_travel_in_batches_that_are_taken_whole(tmp_path: Path) -> None:
     large = provider(configured("memory://large", tmp_path / "no.db", size="100000"))
-    raws = large._encoded(large._batch)
-    assert 1 < len(raws) < 100
-    assert sum(map(len, raws)) <= CLAIM_BYTES
+    parts = large.pushing.parts([Item(str(n), {"body": "x" * 100_000}) for n in range(500)])
+    for part in parts[:-1]:
+        assert 1 < len(part.messages) < 100
+    assert max(sum(map(len, part.messages)) for part in parts) <= CLAIM_BYTES
+    assert sum(len(part.messages) for part in parts) == 500
 
 
 async def test_it_ends_soon_though_the_broker_is_away(tmp_path: Path, expected_logs: Callable[[str], None]) -> None:
@@ -138,4 +141,4 @@ async def test_it_ends_soon_though_the_broker_is_away(tmp_path: Path, expected_l
     service.stop()
 
     await asyncio.wait_for(running, 60)
-    assert service.pushed == 0
+    assert service.pushing.pushed == 0

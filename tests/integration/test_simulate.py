@@ -29,7 +29,7 @@ def test_everything_in_one_process(tmp_path: Path) -> None:
         url = f"http://localhost:{port}/info/5?lim=100"
         eventually(lambda: len(notes(url)) == 20)
         # then they are there, the newest first
-        assert [note["id"] for note in notes(url)][:2] == ["random-0-195", "random-0-185"]
+        assert [note["id"] for note in notes(url)][:2] == ["random:0-10-1800-195", "random:0-10-1800-185"]
         # and the queues are shown
         eventually(lambda: re.search(r"store_put +0 +0 +0 +0", output.read_text()))
         # and every note is announced to the journal, once
@@ -41,7 +41,7 @@ def test_everything_in_one_process(tmp_path: Path) -> None:
     assert "pushed 200 items in " in written
     assert written.count("ended") == 7
     assert sorted(json.loads(line)["id"] for line in events.read_text().splitlines()) == sorted(
-        f"random-0-{number}" for number in range(200)
+        f"random:0-10-1800-{number}" for number in range(200)
     )
 
 

@@ -37,6 +37,8 @@ REFUSED = (
     ("app", "BLMPOP", "1", "1", MAIL, "LEFT"),
     ("store", "BLMPOP", "1", "1", MAIL, "LEFT"),
     ("provider", "SUBSCRIBE", "gorgon:{store_notify}:live"),
+    ("provider", "BLMPOP", "1", "1", MAIL, "LEFT"),
+    ("provider", "BLMOVE", "gorgon:{web_get}", "gorgon:{web_get}:desk:x", "LEFT", "RIGHT", "1"),
     ("web", "SUBSCRIBE", "gorgon:{auth_notify}:live"),
     ("web", "PUBLISH", "gorgon:{auth_notify}:live", "{}"),
     ("web", "SCAN", "0"),

@@ -40,10 +40,23 @@ def selectors_of(user: str) -> dict[str, set[str]]:
 
 
 def test_a_command_is_allowed_on_the_keys_alone_on_which_the_scripts_use_it() -> None:
-    provider = selectors_of("provider")
-    assert provider["+rpush"] == {"~gorgon:{store_put}", "~gorgon:{store_put}:held", "~gorgon:{stats}/*"}
-    assert provider["+set"] == {"~gorgon:{store_put}:producer:provider@*", "~gorgon:{stats}:publisher:provider@*"}
-    assert provider["+ltrim"] == {"~gorgon:{stats}/*"}
+    # given a role that pushes, publishes and consumes queues of its own
+    own = tuple(f"~gorgon:{{provider_{each}:*}}" for each in ("get", "put", "hook"))
+    provider = {
+        command: {pattern for pattern in patterns if not pattern.startswith(own)}
+        for command, patterns in selectors_of("provider").items()
+    }
+    # then of others' it may do what its scripts do, on what they name
+    pushed = {f"~gorgon:{{{queue}}}{part}" for queue in ("store_put", "store_get") for part in ("", ":held")}
+    topics = {"~gorgon:{stats}/*", "~gorgon:{provider_data}/*"}
+    assert provider["+rpush"] == pushed | topics | {"~gorgon:{*}:replies"}
+    assert provider["+set"] == {
+        *(f"~gorgon:{{{queue}}}:producer:provider@*" for queue in ("store_put", "store_get")),
+        *(f"~gorgon:{{{topic}}}:publisher:provider@*" for topic in ("stats", "provider_data")),
+    }
+    assert provider["+ltrim"] == topics
+    assert provider["+blmove"] == set()
+    assert provider["+blmpop"] == {"~gorgon:{cursor_data*}:replies"}
     assert not any("store_put" in pattern for each in selectors_of("store-read").values() for pattern in each)
     assert "&gorgon:{store_notify}:live" in selectors_of("store-write")["+publish"]
     assert selectors_of("web")["+subscribe"] == {"&gorgon:{store_notify}:live"}
@@ -59,7 +72,8 @@ def test_a_role_has_the_commands_of_its_scripts_and_no_others() -> None:
     # given what push.lua and publish.lua call, and what a connection begins with
     assert {"+rpush", "+llen", "+evalsha"} <= set(selectors_of("provider"))
     # then what only consumers, callers or operators need is not there
-    assert not {"+blmove", "+blmpop", "+flushall", "+config", "+keys"} & set(selectors_of("provider"))
+    assert not {"+blmove", "+flushall", "+config", "+keys"} & set(selectors_of("web"))
+    assert not {"+subscribe", "+flushall", "+config", "+keys"} & set(selectors_of("provider"))
     for user in ROLES:
         assert "-@all" in rules_of(user)
         assert not {"+eval", "+script|load", "+script", "+fcall"} & {*rules_of(user), *selectors_of(user)}

@@ -12,7 +12,8 @@ import pytest
 from gorgond import config
 from gorgond.config import Config, load, rewritten
 from gorgond.errors import ConfigError
-from gorgond.settings import DEFAULT_PROVIDER, SECTIONS, OAuth2, Provider, flag, keys, masked, variable
+from gorgond.providers.random import RandomSettings
+from gorgond.settings import DEFAULT_PROVIDER, SECTIONS, OAuth2, flag, keys, masked, variable
 
 SHIPPED = Path(__file__).parents[2] / "etc/gorgond.conf"
 NOTHING: dict[str, str] = {}
@@ -44,7 +45,7 @@ def test_without_any_file_the_defaults_hold() -> None:
     made = load(None, {}, {})
     assert made.broker.url == "unix:///run/gorgond/broker.sock"
     assert made.web.deadline == 10.0
-    assert made.providers == {"random": Provider()}
+    assert made.providers == {"random": RandomSettings()}
 
 
 def test_the_shipped_file_sets_every_key_to_its_default() -> None:
@@ -59,7 +60,9 @@ def test_the_shipped_file_sets_every_key_to_its_default() -> None:
 
 def test_the_shipped_file_writes_defaults_as_they_are_declared() -> None:
     for name, section in load(str(SHIPPED), {}, {}).settings.items():
-        declared = {key: each.default for key, each in keys({**SECTIONS, DEFAULT_PROVIDER: Provider}[name]).items()}
+        declared = {
+            key: each.default for key, each in keys({**SECTIONS, DEFAULT_PROVIDER: RandomSettings}[name]).items()
+        }
         assert {key: setting.text for key, setting in section.items()} == declared
 
 
@@ -151,7 +154,7 @@ def test_providers_are_those_of_the_file(conf: Path) -> None:
     # when one of them is changed from outside
     made = load(str(conf), {"GORGOND_PROVIDER_MORE_NOTES_SEED": "7"}, {"provider.notes.count": "0"})
     # then these two are all there is
-    assert made.providers == {"notes": Provider(rate=5, count=0), "more-notes": Provider(seed=7)}
+    assert made.providers == {"notes": RandomSettings(rate=5, count=0), "more-notes": RandomSettings(seed=7)}
 
 
 def test_names_of_flags_and_variables() -> None:

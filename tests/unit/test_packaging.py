@@ -15,8 +15,9 @@ from gorgond import __version__, gorgonctl
 from gorgond.chaos import cli as chaos
 from gorgond.chaos.drills import DRILLS
 from gorgond.commands import units
+from gorgond.providers.random import RandomSettings
 from gorgond.roles import ROLES, SCALED
-from gorgond.settings import SECTIONS, OAuth2, Provider, keys
+from gorgond.settings import SECTIONS, OAuth2, keys
 from gorgond.stats.verdict import ASKING
 from tests.programs import ROOT, gorgond
 from tools import made
@@ -68,7 +69,7 @@ def test_the_manual_and_the_completion_know_every_command(program: str) -> None:
 
 def test_the_manual_knows_every_setting() -> None:
     text = page("gorgond.conf.5")
-    for section, kind in (*SECTIONS.items(), ("provider.NAME", Provider), ("oauth2.NAME", OAuth2)):
+    for section, kind in (*SECTIONS.items(), ("provider.NAME", RandomSettings), ("oauth2.NAME", OAuth2)):
         described = text[text.index(f"[{section}]") :].split(".TP")[0]
         assert [key for key in keys(kind) if not re.search(rf"\b{key}\b", described)] == []
 

@@ -6,7 +6,7 @@ from gorgond.http.bodies import check_item
 from gorgond.providers.random import FIRST_TS, RandomItems
 
 
-def test_a_note_depends_on_seed_and_number_alone() -> None:
+def test_a_note_depends_on_its_settings_and_number_alone() -> None:
     # given two sources of one seed
     one, other = RandomItems(7, 100, 500), RandomItems(7, 100, 500)
     # when they are asked in different orders
@@ -20,6 +20,12 @@ def test_another_seed_makes_other_notes() -> None:
     one, other = RandomItems(1, 100, 500).item(3), RandomItems(2, 100, 500).item(3)
     assert one["id"] != other["id"]
     assert one["body"] != other["body"]
+
+
+def test_what_makes_another_content_makes_another_id() -> None:
+    """So a provider whose settings are changed makes new notes, and no conflicts with the old ones."""
+    settings = ((0, 100, 500), (1, 100, 500), (0, 10, 500), (0, 100, 50))
+    assert len({RandomItems(*each).id(3) for each in settings}) == 4
 
 
 def test_ids_are_unique_and_ts_grows() -> None:

@@ -125,7 +125,7 @@ class Stage:
     def remove(self, seed: int) -> None:
         """Remove the notes of one seed again; the data set has seed 0."""
         with self.items() as items:
-            items.delete_many({"_id": {"$regex": f"^random-{seed}-"}})
+            items.delete_many({"_id": {"$regex": f"^random:{seed}-"}})
 
     def forget(self, users: Sequence[int]) -> None:
         """Remove these users, who were registered, and their notes."""
@@ -148,7 +148,7 @@ def _fill(url: str, scale: Scale) -> None:
     subprocess.run(command, cwd=ROOT, env=environ(), check=True, stdout=sys.stderr)
     with _items(url) as items:
         # What a run that was killed may have left.
-        items.delete_many({"_id": {"$not": {"$regex": "^random-0-"}}})
+        items.delete_many({"_id": {"$not": {"$regex": "^random:0-"}}})
         read = {"$group": {"_id": None, "count": {"$sum": 1}, "bytes": {"$avg": {"$bsonSize": "$$ROOT"}}}}
         [there] = items.aggregate([read])
     if there["count"] != scale.items:
