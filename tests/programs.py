@@ -27,17 +27,18 @@ def _environment(variables: dict[str, str]) -> dict[str, str]:
 
 def gorgond(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return _run(["-m", "gorgond", *arguments], variables)
+    return run(["-m", "gorgond", *arguments], variables)
 
 
 def gorgonctl(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """The same for gorgonctl."""
-    return _run(["-c", "import sys; from gorgond.gorgonctl import main; sys.exit(main())", *arguments], variables)
+    return run(["-c", "import sys; from gorgond.gorgonctl import main; sys.exit(main())", *arguments], variables)
 
 
-def _run(arguments: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run(arguments: list[str], variables: dict[str, str], root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run Python to its end, in a checkout."""
     command, environ = [sys.executable, *arguments], _environment(variables)
-    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
 
 def tool(*arguments: str, seconds: float = 110) -> None:
@@ -56,13 +57,13 @@ def tool(*arguments: str, seconds: float = 110) -> None:
 
 @contextmanager
 def started(
-    *arguments: str, module: str = "gorgond", output: Path | None = None, **variables: str
+    *arguments: str, module: str = "gorgond", output: Path | None = None, root: Path | str = ROOT, **variables: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A command that runs meanwhile; what it writes goes to the file `output`. `module` runs in place of gorgond."""
     with (output or Path(os.devnull)).open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
-            cwd=ROOT,
+            cwd=root,
             env=_environment(variables),
             stdin=subprocess.DEVNULL,
             stdout=file,

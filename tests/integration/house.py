@@ -1,0 +1,55 @@
+"""A copy of gorgond that a test adds to, the way docs/development.md says, and runs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from tests import programs
+
+PARTS = ("gorgond", "systemd", "debian", "etc", "tools")
+
+
+class House:
+    """The copy in `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for part in PARTS:
+            shutil.copytree(programs.ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def add(self, file: str, text: str) -> None:
+        """A file that was not there."""
+        path = self.root / file
+        assert not path.exists()
+        path.write_text(text)
+
+    def insert(self, file: str, before: str, text: str) -> None:
+        """Lines before this one, which is there once."""
+        path = self.root / file
+        whole = path.read_text()
+        assert whole.count(before) == 1, f"{file} has {before!r} {whole.count(before)} times"
+        path.write_text(whole.replace(before, text + before))
+
+    def read(self, file: str) -> str:
+        """What is in a file."""
+        return (self.root / file).read_text()
+
+    def run(self, *arguments: str, **variables: str) -> str:
+        """What `python ARGUMENTS` prints in it, which must end well."""
+        done = programs.run(list(arguments), variables, self.root)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def started(self, *arguments: str, output: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        """A command of it that runs meanwhile."""
+        return programs.started(*arguments, output=output, root=self.root)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path / "house")

@@ -1,0 +1,189 @@
+"""One more of everything: the lists of docs/development.md are followed in a copy of gorgond, which is then run."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gorgond.commands.control import ask
+from gorgond.redpill import Caller, Message, Producer, connect, now_ms
+from tests.integration.house import House, house
+from tests.programs import free_port
+from tests.waiting import eventually, eventually_async
+
+__all__ = ["house"]
+
+GORGONCTL = "import sys; from gorgond.gorgonctl import main; sys.exit(main())"
+
+ROLE = '''"""Echo: answers what it is asked, and who connects is greeted."""
+
+import asyncio
+
+from gorgond.config import Config
+from gorgond.http.server import open_port
+from gorgond.redpill import ConcurrentConsumer, Done, Message, Outcome
+from gorgond.redpill.codec import dumps
+from gorgond.service.fabric import Fabric
+from gorgond.service.life import Service
+from gorgond.service.systemd import listening_sockets
+
+
+class Echo(Service):
+    role = "echo"
+
+    async def start(self) -> None:
+        self.running = []
+        for broker in self.fabric.brokers:
+            name = f"{self.name} at {broker.outage.what}"
+            hooks = self.consumer_hooks(name, "echo_get")
+            consumer = ConcurrentConsumer(broker, "echo_get", self.name, self.answer, hooks=hooks)
+            self.consumers.append(consumer)
+            self.running.append(self.spawn(consumer.run(), name))
+        sockets = listening_sockets("echo") or open_port(self.config.echo.address, self.config.echo.port)
+        self.servers = [await asyncio.start_server(self.greet, sock=each) for each in sockets]
+
+    async def answer(self, message: Message) -> Outcome:
+        return Done(dumps(message.args))
+
+    async def greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(self.config.echo.greeting.encode())
+        writer.close()
+
+    async def drain(self) -> None:
+        for server in self.servers:
+            server.close()
+        for consumer in self.consumers:
+            consumer.stop()
+        await asyncio.wait(self.running)
+
+    def doing(self) -> str:
+        return self.consuming()
+'''
+
+ROW = """        Role(
+            "echo",
+            "gorgond.roles.echo:Echo",
+            title="echo server",
+            many="echo servers",
+            help="run an echo server",
+            flags={"echo": ("address", "port")},
+            testing=True,
+            ends=3,
+            access=Access(consumes=("echo_get",), replies=True),
+            unit=Unit(port=True, secrets=("echo.greeting",)),
+        ),
+"""
+
+SECTION = '''@dataclass(frozen=True, slots=True)
+class Echo:
+    """The echo servers."""
+
+    address: str = _key("127.0.0.1", matching("an address", r"[\\\\w.:-]*"), "where they listen")
+    port: int = _key("3002", whole(0, 65535), "the port")
+    greeting: str = _key("hello", matching("a word", r"\\\\w*"), "what they say")
+
+
+'''.replace("\\\\", "\\")
+
+
+@pytest.fixture
+def echoing(house: House) -> House:
+    """With a role more, by the list: its file, its row, its settings, and what is made of the row."""
+    house.add("gorgond/roles/echo.py", ROLE)
+    house.insert("gorgond/roles/__init__.py", "    )\n}\n\nCOMMANDS", ROW)
+    house.insert("gorgond/settings.py", "@dataclass(frozen=True, slots=True)\nclass Chaos:", SECTION)
+    house.insert("gorgond/settings.py", '"log": Log', '"echo": Echo, ')
+    house.insert("gorgond/config.py", "    Instances,\n", "    Echo,\n")
+    house.insert("gorgond/config.py", "    log: Log\n", "    echo: Echo\n")
+    house.run("tools/made.py")
+    return house
+
+
+def test_a_role_more_is_in_the_package(echoing: House) -> None:
+    # given a role more, then it has a unit, with its socket, user, secret and page of the manual
+    unit = echoing.read("systemd/gorgon-echo@.service")
+    assert "User=gorgon-echo\nExecStart=/usr/bin/gorgond echo --instance %i\n" in unit
+    assert "Sockets=gorgon-echo.socket\n" in unit
+    assert "ListenStream=127.0.0.1:3002\n" in echoing.read("systemd/gorgon-echo.socket")
+    assert 'u gorgon-echo - "gorgond echo servers"\n' in echoing.read("debian/gorgond.sysusers")
+    rows = echoing.read("systemd/lib/gorgond-generator").splitlines()
+    assert ["echo", "127.0.0.1:3002", "-", "echo.greeting", "-", "1"] in [row.split() for row in rows]
+    assert "\necho = 1\n" in echoing.read("etc/gorgond.conf")
+    assert ".B echo\nRun an echo server.\n" in echoing.read("debian/man/gorgond.8")
+    # and it is known to every command
+    assert "\n    echo      run an echo server\n" in echoing.run("-m", "gorgond", "--help")
+    assert "\necho = 1\n" in echoing.run("-m", "gorgond", "config", "--show")
+    assert ", echo\n" in echoing.run("-c", GORGONCTL, "scale", "--help", COLUMNS="200")
+    assert "echo-kill" in echoing.run("-m", "gorgond.chaos.cli", "drill", "--list")
+    # and it may do what its row says, and nothing else
+    rights = echoing.run(
+        "-c",
+        "from gorgond.service.access import USERS, acl_file\n"
+        "text = acl_file(dict.fromkeys(USERS, ''))\n"
+        "print(text.partition('user echo ')[2].splitlines()[0])",
+    )
+    assert "~gorgon:{echo_get}" in rights
+    assert "store_get" not in rights
+
+
+@pytest.mark.usefixtures("redis_binary")
+async def test_a_role_more_runs_under_gorgond_up(echoing: House, tmp_path: Path) -> None:
+    port, echo, output = free_port(), free_port(), tmp_path / "output"
+    with tempfile.TemporaryDirectory() as data:  # a short path, for sockets
+        few = ("--web", "1", "--apps", "0", "--stores", "1", "--no-provider")
+        ports = ("--port", str(port), "--stats-port", "0", "--echo-port", str(echo))
+        control = Path(data) / "control.sock"
+
+        def state() -> dict[str, Any]:
+            found: dict[str, Any] = {each["name"]: each for each in ask(control, "list")["processes"]}["echo@1"]
+            return found
+
+        async def answer() -> Any:
+            calls = connect(f"unix://{data}/calls.sock", durable=False)
+            async with (
+                Producer(calls, "test") as producer,
+                Caller(calls, producer, "test_data", "test") as caller,
+            ):
+                reply = await caller.call("echo_get", Message("echo", {"say": "hi"}, deadline=now_ms() + 60_000))
+                assert reply.error is None
+                return json.loads(reply.body)
+
+        # given a `gorgond up` with everything real
+        with echoing.started("up", "--data", data, *few, *ports, output=output) as process:
+            eventually(lambda: "all is up" in output.read_text())
+            # then one of the new role is there, answers over its queue, and listens
+            assert state()["state"] == "up"
+            assert await answer() == {"say": "hi"}
+            with socket.create_connection(("127.0.0.1", echo)) as greeted:
+                assert greeted.recv(100) == b"hello"
+            # when it is killed, then it is started again and answers
+            ask(control, "stop", name="echo@1")
+            ask(control, "start", name="echo@1")
+            await eventually_async(lambda: state()["state"] == "up")
+            assert await answer() == {"say": "hi"}
+            # and the operator sees it where the table has it
+            seen = json.loads(echoing.run("-c", GORGONCTL, "status", "--json", "--data", data))
+            assert [role["role"] for role in seen["roles"]] == ["web", "store", "auth", "journal", "stats", "echo"]
+            assert seen["verdict"]["state"] == "well"
+            # when all is to end, then it ends between those who ask and those who answer
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=60) == 0
+        ended = [line.split()[-2] for line in output.read_text().splitlines() if line.endswith(" ended")]
+        order = [name.partition("@")[0] for name in ended[-6:]]
+        assert order.index("web") < order.index("echo") < order.index("store")
+
+
+def test_a_role_more_is_simulated_and_helps_in_tests(echoing: House) -> None:
+    assert "echo      consuming echo_get: " in echoing.run(
+        "-m", "gorgond", "simulate", "--duration", "1.5", "--port", "0", "--echo-port", "0", "--count", "10"
+    )
+    script = (
+        "from gorgond.testing import serving\nwith serving() as site: print(site.call('echo_get', 'echo', {'a': 1}))"
+    )
+    assert echoing.run("-c", script) == "{'a': 1}\n"
