@@ -60,12 +60,13 @@ class Streamed(Answer):
 
 _PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _SECURE = {"Strict-Transport-Security": "max-age=31536000"}  # seconds
+_PROTECTION = {(False, False): _NONE, (True, False): _PRIVATE, (False, True): _SECURE, (True, True): _PRIVATE | _SECURE}
 
 
 def protection(private: bool, secure: bool) -> Mapping[str, str]:
     """The headers that an answer has beside its own: `private` ones are kept by nobody, `secure` ones came over TLS,
     without which browsers are not to ask again."""
-    return {**(_PRIVATE if private else _NONE), **(_SECURE if secure else _NONE)}
+    return _PROTECTION[private, secure]
 
 
 def ok(body: bytes) -> Answer:
@@ -128,7 +129,8 @@ def wire(
         head += f"Content-Type: {answer.content_type}\r\n"
     elif answer.status not in BODILESS:
         head += f"Content-Type: {answer.content_type}\r\nContent-Length: {len(answer.body)}\r\n"
-    for name, value in {**protected, **answer.headers}.items():
+    headers = {**protected, **answer.headers} if protected else answer.headers
+    for name, value in headers.items():
         head += f"{name}: {value}\r\n"
     if connection:
         head += f"Connection: {connection}\r\n"

@@ -100,7 +100,7 @@ class Stream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self.client = (transport.get_extra_info("peername") or ("",))[0]
         self._made(self)
 
@@ -132,7 +132,7 @@ class Stream(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._full = True
         if self.room is None:
-            self.room = self._loop.create_future()
+            self.room = self.loop.create_future()
             self.slow_since = time.monotonic()
             self._slow.add(self)
 
@@ -143,7 +143,7 @@ class Stream(asyncio.Protocol):
             return
         if self._hanging_up:  # not at once: asyncio's transport is in the middle of what tells us this
             self._hanging_up = False
-            self._loop.call_soon(self._hang_up)
+            self.loop.call_soon(self._hang_up)
         self._slow.discard(self)
         room, self.room = self.room, None
         if room is not None and not room.done():
@@ -205,7 +205,7 @@ class Stream(asyncio.Protocol):
         return line.end(1) + 2
 
     def _read(self, find: Callable[[], int]) -> asyncio.Future[bytes]:
-        found: asyncio.Future[bytes] = self._loop.create_future()
+        found: asyncio.Future[bytes] = self.loop.create_future()
         self._wanted = find, found
         if self._closed:
             self._forsake()
@@ -257,15 +257,18 @@ class Stream(asyncio.Protocol):
 
     def write(self, data: bytes) -> asyncio.Future[None]:
         """Send it, as soon as the client takes it; nothing once it was closed."""
-        done: asyncio.Future[None] = self._loop.create_future()
+        done: asyncio.Future[None] = self.loop.create_future()
         done.set_result(None)
         if data == _TORNADOS_400:  # we can say more
             self._say(Problem(400, "this is not HTTP/1.1"))
-        elif not self._closed:
-            self._put(data)
+        else:
+            self.send(data)
         return done
 
-    def _put(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
+        """The same, for who does not wait until it is sent."""
+        if self._closed:
+            return
         self._written += len(data)
         if self._rest or len(data) > PIECE:
             self._rest.append(memoryview(data))
@@ -325,7 +328,7 @@ class Stream(asyncio.Protocol):
             return
         self.enter("over")
         request = new_id()
-        self._put(wire(problem.answer(request), request, "close"))
+        self.send(wire(problem.answer(request), request, "close"))
         self.close()
 
     def _forsake(self) -> None:

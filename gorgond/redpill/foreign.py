@@ -37,40 +37,43 @@ class contained(Generic[T]):  # noqa: N801 - it is used as a function is
         if task is None:
             raise RuntimeError("it runs in a task of asyncio's")
         steps = self._work.__await__()
-        before = here = task.cancelling()
+        cancelling = task.cancelling
+        before = here = cancelling()
         own = 0  # times that it asked for its own end
         step, given = steps.send, None
         while True:
             try:
                 waits_for = step(given)
             except StopIteration as end:
-                own = max(own + task.cancelling() - here, 0)
+                if (now := cancelling()) != here:
+                    own = max(own + now - here, 0)
                 if own:
                     yield from _absorbed(task, before, own)
                     raise Escaped("it has cancelled its own task") from None
                 result: T = end.value
                 return result
             except asyncio.CancelledError as cancelled:
-                own = max(own + task.cancelling() - here, 0)
-                if task.cancelling() - before > own:
+                own = max(own + cancelling() - here, 0)
+                if cancelling() - before > own:
                     raise
                 yield from _absorbed(task, before, own)
                 raise Escaped("it was cancelled, by itself or by what it waited for") from cancelled
             except BaseException as error:
                 if isinstance(given, GeneratorExit):  # whoever runs the task has closed it
                     raise
-                own = max(own + task.cancelling() - here, 0)
+                own = max(own + cancelling() - here, 0)
                 yield from _absorbed(task, before, own)
                 if isinstance(error, Exception):
                     raise
                 raise Escaped(f"{type(error).__name__}: {error}") from error
-            own = max(own + task.cancelling() - here, 0)
+            if (now := cancelling()) != here:
+                own = max(own + now - here, 0)
             try:
                 given = yield waits_for
                 step = steps.send
             except BaseException as error:  # noqa: BLE001 - it is the handler's, as if this were not in between
                 given, step = error, steps.throw
-            here = task.cancelling()
+            here = cancelling()
 
 
 def _absorbed(task: asyncio.Task[Any], before: int, own: int) -> Generator[None, Any, None]:
