@@ -127,7 +127,8 @@ class StoreClient:
 
 
 class ProviderClient:
-    """Data from outside, and to it: operations as "mail.fetch", answered by the provider that knows them."""
+    """Data from outside, and to it: the operation "mail.fetch" is `fetch` of the provider [provider.mail]. Both raise
+    NotFound when there is no such provider, or it knows no such operation."""
 
     __slots__ = ("_context",)
 
@@ -136,11 +137,16 @@ class ProviderClient:
 
     async def get(self, op: str, args: Mapping[str, Any] | None = None) -> Any:
         """Have data fetched: the provider's answer."""
-        return loads((await self._context.ask("provider_get", op, dict(args or {}))).body)
+        return loads((await self._context.ask(_of_provider("provider_get", op), op, dict(args or {}))).body)
 
     async def put(self, op: str, args: Mapping[str, Any] | None = None) -> Any:
         """Have data sent: the provider's answer."""
-        return loads((await self._context.change("provider_put", op, dict(args or {}))).body)
+        return loads((await self._context.change(_of_provider("provider_put", op), op, dict(args or {}))).body)
+
+
+def _of_provider(queue: str, op: str) -> str:
+    """The queue of the provider that the operation names."""
+    return f"{queue}:{op.partition('.')[0]}"
 
 
 def _check(collection: str, result: Mapping[str, str]) -> None:

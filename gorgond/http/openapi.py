@@ -102,6 +102,7 @@ _SCHEMAS: dict[str, Any] = {
         }
     ),
     "Alive": _object(alive={"const": True}),
+    "Kept": _object(id=_TEXT),
     "Ready": _object(ready={"const": True}),
     "Any": {"type": "object"},
     "Value": {},
@@ -139,7 +140,7 @@ def _operation(route: Route) -> dict[str, Any]:
     answers = {**ANSWERS_TO_ALL, **route.answers}
     if route.parts or route.query:
         answers |= ANSWER_TO_ASKING
-    if route.body or route.form:
+    if route.body or route.form or route.raw:
         answers |= ANSWERS_TO_BODIES
     operation: dict[str, Any] = {
         "summary": route.doc,
@@ -155,6 +156,8 @@ def _operation(route: Route) -> dict[str, Any]:
     }
     if route.body:
         operation["requestBody"] = {"required": True, "content": _json(route.body)}
+    elif route.raw:
+        operation["requestBody"] = {"content": {"*/*": {}}}
     elif route.form:
         operation["requestBody"] = {"required": True, "content": _form(route.form)}
     if route.user != "none":

@@ -4,8 +4,9 @@
     TOPIC/APPLICATION  events of the topics that an application listens to
     every so often     what an application has run by one instance at a time (gorgond.app.schedule)
 
-Handlers ask store_get, store_put, provider_get and provider_put. One that fails is its own message's affair, and one
-that is slow holds up nobody; one that blocks the event loop holds up all others, so the log tells it, with its stack.
+Handlers ask store_get, store_put, and each provider: provider_get:NAME, provider_put:NAME. One that fails is its own
+message's affair, and one that is slow holds up nobody; one that blocks the event loop holds up all others, so the log
+tells it, with its stack.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from gorgond.app.dispatch import Dispatcher
 from gorgond.app.loading import load_apps
 from gorgond.app.schedule import ScheduleLoop
 from gorgond.config import Config
+from gorgond.errors import NotFound
 from gorgond.redpill import Caller, ConcurrentConsumer, ConcurrentSubscription, Message, Outcome, Producer, Reply
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
@@ -129,8 +131,12 @@ class AppServer(Service):
         self._adjust()
 
     async def call(self, queue: str, message: Message) -> Reply:
-        """Push a request and wait for the reply; its errors are raised."""
-        reply = await self._callers[queue.partition("_")[0]].call(queue, message)
+        """Push a request and wait for the reply; its errors are raised. A provider that is not in the
+        configuration nobody waits for."""
+        kind = queue.partition("_")[0]
+        if kind == "provider" and (name := queue.partition(":")[2]) not in self.config.providers:
+            raise NotFound(f"there is no provider {name:.100}")
+        reply = await self._callers[kind].call(queue, message)
         if reply.error is not None:
             raise reply.error
         return reply

@@ -21,9 +21,12 @@ from gorgond.errors import ConfigError, StoreRefused
 from gorgond.http.answers import Answer, Problem, sendable
 from gorgond.http.api import Api, refused
 from gorgond.http.applications import routes_of
+from gorgond.http.hooks import Hooks
 from gorgond.http.routes import Routes
 from gorgond.http.server import Server, open_port
 from gorgond.http.website import Website
+from gorgond.providers import SOURCES
+from gorgond.providers.source import takes_hooks
 from gorgond.redpill import (
     BrokerAway,
     BrokerError,
@@ -108,11 +111,15 @@ class WebServer(Service):
         website = any(app is notes.app for app in apps)
         pages = self.site.routes if website else []
         try:
-            routes = Api(self, [*pages, *routes_of(apps, self)], config.web.api).routes
+            routes = Api(self, [*pages, *self._hooks(config).routes, *routes_of(apps, self)], config.web.api).routes
         except ValueError as error:
             raise ConfigError(f"an application has a route that is there already: {error}") from None
         self._website = website
         return routes
+
+    def _hooks(self, config: Config) -> Hooks:
+        kinds = {name: SOURCES.found(settings.kind) for name, settings in config.providers.items()}
+        return Hooks(self, [name for name, kind in kinds.items() if takes_hooks(kind)])
 
     def _shown(self, problem: Problem, request: str, headers: Mapping[str, str]) -> Answer:
         return self.site.problem(problem, request, headers) if self._website else problem.answer(request)
@@ -137,8 +144,9 @@ class WebServer(Service):
 
         What the store would refuse is refused here: later there is nobody to tell.
         """
-        for write in writes_of(message, queue):
-            check_write(write)
+        if queue == "store_put":
+            for write in writes_of(message, queue):
+                check_write(write)
         try:
             async with asyncio.timeout(self.server.deadline_ms / 1000):
                 await self.jobs.push(queue, replace(message, deadline=0))

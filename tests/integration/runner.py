@@ -1,7 +1,7 @@
 """`python -m tests.integration.runner ARGUMENTS` is `gorgond ARGUMENTS` with the weaknesses that a test asks for:
 
 TEST_SILENCE    seconds after which consumers take each other for dead
-TEST_LEASE      seconds for which who runs what runs every so often has the right to
+TEST_LEASE      seconds for which who runs what runs every so often, or polls, has the right to
 TEST_DRAIN      seconds that draining may take
 TEST_SLOW       seconds that each batch of writes takes, half of them before it is in the database, half after
 TEST_POISON     the process dies when it is to write an item with this id
@@ -22,6 +22,7 @@ from gorgond.app import schedule
 from gorgond.cli import main
 from gorgond.errors import StoreRefused
 from gorgond.eventlog import journald
+from gorgond.providers import leading
 from gorgond.redpill import broker, concurrent, session
 from gorgond.service import life
 from gorgond.stores.contract import Write, Written
@@ -46,6 +47,7 @@ def weak_change(self: SqliteStore, writes: Sequence[Write]) -> list[Written | St
 
 if __name__ == "__main__":
     schedule.LEASE = float(os.environ.get("TEST_LEASE", schedule.LEASE))
+    leading.LEASE = float(os.environ.get("TEST_LEASE", leading.LEASE))
     vars(session)["SILENCE"] = silence = float(os.environ.get("TEST_SILENCE", broker.SILENCE))
     for module in (session, concurrent):
         vars(module)["BLOCK"] = min(broker.BLOCK, silence / 8)  # they look for the silent more often than that
