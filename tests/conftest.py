@@ -7,7 +7,7 @@
     mongod_factory    a mongod of this test alone, to be killed; takes options of its command line
     expected_logs     expected_logs("regex") allows warnings and errors in the log that match; any other fails the test
 
-An `async def` test runs in an event loop of its own, for 120 seconds at most. Where a server is not installed its tests
+An `async def` test runs in an event loop of its own, for ten minutes at most. Where a server is not installed its tests
 are skipped, or fail if CI=true. The servers' logs are shown with a failed test and stay in pytest's directory.
 """
 
@@ -35,9 +35,9 @@ import pymongo.errors
 import pytest
 
 from gorgond.service import stall
-from tests.waiting import eventually
+from tests.waiting import HANGS, eventually
 
-ASYNC_TEST_SECONDS = 240
+ASYNC_TEST_SECONDS = HANGS
 WATCHED_LOGGERS = ("gorgond", "tornado", "asyncio")
 
 

@@ -16,6 +16,8 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+from tests.waiting import HANGS
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -38,10 +40,10 @@ def gorgonctl(*arguments: str, **variables: str) -> subprocess.CompletedProcess[
 def run(arguments: list[str], variables: dict[str, str], root: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run Python to its end, in a checkout."""
     command, environ = [sys.executable, *arguments], _environment(variables)
-    return subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, timeout=HANGS, check=False)
 
 
-def tool(*arguments: str, seconds: float = 110) -> None:
+def tool(*arguments: str, seconds: float = HANGS) -> None:
     """Run a program of tools/, which must end well. One that does not end is terminated, so that it ends its own."""
     process = subprocess.Popen(
         [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 PAUSE = 0.005
 LONG = 60.0  # seconds: what takes so long on a machine that has other things to do will never be
+HANGS = 600.0  # seconds after which a program that was to end by itself is taken for one that hangs
 
 
 def eventually(condition: Callable[[], T], timeout: float = LONG) -> T:

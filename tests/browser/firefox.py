@@ -51,7 +51,7 @@ class Firefox:
         self._window = ""
 
     def __enter__(self) -> Self:
-        found = eventually(lambda: LISTENS.search(self._log.read_text(errors="replace")), timeout=60)
+        found = eventually(lambda: LISTENS.search(self._log.read_text(errors="replace")))
         assert found is not None
         self._socket = self._run(_connected(f"{found[1]}/session"))
         self.ask("session.new", capabilities={"alwaysMatch": {"acceptInsecureCerts": True}})

@@ -86,7 +86,7 @@ def sees(window: Window, expression: str, value: Any) -> None:
         except (Error, FirefoxError, WebKitError):
             return False
 
-    eventually(seen, timeout=60)
+    eventually(seen)
 
 
 def test_there_and_back(window: Window, site: str) -> None:

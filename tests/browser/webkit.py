@@ -41,7 +41,7 @@ class WebKit:
         self._session = ""
 
     def __enter__(self) -> Self:
-        eventually(self._listens, timeout=60)
+        eventually(self._listens)
         options = {"binary": self._browser, "args": ["--automation"]}
         wanted = {"acceptInsecureCerts": True, "webkitgtk:browserOptions": options}
         self._session = self._ask("/session", capabilities={"alwaysMatch": wanted})["sessionId"]

@@ -34,7 +34,8 @@ Expect = Callable[[str], None]
 
 
 OUTAGE = r"is away, waiting for it|is back after"
-LATER = 20_000  # milliseconds: a deadline that no test reaches
+LATER = 60_000  # milliseconds: a deadline that no test reaches
+SOON = (300, 3_000, 30_000)  # milliseconds: deadlines before which a busy machine begins with it, one at least
 
 
 # ---- the stage
@@ -73,6 +74,15 @@ class Stage:
             return (await self.counts(queue)).done == number
 
         await eventually_async(all_done)
+
+    async def settled(self, queue: str = "q") -> None:
+        """Wait until nothing is to be done any more."""
+
+        async def none_left() -> bool:
+            counts = await self.counts(queue)
+            return not counts.queued + counts.in_flight + counts.delayed
+
+        await eventually_async(none_left)
 
 
 @contextlib.asynccontextmanager

@@ -194,7 +194,7 @@ async def test_a_broker_that_refuses_fails_the_calls_and_is_tried_again(
         # then calls work again
 
         async def answered() -> bool:
-            call = request(within=500)
+            call = request(within=5000)
             with contextlib.suppress(BrokerError, DeadlineExceeded):
                 return answers(call.id, await caller.call("q", call))
             return False

@@ -32,7 +32,7 @@ from gorgond.redpill import (
 from tests.conftest import RedisServer
 from tests.waiting import eventually_async
 
-LATER = 20_000  # milliseconds: a deadline that no test reaches
+LATER = 60_000  # milliseconds: a deadline that no test reaches
 
 
 @contextlib.asynccontextmanager

@@ -104,7 +104,7 @@ class Job:
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule_module, "LOOK", 0.02)
 
 
@@ -145,7 +145,7 @@ async def test_it_runs_again_and_again(broker: Broker) -> None:
 
 
 async def test_it_moves_when_its_instance_is_killed(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schedule_module, "LEASE", 1.0)
+    monkeypatch.setattr(schedule_module, "LEASE", 3.0)
     # given an instance that dies while it runs it
     first, second = Job(), Job()
     dying = asyncio.create_task(loop_of(broker, first, "app@1").run())

@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import RedisServer
 from tests.programs import ROOT, asked, free_port, gorgond
-from tests.waiting import eventually
+from tests.waiting import HANGS, eventually
 
 MODULE = '''
 import asyncio
@@ -68,7 +68,7 @@ class Trial:
         self.web = self.start("web", "1", "--port", str(self.port), "--deadline", "30s")
         self.apps = {number: self.start("app", number) for number in ("1", "2")}
         for name in ("web1", "app1", "app2"):  # before that a SIGHUP would be its end
-            eventually(lambda name=name: " started" in self.log(name), 30)  # type: ignore[misc]
+            eventually(lambda name=name: " started" in self.log(name))  # type: ignore[misc]
         eventually(lambda: self.get("/version") == 1)
 
     def start(self, role: str, number: str, *arguments: str) -> subprocess.Popen[bytes]:
@@ -128,7 +128,7 @@ def test_its_successor_finds_the_request_at_once(trial: Trial) -> None:
     with ThreadPoolExecutor(1) as pool:
         # given a request that is being handled by the only instance there is
         trial.apps["2"].send_signal(signal.SIGTERM)
-        assert trial.apps["2"].wait(30) == 0
+        assert trial.apps["2"].wait(timeout=60) == 0
         answer: Future[Any] = pool.submit(trial.get, "/slow/1")
         [pid] = eventually(lambda: trial.notes("slow1"))
         # when it is killed and started again, as systemd does
@@ -174,7 +174,7 @@ def test_a_changed_module_is_served_after_a_reload_and_a_wrong_one_is_refused(tr
     # and all end in order
     for process in reversed(processes):
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(timeout=60) == 0
 
 
 @pytest.mark.parametrize("role", ["web", "app"])
@@ -191,6 +191,6 @@ def test_a_module_that_cannot_be_loaded_is_one_line_and_exit_code_78(role: str, 
 def test_the_examples_pass_their_own_tests() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-c", os.devnull, "."],
-        cwd=ROOT / "examples/notes", check=False, capture_output=True, text=True, timeout=240,
+        cwd=ROOT / "examples/notes", check=False, capture_output=True, text=True, timeout=HANGS,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

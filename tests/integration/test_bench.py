@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.waiting import HANGS
+
 ROOT = Path(__file__).parents[2]
 NO_WRK = shutil.which("wrk") is None and os.environ.get("CI") != "true"
 
@@ -25,7 +27,7 @@ def test_it_measures_and_leaves_nothing_behind(tmp_path: Path, tmp_path_factory:
     scale = ["--quick", "--rounds", "1", "--seconds", "1", "--messages", "2000"]
     environ = os.environ | {"TMPDIR": str(directory)}
     ran = subprocess.run(
-        command + scale, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=100
+        command + scale, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=HANGS
     )
     assert ran.returncode == 0, ran.stderr
     # then it tells their figures, those that were not asked for being null

@@ -20,7 +20,7 @@ import pytest
 
 from gorgond.commands.control import ask
 from tests.programs import ROOT, asked, started
-from tests.waiting import eventually
+from tests.waiting import HANGS, eventually
 
 pytestmark = pytest.mark.usefixtures("redis_binary")
 
@@ -34,7 +34,7 @@ def chaos(state: Path, *arguments: str, root: Path = ROOT) -> subprocess.Complet
         command(state, *arguments, "--target", "local", root=root),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGS,
         check=False,
     )
 

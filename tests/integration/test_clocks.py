@@ -52,16 +52,16 @@ def test_a_store_that_is_ahead_is_named_while_requests_expire_in_it(fabric: Fabr
     fabric.start("store", **off_by(faketime_library, "+4"))
     told = f"the clock of {HOST} is 4.0 s ahead of the broker's: messages expire there too early"
     # then the verdict names its host and by how much, before what comes of it
-    eventually(lambda: fabric.says(f"Degraded: {told}"), 60)
+    eventually(lambda: fabric.says(f"Degraded: {told}"))
     assert fabric.picture()["verdict"]["reasons"][0].startswith(told)
     # and so does Prometheus, of each process
-    eventually(lambda: len(clocks(fabric)) == 3, 60)
+    eventually(lambda: len(clocks(fabric)) == 3)
     found = clocks(fabric)
     assert found["store@1"] == pytest.approx(4, abs=0.5)
     assert found["web@1"] == pytest.approx(0, abs=0.5)
     # and its log, when messages expire by it, with their number
     assert asked(f"{fabric.web}/info/5") is None
-    eventually(lambda: "deadline by this host's clock, which is 4.0 s ahead" in log_of(fabric, "store"), 60)
+    eventually(lambda: "deadline by this host's clock, which is 4.0 s ahead" in log_of(fabric, "store"))
     assert f"the clock of this host, {HOST}, is 4.0 s ahead of the broker's" in log_of(fabric, "store")
     assert "clock" not in log_of(fabric, "web")
 
@@ -78,6 +78,6 @@ def test_whoever_is_off_all_is_not_well(
 ) -> None:
     for other in ("stats", "web", "store"):
         fabric.start(other)
-    eventually(fabric.well, 60)
+    eventually(fabric.well)
     fabric.start(role, **off_by(faketime_library, seconds))
-    eventually(lambda: fabric.says(f"Degraded: the clock of {HOST} is {words}; mend it, with timedatectl"), 60)
+    eventually(lambda: fabric.says(f"Degraded: the clock of {HOST} is {words}; mend it, with timedatectl"))

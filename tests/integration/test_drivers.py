@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import RedisServer
 from tests.programs import ROOT
+from tests.waiting import HANGS
 
 VERSIONS = re.findall(r"^redis_drivers=\((.*)\)", (ROOT / "tools" / "setup.sh").read_text(), re.MULTILINE)[0].split()
 
@@ -32,7 +33,7 @@ def test_a_thousand_cancelled_calls(version: str, parser: str, shared_redis: Red
         env={**os.environ, "PYTHONPATH": str(driver)},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=HANGS,
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, f"{version} {parser}\n"), done.stderr

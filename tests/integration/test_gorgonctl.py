@@ -114,7 +114,7 @@ def test_what_is_well_is_told_in_the_first_line(fabric: Fabric) -> None:
     assert any(line.startswith(f"broker {fabric.data}/broker.sock: Redis ") for line in shown)
     assert json.loads(fabric.well("--json"))["verdict"]["state"] == "well"
     for instance in ("web@1", "store@1", "journal@1", "stats@1"):
-        eventually(lambda: fabric.state(instance) == "up", 30)  # noqa: B023 - asked here and now
+        eventually(lambda: fabric.state(instance) == "up")  # noqa: B023 - asked here and now
     assert fabric.ok("instances").splitlines()[0].startswith("instance ")
     eventually(lambda: "store_get" in {row["name"] for row in fabric.json("queues")})
 

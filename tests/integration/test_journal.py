@@ -100,7 +100,7 @@ async def test_a_kill_loses_nothing(redis: RedisServer, tmp_path: Path) -> None:
             before = len(written(log))
             await publish(redis, sent, 2000)
             sent += 2000
-            eventually(lambda: len(written(log)) > before + 2 * BATCH, 30)  # noqa: B023 - asked here and now
+            eventually(lambda: len(written(log)) > before + 2 * BATCH)  # noqa: B023 - asked here and now
             process.kill()
     with journal(redis, output, GORGOND_JOURNAL_FILE=str(log)) as process:
         await publish(redis, sent, 1)  # so that there is something to do for it, and it is seen to run

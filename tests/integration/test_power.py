@@ -18,6 +18,7 @@ import pytest
 from gorgond.commands.appendonly import cut_zeros
 from tests.conftest import RedisServer
 from tests.programs import ROOT
+from tests.waiting import HANGS
 from tools.disk import Disk
 from tools.speed.processes import BenchError
 
@@ -87,7 +88,7 @@ def power(directory: Path, *arguments: str) -> tuple[int, dict[str, int]]:
     """Run tools/power.py: its exit code and figures."""
     file = directory / "figures.json"
     command = [sys.executable, "tools/power.py", "--json", str(file), *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANGS, check=False)
     assert file.exists(), done.stderr
     figures: dict[str, int] = json.loads(file.read_text())
     return done.returncode, figures

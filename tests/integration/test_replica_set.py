@@ -38,7 +38,7 @@ async def more_is_done(fabric: Fabric) -> None:
     async def going() -> bool:
         return (await fabric.counts()).done > done + 4 * BULK
 
-    await eventually_async(going, timeout=60)
+    await eventually_async(going)
 
 
 async def all_is_there(fabric: Fabric, pusher: Pusher, store: Child) -> None:

@@ -1,4 +1,4 @@
-"""The stats server on a real fabric: its numbers are what was sent, and it says within seconds what hurts."""
+"""The stats server on a real fabric: its numbers are what was sent, and it says what hurts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -22,7 +23,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gorgond.redpill import Message, Producer, connect
 from tests.conftest import RedisServer
-from tests.integration.watched import PASSWORD, Fabric, fabric_in, patience
+from tests.integration.watched import PASSWORD, Fabric, fabric_in
+from tests.neighbours import Neighbours
 from tests.programs import asked, free_port, gorgond
 from tests.waiting import eventually
 
@@ -80,10 +82,10 @@ def test_the_numbers_are_what_was_sent(fabric: Fabric) -> None:
     }
     # and the web server ends a moment later
     roles["web"].send_signal(signal.SIGTERM)
-    assert roles["web"].wait(30) == 0
+    assert roles["web"].wait(timeout=60) == 0
     # then both tell so many, no more and no less, to Prometheus' own parser and in their history
     for base in (fabric.stats, other):
-        eventually(lambda: expected.items() <= told(base).items(), 20)  # noqa: B023
+        eventually(lambda: expected.items() <= told(base).items())  # noqa: B023
         for series, number in {**expected, "web": 350}.items():
             assert fabric.count(series, base) == number
     assert fabric.count("web", span="month") == fabric.count("web", span="year") == 350
@@ -108,20 +110,20 @@ def test_the_verdict_says_which_store_hangs_and_what_piles_up(fabric: Fabric) ->
     roles = all_started(fabric)
     # a store that hangs
     os.kill(roles["store"].pid, signal.SIGSTOP)
-    eventually(lambda: fabric.says("store@1", "is silent"), patience())
+    eventually(lambda: fabric.says("store@1", "is silent"))
     os.kill(roles["store"].pid, signal.SIGCONT)
     eventually(fabric.well)
     # a backlog that nobody works off
     roles["store"].send_signal(signal.SIGTERM)
-    assert roles["store"].wait(30) == 0
-    eventually(lambda: fabric.says("Down: no store server is up"), patience())
+    assert roles["store"].wait(timeout=60) == 0
+    eventually(lambda: fabric.says("Down: no store server is up"))
 
     async def push() -> None:
         async with Producer(connect(fabric.durable.url), "test") as producer:
             await producer.push("store_put", *[Message("items.insert", {"documents": [{}]}) for _ in range(1234)])
 
     asyncio.run(push())
-    eventually(lambda: fabric.says("store_put backlog 1,23", "nobody consumes it"), patience())
+    eventually(lambda: fabric.says("store_put backlog 1,23", "nobody consumes it"))
     # and it is over when a store has done it all
     fabric.start("store")
     eventually(fabric.well)
@@ -131,7 +133,7 @@ def test_the_verdict_says_which_broker_is_away(fabric: Fabric) -> None:
     all_started(fabric)
     for server in (fabric.durable, fabric.calls):
         server.kill()
-        eventually(lambda: fabric.says("Down: broker", str(server.socket)), patience())  # noqa: B023
+        eventually(lambda: fabric.says("Down: broker", str(server.socket)))  # noqa: B023
         server.start()
         eventually(fabric.well)
     ends = "The outage is over"
@@ -148,7 +150,7 @@ def test_a_restart_loses_nothing(fabric: Fabric) -> None:
     eventually(lambda: fabric.today() == 100)
     before = fabric.picture()
     roles["stats"].send_signal(signal.SIGTERM)
-    assert roles["stats"].wait(30) == 0
+    assert roles["stats"].wait(timeout=60) == 0
     # when another takes over, and then one that takes over from a killed one
     for _ in range(2):
         successor = fabric.start("stats")
@@ -158,7 +160,7 @@ def test_a_restart_loses_nothing(fabric: Fabric) -> None:
         assert after["spans"]["day"]["max"] == before["spans"]["day"]["max"]
         assert set(map(str, before["marks"])) <= set(map(str, after["marks"]))
         successor.kill()
-        successor.wait(30)
+        successor.wait(timeout=60)
     # and its own books are nobody's news
     assert fabric.durable.cli("LLEN", "gorgon:{store_notify}/test") == "0"
 
@@ -222,6 +224,14 @@ def test_marks_of_others_are_shown(fabric: Fabric) -> None:
     eventually(lambda: {"drill"} & {each["kind"] for each in fabric.picture()["marks"]})
 
 
+def pictures(viewer: socket.socket) -> bytes:
+    """What a viewer gets until it has three pictures."""
+    heard = b""
+    while heard.count(b"event: picture") < 3:
+        heard += viewer.recv(1 << 20)
+    return heard
+
+
 def test_fifty_viewers_cost_next_to_nothing(fabric: Fabric) -> None:
     # given 50 viewers who read all they get
     roles = all_started(fabric)
@@ -230,26 +240,25 @@ def test_fifty_viewers_cost_next_to_nothing(fabric: Fabric) -> None:
     def cost(seconds: float) -> float:
         """The share of a core that the stats server uses for so long."""
         began, before = time.monotonic(), process.cpu_times()
-        eventually(lambda: time.monotonic() - began > seconds, seconds + 5)
+        eventually(lambda: time.monotonic() - began > seconds)
         after = process.cpu_times()
         return (after.user + after.system - before.user - before.system) / (time.monotonic() - began)
 
     alone = cost(4)
-    viewers = [socket.create_connection(("127.0.0.1", int(fabric.stats.rpartition(":")[2]))) for _ in range(50)]
-    try:
+    address = ("127.0.0.1", int(fabric.stats.rpartition(":")[2]))
+    with ExitStack() as closing:
+        viewers = [closing.enter_context(socket.create_connection(address, timeout=60)) for _ in range(50)]
         for viewer in viewers:
             viewer.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        watched = cost(4)
-        heard = [viewer.recv(1 << 20) for viewer in viewers]
-    finally:
-        for viewer in viewers:
-            viewer.close()
+        with Neighbours() as neighbours:
+            watched = cost(4)
+            allowed = 0.1 * neighbours.slowdown
+        heard = [pictures(viewer) for viewer in viewers]
     # then each has got several pictures, which are the same, and the server has next to no more to do
-    pictures = [part.partition(b"data: ")[2].split(b"\n")[0] for part in heard]
-    assert all(part.startswith(b"HTTP/1.1 200 OK") and part.count(b"event: picture") >= 3 for part in heard)
-    assert all(json.loads(each)["verdict"] for each in pictures)
+    assert all(part.startswith(b"HTTP/1.1 200 OK") for part in heard)
+    assert all(json.loads(part.partition(b"data: ")[2].split(b"\n")[0])["verdict"] for part in heard)
     print(f"a stats server uses {alone:.1%} of a core alone, {watched:.1%} with 50 viewers")
-    assert watched - alone < 0.1
+    assert watched - alone < allowed
 
 
 def test_an_address_that_others_reach_needs_a_password() -> None:

@@ -27,7 +27,7 @@ def fabric(tmp_path: Path, redis_factory: Callable[..., RedisServer]) -> Iterato
 def begin(fabric: Fabric, *arguments: str, **variables: str) -> None:
     """A stats server with these settings."""
     fabric.start("stats", *arguments, **variables)
-    eventually(lambda: asked(f"{fabric.stats}/healthz"), 60)
+    eventually(lambda: asked(f"{fabric.stats}/healthz"))
 
 
 def answer(fabric: Fabric, path: str, password: str = "", port: str = "", **headers: str) -> tuple[int, str]:
@@ -79,7 +79,7 @@ def test_gorgonctl_shows_what_the_stats_server_tells_the_operator(fabric: Fabric
         }
         return [mark["text"] for mark in json.loads(gorgonctl("status", "--json", **settings).stdout)["marks"]]
 
-    eventually(lambda: any("stats@1" in text for text in marks(PASSWORD)), 60)
+    eventually(lambda: any("stats@1" in text for text in marks(PASSWORD)))
     assert marks("") == []
 
 
@@ -97,7 +97,7 @@ def test_a_session_is_known_to_all_servers_of_a_host_outlives_them_and_ends_by_l
     settings = {"GORGOND_STATS_OPEN": "no", "STATE_DIRECTORY": str(sessions)}
     first = fabric.start("stats", **settings)
     fabric.start("stats", "--instance", "2", **settings, GORGOND_STATS_PORT=port)
-    eventually(lambda: asked(f"{fabric.stats}/healthz") and asked(f"http://127.0.0.1:{port}/healthz"), 60)
+    eventually(lambda: asked(f"{fabric.stats}/healthz") and asked(f"http://127.0.0.1:{port}/healthz"))
     mine = answer(fabric, "/api/login", PASSWORD)[1].partition(";")[0]
     # then both know it, and so does the successor of one
     assert answer(fabric, "/api/stats.json", Cookie=mine)[0] == 200

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.programs import ROOT, asked, free_port
-from tests.waiting import eventually
+from tests.waiting import HANGS, eventually
 
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 
@@ -63,7 +63,7 @@ def test_an_application_is_made_run_and_changed(tmp_path: Path) -> None:
         source = tmp_path / "shop/shop.py"
         text = source.read_text().replace('@app.post("/shop")', '@app.post("/shop", user="required")')
         source.write_text(text.replace('"price": entry.price', '"price": entry.price, "owner": ctx.user.id'))
-        subprocess.run(["gorgonctl", "restart", "web", "app"], env=environ, check=True, timeout=120)
+        subprocess.run(["gorgonctl", "restart", "web", "app"], env=environ, check=True, timeout=HANGS)
         # then it wants a user, and knows who it was
         refused = shell(add)
         assert refused["error"]["code"] == 401

@@ -117,7 +117,7 @@ def test_a_search_whose_index_is_being_made_is_503(
     make = SqliteStore.make_search
 
     def slowly(self: SqliteStore) -> None:
-        go.wait(30)
+        go.wait(timeout=60)
         make(self)
 
     monkeypatch.setattr(SqliteStore, "make_search", slowly)

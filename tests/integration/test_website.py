@@ -237,7 +237,7 @@ def test_sessions_are_listed_and_ended(ann: Browser, site: Website) -> None:
     assert ended
     assert "That session has ended." in ann.send(f"/account/sessions/{ended[1]}")
     # then that browser is asked to log in, this one goes on
-    eventually(lambda: "<h1>Log in</h1>" in other.get("/my"), timeout=20)
+    eventually(lambda: "<h1>Log in</h1>" in other.get("/my"))
     assert "<h1>My notes</h1>" in ann.get("/my")
 
 
@@ -252,7 +252,7 @@ def test_a_new_password_ends_all_other_sessions(ann: Browser, site: Website) -> 
     assert 'role="alert"' in page
     page = ann.send("/account/password", old=PASSWORD, new="a quite different one")
     assert "The password is changed" in page
-    eventually(lambda: "<h1>Log in</h1>" in other.get("/my"), timeout=20)
+    eventually(lambda: "<h1>Log in</h1>" in other.get("/my"))
     assert "<h1>My notes</h1>" in Browser(site).send("/login", email=email[1], password="a quite different one")
 
 
@@ -262,7 +262,7 @@ def test_logged_out(ann: Browser) -> None:
     ann.send("/logout")
     assert ann.cookie == ""
     ann.cookie = kept
-    eventually(lambda: "<h1>Log in</h1>" in ann.get("/my"), timeout=20)
+    eventually(lambda: "<h1>Log in</h1>" in ann.get("/my"))
 
 
 # ---- pages as such

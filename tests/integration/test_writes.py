@@ -51,7 +51,7 @@ class Site:
         """Start one more web server: its number."""
         self._ports.append(free_port())
         self._start("web", GORGOND_WEB_PORT=str(self._ports[-1]), **variables)
-        eventually(lambda: asked(f"http://127.0.0.1:{self._ports[-1]}/readyz"), 60)
+        eventually(lambda: asked(f"http://127.0.0.1:{self._ports[-1]}/readyz"))
         return len(self._ports) - 1
 
     def _start(self, role: str, **variables: str) -> None:
@@ -122,7 +122,7 @@ def test_web_servers_whose_clocks_differ_change_the_same_item(site: Site, faketi
     job = site.ask(other, "POST", "/info/5", {"id": "b", "title": "again"}, Prefer="respond-async")
     # then it is there
     assert job.status == 202
-    assert eventually(lambda: site.ask(other, "GET", "/items/b").json.get("title"), 60) == "again"
+    assert eventually(lambda: site.ask(other, "GET", "/items/b").json.get("title")) == "again"
     # and nobody dates an item so that it stays for ever
     assert site.ask(other, "POST", "/info/5", {"ts": 2**53 - 1}).error["field"] == "ts"
     assert site.ask(other, "PATCH", "/items/b", {"ts": 2**53 - 1}).error["field"] == "ts"
@@ -158,20 +158,20 @@ def test_a_handler_changes_what_is_newer_than_its_event(tmp_path: Path, monkeypa
 def test_a_job_is_stored_or_there_is_a_dead_letter_that_says_why(site: Site) -> None:
     web = site.web()
     site.store()
-    assert eventually(lambda: site.ask(web, "GET", "/items?q=fox").status == 200, 60)  # the index for it is there
+    assert eventually(lambda: site.ask(web, "GET", "/items?q=fox").status == 200)  # the index for it is there
     # when a note says a language that no database knows, or a name of the store's own
     wait = {"Prefer": "respond-async"}
     job = site.ask(web, "POST", "/info/5", {"id": "a", "title": "x", "text language": "klingon"}, **wait)
     refused = site.ask(web, "POST", "/info/5", {"title": "x", "_gorgon_language": "klingon"}, **wait)
     # then it is stored, or refused before it is a job
     assert job.status == 202
-    assert eventually(lambda: site.ask(web, "GET", "/items/a").json.get("title"), 60) == "x"
+    assert eventually(lambda: site.ask(web, "GET", "/items/a").json.get("title")) == "x"
     assert (refused.status, refused.error["field"]) == (422, "_gorgon_language")
     # when another job has the same id
     assert site.ask(web, "POST", "/info/6", {"id": "a", "title": "y"}, **wait).status == 202
     # then nobody waits for it, but it is kept, with the reason
     reason = "422: items a: there is another one of this id, with other content"
-    assert eventually(lambda: [each for each in site.dead() if reason in each], 60)
+    assert eventually(lambda: [each for each in site.dead() if reason in each])
     assert site.ask(web, "GET", "/items/a").json["userid"] == 5
 
 
@@ -208,7 +208,7 @@ def test_a_database_file_that_is_removed_is_told_and_nothing_is_lost(
         for role in ("stats", "store", "web"):
             fabric.start(role, GORGOND_WEB_DEADLINE="2s")
         port = int(urlparse(fabric.web).port or 0)
-        eventually(lambda: asked(f"{fabric.web}/info/5"), 60)
+        eventually(lambda: asked(f"{fabric.web}/info/5"))
 
         def post(id: str) -> int:
             connection = Connection(port)
@@ -222,11 +222,11 @@ def test_a_database_file_that_is_removed_is_told_and_nothing_is_lost(
         away = path.rename(tmp_path / "away.db")
         # then nobody is told that a note is stored, no new file is made, and the verdict says why
         assert [post(f"meanwhile{n}") for n in range(2)] == [504, 504]
-        assert eventually(lambda: fabric.says("its file was removed: put it back"), 60)
+        assert eventually(lambda: fabric.says("its file was removed: put it back"))
         assert not path.exists()
         # when it is back, then all goes on
         away.rename(path)
-        assert eventually(lambda: post("after") == 201, 60)
+        assert eventually(lambda: post("after") == 201)
         found = loads(asked(f"{fabric.web}/info/5") or b"")["items"]
         assert {*kept, "after"} <= {each["id"] for each in found}
         assert len(kept) == 5

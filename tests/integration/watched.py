@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,12 +14,6 @@ from tests.conftest import RedisServer
 from tests.programs import asked, free_port, started
 
 PASSWORD = "s3cret"
-
-
-def patience() -> float:
-    """Seconds within which the verdict must change; on a machine that is busy with other things everything is late."""
-    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
-    return 20.0 if busy else 3.0
 
 
 class Fabric:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.programs import ROOT
-from tests.waiting import eventually
+from tests.waiting import HANGS, eventually
 
 SUITES = os.environ.get("MACHINES", "bookworm trixie").split()
 WEEK = 7 * 86400  # seconds
@@ -140,7 +140,7 @@ class Machine:
                 if leader := self.leader:
                     os.kill(leader, signal.SIGKILL)
             try:
-                self._nspawn.wait(timeout=10)
+                self._nspawn.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 self._nspawn.kill()
                 self._nspawn.wait()
@@ -149,7 +149,7 @@ class Machine:
 
     # ---- commands
 
-    def process(self, command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def process(self, command: str, timeout: float = HANGS) -> subprocess.CompletedProcess[str]:
         """Run a shell command in the machine."""
         environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
         inside = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "bash", "-c", command]
@@ -157,7 +157,7 @@ class Machine:
             inside, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
         )
 
-    def run(self, command: str, timeout: float = 300) -> str:
+    def run(self, command: str, timeout: float = HANGS) -> str:
         """What a command prints; one that fails fails the test."""
         done = self.process(command, timeout)
         assert done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}{done.stderr}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system.machine import Machine
-from tests.waiting import eventually
+from tests.waiting import HANGS, eventually
 
 CONF = "etc/gorgond/gorgond.conf"
 NAMED = "--host $(hostname)"
@@ -65,7 +65,7 @@ def test_drills_on_units_pass(allowed: Machine) -> None:
 
     eventually(well)
     before = allowed.units()
-    done = allowed.process(f"gorgon-chaos drill {' '.join(DRILLS)} --short --seed 1 {NAMED}", timeout=300)
+    done = allowed.process(f"gorgon-chaos drill {' '.join(DRILLS)} --short --seed 1 {NAMED}", timeout=HANGS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(": passed in ") == len(DRILLS)
     assert allowed.redis("LLEN", "'gorgon:{store_put}'") == "0"  # their notes are deleted, not only about to be

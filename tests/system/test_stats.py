@@ -12,7 +12,7 @@ PASSWORD = "/etc/credstore/gorgond.stats.password"
 _ASK = (
     "import sys, urllib.request as r; "
     'print(r.urlopen(r.Request("http://127.0.0.1:3001" + sys.argv[1], '
-    'headers={"Authorization": "Bearer " + sys.argv[2]}), timeout=20).read().decode())'
+    'headers={"Authorization": "Bearer " + sys.argv[2]}), timeout=60).read().decode())'
 )
 
 

@@ -11,6 +11,7 @@ import pytest
 from gorgond.commands.new import new
 from gorgond.errors import GorgonError
 from tests.programs import gorgond
+from tests.waiting import HANGS
 
 
 def test_the_new_application_passes_its_own_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,7 +22,7 @@ def test_the_new_application_passes_its_own_test(tmp_path: Path, monkeypatch: py
     # then its own test passes, with no warning
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"],
-        cwd=directory, check=False, capture_output=True, text=True, timeout=120,
+        cwd=directory, check=False, capture_output=True, text=True, timeout=HANGS,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     # and it is not written over

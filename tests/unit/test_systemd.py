@@ -104,7 +104,7 @@ def take(names: str, *held: socket.socket, pid: str = "") -> subprocess.Complete
         pass_fds=descriptors,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
 
