@@ -179,7 +179,9 @@ class Api:
     # ---- the operator
 
     async def session(self, request: Request) -> Answer:
-        return _fresh(made({"operator": self._visitors.is_operator(request)}))
+        operator = self._visitors.is_operator(request)
+        cookie = self._visitors.browser(request) if operator else ""
+        return _fresh(made({"operator": operator}, headers={"Set-Cookie": cookie} if cookie else {}))
 
     async def login(self, request: Request) -> Answer:
         body = json_body(request)

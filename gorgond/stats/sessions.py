@@ -59,6 +59,19 @@ class Sessions:
         """Nobody has this session any more."""
         self._file(token).unlink(missing_ok=True)
 
+    def new_browser(self) -> str:
+        """What a browser is known by in which the operator was logged in. It is no session, and kept by nobody else."""
+        id = secrets.token_hex(16)
+        return f"{id}.{self._proof(id)}"
+
+    def is_browser(self, text: str) -> bool:
+        """Whether it is what a browser is known by, since the password was set."""
+        id, _, proof = text.partition(".")
+        return hmac.compare_digest(proof.encode(errors="replace"), self._proof(id).encode())
+
+    def _proof(self, id: str) -> str:
+        return hmac.new(self._key, b"browser " + id.encode(errors="replace"), hashlib.sha256).hexdigest()
+
     def _file(self, token: str) -> Path:
         return self._directory / hmac.new(self._key, token.encode(errors="replace"), hashlib.sha256).hexdigest()
 

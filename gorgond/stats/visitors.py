@@ -10,13 +10,13 @@ The operator has the password: as `Authorization: Bearer PASSWORD`, or by loggin
 browser sends the cookie by itself, a POST needs the header `X-Gorgond: stats` too, which a page of another site cannot
 send (OWASP's cross-site request forgery prevention by a custom header), and the cookie is SameSite=Strict.
 
-Wrong passwords are counted by client, the real one where a trusted proxy tells of it. Beyond WRONG_MAX a minute each
-further attempt takes SLOW seconds, the right one too: guessing is slow, and nobody locks the operator out.
+Wrong passwords slow down who gives them (`stats.guesses`): a client by its address, the real one where a trusted proxy
+tells of it. A browser in which the operator was logged in has a cookie by which it is known from then on, and counts by
+itself: a guesser at the same address does not lock the operator out (OWASP's device cookies). It lets nobody in.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import ipaddress
 import logging
@@ -31,10 +31,12 @@ from gorgond.http.addresses import came_by_tls, is_trusted
 from gorgond.http.answers import Problem
 from gorgond.http.routes import Request
 from gorgond.service.pseudonyms import Pseudonyms, key_of
+from gorgond.stats.guesses import Guesses
 from gorgond.stats.sessions import LIFETIME, Sessions
 from gorgond.validators import Network
 
-COOKIE, SECURE_COOKIE = "gorgon_stats", "__Host-gorgon_stats"  # over plain HTTP, over https
+SESSION, BROWSER = "gorgon_stats", "gorgon_stats_browser"  # the cookies
+SECURE = "__Host-"  # so their names begin over https
 OURS = ("X-Gorgond", "stats")  # the header that only our own page sends
 FORWARDED = re.compile(
     "forward|(client|real|user|connecting)-?ip|external-address|^(via|cdn-loop|x-amzn-trace-id)$|^(cf|fastly|fly|x-arr)-",
@@ -42,9 +44,7 @@ FORWARDED = re.compile(
 )
 """What the names of the headers look like by which proxies and CDNs tell of their clients, or of themselves."""
 
-WRONG_MAX = 10  # wrong passwords from one client in a minute
-SLOW = 1.0  # seconds that each further attempt takes
-CLIENTS_MAX = 10_000
+BROWSER_KNOWN = 180 * 24 * 3600  # seconds
 
 _NO_PASSWORD = "this needs an operator's password, and none is set: [stats] password of the configuration"  # noqa: S105
 
@@ -67,8 +67,7 @@ class Visitors:
         self._sessions = Sessions(directory, password, clock)
         self._local = local
         self._proxies = proxies
-        self._clock = clock
-        self._wrong: dict[tuple[str, int], int] = {}
+        self._guesses = Guesses(clock)
         self._pseudonyms = Pseudonyms(key_of(password))
 
     def note(self, request: Request, what: str) -> None:
@@ -95,7 +94,7 @@ class Visitors:
 
     def stays(self, request: Request) -> Callable[[], bool]:
         """Whether who may look now still may, to be asked again and again: not when their session has ended."""
-        token = self._token(request)
+        token = self._given(request, SESSION)
         if not token or self._is_local(request) or "Authorization" in request.headers:
             return lambda: True
         return lambda: self._sessions.lasts(token)
@@ -105,51 +104,54 @@ class Visitors:
         check_ours(request)
         await self._check_password(request, password)
         self.note(request, "the operator logged in")
-        return self._cookie(request, self._sessions.begin(), LIFETIME)
+        return self._cookie(request, SESSION, self._sessions.begin(), LIFETIME)
 
     def log_out(self, request: Request) -> str:
         """The session has ended: the Set-Cookie header that takes it from the browser."""
-        self._sessions.end(self._token(request))
+        self._sessions.end(self._given(request, SESSION))
         self.note(request, "the operator logged out")
-        return self._cookie(request, "", 0)
+        return self._cookie(request, SESSION, "", 0)
 
     def is_operator(self, request: Request) -> bool:
         """Whether the request has a session that has not ended; it goes on from now."""
-        token = self._token(request)
+        token = self._given(request, SESSION)
         return bool(self._password and token) and self._sessions.use(token)
+
+    def browser(self, request: Request) -> str:
+        """The Set-Cookie header by which the operator's browser is known from now on; empty if it is known already."""
+        if self._sessions.is_browser(self._given(request, BROWSER)):
+            return ""
+        return self._cookie(request, BROWSER, self._sessions.new_browser(), BROWSER_KNOWN)
 
     async def _check_password(self, request: Request, given: str) -> None:
         if not self._password:
             raise Problem(403, _NO_PASSWORD)
-        attempt = (request.client, int(self._clock() // 60))
-        slow = self._wrong.get(attempt, 0) >= WRONG_MAX
-        if slow:
-            await asyncio.sleep(SLOW)
+        browser = self._given(request, BROWSER)
+        who = browser if self._sessions.is_browser(browser) else request.client
+        slow = await self._guesses.turn(who)
         if hmac.compare_digest(given.encode(), self._password.encode()):
             return
-        if len(self._wrong) >= CLIENTS_MAX:
-            self._wrong.clear()
-        self._wrong[attempt] = self._wrong.get(attempt, 0) + 1
+        self._guesses.wrong(who)
         self.note(request, "not the operator's password" + (", too many of them" if slow else ""))
         if slow:
             raise Problem(429, "wrong again: after so many each attempt takes a second", {"Retry-After": "60"})
         raise Problem(403, "this is not the operator's password")
 
-    def _token(self, request: Request) -> str:
-        """That of the session's cookie; empty without one."""
+    def _given(self, request: Request, name: str) -> str:
+        """What a cookie of ours holds; empty without one."""
         try:
-            found = SimpleCookie(request.headers.get("Cookie", "")).get(self._cookie_name(request))
+            found = SimpleCookie(request.headers.get("Cookie", "")).get(self._prefix(request) + name)
         except CookieError:
             return ""
         return found.value if found else ""
 
-    def _cookie_name(self, request: Request) -> str:
-        return SECURE_COOKIE if came_by_tls(request.connection, request.headers, self._proxies) else COOKIE
+    def _prefix(self, request: Request) -> str:
+        return SECURE if came_by_tls(request.connection, request.headers, self._proxies) else ""
 
-    def _cookie(self, request: Request, token: str, age: int) -> str:
-        name = self._cookie_name(request)
-        secure = "; Secure" if name == SECURE_COOKIE else ""
-        return f"{name}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
+    def _cookie(self, request: Request, name: str, value: str, age: int) -> str:
+        prefix = self._prefix(request)
+        secure = "; Secure" if prefix else ""
+        return f"{prefix}{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
 
     def _is_local(self, request: Request) -> bool:
         """Whether looking is open and somebody on this host asks, for this host."""

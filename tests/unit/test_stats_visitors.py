@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
@@ -11,9 +12,10 @@ from tornado.httputil import HTTPHeaders
 
 from gorgond.http.answers import Problem
 from gorgond.http.routes import Request
+from gorgond.stats.guesses import SLOW, WAITING_MAX, WRONG_MAX
 from gorgond.stats.sessions import IDLE, LIFETIME, Sessions
 from gorgond.stats.viewers import BEHIND_MAX, VIEWERS_MAX, Viewers
-from gorgond.stats.visitors import SLOW, WRONG_MAX, Visitors, is_loopback
+from gorgond.stats.visitors import Visitors, is_loopback
 
 HERE, THERE, PROXY = "127.0.0.1", "192.0.2.7", "10.0.0.1"
 PROXIES = (ip_network("10.0.0.0/24"),)
@@ -193,7 +195,7 @@ async def test_guessing_is_slow_and_locks_nobody_out(at: At, monkeypatch: pytest
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr("gorgond.stats.visitors.asyncio.sleep", sleep)
+    monkeypatch.setattr("gorgond.stats.guesses.asyncio.sleep", sleep)
     now = 0.0
     visitors = at(clock=lambda: now)
     for _ in range(WRONG_MAX):
@@ -212,6 +214,49 @@ async def test_guessing_is_slow_and_locks_nobody_out(at: At, monkeypatch: pytest
     now += 60
     assert await refusal(visitors, request(THERE, Authorization="Bearer guess")) == 403
     assert slept == [SLOW] * 3
+
+
+async def test_guessing_is_as_slow_over_many_connections(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[asyncio.Future[None]] = []
+
+    async def sleep(_: float) -> None:
+        slept.append(asyncio.get_running_loop().create_future())
+        await slept[-1]
+
+    monkeypatch.setattr("gorgond.stats.guesses.asyncio.sleep", sleep)
+    visitors = at(clock=lambda: 0.0)
+    # given a browser that is known, since the operator was logged in there
+    mine = await logged_in(visitors)
+    known = visitors.browser(request(Cookie=mine)).partition(";")[0]
+    assert visitors.browser(request(Cookie=f"{mine}; {known}")) == ""
+    # when somebody guesses over a hundred connections at once
+    guesses = [
+        asyncio.ensure_future(refusal(visitors, request(THERE, Authorization="Bearer guess"))) for _ in range(100)
+    ]
+    await settled()
+    # then after the first ten, one is looked at at a time, some wait, and the others are not looked at
+    done = [guess.result() for guess in guesses if guess.done()]
+    assert (done.count(403), done.count(429), len(slept)) == (WRONG_MAX, 100 - WRONG_MAX - WAITING_MAX, 1)
+    # nor is the right one, or it could be told from the others
+    assert await refusal(visitors, request(THERE, Authorization="Bearer secret")) == 429
+    # meanwhile the operator logs in at the same address, in the browser that is known
+    again = request(THERE, "POST", X_Gorgond="stats", Cookie=known)
+    assert await visitors.log_in(again, "secret")
+    # and who makes up what a browser is known by is not
+    forged = f"{known[:-1]}{'0' if known[-1] != '0' else '1'}"
+    assert await refusal(visitors, request(THERE, Authorization="Bearer secret", Cookie=forged)) == 429
+    # and those that wait have their turns one after the other
+    for turn in range(1, WAITING_MAX + 1):
+        assert len(slept) == turn
+        slept[-1].set_result(None)
+        await settled()
+    assert [guess.result() for guess in guesses].count(429) == 100 - WRONG_MAX
+
+
+async def settled() -> None:
+    """What can go on without anybody's doing has gone on."""
+    for _ in range(20):
+        await asyncio.get_running_loop().run_in_executor(None, int)
 
 
 def test_loopback() -> None:
