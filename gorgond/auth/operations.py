@@ -16,7 +16,7 @@ All but the first two need a user. `auth.site_logins` has those that are about o
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gorgond.auth import texts
@@ -33,6 +33,17 @@ QUICK = ("auth.me", "auth.sessions", "auth.oauth2.sites", "auth.oauth2.linked")
 
 ENDING = ("auth.logout", "auth.revoke")
 """Those that may end the session that asks."""
+
+ARGUMENTS: Mapping[str, Sequence[str]] = {
+    "auth.register": ("email", "password", "name", "client"),
+    "auth.login": ("email", "password", "client", "token", "former"),
+    "auth.me": (),
+    "auth.password": ("old", "new", "client", "token", "former"),
+    "auth.logout": (),
+    "auth.sessions": (),
+    "auth.revoke": ("id",),
+}
+"""What each may be given; all else is refused."""
 
 AGENT_MAX = 200
 
@@ -125,7 +136,7 @@ class Operations:
             await self.check_fresh(user)
         # One write changes the password and ends the sessions that were begun before.
         changes = {"passhash": await self._passwords.hash(new), **new_era()}
-        await self._users.change(account, changes)
+        await self._users.change_unchanged(account, changes)
         answer = await self.begin(account | changes, args)
         await self._tokens.end_others(account["id"])
         return answer
@@ -176,6 +187,14 @@ def text(args: Mapping[str, Any], name: str, most: int = 1000) -> str:
     if not isinstance(found, str) or len(found) > most or "\0" in found:
         raise CallFailed(400, f"{name}: must be text of at most {most} characters", name)
     return found
+
+
+def check_arguments(message: Message, allowed: Sequence[str]) -> None:
+    """Refuse what an operation does not know: whoever gives it means something that would not be done."""
+    for name in message.args:
+        if name not in allowed:
+            known = ", ".join(allowed) or "none"
+            raise CallFailed(400, f"{name[:100]}: no argument of {message.op}; allowed are {known}", name[:100])
 
 
 def _new_password(args: Mapping[str, Any], name: str) -> str:

@@ -51,8 +51,14 @@ class Records:
             document = found
         raise CallFailed(409, f"{collection}: others change this at the same time")
 
-    async def patch_unchanged(self, collection: str, document: Document, changes: Mapping[str, Any]) -> None:
-        """Set these fields of a document unless it is a newer one by now."""
+    async def patch_unchanged(self, collection: str, document: Document, changes: Mapping[str, Any]) -> bool:
+        """Set these fields of a document if it is as it was found; False when it is not. Of several who found the same
+        one succeeds."""
+        args = {"id": document["id"], "changes": changes, "unchanged": document["ts"]}
+        return await self._write(f"{collection}.patch", args) == "stored"
+
+    async def amend(self, collection: str, document: Document, changes: Mapping[str, Any]) -> None:
+        """Set these fields of a document unless it is a newer one by now; it is no newer one by that."""
         await self._write(f"{collection}.patch", {"id": document["id"], "changes": changes, "ts": document["ts"]})
 
     async def delete(self, collection: str, document: Document) -> None:

@@ -61,7 +61,8 @@ class Sealing:
                 "/etc/credstore/gorgond.auth.key; then: gorgonctl restart auth web", message.op,
             )  # fmt: skip
             raise CallFailed(503, "the auth server has another key than the web server; its log says more") from None
-        return replace(message, args={**message.args, **secrets})
+        args = {name: value for name, value in message.args.items() if name != "sealed"}
+        return replace(message, args={**args, **secrets})
 
 
 def new_key() -> str:

@@ -13,7 +13,7 @@ The first three need no user. The last, and link, need a session that has just b
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gorgond.auth.identities import Identities
@@ -25,6 +25,15 @@ from gorgond.auth.rights import User, unknown
 from gorgond.auth.sites import Identity
 from gorgond.auth.users import Users
 from gorgond.redpill import CallFailed, Message
+
+ARGUMENTS: Mapping[str, Sequence[str]] = {
+    "auth.oauth2.sites": (),
+    "auth.oauth2.begin": ("site", "state", "nonce", "challenge"),
+    "auth.oauth2.login": ("site", "code", "nonce", "verifier", "issuer", "client", "token", "former"),
+    "auth.oauth2.link": ("site", "code", "nonce", "verifier", "issuer"),
+    "auth.oauth2.linked": (),
+    "auth.oauth2.unlink": ("site",),
+}
 
 log = logging.getLogger("gorgond.auth")
 

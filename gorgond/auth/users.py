@@ -90,10 +90,15 @@ class Users:
         if not await self._records.patch("users", user, changes):
             raise CallFailed(409, "this account was deleted meanwhile")
 
+    async def change_unchanged(self, user: Document, changes: Document) -> None:
+        """Set fields of a user as it was found. Raises CallFailed 409 when somebody has changed it since."""
+        if not await self._records.patch_unchanged("users", user, changes):
+            raise CallFailed(409, "this account was changed at the same time, its password perhaps: try again")
+
     async def rehash(self, user: Document, passhash: str) -> None:
         """Store a newer hash of the password that this user had; nothing if the user has been changed since, as the
         password may have been."""
-        await self._records.patch_unchanged("users", user, {"passhash": passhash})
+        await self._records.amend("users", user, {"passhash": passhash})
 
     async def _claim(self, user: Document) -> None:
         claim = {"id": _key(user["email"]), "userid": user["id"], "user": user, "ts": now_ms()}

@@ -26,6 +26,7 @@ from gorgond.http.openapi import describe
 from gorgond.http.routes import Parameter, Request, Route, Routes
 from gorgond.http.site_logins import SiteLogins
 from gorgond.redpill import CallFailed, Message, Reply, dumps, loads, new_id
+from gorgond.redpill.codec import canonical
 
 LIM_MAX = 1000
 OFF_MAX = 1_000_000
@@ -166,14 +167,20 @@ class Api:
         if key is not None:
             # A repeat makes notes of the same ids, and a message that is known for the same if it has the same notes.
             id = _digest(f"{uid} {_KEY.read(key)}".encode())
-            message = replace(message, id=_digest(id.encode() + request.body))
+            said = _digest(canonical({"notes": notes}))
+            message = replace(message, id=_digest(f"{id} {said}".encode()))
+            asker = message.user or {}
+            asker["once"] = {"key": _digest(f"{id} {asker['id']}".encode()), "said": said}
         for index, note in enumerate(notes):
             note.setdefault("id", f"{id}-{index}" if index else id)
         ids = [note["id"] for note in notes]
         if _respond_async(request):
             await self._backend.push("store_put", message)
             return made({"ids": ids, "uid": uid, "state": "queued"}, 202, {"Preference-Applied": _ASYNC})
-        results = await self._write(message)
+        try:
+            results = await self._write(message)
+        except Problem as problem:
+            raise (_key_used() if problem.field == "once" else problem) from None
         for each in results:
             if each["effect"] == "conflict":
                 raise _conflict(each["id"], each["id"] in own)
@@ -284,6 +291,10 @@ def _digest(data: bytes) -> str:
 def _conflict(id: str, own: bool) -> Problem:
     if own:
         return Problem(422, f"id: there is another note {id}, with other content", field="id")
+    return _key_used()
+
+
+def _key_used() -> Problem:
     return Problem(422, f"{_KEY.name}: was used for other notes", field=_KEY.name)
 
 

@@ -18,10 +18,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from gorgond.auth import operations, site_logins
 from gorgond.auth.identities import Identities
 from gorgond.auth.limits import Limits
 from gorgond.auth.oauth2 import IdentityProvider
-from gorgond.auth.operations import ENDING, QUICK, Operations
+from gorgond.auth.operations import ENDING, QUICK, Operations, check_arguments
 from gorgond.auth.passwords import Passwords
 from gorgond.auth.records import Records
 from gorgond.auth.rights import User, check_need, unknown
@@ -56,6 +57,7 @@ from gorgond.service.pseudonyms import Pseudonyms
 
 PUT_LANES = 4  # of those that may take long, at a time
 OURS = "auth_"  # so the names of the queues begin to which none but us may push, auth_get excepted
+ARGUMENTS = {**operations.ARGUMENTS, **site_logins.ARGUMENTS}
 TURN = 1.0  # seconds between two signs of life while others are waited for
 
 log = logging.getLogger("gorgond.auth")
@@ -86,9 +88,9 @@ class AuthServer(Service):
         users = Users(records)
         accounts = Operations(users, self._passwords, self.tokens, limits)
         self._sites = _sites(config)
-        site_logins = SiteLogins(self._sites, Identities(records, users), users, limits, accounts)
-        self._public = {**accounts.public, **site_logins.public}
-        self._own = {**accounts.own, **site_logins.own}
+        logins = SiteLogins(self._sites, Identities(records, users), users, limits, accounts)
+        self._public = {**accounts.public, **logins.public}
+        self._own = {**accounts.own, **logins.own}
         self._listener: Listener
         self._listening: asyncio.Task[None]
         self._running: list[asyncio.Task[None]] = []
@@ -135,6 +137,7 @@ class AuthServer(Service):
     async def answer(self, message: Message) -> Outcome:
         """Do what a message asks of this server. Raises CallFailed, and what asking the store raises."""
         message = self._sealing.opened(message)
+        check_arguments(message, ARGUMENTS.get(message.op, list(message.args)))
         if message.op in self._public:
             answer = await self._public[message.op](message)
         elif message.op in self._own:

@@ -12,7 +12,7 @@ for the database, another one's Python runs. A batch is one question to the data
     store_search  the same: what is dear has a queue and a consumer of its own, so that nobody else waits for it
     store_put   <collection>.insert   {"documents": […]}      → {"results": [{"id", "effect"}, …]}
                 <collection>.replace  {"documents": […]}
-                <collection>.patch    {"id", "changes", "ts"}
+                <collection>.patch    {"id", "changes", "ts", "unchanged"}
                 <collection>.delete   {"id", "ts"}
 
 A message whose `user` says `"writes": "own"`, as the open API's do, touches nothing of another registered user's
@@ -30,18 +30,15 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from itertools import islice
 
 from gorgond.config import Config
 from gorgond.errors import StoreAway, StoreRefused
 from gorgond.redpill import (
-    DONE,
-    ID_MAX,
     MORE,
     Broker,
     BrokerError,
-    CallFailed,
     Consumer,
     Done,
     Message,
@@ -56,28 +53,12 @@ from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.settings import masked
 from gorgond.stores import open_store
-from gorgond.stores.contract import Cut, Query, Write, Written
-from gorgond.stores.requests import query_of, writes_of
-from gorgond.stores.schema import PRIVATE, UNANNOUNCED
+from gorgond.stores.contract import Cut, Query
+from gorgond.stores.jobs import Change, Job, told_refused
+from gorgond.stores.requests import query_of
 
 log = logging.getLogger(__name__)
 
-
-_EVENT = {
-    ("insert", "stored"): "added",
-    ("insert", "exists"): "added",
-    ("replace", "stored"): "edited",
-    ("patch", "stored"): "edited",
-    ("delete", "deleted"): "deleted",
-}
-"""What is announced, by what was done to which effect; all else changed nothing."""
-
-_TOLD = {
-    "conflict": (422, "there is another one of this id, with other content"),
-    "stale": (409, "there is a newer version, or it was deleted since"),
-    "missing": (404, "there is none"),
-}
-"""What a job without a caller is refused with, by effects that leave undone what it is for."""
 
 REPEATS = 16
 """Documents read at a time to announce them once more: what a client may store is up to a megabyte each."""
@@ -225,15 +206,15 @@ class _ReadConsumer(_StoreConsumer):
                 if query.search and not self._service.searchable:
                     raise StoreRefused("search: there is none here ([store] search = no)", field="search")
             except StoreRefused as refused:
-                outcomes[index] = _refused(refused)
+                outcomes[index] = told_refused(refused)
             else:
                 (finds if verb == "find" else counts).append((index, query))
         if finds:
             for (index, _), found in zip(finds, self._store.find([query for _, query in finds]), strict=True):
-                outcomes[index] = _found(found) if isinstance(found, bytes) else _refused(found)
+                outcomes[index] = _found(found) if isinstance(found, bytes) else told_refused(found)
         if counts:
             for (index, _), count in zip(counts, self._store.count([query for _, query in counts]), strict=True):
-                outcomes[index] = Done(dumps(count)) if isinstance(count, int) else _refused(count)
+                outcomes[index] = Done(dumps(count)) if isinstance(count, int) else told_refused(count)
         return [outcome for outcome in outcomes if outcome is not None]
 
 
@@ -256,25 +237,26 @@ class _WriteConsumer(_StoreConsumer):
         self._service.heartbeats.end(self._pushing)
 
     async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
-        writes: list[Write] = []
-        spans: list[range | StoreRefused] = []
-        for message in batch:
-            try:
-                some = writes_of(message, self.queue)
-            except StoreRefused as refused:
-                spans.append(refused)
-            else:
-                spans.append(range(len(writes), len(writes) + len(some)))
-                writes += some
-        done = self._store.change(writes)
-        changes = list(_changes(batch, spans, writes, done))
-        await self._announce([_event(change, _told(change.write, change.ts)) for change in changes if not change.again])
+        jobs = [Job.of(message, self.queue) for message in batch]
+        self._claim([job for job in jobs if job.once is not None])
+        done = iter(self._store.change([write for job in jobs for write in job.writes]))
+        for job in jobs:
+            job.done = list(islice(done, len(job.writes)))
+        changes = [change for job in jobs for change in job.changes()]
+        await self._announce([change.event(change.said()) for change in changes if not change.again])
         repeats = [change for change in changes if change.again]
         for begin in range(0, len(repeats), REPEATS):
             await self._announce(self._repeated(repeats[begin : begin + REPEATS]))
-        return [_outcome(message, span, writes, done) for message, span in zip(batch, spans, strict=True)]
+        return [job.outcome() for job in jobs]
 
-    def _repeated(self, changes: Sequence[_Change]) -> list[Message]:
+    def _claim(self, jobs: Sequence[Job]) -> None:
+        """Refuse those that come under a key which was used for another request, before anything is written."""
+        claims = self._store.claim([job.once for job in jobs if job.once is not None]) if jobs else []
+        for job, first in zip(jobs, claims, strict=True):
+            if not first:
+                job.refuse(StoreRefused("once: this key was used for another request", 422, "once"))
+
+    def _repeated(self, changes: Sequence[Change]) -> list[Message]:
         """The events of changes that were done before, since the first ones may be lost: of what is stored by now."""
         found = self._store.find([Query(each.write.collection, {"id": each.write.id}, limit=1) for each in changes])
         events = []
@@ -283,7 +265,7 @@ class _WriteConsumer(_StoreConsumer):
                 [content] = [stored] = documents
                 if change.write.kind == "patch":
                     content = {name: stored.get(name) for name in change.write.document}
-                events.append(_event(change._replace(ts=stored["ts"]), content))
+                events.append(change._replace(ts=stored["ts"]).event(content))
         return events
 
     async def _announce(self, events: Sequence[Message]) -> None:
@@ -301,85 +283,5 @@ class _WriteConsumer(_StoreConsumer):
             self._announced.measure(f"store_notify {op}", count, 0, 0, took)
 
 
-class _Change(NamedTuple):
-    """A write that is to be announced."""
-
-    message: Message
-    number: int  # of the write, in the message
-    write: Write
-    event: str
-    ts: int
-    again: bool
-
-
 def _found(documents: bytes) -> Done:
     return Done(documents, headers=MORE) if isinstance(documents, Cut) else Done(documents)
-
-
-def _refused(refused: StoreRefused) -> Done:
-    return Done(error=CallFailed(refused.code, str(refused), refused.field))
-
-
-def _outcome(
-    message: Message, span: range | StoreRefused, writes: Sequence[Write], done: Sequence[Written | StoreRefused]
-) -> Done:
-    """What became of the writes of one message: a refusal of any of them is an error, else there is an answer
-    if it asks for one. Who does not is told by an error, too, that one was not done."""
-    if isinstance(span, StoreRefused):
-        return _refused(span)
-    results = []
-    for index in span:
-        one, id = done[index], writes[index].id
-        if isinstance(one, StoreRefused):
-            return _refused(one)
-        if not message.reply and one.effect in _TOLD and (writes[index].kind, one.effect) != ("delete", "missing"):
-            code, why = _TOLD[one.effect]
-            return Done(error=CallFailed(code, f"{writes[index].collection} {id}: {why}", "id"))
-        results.append({"id": id, "effect": one.effect})
-    return Done(dumps({"results": results})) if message.reply else DONE
-
-
-def _changes(
-    batch: Sequence[Message],
-    spans: Sequence[range | StoreRefused],
-    writes: Sequence[Write],
-    done: Sequence[Written | StoreRefused],
-) -> Iterator[_Change]:
-    """What changed, also if it had been changed before: then the announcement may have been lost."""
-    for message, span in zip(batch, spans, strict=True):
-        if isinstance(span, StoreRefused):
-            continue
-        for index in span:
-            write, one = writes[index], done[index]
-            if isinstance(one, StoreRefused) or write.collection in UNANNOUNCED:
-                continue
-            event = _EVENT.get((write.kind, one.effect))
-            if event is not None:
-                yield _Change(message, index - span.start, write, event, one.ts, one.again)
-
-
-def _event(change: _Change, content: Mapping[str, Any]) -> Message:
-    """The announcement of a change, with the document or the changes in it; of a private one what is public.
-
-    Its id is made of its message's, so that a listener can tell a repeat.
-    """
-    write, message = change.write, change.message
-    args: dict[str, Any] = {"id": write.id, "ts": change.ts}
-    if content:
-        public = PRIVATE.get(write.collection)
-        if public is not None:
-            content = {name: value for name, value in content.items() if name in ("id", "ts", *public)}
-        args["changes" if write.kind == "patch" else "document"] = content
-    id = f"{message.id}:{change.number}"[-ID_MAX:]
-    return Message(f"{write.collection}.{change.event}", args, id, user=_author(message), trace=message.trace)
-
-
-def _author(message: Message) -> dict[str, Any] | None:
-    """Who made a change; None when nobody was logged in."""
-    id = (message.user or {}).get("id")
-    return {"id": id} if id else None
-
-
-def _told(write: Write, ts: int) -> Mapping[str, Any]:
-    """What was written: the document as it is stored, or the changes."""
-    return {**write.document, "ts": ts} if write.kind in ("insert", "replace") else write.document

@@ -56,6 +56,7 @@ class Write:
              the same content, whatever became of it since (a repeat is no second item), `conflict` if with other
     replace  stored in the place of what is there
     patch    the top-level fields of `document` are set, those given as None are removed; `missing`
+             With `unchanged` it is `stale` unless what is stored has that very `ts`
     delete   `deleted`, also when it was deleted before; `missing` when it was never there
 
     Which of two versions is the newer: a `dated` write has a `ts` that its writer chose. It is `stale` if what is
@@ -81,6 +82,16 @@ class Write:
     asker: int | None = None
     dated: bool = True
     by: str = ""
+    unchanged: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A request that its client may send again under the `key` that it chose; `said` is the fingerprint of all it asks
+    for."""
+
+    key: str
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +176,11 @@ class Store(ABC):
     @abstractmethod
     def change(self, writes: Sequence[Write]) -> list[Written | StoreRefused]:
         """Do the writes in their order, durably: what is reported stored survives SIGKILL of us and of the database."""
+
+    @abstractmethod
+    def claim(self, requests: Sequence[Once]) -> list[bool]:
+        """Whether each is the one request of its key: the first, or the same again. What a key was used for is kept as
+        durably as what is written, for a day (`schema.TOMBSTONE_SECONDS`)."""
 
     def write(self, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
         """The same, for who wants to know the effects alone."""

@@ -19,7 +19,7 @@ from typing import Any
 from gorgond.errors import StoreRefused
 from gorgond.stores.contract import LIMIT_MAX, Query, Write
 from gorgond.stores.ownership import check_owner
-from gorgond.stores.schema import OWN_FIELDS, RESERVED, TEXT
+from gorgond.stores.schema import OWN_FIELDS, OWNED, RESERVED, TEXT
 
 COMPARISONS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
 OPERATORS = (*COMPARISONS, "$in", "$and", "$or")
@@ -69,12 +69,21 @@ def check_write(write: Write) -> None:
     if type(write.ts) is not int or not 0 <= write.ts <= INT_MAX:
         raise StoreRefused("ts: must be a whole number of milliseconds since 1970")
     check_document(write.document)
+    _check_owned(write)
     check_owner(write.document, write.asker)
     for field in TEXT.get(write.collection, ()):
         value = write.document.get(field, "")
         if type(value) is not str or len(value) > WORDS_MAX:
             _check_words([write.document.get(each) for each in TEXT[write.collection]])
             break
+
+
+def _check_owned(write: Write) -> None:
+    """Owners are numbers."""
+    field = OWNED.get(write.collection, "")
+    owners = write.document.get(field)
+    if isinstance(owners, str) or (isinstance(owners, list | tuple) and any(isinstance(one, str) for one in owners)):
+        raise StoreRefused(f"{field}: must be the number of a user, not a text", field=field)
 
 
 def check_collection(name: Any) -> None:

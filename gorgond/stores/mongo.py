@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from bson.codec_options import CodecOptions, TypeDecoder, TypeRegistry
 from bson.errors import BSONError
-from pymongo import MongoClient
+from pymongo import IndexModel, MongoClient
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure
 
@@ -28,6 +28,7 @@ from gorgond.errors import ConfigError, StoreAway, StoreRefused
 from gorgond.redpill import dumps
 from gorgond.stores.contract import (
     ANSWER_BYTES,
+    Once,
     Query,
     Store,
     Write,
@@ -41,8 +42,18 @@ from gorgond.stores.contract import (
 from gorgond.stores.filters import check_query, equality, words
 from gorgond.stores.mongo_commands import FIRST, MARKS, reachable
 from gorgond.stores.mongo_pool import PoolCount
+from gorgond.stores.mongo_requests import claim_all
 from gorgond.stores.mongo_writes import write_batch
-from gorgond.stores.schema import BY_TIME, BY_VALUE, NEWEST_FIRST, OWN_FIELDS, TEXT, TOMBSTONE_SECONDS, TOMBSTONES
+from gorgond.stores.schema import (
+    BY_TIME,
+    BY_VALUE,
+    NEWEST_FIRST,
+    OWN_FIELDS,
+    REQUESTS,
+    TEXT,
+    TOMBSTONE_SECONDS,
+    TOMBSTONES,
+)
 
 T = TypeVar("T")
 
@@ -142,7 +153,8 @@ class MongoStore(Store):
             for field in fields:
                 # Not sparse: such an index makes {$gte: null} miss the documents without the field (MongoDB 6.0).
                 self._try_index(collection, [(field, 1)])
-        self._try_index(TOMBSTONES, [("at", 1)], expireAfterSeconds=TOMBSTONE_SECONDS)
+        for remembered in (TOMBSTONES, REQUESTS):
+            self._try_index(remembered, [("at", 1)], expireAfterSeconds=TOMBSTONE_SECONDS)
 
     def make_search(self) -> None:
         # MongoDB goes on with it although we end.
@@ -184,8 +196,15 @@ class MongoStore(Store):
     def _make_index(self, collection: str, keys: list[tuple[str, Any]], **options: Any) -> None:
         """Make an index unless it is there. Readers and writers go on (`background` is for servers before 4.2); we
         wait until it is built, however long that takes, hence a connection of its own without a time limit."""
+        index = IndexModel(keys, background=True, **options)
         with reachable(), self._connect(socketTimeoutMS=None) as client:
-            client[self._db.name][collection].create_index(keys, background=True, **options)
+            hello = client.admin.command("ismaster")
+            # Unless told so, a replica set waits for all its members, also for one that is down. A single server, and
+            # one before 4.4, does not know the word.
+            quorum: dict[str, Any] = (
+                {"commitQuorum": "majority"} if "setName" in hello and hello["maxWireVersion"] >= 9 else {}
+            )
+            client[self._db.name][collection].create_indexes([index], **quorum)
 
     def find(self, queries: Sequence[Query]) -> list[bytes | StoreRefused]:
         answers: list[bytes | StoreRefused] = [b"[]"] * len(queries)
@@ -312,6 +331,9 @@ class MongoStore(Store):
 
     def change(self, writes: Sequence[Write]) -> list[Written | StoreRefused]:
         return write_batch(self._db, writes)
+
+    def claim(self, requests: Sequence[Once]) -> list[bool]:
+        return claim_all(self._db, requests)
 
     def health(self) -> dict[str, Any]:
         started = time.perf_counter()

@@ -228,7 +228,8 @@ def _marking(own: int) -> Document:
 def _older(write: Write, own: int | None, ts: int) -> Document:
     """What the write may touch: the document of its id, unless it is newer, changed by it before, or another registered
     user's. One that comes last is newer than all that is there."""
-    older: Document = {"_id": write.id, "ts": {"$not": {"$gt" if write.dated else "$gte": ts}}, **allowed(write.asker)}
+    before: Any = {"$not": {"$gt" if write.dated else "$gte": ts}} if write.unchanged is None else write.unchanged
+    older: Document = {"_id": write.id, "ts": before, **allowed(write.asker)}
     if own is not None:
         older[MARKS] = {"$ne": own}
     return older
@@ -274,4 +275,4 @@ def _met(write: Write, stored: Document | None, content: Document | None) -> Out
         return Written("deleted" if own in _marks(stored) else "conflict", ts)
     if own in _marks(stored):
         return Written("stored", ts, again=True)
-    return Written("stale", ts) if write.dated and ts > write.ts else None
+    return Written("stale", ts) if (write.dated and ts > write.ts) or write.unchanged not in (None, ts) else None

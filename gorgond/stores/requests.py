@@ -10,7 +10,8 @@ from typing import Any
 
 from gorgond.errors import StoreRefused
 from gorgond.redpill import Message
-from gorgond.stores.contract import LIMIT_MAX, Kind, Query, Write
+from gorgond.redpill.message import ID_MAX
+from gorgond.stores.contract import LIMIT_MAX, Kind, Once, Query, Write
 from gorgond.stores.ownership import NOBODY
 from gorgond.stores.schema import PRIVATE
 
@@ -18,7 +19,7 @@ _FIND = frozenset({"filter", "sort", "limit", "skip", "fields", "search", "short
 _KINDS: dict[str, tuple[Kind, frozenset[str]]] = {
     "insert": ("insert", frozenset({"documents"})),
     "replace": ("replace", frozenset({"documents"})),
-    "patch": ("patch", frozenset({"id", "changes", "ts"})),
+    "patch": ("patch", frozenset({"id", "changes", "ts", "unchanged"})),
     "delete": ("delete", frozenset({"id", "ts"})),
 }
 
@@ -65,8 +66,13 @@ def writes_of(message: Message, queue: str) -> list[Write]:
     _check_queue(collection, queue)
     asker = _asker(message.user)
     if kind in ("patch", "delete"):
-        ts, changes = args.get("ts", message.sent), args.get("changes", {})
-        return [Write(kind, collection, args.get("id", ""), ts, changes, asker, "ts" in args, message.id)]
+        ts, changes, unchanged = args.get("ts", message.sent), args.get("changes", {}), args.get("unchanged")
+        if unchanged is not None:
+            if type(unchanged) is not int or "ts" in args:
+                raise StoreRefused("unchanged: must be the ts of the document as it was found, beside no ts")
+            ts = max(ts, unchanged + 1)
+        dated = "ts" in args or unchanged is not None
+        return [Write(kind, collection, args.get("id", ""), ts, changes, asker, dated, message.id, unchanged)]
     documents = args.get("documents")
     if not isinstance(documents, list) or not 0 < len(documents) <= LIMIT_MAX:
         raise StoreRefused(f"documents: must be a list of 1 to {LIMIT_MAX} objects")
@@ -86,6 +92,17 @@ def writes_of(message: Message, queue: str) -> list[Write]:
         made = {**document, "id": id, "ts": ts}
         writes.append(Write(kind, collection, id, ts, made, asker, "ts" in document, message.id))
     return writes
+
+
+def once_of(message: Message) -> Once | None:
+    """The key under which a message of store_put may come again, as another message too; None if it has none."""
+    once = (message.user or {}).get("once")
+    if once is None:
+        return None
+    key, said = (once.get("key"), once.get("said")) if isinstance(once, dict) else (None, None)
+    if not all(isinstance(text, str) and 0 < len(text) <= ID_MAX for text in (key, said)):
+        raise StoreRefused("once: must be the key and the fingerprint of a request")
+    return Once(str(key), str(said))
 
 
 def _asker(user: Mapping[str, Any] | None) -> int | None:

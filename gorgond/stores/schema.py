@@ -27,11 +27,17 @@ PRIVATE: Mapping[str, tuple[str, ...]] = {"users": ("name",), "emails": (), "ses
 """Collections that only the auth server asks for and changes, over queues of its own: who could read or write them
 would be anybody. These fields of theirs everybody may find by id, and is told when they change."""
 
+OWNED: Mapping[str, str] = {"items": "userid"}
+"""The field that says whose a document is, by numbers (`stores.ownership`): with a text it would be nobody's."""
+
 TEXT: Mapping[str, tuple[str, ...]] = {"items": ("title", "body")}
 """Searched for words."""
 
 TOMBSTONES = "tombstones"
 """The collection in which drivers remember deletes; no caller's business."""
+
+REQUESTS = "gorgon.requests"
+"""The collection in which drivers remember what a request's key was used for; no collection can have this name."""
 
 RESERVED = (TOMBSTONES, "tombstones_at", "text_building", "json_each", "pragma_module_list", "pragma_table_info")
 """Names that no collection can have: SQLite keeps its tables, indexes and table functions among them. All others that

@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
 from gorgond.redpill import dumps, loads
 from gorgond.stores.contract import (
+    Once,
     Query,
     Store,
     Write,
@@ -36,7 +37,7 @@ from gorgond.stores.schema import BY_VALUE, NEWEST_FIRST, TEXT
 from gorgond.stores.sqlite_files import Files
 from gorgond.stores.sqlite_filters import Parameters, order_by, where
 from gorgond.stores.sqlite_tables import Collection, key_value, make_tombstones
-from gorgond.stores.sqlite_writes import write_all
+from gorgond.stores.sqlite_writes import claim_all, write_all
 
 T = TypeVar("T")
 
@@ -258,6 +259,9 @@ class SqliteStore(Store):
 
     def change(self, writes: Sequence[Write]) -> list[Written | StoreRefused]:
         return self._transaction(lambda connection: write_all(connection, writes)) if writes else []
+
+    def claim(self, requests: Sequence[Once]) -> list[bool]:
+        return self._transaction(lambda connection: claim_all(connection, requests))
 
     def health(self) -> dict[str, Any]:
         started = time.perf_counter()

@@ -37,6 +37,15 @@ def make_tombstones(connection: sqlite3.Connection) -> None:
     _add_columns(connection, "tombstones")
 
 
+def make_requests(connection: sqlite3.Connection) -> None:
+    """Make the table that is not there yet."""
+    connection.execute(
+        'CREATE TABLE IF NOT EXISTS "gorgon.requests" (key TEXT PRIMARY KEY, said TEXT NOT NULL, at REAL NOT NULL)'
+        " WITHOUT ROWID"
+    )
+    connection.execute('CREATE INDEX IF NOT EXISTS "gorgon.requests_at" ON "gorgon.requests" (at)')
+
+
 def _add_columns(connection: sqlite3.Connection, table: str) -> None:
     """`first` and `marks`, in a table of an older version."""
     if not connection.execute("SELECT 1 FROM pragma_table_info(?) WHERE name = 'marks'", (table,)).fetchone():

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple, cast
 
 from gorgond.errors import StoreRefused
 from gorgond.redpill import dumps, loads
-from gorgond.stores.contract import Write, Written
+from gorgond.stores.contract import Once, Write, Written
 from gorgond.stores.filters import DOCUMENT_BYTES, check_write
 from gorgond.stores.ownership import check_owner
 from gorgond.stores.repeats import fingerprint, mark, marked, newest, same_content
 from gorgond.stores.schema import TOMBSTONE_SECONDS
-from gorgond.stores.sqlite_tables import Collection, Key, make_tombstones
+from gorgond.stores.sqlite_tables import Collection, Key, make_requests, make_tombstones
 
 BURY = (
     "INSERT INTO tombstones (collection, id, ts, at, known, first, marks) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -62,6 +62,20 @@ def write_all(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[W
         writer.flush()
     if any(write.kind == "delete" for write in writes):
         connection.execute("DELETE FROM tombstones WHERE at < ?", (time.time() - TOMBSTONE_SECONDS,))
+    return done
+
+
+def claim_all(connection: sqlite3.Connection, requests: Sequence[Once]) -> list[bool]:
+    """Note for what the keys of these are used, in such a transaction, too; whether each is the one of its key."""
+    make_requests(connection)
+    now = time.time()
+    connection.execute('DELETE FROM "gorgon.requests" WHERE at < ?', (now - TOMBSTONE_SECONDS,))
+    done = []
+    for each in requests:
+        row = each.key, each.said, now
+        connection.execute('INSERT INTO "gorgon.requests" (key, said, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING', row)
+        [said] = connection.execute('SELECT said FROM "gorgon.requests" WHERE key = ?', (each.key,)).fetchone()
+        done.append(said == each.said)
     return done
 
 
@@ -122,7 +136,7 @@ class _Writer:
             return Written("stale", tombstone.ts)
         if row is None and write.kind == "patch":
             return Written("missing", write.ts)
-        if row is not None and write.dated and row.ts > write.ts:
+        if row is not None and ((write.dated and row.ts > write.ts) or write.unchanged not in (None, row.ts)):
             return Written("stale", row.ts)
         ts = newest(write, tombstone.ts if row is None else row.ts)
         document = dict(write.document)

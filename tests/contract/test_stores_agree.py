@@ -52,7 +52,11 @@ def value(random: Random, depth: int = 0) -> Any:
 
 
 def document(random: Random) -> dict[str, Any]:
-    return {key: value(random) for key in ("userid", "keywords", "a", "b") if random.random() < 0.8}
+    made = {key: value(random) for key in ("userid", "keywords", "a", "b") if random.random() < 0.8}
+    owners = made.get("userid")
+    if any(isinstance(one, str) for one in (owners if isinstance(owners, list) else [owners])):
+        del made["userid"]  # which is refused
+    return made
 
 
 def condition(random: Random, ids: list[str]) -> Any:

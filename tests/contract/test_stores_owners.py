@@ -64,7 +64,19 @@ def test_nobody_writes_in_a_users_name(store: Store) -> None:
     assert [(note["id"], note["userid"]) for note in stored(store)] == [("a", SEED)]
 
 
-@pytest.mark.parametrize("owner", [SEED, REGISTERED - 1, None, "a text", 1.5, True])
+@pytest.mark.parametrize("owner", [str(ADA), "", "a text", [ADA, str(BOB)]])
+def test_an_owner_is_no_text_whoever_writes_it(store: Store, owner: Any) -> None:
+    # given a text that reads like a user's number, then nobody stores it: it would be nobody's
+    for asker in (None, NOBODY, ADA):
+        for kind in ("insert", "replace", "patch"):
+            assert write(store, asker, kind, "a", 1, userid=owner) == 400
+    assert stored(store) == []
+    # and in other collections it is what their application says
+    [effect] = store.write([Write("insert", "orders", "a", 1, {"userid": owner})])
+    assert effect == "stored"
+
+
+@pytest.mark.parametrize("owner", [SEED, REGISTERED - 1, None, 1.5, True])
 def test_what_is_no_registered_users_is_anybodys(store: Store, owner: Any) -> None:
     for asker, id in ((NOBODY, "a"), (BOB, "b")):
         assert write(store, asker, "insert", id, 1, userid=owner) == "stored"

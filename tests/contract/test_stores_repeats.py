@@ -14,7 +14,7 @@ import pytest
 
 from gorgond.errors import StoreRefused
 from gorgond.stores import open_store
-from gorgond.stores.contract import Effect, Kind, Query, Store, Write, Written
+from gorgond.stores.contract import Effect, Kind, Once, Query, Store, Write, Written
 from gorgond.stores.mongo_commands import FIRST
 from gorgond.stores.repeats import MARKS_MAX
 from tests.contract.stores import found, ids, mongo_client, query, write
@@ -56,6 +56,26 @@ def test_the_same_content_again_is_no_second_item_and_other_content_a_conflict(s
     for changes in others:
         assert store.write([undated("insert", "a", 9, **{**first.document, **changes})]) == ["conflict"], changes
     assert found(store, query()) == [{"id": "a", "ts": 7, "title": "c"}]
+
+
+def test_a_key_is_one_requests(store: Store) -> None:
+    # given a request under a key, then it is that one's, also when it comes again, with others and side by side
+    assert store.claim([Once("k", "a")]) == [True]
+    assert store.claim([Once("k", "a"), Once("k", "b"), Once("l", "b"), Once("k", "a")]) == [True, False, True, True]
+    with ThreadPoolExecutor(8) as pool:
+        claims = [Once("m", "ab"[n % 2]) for n in range(40)]
+        firsts = pool.map(lambda one: store.claim([one]), claims)
+        [won] = {one.said for one, [first] in zip(claims, firsts, strict=True) if first}
+    assert store.claim(claims) == [one.said == won for one in claims]
+    # and it has nothing to do with what is stored
+    assert found(store, query()) == []
+
+
+def test_a_key_is_free_again_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(open_store(f"sqlite:///{tmp_path}/x.db")) as store:
+        assert store.claim([Once("k", "a"), Once("k", "b")]) == [True, False]
+        monkeypatch.setattr("gorgond.stores.sqlite_writes.TOMBSTONE_SECONDS", -1)
+        assert store.claim([Once("k", "b")]) == [True]
 
 
 def test_a_ts_that_the_writer_chose_belongs_to_the_content(store: Store) -> None:
@@ -180,6 +200,25 @@ def test_what_is_dated_stays_as_it_was(store: Store) -> None:
     # when it comes again it was there once, and others are too old
     assert store.write([write("insert", "a", 5, x=1), write("insert", "a", 6, x=1)]) == ["deleted", "stale"]
     assert store.write([write("insert", "a", 8, x=1)]) == ["stored"]
+
+
+def test_of_several_who_change_what_they_found_one_succeeds(store: Store) -> None:
+    # given a document that several have found as it is
+    store.write([write("insert", "a", 5, x=0)])
+    found_at_5 = [Write("patch", "items", "a", 6, {"x": n}, by=next(messages), unchanged=5) for n in range(1, 9)]
+    # when they change it, one after the other and side by side
+    assert store.write([found_at_5[0], found_at_5[0], found_at_5[1]]) == ["stored", "stored", "stale"]
+    with ThreadPoolExecutor(8) as pool:
+        assert [effect for [effect] in pool.map(lambda one: store.write([one]), found_at_5[2:])] == ["stale"] * 6
+    # then the first one's is there, and who finds that changes it
+    assert found(store, query()) == [{"id": "a", "ts": 6, "x": 1}]
+    found_at_6 = [Write("patch", "items", "a", 7, {"x": n}, by=next(messages), unchanged=6) for n in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(str(effect) for [effect] in pool.map(lambda one: store.write([one]), found_at_6)) == [
+            *["stale"] * 7, "stored",
+        ]  # fmt: skip
+    # and what is gone is missing
+    assert store.write([Write("patch", "items", "b", 7, {"x": 1}, unchanged=6)]) == ["missing"]
 
 
 def test_many_change_one_document_at_the_same_time(store: Store) -> None:

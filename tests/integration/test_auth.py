@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from argon2 import PasswordHasher
 
 from gorgond.auth.records import Records
 from gorgond.auth.tokens import Tokens
 from gorgond.redpill import DONE, CallFailed, Consumer, Message, Outcome, now_ms
 from gorgond.redpill.codec import loads
-from tests.integration.authbench import DAY, PASSWORD, by, running
+from gorgond.roles.auth import ARGUMENTS
+from tests.integration.authbench import DAY, PASSWORD, Bench, by, running
 from tests.waiting import eventually_async
 
 # ---- who asks
@@ -100,6 +102,35 @@ async def test_what_is_unknown_is_refused(tmp_path: Path) -> None:
 
 
 # ---- sessions
+
+
+@pytest.mark.parametrize(
+    ("op", "args"),
+    [
+        ("auth.me", {}), ("auth.sessions", {}), ("auth.logout", {}), ("auth.revoke", {"id": "x"}),
+        ("auth.register", {"email": "b@c.example", "password": "a long password indeed", "name": ""}),
+        ("auth.login", {"email": "ada@notes.example", "password": PASSWORD, "token": "f" * 64}),
+        ("auth.password", {"old": PASSWORD, "new": "another long password", "token": "f" * 64}),
+        ("auth.oauth2.sites", {}), ("auth.oauth2.linked", {}), ("auth.oauth2.unlink", {"site": "x"}),
+        ("auth.oauth2.begin", {"site": "x"}), ("auth.oauth2.login", {"site": "x"}), ("auth.oauth2.link", {"site": "x"}),
+    ],
+)  # fmt: skip
+async def test_an_argument_that_is_not_known_is_refused(tmp_path: Path, op: str, args: dict[str, Any]) -> None:
+    async with running(tmp_path) as bench:
+        await bench.user()
+        token = await bench.session()
+        # when an operation is given one more, then nothing is done, and it is named
+        with pytest.raises(CallFailed) as refused:
+            await bench.ask(op, {**args, "all_of_them": True}, user={"token": token})
+        assert (refused.value.code, refused.value.field) == (400, "all_of_them")
+        # and the session and the account are as they were
+        assert (await bench.ask("auth.me", user={"token": token})).status == 200
+        assert len(await bench.records.find("users", {})) == 1
+
+
+async def test_each_operation_says_what_it_may_be_given(tmp_path: Path) -> None:
+    server = Bench(tmp_path).auth
+    assert {*server._public, *server._own} == set(ARGUMENTS)
 
 
 async def test_sessions_end_when_unused_and_in_the_end(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from argon2 import PasswordHasher
 
 from gorgond.auth.records import Document
 from gorgond.auth.tokens import FRESH
+from gorgond.auth.users import Users
 from gorgond.http.credentials import FORM
 from gorgond.redpill import CallFailed, now_ms
+from gorgond.roles.auth import ARGUMENTS
 from tests.conftest import RedisServer
 from tests.integration.authbench import PASSWORD, Bench, by, new_digest, running
 from tests.integration.website import Answer, Website
@@ -89,6 +91,43 @@ async def test_who_ends_all_at_the_same_time_as_another_ends_what_that_one_let_i
         assert len(alive) == 1, done
         assert not await held(bench, one)
         assert not await held(bench, two)
+
+
+async def test_of_two_who_change_the_password_at_the_same_time_one_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.user()
+        sessions, change = [await bench.session() for _ in range(4)], {"old": PASSWORD}
+        # when several change it, all with the password of before
+        done = await asyncio.gather(
+            *(
+                bench.ask(
+                    "auth.password", {**change, "new": f"{NEW} {n}", "token": new_digest()}, user={"token": token}
+                )
+                for n, token in enumerate(sessions)
+            ),
+            return_exceptions=True,
+        )
+        # then one has changed it, the others are told why they have not, and the password is that one's
+        won = [n for n, each in enumerate(done) if not isinstance(each, Exception)]
+        lost = [each.code for each in done if isinstance(each, CallFailed)]
+        assert (len(won), set(lost) <= {401, 403, 409}, len(lost)) == (1, True, 3), done
+        [user] = await bench.records.find("users", {})
+        assert PasswordHasher().verify(user["passhash"], f"{NEW} {won[0]}")
+
+
+async def test_a_password_that_was_proved_before_it_was_changed_is_not_written_over(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.user()
+        [before] = await bench.records.find("users", {})
+        mine = await bench.session()
+        await bench.ask("auth.password", {"old": PASSWORD, "new": NEW, "token": new_digest()}, user={"token": mine})
+        # when somebody writes a new one who has proved the one of before
+        with pytest.raises(CallFailed) as refused:
+            await Users(bench.records).change_unchanged(before, {"passhash": "theirs"})
+        # then it is refused, and the first one stands
+        assert refused.value.code == 409
+        [user] = await bench.records.find("users", {})
+        assert PasswordHasher().verify(user["passhash"], NEW)
 
 
 async def test_a_login_that_was_under_way_ends_no_session_of_the_era_after_it(tmp_path: Path) -> None:
@@ -200,8 +239,9 @@ async def test_by_which_ways_one_logs_in_is_changed_after_a_login_only(tmp_path:
         token = new_digest()
         [account] = await bench.records.find("users", {})
         await bench.auth.tokens.begin(account, token, {"agent": "", "address": ""})
-        args = {"new": NEW, "old": "", "site": "house", "code": "c", "nonce": "n", "verifier": "v", "issuer": ""}
-        args["token"] = new_digest()
+        args = {"new": NEW, "old": "", "site": "house", "code": "c", "nonce": "n", "verifier": "v", "issuer": "",
+                "token": new_digest()}  # fmt: skip
+        args = {name: text for name, text in args.items() if name in ARGUMENTS[op]}
         await aged(bench, token, -int(FRESH * 1000) - 1)
         assert await bench.refused(op, args, user={"token": token}) == 403
         # when it has just begun, then it is not that which stands in the way

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 from urllib.parse import quote
@@ -116,6 +117,43 @@ def test_an_idempotency_key_makes_a_repeat_harmless(site: Website, uid: int, pre
     other = site.ask("POST", f"/info/{uid}", notes(3), **{"Idempotency-Key": "another"})
     assert not set(other.json["ids"]) & set(first.json["ids"])
     assert len(titles(site, f"/info/{uid}")) == 6
+
+
+@pytest.mark.parametrize("prefer", ["", "respond-async"])
+@pytest.mark.parametrize("deleted", [False, True])
+def test_an_idempotency_key_is_one_requests(site: Website, uid: int, deleted: bool, prefer: str) -> None:
+    # given two notes that were posted under a key, and perhaps deleted since
+    path, key = f"/info/{uid}", {"Idempotency-Key": "k"}
+    assert titles(site, path) == []
+    two = notes(2)
+    first = site.ask("POST", path, two, Prefer=prefer, **key)
+    eventually(lambda: len(titles(site, path)) == 2)
+    for id in first.json["ids"] if deleted else ():
+        assert site.ask("DELETE", f"/items/{id}").status == 204
+    before = titles(site, path)
+    # when anything else comes under it: more, fewer, others, in another order, with ids of their own
+    own = [{**note, "id": f"own {uid} {number}"} for number, note in enumerate(two)]
+    others: list[Any] = [two[:1], two[0], notes(3), two[::-1], [two[0], {"title": "x"}], own, own[:1], {"title": "x"}]
+    for other in others:
+        # then it is refused, and nothing of it is stored
+        refused = site.ask("POST", path, other, **key)
+        assert (refused.status, refused.error["field"]) == (422, "Idempotency-Key"), other
+        assert titles(site, path) == before
+    # and the same again, however it is written, is answered as it was, or by what became of it since
+    again = json.dumps([dict(reversed(note.items())) for note in two], indent=1).encode()
+    assert site.ask("POST", path, again, **key).status == (409 if deleted else 201)
+    assert titles(site, path) == before
+
+
+def test_what_is_refused_uses_up_no_key(site: Website, uid: int) -> None:
+    # given a note that a store refuses, and one that nobody may write
+    path, key = f"/info/{uid}", {"Idempotency-Key": "k"}
+    assert site.ask("POST", path, {"title": "x", "a.b": 1}, **key).status == 422
+    # then the key is still good for one that it takes
+    assert site.ask("POST", path, {"title": "x"}, **key).status == 201
+    # and those of others have nothing to do with it
+    theirs = f"/info/{10**9 + uid}"
+    assert site.ask("POST", theirs, {"title": "x"}, **key).status == 401
 
 
 def test_own_ids_make_a_repeat_harmless(site: Website, uid: int) -> None:

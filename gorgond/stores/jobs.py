@@ -1,0 +1,125 @@
+"""A message that asks for writes, and all that becomes of it: what is written, announced and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+from gorgond.errors import StoreRefused
+from gorgond.redpill import DONE, CallFailed, Done, Message
+from gorgond.redpill.codec import dumps
+from gorgond.redpill.message import ID_MAX
+from gorgond.stores.contract import Once, Write, Written
+from gorgond.stores.filters import check_write
+from gorgond.stores.requests import once_of, writes_of
+from gorgond.stores.schema import PRIVATE, UNANNOUNCED
+
+_EVENT = {
+    ("insert", "stored"): "added",
+    ("insert", "exists"): "added",
+    ("replace", "stored"): "edited",
+    ("patch", "stored"): "edited",
+    ("delete", "deleted"): "deleted",
+}
+"""What is announced, by what was done to which effect; all else changed nothing."""
+
+_TOLD = {
+    "conflict": (422, "there is another one of this id, with other content"),
+    "stale": (409, "there is a newer version, or it was deleted since"),
+    "missing": (404, "there is none"),
+}
+"""What a job without a caller is refused with, by effects that leave undone what it is for."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A message, the writes that it asks for, and what became of each; or why it is refused as a whole."""
+
+    message: Message
+    writes: Sequence[Write] = ()
+    once: Once | None = None
+    done: Sequence[Written | StoreRefused] = ()
+    refused: StoreRefused | None = None
+
+    @classmethod
+    def of(cls, message: Message, queue: str) -> Self:
+        """What a message of this queue asks for. One that is wrong uses up no key."""
+        try:
+            writes, once = writes_of(message, queue), once_of(message)
+            if once is not None:
+                for write in writes:
+                    check_write(write)
+        except StoreRefused as refused:
+            return cls(message, refused=refused)
+        return cls(message, writes, once)
+
+    def refuse(self, why: StoreRefused) -> None:
+        """Do nothing of it."""
+        self.writes, self.refused = (), why
+
+    def changes(self) -> Iterator[Change]:
+        """What changed, also if it had been changed before: then the announcement may have been lost."""
+        for number, (write, one) in enumerate(zip(self.writes, self.done, strict=True)):
+            if isinstance(one, StoreRefused) or write.collection in UNANNOUNCED:
+                continue
+            event = _EVENT.get((write.kind, one.effect))
+            if event is not None:
+                yield Change(self.message, number, write, event, one.ts, one.again)
+
+    def outcome(self) -> Done:
+        """A refusal of any of the writes is an error, else there is an answer if the message asks for one. Who does not
+        is told by an error, too, that one was not done."""
+        if self.refused is not None:
+            return told_refused(self.refused)
+        message, results = self.message, []
+        for write, one in zip(self.writes, self.done, strict=True):
+            if isinstance(one, StoreRefused):
+                return told_refused(one)
+            if not message.reply and one.effect in _TOLD and (write.kind, one.effect) != ("delete", "missing"):
+                code, why = _TOLD[one.effect]
+                return Done(error=CallFailed(code, f"{write.collection} {write.id}: {why}", "id"))
+            results.append({"id": write.id, "effect": one.effect})
+        return Done(dumps({"results": results})) if message.reply else DONE
+
+
+class Change(NamedTuple):
+    """A write that is to be announced."""
+
+    message: Message
+    number: int  # of the write, in the message
+    write: Write
+    verb: str
+    ts: int
+    again: bool
+
+    def said(self) -> Mapping[str, Any]:
+        """What was written: the document as it is stored, or the changes."""
+        write = self.write
+        return {**write.document, "ts": self.ts} if write.kind in ("insert", "replace") else write.document
+
+    def event(self, content: Mapping[str, Any]) -> Message:
+        """The announcement, with the document or the changes in it; of a private one what is public.
+
+        Its id is made of its message's, so that a listener can tell a repeat.
+        """
+        write, message = self.write, self.message
+        args: dict[str, Any] = {"id": write.id, "ts": self.ts}
+        if content:
+            public = PRIVATE.get(write.collection)
+            if public is not None:
+                content = {name: value for name, value in content.items() if name in ("id", "ts", *public)}
+            args["changes" if write.kind == "patch" else "document"] = content
+        id = f"{message.id}:{self.number}"[-ID_MAX:]
+        return Message(f"{write.collection}.{self.verb}", args, id, user=_author(message), trace=message.trace)
+
+
+def told_refused(refused: StoreRefused) -> Done:
+    """How whoever asked is told."""
+    return Done(error=CallFailed(refused.code, str(refused), refused.field))
+
+
+def _author(message: Message) -> dict[str, Any] | None:
+    """Who made a change; None when nobody was logged in."""
+    id = (message.user or {}).get("id")
+    return {"id": id} if id else None
