@@ -25,8 +25,7 @@ from gorgond.http.credentials import credentials, unauthorized
 from gorgond.http.openapi import describe
 from gorgond.http.routes import Parameter, Request, Route, Routes
 from gorgond.http.site_logins import SiteLogins
-from gorgond.redpill import CallFailed, Message, Reply, dumps, loads, new_id
-from gorgond.redpill.codec import canonical
+from gorgond.redpill import CallFailed, Message, Reply, canonical, dumps, loads, new_id
 
 LIM_MAX = 1000
 OFF_MAX = 1_000_000

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from gorgond.errors import StoreRefused
-from gorgond.redpill import DONE, CallFailed, Done, Message
-from gorgond.redpill.codec import dumps
-from gorgond.redpill.message import ID_MAX
+from gorgond.redpill import DONE, ID_MAX, CallFailed, Done, Message, dumps
 from gorgond.stores.contract import Once, Write, Written
 from gorgond.stores.filters import check_write
 from gorgond.stores.requests import once_of, writes_of

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gorgond.errors import StoreRefused
-from gorgond.redpill import Message
-from gorgond.redpill.message import ID_MAX
+from gorgond.redpill import ID_MAX, Message
 from gorgond.stores.contract import LIMIT_MAX, Kind, Once, Query, Write
 from gorgond.stores.ownership import NOBODY
 from gorgond.stores.schema import PRIVATE
