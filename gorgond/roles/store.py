@@ -88,11 +88,12 @@ class DataStore(Service):
     async def start(self) -> None:
         consumers: list[_StoreConsumer] = []
         if self.reads:
+            batch = self.config.store.batch
             for broker in self.fabric.brokers:
                 count = self.config.store.lanes if broker is self.fabric.calls else 1
-                batch = self.config.store.batch
                 consumers += [_ReadConsumer(self, broker, "store_get", f"{self.name}.{n}", batch) for n in range(count)]
-                consumers.append(_ReadConsumer(self, broker, "auth_store_get", f"{self.name}.0", batch))
+            # What the auth server reads and what is searched for are calls alone.
+            consumers.append(_ReadConsumer(self, self.fabric.calls, "auth_store_get", f"{self.name}.0", batch))
             # One at a time: each has the time of a whole batch for itself.
             consumers.append(_ReadConsumer(self, self.fabric.calls, "store_search", f"{self.name}.s", 1))
         if self.writes:

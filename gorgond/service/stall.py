@@ -20,7 +20,7 @@ from gorgond.service.alarm import Alarm
 
 PATIENCE = 1.0  # seconds without a turn after which the loop counts as blocked
 STOOD = 4.0  # seconds in which nobody ran after which the process counts as stopped; less is a busy machine
-LOOK = 0.25  # seconds between two marks, and two looks at one that is not renewed
+LOOK = 0.5  # seconds between two marks, and two looks at one that is not renewed
 
 log = logging.getLogger("gorgond.service")
 
