@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from gorgond.redpill import (
     DONE,
+    AnyConsumer,
     Broker,
     BrokerAway,
     BrokerError,
@@ -86,7 +87,7 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def running(*consumers: Consumer | Listener) -> AsyncIterator[list[asyncio.Task[None]]]:
+async def running(*consumers: AnyConsumer | Listener) -> AsyncIterator[list[asyncio.Task[None]]]:
     """Run these; stop them in the end, when they must end well."""
     tasks = [asyncio.create_task(each.run()) for each in consumers]
     try:

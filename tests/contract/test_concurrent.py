@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from gorgond.redpill import (
     Dead,
     DeadlineExceeded,
     Done,
+    Link,
     Message,
     Outcome,
     Producer,
@@ -29,6 +31,7 @@ from gorgond.redpill import (
     handling,
     now_ms,
 )
+from gorgond.redpill.broker import Claim
 from tests.conftest import RedisServer
 from tests.waiting import eventually_async
 
@@ -315,3 +318,31 @@ async def test_what_is_logged_meanwhile_is_about_the_message(broker: Broker) -> 
         await producer.push("q", Message("op", id="a"), Message("op", id="b"))
     async with running(ConcurrentConsumer(broker, "q", "consumer", work)):
         await eventually_async(lambda: about == {"a": ["a"], "b": ["b"]})
+
+
+async def test_large_answers_go_out_in_rounds(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gorgond.redpill.session.CLAIM_BYTES", 1000)
+    rounds: list[int] = []
+    link = type(broker.link("x"))
+    claim = link.claim
+
+    async def spied(self: Link, queue: str, consumer: str, token: str, claimed: Claim, attempts: int) -> Any:
+        rounds.append(sum(len(raw) for some in claimed.replies.values() for raw in some))
+        return await claim(self, queue, consumer, token, claimed, attempts)
+
+    monkeypatch.setattr(link, "claim", spied)
+    gate = asyncio.Event()
+
+    async def work(_: Message) -> Outcome:
+        await gate.wait()
+        return Done(b"x" * 400)
+
+    # given many large answers that are there at once
+    async with calling(broker) as call, running(ConcurrentConsumer(broker, "q", "consumer", work, 10)):
+        calls = [call("op") for _ in range(10)]
+        await settled_besides(broker, done=0, in_flight=10)
+        gate.set()
+        # then all come, and no claim has more of them than it may
+        assert [len(body) for body in await asyncio.gather(*calls)] == [400] * 10
+        await settled(broker, 10)
+    assert max(rounds) <= 1000

@@ -13,11 +13,13 @@ from gorgond.redpill import (
     Caller,
     ConcurrentConsumer,
     Consumer,
+    Dead,
     Done,
     Listener,
     Message,
     Outcome,
     Producer,
+    Retry,
     now_ms,
 )
 from tests.waiting import eventually_async
@@ -70,6 +72,62 @@ async def test_its_caller_is_answered_500_and_its_neighbours_as_ever(
         # and the consumer works on
         assert (await caller.call("q", Message("ok", deadline=deadline))).body == b"ok"
     assert not running.done()
+    consumer.stop()
+    await running
+
+
+ODD = {
+    "a body that is a number": Done(5),  # type: ignore[arg-type]
+    "an error that is a text": Done(error="no"),  # type: ignore[arg-type]
+    "headers that are a number": Done(b"", headers=5),  # type: ignore[arg-type]
+    "a status that is a list": Done(b"", status=[set()]),  # type: ignore[arg-type]
+    "a reason that is a number": Dead(5),  # type: ignore[arg-type]
+    "a delay that is a text": Retry("no", "soon"),  # type: ignore[arg-type]
+    "a delay that is no number": Retry("no", float("nan")),
+    "a delay without end": Retry("no", float("inf")),
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("kind", ["consumer", "concurrent"])
+@pytest.mark.parametrize("asked", [True, False])
+async def test_an_outcome_that_makes_no_sense_ends_nobody(
+    broker: Broker, kind: str, odd: Outcome, asked: bool, expected_logs: Expect, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected_logs("1 messages of q are dead letters now|the answer cannot be sent")
+    caplog.set_level("DEBUG", "gorgond.redpill")  # each outcome has a line then
+
+    # given a handler that gives back what makes no sense
+    async def one(message: Message) -> Outcome:
+        return odd if message.op == "odd" else Done(b"fine")
+
+    async def all(messages: Sequence[Message]) -> Sequence[Outcome]:
+        return [await one(message) for message in messages]
+
+    consumer = (
+        Consumer(broker, "q", "consumer", all)
+        if kind == "consumer"
+        else ConcurrentConsumer(broker, "q", "consumer", one)
+    )
+    running = asyncio.create_task(consumer.run())
+    async with Producer(broker, "p") as producer, Caller(broker, producer, "data", "p") as caller:
+        deadline = now_ms() + 60_000
+        # when a message with a caller, or without, is handled so
+        if asked:
+            call = caller.call("q", Message("odd", deadline=deadline))
+        else:
+            await producer.push("q", Message("odd"))
+        # then the consumer works on
+        assert (await caller.call("q", Message("fine", deadline=deadline))).body == b"fine"
+        await eventually_async(lambda: consumer.tally.handled + consumer.tally.failed >= 2)
+        assert not running.done()
+        # and whoever waits is told that it was not handled, unless it comes again much later
+        if asked and isinstance(odd, Retry) and odd.delay == float("inf"):
+            call.cancel()
+        elif asked:
+            reply = await call
+            assert reply.error is not None
+            assert reply.error.code == 500
     consumer.stop()
     await running
 
