@@ -11,11 +11,11 @@ from gorgond.redpill.broker import BLOCK, Broker
 from gorgond.redpill.concurrent import ConcurrentConsumer, Work
 from gorgond.redpill.consumer import Consumer, Handler
 from gorgond.redpill.ending import Ending
-from gorgond.redpill.errors import Undecodable
 from gorgond.redpill.hooks import UNHEARD, Hooks
 from gorgond.redpill.logline import about, log
 from gorgond.redpill.message import Message, decode
 from gorgond.redpill.outcome import THREE, Attempts
+from gorgond.redpill.seldom import Seldom
 
 KEPT = 1_000_000  # events a group keeps at most; beyond that the oldest are dropped and counted
 
@@ -68,7 +68,9 @@ class ConcurrentSubscription(ConcurrentConsumer):
 
 class Listener:
     """Calls `heard(topic, event)` for each live event; what happens while it is not connected it never hears.
-    `missed()` is called when that may have been: each time a connection is made."""
+    `missed()` is called when that may have been: each time a connection is made. An event that cannot be read, or for
+    which `heard` raises, is dropped; the log says so, with how many they are, once a minute at most.
+    """
 
     def __init__(
         self,
@@ -81,6 +83,7 @@ class Listener:
         hooks: Hooks = UNHEARD,
     ) -> None:
         self._beat = hooks.beat
+        self._dropped = Seldom()  # events that could not be read or not be understood
         self._missed = missed
         self._link = broker.link(f"{name} listener")
         self._topics = tuple(topics)
@@ -105,14 +108,22 @@ class Listener:
             if connects != self._link.connects:
                 connects = self._link.connects
                 self._missed()
-            if found is None:
-                continue
-            try:
-                event = decode(found[1])
-            except Undecodable as error:
-                log.warning("an event of %s is dropped: %s", found[0], error)
-                continue
-            try:
-                self._heard(found[0], event)
-            except Exception:  # noqa: BLE001 - whoever may publish may publish anything
-                log.exception("an event of %s, %.100s, is not understood", found[0], event.op, extra=about(event.id))
+            if found is not None:
+                self._hear(*found)
+
+    def _hear(self, topic: str, raw: bytes) -> None:
+        """Whoever may publish may publish anything: what cannot be read, or not be understood, is dropped."""
+        event: Message | None = None
+        try:
+            event = decode(raw)
+            self._heard(topic, event)
+        except Exception as error:  # noqa: BLE001 - it may fail in any way
+            if not (count := self._dropped.add()):
+                return
+            if event is None:
+                log.warning("an event of %s is dropped: %s (%d by now)", topic, error, count)
+            else:
+                log.exception(
+                    "an event of %s, %.100s, is not understood (%d by now)",
+                    topic, event.op, count, extra=about(event.id),
+                )  # fmt: skip

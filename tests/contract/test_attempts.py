@@ -39,7 +39,7 @@ class Failing:
 async def test_a_message_is_started_as_often_as_its_consumer_says(
     stage: Stage, kind: str, most: int, expected_logs: Expect
 ) -> None:
-    expected_logs("1 messages of q are dead letters now: no")
+    expected_logs("gives up 1 message of q: no")
     # given a consumer that fails
     failing = Failing()
     async with running(failing.consumer(kind, stage, Attempts(most))), calling(stage, None) as caller:

@@ -15,6 +15,7 @@ from gorgond.redpill import (
     Consumer,
     Dead,
     Done,
+    GorgonError,
     Listener,
     Message,
     Outcome,
@@ -94,7 +95,7 @@ ODD = {
 async def test_an_outcome_that_makes_no_sense_ends_nobody(
     broker: Broker, kind: str, odd: Outcome, asked: bool, expected_logs: Expect, caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected_logs("1 messages of q are dead letters now|the answer cannot be sent")
+    expected_logs("gives up 1 message of q|the answer cannot be sent")
     caplog.set_level("DEBUG", "gorgond.redpill")  # each outcome has a line then
 
     # given a handler that gives back what makes no sense
@@ -132,23 +133,42 @@ async def test_an_outcome_that_makes_no_sense_ends_nobody(
     await running
 
 
-async def test_a_listener_goes_on_after_what_it_cannot_understand(broker: Broker, expected_logs: Expect) -> None:
-    expected_logs("an event of t, odd, is not understood")
-    heard: list[str] = []
+NO_EVENTS = {
+    "nothing": b"",
+    "no JSON": b'{"id',
+    "no object": b"[]",
+    "an object without fields": b"{}",
+    "an event without an id": b'{"op":"odd"}',
+    "an id that is a number": b'{"id":5,"op":"odd"}',
+    "no UTF-8": b'{"id":"\xff","op":"odd"}',
+    "nested without end": b'{"id":"x","op":"odd","args":' + b"[" * 100_000,
+    "no argument": b'{"id":"x","op":"odd"}',
+    "an argument that is a list": b'{"id":"x","op":"odd","args":{"what":[]}}',
+}
 
-    def hear(_: str, event: Message) -> None:
-        heard.append(event.args["what"])
 
-    listener = Listener(broker, ["t"], "ears", hear)
+@pytest.mark.parametrize("event", NO_EVENTS.values(), ids=NO_EVENTS)
+async def test_a_listener_goes_on_after_what_it_cannot_read_or_understand(
+    broker: Broker, event: bytes, expected_logs: Expect, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected_logs(r"an event of t(, odd,)? is (dropped: .*|not understood) \(1 by now\)")
+    heard: set[str] = set()
+    listener = Listener(broker, ["t"], "ears", lambda _, event: heard.add(event.args["what"]))
     running = asyncio.create_task(listener.run())
+    told: list[GorgonError | None] = []
     async with Producer(broker, "p") as producer:
+        # when somebody publishes it, many times, and something else
 
-        async def told() -> bool:
-            await producer.publish("t", Message("odd"), Message("fine", {"what": "x"}))
-            await asyncio.sleep(0.01)
+        async def hears() -> bool:
+            for _ in range(10):
+                producer.submit("t", (event,), told.append, topic=True)
+            await producer.publish("t", Message("fine", {"what": "x"}))
             return bool(heard)
 
-        await eventually_async(told)
+        await eventually_async(hears)
+        await eventually_async(lambda: len(told) >= 10)
+    # then the other one is heard, the listener goes on, and there is one line about all that was dropped
     assert not running.done()
+    assert len([record for record in caplog.records if "by now" in record.getMessage()]) == 1
     listener.stop()
     await running

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+import redis
 
 from gorgond.http.website import live
+from gorgond.redpill import keys
 from tests.conftest import RedisServer
 from tests.integration.website import Answer, Connection, Website
 from tests.waiting import eventually
@@ -380,3 +382,33 @@ def test_the_server_lives_on_when_nobody_looks_any_more(
         eventually(lambda: "live listener" not in site.tasks())
         # and it serves, also the next page that is opened
         assert "<h1>" in browser.get("/")
+
+
+ODD_EVENTS = (
+    b"no JSON",
+    b"{}",
+    b'{"op":"items.added","args":{"id":"x"}}',
+    b'{"id":5,"op":"items.added","args":{"id":"x"}}',
+    b'{"id":"x","op":"items.added"}',
+    b'{"id":"x","op":"items.added","args":{"id":["x"]}}',
+    b'{"id":"x","op":"items.added","args":{"id":"x","document":[]}}',
+)
+
+
+def test_events_that_make_no_sense_end_no_server_and_keep_nothing_from_its_viewers(
+    site: Website, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs("an event of store_notify is dropped: .* \\(1 by now\\)")
+    # given a page that is open
+    wrote(site, 83, "the first")
+    events = Events(site, "/live?uid=83&since=1")
+    assert "the first" in events.next()["data"]
+    # when what makes no sense is published where changes are
+    with redis.Redis.from_url(site.config.broker.url) as client:
+        for event in ODD_EVENTS:
+            assert client.publish(keys.live(live.TOPIC), event) == 1
+    # then the page is told of the next change, and the server of nobody's end
+    second = wrote(site, 83, "the second")
+    assert second in events.next()["data"]
+    events.close()
+    assert site.ask("GET", "/healthz").json == {"alive": True}

@@ -125,7 +125,7 @@ class Website:
         **settings: str,
     ) -> None:
         flags = {name.replace("__", "."): text for name, text in settings.items()}
-        self._config = load(
+        self.config = load(
             conf,
             {},
             {
@@ -193,10 +193,10 @@ class Website:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.web = WebServer(self._config, connect_fabric(self._config), self._instance)
+        self.web = WebServer(self.config, connect_fabric(self.config), self._instance)
         self._services.append(self.web)
         for role in self._others:
-            self._services.append(role(self._config, connect_fabric(self._config), self._instance))
+            self._services.append(role(self.config, connect_fabric(self.config), self._instance))
         running = asyncio.gather(*(service.run(Notifier()) for service in self._services))
         for service in self._services:
             ready = asyncio.ensure_future(service.ready.wait())

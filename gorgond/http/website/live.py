@@ -20,6 +20,7 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer, Problem, Sink, Streamed
 from gorgond.redpill import GorgonError, Listener, Message, dumps
 
@@ -117,9 +118,11 @@ class Live:
         collection, _, change = message.op.partition(".")
         if collection != "items":
             return
+        item, document = message.args.get("id"), message.args.get("document", {})
+        if not isinstance(item, str) or not isinstance(document, dict):
+            raise BadRequest("id", "an event of a note has one, a text, and if it has a document that is an object")
         self._number += 1
-        userid = message.args.get("document", {}).get("userid")
-        self._events.append(_Event(self._number, message.id, message.args["id"], userid, change == "deleted"))
+        self._events.append(_Event(self._number, message.id, item, document.get("userid"), change == "deleted"))
 
     def _missed(self) -> None:
         """The listener has connected: from now on nothing is missed, until then it may have been."""
