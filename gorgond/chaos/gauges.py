@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from gorgond.chaos.servers import Server
 from gorgond.redpill import BrokerError, Counts, connect
+from gorgond.roles import QUEUES
 
 EVERY = 0.2  # seconds between two looks
-QUEUES = ("store_get", "store_put")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 
 from gorgond.redpill import BrokerError, Counts
+from gorgond.roles import QUEUES
 from gorgond.service.fabric import Fabric
 
-QUEUES = ("store_get", "store_put")
-HEADER = f"{'queue':10}{'queued':>10}{'in flight':>10}{'delayed':>9}{'dead':>7}{'in/s':>9}{'done/s':>9}"
+HEADER = f"{'queue':14}{'queued':>10}{'in flight':>10}{'delayed':>9}{'dead':>7}{'in/s':>9}{'done/s':>9}"
 
 
 class QueueTable:
@@ -36,7 +36,7 @@ class QueueTable:
         then, accepted_then, done_then = self._last.get(name, (now - 1, accepted, done))
         self._last[name] = now, accepted, done
         rates = [(new - old) / max(now - then, 0.001) for new, old in ((accepted, accepted_then), (done, done_then))]
-        return f"{name:10}{queued:10,}{in_flight:10,}{delayed:9,}{dead:7,}{rates[0]:9,.0f}{rates[1]:9,.0f}"
+        return f"{name:14}{queued:10,}{in_flight:10,}{delayed:9,}{dead:7,}{rates[0]:9,.0f}{rates[1]:9,.0f}"
 
     async def close(self) -> None:
         """Let go of the connections."""

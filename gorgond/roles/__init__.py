@@ -220,6 +220,11 @@ ROLES: Mapping[str, Role] = {
 COMMANDS: Mapping[str, Role] = {role.name: role for role in ROLES.values() if not role.mode}
 """Those that have a command."""
 
+PRIVATE = ("auth_store_get", "auth_store_put")  # who could push there could be anybody
+
+QUEUES = tuple(queue for queue in ROLES["store"].access.consumes if queue not in PRIVATE)
+"""Those of the database, for whoever wants to see what moves."""
+
 SCALED = tuple(role.name for role in ROLES.values() if not role.section)
 """Those of which there is any number."""
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gorgond.redpill import keys, script
-from gorgond.roles import ROLES
+from gorgond.roles import PRIVATE, ROLES
 from gorgond.roles.row import ANY, Access
 
 ALWAYS = ("auth", "client|setname", "info", "ping", "script|exists", "time")  # without a key
@@ -38,7 +38,6 @@ WATCH = "watch"  # looks whether the broker answers, loads the scripts, and ends
 
 USERS = (*ROLES, WATCH, OPERATOR)
 
-PRIVATE = ("auth_store_get", "auth_store_put")  # who could push there could be anybody
 OPERATED = sorted(
     {name for each in ROLES.values() for name in (*each.access.pushes, *each.access.consumes)} - {*PRIVATE}
 )

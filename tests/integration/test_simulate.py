@@ -31,7 +31,7 @@ def test_everything_in_one_process(tmp_path: Path) -> None:
         # then they are there, the newest first
         assert [note["id"] for note in notes(url)][:2] == ["random:0-10-1800-195", "random:0-10-1800-185"]
         # and the queues are shown
-        eventually(lambda: re.search(r"store_put +0 +0 +0 +0", output.read_text()))
+        eventually(lambda: re.search(r"store_get .*\nstore_search .*\nstore_put +0 +0 +0 +0", output.read_text()))
         # and every note is announced to the journal, once
         eventually(lambda: events.read_text().count("\n") >= 200)
         # and Ctrl-C drains
