@@ -34,15 +34,15 @@ from gorgond.commands.appendonly import cut_zeros
 from gorgond.commands.child import Child
 from gorgond.commands.control import Control
 from gorgond.commands.directory import Directory
+from gorgond.commands.fleet import Fleet
 from gorgond.commands.queues import QueueTable
 from gorgond.commands.screen import Screen
 from gorgond.commands.standalone import ALONE, standalone
-from gorgond.commands.vitals import Vitals
 from gorgond.config import Config
-from gorgond.errors import ConfigError, GorgonError
+from gorgond.errors import ConfigError
 from gorgond.http.server import open_port
 from gorgond.redpill import BrokerAway, Listener, Message
-from gorgond.roles import ENDING, ROLES
+from gorgond.roles import ENDING
 from gorgond.roles.making import instances
 from gorgond.roles.row import Role
 from gorgond.service import signals
@@ -54,7 +54,6 @@ from gorgond.service.watch import Watch
 
 SITE = "gorgond.app.notes"  # the application that has a website
 TICK = 1.0  # seconds between two tables
-PATIENCE = 20.0  # seconds that ending may take a child: longer than a service takes to drain
 POLL = 0.05  # seconds between two questions whether the brokers are there
 HEADER = f"{'process':20}{'pid':>8}  {'state':10}{'rate':>9}{'memory':>10}{'restarts':>10}"
 
@@ -96,7 +95,8 @@ def up(
         sockets = {role.name: _open(config, role) for role in ENDING if role.unit.port}
 
         def service(role: Role, instance: str) -> Child:
-            command = [sys.executable, "-m", "gorgond", role.command, *([instance] if role.section else ())]
+            command = [sys.executable, "-m", "gorgond", role.command]
+            command += [instance] if role.section else ["--mode", role.mode] if role.mode else []
             named = {**environ, "GORGOND_INSTANCE": instance, "STATE_DIRECTORY": str(directory.sessions())}
             shared = sockets.get(role.name, ())
             return Child(f"{role.name}@{instance}", command, named, screen.say, ends=role.finishes, sockets=shared)
@@ -131,8 +131,7 @@ def _open(config: Config, role: Role) -> list[socket.socket]:
 
 
 class Up:
-    """All children: the brokers, and the others in groups, in the order in which they end: what asks before what
-    answers, so that all that was asked is answered. The brokers end last."""
+    """All of it from start to end, and what others ask for and see meanwhile."""
 
     def __init__(
         self,
@@ -151,12 +150,8 @@ class Up:
         self._reach = f"{self._url} is for this host alone; --address 0.0.0.0 lets others in"
         if config.web.address != ALONE:
             self._reach = f"{self._url} is for everybody who reaches that address"
-        self._make = make
-        self._groups, self._brokers = groups, brokers
-        self._services = {child.name: child for group in reversed(groups) for child in group}
         self._fabric = connect_fabric(config)
-        self._vitals = {name: Vitals() for name in self._services}
-        self._tasks: dict[Child, asyncio.Task[None]] = {}
+        self._fleet = Fleet(brokers, groups, make, self._fail)
         self._greeted = False
         self._stopping = asyncio.Event()
         self._failed: BaseException | None = None
@@ -164,11 +159,11 @@ class Up:
             control,
             {
                 "list": self._list,
-                "stop": self._stop_one,
-                "start": self._start_one,
-                "restart": self._restart,
-                "add": self._add,
-                "remove": self._remove,
+                "stop": self._fleet.stop_one,
+                "start": self._fleet.start_one,
+                "restart": self._fleet.restart_one,
+                "add": self._fleet.add,
+                "remove": self._fleet.remove,
                 "note": self._note,
             },
         )
@@ -178,45 +173,34 @@ class Up:
         loop = asyncio.get_running_loop()
         asked = functools.partial(loop.call_soon_threadsafe, self._asked_to_stop)
         signals.deliver(asked, asked)
-        for child in self._brokers:
-            self._start(child)
+        fleet = self._fleet
+        fleet.start(fleet.brokers)
         if await self._brokers_are_there():
-            for child in self._services.values():
-                self._start(child)
+            fleet.start(fleet.services.values())
         watches = [Watch.over(broker) for broker in self._fabric.brokers]
         listener = Listener(self._fabric.calls, ["stats"], "up", self._heard)
         watching = [loop.create_task(each) for each in (listener.run(), self._show(), self._control.run())]
         watching += [loop.create_task(each.run()) for each in watches]
         await self._stopping.wait()
         log.info("ending; a second signal ends it at once")
-        for group in self._groups:
-            await self._end(group)
+        await fleet.end_services()
         for task in watching:
             task.cancel()
         await asyncio.wait(watching)
         self._screen.show(())
-        await self._end(self._brokers)
+        await fleet.end(fleet.brokers)
         signals.over()
         if self._failed is not None:
             raise self._failed
 
     def _asked_to_stop(self) -> None:
         if self._stopping.is_set():
-            for child in self._tasks:
-                child.kill()
+            self._fleet.kill()
         self._stopping.set()
 
-    # ---- children
-
-    def _start(self, child: Child) -> None:
-        task = asyncio.get_running_loop().create_task(child.run())
-        self._tasks[child] = task
-        task.add_done_callback(self._look)
-
-    def _look(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            self._failed = self._failed or task.exception()
-            self._stopping.set()
+    def _fail(self, error: BaseException) -> None:
+        self._failed = self._failed or error
+        self._stopping.set()
 
     async def _brokers_are_there(self) -> bool:
         """Wait for both; False when asked to stop before."""
@@ -232,106 +216,22 @@ class Up:
             await link.close()
         return not self._stopping.is_set()
 
-    async def _end(self, group: list[Child]) -> None:
-        """Ask these to end, wait until they have; who takes too long is killed."""
-        tasks = [self._tasks[child] for child in group if child in self._tasks]
-        if not tasks:
-            return
-        for child in group:
-            child.stop()
-        _, slow = await asyncio.wait(tasks, timeout=PATIENCE)
-        if slow:
-            for child in group:
-                child.kill()
-            await asyncio.wait(slow)
-
-    # ---- what others ask for over the control socket
-
-    @property
-    def _children(self) -> dict[str, Child]:
-        return {child.name: child for child in self._brokers} | self._services
-
-    def _child(self, name: str) -> Child:
-        if name not in self._children:
-            raise GorgonError(f"there is no {name} here; there are {' '.join(self._children)}")
-        return self._children[name]
+    # ---- what others ask for, and what is shown
 
     async def _list(self) -> dict[str, Any]:
-        return {
-            "url": self._url,
-            "stats": self._stats,
-            "processes": [self._about(child) for child in self._children.values()],
-        }
-
-    def _about(self, child: Child) -> dict[str, Any]:
-        role, _, instance = child.name.partition("@")
-        return {
-            "name": child.name,
-            "role": role,
-            "instance": instance,
-            "pid": child.pid,
-            "state": self._state(child),
-            "restarts": max(child.starts - 1, 0),
-        }
-
-    async def _stop_one(self, name: str) -> dict[str, Any]:
-        child = self._child(name)
-        await self._end([child])
-        return {}
-
-    async def _start_one(self, name: str) -> dict[str, Any]:
-        child = self._child(name)
-        child.start()
-        if self._tasks[child].done():
-            self._start(child)
-        return {}
-
-    async def _restart(self, name: str) -> dict[str, Any]:
-        await self._stop_one(name)
-        return await self._start_one(name)
-
-    async def _add(self, role: str) -> dict[str, Any]:
-        for group in self._groups:
-            names = [child.name.partition("@") for child in group]
-            numbers = [int(instance) for its, _, instance in names if its == role and instance.isdecimal()]
-            if numbers:
-                child = self._make(ROLES[role], str(max(numbers) + 1))
-                group.append(child)
-                self._services[child.name], self._vitals[child.name] = child, Vitals()
-                self._start(child)
-                return {"name": child.name}
-        raise GorgonError(f"there is no numbered {role} here that could get another beside it")
-
-    async def _remove(self, name: str) -> dict[str, Any]:
-        child = self._child(name)
-        if child in self._brokers:
-            raise GorgonError(f"{name} cannot be removed: all others need it")
-        await self._end([child])
-        for group in self._groups:
-            if child in group:
-                group.remove(child)
-        del self._services[name], self._vitals[name], self._tasks[child]
-        return {}
+        processes = [self._fleet.row(child) for child in self._fleet.children.values()]
+        return {"url": self._url, "stats": self._stats, "processes": processes}
 
     async def _note(self, text: str) -> Mapping[str, Any]:
         """Write into the log what an operator has done to the queues."""
         log.info("%s", text)
         return {}
 
-    # ---- what is shown
-
     def _heard(self, _: str, event: Message) -> None:
-        if event.op != "stats.second":
-            return
-        name = f"{event.args['role']}@{event.args['instance']}"
-        child = self._services.get(name)
-        if child is not None and child.pid == event.args["pid"]:
-            self._vitals[name].heard(event.args)
-            if not self._greeted and all(map(self._has_run, self._services.values())):
+        if event.op == "stats.second":
+            self._fleet.heard(event)
+            if not self._greeted and self._fleet.all_have_run():
                 self._greet()
-
-    def _has_run(self, child: Child) -> bool:
-        return child.state == "done" or self._vitals[child.name].pid != 0
 
     def _greet(self) -> None:
         """Every service was heard: say where to look."""
@@ -344,23 +244,14 @@ class Up:
             self._reach,
         )
 
-    def _state(self, child: Child) -> str:
-        if child in self._brokers:
-            return "up" if child.pid else child.state
-        return self._vitals[child.name].state(child)
-
-    def _rate(self, child: Child) -> float:
-        vitals = self._vitals.get(child.name)
-        return vitals.rate if vitals is not None and child.pid == vitals.pid else 0.0
-
     async def _show(self) -> None:
         """On a terminal: the table, once a second."""
         if not self._screen.terminal:
             return
-        queues = QueueTable(self._fabric)
+        queues, fleet = QueueTable(self._fabric), self._fleet
         try:
             while True:
-                rows = [_row(child, self._state(child), self._rate(child)) for child in self._children.values()]
+                rows = [_row(child, fleet.state(child), fleet.rate(child)) for child in fleet.children.values()]
                 self._screen.show(["", self._reach, "", HEADER, *rows, "", *await queues.lines()])
                 await asyncio.sleep(TICK)
         finally:

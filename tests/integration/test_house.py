@@ -74,9 +74,9 @@ SECTION = '''@dataclass(frozen=True, slots=True)
 class Echo:
     """The echo servers."""
 
-    address: str = _key("127.0.0.1", matching("an address", r"[\\\\w.:-]*"), "where they listen")
-    port: int = _key("3002", whole(0, 65535), "the port")
-    greeting: str = _key("hello", matching("a word", r"\\\\w*"), "what they say")
+    address: str = setting("127.0.0.1", matching("an address", r"[\\\\w.:-]*"), "where they listen")
+    port: int = setting("3002", whole(0, 65535), "the port")
+    greeting: str = setting("hello", matching("a word", r"\\\\w*"), "what they say")
 
 
 '''.replace("\\\\", "\\")
