@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from gorgond.redpill import keys
 from gorgond.service.fabric import connect_fabric
 
 TIMEOUT = 5.0  # seconds a question may take
-_COUNTS = re.compile(r"gorgon:\{([^{}]+)\}(/[^:]+)?:counts")
+_COUNTS = re.compile(r"gorgon:\{([^{}]+)\}(/[^:]+)?:(counts|pushed)")
 
 
 class Server:
@@ -62,12 +63,13 @@ class Server:
 
     def queues(self) -> list[str]:
         """The names of all queues that were ever used."""
-        found = (_COUNTS.fullmatch(key) for key in self.redis.scan_iter(match="gorgon:*:counts", count=1000))
-        return sorted(match[1] + (match[2] or "") for match in found if match)
+        found = (_COUNTS.fullmatch(key) for key in self.redis.scan_iter(match="gorgon:*", count=1000))
+        return sorted({match[1] + (match[2] or "") for match in found if match})
 
     def counts(self, queue: str) -> dict[str, int]:
         """A queue's counters as they lie there: accepted, done, dead, recovered …"""
-        return {name: int(number) for name, number in self.redis.hgetall(keys.counts(queue)).items()}
+        parts = [self.redis.hgetall(key) for key in (keys.counts(queue), keys.pushed(queue))]
+        return dict(sum((Counter({name: int(number) for name, number in part.items()}) for part in parts), Counter()))
 
     def desks(self, queue: str) -> dict[str, int]:
         """How many messages lie on the desk of each consumer."""

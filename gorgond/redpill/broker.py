@@ -18,7 +18,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 from gorgond.redpill.errors import BrokerError
 from gorgond.redpill.outage import Outage
@@ -31,6 +31,8 @@ ATTEMPTS = 3  # starts of a message's handling after which it is given up
 SILENCE = 20.0  # seconds without a claim after which a consumer is taken for dead
 FORGET = 7 * 86400.0  # seconds after which one whose desk is empty is forgotten: no network holds a call for so long
 BATCH_MAX = 1000  # messages pushed or taken at a time; far more, and Lua cannot pass them on (its `unpack`)
+DUE_MAX = 100  # delayed messages that are due, of which a claim brings so many back to the queue
+REASON_MAX = 500  # characters of a failure's reason that are kept
 CLAIM_BYTES = 4 * 1024 * 1024  # messages brought in one claim, and what one round sends, unless one alone is larger
 TOUCH = -1  # what a claim wants that is a sign of life and nothing else
 FETCH_MAX = 1000  # replies that one fetch takes at most
@@ -50,19 +52,31 @@ class Stale(BrokerError):
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """A message that is due later: after so many ms, by the broker's clock; or, `at`, when that says so many ms since
+    1970."""
+
+    raw: bytes
+    ms: int
+    at: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """Messages for a queue, or events for a topic, as a producer numbers them."""
+    """Messages for a queue, some of them for later, or events for a topic, as a producer numbers them."""
 
     name: str
     number: int
     messages: Sequence[bytes]
     topic: bool = False
+    later: Sequence[Later] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What may wait in a queue: how many messages, and how many bytes of the broker's memory. Of the bytes the first
-    batch is not counted, nor what comes back to the queue from desks or after a delay."""
+    """What may wait in a queue or be delayed: how many messages, and how many bytes of the broker's memory. Of the
+    bytes the first batch is not counted, nor what comes back to the queue from desks or is tried again. A durable group
+    keeps no more bytes: it loses its oldest events."""
 
     messages: int = 100_000
     bytes: int = 256_000_000
@@ -95,6 +109,15 @@ class Claim:
     want: int = 1
     later: Sequence[int] = ()
     held: int = 0
+
+
+class Claimed(NamedTuple):
+    """What a claim brought: the desk's length, the messages to handle next, and, where there are none, in how many
+    seconds the next of the delayed is due, if that is known."""
+
+    length: int
+    messages: list[bytes]
+    due: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +248,7 @@ class Link(Persistent, ABC):
 
     @abstractmethod
     async def push(self, producer: str, room: Room, batches: Sequence[Batch]) -> list[BrokerError | None]:
-        """Append each batch to its queue unless it has no room, or to its topic's groups.
+        """Append each batch to its queue unless it has no room, or to its topic's groups; what is for later is delayed.
 
         Returns in each batch's place None, or why it was refused (QueueFull, BrokerRefused). A batch whose number
         was seen from this producer is answered like the first time, without effect.
@@ -240,10 +263,8 @@ class Link(Persistent, ABC):
         """The same if that token stands (empty: none). Raises Stale."""
 
     @abstractmethod
-    async def claim(
-        self, queue: str, consumer: str, token: str, claim: Claim, attempts: int = ATTEMPTS
-    ) -> tuple[int, list[bytes]]:
-        """Do a claim: the desk's length and the messages to handle next. Raises Voided, Superseded."""
+    async def claim(self, queue: str, consumer: str, token: str, claim: Claim, attempts: int = ATTEMPTS) -> Claimed:
+        """Do a claim: what it brought. Raises Voided, Superseded."""
 
     @abstractmethod
     async def wait(self, queue: str, consumer: str, timeout: float) -> bytes | None:

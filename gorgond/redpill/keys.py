@@ -10,7 +10,7 @@ that a Redis Cluster keeps them on one node.
     gorgon:{q}:held                     list    the same, while the queue is paused
     gorgon:{q}:desk:<consumer>          list    what that consumer has taken and not yet settled
     gorgon:{q}:delayed                  zset    "<n> <delay in ms>:<message>", n of 16 digits, by when it is due, ms
-                                                since 1970
+                                                since 1970; the delay is - where that was said
     gorgon:{q}:dead                     zset    "<header JSON>\\n<message>" by its number n
     gorgon:{q}:lanes                    hash    consumer -> "<fencing token> <last claim> <its ms since 1970>
                                                 <messages it gave>", or "<token> - <ms>" when its desk
@@ -19,8 +19,12 @@ that a Redis Cluster keeps them on one node.
     gorgon:{q}:watched                  string  "<since> <last>": when somebody looked for silent consumers, ms
                                                 since 1970, without a gap; expires
     gorgon:{q}:epoch                    string  how often the queue was paused, resumed, joined or parted from
-    gorgon:{q}:counts                   hash    accepted done expired dead retried recovered requeued dropped overflow,
-                                                and paused: 1 while it is
+    gorgon:{q}:paused                   string  1 while the queue is paused
+    gorgon:{q}:pushed                   hash    what is counted by who pushes: accepted overflow, and later: how many
+                                                messages were ever pushed for later
+    gorgon:{q}:counts                   hash    what is counted by who consumes: done expired dead retried recovered
+                                                requeued dropped. Processes of before the two keys above counted
+                                                accepted and overflow here, and look here for paused
     gorgon:{q}:producer:<producer>      string  "<number> <1 accepted, 0 refused>" of the last batch of that producer;
                                                 expires
     gorgon:{list}:replies               list    replies for one waiting caller; expires
@@ -40,7 +44,10 @@ For the group g of topic t, `gorgon:{q}` is `gorgon:{t}/g` in every line above.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+
+from gorgond.redpill.script import Script
 
 _NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,200}(/[A-Za-z0-9_.:@-]{1,200})?")
 
@@ -118,8 +125,18 @@ def epoch(name: str) -> str:
     return f"{queue(name)}:epoch"
 
 
+def paused(name: str) -> str:
+    """Whether queue `name` is paused."""
+    return f"{queue(name)}:paused"
+
+
+def pushed(name: str) -> str:
+    """What who pushes to queue `name` has counted since it was made."""
+    return f"{queue(name)}:pushed"
+
+
 def counts(name: str) -> str:
-    """What has happened on queue `name` since it was made."""
+    """What who consumes queue `name` has counted since it was made."""
     return f"{queue(name)}:counts"
 
 
@@ -166,3 +183,28 @@ def rate(family: str, name: str) -> str:
 def asker(family: str, who: str) -> str:
     """The last question of `who` about the limits of a family."""
     return f"{queue(family)}:asker:{who}"
+
+
+NAMED: Mapping[str, Callable[..., str]] = {
+    each.__name__: each
+    for each in (
+        queue, held, paused, desk, delayed, dead, consumers, memory, watched, epoch, pushed, counts, producer,
+        publisher, replies, groups, limits, live, lease, rate, asker,
+    )
+}  # fmt: skip
+"""The keys by what the scripts call them."""
+
+_OWN = ("desk", "producer", "publisher", "asker")  # keys that somebody has alone
+OF_TOPICS = ("groups", "limits")  # keys that a group's are beside
+
+
+@lru_cache(maxsize=10_000)
+def of(script: Script, name: str, who: str = "") -> Sequence[str]:
+    """The keys of queue, topic, list or family `name` that a script is given by `who` runs it."""
+    return [_named(key, name, who) for key in script.keys]
+
+
+def _named(key: str, name: str, who: str) -> str:
+    if key in _OWN:
+        return NAMED[key](name, who)
+    return NAMED[key](name.partition("/")[0] if key in OF_TOPICS else name)

@@ -26,6 +26,7 @@ from gorgond.redpill.broker import (
     Batch,
     Broker,
     Claim,
+    Claimed,
     Counts,
     DeadLetter,
     Found,
@@ -188,22 +189,22 @@ class MemoryLink(Link):
             seen, accepted = self.broker.marks.get(mark, (0, True))
             if seen < batch.number:
                 if batch.topic:
-                    self._publish(batch.name, batch.messages)
-                accepted = batch.topic or self._push(batch.name, batch.messages, room)
+                    self._publish(batch.name, batch.messages, room)
+                accepted = batch.topic or self._push(batch, room)
                 self.broker.marks[mark] = batch.number, accepted
             outcome.append(None if accepted else QueueFull(batch.name))
         return outcome
 
-    def _push(self, name: str, messages: Sequence[bytes], room: Room) -> bool:
-        queue = self.broker.queue(name)
-        accepted = queue.push(messages, room)
+    def _push(self, batch: Batch, room: Room) -> bool:
+        queue = self.broker.queue(batch.name)
+        accepted = queue.push(batch.messages, room, batch.later, self.broker.clock())
         queue.serve()
         return accepted
 
-    def _publish(self, topic: str, events: Sequence[bytes]) -> None:
+    def _publish(self, topic: str, events: Sequence[bytes], room: Room) -> None:
         for group, limit in self.broker.groups[topic].items():
             queue = self.broker.queue(f"{topic}/{group}")
-            queue.push_newest(events, limit)
+            queue.push_newest(events, limit, room.bytes)
             queue.serve()
         for listener in self.broker.listeners[topic]:
             listener.hear((topic, event) for event in events)
@@ -213,9 +214,7 @@ class MemoryLink(Link):
         await self._round()
         return taken.take(consumer, stands, self.broker.clock())
 
-    async def claim(
-        self, queue: str, consumer: str, token: str, claim: Claim, attempts: int = ATTEMPTS
-    ) -> tuple[int, list[bytes]]:
+    async def claim(self, queue: str, consumer: str, token: str, claim: Claim, attempts: int = ATTEMPTS) -> Claimed:
         claimed = self.broker.queue(queue)
         for name in claim.replies:
             keys.queue(name)

@@ -13,12 +13,24 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gorgond.redpill.broker import CLAIM_BYTES, FORGET, Claim, Counts, DeadLetter, Found, Room, Stale, Voided
+from gorgond.redpill.broker import (
+    BLOCK,
+    CLAIM_BYTES,
+    DUE_MAX,
+    FORGET,
+    REASON_MAX,
+    Claim,
+    Claimed,
+    Counts,
+    DeadLetter,
+    Found,
+    Later,
+    Room,
+    Stale,
+    Voided,
+)
 from gorgond.redpill.errors import Superseded
-from gorgond.redpill.raw import age, attempts_of, forgiven, suspected, unstarted, with_attempts
-
-DUE_MAX = 100  # delayed messages that one claim brings back
-REASON_MAX = 500  # characters of a failure's reason that are kept
+from gorgond.redpill.raw import age, attempts_of, forgiven, marked, suspected, unmarked, unstarted, with_attempts
 
 _tokens = itertools.count(1)
 
@@ -43,7 +55,8 @@ class MemoryQueue:
         self.bound = 0  # of the bytes that wait: what was measured last, and what was pushed since
         self.paused = False
         self.desks: defaultdict[str, list[bytes]] = defaultdict(list)
-        self.delayed: list[tuple[int, int, int, bytes]] = []  # a heap: when due, number, delay, message
+        self.delayed: list[tuple[int, int, int, bytes]] = []  # a heap: when due, number, delay (or -1), message
+        self.later = 0  # how many messages were ever pushed for later
         self.letters: dict[int, DeadLetter] = {}
         self.consumers: dict[str, _Tenant] = {}
         self.watched = (0, 0)  # since when somebody looks for silent consumers, and when last
@@ -61,29 +74,62 @@ class MemoryQueue:
                 self.desks[consumer].append(raw)
                 future.set_result(raw)
 
-    def push(self, messages: Sequence[bytes], room: Room) -> bool:
-        """Append the messages, or none of them when there is no room for all."""
-        if len(self.waiting) + len(messages) > room.messages or (self.waiting and not self._hold(messages, room.bytes)):
+    def push(self, messages: Sequence[bytes], room: Room, later: Sequence[Later] = (), now: int = 0) -> bool:
+        """Append the messages, those for later among what is delayed, or none when there is no room for all."""
+        pushed = [*(each.raw for each in later), *messages]
+        there = len(self.waiting) + len(self.delayed)
+        if there + len(pushed) > room.messages or (there and not self._has_room(pushed, room.bytes)):
             return False
+        self._keep_for_later(later, now)
         self.waiting += messages
-        self.figures["accepted"] += len(messages)
+        self.figures["accepted"] += len(pushed)
         return True
 
-    def _hold(self, messages: Sequence[bytes], most: int) -> bool:
+    def _keep_for_later(self, later: Sequence[Later], now: int) -> None:
+        waited_for = not self.waiting and not self.paused
+        for each in later:
+            self.later += 1
+            delay = -1 if each.at else each.ms
+            due = each.ms if each.at else now + delay
+            if due <= now:
+                self.waiting.append(each.raw)
+            elif waited_for and due - now < BLOCK * 1000 and each.raw.startswith(b'{"'):
+                self.waiting.append(marked(each.raw, due, self.later, delay))
+                waited_for = False
+            else:
+                heapq.heappush(self.delayed, (due, self.later, delay, each.raw))
+
+    def _has_room(self, messages: Sequence[bytes], most: int) -> bool:
         size = sum(map(len, messages))
         if self.bound + size > most:
-            self.bound = sum(map(len, self.waiting))
+            self.bound = sum(map(len, self.waiting)) + sum(len(raw) for _, _, _, raw in self.delayed)
         fits = self.bound + size <= most
         self.bound += size if fits else 0
         return fits
 
-    def push_newest(self, messages: Sequence[bytes], limit: int) -> None:
-        """Append the messages and drop the oldest over the limit, as `publish` does to the queue of a group."""
+    def push_newest(self, messages: Sequence[bytes], limit: int, most: int) -> None:
+        """Append the messages and drop the oldest over the limit and over so many bytes, as `publish` does to the queue
+        of a group."""
         self.waiting += messages
         self.figures["accepted"] += len(messages)
-        while len(self.waiting) > limit:
-            self.waiting.popleft()
-            self.figures["overflow"] += 1
+        over = max(0, len(self.waiting) - limit)
+        self.bound += sum(map(len, messages))
+        if self.bound > most:
+            over = max(over, self._over_in_bytes(most))
+        for _ in range(over):
+            self.bound -= len(self.waiting.popleft())
+        if over:
+            self.figures["overflow"] += over
+
+    def _over_in_bytes(self, most: int) -> int:
+        """How many of the oldest are too many; a sixteenth more, as in Redis."""
+        self.bound = sum(map(len, self.waiting))
+        goal = self.bound if self.bound <= most else most * 15 // 16
+        size, over = self.bound, 0
+        while size > goal and over < len(self.waiting) - 1:
+            size -= len(self.waiting[over])
+            over += 1
+        return over
 
     def take(self, consumer: str, stands: str, now: int) -> tuple[str, int]:
         """A new token for the consumer, and how many messages lie on its desk."""
@@ -112,7 +158,10 @@ class MemoryQueue:
         """The consumers that were silent, and how many messages of each went back to the head of the queue."""
         since, last = self.watched
         if now < last:
-            self.delayed = [(min(due, now + delay), number, delay, raw) for due, number, delay, raw in self.delayed]
+            self.delayed = [
+                (due if delay < 0 else min(due, now + delay), number, delay, raw)
+                for due, number, delay, raw in self.delayed
+            ]
             heapq.heapify(self.delayed)
         if not 0 <= now - last < silence // 2:
             since = now
@@ -137,7 +186,7 @@ class MemoryQueue:
         self.waiting.extendleft(reversed(desk))
         return len(desk)
 
-    def claim(self, consumer: str, token: str, claim: Claim, limit: int, now: int) -> tuple[int, list[bytes]]:
+    def claim(self, consumer: str, token: str, claim: Claim, limit: int, now: int) -> Claimed:
         """A consumer's whole claim; see `claim.lua`."""
         tenant = self.consumers.get(consumer)
         void = Voided(f"the desk of {consumer} on {self.name} was given to others")
@@ -157,7 +206,12 @@ class MemoryQueue:
             self._bring_due(now)
         if claim.want > 0 and first:
             tenant.given = self._give(desk, claim.held, claim.want, limit, now)
-        return len(desk), desk[claim.held : claim.held + tenant.given] if claim.want > 0 else []
+        messages = desk[claim.held : claim.held + tenant.given] if claim.want > 0 else []
+        return Claimed(len(desk), messages, None if messages or claim.want <= 0 else self._due(now))
+
+    def _due(self, now: int) -> float | None:
+        """In how many seconds the next of the delayed is due; None when none is."""
+        return max(0, self.delayed[0][0] - now) / 1000 if self.delayed and not self.paused else None
 
     def _give(self, desk: list[bytes], held: int, want: int, limit: int, now: int) -> int:
         """How many messages are handed out: those behind what is in hand, with what is brought for it."""
@@ -165,9 +219,25 @@ class MemoryQueue:
             return 0
         if not held and (started := self._restart(desk, want, limit, now)):
             return started
+        while len(desk) > held and self._put_off(desk, held, now):
+            pass
         if not any(map(attempts_of, desk[held : held + 1])):
-            self._bring_fresh(desk, want)
+            self._bring_fresh(desk, want, now)
         return sum(1 for _ in itertools.takewhile(lambda raw: not attempts_of(raw), desk[held:]))
+
+    def _put_off(self, place: list[bytes] | deque[bytes], index: int, now: int) -> bool:
+        """Whether the message at that place was only marked: then it is as it was pushed if it is due, else delayed."""
+        found = unmarked(place[index])
+        if found is None:
+            return False
+        due, number, delay, raw = found
+        due = due if delay < 0 else min(due, now + delay)
+        if due <= now:
+            place[index] = raw
+        else:
+            del place[index]
+            heapq.heappush(self.delayed, (due, number, delay, raw))
+        return True
 
     def _settle(self, desk: list[bytes], claim: Claim, limit: int, now: int) -> None:
         for failure in claim.failures:
@@ -202,6 +272,8 @@ class MemoryQueue:
             final = attempts + 1 >= limit
             if not attempts or (started and (final or size + len(raw) > CLAIM_BYTES)):
                 break
+            if self._put_off(desk if lying else waiting, started if lying else 0, now):
+                continue
             if not lying:
                 desk.append(waiting.popleft())
             if attempts < limit:
@@ -213,11 +285,13 @@ class MemoryQueue:
                 self._bury(desk.pop(0), "its consumer died each time", now)
         return started
 
-    def _bring_fresh(self, desk: list[bytes], want: int) -> None:
+    def _bring_fresh(self, desk: list[bytes], want: int, now: int) -> None:
         """New messages until so many lie there, or too large ones."""
         brought = 0
         while not self.paused and self.waiting and len(desk) < want:
             raw = self.waiting[0]
+            if attempts_of(raw) and self._put_off(self.waiting, 0, now):
+                continue
             if attempts_of(raw) or (brought and brought + len(raw) > CLAIM_BYTES):
                 break
             desk.append(self.waiting.popleft())

@@ -1,4 +1,5 @@
-"""What a broker reads and changes in a message's raw bytes without decoding them, as `scripts/attempts.lua` does.
+"""What a broker reads and changes in a message's raw bytes without decoding them, as `scripts/attempts.lua` and
+`scripts/later.lua` do.
 
 The attempts are the first field. What does not look like a JSON object with fields is left as it is.
 """
@@ -11,6 +12,7 @@ from gorgond.redpill.errors import Undecodable
 from gorgond.redpill.message import ATTEMPTS_PREFIX, decode
 
 _ATTEMPTS = re.compile(rb'\{"attempts":([0-9]+)(?=[,}])')
+_MARK = re.compile(rb'\{"attempts":1,"later":"([0-9]{1,17}) ([0-9]{1,17}) ([0-9]{1,17}|-)",')
 _MOST = 1_000_000  # whatever a producer wrote there, it stays a number that Lua writes in digits
 
 
@@ -54,3 +56,17 @@ def age(raw: bytes, now: int) -> float:
     except Undecodable:
         return 0.0
     return max(0.0, (now - sent) / 1000) if sent else 0.0
+
+
+def marked(raw: bytes, due: int, number: int, delay: int) -> bytes:
+    """The message as it lies in an empty queue until it is put off, as `scripts/later.lua` says."""
+    return b'{"attempts":1,"later":"%d %d %s",%s' % (due, number, b"-" if delay < 0 else b"%d" % delay, raw[1:])
+
+
+def unmarked(raw: bytes) -> tuple[int, int, int, bytes] | None:
+    """When such a message is due, its number, its delay, and what it was; None for one that has no mark."""
+    found = _MARK.match(raw)
+    if found is None:
+        return None
+    delay = -1 if found[3] == b"-" else int(found[3])
+    return int(found[1]), int(found[2]), delay, b"{" + raw[found.end() :]

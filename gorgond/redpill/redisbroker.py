@@ -16,14 +16,20 @@ from redis.exceptions import ResponseError
 from gorgond.redpill import keys, script
 from gorgond.redpill.broker import (
     ATTEMPTS,
+    BLOCK,
+    CLAIM_BYTES,
+    DUE_MAX,
     FETCH_MAX,
     FORGET,
+    REASON_MAX,
     REPLY_TTL,
     Batch,
     Claim,
+    Claimed,
     Counts,
     DeadLetter,
     Found,
+    Later,
     Lease,
     Limit,
     Room,
@@ -35,9 +41,12 @@ from gorgond.redpill.message import now_ms
 from gorgond.redpill.raw import age
 from gorgond.redpill.redisserver import RedisServer
 from gorgond.redpill.rediswire import DRIVER_ERRORS, Command, RedisWire, fields
+from gorgond.redpill.script import Script
 
 _ABOUT = ("server", "clients", "memory", "persistence", "stats")  # sections of INFO
 _REPLY_TTL_MS = int(REPLY_TTL * 1000)
+_BLOCK_MS = int(BLOCK * 1000)
+_FIGURES = ("accepted", "done", "expired", "retried", "recovered", "requeued", "dropped", "overflow")
 
 
 def _seconds(timeout: float) -> str:
@@ -45,7 +54,9 @@ def _seconds(timeout: float) -> str:
     return f"{max(timeout, 0.001):.3f}"
 
 
-def _run(which: script.Script, names: Sequence[str], *args: str | bytes | int) -> list[str | bytes | int]:
+def _run(which: Script, name: str, *args: str | bytes | int, who: str = "") -> list[str | bytes | int]:
+    """A script on the keys of queue, topic, list or family `name`; those that somebody has alone are those of `who`."""
+    names = keys.of(which, name, who)
     return ["EVALSHA", which.sha, len(names), *names, *args]
 
 
@@ -55,12 +66,18 @@ def _replying(name: str, replies: Sequence[bytes]) -> list[Command]:
     return [["RPUSH", key, *replies], ["PEXPIRE", key, _REPLY_TTL_MS]]
 
 
-def _places(queue: str) -> list[str]:
-    return [keys.queue(queue), keys.held(queue), keys.delayed(queue), keys.dead(queue), keys.consumers(queue)]
+def _when(later: Later) -> str:
+    return str(later.ms) if later.at else f"+{later.ms}"
 
 
-def _pausing(queue: str) -> list[str]:
-    return [keys.queue(queue), keys.held(queue), keys.counts(queue), keys.epoch(queue)]
+def _counts(answer: Sequence[Any]) -> Counts:
+    """The figures of a queue. What is no figure is left out: whoever counts may write anything there."""
+    queued, in_flight, delayed, dead, paused, head, *pairs = answer
+    sums = dict.fromkeys(_FIGURES, 0)
+    for name, figure in zip(pairs[::2], pairs[1::2], strict=True):
+        if name.decode(errors="replace") in sums and figure.isdigit():
+            sums[name.decode()] += int(figure)
+    return Counts(queued, in_flight, delayed, dead, age(head, now_ms()), paused=bool(paused), **sums)
 
 
 class RedisBroker(RedisServer):
@@ -83,14 +100,16 @@ class RedisLink(RedisWire):
     async def push(self, producer: str, room: Room, batches: Sequence[Batch]) -> list[BrokerError | None]:
         commands = []
         for batch in batches:
-            name = batch.name
+            name, bounds = batch.name, (room.messages, room.bytes)
             if batch.topic:
-                names = [keys.publisher(name, producer), keys.groups(name), keys.limits(name), keys.live(name)]
-                commands.append(_run(script.PUBLISH, names, batch.number, keys.queue(name), *batch.messages))
+                counted = (batch.number, keys.queue(name), *bounds)
+                commands.append(_run(script.PUBLISH, name, *counted, *batch.messages, who=producer))
             else:
-                names = [keys.queue(name), keys.producer(name, producer), keys.counts(name), keys.held(name)]
-                names.append(keys.memory(name))
-                commands.append(_run(script.PUSH, names, batch.number, room.messages, room.bytes, *batch.messages))
+                later: list[str | bytes] = []
+                for each in batch.later:
+                    later += [_when(each), each.raw]
+                limits = (batch.number, *bounds, _BLOCK_MS, len(batch.later))
+                commands.append(_run(script.PUSH, name, *limits, *later, *batch.messages, who=producer))
         outcome: list[BrokerError | None] = []
         for batch, answer in zip(batches, await self._round(commands), strict=True):
             if answer == 1:
@@ -111,48 +130,35 @@ class RedisLink(RedisWire):
         many copies of it come. A disk that Redis cannot write keeps it from noting that."""
         if batch.topic:
             return False
-        seen = keys.producer(batch.name, producer)
         try:
-            return bool(await self._ask(_run(script.REFUSE, [seen], batch.number)))
+            return bool(await self._ask(_run(script.REFUSE, batch.name, batch.number, who=producer)))
         except QueueFull:
-            return bool(await self._ask(["GET", seen]) == b"%d 1" % batch.number)
+            return bool(await self._ask(["GET", keys.producer(batch.name, producer)]) == b"%d 1" % batch.number)
 
-    async def _follow(self, which: script.Script, names: Sequence[str], *args: str | int) -> Any:
+    async def _follow(self, which: Script, name: str, *args: str | int, who: str = "") -> Any:
         """What a script answers that does nothing when something else stands."""
-        status, *rest = await self._persistent(_run(which, names, *args))
+        status, *rest = await self._persistent(_run(which, name, *args, who=who))
         if status == b"stale":
             raise Stale(rest[0].decode())
         return rest
 
     async def take_if(self, queue: str, consumer: str, stands: str) -> tuple[str, int]:
-        names = [keys.desk(queue, consumer), keys.consumers(queue)]
-        token, length = await self._follow(script.TAKE, names, consumer, stands)
+        token, length = await self._follow(script.TAKE, queue, consumer, stands, who=consumer)
         return token.decode(), length
 
-    async def claim(
-        self, queue: str, consumer: str, token: str, claim: Claim, attempts: int = ATTEMPTS
-    ) -> tuple[int, list[bytes]]:
+    async def claim(self, queue: str, consumer: str, token: str, claim: Claim, attempts: int = ATTEMPTS) -> Claimed:
         commands: list[Command] = []
         for name, replies in claim.replies.items():
             commands += _replying(name, replies)
         failures: list[bytes | int] = []
         for failure in claim.failures:
             delay = -1 if failure.delay is None else int(failure.delay * 1000)
-            reason = failure.reason[:500].encode(errors="replace")
+            reason = failure.reason[:REASON_MAX].encode(errors="replace")
             failures += [failure.index, delay, reason, int(failure.started)]
-        names = [keys.queue(queue), keys.desk(queue, consumer), keys.delayed(queue), keys.dead(queue)]
-        names += [keys.consumers(queue), keys.counts(queue)]
-        numbers = (
-            claim.number,
-            claim.length,
-            claim.done,
-            claim.want,
-            attempts,
-            claim.expired,
-            claim.held,
-            len(claim.later),
-        )
-        commands.append(_run(script.CLAIM, names, consumer, token, *numbers, *claim.later, *failures))
+        known = (claim.number, claim.length, claim.done, claim.want, attempts, claim.expired, claim.held)
+        places = (len(claim.later), *claim.later, *failures)
+        given: list[str | bytes | int] = [consumer, token, *known, CLAIM_BYTES, DUE_MAX, *places]
+        commands.append(_run(script.CLAIM, queue, *given, who=consumer))
         *sent, answer = await self._round(commands)
         if any(isinstance(each, ResponseError) for each in sent):  # no memory for a plain RPUSH
             for name, replies in claim.replies.items():
@@ -162,7 +168,7 @@ class RedisLink(RedisWire):
         except QueueFull as full:
             raise BrokerAway(str(full)) from None
         if status == b"ok":
-            return rest[0], rest[1:]
+            return Claimed(rest[0], rest[2:], None if rest[1] < 0 else rest[1] / 1000)
         if status == b"void":
             raise Voided(f"the desk of {consumer} on {queue} was given to others")
         raise Superseded(f"another process has taken over as {consumer} on {queue}")
@@ -173,25 +179,17 @@ class RedisLink(RedisWire):
         return raw
 
     async def leave(self, queue: str, consumer: str, token: str, unhandled: bool = False) -> int:
-        names = [
-            keys.queue(queue),
-            keys.desk(queue, consumer),
-            keys.consumers(queue),
-            keys.held(queue),
-            keys.counts(queue),
-        ]
-        return int(await self._persistent(_run(script.LEAVE, names, consumer, token, int(unhandled))))
+        given = (consumer, token, int(unhandled))
+        return int(await self._persistent(_run(script.LEAVE, queue, *given, who=consumer)))
 
     async def recover(self, queue: str, silence: float) -> list[tuple[str, int]]:
-        names = [keys.queue(queue), keys.consumers(queue), keys.counts(queue), keys.held(queue)]
-        names += [keys.watched(queue), keys.delayed(queue)]
         limits = int(silence * 1000), int(FORGET * 1000)
-        found = await self._persistent(_run(script.RECOVER, names, keys.desks(queue), *limits))
+        found = await self._persistent(_run(script.RECOVER, queue, keys.desks(queue), *limits))
         return [(found[i].decode(), found[i + 1]) for i in range(0, len(found), 2)]
 
     async def reply(self, name: str, replies: Sequence[bytes]) -> None:
         """Here a script, which a Redis without memory still runs."""
-        await self._persistent(_run(script.REPLY, [keys.replies(name)], _REPLY_TTL_MS, *replies))
+        await self._persistent(_run(script.REPLY, name, _REPLY_TTL_MS, *replies))
 
     async def fetch(self, names: Sequence[str], timeout: float, most: int = FETCH_MAX) -> list[bytes]:
         lists = map(keys.replies, names)
@@ -200,12 +198,10 @@ class RedisLink(RedisWire):
         return [] if answer is None else list(answer[1])
 
     async def join_if(self, topic: str, group: str, limit: int, stands: str) -> bool:
-        names = [keys.groups(topic), keys.limits(topic), keys.epoch(f"{topic}/{group}")]
-        return bool((await self._follow(script.JOIN, names, group, limit, stands))[0])
+        return bool((await self._follow(script.JOIN, f"{topic}/{group}", group, limit, stands))[0])
 
     async def part_if(self, topic: str, group: str, stands: str) -> bool:
-        names = [keys.groups(topic), keys.epoch(f"{topic}/{group}")]
-        return bool((await self._follow(script.PART, names, group, stands))[0])
+        return bool((await self._follow(script.PART, f"{topic}/{group}", group, stands))[0])
 
     async def listen(self, topics: Sequence[str], timeout: float) -> tuple[str, bytes] | None:
         if not self._listening:
@@ -229,28 +225,18 @@ class RedisLink(RedisWire):
             await self._connection.send_packed_command(self._connection.pack_command("PING"))
 
     async def counts(self, queues: Sequence[str]) -> list[Counts]:
-        commands = []
-        for name in queues:
-            names = [keys.queue(name), keys.delayed(name), keys.dead(name), keys.consumers(name), keys.counts(name)]
-            names.append(keys.held(name))
-            commands.append(_run(script.COUNTS, names, keys.desks(name)))
-        found = []
-        for name, answer in zip(queues, await self._round(commands), strict=True):
-            queued, in_flight, delayed, dead, head, *pairs = await self._checked(answer, name)
-            since = {pairs[i].decode(): int(pairs[i + 1]) for i in range(0, len(pairs), 2)}
-            since.pop("dead", None)
-            paused = bool(since.pop("paused", 0))
-            found.append(Counts(queued, in_flight, delayed, dead, age(head, now_ms()), paused=paused, **since))
-        return found
+        answers = await self._round([_run(script.COUNTS, name, keys.desks(name)) for name in queues])
+        return [_counts(await self._checked(answer, name)) for name, answer in zip(queues, answers, strict=True)]
 
     async def admit(self, family: str, asker: str, number: int, limits: Sequence[Limit], back: bool = False) -> float:
         names = [keys.asker(family, asker), *(keys.rate(family, limit.name) for limit in limits)]
         rates = [number for limit in limits for number in (limit.most, int(limit.seconds * 1000))]
-        return int(await self._ask(_run(script.ADMIT, names, number, -1 if back else 1, *rates), family)) / 1000
+        command: Command = ["EVALSHA", script.ADMIT.sha, len(names), *names, number, -1 if back else 1, *rates]
+        return int(await self._ask(command, family)) / 1000
 
     async def lease_if(self, name: str, owner: str, seconds: float, done: int | None, stands: str) -> Lease:
         asked = (owner, int(seconds * 1000), -1 if done is None else done, stands)
-        token, since, at, follows = await self._follow(script.LEASE, [keys.lease(name)], *asked)
+        token, since, at, follows = await self._follow(script.LEASE, name, *asked)
         return Lease(token, None if since < 0 else since / 1000, at, follows.decode())
 
     async def about(self) -> dict[str, str]:
@@ -262,7 +248,7 @@ class RedisLink(RedisWire):
         return about
 
     async def queues(self) -> list[str]:
-        known = {keys.name_of(key) for key in await self._keys() if key.endswith((":counts", ":lanes"))}
+        known = {keys.name_of(key) for key in await self._keys() if key.endswith((":counts", ":lanes", ":pushed"))}
         return sorted(filter(None, known))
 
     async def _keys(self) -> list[str]:
@@ -277,7 +263,7 @@ class RedisLink(RedisWire):
     async def find(self, text: bytes) -> list[Found]:
         names = await self.queues()
         lists = [name for key in await self._keys() if key.endswith(":replies") and (name := keys.name_of(key))]
-        commands: list[Command] = [_run(script.FIND, _places(name), text, keys.desks(name)) for name in names]
+        commands: list[Command] = [_run(script.FIND, name, text, keys.desks(name)) for name in names]
         commands += [["LRANGE", keys.replies(name), 0, -1] for name in lists]
         answers = [await self._checked(answer, "") for answer in await self._round(commands)]
         found = []
@@ -298,14 +284,13 @@ class RedisLink(RedisWire):
         return letters
 
     async def requeue(self, queue: str, number: int) -> bool:
-        names = [keys.queue(queue), keys.dead(queue), keys.counts(queue), keys.held(queue)]
-        return bool(await self._ask(_run(script.REQUEUE, names, number), queue))
+        return bool(await self._ask(_run(script.REQUEUE, queue, number), queue))
 
     async def pause_if(self, queue: str, stands: str) -> bool:
-        return bool((await self._follow(script.PAUSE, _pausing(queue), stands))[0])
+        return bool((await self._follow(script.PAUSE, queue, stands))[0])
 
     async def resume_if(self, queue: str, stands: str) -> bool:
-        return bool((await self._follow(script.RESUME, _pausing(queue), stands))[0])
+        return bool((await self._follow(script.RESUME, queue, stands))[0])
 
     async def drop(self, queue: str, number: int) -> bool:
-        return bool(await self._ask(_run(script.DROP, [keys.dead(queue), keys.counts(queue)], number), queue))
+        return bool(await self._ask(_run(script.DROP, queue, number), queue))

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "scripts"
 
 
+_KEY = re.compile(r"^-- (KEY|MAKES) (\w+): (.*)$", re.MULTILINE)
+
+
+_INCLUDE = re.compile(r"^ *--! (.*)\n", re.MULTILINE)
+
+
+def _read(name: str) -> str:
+    text = (_FOLDER / f"{name}.lua").read_text()
+    return _INCLUDE.sub(lambda wanted: "".join(map(_read, wanted[1].split())), text)
+
+
 class Script:
-    """A file of `scripts/`, with the files that its `--!` line asks for put after its first line."""
+    """A file of `scripts/`, each line `--! seen held` of it replaced by the files of these names.
+
+    keys     the keys that it is given, in their order, by the names of `keys.NAMED`
+    rights   the commands that it runs on each of these, and on each kind of key whose name it makes itself
+    """
 
     def __init__(self, name: str) -> None:
-        shebang, _, body = (_FOLDER / f"{name}.lua").read_text().partition("\n")
-        if body.startswith("--! "):
-            wanted, _, body = body[4:].partition("\n")
-            body = "".join((_FOLDER / f"{each}.lua").read_text() for each in wanted.split()) + body
-        self.text = f"{shebang}\n{body}"
+        self.name = name
+        self.text = _read(name)
+        declared = _KEY.findall(self.text)
+        self.keys = tuple(key for how, key, _ in declared if how == "KEY")
+        self.rights: Mapping[str, tuple[str, ...]] = {key: tuple(some.split()) for _, key, some in declared}
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -24,6 +24,7 @@ from gorgond.redpill.logline import counted, log
 from gorgond.redpill.message import ATTEMPTS_PREFIX
 
 LEAVE = 1.0  # seconds that giving up a desk may take; what is not given up is found
+SHORTEST = 0.01  # seconds to wait for a message, however soon one is due
 POLL = 0.1  # seconds between two looks at a queue whose broker has no room to let us wait there
 
 
@@ -56,6 +57,7 @@ class Session:
         self._renewed = renewed
         self._group: tuple[str, str, int] | None = None
         self._number = 0  # of the last claim
+        self._due: float | None = None  # in how many seconds after it the next of the delayed is due
         self._unhandled = False
         self._look_at = 0.0  # when to look for silent consumers
         self._replies: dict[str, list[bytes]] = {}  # that go with the next claim
@@ -99,7 +101,7 @@ class Session:
         )
         claim.replies, self._replies, self._size = self._replies, {}, 0
         try:
-            self.length, messages = await self._link.persist(
+            self.length, messages, self._due = await self._link.persist(
                 lambda: self._link.claim(self._queue, self._name, self.token, claim, self._attempts), self._beat
             )
         except Voided:
@@ -116,11 +118,12 @@ class Session:
         return messages
 
     async def wait(self) -> bytes | None:
-        """Wait for the broker to put a message on the desk, which is to be handled then. None: claim, there may be
-        something."""
+        """Wait for the broker to put a message on the desk, which is to be handled then, or until the next of the
+        delayed is due. None: claim, there may be something."""
+        timeout = BLOCK if self._due is None else min(BLOCK, max(SHORTEST, self._due))
         self._beat()
         try:
-            raw = await self._link.wait(self._queue, self._name, BLOCK)
+            raw = await self._link.wait(self._queue, self._name, timeout)
         except BrokerAway as away:
             self._link.lost(away)
             if not self.length:

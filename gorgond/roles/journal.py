@@ -8,12 +8,13 @@ While the log is away the events wait; those of a batch that were written by the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from gorgond.config import Config
 from gorgond.errors import LogAway
 from gorgond.eventlog import open_event_log
-from gorgond.redpill import DONE, Message, Outage, Outcome, Retry, Unavailable
+from gorgond.redpill import DONE, Message, Outage, Outcome, Retry, Subscription, Unavailable
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 
@@ -30,12 +31,19 @@ class Journal(Service):
         super().__init__(config, fabric, instance)
         self.log = open_event_log(config.journal.file)
         self.outage = Outage(self.log.name)
+        self._running: asyncio.Task[None]
 
     async def start(self) -> None:
-        # In a thread, since writing blocks.
-        self.subscription(TOPIC, GROUP, self._write, BATCH, self.fabric.room.messages, thread=True)
+        kept = self.fabric.room.messages
+        hooks = self.consumer_hooks("journal", f"{TOPIC}/{GROUP}")
+        consumer = Subscription(self.fabric.durable, TOPIC, GROUP, self.name, self._write, BATCH, kept, hooks=hooks)
+        self.consumers.append(consumer)
+        self._running = self.spawn_consumer(consumer, "journal")  # since writing blocks
 
-    async def close(self) -> None:
+    async def drain(self) -> None:
+        for consumer in self.consumers:
+            consumer.stop()
+        await asyncio.wait({self._running})
         self.log.close()
 
     def doing(self) -> str:

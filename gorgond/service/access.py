@@ -1,10 +1,9 @@
 """What each role may do in Redis: a user of its own, as a line of an ACL file.
 
 What a script does is checked by the rights of who runs it, and so is the same command without the script. So each
-command is allowed on those keys alone on which the role's scripts use it, by selectors: `(+ltrim ~queue)`. The commands
-are read off the scripts, and a key has one type, so a command goes with the keys of its type: a script that changes
-takes its rights along. Nobody but the operator and the watch may load scripts; docs/operations.md says what is left to
-who has taken over a role.
+command is allowed on those keys alone on which the role's scripts use it, by selectors: `(+ltrim ~queue)`. Each script
+says in its head which commands it runs on which key, so that a script that changes takes its rights along. Nobody but
+the operator and the watch may load scripts; docs/operations.md says what is left to who has taken over a role.
 
 On the host of the broker `gorgonctl secrets` makes the passwords and the file; docs/operations.md says how other hosts
 get theirs.
@@ -13,8 +12,7 @@ get theirs.
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gorgond.redpill import keys, script
@@ -22,27 +20,22 @@ from gorgond.roles import PRIVATE, ROLES
 from gorgond.roles.row import ANY, Access
 
 ALWAYS = ("auth", "client|setname", "info", "ping", "script|exists", "time")  # without a key
-TYPES: Mapping[str, str] = {
-    "string": "get incr set",
-    "list": "blmove blmpop lindex llen lmove lpop lpush lrange lrem lset ltrim memory|usage rpush",
-    "hash": "hdel hget hgetall hincrby hkeys hmget hset",
-    "zset": "zadd zcard zrange zrangebyscore zrem zremrangebyscore",
-    "set": "sadd sismember smembers",
-}
-"""The commands of each type of key."""
 CHANNELED = {"publish", "subscribe"}
-TYPELESS = "del exists pexpire rename renamenx"  # used on a script's lists, or where it has none on its strings
 OPERATOR = "operator"  # may do everything; for the tools of an administrator
 WATCH = "watch"  # looks whether the broker answers, loads the scripts, and ends one that does not end
 
 
 USERS = (*ROLES, WATCH, OPERATOR)
 
+UNREAD = (*PRIVATE, "auth_get", "auth_put")  # who could read there has passwords and sessions
 OPERATED = sorted(
-    {name for each in ROLES.values() for name in (*each.access.pushes, *each.access.consumes)} - {*PRIVATE}
+    {name for each in ROLES.values() for name in (*each.access.pushes, *each.access.consumes)} - {*UNREAD}
 )
-"""The queues whose dead letters the stats server puts back or deletes, beside those of topics."""
+"""The queues whose dead letters the stats server shows, puts back or deletes, beside those of topics."""
 OPERATED.append(f"{ANY}/{ANY}")
+LIVE = ("stats", "auth_notify")  # topics without durable groups
+EVERY = (ANY, f"{ANY}/{ANY}")
+LONGEST = len(":delayed")  # of what the keys of a queue end with
 
 
 def acl_file(passwords: Mapping[str, str]) -> str:
@@ -64,17 +57,18 @@ def _hashed(password: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """Scripts that a role runs, the other commands it sends, and on which keys, by their types; on which channels."""
+    """Scripts that a role runs on queue, topic, list or family `name`, and the other commands that it sends, by the
+    keys that they are sent for."""
 
+    name: str
     scripts: Sequence[script.Script] = ()
-    commands: Sequence[str] = ()
-    keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    channels: Sequence[str] = ()
+    commands: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def everything(self) -> Iterator[str]:
-        """What must be allowed to who names it to a script; channels are named as keys too."""
-        for patterns in (*self.keys.values(), self.channels):
-            yield from (f"~{pattern}" for pattern in patterns)
+    def rights(self) -> Iterator[tuple[str, str]]:
+        """Each command with a kind of key on which it is used."""
+        for rights in (*(each.rights for each in self.scripts), self.commands):
+            for kind, commands in rights.items():
+                yield from ((command, kind) for command in commands)
 
 
 CONSUMING = (
@@ -82,80 +76,79 @@ CONSUMING = (
 )  # fmt: skip
 
 
-def _uses(role: str, access: Access) -> Iterator[_Use]:
-    """What a role does. Its producers are called after it, so that it cannot number the batches of others."""
-    own = f"{role}@*"
+def _uses(access: Access) -> Iterator[_Use]:
+    """What a role does."""
     for name in access.pushes:
-        lists, hashes = [keys.queue(name), keys.held(name)], [keys.counts(name), keys.memory(name)]
-        yield _Use(
-            [script.PUSH, script.REFUSE], [], {"list": lists, "string": [keys.producer(name, own)], "hash": hashes}
-        )
+        yield _Use(name, [script.PUSH, script.REFUSE])
     for name in access.subscribes:
-        topic = name.partition("/")[0]
-        kept = {"set": [keys.groups(topic)], "hash": [keys.limits(topic)], "string": [keys.epoch(name)]}
-        yield _Use([script.JOIN], [], kept)
+        yield _Use(name, [script.JOIN])
     for name in (*access.consumes, *access.subscribes):
-        lists = [keys.queue(name), keys.held(name), keys.desk(name, "*")]
-        zsets, hashes = [keys.delayed(name), keys.dead(name)], [keys.consumers(name), keys.counts(name)]
-        strings = [keys.watched(name), keys.epoch(name)]
-        yield _Use(CONSUMING, ["blmove"], {"list": lists, "zset": zsets, "hash": hashes, "string": strings})
+        yield _Use(name, CONSUMING, {"queue": ["blmove"], "desk": ["blmove"]})
     for name in access.waits_on:
-        yield _Use([], ["blmpop"], {"list": [_beginning(keys.replies, name)]})
+        yield _Use(name, [], {"replies": ["blmpop"]})
     if access.replies:
-        yield _Use([script.REPLY], ["rpush", "pexpire"], {"list": [_beginning(keys.replies, "")]})
+        yield _Use("", [script.REPLY])
     for topic in access.publishes:
-        groups = f"{keys.queue(topic)}/*"
-        hashes = [keys.limits(topic), f"{groups}:counts"]
-        kept = {"string": [keys.publisher(topic, own)], "set": [keys.groups(topic)], "hash": hashes, "list": [groups]}
-        yield _Use([script.PUBLISH], [], kept, [keys.live(topic)])
+        yield _Use(topic, [script.PUBLISH])
     for topic in access.listens:
-        yield _Use([], ["subscribe"], {}, [keys.live(topic)])
+        yield _Use(topic, [], {"live": ["subscribe"]})
     if access.operates:
-        every = [keys.queue("NAME").replace("NAME}", "*")]  # groups of topics too
-        all_keys = {"list": every, "zset": every, "hash": every}
-        yield _Use([script.COUNTS], ["zrangebyscore"], all_keys)
+        for name in EVERY:
+            yield _Use(name, [script.COUNTS])
         for name in OPERATED:
-            lists = [keys.queue(name), keys.held(name)]
-            yield _Use(
-                [script.REQUEUE, script.DROP],
-                [],
-                {"list": lists, "zset": [keys.dead(name)], "hash": [keys.counts(name)]},
-            )
+            yield _Use(name, [script.REQUEUE, script.DROP], {"head": ["lindex"]})
     for name in access.leases:
-        yield _Use([script.LEASE], [], {"hash": [_beginning(keys.lease, name)]})
+        yield _Use(name, [script.LEASE])
     for family in access.limits:
-        yield _Use([script.ADMIT], [], {"string": [keys.rate(family, "*"), keys.asker(family, "*")]})
+        yield _Use(family, [script.ADMIT])
 
 
-def _beginning(key: Callable[[str], str], name: str) -> str:
-    """The pattern of a key of all names that begin so."""
-    return key("NAME").replace("NAME", f"{name}*")
+def _patterns(kind: str, name: str, own: str) -> list[str]:
+    """The keys of a kind that queue, topic, list or family `name` has; of those that somebody has alone, `own`."""
+    if kind.startswith("group_"):
+        return [] if name in LIVE else _patterns(kind.removeprefix("group_"), f"{name}/{ANY}", own)
+    if kind == "queue":
+        return _lists(name)
+    if kind == "head":  # what waits may be read by name only
+        return [] if name == ANY else [*_lists(name), keys.held(name)]
+    if kind in ("producer", "publisher"):
+        return [keys.NAMED[kind](name, own)]
+    if kind in ("desk", "rate", "asker"):
+        return [keys.NAMED[kind](name, "*")]
+    if kind in ("replies", "lease"):  # of all names that begin so
+        return [keys.NAMED[kind]("NAME").replace("NAME", f"{name}*")]
+    return [keys.NAMED[kind](name.partition("/")[0] if kind in keys.OF_TOPICS else name)]
+
+
+def _lists(name: str) -> list[str]:
+    """The list of a queue. Of any group of a topic: what ends as other keys of a queue do is not its list, so a group's
+    name has no colon among the last characters."""
+    beginning = keys.queue(name)
+    if not name.endswith(f"/{ANY}"):
+        return [beginning]
+    beginning, letter = beginning.removesuffix(ANY), "[^:]"
+    return [*(beginning + letter * length for length in range(1, LONGEST)), f"{beginning}*{letter * LONGEST}"]
 
 
 def _rules(role: str, access: Access) -> Iterator[str]:
-    """Redis' rules for a role: what needs no key, then a selector for each kind of thing it does."""
-    uses = list(_uses(role, access))
+    """Redis' rules for a role: what needs no key, then a selector for commands that have the same keys. Its producers
+    are called after it, so that it cannot number the batches of others."""
+    own = f"{role}@*"
     yield from (f"+{command}" for command in ALWAYS)
     if access.operates:
         yield "+scan +config|get"
-    # A script is run with all its keys, or not at all.
-    allowed: dict[tuple[str, ...], list[str]] = {
-        ("evalsha",): [key for use in uses if use.scripts for key in use.everything()]
-    }
-    for use in uses:
-        commands = commands_of(*use.scripts) | set(use.commands)
-        for type, patterns in use.keys.items():
-            typeless = type == ("list" if "list" in use.keys else "string")
-            fitting = {*TYPES[type].split(), *(TYPELESS.split() if typeless else ())}
-            allowed.setdefault(tuple(sorted(commands & fitting)), []).extend(f"~{each}" for each in patterns)
-        allowed.setdefault(tuple(sorted(commands & CHANNELED)), []).extend(f"&{each}" for each in use.channels)
-    for some, patterns in allowed.items():
-        if some and patterns:
-            words = [*(f"+{command}" for command in some), *dict.fromkeys(patterns)]
-            yield f"({' '.join(words)})".replace(ANY, "*")
-
-
-def commands_of(*scripts: script.Script) -> set[str]:
-    """The commands that these scripts call."""
-    called = (re.findall(r"redis\.p?call\('(\w+)'(?:, '([A-Z]+)')?", each.text) for each in scripts)
-    return {"|".join(filter(None, words)).lower() for found in called for words in found}
+    allowed: dict[str, dict[str, None]] = {"evalsha": {}}  # the keys by commands
+    for use in _uses(access):
+        for kind in (kind for each in use.scripts for kind in each.keys):
+            # A script is run with all its keys, or not at all; channels are named as keys too.
+            allowed["evalsha"] |= {f"~{pattern}": None for pattern in _patterns(kind, use.name, own)}
+        for command, kind in use.rights():
+            sign = "&" if command in CHANNELED else "~"
+            patterns = allowed.setdefault(command, {})
+            patterns |= {sign + pattern: None for pattern in _patterns(kind, use.name, own)}
+    together: dict[tuple[str, ...], list[str]] = {}
+    for command, patterns in allowed.items():
+        together.setdefault(tuple(patterns), []).append(f"+{command}")
+    for some, commands in together.items():
+        if some:
+            yield f"({' '.join((*commands, *some))})".replace(ANY, "*")

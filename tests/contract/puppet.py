@@ -18,6 +18,7 @@ class Puppet:
         self.length = 0
         self.claimed = Claim()
         self.attempts = ATTEMPTS
+        self.due: float | None = None  # in how many seconds a delayed message is, by the last claim
 
     async def take(self) -> int:
         """Take the desk: how many messages a predecessor left there."""
@@ -43,8 +44,9 @@ class Puppet:
 
     async def repeat(self) -> list[bytes]:
         """The same claim again, as after a lost answer."""
-        self.length, messages = await self.link.claim(self.queue, self.name, self.token, self.claimed, self.attempts)
-        return messages
+        claimed = await self.link.claim(self.queue, self.name, self.token, self.claimed, self.attempts)
+        self.length, self.due = claimed.length, claimed.due
+        return claimed.messages
 
     async def wait(self, timeout: float = 1.0) -> bytes | None:
         """Wait for a message on the desk."""

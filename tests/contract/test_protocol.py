@@ -52,12 +52,15 @@ class Stranger:
         self._shas = {name: self._load(name) for name in ("push", "take", "claim", "leave")}
 
     def _load(self, script: str) -> bytes:
-        first, rest = (SCRIPTS / f"{script}.lua").read_text().split("\n", 1)
-        if rest.startswith("--! "):
-            names, rest = rest[4:].split("\n", 1)
-            rest = "".join((SCRIPTS / f"{name}.lua").read_text() for name in names.split(" ")) + rest
-        found: bytes = self.ask("SCRIPT", "LOAD", f"{first}\n{rest}")
+        found: bytes = self.ask("SCRIPT", "LOAD", self._text(script))
         return found
+
+    def _text(self, script: str) -> str:
+        lines = []
+        for line in (SCRIPTS / f"{script}.lua").read_text().splitlines():
+            mark, _, names = line.strip().partition("--! ")
+            lines += [self._text(name) for name in names.split(" ")] if names and not mark else [line]
+        return "\n".join(lines)
 
     def ask(self, *command: Any) -> Any:
         return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
@@ -67,8 +70,9 @@ class Stranger:
 
     def push(self, queue: str, number: int, *messages: bytes, limit: int = 1000) -> Any:
         q = f"gorgon:{{{queue}}}"
-        names = [q, f"{q}:producer:stranger", f"{q}:counts", f"{q}:held", f"{q}:memory"]
-        return self.run("push", names, number, limit, 1_000_000, *messages)
+        waiting = [q, f"{q}:held", f"{q}:paused", f"{q}:delayed"]
+        names = [*waiting, f"{q}:producer:stranger", f"{q}:pushed", f"{q}:memory"]
+        return self.run("push", names, number, limit, 1_000_000, 1000, 0, *messages)
 
     def consume(self, queue: str, consumer: str, last: str) -> Iterator[bytes]:
         """Answer each message with its arguments, but give up what asks for it, until the one with the id `last` is
@@ -83,13 +87,16 @@ class Stranger:
         claim, done, failures, want = 0, 0, list[Any](), 10
         while True:
             claim += 1
-            names = [q, desk, f"{q}:delayed", f"{q}:dead", consumers, f"{q}:counts"]
-            answer = self.run("claim", names, consumer, token, claim, length, done, want, 3, 0, 0, 0, *failures)
+            names = [q, desk, f"{q}:paused", f"{q}:delayed", f"{q}:dead", consumers, f"{q}:counts"]
+            bounds = (4_000_000, 100)
+            answer = self.run(
+                "claim", names, consumer, token, claim, length, done, want, 3, 0, 0, *bounds, 0, *failures
+            )
             assert answer[0] == b"ok"
-            length, messages = answer[1], answer[2:]
+            length, messages = answer[1], answer[3:]
             done, failures = 0, []
             if want == 0:
-                self.run("leave", [q, desk, consumers, f"{q}:held", f"{q}:counts"], consumer, token, 0)
+                self.run("leave", [q, f"{q}:held", f"{q}:paused", desk, consumers], consumer, token, 0)
                 return
             if not messages:
                 raw = self.ask("BLMOVE", q, desk, "LEFT", "RIGHT", 1)

@@ -100,7 +100,7 @@ for i, consumer in ipairs({'one', 'two', 'drain'}) do
 end
 return {redis.call('LRANGE', KEYS[1], 0, -1), desks, redis.call('ZRANGE', KEYS[2], 0, -1),
   redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES'), redis.call('HGETALL', KEYS[5]),
-  redis.call('LRANGE', KEYS[6], 0, -1)}
+  redis.call('LRANGE', KEYS[6], 0, -1), redis.call('HGETALL', KEYS[8]), redis.call('EXISTS', KEYS[9])}
 """
 
 
@@ -112,18 +112,19 @@ class InRedis(World):
 
     def _read(self, queue: str, hours: int) -> Any:
         names = [keys.queue(queue), keys.delayed(queue), keys.dead(queue), keys.consumers(queue), keys.counts(queue)]
-        names += [keys.held(queue), keys.watched(queue)]
+        names += [keys.held(queue), keys.watched(queue), keys.pushed(queue), keys.paused(queue)]
         return self._dump(names, [self.start, hours])
 
     def places(self, queue: str) -> Places:
-        queued, desks, delayed, dead, figures, held = self._read(queue, 0)
+        queued, desks, delayed, dead, figures, held, pushed, paused = self._read(queue, 0)
         lying = {consumer.decode(): desk for consumer, desk in desks if desk}
         letters = {int(number): entry.partition(b"\n")[2] for entry, number in _pairs(dead)}
-        since = Counter({name.decode(): int(figure) for name, figure in _pairs(figures)})
-        paused = bool(since.pop("paused", 0))
+        since = Counter({name.decode(): int(figure) for name, figure in (*_pairs(figures), *_pairs(pushed))})
+        for name in ("paused", "later"):  # what earlier versions look at; what numbers what is pushed for later
+            since.pop(name, 0)
         assert not (queued if paused else held)
         waiting = [entry.partition(b":")[2] for entry in delayed]
-        return Places(queued or held, lying, waiting, letters, since, paused)
+        return Places(queued or held, lying, waiting, letters, since, bool(paused))
 
     def pass_hours(self, queues: Sequence[str], hours: int = 1) -> None:
         for queue in queues:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 
+from gorgond.redpill import script
 from gorgond.roles import ROLES
-from gorgond.service.access import ALWAYS, CHANNELED, TYPELESS, TYPES, USERS, _uses, acl_file, commands_of
+from gorgond.service.access import USERS, acl_file
 
 PASSWORDS = {user: f"secret of {user}" for user in USERS}
 
@@ -48,13 +49,17 @@ def test_a_command_is_allowed_on_the_keys_alone_on_which_the_scripts_use_it() ->
     }
     # then of others' it may do what its scripts do, on what they name
     pushed = {f"~gorgon:{{{queue}}}{part}" for queue in ("store_put", "store_get") for part in ("", ":held")}
-    topics = {"~gorgon:{stats}/*", "~gorgon:{provider_data}/*"}
-    assert provider["+rpush"] == pushed | topics | {"~gorgon:{*}:replies"}
+    groups = {pattern for pattern in provider["+ltrim"] if pattern.startswith("~gorgon:{provider_data}/")}
+    assert provider["+rpush"] == pushed | groups | {"~gorgon:{*}:replies"}
     assert provider["+set"] == {
         *(f"~gorgon:{{{queue}}}:producer:provider@*" for queue in ("store_put", "store_get")),
         *(f"~gorgon:{{{topic}}}:publisher:provider@*" for topic in ("stats", "provider_data")),
     }
-    assert provider["+ltrim"] == topics
+    assert provider["+ltrim"] == groups  # nobody keeps the figures of the topic stats
+    counted = {f"~gorgon:{{{queue}}}:{key}" for queue in ("store_put", "store_get") for key in ("pushed", "memory")}
+    assert provider["+hset"] - {"~gorgon:{provider:*}:lease"} == counted | {
+        f"~gorgon:{{provider_data}}/*:{key}" for key in ("pushed", "memory")
+    }
     assert provider["+blmove"] == set()
     assert provider["+blmpop"] == {"~gorgon:{cursor_data*}:replies"}
     assert not any("store_put" in pattern for each in selectors_of("store-read").values() for pattern in each)
@@ -79,8 +84,25 @@ def test_a_role_has_the_commands_of_its_scripts_and_no_others() -> None:
         assert not {"+eval", "+script|load", "+script", "+fcall"} & {*rules_of(user), *selectors_of(user)}
 
 
-def test_every_command_of_the_roles_scripts_has_its_type() -> None:
-    known = {*" ".join(TYPES.values()).split(), *TYPELESS.split(), *CHANNELED, *ALWAYS}
-    for role in ROLES.values():
-        for use in _uses(role.name, role.access):
-            assert commands_of(*use.scripts) <= known, (role.name, use)
+def test_each_script_says_which_commands_it_runs_on_which_keys_and_names_them() -> None:
+    for each in script.ALL:
+        found = re.findall(r"redis\.p?call\('(\w+)'(?:, '(USAGE)')?", each.text)
+        called = {"|".join(filter(None, words)).lower() for words in found}
+        assert {command for some in each.rights.values() for command in some} == called - {"time"}, each.name
+        # and its first lines name its keys
+        names = re.search(r"^local ([A-Z, ]+) = (?:unpack\(KEYS\)|KEYS\[1\])$", each.text, re.MULTILINE)
+        assert names is not None, each.name
+        listed = tuple(name.lower() for name in names[1].split(", "))
+        assert listed == (each.keys[:1] if each.name == "admit" else each.keys), each.name
+
+
+def test_no_group_of_a_topic_is_what_another_key_of_one_is_called() -> None:
+    patterns = [pattern[1:] for pattern in selectors_of("store-write")["+rpush"] if "{store_notify}" in pattern]
+    matching = [re.compile(re.escape(each).replace(r"\[\^:\]", "[^:]").replace(r"\*", ".*")) for each in patterns]
+    for group in ("a", "journal", "my.application-with_a.long-name"):
+        for suffix, allowed in (("", True), (":held", True), *((f":{key}", False) for key in KEPT)):
+            key = f"gorgon:{{store_notify}}/{group}{suffix}"
+            assert any(each.fullmatch(key) for each in matching) == allowed, key
+
+
+KEPT = ("dead", "delayed", "lanes", "counts", "pushed", "paused", "memory", "watched", "epoch")

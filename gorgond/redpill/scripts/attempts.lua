@@ -29,15 +29,3 @@ local function unstarted(raw)
   local n = attempts_of(raw)
   return n > 1 and with_attempts(raw, n - 1) or raw
 end
-
--- Milliseconds since 1970, as text: Lua would write so large a number with an exponent.
-local function now_ms()
-  local time = redis.call('TIME')
-  return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-end
-
-local function bury(dead, counts, raw, reason, now)
-  local n = redis.call('HINCRBY', counts, 'dead', 1)
-  local header = cjson.encode({n = n, at = tonumber(now), attempts = attempts_of(raw), reason = reason})
-  redis.call('ZADD', dead, n, header .. '\n' .. raw)
-end

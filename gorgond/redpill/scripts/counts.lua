@@ -1,14 +1,33 @@
 #!lua flags=no-writes,allow-oom
---! held
 -- All figures of one queue at one moment. It changes nothing, however late it is.
--- KEYS queue, delayed, dead, consumers, counts, held   ARGV what a desk's key starts with
--- Returns {queued, in flight, delayed, dead, head of the queue or "", name, figure, …}.
+-- KEY queue: llen
+-- KEY held: llen
+-- KEY paused: exists
+-- KEY delayed: zcard
+-- KEY dead: zcard
+-- KEY consumers: hkeys
+-- KEY counts: hgetall
+-- KEY pushed: hgetall
+-- MAKES desk: llen
+-- MAKES head: lindex
+-- ARGV what a desk's key starts with
+-- Returns {queued, in flight, delayed, dead, 1 when it is paused, head of the queue or "", name, figure, …}. Who may not
+-- read what waits gets no head. A figure may come twice, of counts and of pushed: their sum counts.
+local QUEUE, HELD, PAUSED, DELAYED, DEAD, CONSUMERS, COUNTS, PUSHED = unpack(KEYS)
+local DESKS = ARGV[1]
+
 local in_flight = 0
-for _, consumer in ipairs(redis.call('HKEYS', KEYS[4])) do
-  in_flight = in_flight + redis.call('LLEN', ARGV[1] .. consumer)
+for _, consumer in ipairs(redis.call('HKEYS', CONSUMERS)) do
+  in_flight = in_flight + redis.call('LLEN', DESKS .. consumer)
 end
-local waiting = waiting_list(KEYS[1], KEYS[6], KEYS[5])
-local answer = {redis.call('LLEN', waiting), in_flight, redis.call('ZCARD', KEYS[2]), redis.call('ZCARD', KEYS[3]),
-  redis.call('LINDEX', waiting, 0) or ''}
-for _, item in ipairs(redis.call('HGETALL', KEYS[5])) do answer[#answer + 1] = item end
+local paused = redis.call('EXISTS', PAUSED)
+local queued, held = redis.call('LLEN', QUEUE), redis.call('LLEN', HELD)
+local head = queued + held > 0 and redis.pcall('LINDEX', held > 0 and HELD or QUEUE, 0)
+local answer = {
+  queued + held, in_flight, redis.call('ZCARD', DELAYED), redis.call('ZCARD', DEAD), paused,
+  type(head) == 'string' and head or '',
+}
+for _, key in ipairs({COUNTS, PUSHED}) do
+  for _, item in ipairs(redis.call('HGETALL', key)) do answer[#answer + 1] = item end
+end
 return answer

@@ -1,22 +1,29 @@
 #!lua flags=allow-oom
 --! attempts held
 -- A consumer ends in good order: what it has not finished goes back to the head of the queue, as it is.
--- KEYS queue, desk, consumers, held, counts   ARGV consumer, token, unhandled (1: what was handed out last was not
---      handled)
+-- KEY queue: lmove
+-- KEY held: lmove
+-- KEY paused: exists
+-- KEY desk: lindex lmove lset
+-- KEY consumers: hget hset
+-- ARGV consumer, token, unhandled (1: what was handed out last was not handled)
 -- Where those starts were counted, they are taken back: ending is not an attempt.
 -- Returns how many messages went back; nothing happens when the desk is not the consumer's any more.
 -- A late copy finds that the desk is not the consumer's any more, or gives it up as it was meant to.
 -- The consumer stays listed for long: a blocking wait whose connection broke may still put a message on its desk.
-local stored = redis.call('HGET', KEYS[3], ARGV[1])
+local QUEUE, HELD, PAUSED, DESK, CONSUMERS = unpack(KEYS)
+local CONSUMER, TOKEN, UNHANDLED = ARGV[1], ARGV[2], ARGV[3]
+
+local stored = redis.call('HGET', CONSUMERS, CONSUMER)
 if not stored then return 0 end
 local token, last, at, given = string.match(stored, '^(%d+) (%S+) (%d+) ?(%d*)')
-if token ~= ARGV[2] or last == '-' then return 0 end
-for i = 0, (ARGV[3] == '1' and given or 0) - 1 do
-  local raw = redis.call('LINDEX', KEYS[2], i)
-  if raw then redis.call('LSET', KEYS[2], i, unstarted(raw)) end
+if token ~= TOKEN or last == '-' then return 0 end
+for i = 0, (UNHANDLED == '1' and given or 0) - 1 do
+  local raw = redis.call('LINDEX', DESK, i)
+  if raw then redis.call('LSET', DESK, i, unstarted(raw)) end
 end
-local waiting = waiting_list(KEYS[1], KEYS[4], KEYS[5])
+local waiting = waiting_list(QUEUE, HELD, PAUSED)
 local n = 0
-while redis.call('LMOVE', KEYS[2], waiting, 'RIGHT', 'LEFT') do n = n + 1 end
-redis.call('HSET', KEYS[3], ARGV[1], token .. ' - ' .. at)
+while redis.call('LMOVE', DESK, waiting, 'RIGHT', 'LEFT') do n = n + 1 end
+redis.call('HSET', CONSUMERS, CONSUMER, token .. ' - ' .. at)
 return n

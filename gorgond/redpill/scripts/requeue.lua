@@ -1,14 +1,22 @@
 #!lua flags=allow-oom
---! attempts held
+--! attempts count held
 -- Put one dead letter back at the end of its queue, its attempts forgotten.
--- KEYS queue, dead, counts, held   ARGV number of the letter
+-- KEY queue: rpush
+-- KEY held: rpush
+-- KEY paused: exists
+-- KEY dead: zrangebyscore zrem
+-- KEY counts: hincrby hset
+-- ARGV number of the letter
 -- Returns 1, or 0 when there is none of that number.
 -- A late copy finds none: a message that is given up again gets another number.
-local found = redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[1], ARGV[1])
+local QUEUE, HELD, PAUSED, DEAD, COUNTS = unpack(KEYS)
+local NUMBER = ARGV[1]
+
+local found = redis.call('ZRANGEBYSCORE', DEAD, NUMBER, NUMBER)
 if #found == 0 then return 0 end
 local raw = string.sub(found[1], string.find(found[1], '\n', 1, true) + 1)
 if string.sub(raw, 1, 12) == PREFIX then raw = string.gsub(raw, '^{"attempts":%d+,', '{', 1) end
-redis.call('RPUSH', waiting_list(KEYS[1], KEYS[4], KEYS[3]), raw)
-redis.call('ZREM', KEYS[2], found[1])
-redis.call('HINCRBY', KEYS[3], 'requeued', 1)
+redis.call('RPUSH', waiting_list(QUEUE, HELD, PAUSED), raw)
+redis.call('ZREM', DEAD, found[1])
+count(COUNTS, 'requeued', 1)
 return 1

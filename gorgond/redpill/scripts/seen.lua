@@ -1,0 +1,10 @@
+-- Shared by the scripts whose calls are numbered upwards by who calls: a call whose number was seen has no effect, and
+-- its answer is that of the last one. A number is kept for a day after the last call.
+local function outcome_of(key, number)
+  local seen, outcome = string.match(redis.call('GET', key) or '', '^(%d+) ?(%d*)$')
+  if seen and tonumber(seen) >= tonumber(number) then return tonumber(outcome) or 1 end
+end
+
+local function remember(key, number, outcome)
+  redis.call('SET', key, outcome and number .. ' ' .. outcome or number, 'EX', 86400)
+end
