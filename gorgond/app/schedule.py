@@ -34,6 +34,11 @@ class ScheduleLoop:
         self._stopping = asyncio.Event()
         self._ending = Ending(link.broker)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._ending.asked
+
     def stop(self) -> None:
         """Begin no further run; end when the one under way is done."""
         self._stopping.set()

@@ -136,9 +136,10 @@ class Server(HTTPServerConnectionDelegate):
         async with self._heavy:
             await asyncio.sleep(0)
 
-    async def sweep(self) -> None:
+    async def sweep(self, beat: Callable[[], None]) -> None:
         """End what has used up our patience, again and again; without it no connection would ever time out."""
         while True:
+            beat()
             await asyncio.sleep(SWEEP)
             self._look_around(time.monotonic())
 

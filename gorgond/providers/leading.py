@@ -11,9 +11,9 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Callable
 
 from gorgond.redpill import BrokerError, Lease, Link
+from gorgond.service.watched import Beat
 
 LEASE = 10.0  # seconds for which the lease is taken each time
 LOOK = 1.0  # seconds between two looks, and two renewals
@@ -23,12 +23,11 @@ LEAVE = 1.0  # seconds that giving it up may take; else it ends by itself
 class Leading:
     """The lease of one name, for `owner`: a successor of the same name has it at once."""
 
-    def __init__(self, link: Link, name: str, owner: str, beat: Callable[[], None]) -> None:
+    def __init__(self, link: Link, name: str, owner: str) -> None:
         self.term = 0  # another one has led when it is another number
         self._link = link
         self._name = name
         self._owner = owner
-        self._beat = beat
         self._until = 0.0  # on the monotonic clock
         self._stands = ""  # the lease, as the broker told it last
         self._asked = asyncio.Event()
@@ -44,11 +43,11 @@ class Leading:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._asked.wait(), timeout)
 
-    async def run(self) -> None:
+    async def run(self, beat: Beat) -> None:
         """Ask, again and again, until cancelled."""
         while True:
             began = time.monotonic()
-            lease = await self._link.persist(functools.partial(self._ask, LEASE), self._beat)
+            lease = await self._link.persist(functools.partial(self._ask, LEASE), beat)
             if lease.token:
                 self.term, self._until = lease.token, began + LEASE
             else:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from gorgond.errors import ConfigError
@@ -19,6 +19,7 @@ from gorgond.providers.leading import Leading
 from gorgond.providers.pushing import Part, Pushing
 from gorgond.providers.source import Batch, Source
 from gorgond.redpill import Caller, GorgonError, Message, Outage, contained, loads, now_ms
+from gorgond.service.watched import Beat, beating
 
 COLLECTION = "providers"
 READ = 5.0  # seconds that reading the cursor may take, before it is asked for again
@@ -32,18 +33,16 @@ log = logging.getLogger("gorgond.provider")
 
 
 class Polling:
-    """Polls one source. `beat` is called while it does, or waits."""
+    """Polls one source."""
 
-    def __init__(
-        self, source: Source, leading: Leading, pushing: Pushing, caller: Caller, beat: Callable[[], None]
-    ) -> None:
+    def __init__(self, source: Source, leading: Leading, pushing: Pushing, caller: Caller) -> None:
         self.outage = Outage(f"source {source.name}")
         self.unread = Outage(f"the cursor of {source.name}, which is in the store")
         self.leading = leading
         self._source = source
         self._pushing = pushing
         self._caller = caller
-        self._beat = beat
+        self._beat: Beat
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[Batch | None] | None = None
 
@@ -54,8 +53,9 @@ class Polling:
         if self._task is not None:
             self._task.cancel()
 
-    async def run(self) -> None:
+    async def run(self, beat: Beat) -> None:
         """Poll until stopped, or until the source is at its end. Raises ConfigError when an operator must act."""
+        self._beat = beat
         cursor, term, delay = None, 0, AGAIN[0]
         while not self._stopping.is_set():
             self._beat()
@@ -84,7 +84,7 @@ class Polling:
                 continue
             self.outage.end()
             delay = AGAIN[0]
-            if await self._beating(self._bring(parts, note, batch.cursor != cursor)):
+            if await beating(self._bring(parts, note, batch.cursor != cursor), beat):
                 cursor = batch.cursor
                 await self._pause(wait)
 
@@ -148,17 +148,6 @@ class Polling:
     def _note(self, cursor: Any) -> bytes:
         """The message that keeps the cursor."""
         return Message(f"{COLLECTION}.replace", {"documents": [{"id": self._source.name, "cursor": cursor}]}).encode()
-
-    async def _beating(self, work: Coroutine[Any, Any, bool]) -> bool:
-        """Do it, and beat as long as it takes: the broker may be away."""
-        task = asyncio.create_task(work)
-        try:
-            while not task.done():
-                self._beat()
-                await asyncio.wait({task}, timeout=TURN)
-            return task.result()
-        finally:
-            task.cancel()
 
     async def _pause(self, seconds: float) -> None:
         """Wait, unless asked to stop."""

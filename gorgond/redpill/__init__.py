@@ -26,8 +26,8 @@ from gorgond.redpill.broker import (
 )
 from gorgond.redpill.call import Caller
 from gorgond.redpill.codec import INT_MAX, INT_MIN, canonical, dumps, loads, loads_strictly
-from gorgond.redpill.concurrent import ConcurrentConsumer
-from gorgond.redpill.consumer import Consumer
+from gorgond.redpill.concurrent import ConcurrentConsumer, Work
+from gorgond.redpill.consumer import Consumer, Handler
 from gorgond.redpill.consuming import AnyConsumer
 from gorgond.redpill.drivers import DRIVERS, connect
 from gorgond.redpill.ending import Ending, fault_of
@@ -38,6 +38,7 @@ from gorgond.redpill.errors import (
     CallFailed,
     DeadlineExceeded,
     GorgonError,
+    LoopEnded,
     QueueFull,
     Superseded,
     Undecodable,
@@ -50,14 +51,14 @@ from gorgond.redpill.message import ID_MAX, MORE, Message, Reply, decode, new_id
 from gorgond.redpill.outage import Outage, overslept
 from gorgond.redpill.outcome import DONE, Attempts, Dead, Done, Outcome, Retry, Unavailable
 from gorgond.redpill.producer import Producer
-from gorgond.redpill.topic import ConcurrentSubscription, Listener, Subscription
+from gorgond.redpill.topic import KEPT, ConcurrentSubscription, Listener, Subscription
 
 __all__ = [
-    "BATCH_MAX", "CLAIM_BYTES", "DONE", "DRIVERS", "ID_MAX", "INT_MAX", "INT_MIN", "MORE", "UNHEARD", "AnyConsumer",
-    "Attempts", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "CallFailed", "Caller", "ConcurrentConsumer",
-    "ConcurrentSubscription", "Consumer", "Counts", "Dead", "DeadLetter", "DeadlineExceeded", "Done", "Ending", "Found",
-    "GorgonError", "Hooks", "Lease", "Limit", "Link", "Listener", "Message", "Outage", "Outcome", "Producer",
-    "QueueFull", "Reply", "Retry", "Room", "Subscription", "Superseded", "Unavailable", "Undecodable", "UnixSocket",
-    "canonical", "connect", "contained", "decode", "dumps", "fault_of", "handling", "keys", "loads", "loads_strictly",
-    "new_id", "now_ms", "overslept", "script", "told",
+    "BATCH_MAX", "CLAIM_BYTES", "DONE", "DRIVERS", "ID_MAX", "INT_MAX", "INT_MIN", "KEPT", "MORE", "UNHEARD",
+    "AnyConsumer", "Attempts", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "CallFailed", "Caller",
+    "ConcurrentConsumer", "ConcurrentSubscription", "Consumer", "Counts", "Dead", "DeadLetter", "DeadlineExceeded",
+    "Done", "Ending", "Found", "GorgonError", "Handler", "Hooks", "Lease", "Limit", "Link", "Listener", "LoopEnded",
+    "Message", "Outage", "Outcome", "Producer", "QueueFull", "Reply", "Retry", "Room", "Subscription", "Superseded",
+    "Unavailable", "Undecodable", "UnixSocket", "Work", "canonical", "connect", "contained", "decode", "dumps",
+    "fault_of", "handling", "keys", "loads", "loads_strictly", "new_id", "now_ms", "overslept", "script", "told",
 ]  # fmt: skip

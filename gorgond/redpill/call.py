@@ -18,8 +18,8 @@ from typing import Self
 
 from gorgond.redpill import keys
 from gorgond.redpill.broker import BLOCK, CLAIM_BYTES, FETCH_MAX, Broker
-from gorgond.redpill.ending import fault_of
-from gorgond.redpill.errors import BrokerAway, BrokerError, DeadlineExceeded, GorgonError, Undecodable
+from gorgond.redpill.ending import Background
+from gorgond.redpill.errors import BrokerAway, BrokerError, DeadlineExceeded, GorgonError, LoopEnded, Undecodable
 from gorgond.redpill.hooks import UNHEARD, Hooks
 from gorgond.redpill.logline import about, counted, log
 from gorgond.redpill.message import Message, Reply, decode_reply, now_ms
@@ -75,7 +75,7 @@ class Caller:
         self._producer = producer
         self._pending: dict[str, list[_Pending]] = {}
         self._most = FETCH_MAX  # replies taken at a time
-        self._task: asyncio.Task[None] | None = None
+        self._background: Background | None = None
         self._ended: BrokerError | None = None
 
     def _new_list(self) -> None:
@@ -100,25 +100,19 @@ class Caller:
     def start(self) -> None:
         """Begin to listen for replies. Should that ever end without `stop`, every call fails, and the hook `failed` is
         called."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._begin} replies")
-        self._task.add_done_callback(self._over)
+        self._background = Background(self._run(), f"{self._begin} replies", self._over)
 
-    def _over(self, task: asyncio.Task[None]) -> None:
-        error = fault_of(task)
-        if error is not None and self._task is task:
-            log.error("%s: listening for replies has failed", self._begin, exc_info=error)
-            self._ended = BrokerError("listening for replies has failed; there will be no answer")
-            for pending in self._all():
-                pending.fail(self._ended)
-            self._hooks.failed(error)
+    def _over(self, ended: LoopEnded) -> None:
+        self._ended = BrokerError("listening for replies has failed; there will be no answer")
+        for pending in self._all():
+            pending.fail(self._ended)
+        self._hooks.failed(ended)
 
     async def stop(self) -> None:
         """Stop listening; calls still waiting fail with DeadlineExceeded, later ones at once."""
         self._ended = BrokerError("this caller was stopped")
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+        if self._background is not None:
+            await self._background.end()
         await self._link.close()
         for pending in self._all():
             self._late(pending)

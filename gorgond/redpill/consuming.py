@@ -45,6 +45,11 @@ class AnyConsumer(ABC):
         """When it told of messages that need a newer consumer."""
         return self._account.newer
 
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._session.ending.asked
+
     def stop(self) -> None:
         """Take nothing more, finish what is in hand, end. From any thread."""
         self._session.ending.ask()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from gorgond.redpill.broker import BLOCK, Broker
-from gorgond.redpill.errors import GorgonError
+from gorgond.redpill.errors import GorgonError, LoopEnded
 
 PATIENCE = 0.2  # seconds beyond those for which a wait blocks; then the broker will not answer
 LOOK = 0.1  # seconds between two looks at a loop with something in hand
@@ -71,8 +71,35 @@ class Ending:
             self._timer = self._loop.call_later(LOOK, self._look)
 
 
-def fault_of(task: asyncio.Task[Any]) -> BaseException | None:
-    """Why a loop has ended that nobody stopped: what it failed with, or that it was cancelled; None: it returned."""
+def fault_of(task: asyncio.Task[Any], may_return: bool = False) -> LoopEnded | None:
+    """Why a loop has ended that nobody stopped; None when it has returned, as it may."""
+    name = task.get_name()
     if task.cancelled():
-        return GorgonError(f"{task.get_name()} was cancelled, and nobody had asked it to end")
-    return task.exception()
+        return LoopEnded(f"{name} was cancelled, and nobody had asked it to end")
+    error = task.exception()
+    if error is None:
+        return None if may_return else LoopEnded(f"{name} has ended, and nobody had asked it to")
+    what = str(error) if isinstance(error, GorgonError) else f"{type(error).__name__}: {error}"
+    ended = LoopEnded(f"{name} has failed: {what}")
+    ended.__cause__ = error
+    return ended
+
+
+class Background:
+    """The task of a loop from its begin, now, until `end`. Should it end before, `over` is called with the reason."""
+
+    def __init__(self, loop: Coroutine[Any, Any, None], name: str, over: Callable[[LoopEnded], None]) -> None:
+        self.ending = False
+        self.task = asyncio.get_running_loop().create_task(loop, name=name)
+        self.task.add_done_callback(self._done)
+        self._over = over
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if not self.ending and (ended := fault_of(task)) is not None:
+            self._over(ended)
+
+    async def end(self) -> None:
+        """Cancel it."""
+        self.ending = True
+        self.task.cancel()
+        await asyncio.wait({self.task})

@@ -9,6 +9,7 @@ GorgonError
 │   └── Superseded         another process took this consumer's desk under the same name: end
 ├── DeadlineExceeded       the time a caller allowed is over
 ├── Undecodable            bytes that are no message
+├── LoopEnded              a loop ended although nobody asked it to; its cause is what it failed with
 └── CallFailed             the answering side says no (carries its code)
 """
 
@@ -55,6 +56,15 @@ class DeadlineExceeded(GorgonError):
 
 class Undecodable(GorgonError):
     """Bytes that are not a message of the protocol."""
+
+
+class LoopEnded(GorgonError):
+    """A loop that others rely on has ended, or hangs, although nobody asked it to end; the text says which."""
+
+    @property
+    def foreign(self) -> BaseException | None:
+        """What it failed with, if that is none of our errors: a fault, whose stack is worth a look."""
+        return None if isinstance(self.__cause__, GorgonError) else self.__cause__
 
 
 class CallFailed(GorgonError):

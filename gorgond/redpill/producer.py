@@ -17,8 +17,8 @@ from typing import Self
 
 from gorgond.redpill import keys
 from gorgond.redpill.broker import BATCH_MAX, BLOCK, CLAIM_BYTES, Batch, Broker, Room
-from gorgond.redpill.ending import fault_of
-from gorgond.redpill.errors import BrokerError, GorgonError
+from gorgond.redpill.ending import Background
+from gorgond.redpill.errors import BrokerError, GorgonError, LoopEnded
 from gorgond.redpill.hooks import UNHEARD, Hooks
 from gorgond.redpill.logline import log
 from gorgond.redpill.message import Message
@@ -63,7 +63,7 @@ class Producer:
         self._waiting: dict[tuple[str, bool], dict[Submitted, None]] = {}
         self._in_flight: list[list[Submitted]] = []  # what the round under way has, by batches
         self._filled = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._background: Background | None = None
         self._timer: asyncio.TimerHandle
         self._ended = False
         self._hooks = hooks
@@ -78,8 +78,7 @@ class Producer:
     def start(self) -> None:
         """Begin to send. Should sending ever end without `stop`, nothing is accepted any more, and the hook `failed` is
         called."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._name} push")
-        self._task.add_done_callback(self._over)
+        self._background = Background(self._run(), f"{self._name} push", self._over)
         self._turn()
 
     def _turn(self) -> None:
@@ -87,12 +86,9 @@ class Producer:
         self._filled.set()
         self._timer = asyncio.get_running_loop().call_later(BLOCK, self._turn)
 
-    def _over(self, task: asyncio.Task[None]) -> None:
-        error = fault_of(task)
-        if error is not None and self._task is task:
-            log.error("%s: pushing has failed", self._name, exc_info=error)
-            self._end("pushing has failed; this was not queued")
-            self._hooks.failed(error)
+    def _over(self, ended: LoopEnded) -> None:
+        self._end("pushing has failed; this was not queued")
+        self._hooks.failed(ended)
 
     def _end(self, reason: str) -> None:
         self._ended = True
@@ -104,15 +100,15 @@ class Producer:
     async def stop(self, timeout: float = 5.0) -> None:
         """Send what waits, for `timeout` seconds at most, then let go of the connection. Nothing is waited for that was
         withdrawn."""
-        if self._task is None:
+        if self._background is None:
             return
-        task, self._task = self._task, None
+        background, self._background = self._background, None
+        background.ending = True
         self._filled.set()
         end = time.monotonic() + timeout
-        while not task.done() and time.monotonic() < end and self._wanted():
-            await asyncio.wait({task}, timeout=LOOK)
-        task.cancel()
-        await asyncio.wait({task})
+        while not background.task.done() and time.monotonic() < end and self._wanted():
+            await asyncio.wait({background.task}, timeout=LOOK)
+        await background.end()
         await self._link.close()
         self._end("stopped before the broker was back; this was not queued")
 
@@ -188,7 +184,7 @@ class Producer:
             while self._waiting:
                 await self._let_others_join()
                 await self._send()
-            if self._task is None:
+            if self._background is None:
                 return
 
     async def _let_others_join(self) -> None:

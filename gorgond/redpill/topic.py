@@ -90,6 +90,11 @@ class Listener:
         self._heard = heard
         self._ending = Ending(broker, patience=0)  # what is cut off is heard by nobody, as all that comes later
 
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._ending.asked
+
     def stop(self) -> None:
         """End at once."""
         self._ending.ask()

@@ -11,15 +11,17 @@ tells it, with its stack.
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import os
+from typing import Any
 
+from gorgond.app.application import Schedule
 from gorgond.app.dispatch import Dispatcher
 from gorgond.app.loading import load_apps
 from gorgond.app.schedule import ScheduleLoop
 from gorgond.config import Config
 from gorgond.errors import NotFound
-from gorgond.redpill import Caller, ConcurrentConsumer, ConcurrentSubscription, Message, Outcome, Producer, Reply
+from gorgond.redpill import ConcurrentSubscription, Message, Outcome, Reply
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 
@@ -33,51 +35,32 @@ class AppServer(Service):
 
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
-        self.calls = Producer(fabric.calls, self.name, fabric.room, hooks=self.hooks("push calls"))
-        same = fabric.durable is fabric.calls
-        self.events = (
-            self.calls if same else Producer(fabric.durable, self.name, fabric.room, hooks=self.hooks("push events"))
-        )
-        self._callers = {
-            kind: Caller(fabric.calls, self.calls, f"{kind}_data", self.name, hooks=self.hooks(f"{kind} replies"))
-            for kind in ("store", "provider")
-        }
+        self.events = self.producer()
+        self._asking = {kind: self.caller(f"{kind}_data") for kind in ("store", "provider")}
         self._apps = load_apps(config)
         self._dispatcher = Dispatcher(self._apps, self)
-        self._running: dict[ConcurrentConsumer | ScheduleLoop, asyncio.Task[None]] = {}
+        self._listening: dict[str, ConcurrentSubscription] = {}  # by queue
+        self._scheduled: dict[str, ScheduleLoop] = {}  # by the schedule's name
 
     async def start(self) -> None:
-        for producer in {self.calls, self.events}:
-            producer.start()
-        for caller in self._callers.values():
-            caller.start()
-        for broker in self.fabric.brokers:
-            name = f"{self.name} web_get at {broker.outage.what}"
-            limit, hooks = self.config.app.requests, self.consumer_hooks(name, "web_get")
-            self._consume(ConcurrentConsumer(broker, "web_get", self.name, self._answer, limit, hooks=hooks), name)
+        self.concurrent_consumer("web_get", self._answer, self.config.app.requests)
         self._adjust()
 
     def _adjust(self) -> None:
         """Listen to the topics that the applications name now, and run what they have run every so often."""
         topics = {f"{topic}/{app.name}" for app in self._apps for topic in app.topics}
         schedules = {schedule for app in self._apps for schedule in app.schedules.values()}
-        listening, running = set(), set()
-        for loop in self._running:
-            if isinstance(loop, ScheduleLoop):
-                running.add(loop.schedule.name)
-                if loop.schedule not in schedules:
-                    loop.stop()
-            elif isinstance(loop, ConcurrentSubscription):
-                listening.add(loop.queue)
-                if loop.queue not in topics:
-                    loop.stop()
-        for queue in sorted(topics - listening):
+        for queue, subscription in self._listening.items():
+            if queue not in topics:
+                subscription.stop()
+        for loop in self._scheduled.values():
+            if loop.schedule not in schedules:
+                loop.stop()
+        for queue in sorted(topics - self._listening.keys()):
             self._listen(queue)
         for schedule in schedules:
-            if schedule.name not in running:
-                link = self.fabric.durable.link(f"{self.name} {schedule.name}")
-                owner, hooks = f"{self.name}:{os.getpid()}", self.hooks(schedule.name)
-                self._keep(ScheduleLoop(schedule, self, link, owner, hooks=hooks), schedule.name)
+            if schedule.name not in self._scheduled:
+                self._schedule(schedule)
 
     def _listen(self, queue: str) -> None:
         topic, _, group = queue.partition("/")
@@ -85,40 +68,23 @@ class AppServer(Service):
         async def hear(event: Message) -> Outcome:
             return await self._dispatcher.hear(queue, event)
 
-        name = f"{self.name} {queue}"
-        hooks = self.consumer_hooks(name, queue)
-        self._consume(
-            ConcurrentSubscription(self.fabric.durable, topic, group, self.name, hear, EVENTS, hooks=hooks), name
-        )
+        over = functools.partial(self._ended, self._listening, queue)
+        self._listening[queue] = self.concurrent_subscription(topic, group, hear, EVENTS, then=over)
 
-    def _consume(self, consumer: ConcurrentConsumer, name: str) -> None:
-        self.consumers.append(consumer)
-        self._keep(consumer, name)
+    def _schedule(self, schedule: Schedule) -> None:
+        heartbeat = self.heartbeats.start(schedule.name)
+        link, owner = self.fabric.durable.link(f"{self.name} {schedule.name}"), f"{self.name}:{os.getpid()}"
+        loop = self._scheduled[schedule.name] = ScheduleLoop(schedule, self, link, owner, hooks=self.hooks(heartbeat))
+        self.keep(loop, heartbeat, then=functools.partial(self._ended, self._scheduled, schedule.name))
 
-    def _keep(self, loop: ConcurrentConsumer | ScheduleLoop, name: str) -> None:
-        """Run a loop until it was stopped."""
-
-        async def run() -> None:
-            await loop.run()
-            self.heartbeats.end(name)
-            del self._running[loop]
-            if not self.draining:
-                self._adjust()  # it may be wanted again, or another one in its place
-
-        self._running[loop] = self.spawn(run(), name, ends=True)
+    def _ended(self, loops: dict[str, Any], name: str) -> None:
+        """One was stopped; it may be wanted again, or another one in its place."""
+        del loops[name]
+        if not self.draining:
+            self._adjust()
 
     async def _answer(self, message: Message) -> Outcome:
         return await self._dispatcher.answer(message)
-
-    async def drain(self) -> None:
-        for loop in self._running:
-            loop.stop()
-        if self._running:
-            await asyncio.wait(list(self._running.values()))
-        for caller in self._callers.values():
-            await caller.stop()
-        for producer in {self.calls, self.events}:
-            await producer.stop()
 
     def doing(self) -> str:
         return self.consuming() if self._apps else "waiting for an application: [app] module names none"
@@ -136,7 +102,7 @@ class AppServer(Service):
         kind = queue.partition("_")[0]
         if kind == "provider" and (name := queue.partition(":")[2]) not in self.config.providers:
             raise NotFound(f"there is no provider {name:.100}")
-        reply = await self._callers[kind].call(queue, message)
+        reply = await self._asking[kind].call(queue, message)
         if reply.error is not None:
             raise reply.error
         return reply

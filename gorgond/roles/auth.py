@@ -13,6 +13,7 @@ Messages go on before they are settled, so none is lost when this process dies, 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 from collections.abc import Sequence
@@ -35,23 +36,22 @@ from gorgond.errors import ConfigError
 from gorgond.redpill import (
     Broker,
     BrokerError,
-    Caller,
     CallFailed,
-    Consumer,
     DeadlineExceeded,
     Done,
     GorgonError,
-    Listener,
     Message,
     Outcome,
     Producer,
     Retry,
+    Work,
     contained,
     dumps,
     handling,
     told,
 )
 from gorgond.service.fabric import Fabric
+from gorgond.service.heartbeat import Heartbeat
 from gorgond.service.life import Service
 from gorgond.service.pseudonyms import Pseudonyms
 
@@ -71,17 +71,13 @@ class AuthServer(Service):
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
         settings = config.auth
-        self.producers = {
-            broker: Producer(broker, self.name, fabric.room, hooks=self.hooks(f"push to {broker.outage.what}"))
-            for broker in fabric.brokers
-        }
-        calls = self.producers[fabric.calls]
-        self._caller = Caller(fabric.calls, calls, "auth_data", self.name, hooks=self.hooks("replies"))
+        records = Records(self.caller("auth_data"))
         self._link = fabric.calls.link(f"{self.name} limits")
         self._sealing = Sealing(settings.key)
         self._passwords = Passwords()
-        records = Records(self._caller)
-        self.tokens = Tokens(records, settings.idle, settings.lifetime, lambda event: calls.publish(TOPIC, event))
+        self.tokens = Tokens(
+            records, settings.idle, settings.lifetime, lambda event: self.producer(fabric.calls).publish(TOPIC, event)
+        )
         # The first key is everybody's; without one, each auth server has pseudonyms of its own.
         pseudonyms = Pseudonyms(settings.key.split()[0].encode() if settings.key else os.urandom(32))
         limits = Limits(self._link, settings.attempts, settings.address_attempts, pseudonyms)
@@ -91,41 +87,24 @@ class AuthServer(Service):
         logins = SiteLogins(self._sites, Identities(records, users), users, limits, accounts)
         self._public = {**accounts.public, **logins.public}
         self._own = {**accounts.own, **logins.own}
-        self._listener: Listener
-        self._listening: asyncio.Task[None]
-        self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        for producer in self.producers.values():
-            producer.start()
-        self._caller.start()
-        self._listener = Listener(
-            self.fabric.calls,
-            [TOPIC],
-            self.name,
-            lambda _, event: self.tokens.heard(event),
-            self.tokens.missed,
-            hooks=self.hooks(TOPIC),
-        )
-        self._listening = self.spawn(self._listener.run(), TOPIC)
-        consumers: list[_AuthConsumer] = []
+        self.listener([TOPIC], lambda _, event: self.tokens.heard(event), self.tokens.missed)
         for broker in self.fabric.brokers:
-            consumers.append(_GetConsumer(self, broker, self.name))
-            count = PUT_LANES if broker is self.fabric.calls else 1
-            consumers += [_PutConsumer(self, broker, f"{self.name}.{number}") for number in range(count)]
-        for consumer in consumers:
-            self.consumers.append(consumer)
-        self._running = [self.spawn(consumer.run(), f"{consumer.name} {consumer.queue}") for consumer in consumers]
+            self._side_by_side(broker, "auth_get", functools.partial(self._pass_on, self.producer(broker)), 64)
+            for number in range(PUT_LANES if broker is self.fabric.calls else 1):
+                # What was begun is done to its end: half a change might not be one.
+                self._side_by_side(broker, "auth_put", self.answer, 1, part=str(number), finishes=True)
 
-    async def drain(self) -> None:
-        for consumer in self.consumers:
-            consumer.stop()
-        await asyncio.wait(self._running)
-        self._listener.stop()
-        await asyncio.wait({self._listening})
-        await self._caller.stop()
-        for producer in self.producers.values():
-            await producer.stop()
+    def _side_by_side(
+        self, broker: Broker, queue: str, work: Work, batch: int, part: str = "", finishes: bool = False
+    ) -> None:
+        """Consume a queue, whose messages are handled side by side."""
+        heartbeat = self.heartbeats.start(f"{queue}{part} at {broker.outage.what}")
+        handler = _SideBySide(work, heartbeat)
+        self.consumer(queue, handler, batch, broker=broker, part=part, finishes=finishes, heartbeat=heartbeat)
+
+    async def close(self) -> None:
         await self._link.close()
         self._passwords.close()
         for site in self._sites.values():
@@ -133,6 +112,19 @@ class AuthServer(Service):
 
     def doing(self) -> str:
         return self.consuming()
+
+    async def _pass_on(self, producer: Producer, message: Message) -> Outcome:
+        """Say who asks and pass the message on, over the broker by which it came; or answer it."""
+        if message.next.startswith(OURS):  # we alone may push there
+            raise CallFailed(403, f"next: {message.next} is for the auth server alone")
+        if message.next:
+            user = await self.who(message)
+            await producer.push(message.next, message.forwarded(user=user))
+            return Done(None)
+        if message.op in QUICK:
+            return await self.answer(message)
+        await producer.push("auth_put", message)
+        return Done(None)
 
     async def answer(self, message: Message) -> Outcome:
         """Do what a message asks of this server. Raises CallFailed, and what asking the store raises."""
@@ -170,29 +162,20 @@ class AuthServer(Service):
         return user
 
 
-class _AuthConsumer(Consumer):
-    """A consumer whose messages are handled side by side."""
+class _SideBySide:
+    """Handles the messages of a batch side by side, each with a call of `work`; shows meanwhile that it lives."""
 
-    def __init__(
-        self, service: AuthServer, broker: Broker, queue: str, name: str, batch: int, finishes: bool = False
-    ) -> None:
-        self._heartbeat = f"{name} {queue} at {broker.outage.what}"
-        hooks = service.consumer_hooks(self._heartbeat, queue)
-        super().__init__(broker, queue, name, self._all, batch, finishes=finishes, hooks=hooks)
-        self._service = service
-        self._producer = service.producers[broker]
+    def __init__(self, work: Work, heartbeat: Heartbeat) -> None:
+        self._work = work
+        self._heartbeat = heartbeat
 
-    async def run(self) -> None:
-        await super().run()
-        self._service.heartbeats.end(self._heartbeat)
-
-    async def _all(self, batch: Sequence[Message]) -> Sequence[Outcome]:
+    async def __call__(self, batch: Sequence[Message]) -> Sequence[Outcome]:
         tasks = [asyncio.ensure_future(self._outcome(message)) for message in batch]
         waiting = set(tasks)
         try:
             while waiting:
                 _, waiting = await asyncio.wait(waiting, timeout=TURN)
-                self._beat()
+                self._heartbeat.beat()
         finally:
             for task in waiting:
                 task.cancel()
@@ -201,7 +184,7 @@ class _AuthConsumer(Consumer):
     async def _outcome(self, message: Message) -> Outcome:
         handling.set((message.id,))  # of this task's own context
         try:
-            return await contained(self._handle_one(message))
+            return await contained(self._work(message))
         except CallFailed as failed:
             return Done(error=failed)
         except GorgonError as error:
@@ -211,39 +194,6 @@ class _AuthConsumer(Consumer):
         except Exception as error:
             log.exception("%s failed", message.op)
             return Retry(f"{type(error).__name__}: {error}")
-
-    async def _handle_one(self, message: Message) -> Outcome:
-        raise AssertionError("a consumer serves auth_get or auth_put")
-
-
-class _GetConsumer(_AuthConsumer):
-    """Serves auth_get."""
-
-    def __init__(self, service: AuthServer, broker: Broker, name: str) -> None:
-        super().__init__(service, broker, "auth_get", name, 64)
-
-    async def _handle_one(self, message: Message) -> Outcome:
-        service = self._service
-        if message.next.startswith(OURS):  # we alone may push there
-            raise CallFailed(403, f"next: {message.next} is for the auth server alone")
-        if message.next:
-            user = await service.who(message)
-            await self._producer.push(message.next, message.forwarded(user=user))
-            return Done(None)
-        if message.op in QUICK:
-            return await service.answer(message)
-        await self._producer.push("auth_put", message)
-        return Done(None)
-
-
-class _PutConsumer(_AuthConsumer):
-    """Serves auth_put. What was begun is done to its end: half a change might not be one."""
-
-    def __init__(self, service: AuthServer, broker: Broker, name: str) -> None:
-        super().__init__(service, broker, "auth_put", name, 1, finishes=True)
-
-    async def _handle_one(self, message: Message) -> Outcome:
-        return await self._service.answer(message)
 
 
 def _sites(config: Config) -> dict[str, IdentityProvider]:

@@ -8,13 +8,12 @@ While the log is away the events wait; those of a batch that were written by the
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from gorgond.config import Config
 from gorgond.errors import LogAway
 from gorgond.eventlog import open_event_log
-from gorgond.redpill import DONE, Message, Outage, Outcome, Retry, Subscription, Unavailable
+from gorgond.redpill import DONE, Message, Outage, Outcome, Retry, Unavailable
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 
@@ -31,19 +30,12 @@ class Journal(Service):
         super().__init__(config, fabric, instance)
         self.log = open_event_log(config.journal.file)
         self.outage = Outage(self.log.name)
-        self._running: asyncio.Task[None]
 
     async def start(self) -> None:
-        kept = self.fabric.room.messages
-        hooks = self.consumer_hooks("journal", f"{TOPIC}/{GROUP}")
-        consumer = Subscription(self.fabric.durable, TOPIC, GROUP, self.name, self._write, BATCH, kept, hooks=hooks)
-        self.consumers.append(consumer)
-        self._running = self.spawn_consumer(consumer, "journal")  # since writing blocks
+        # In a thread, since writing blocks.
+        self.subscription(TOPIC, GROUP, self._write, BATCH, self.fabric.room.messages, thread=True)
 
-    async def drain(self) -> None:
-        for consumer in self.consumers:
-            consumer.stop()
-        await asyncio.wait({self._running})
+    async def close(self) -> None:
         self.log.close()
 
     def doing(self) -> str:

@@ -23,9 +23,9 @@ from gorgond.providers.polling import Polling
 from gorgond.providers.pushing import Pushing
 from gorgond.providers.serving import GET, HOOK, PUT, Serving
 from gorgond.providers.source import Source, takes_hooks
-from gorgond.redpill import Caller, ConcurrentConsumer, Producer
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service, log
+from gorgond.service.watched import Beat
 
 SERVED = 16  # requests that one instance has under way at the same time, from each queue
 PATIENCE = 1.0  # seconds that a push under way has left when the provider is to end
@@ -42,45 +42,26 @@ class DataProvider(Service):
         settings = config.provider(instance)
         kind: type[Source] = SOURCES.found(settings.kind)
         self.source = kind(name, settings)
-        self._producers = {
-            broker: Producer(broker, self.name, fabric.room, hooks=self.hooks(f"push to {broker.outage.what}"))
-            for broker in fabric.brokers
-        }
-        producer = self._producers[fabric.durable]
-        self._caller = Caller(
-            fabric.calls, self._producers[fabric.calls], "cursor_data", self.name, hooks=self.hooks("replies")
-        )
         self.pushing = Pushing(
-            name, producer, fabric.room, self.metrics, lambda pushed: self.progress(pushed, self.source.total)
+            name, self.producer(), fabric.room, self.metrics, lambda pushed: self.progress(pushed, self.source.total)
         )
         self._serving = Serving(self.source, self.pushing, self.metrics)
-        self._leading = Leading(
-            fabric.durable.link(f"{self.name} lease"), f"provider:{name}", self.name, self.heartbeats.start("lease")
-        )
-        self._polling = Polling(self.source, self._leading, self.pushing, self._caller, self.heartbeats.start("poll"))
+        self._leading = Leading(fabric.durable.link(f"{self.name} lease"), f"provider:{name}", self.name)
+        self._polling = Polling(self.source, self._leading, self.pushing, self.caller("cursor_data"))
         self._queues = {f"{GET}:{name}": self._serving.get, f"{PUT}:{name}": self._serving.put}
         if takes_hooks(kind):
             self._queues[f"{HOOK}:{name}"] = self._serving.hook
-        self._running: list[asyncio.Task[None]] = []
         self._started = time.monotonic()
 
     async def start(self) -> None:
         self._started = time.monotonic()
-        for producer in self._producers.values():
-            producer.start()
-        self._caller.start()
         for queue, work in self._queues.items():
-            for broker in self.fabric.brokers:
-                hooks = self.consumer_hooks(f"{queue} at {broker.outage.what}", queue)
-                consumer = ConcurrentConsumer(broker, queue, self.name, work, SERVED, hooks=hooks)
-                self.consumers.append(consumer)
-                self._running.append(self.spawn(consumer.run(), queue))
-        self._lead = self.spawn(self._leading.run(), "lease")
-        self._poll = self.spawn(self._polled(), "poll", ends=True)
+            self.concurrent_consumer(queue, work, SERVED)
+        self._lead = self.loop(self._leading.run, "lease")
+        self._poll = self.loop(self._poll_to_the_end, "poll", ends=True)
 
-    async def _polled(self) -> None:
-        await self._polling.run()
-        self.heartbeats.end("poll")
+    async def _poll_to_the_end(self, beat: Beat) -> None:
+        await self._polling.run(beat)
         self.stop()
 
     async def drain(self) -> None:
@@ -88,15 +69,11 @@ class DataProvider(Service):
         await asyncio.wait({self._poll}, timeout=PATIENCE)
         self._poll.cancel()  # the broker is away; what of it was queued has the same ids at the next start
         await asyncio.wait({self._poll})
-        for consumer in self.consumers:
-            consumer.stop()
-        await asyncio.wait(self._running)
+
+    async def close(self) -> None:
         self._lead.cancel()
         await asyncio.wait({self._lead})
         await self._leading.leave()
-        await self._caller.stop()
-        for producer in self._producers.values():
-            await producer.stop()
         await self.source.close()
         log.info("%s", self.summary())
 

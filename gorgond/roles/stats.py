@@ -12,6 +12,7 @@ Each loop waits for what it needs by itself, so the picture goes on whatever is 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import time
@@ -29,13 +30,11 @@ from gorgond.redpill import (
     Broker,
     BrokerAway,
     BrokerError,
-    Caller,
     Counts,
     DeadLetter,
     GorgonError,
     Listener,
     Message,
-    Producer,
     dumps,
     loads,
     now_ms,
@@ -45,6 +44,7 @@ from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.service.metrics import Operation
 from gorgond.service.systemd import listening_sockets
+from gorgond.service.watched import Beat
 from gorgond.stats.api import Api
 from gorgond.stats.archive import Archive
 from gorgond.stats.brokers import BrokerHealth
@@ -90,14 +90,9 @@ class StatsMonitor(Service):
         }
         self._operating = asyncio.Lock()  # a link is for one at a time
         self._database: dict[str, Any] = database_row({}, 0.0, 0.0, "nobody was asked yet")
-        self._calls = Producer(fabric.calls, self.name, fabric.room, hooks=self.hooks("push calls"))
-        one = fabric.durable is fabric.calls
-        self._jobs = (
-            self._calls if one else Producer(fabric.durable, self.name, fabric.room, hooks=self.hooks("push jobs"))
-        )
-        self._caller = Caller(fabric.calls, self._calls, "stats_data", self.name, hooks=self.hooks("replies"))
-        self._archive = Archive(self._caller, self._jobs, self.history, self._marks)
-        self._listener = Listener(fabric.calls, ["stats"], self.name, self._heard, hooks=self.hooks("listen"))
+        self._caller = self.caller("stats_data")
+        self._archive = Archive(self._caller, self.producer(), self.history, self._marks)
+        self._listener: Listener
         self._keeping: asyncio.Task[None]
         self._viewers = Viewers()
         settings = config.stats
@@ -124,18 +119,15 @@ class StatsMonitor(Service):
                 )
             sockets = open_port(settings.address, settings.port)
         self.port = sockets[0].getsockname()[1]
-        for producer in {self._calls, self._jobs}:
-            producer.start()
-        self._caller.start()
         self._paint()
-        self.spawn(self._listener.run(), "listen")
+        self._listener = self.listener(["stats"], self._heard)
         for health, broker in zip(self._brokers, self.fabric.brokers, strict=True):
-            self.spawn(self._look_at(health, broker), f"look at {health.name}")
-        self.spawn(self._ask(), "ask")
-        self.spawn(self._go_on_painting(), "paint")
-        self.spawn(self._archive.load(), "load", ends=True)
-        self._keeping = self.spawn(self._keep(), "keep")
-        self.spawn(self._server.sweep(), "sweep")
+            self.loop(functools.partial(self._look_at, health, broker), f"look at {health.name}")
+        self.loop(self._ask, "ask")
+        self.loop(self._go_on_painting, "paint")
+        self.task(self._archive.load(), "load")
+        self._keeping = self.loop(self._keep, "keep")
+        self.loop(self._server.sweep, "sweep")
         self._server.listen(sockets)
 
     async def drain(self) -> None:
@@ -144,13 +136,9 @@ class StatsMonitor(Service):
         self._listener.stop()
         self._keeping.cancel()
         self.history.finish()
-        if not self.fabric.durable.outage.length:
-            with suppress(TimeoutError):  # it has gone just now
-                async with asyncio.timeout(ANSWER):
-                    await self._archive.save()
-        await self._caller.stop()
-        for producer in {self._calls, self._jobs}:
-            await producer.stop()
+        await self._save()
+
+    async def close(self) -> None:
         for link in self._links.values():
             await link.close()
 
@@ -186,10 +174,9 @@ class StatsMonitor(Service):
 
     # ---- look
 
-    async def _look_at(self, health: BrokerHealth, broker: Broker) -> None:
+    async def _look_at(self, health: BrokerHealth, broker: Broker, beat: Beat) -> None:
         """Once a second, the figures of one broker and its queues."""
         link = broker.link(f"{self.name} look")
-        beat = self.heartbeats.start(f"look at {health.name}")
         answered, search = time.monotonic(), 0.0
         try:
             while True:
@@ -218,9 +205,8 @@ class StatsMonitor(Service):
 
     # ---- ask
 
-    async def _ask(self) -> None:
+    async def _ask(self, beat: Beat) -> None:
         """Once a second, how a store server finds the database."""
-        beat = self.heartbeats.start("ask")
         answered = time.monotonic()
         while True:
             beat()
@@ -240,8 +226,7 @@ class StatsMonitor(Service):
 
     # ---- paint
 
-    async def _go_on_painting(self) -> None:
-        beat = self.heartbeats.start("paint")
+    async def _go_on_painting(self, beat: Beat) -> None:
         while True:
             await asyncio.sleep(SECOND - time.time() % SECOND + 0.3)  # most tell of a second soon after it
             beat()
@@ -282,11 +267,21 @@ class StatsMonitor(Service):
 
     # ---- keep
 
-    async def _keep(self) -> None:
-        """Save what is over, each minute."""
+    async def _keep(self, beat: Beat) -> None:
+        """Save what is over, each minute, when its last second is closed."""
         while True:
-            await asyncio.sleep(60 - time.time() % 60 + LATE + 2)  # when the last second of the minute is closed
-            await self._archive.save()
+            due = time.time() // 60 * 60 + 60 + LATE + 2
+            while time.time() < due:
+                beat()
+                await asyncio.sleep(SECOND)
+            await self._save()
+
+    async def _save(self) -> None:
+        """Save now, unless the broker is away: what it does not take soon is saved the next time."""
+        if not self.fabric.durable.outage.length:
+            with suppress(TimeoutError):  # it has gone just now
+                async with asyncio.timeout(ANSWER):
+                    await self._archive.save()
 
     # ---- the operator
 

@@ -39,7 +39,6 @@ from gorgond.redpill import (
     MORE,
     Broker,
     BrokerError,
-    Consumer,
     Done,
     Message,
     Outage,
@@ -83,29 +82,31 @@ class DataStore(Service):
         self.outage = Outage(f"database {masked(config.store.url)}")
         self.searchable = config.store.search == "yes"
         self._preparing: asyncio.Task[None]
-        self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        consumers: list[_StoreConsumer] = []
         if self.reads:
             batch = self.config.store.batch
             for broker in self.fabric.brokers:
-                count = self.config.store.lanes if broker is self.fabric.calls else 1
-                consumers += [_ReadConsumer(self, broker, "store_get", f"{self.name}.{n}", batch) for n in range(count)]
+                for number in range(self.config.store.lanes if broker is self.fabric.calls else 1):
+                    self._read("store_get", broker, str(number), batch)
             # What the auth server reads and what is searched for are calls alone.
-            consumers.append(_ReadConsumer(self, self.fabric.calls, "auth_store_get", f"{self.name}.0", batch))
+            self._read("auth_store_get", self.fabric.calls, "0", batch)
             # One at a time: each has the time of a whole batch for itself.
-            consumers.append(_ReadConsumer(self, self.fabric.calls, "store_search", f"{self.name}.s", 1))
+            self._read("store_search", self.fabric.calls, "s", 1)
         if self.writes:
             for broker in self.fabric.brokers:
-                consumers += [
-                    _WriteConsumer(self, broker, each, f"{self.name}.w") for each in ("store_put", "auth_store_put")
-                ]
-        for consumer in consumers:
-            self.consumers.append(consumer)
-        self._preparing = self.spawn_thread(self._prepare, "prepare", ends=True)
-        for consumer in consumers:
-            self._running.append(self.spawn_consumer(consumer, f"{consumer.name} {consumer.queue}"))
+                self._write("store_put", broker)
+                self._write("auth_store_put", broker)
+        self._preparing = self.task_in_thread(self._prepare, "prepare")
+
+    def _read(self, queue: str, broker: Broker, part: str, batch: int) -> None:
+        handler = _Reader(self, queue, f"{queue}.{part} at {broker.outage.what}")
+        self.consumer(queue, handler, batch, broker=broker, part=part, thread=True)
+
+    def _write(self, queue: str, broker: Broker) -> None:
+        events = self.producer_apart(f"{self.name}.w {queue} events")
+        handler = _Writer(self, queue, f"{queue} at {broker.outage.what}", events)
+        self.consumer(queue, handler, WRITES, broker=broker, part="w", finishes=True, thread=True, producer=events)
 
     async def _prepare(self) -> None:
         """Make the indexes, when the database is there; nobody waits for them, draining neither."""
@@ -135,10 +136,7 @@ class DataStore(Service):
         elif self.store.drop_search():
             log.warning("the index for searches is done away with, since [store] search = no")
 
-    async def drain(self) -> None:
-        for consumer in self.consumers:
-            consumer.stop()
-        await asyncio.wait(self._running)
+    async def close(self) -> None:
         self._preparing.cancel()
         self.store.close()
 
@@ -162,36 +160,29 @@ class StoreWriter(DataStore):
     reads = False
 
 
-class _StoreConsumer(Consumer):
-    """A consumer whose handler blocks in the database's driver."""
+class _Handler:
+    """Handles what came to `queue`, blocking in the database's driver; `place` is what it misses the database as."""
 
-    def __init__(
-        self, service: DataStore, broker: Broker, queue: str, name: str, batch: int, finishes: bool = False
-    ) -> None:
-        self._heartbeat = f"{name} {queue} at {broker.outage.what}"
-        hooks = service.consumer_hooks(self._heartbeat, queue)
-        super().__init__(broker, queue, name, self._guarded, batch, finishes=finishes, hooks=hooks)
+    def __init__(self, service: DataStore, queue: str, place: str) -> None:
         self._service = service
         self._store = service.store
+        self._queue = queue
+        self._place = place
 
-    async def run(self) -> None:
-        await super().run()
-        self._service.heartbeats.end(self._heartbeat)
-
-    async def _guarded(self, batch: Sequence[Message]) -> Sequence[Outcome]:
+    async def __call__(self, batch: Sequence[Message]) -> Sequence[Outcome]:
         try:
             outcomes = await self._answer(batch)
         except StoreAway as away:
-            self._service.outage.begin(str(away), self._heartbeat)
+            self._service.outage.begin(str(away), self._place)
             raise Unavailable(str(away)) from None
-        self._service.outage.end(self._heartbeat)
+        self._service.outage.end(self._place)
         return outcomes
 
     async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
-        raise AssertionError("a consumer reads or writes")
+        raise AssertionError("it reads or writes")
 
 
-class _ReadConsumer(_StoreConsumer):
+class _Reader(_Handler):
     """Serves store_get, store_search or auth_store_get."""
 
     async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
@@ -203,7 +194,7 @@ class _ReadConsumer(_StoreConsumer):
                 outcomes[index] = Done(dumps(self._store.health()))
                 continue
             try:
-                verb, query = query_of(message, self.queue)
+                verb, query = query_of(message, self._queue)
                 if query.search and not self._service.searchable:
                     raise StoreRefused("search: there is none here ([store] search = no)", field="search")
             except StoreRefused as refused:
@@ -219,26 +210,18 @@ class _ReadConsumer(_StoreConsumer):
         return [outcome for outcome in outcomes if outcome is not None]
 
 
-class _WriteConsumer(_StoreConsumer):
+class _Writer(_Handler):
     """Serves store_put, or auth_store_put. A change is written, then announced, then settled: none of the three is ever
     skipped."""
 
-    def __init__(self, service: DataStore, broker: Broker, queue: str, name: str) -> None:
-        super().__init__(service, broker, queue, name, WRITES, finishes=True)
-        self._pushing = f"{self._heartbeat}: events"
-        self._events = Producer(
-            service.fabric.durable, f"{name} events", service.fabric.room, hooks=service.hooks(self._pushing)
-        )
+    def __init__(self, service: DataStore, queue: str, place: str, events: Producer) -> None:
+        super().__init__(service, queue, place)
+        self._events = events
         self._silence = Outage("store_notify")
         self._announced = service.metrics.part()
 
-    async def run(self) -> None:
-        async with self._events:
-            await super().run()
-        self._service.heartbeats.end(self._pushing)
-
     async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
-        jobs = [Job.of(message, self.queue) for message in batch]
+        jobs = [Job.of(message, self._queue) for message in batch]
         self._claim([job for job in jobs if job.once is not None])
         done = iter(self._store.change([write for job in jobs for write in job.writes]))
         for job in jobs:

@@ -30,12 +30,10 @@ from gorgond.providers.source import takes_hooks
 from gorgond.redpill import (
     BrokerAway,
     BrokerError,
-    Caller,
     CallFailed,
     GorgonError,
     Listener,
     Message,
-    Producer,
     Reply,
     told,
 )
@@ -43,6 +41,7 @@ from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.service.share import Share
 from gorgond.service.systemd import listening_sockets
+from gorgond.service.watched import Beat
 from gorgond.stores.filters import check_write
 from gorgond.stores.requests import writes_of
 
@@ -60,15 +59,11 @@ class WebServer(Service):
 
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
-        self.calls = Producer(fabric.calls, self.name, fabric.room, hooks=self.hooks("push calls"))
-        same = fabric.durable is fabric.calls
-        self.jobs = (
-            self.calls if same else Producer(fabric.durable, self.name, fabric.room, hooks=self.hooks("push jobs"))
-        )
-        self.caller = Caller(fabric.calls, self.calls, "web_data", self.name, hooks=self.hooks("replies"))
+        self.calls = self.caller("web_data")
+        self._jobs = self.producer()
         self._searches = Share(SEARCHES, "searches")
         self._sealing = Sealing(config.auth.key)
-        self.site = Website(self, self._hear, partial(self.spawn, ends=True), tuple(config.oauth2))
+        self.site = Website(self, self._hear, partial(self.loop, ends=True), tuple(config.oauth2))
         self.server = Server(self._routes(config), config.web.deadline, _problem, self._measure, self._shown)
         self.server.trusted_proxies = config.web.trusted_proxies
         self.server.secure = config.web.url.startswith("https://")
@@ -85,24 +80,18 @@ class WebServer(Service):
                 "[auth] key is empty: passwords go through the broker, and into its files, in clear text; "
                 "docs/auth.md says how to make a key"
             )
-        for producer in {self.calls, self.jobs}:
-            producer.start()
-        self.caller.start()
         if self.fabric.durable is not self.fabric.calls:
-            self.spawn(self._look_after_jobs(), "durable broker")
-        self.spawn(self.server.sweep(), "sweep")
+            self.loop(self._look_after_jobs, "durable broker")
+        self.loop(self.server.sweep, "sweep")
         self.server.listen(sockets)
 
     async def drain(self) -> None:
-        # First no new requests, then the answers to those begun, then what they need.
+        # First no new requests, then the answers to those begun.
         self.site.close()
         await self.server.drain()
-        await self.caller.stop()
-        for producer in {self.calls, self.jobs}:
-            await producer.stop()
 
     def doing(self) -> str:
-        return f"serving port {self.port}: {self._rate.of(self._answered):.0f}/s, {len(self.caller)} waiting"
+        return f"serving port {self.port}: {self._rate.of(self._answered):.0f}/s, {len(self.calls)} waiting"
 
     def _routes(self, config: Config) -> Routes:
         """What is served: gorgond's own API, the applications, and the website if its application is one of them.
@@ -125,7 +114,7 @@ class WebServer(Service):
         return self.site.problem(problem, request, headers) if self._website else problem.answer(request)
 
     def _hear(self, topic: str, heard: Callable[[str, Message], None], missed: Callable[[], None]) -> Listener:
-        return Listener(self.fabric.durable, [topic], self.name, heard, missed)
+        return self.listener([topic], heard, missed, broker=self.fabric.durable)
 
     def reload(self, config: Config) -> None:
         self.server.routes = self._routes(config)
@@ -134,7 +123,7 @@ class WebServer(Service):
 
     async def call(self, queue: str, message: Message) -> Reply:
         """Push a request and wait for the reply; its errors are raised. What is secret in it travels sealed."""
-        reply = await self.caller.call(queue, self._sealing.sealed(message))
+        reply = await self.calls.call(queue, self._sealing.sealed(message))
         if reply.error is not None:
             raise reply.error
         return reply
@@ -149,7 +138,7 @@ class WebServer(Service):
                 check_write(write)
         try:
             async with asyncio.timeout(self.server.deadline_ms / 1000):
-                await self.jobs.push(queue, replace(message, deadline=0))
+                await self._jobs.push(queue, replace(message, deadline=0))
         except TimeoutError:
             raise BrokerAway("the broker did not take it in time; it may have it all the same") from None
 
@@ -168,10 +157,9 @@ class WebServer(Service):
                 return CallFailed(503, "the broker was not reached yet", reason="broker_away")
         return None
 
-    async def _look_after_jobs(self) -> None:
+    async def _look_after_jobs(self, beat: Beat) -> None:
         """Ask the durable broker for a sign of life: between two jobs nobody else would notice that it is away."""
         link = self.fabric.durable.link(f"{self.name} look")
-        beat = self.heartbeats.start("durable broker")
         try:
             while True:
                 try:

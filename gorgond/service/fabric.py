@@ -26,6 +26,10 @@ class Fabric:
         """Each broker once."""
         return (self.durable,) if self.calls is self.durable else (self.durable, self.calls)
 
+    def away(self) -> Broker | None:
+        """The first broker that is away."""
+        return next((broker for broker in self.brokers if broker.outage.length), None)
+
 
 def connect_fabric(config: Config) -> Fabric:
     """The brokers that the configuration names; nothing is connected yet. Raises ConfigError."""

@@ -1,38 +1,49 @@
 """Whether the loops of a process turn: each has a heartbeat, which it beats at every turn.
 
-A loop that waits for a broker or a database turns as well; one that hangs does not. The systemd watchdog is fed only
-while every heartbeat is young, so an instance that stops consuming is restarted, however lively its other loops are.
+A loop that waits for a broker or a database turns as well; one that hangs does not. `heart` looks at all of them once
+a second.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+
+
+class Heartbeat:
+    """That of one loop, called `name` in the log."""
+
+    __slots__ = ("_all", "last", "name")
+
+    def __init__(self, name: str, all: set[Heartbeat]) -> None:
+        self.name = name
+        self.last = time.monotonic()
+        self._all = all
+
+    def beat(self) -> None:
+        """The loop turns."""
+        self.last = time.monotonic()
+
+    def end(self) -> None:
+        """The loop is over, as it was to be."""
+        self._all.discard(self)
 
 
 class Heartbeats:
-    """The heartbeats of one service. May be beaten from any thread."""
+    """Those of one service. May be begun, beaten and ended in any thread."""
 
     def __init__(self) -> None:
-        self._last: dict[str, float] = {}
+        self._all: set[Heartbeat] = set()
 
-    def start(self, loop: str) -> Callable[[], None]:
-        """The function that `loop` calls at each turn, from now on."""
-        self._last[loop] = time.monotonic()
-
-        def beat() -> None:
-            self._last[loop] = time.monotonic()
-
-        return beat
-
-    def end(self, loop: str) -> None:
-        """The loop ended as it should."""
-        self._last.pop(loop, None)
+    def start(self, loop: str) -> Heartbeat:
+        """A new one, for a loop that begins."""
+        heartbeat = Heartbeat(loop, self._all)
+        self._all.add(heartbeat)
+        return heartbeat
 
     def oldest(self) -> tuple[str, float]:
         """The loop that has been silent for longest, and for how many seconds; ("", 0.0) when there is none."""
-        heartbeats = self._last.copy()  # other threads begin and end some meanwhile
-        if not heartbeats:
+        all = self._all.copy()  # other threads begin and end some meanwhile
+        if not all:
             return "", 0.0
-        loop, last = min(heartbeats.items(), key=lambda item: item[1])
-        return loop, time.monotonic() - last
+        oldest = min(all, key=lambda heartbeat: heartbeat.last)
+        return oldest.name, time.monotonic() - oldest.last

@@ -7,16 +7,19 @@ import faulthandler
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from gorgond.config import Config
 from gorgond.errors import ConfigError
-from gorgond.redpill import GorgonError
+from gorgond.redpill import GorgonError, LoopEnded
 from gorgond.service import signals
+from gorgond.service.heart import TICK
 from gorgond.service.life import Service
 from gorgond.service.loop import serve
 from gorgond.service.plain import plain_lines
 from gorgond.service.stall import StallWatch
 from gorgond.service.systemd import Notifier
+from gorgond.service.watched import Beat
 
 EX_CONFIG = 78
 
@@ -37,6 +40,9 @@ def run_process(make: Callable[[], Service], read: Callable[[], Config]) -> int:
         serve(_run(make, read))
     except ConfigError as error:
         return refused(error)
+    except LoopEnded as ended:
+        log.error("%s", ended, exc_info=ended.foreign)
+        return 1
     except GorgonError as error:
         log.error("%s", error)
         return 1
@@ -49,21 +55,26 @@ async def _run(make: Callable[[], Service], read: Callable[[], Config]) -> None:
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
 
-    async def reload_when_asked() -> None:
+    async def reload_when_asked(beat: Beat) -> None:
         await service.ready.wait()
         while True:
-            await asked.wait()
-            asked.clear()
-            _reload(service, read, notifier)
+            beat()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asked.wait(), TICK)
+            if asked.is_set():
+                asked.clear()
+                _reload(service, read, notifier)
 
     signals.deliver(
         lambda: loop.call_soon_threadsafe(service.stop), lambda: loop.call_soon_threadsafe(asked.set)
     )  # fmt: skip
     stalls = StallWatch()
     stalls.start()
-    service.spawn(reload_when_asked(), "reload")
+    service.loop(reload_when_asked, "reload")
     try:
         await service.run(notifier)
+    except asyncio.CancelledError:  # signals do not do that: somebody's code, which runs here too, did
+        raise LoopEnded(f"{service.name} was cancelled, and nobody had asked it to end") from None
     finally:
         stalls.stop()
         signals.over()

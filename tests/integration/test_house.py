@@ -27,9 +27,8 @@ import asyncio
 
 from gorgond.config import Config
 from gorgond.http.server import open_port
-from gorgond.redpill import ConcurrentConsumer, Done, Message, Outcome
+from gorgond.redpill import Done, Message, Outcome
 from gorgond.redpill.codec import dumps
-from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.service.systemd import listening_sockets
 
@@ -38,13 +37,7 @@ class Echo(Service):
     role = "echo"
 
     async def start(self) -> None:
-        self.running = []
-        for broker in self.fabric.brokers:
-            name = f"{self.name} at {broker.outage.what}"
-            hooks = self.consumer_hooks(name, "echo_get")
-            consumer = ConcurrentConsumer(broker, "echo_get", self.name, self.answer, hooks=hooks)
-            self.consumers.append(consumer)
-            self.running.append(self.spawn(consumer.run(), name))
+        self.concurrent_consumer("echo_get", self.answer)
         sockets = listening_sockets("echo") or open_port(self.config.echo.address, self.config.echo.port)
         self.servers = [await asyncio.start_server(self.greet, sock=each) for each in sockets]
 
@@ -58,9 +51,6 @@ class Echo(Service):
     async def drain(self) -> None:
         for server in self.servers:
             server.close()
-        for consumer in self.consumers:
-            consumer.stop()
-        await asyncio.wait(self.running)
 
     def doing(self) -> str:
         return self.consuming()

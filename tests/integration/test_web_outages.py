@@ -20,7 +20,7 @@ import pytest
 from gorgond.config import load
 from gorgond.roles.web import WebServer
 from gorgond.service.fabric import connect_fabric
-from gorgond.service.life import TICK
+from gorgond.service.figures import TICK
 from gorgond.stores.sqlite import SqliteStore
 from tests.conftest import RedisServer
 from tests.integration.website import Answer, Connection, Website

@@ -311,7 +311,7 @@ def test_who_takes_no_answers_is_not_asked_for_more(site: Website, connection: C
     # and when it goes, the others are not done for nobody
     connection.close()
     eventually(lambda: not streams(site))
-    assert len(site.web.caller) == 0
+    assert len(site.web.calls) == 0
 
 
 def drip(connection: Connection, data: bytes) -> int:
@@ -354,12 +354,12 @@ def test_a_client_that_goes_away_is_not_waited_for(
         connections = [site.connection() for _ in range(5)]
         for connection in connections:
             connection.request("GET", "/info/1")
-        eventually(lambda: len(site.web.caller) == 5)
+        eventually(lambda: len(site.web.calls) == 5)
         # when they go, one after the other
         for left, connection in zip(reversed(range(5)), connections, strict=True):
             break_off(connection)
             # then nothing of theirs is left
-            eventually(lambda left=left: len(site.web.caller) == left)  # type: ignore[misc]
+            eventually(lambda left=left: len(site.web.calls) == left)  # type: ignore[misc]
             eventually(lambda left=left: len(site.web.server.exchanges) == left)  # type: ignore[misc]
         # nor of one that goes in the middle of its body
         with site.connection() as connection:

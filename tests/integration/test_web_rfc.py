@@ -130,7 +130,7 @@ def test_who_sends_no_more_before_there_is_an_answer_gets_it(
     # given a server that cannot answer before its deadline, and a client that has said all
     with Website(shared_redis.url, tmp_path, store=False, web__deadline="1s") as site, site.connection() as connection:
         connection.request("GET", "/info/1")
-        eventually(lambda: len(site.web.caller) == 1)
+        eventually(lambda: len(site.web.calls) == 1)
         connection.socket.shutdown(socket.SHUT_WR)
         # then it hears what became of it
         assert connection.read().status == 504

@@ -82,7 +82,7 @@ def test_a_client_has_no_more_searches_than_its_share(site: Website, gate: Gate,
         mine = [stack.enter_context(site.connection()) for _ in range(SEARCHES)]
         for number, connection in enumerate(mine):
             connection.request("GET", target, X_Forwarded_For=f"[2001:db8::{number}]:1")
-        eventually(lambda: len(site.web.caller) == SEARCHES)
+        eventually(lambda: len(site.web.calls) == SEARCHES)
         # then one more is refused, from whichever address of its network, and told when to come again
         refused = site.ask("GET", target, X_Forwarded_For="2001:db8::ffff")
         assert (refused.status, refused.headers["retry-after"]) == (429, "1")
@@ -91,7 +91,7 @@ def test_a_client_has_no_more_searches_than_its_share(site: Website, gate: Gate,
         assert site.ask("GET", "/info/1", X_Forwarded_For="2001:db8::1").status == 200
         other = stack.enter_context(site.connection())
         other.request("GET", target, X_Forwarded_For="192.0.2.1")
-        eventually(lambda: len(site.web.caller) == SEARCHES + 1)
+        eventually(lambda: len(site.web.calls) == SEARCHES + 1)
         # when they are done, there is room again
         gate.open.set()
         assert [connection.read().status for connection in (*mine, other)] == [200] * (SEARCHES + 1)

@@ -376,10 +376,10 @@ def test_the_server_lives_on_when_nobody_looks_any_more(
         # given a page that is open
         events = Events(site, "/live", "an event that nobody remembers")
         assert events.next()["event"] == "reset"
-        eventually(lambda: "live listener" in site.tasks())
+        eventually(lambda: any("listens to store_notify" in name for name in site.tasks()))
         # when it is closed, then the server listens no more
         events.close()
-        eventually(lambda: "live listener" not in site.tasks())
+        eventually(lambda: not any("listens to store_notify" in name for name in site.tasks()))
         # and it serves, also the next page that is opened
         assert "<h1>" in browser.get("/")
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gorgond.config import load
-from gorgond.redpill import Caller, Consumer, GorgonError, Message, Producer, Room, keys, now_ms
+from gorgond.redpill import Caller, Consumer, GorgonError, LoopEnded, Message, Producer, Room, keys, now_ms
 from gorgond.redpill.errors import BrokerError
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.service.fabric import Fabric
@@ -27,23 +27,17 @@ class Toy(Service):
     def __init__(self, loop: Callable[[], Awaitable[None]], ends: bool = False) -> None:
         broker = MemoryBroker()
         super().__init__(load(os.devnull, {}, {}), Fabric(broker, broker, Room()), "1")
-        self.producer = Producer(broker, self.name, hooks=self.hooks("push"))
-        self.caller = Caller(broker, self.producer, "toy_data", self.name, hooks=self.hooks("replies"))
+        self.pushes = self.producer()
+        self.calls = self.caller("toy_data")
         self._work = loop
         self._ends = ends
-        self.task: asyncio.Task[None]
+        self.working: asyncio.Task[None]
 
     async def start(self) -> None:
-        async def work() -> None:
+        async def work(_: Callable[[], None] = lambda: None) -> None:
             await self._work()
 
-        self.producer.start()
-        self.caller.start()
-        self.task = self.spawn(work(), "the loop", self._ends)
-
-    async def drain(self) -> None:
-        await self.caller.stop()
-        await self.producer.stop()
+        self.working = self.task(work(), "the loop") if self._ends else self.loop(work, "the loop")
 
     def doing(self) -> str:
         return "playing"
@@ -62,14 +56,17 @@ async def fails() -> None:
 
 
 def cancelled(toy: Toy, what: str) -> None:
-    task = {"loop": toy.task, "producer": toy.producer._task, "caller": toy.caller._task}[what]
-    assert task is not None
+    task = {"loop": toy.working, "producer": background(toy.pushes), "caller": background(toy.calls)}[what]
     task.cancel()
 
 
+def background(end: Producer | Caller) -> asyncio.Task[None]:
+    assert end._background is not None
+    return end._background.task
+
+
 @pytest.mark.parametrize("what", ["loop", "producer", "caller"])
-async def test_a_loop_that_is_cancelled_ends_the_service(what: str, expected_logs: Callable[[str], None]) -> None:
-    expected_logs("pushing has failed|listening for replies has failed")
+async def test_a_loop_that_is_cancelled_ends_the_service(what: str) -> None:
     toy = Toy(for_ever)
     running = asyncio.create_task(toy.run(Notifier()))
     await toy.ready.wait()
@@ -79,19 +76,18 @@ async def test_a_loop_that_is_cancelled_ends_the_service(what: str, expected_log
     assert {"loop": "the loop", "producer": " push", "caller": " replies"}[what] in str(ended.value)
 
 
-async def test_calls_fail_when_nobody_listens_for_replies_any_more(expected_logs: Callable[[str], None]) -> None:
-    expected_logs("listening for replies has failed")
+async def test_calls_fail_when_nobody_listens_for_replies_any_more() -> None:
     toy = Toy(for_ever)
     running = asyncio.create_task(toy.run(Notifier()))
     await toy.ready.wait()
     deadline = now_ms() + 60_000
-    call = toy.caller.call("q", Message("op", deadline=deadline))
+    call = toy.calls.call("q", Message("op", deadline=deadline))
     cancelled(toy, "caller")
     # then the one under way fails, and so do others that come
     with pytest.raises(BrokerError, match="there will be no answer"):
         await call
     with pytest.raises(BrokerError, match="there will be no answer"):
-        await toy.caller.call("q", Message("op", deadline=deadline))
+        await toy.calls.call("q", Message("op", deadline=deadline))
     with pytest.raises(GorgonError):
         await running
 
@@ -102,16 +98,16 @@ async def test_a_loop_that_returns_ends_the_service_unless_it_may() -> None:
     toy = Toy(at_once, ends=True)
     running = asyncio.create_task(toy.run(Notifier()))
     await toy.ready.wait()
-    await eventually_async(toy.task.done)
+    await eventually_async(toy.working.done)
     assert not running.done()
     toy.stop()
     await running
 
 
-async def test_a_loop_that_fails_ends_the_service_and_is_named(expected_logs: Callable[[str], None]) -> None:
-    expected_logs("^the loop has failed$")
-    with pytest.raises(KeyError):
+async def test_a_loop_that_fails_ends_the_service_and_is_named() -> None:
+    with pytest.raises(LoopEnded, match=r"^the loop has failed: KeyError: 'odd'$") as ended:
         await Toy(fails).run(Notifier())
+    assert isinstance(ended.value.foreign, KeyError)
 
 
 @pytest.mark.parametrize("host", ["büro", "büro 2", "a b", "x" * 300, "web_1.example"])
@@ -119,7 +115,7 @@ async def test_any_name_of_a_host_makes_good_names(host: str, monkeypatch: pytes
     monkeypatch.setattr("socket.gethostname", lambda: host)
     toy = Toy(for_ever)
     # then every list and consumer of the service has a name that the broker takes
-    keys.queue(toy.caller.reply_to)
+    keys.queue(toy.calls.reply_to)
     keys.queue(toy.name)
     assert re.fullmatch(r"[!-~]+", toy.name)
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from gorgond.config import load
-from gorgond.redpill import Consumer, Done, Message, Outcome
+from gorgond.redpill import Done, Message, Outcome
 from gorgond.service.fabric import connect_fabric
 from gorgond.service.life import Service
 from gorgond.service.log import set_up
@@ -20,14 +20,7 @@ class Echo(Service):
     role = "store"
 
     async def start(self) -> None:
-        hooks = self.consumer_hooks("consumer", "store_get")
-        consumer = Consumer(self.fabric.calls, "store_get", self.name, _answer, hooks=hooks)
-        self.consumers.append(consumer)
-        self._running = self.spawn(consumer.run(), "consumer")
-
-    async def drain(self) -> None:
-        self.consumers[0].stop()
-        await self._running
+        self.consumer("store_get", _answer, broker=self.fabric.calls)
 
     def doing(self) -> str:
         return self.consuming()

@@ -38,7 +38,7 @@ log = logging.getLogger("gorgond.web")
 
 Cards = Mapping[str, tuple[Any, str]]  # by the notes' ids: the owner's number and the HTML
 Hear = Callable[[str, Callable[[str, Message], None], Callable[[], None]], Listener]
-Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+Spawn = Callable[[Callable[[Callable[[], None]], Coroutine[Any, Any, None]], str], asyncio.Task[None]]
 
 
 class Renders(Protocol):
@@ -70,7 +70,8 @@ class _Viewer:
 
 
 class Live:
-    """The viewers of one web server. `hear` makes a listener of a topic, `spawn` runs a task of the server's."""
+    """The viewers of one web server. `hear` listens to a topic, `spawn` runs a loop of the server's, with what it is to
+    call at each turn."""
 
     def __init__(self, hear: Hear, spawn: Spawn, notes: Renders) -> None:
         self._hear = hear
@@ -97,7 +98,7 @@ class Live:
             self._viewers.add(_Viewer(sink, userid, None if last else since, seen, now))
             if self._telling is None or self._telling.done():
                 # It is not about the request that happens to begin it, whose id the log would show.
-                self._telling = Context().run(self._spawn, self._tell(), "live")
+                self._telling = Context().run(self._spawn, self._tell, "live")
 
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
         return Streamed(200, b"retry: 1000\n\n", EVENT_STREAM, headers, begin)
@@ -132,14 +133,14 @@ class Live:
                 _write(viewer.sink, _told("reset", {}))
         self._hearing = True
 
-    async def _tell(self) -> None:
+    async def _tell(self, beat: Callable[[], None]) -> None:
         """Tell all viewers what is new, until there has been none for a while."""
         loop = asyncio.get_running_loop()
         listener = self._hear(TOPIC, self._heard, self._missed)
-        self._spawn(listener.run(), "live listener")
         empty = loop.time()
         try:
             while self._viewers or loop.time() - empty < LINGER:
+                beat()
                 await asyncio.sleep(PAUSE)
                 self._viewers = {viewer for viewer in self._viewers if not viewer.sink.closed()}
                 if self._viewers:

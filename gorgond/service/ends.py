@@ -1,0 +1,256 @@
+"""The ends of queues and topics that a service holds: it makes them, begins them, watches them and stops them.
+
+    self.producer()                          pushes what must last; self.producer(self.fabric.calls) what need not
+    self.caller("web_data")                  asks, and has its replies on a list of that name
+    self.consumer("jobs", handle)            handles messages in batches; concurrent_consumer: side by side
+    self.subscription("topic", "group", …)   handles events of a durable group in batches; concurrent_subscription
+    self.listener(["topic"], heard)          hears what happens now
+
+Producers and callers may be made at any time, and begin with the service. The others begin when they are made, in
+`start` at the earliest. They stop in the order in which one needs the other: what consumes, what listens, callers,
+producers.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TypedDict, TypeVar, Unpack
+
+from gorgond.redpill import (
+    KEPT,
+    AnyConsumer,
+    Attempts,
+    Broker,
+    Caller,
+    ConcurrentConsumer,
+    ConcurrentSubscription,
+    Consumer,
+    Handler,
+    Hooks,
+    Listener,
+    Message,
+    Producer,
+    Subscription,
+    Work,
+)
+from gorgond.service.fabric import Fabric
+from gorgond.service.heartbeat import Heartbeat
+from gorgond.service.metrics import Metrics
+from gorgond.service.watched import Watched
+
+PATIENCE = 5.0  # seconds for which a producer that stops pushes what is still wanted
+
+
+class Handling(TypedDict, total=False):
+    """How consumers may handle messages, as redpill's take it."""
+
+    attempts: Attempts
+    finishes: bool
+
+
+E = TypeVar("E", Producer, Caller)
+
+
+class QueueEnds(Watched):
+    """Those of one service, all of its `name`."""
+
+    def __init__(self, fabric: Fabric, name: str) -> None:
+        super().__init__()
+        self.fabric = fabric
+        self.name = name
+        self.metrics = Metrics()
+        self.consumers: list[AnyConsumer] = []  # those that are over too: what they did was done by the service
+        self._producers: dict[Broker, Producer] = {}
+        self._callers: list[Caller] = []
+        self._listeners: list[Listener] = []
+        self._beating: dict[Producer | Caller, Heartbeat] = {}
+        self._begun = False
+
+    def producer(self, broker: Broker | None = None) -> Producer:
+        """The service's producer over `broker`, the durable one unless another is given: one for all who ask."""
+        broker = broker or self.fabric.durable
+        if broker not in self._producers:
+            self._producers[broker] = self._made(self.producer_apart(self.name, broker))
+        return self._producers[broker]
+
+    def producer_apart(self, name: str, broker: Broker | None = None) -> Producer:
+        """One that the service neither begins nor stops: for the handler of a consumer that runs in a thread, to which
+        it is given."""
+        broker = broker or self.fabric.durable
+        heartbeat = self.heartbeats.start(f"{name} push to {broker.outage.what}")
+        producer = Producer(broker, name, self.fabric.room, hooks=self.hooks(heartbeat))
+        self._beating[producer] = heartbeat
+        return producer
+
+    def caller(self, list_name: str) -> Caller:
+        """A caller over the broker of calls, whose replies come to a list of its own that begins so."""
+        broker, heartbeat = self.fabric.calls, self.heartbeats.start(f"{self.name} {list_name}")
+        caller = Caller(broker, self.producer(broker), list_name, self.name, hooks=self.hooks(heartbeat))
+        self._beating[caller] = heartbeat
+        self._callers.append(caller)
+        return self._made(caller)
+
+    def _made(self, end: E) -> E:
+        if self._begun:
+            end.start()
+        return end
+
+    def listener(
+        self,
+        topics: Sequence[str],
+        heard: Callable[[str, Message], None],
+        missed: Callable[[], None] = lambda: None,
+        *,
+        broker: Broker | None = None,
+    ) -> Listener:
+        """Hear what happens on these topics now, at the broker of calls unless another is given; until the service
+        drains, or the listener is stopped."""
+        heartbeat = self.heartbeats.start(f"{self.name} listens to {' '.join(topics)}")
+        hooks = self.hooks(heartbeat)
+        listener = Listener(broker or self.fabric.calls, topics, self.name, heard, missed, hooks=hooks)
+        self._listeners.append(listener)
+        self.keep(listener, heartbeat, then=lambda: self._listeners.remove(listener))
+        return listener
+
+    def consumer(
+        self,
+        queue: str,
+        handler: Handler,
+        batch: int = 64,
+        *,
+        broker: Broker | None = None,
+        part: str = "",
+        thread: bool = False,
+        producer: Producer | None = None,
+        heartbeat: Heartbeat | None = None,
+        **handling: Unpack[Handling],
+    ) -> None:
+        """Consume a queue, on each broker unless one is given.
+
+        Several of one queue at one broker need each a name, whose end is `part`. With `thread` the handler may block; a
+        `producer` apart, with which it pushes, begins and stops there with the consumer. A handler that takes long, and
+        lives, beats a `heartbeat` that it shares with its consumer.
+        """
+        name = f"{self.name}.{part}" if part else self.name
+        for each in self.fabric.brokers if broker is None else (broker,):
+            beat = heartbeat or self._heartbeat(queue, each, name)
+            consumer = Consumer(each, queue, name, handler, batch, hooks=self.hooks(beat, queue), **handling)
+            self._consume(consumer, beat, thread=thread, producer=producer)
+
+    def concurrent_consumer(self, queue: str, work: Work, limit: int = 100, **handling: Unpack[Handling]) -> None:
+        """Consume a queue, on each broker: up to `limit` messages side by side."""
+        for broker in self.fabric.brokers:
+            heartbeat = self._heartbeat(queue, broker, self.name)
+            hooks = self.hooks(heartbeat, queue)
+            self._consume(ConcurrentConsumer(broker, queue, self.name, work, limit, hooks=hooks, **handling), heartbeat)
+
+    def subscription(
+        self,
+        topic: str,
+        group: str,
+        handler: Handler,
+        batch: int = 64,
+        kept: int = KEPT,
+        *,
+        thread: bool = False,
+        **handling: Unpack[Handling],
+    ) -> None:
+        """Handle the events of a durable group, which keeps so many; with `thread` the handler may block."""
+        broker, queue = self.fabric.durable, f"{topic}/{group}"
+        heartbeat = self._heartbeat(queue, broker, self.name)
+        hooks = self.hooks(heartbeat, queue)
+        subscription = Subscription(broker, topic, group, self.name, handler, batch, kept, hooks=hooks, **handling)
+        self._consume(subscription, heartbeat, thread=thread)
+
+    def concurrent_subscription(
+        self,
+        topic: str,
+        group: str,
+        work: Work,
+        limit: int = 100,
+        kept: int = KEPT,
+        *,
+        then: Callable[[], None] = lambda: None,
+        **handling: Unpack[Handling],
+    ) -> ConcurrentSubscription:
+        """Handle the events of a durable group, up to `limit` side by side; `then` is called when it was stopped and
+        has ended."""
+        broker, queue = self.fabric.durable, f"{topic}/{group}"
+        heartbeat = self._heartbeat(queue, broker, self.name)
+        hooks = self.hooks(heartbeat, queue)
+        subscription = ConcurrentSubscription(
+            broker, topic, group, self.name, work, limit, kept, hooks=hooks, **handling
+        )
+        self._consume(subscription, heartbeat, then=then)
+        return subscription
+
+    def _heartbeat(self, queue: str, broker: Broker, name: str) -> Heartbeat:
+        return self.heartbeats.start(f"{name} {queue} at {broker.outage.what}")
+
+    def hooks(self, heartbeat: Heartbeat, queue: str = "") -> Hooks:
+        """What an end is to be given for the service to hear of it; a consumer, of that queue."""
+        if not queue:
+            return Hooks(heartbeat.beat, self.fail)
+        return Hooks(heartbeat.beat, self.fail, functools.partial(_measured, self.metrics.part(), queue))
+
+    def _consume(
+        self,
+        consumer: AnyConsumer,
+        heartbeat: Heartbeat,
+        *,
+        thread: bool = False,
+        producer: Producer | None = None,
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.consumers.append(consumer)
+        # A broker in memory is of one event loop, which all of its users share.
+        thread = thread and not any(broker.in_process for broker in self.fabric.brokers)
+        if producer is None:
+            self.keep(consumer, heartbeat, thread=thread, then=then)
+        else:
+            self.keep(_Pushing(consumer, producer), heartbeat, thread=thread, then=self._beating[producer].end)
+
+    def _begin_ends(self) -> None:
+        self._begun = True
+        for producer in self._producers.values():
+            producer.start()
+        for caller in self._callers:
+            caller.start()
+
+    async def _stop_ends(self) -> None:
+        """Finish what consumers have in hand, which may need all others; then stop those."""
+        await self._stop_kept(lambda loop: loop not in self._listeners)
+        await self._stop_kept(lambda loop: True)
+        await self._stop_pushing(PATIENCE)
+
+    async def _stop_pushing(self, timeout: float) -> None:
+        """Stop callers and producers, which push for so long what is still wanted."""
+        for caller in self._callers:
+            await caller.stop()
+            self._beating[caller].end()
+        for producer in self._producers.values():
+            await producer.stop(timeout)
+            self._beating[producer].end()
+
+
+class _Pushing:
+    """A consumer with the producer of its handler."""
+
+    def __init__(self, consumer: AnyConsumer, producer: Producer) -> None:
+        self._consumer, self._producer = consumer, producer
+
+    @property
+    def stopping(self) -> bool:
+        return self._consumer.stopping
+
+    def stop(self) -> None:
+        self._consumer.stop()
+
+    async def run(self) -> None:
+        async with self._producer:
+            await self._consumer.run()
+
+
+def _measured(metrics: Metrics, queue: str, op: str, count: int, errors: int, bytes: int, seconds: float) -> None:
+    metrics.measure(f"{queue} {op}", count, errors, bytes, seconds)

@@ -1,0 +1,99 @@
+"""What an instance tells of itself, once a second, on the topic `stats`; and what it asks the brokers for that."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from gorgond import __version__
+from gorgond.redpill import AnyConsumer, BrokerError, GorgonError, Message
+from gorgond.service.clock import HostClock
+from gorgond.service.ends import QueueEnds
+from gorgond.service.pauses import pause_alike
+from gorgond.service.watched import Beat
+
+TICK = 1.0  # seconds between two events
+LAST_WORD = 0.5  # seconds that telling of the end may take; without it the instance is missed a little later
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_STATM = os.open("/proc/self/statm", os.O_RDONLY)  # from the start: later there may be no descriptor left
+
+
+_STARTED = time.monotonic()
+
+
+class Figures:
+    """Those of one service on `host`. `snapshot` makes the arguments of an event."""
+
+    def __init__(self, service: QueueEnds, host: str, snapshot: Callable[[], dict[str, Any]]) -> None:
+        self.depth = 0  # messages that wait in the queues that the service consumes
+        self.clock = HostClock(host)
+        self._fabric = service.fabric
+        self._consumers = service.consumers
+        self._snapshot = snapshot
+        self._producer = service.producer_apart(f"{service.name} stats", service.fabric.calls)
+        self._links = [broker.link(f"{service.name} look") for broker in service.fabric.brokers]
+
+    async def run(self, beat: Beat) -> None:
+        """Tell until cancelled."""
+        self._producer.start()
+        try:
+            while True:
+                beat()
+                if not self._fabric.away():
+                    with suppress(BrokerError):  # those who need it report it
+                        await self._look()
+                    beat()
+                    await self.clock.compare(self._links[-1])
+                    self.clock.expired(sum(consumer.tally.expired for consumer in self._consumers))
+                    self._tell(self._snapshot())
+                await asyncio.sleep(TICK)
+        finally:
+            away = self._fabric.away()
+            if not away:
+                self._tell({**self._snapshot(), "state": "gone"})
+            await self._producer.stop(timeout=0 if away else LAST_WORD)
+            for link in self._links:
+                await link.close()
+
+    async def _look(self) -> None:
+        """Ask each broker about the queues that the service consumes."""
+        queues = sorted({consumer.queue for consumer in self._consumers})
+        if queues:
+            figures = [await link.counts(queues) for link in self._links]
+            self.depth = sum(counts.queued for some in figures for counts in some)
+            await pause_alike(self._links, queues, figures)
+
+    def _tell(self, figures: dict[str, Any]) -> None:
+        self._producer.submit("stats", (Message("stats.second", figures).encode(),), _ignore, topic=True)
+
+
+def of_process() -> dict[str, Any]:
+    """The figures of this process, as an event has them."""
+    cpu = os.times()
+    return {
+        "pid": os.getpid(),
+        "version": __version__,
+        "uptime": round(time.monotonic() - _STARTED, 3),
+        "rss": int(os.pread(_STATM, 100, 0).split()[1])
+        * _PAGE,  # psutil wants more of /proc than a unit's sandbox shows
+        "cpu": round(cpu.user + cpu.system, 3),
+    }
+
+
+def of_consumers(consumers: Sequence[AnyConsumer]) -> dict[str, dict[str, float]]:
+    """What they did, by queues."""
+    queues: dict[str, dict[str, float]] = {}
+    for consumer in consumers:
+        sums = queues.setdefault(consumer.queue, {})
+        for slot in consumer.tally.__slots__:
+            sums[slot] = sums.get(slot, 0) + getattr(consumer.tally, slot)
+    return queues
+
+
+def _ignore(error: GorgonError | None) -> None:
+    """A second of figures is not worth a log line."""
