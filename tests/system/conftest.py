@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,10 +58,12 @@ def packages(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Packages:
     base = tmp_path_factory.mktemp("packages")
     environ = {**os.environ, "GNUPGHOME": str(base / "gnupg")}
     (base / "gnupg").mkdir(mode=0o700)
-    _run([ROOT / "tools/build-deb", "--output", base, "--suite", suite], environ)
+    with ThreadPoolExecutor(1) as thread:  # of the two builds one computes while the other one waits
+        before = thread.submit(earlier.build, suite, base / "earlier")
+        _run([ROOT / "tools/build-deb", "--output", base, "--suite", suite], environ)
     (file,) = base.glob("*.deb")
     made = Packages(file, base / "repository-earlier", base / "repository", base / "repository-later")
-    _run([ROOT / "tools/build-repo", "--output", made.earlier, earlier.build(suite, base / "earlier")], environ)
+    _run([ROOT / "tools/build-repo", "--output", made.earlier, before.result()], environ)
     _run([ROOT / "tools/build-repo", "--output", made.now, file], environ)
     _run([ROOT / "tools/build-repo", "--output", made.later, file, _next(file, base / "next")], environ)
     subprocess.run(["gpgconf", "--kill", "all"], env=environ, check=False)
@@ -86,8 +89,16 @@ def _run(command: list[Any], environ: Mapping[str, str]) -> None:
 
 
 @pytest.fixture
-def machine(suite: str, packages: Packages, tmp_path: Path) -> Iterator[Machine]:
+def bare(suite: str, packages: Packages, tmp_path: Path) -> Iterator[Machine]:
     """A machine on which apt knows the package, and nothing is installed."""
+    with Machine(suite, tmp_path / "machine", bare=True) as machine:
+        machine.add_repository(packages.now)
+        yield machine
+
+
+@pytest.fixture
+def machine(suite: str, packages: Packages, tmp_path: Path) -> Iterator[Machine]:
+    """The same with all that the package needs."""
     with Machine(suite, tmp_path / "machine") as machine:
         machine.add_repository(packages.now)
         yield machine

@@ -5,7 +5,8 @@
         machine.reboot()
 
 Its network is its own and reaches nothing, so all machines may use the same ports. What is installed on it is in its
-apt cache already. The roots they are made from are kept in ${XDG_CACHE_HOME:-~/.cache}/gorgond for a week.
+apt cache already; what the package needs is installed too, unless the machine is to be `bare`. The roots they are made
+from are kept in ${XDG_CACHE_HOME:-~/.cache}/gorgond for a week. dpkg fsyncs nothing there.
 
 MACHINES=bookworm tests on that Debian alone.
 KEEP_MACHINES=1 leaves a machine running after its tests and says how to get a shell in it.
@@ -22,6 +23,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -32,7 +34,13 @@ from tests.waiting import HANGS, eventually
 SUITES = os.environ.get("MACHINES", "bookworm trixie").split()
 WEEK = 7 * 86400  # seconds
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "gorgond")
-BASE = "systemd,systemd-sysv,dbus"
+OPTIONS = "--variant=minbase --include=systemd,systemd-sysv,dbus --skip=cleanup/apt --dpkgopt=force-unsafe-io"
+NEEDED = """
+set -euo pipefail
+mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root"
+mount -t proc proc "$2/root/proc"
+chroot "$2/root" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $3
+"""
 SOURCES = """\
 Types: deb
 URIs: file:/srv/repository
@@ -42,45 +50,73 @@ Signed-By: /srv/repository/gorgond.gpg
 """
 
 
-def _downloads() -> str:
-    """The commands that fetch what will be installed: for the package, and for its autopkgtest."""
+def _needed() -> str:
+    """What the package needs or recommends, as an extended regular expression."""
     binary = (ROOT / "debian/control").read_text().split("\nPackage: ")[1]
     fields = re.findall(r"^(?:Depends|Recommends):(.*(?:\n .*)*)", binary, re.MULTILINE)
-    needed = re.findall(r"[a-z][a-z0-9+.-]+", re.sub(r"\(.*?\)|\$\{.*?\}", "", " ".join(fields)))
-    there = f'chroot "$1" apt-cache pkgnames | grep -xE "{"|".join(sorted(needed))}"'  # Debian 12 has no orjson
+    return "|".join(sorted(re.findall(r"[a-z][a-z0-9+.-]+", re.sub(r"\(.*?\)|\$\{.*?\}", "", " ".join(fields)))))
+
+
+def _downloads() -> str:
+    """The commands that fetch what will be installed: for the package, and for its autopkgtest. They write down what
+    there is of what it needs: Debian 12 has no orjson."""
+    there = f'chroot "$1" apt-cache pkgnames | grep -xE "{_needed()}" >"$1/needed"'
     fetch = 'chroot "$1" apt-get install -o APT::Install-Recommends=1 -y -qq --download-only'
-    return f"{fetch} $({there}) && {fetch} autopkgtest dpkg-dev"
+    return f'{there} && {fetch} $(cat "$1/needed") && {fetch} autopkgtest dpkg-dev'
 
 
 def root(suite: str) -> Path:
     """The directory with a minimal Debian, made if it is not there."""
     downloads = _downloads()
-    key = hashlib.sha256(f"{time.strftime('%G%V')}{downloads}{BASE}".encode()).hexdigest()[:12]
-    made = CACHE / f"machine-{suite}-{key}"
+
+    def debootstrap(fresh: Path) -> None:
+        _run("mmdebstrap", "--quiet", *OPTIONS.split(), f"--customize-hook={downloads}", suite, fresh)
+
+    return _kept(f"machine-{suite}", downloads + OPTIONS, debootstrap)
+
+
+def layers(suite: str) -> str:
+    """The directories of a Debian on which all is installed that the package needs, the upper one first."""
+    base = root(suite)
+
+    def install(fresh: Path) -> None:
+        for name in ("upper", "work", "root"):
+            (fresh / name).mkdir(parents=True)
+        needed = (base / "needed").read_text().replace("\n", " ")
+        _run("unshare", "--mount", "--propagation", "private", "bash", "-c", NEEDED, "needed", base, fresh, needed)
+
+    return f"{_kept(f'needed-{suite}', base.name + NEEDED, install) / 'upper'}:{base}"
+
+
+def _kept(name: str, of: str, make: Callable[[Path], None]) -> Path:
+    """A directory of the cache, made if there is none of this week and of what it is made `of`."""
+    key = hashlib.sha256(f"{time.strftime('%G%V')}{of}".encode()).hexdigest()[:12]
+    made = CACHE / f"{name}-{key}"
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f"machine-{suite}.lock").open("w") as lock:
+    with (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
-            for old in CACHE.glob(f"machine-{suite}-*"):  # not those that another checkout may use now
+            for old in CACHE.glob(f"{name}-*"):  # not those that another checkout may use now
                 if time.time() - old.stat().st_mtime > WEEK or old.name.endswith("-new"):
                     shutil.rmtree(old)
-            fresh = CACHE / f"machine-{suite}-new"
-            options = ["--quiet", "--variant=minbase", f"--include={BASE}", "--skip=cleanup/apt"]
-            subprocess.run(
-                ["mmdebstrap", *options, f"--customize-hook={downloads}", suite, fresh],
-                check=True,
-                capture_output=True,
-                text=True,
-            )
+            fresh = CACHE / f"{name}-new"
+            make(fresh)
             fresh.rename(made)
     return made
 
 
-class Machine:
-    """One container. `root` is its root directory as we see it, `run` runs commands in it."""
+def _run(*command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
 
-    def __init__(self, suite: str, directory: Path) -> None:
+
+class Machine:
+    """One container. `root` is its root directory as we see it, `run` runs commands in it. A `bare` one has nothing
+    of what the package needs."""
+
+    def __init__(self, suite: str, directory: Path, *, bare: bool = False) -> None:
         self.suite = suite
+        self._bare = bare
         self.root = directory / "root"
         self.log = directory / "console"
         self._directory = directory
@@ -90,8 +126,9 @@ class Machine:
         upper, work = self._directory / "upper", self._directory / "work"
         for each in (upper, work, self.root):
             each.mkdir(parents=True)
-        layers = f"lowerdir={root(self.suite)},upperdir={upper},workdir={work}"
-        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, self.root], check=True)
+        lower = root(self.suite) if self._bare else layers(self.suite)
+        stacked = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", stacked, self.root], check=True)
         try:
             self._boot()
         except BaseException:

@@ -11,27 +11,27 @@ from tests.system.machine import Machine
 from tests.waiting import eventually
 
 
-def test_installed_by_name_it_answers_and_comes_back_after_a_reboot(machine: Machine) -> None:
+def test_installed_by_name_it_answers_and_comes_back_after_a_reboot(bare: Machine) -> None:
     # given a bare machine, when the package is installed by its name
     with Neighbours() as neighbours:
         started = time.monotonic()
-        machine.run("apt-get install -y -qq gorgond")
-        machine.run("systemctl start gorgon-store@1 gorgon-store@2 gorgon-store@3 gorgon-store@4")
+        bare.run("apt-get install -y -qq gorgond")
+        bare.run("systemctl start gorgon-store@1 gorgon-store@2 gorgon-store@3 gorgon-store@4")
         # then a note that is posted is found again, half a minute later at most
-        note = eventually(lambda: post(machine, "/info/5", {"title": "hello"}))
-        assert get(machine, "/info/5")["items"][0]["id"] == note["ids"][0]
+        note = eventually(lambda: post(bare, "/info/5", {"title": "hello"}))
+        assert get(bare, "/info/5")["items"][0]["id"] == note["ids"][0]
         assert time.monotonic() - started <= 30 * neighbours.slowdown
-    assert set(machine.units("gorgon-store@*")) >= {f"gorgon-store@{number}.service" for number in (1, 2, 3, 4)}
+    assert set(bare.units("gorgon-store@*")) >= {f"gorgon-store@{number}.service" for number in (1, 2, 3, 4)}
     # and nothing was said that would worry anybody
-    assert machine.run("journalctl --no-pager --unit='gorgon*' --priority=warning --quiet _TRANSPORT=stdout") == ""
-    assert machine.run("systemctl --failed --no-legend --plain") == ""
+    assert bare.run("journalctl --no-pager --unit='gorgon*' --priority=warning --quiet _TRANSPORT=stdout") == ""
+    assert bare.run("systemctl --failed --no-legend --plain") == ""
     # when four are wanted for good and the machine is restarted
-    machine.run("gorgonctl scale store 4")
-    before = machine.units()
-    machine.reboot()
+    bare.run("gorgonctl scale store 4")
+    before = bare.units()
+    bare.reboot()
     # then the same instances are up by themselves, and the note is there
-    assert eventually(lambda: get(machine, "/info/5"))["items"][0]["id"] == note["ids"][0]
-    eventually(lambda: machine.units() == before)
+    assert eventually(lambda: get(bare, "/info/5"))["items"][0]["id"] == note["ids"][0]
+    eventually(lambda: bare.units() == before)
 
 
 def test_upgrade_remove_install_again_purge(machine: Machine, packages: Packages) -> None:
