@@ -8,7 +8,6 @@ import json
 import re
 import socket
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,15 +89,14 @@ async def test_draining_while_the_broker_is_away_ends(
 ) -> None:
     fabric = fabric_of(durable.url)
     pusher = Pusher(fabric, 1, 0)
-    store = fabric.start_store(TEST_SLOW="0.8" if busy else "0", TEST_DRAIN="2" if busy else "15")
+    # given a store that may wait for ever, unless it has something in hand
+    store = fabric.start_store(TEST_SLOW="0.8" if busy else "0", TEST_DRAIN="2" if busy else "3600")
     if busy:
         await pusher.push(5)
         await eventually_async(fabric.stored)
     durable.kill()
     store.logged("is away")
-    started = time.monotonic()
     assert store.stop() == 0
-    assert time.monotonic() - started < 12
     # and what it could not settle is done by the next
     durable.start()
     store = fabric.start_store()

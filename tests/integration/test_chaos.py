@@ -166,7 +166,7 @@ BREAKS = {
     # A push that met an outage is taken for accepted.
     "a dropped re-push": Break("redis-kill", "lost", {"gorgond/redpill/producer.py": ((
         """            answers: Sequence[GorgonError | None] = await self._link.persist(
-                lambda: self._link.push(self._name, self._room, batches), self.beat
+                lambda: self._link.push(self._name, self._room, batches), self._hooks.beat
             )
         except BrokerError as refused:
             answers = [refused] * len(batches)

@@ -17,7 +17,7 @@ import pytest
 from gorgond.redpill import Message, Producer, connect
 from tests.conftest import RedisServer
 from tests.programs import free_port, started
-from tests.waiting import eventually
+from tests.waiting import LONG, eventually
 
 MODULE = '''
 import asyncio
@@ -171,7 +171,7 @@ async def test_events_and_schedules_do_no_harm_either(site: Site) -> None:
         await producer.publish("deeds", *map(Message, DEEDS))
         await producer.publish("deeds", Message("fine"))
     # then each comes again, three times in all, and the others are heard
-    eventually(lambda: sorted(site.lines("heard")) == sorted([*DEEDS * 3, "fine"]), 90)
+    eventually(lambda: sorted(site.lines("heard")) == sorted([*DEEDS * 3, "fine"]), 2 * LONG)
     # and a schedule that does goes on
     for what in DEEDS:
         (site.directory / "often does").write_text(what)

@@ -81,7 +81,7 @@ async def test_keeps_its_rate(shared_redis: RedisServer, tmp_path: Path) -> None
     source = provider(configured(shared_redis.url, tmp_path / "test.db", count="300", rate="300", size="10"))
     started = time.monotonic()
     await source.run(Notifier())
-    assert 0.95 <= time.monotonic() - started <= 60  # later on a machine that has other things to do
+    assert time.monotonic() - started >= 0.95  # later on a machine that has other things to do
     assert (await counts(shared_redis.url)).queued == 300
 
 

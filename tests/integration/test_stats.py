@@ -215,12 +215,7 @@ def test_marks_of_others_are_shown(fabric: Fabric) -> None:
     # given a stats server that hears what is said, itself at least
     fabric.start("stats")
     eventually(lambda: fabric.picture().get("instances"))
-
-    async def mark() -> None:
-        async with Producer(connect(fabric.calls.url, durable=False), "test") as producer:
-            await producer.publish("stats", Message("stats.mark", {"kind": "drill", "text": "kill store@1"}))
-
-    asyncio.run(mark())
+    fabric.mark("kill store@1")
     eventually(lambda: {"drill"} & {each["kind"] for each in fabric.picture()["marks"]})
 
 

@@ -79,7 +79,11 @@ def test_gorgonctl_shows_what_the_stats_server_tells_the_operator(fabric: Fabric
         }
         return [mark["text"] for mark in json.loads(gorgonctl("status", "--json", **settings).stdout)["marks"]]
 
-    eventually(lambda: any("stats@1" in text for text in marks(PASSWORD)))
+    def told() -> bool:
+        fabric.mark("kill store@1")  # again: it may not listen yet
+        return "kill store@1" in marks(PASSWORD)
+
+    eventually(told)
     assert marks("") == []
 
 

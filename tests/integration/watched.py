@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from gorgond.redpill import Message, Producer, connect
 from tests.conftest import RedisServer
 from tests.programs import asked, free_port, started
 
@@ -55,6 +57,15 @@ class Fabric:
         """How many requests there were in the last day, as far as a stats server tells; -1 while none does."""
         count: int = self.picture().get("spans", {"day": {"count": -1}})["day"]["count"]
         return count
+
+    def mark(self, text: str) -> None:
+        """Have a mark that all stats servers hear which listen now."""
+
+        async def publish() -> None:
+            async with Producer(connect(self.calls.url, durable=False), "test") as producer:
+                await producer.publish("stats", Message("stats.mark", {"kind": "drill", "text": text}))
+
+        asyncio.run(publish())
 
     def count(self, series: str, base: str = "", span: str = "hour") -> int:
         """How many of a series were done."""
