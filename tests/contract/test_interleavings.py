@@ -3,7 +3,7 @@
 An interleaving is a walk (walk.py), drawn from a seed.
 
     INTERLEAVINGS_SEED=1234 pytest tests/contract/test_interleavings.py    one of them again: a failure names its seed
-    INTERLEAVINGS=1000000 pytest tests/contract/test_interleavings.py      more of them
+    tools/prove interleavings                                              more of them
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tests.conftest import RedisServer
 from tests.contract.walk import walk
 from tests.contract.worlds import InMemory, InRedis, links_of
 
-MANY = int(os.environ.get("INTERLEAVINGS", "10000"))  # on each broker
+MANY = int(os.environ.get("INTERLEAVINGS", "2000"))  # on each broker; tools/prove interleavings plays 200,000
 SEED = os.environ.get("INTERLEAVINGS_SEED")
-PARTS = 40  # in which they are played: a test lasts some seconds, on a busy machine too
+PARTS = 20  # in which they are played: a test lasts some seconds, on a busy machine too
 
 
 def seeds(many: int) -> Sequence[int]:

@@ -8,9 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,10 +17,8 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 
-from gorgond.chaos.gauges import Gauges
-from gorgond.chaos.servers import Server
 from gorgond.commands.control import ask
-from tests.conftest import RedisServer
+from tests.integration.breaks import BREAKS
 from tests.programs import ROOT, asked, started
 from tests.waiting import HANGS, eventually
 
@@ -41,20 +37,6 @@ def chaos(state: Path, *arguments: str, root: Path = ROOT) -> subprocess.Complet
         timeout=HANGS,
         check=False,
     )
-
-
-def test_the_gauges_look_at_searches_too(shared_redis: RedisServer) -> None:
-    # given a broker on which nobody has searched yet
-    gauges = Gauges([Server("broker", shared_redis.url)], time.monotonic)
-    gauges.start()
-    try:
-        # when a drill looks at it
-        sample = eventually(lambda: next(iter(gauges.samples), None))
-        # then what the database is asked is there, each kind by itself
-        assert sample is not None
-        assert set(sample.counts or ()) == {"store_get", "store_search", "store_put"}
-    finally:
-        gauges.stop()
 
 
 # ---- by hand
@@ -144,71 +126,6 @@ def test_a_short_drill_passes_and_is_told_in_every_way(tmp_path: Path) -> None:
     assert "<image" not in picture
     # and in words
     assert "redis-kill: passed in" in done.stdout
-
-
-@dataclass(frozen=True)
-class Break:
-    """A promise broken on purpose: texts of gorgond's files replaced by others, and which check then fails."""
-
-    drill: str
-    check: str
-    texts: Mapping[str, tuple[tuple[str, str], ...]]
-
-
-STORE, CLAIM = "gorgond/roles/store.py", "gorgond/redpill/scripts/claim.lua"
-WRITTEN = "done = self._store.change(writes)\n"
-FOUND = "zip(finds, self._store.find([query for _, query in finds]), strict=True)"
-# The answer "void" to who settles what is not on its desk, and the two things that it is told by.
-NO_LENGTH = ("if first and length ~= tonumber(ARGV[4]) then return {'void'} end", "")
-NO_TOKEN = ("if last == '-' then return {'void'} end", "if last == '-' then last = ARGV[3] - 1 end")
-
-BREAKS = {
-    # A push that met an outage is taken for accepted.
-    "a dropped re-push": Break("redis-kill", "lost", {"gorgond/redpill/producer.py": ((
-        """            answers: Sequence[GorgonError | None] = await self._link.persist(
-                lambda: self._link.push(self._name, self._room, batches), self._hooks.beat
-            )
-        except BrokerError as refused:
-            answers = [refused] * len(batches)
-""",
-        """            answers: Sequence[GorgonError | None] = await self._link.push(self._name, self._room, batches)
-        except BrokerError as refused:
-            answers = [None] * len(batches)
-""",
-    ),)}),
-    # What a consumer takes is in its memory alone; it takes its time, so that it has something in hand when it dies.
-    "pop instead of move": Break("store-kill", "lost", {
-        CLAIM: (NO_LENGTH, ("redis.call('RPUSH', desk, unpack(some))", "")),
-        STORE: ((WRITTEN, f"__import__('time').sleep(0.2); {WRITTEN}"),),
-    }),
-    # A job is settled before it is in the database.
-    "settled before the write": Break("store-kill", "lost", {STORE: ((
-        WRITTEN,
-        "done = [__import__('gorgond.stores.contract', fromlist=['Written']).Written('stored', each.ts) "
-        "for each in writes]; __import__('threading').Timer(0.5, self._store.change, [writes]).start()\n",
-    ),)}),
-    # Others were given what a store had in hand when it hung, after 2 s here; it settles it all the same.
-    "a late settle": Break("store-hang", "late settle", {
-        CLAIM: (NO_LENGTH, NO_TOKEN),
-        "gorgond/redpill/broker.py": (("SILENCE = 20.0", "SILENCE = 2.0"), ("BLOCK = 1.0", "BLOCK = 0.25")),
-    }),
-    # A job is written, and given up too.
-    "in two places": Break("poison", "misplaced", {STORE: ((
-        "return [_outcome(",
-        "return [__import__('gorgond.redpill', fromlist=['Dead']).Dead('lost heart')] * len(batch) if writes else "
-        "[_outcome(",
-    ),)}),
-    # For each note there is another one that nobody wrote.
-    "an invented note": Break("poison", "unexpected", {STORE: ((
-        WRITTEN,
-        f"{WRITTEN}        import dataclasses\n        self._store.change([dataclasses.replace("
-        "each, id='x' + each.id, document={'userid': each.document.get('userid', 0)}) for each in writes])\n",
-    ),)}),
-    # Replies go to who has not asked for them. Reading takes its time, so that there are several to be confused.
-    "replies confused": Break("poison", "unanswered", {STORE: ((
-        FOUND, "zip(finds, __import__('time').sleep(0.03) or self._store.find([query for _, query in finds])[::-1])",
-    ),)}),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", BREAKS)

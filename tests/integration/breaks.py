@@ -1,0 +1,71 @@
+"""Promises that are broken on purpose in a copy of gorgond, so that it is seen that drills find it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Break:
+    """A promise broken on purpose: texts of gorgond's files replaced by others, and which check then fails."""
+
+    drill: str
+    check: str
+    texts: Mapping[str, tuple[tuple[str, str], ...]]
+
+
+STORE, CLAIM = "gorgond/roles/store.py", "gorgond/redpill/scripts/claim.lua"
+WRITTEN = "done = self._store.change(writes)\n"
+FOUND = "zip(finds, self._store.find([query for _, query in finds]), strict=True)"
+# The answer "void" to who settles what is not on its desk, and the two things that it is told by.
+NO_LENGTH = ("if first and length ~= tonumber(ARGV[4]) then return {'void'} end", "")
+NO_TOKEN = ("if last == '-' then return {'void'} end", "if last == '-' then last = ARGV[3] - 1 end")
+
+BREAKS = {
+    # A push that met an outage is taken for accepted.
+    "a dropped re-push": Break("redis-kill", "lost", {"gorgond/redpill/producer.py": ((
+        """            answers: Sequence[GorgonError | None] = await self._link.persist(
+                lambda: self._link.push(self._name, self._room, batches), self._hooks.beat
+            )
+        except BrokerError as refused:
+            answers = [refused] * len(batches)
+""",
+        """            answers: Sequence[GorgonError | None] = await self._link.push(self._name, self._room, batches)
+        except BrokerError as refused:
+            answers = [None] * len(batches)
+""",
+    ),)}),
+    # What a consumer takes is in its memory alone; it takes its time, so that it has something in hand when it dies.
+    "pop instead of move": Break("store-kill", "lost", {
+        CLAIM: (NO_LENGTH, ("redis.call('RPUSH', desk, unpack(some))", "")),
+        STORE: ((WRITTEN, f"__import__('time').sleep(0.2); {WRITTEN}"),),
+    }),
+    # A job is settled before it is in the database.
+    "settled before the write": Break("store-kill", "lost", {STORE: ((
+        WRITTEN,
+        "done = [__import__('gorgond.stores.contract', fromlist=['Written']).Written('stored', each.ts) "
+        "for each in writes]; __import__('threading').Timer(0.5, self._store.change, [writes]).start()\n",
+    ),)}),
+    # Others were given what a store had in hand when it hung, after 2 s here; it settles it all the same.
+    "a late settle": Break("store-hang", "late settle", {
+        CLAIM: (NO_LENGTH, NO_TOKEN),
+        "gorgond/redpill/broker.py": (("SILENCE = 20.0", "SILENCE = 2.0"), ("BLOCK = 1.0", "BLOCK = 0.25")),
+    }),
+    # A job is written, and given up too.
+    "in two places": Break("poison", "misplaced", {STORE: ((
+        "return [_outcome(",
+        "return [__import__('gorgond.redpill', fromlist=['Dead']).Dead('lost heart')] * len(batch) if writes else "
+        "[_outcome(",
+    ),)}),
+    # For each note there is another one that nobody wrote.
+    "an invented note": Break("poison", "unexpected", {STORE: ((
+        WRITTEN,
+        f"{WRITTEN}        import dataclasses\n        self._store.change([dataclasses.replace("
+        "each, id='x' + each.id, document={'userid': each.document.get('userid', 0)}) for each in writes])\n",
+    ),)}),
+    # Replies go to who has not asked for them. Reading takes its time, so that there are several to be confused.
+    "replies confused": Break("poison", "unanswered", {STORE: ((
+        FOUND, "zip(finds, __import__('time').sleep(0.03) or self._store.find([query for _, query in finds])[::-1])",
+    ),)}),
+}  # fmt: skip
