@@ -16,7 +16,8 @@ class Break:
 
 
 STORE, CLAIM = "gorgond/roles/store.py", "gorgond/redpill/scripts/claim.lua"
-WRITTEN = "done = self._store.change(writes)\n"
+WRITES = "[write for job in jobs for write in job.writes]"
+WRITTEN = f"done = iter(self._store.change({WRITES}))\n"
 FOUND = "zip(finds, self._store.find([query for _, query in finds]), strict=True)"
 # The answer "void" to who settles what is not on its desk, and the two things that it is told by.
 NO_LENGTH = ("if first and length ~= tonumber(ARGV[4]) then return {'void'} end", "")
@@ -44,8 +45,8 @@ BREAKS = {
     # A job is settled before it is in the database.
     "settled before the write": Break("store-kill", "lost", {STORE: ((
         WRITTEN,
-        "done = [__import__('gorgond.stores.contract', fromlist=['Written']).Written('stored', each.ts) "
-        "for each in writes]; __import__('threading').Timer(0.5, self._store.change, [writes]).start()\n",
+        f"writes = {WRITES}; done = (__import__('gorgond.stores.contract', fromlist=['Written']).Written('stored', "
+        "each.ts) for each in writes); __import__('threading').Timer(0.5, self._store.change, [writes]).start()\n",
     ),)}),
     # Others were given what a store had in hand when it hung, after 2 s here; it settles it all the same.
     "a late settle": Break("store-hang", "late settle", {
@@ -54,15 +55,14 @@ BREAKS = {
     }),
     # A job is written, and given up too.
     "in two places": Break("poison", "misplaced", {STORE: ((
-        "return [_outcome(",
-        "return [__import__('gorgond.redpill', fromlist=['Dead']).Dead('lost heart')] * len(batch) if writes else "
-        "[_outcome(",
+        "return [job.outcome() for job in jobs]",
+        "return [__import__('gorgond.redpill', fromlist=['Dead']).Dead('lost heart')] * len(batch)",
     ),)}),
     # For each note there is another one that nobody wrote.
     "an invented note": Break("poison", "unexpected", {STORE: ((
         WRITTEN,
         f"{WRITTEN}        import dataclasses\n        self._store.change([dataclasses.replace("
-        "each, id='x' + each.id, document={'userid': each.document.get('userid', 0)}) for each in writes])\n",
+        f"each, id='x' + each.id, document={{'userid': each.document.get('userid', 0)}}) for each in {WRITES}])\n",
     ),)}),
     # Replies go to who has not asked for them. Reading takes its time, so that there are several to be confused.
     "replies confused": Break("poison", "unanswered", {STORE: ((
