@@ -16,12 +16,13 @@ class Break:
 
 
 STORE, CLAIM = "gorgond/roles/store.py", "gorgond/redpill/scripts/claim.lua"
+HAND_OUT = "gorgond/redpill/scripts/hand_out.lua"
 WRITES = "[write for job in jobs for write in job.writes]"
 WRITTEN = f"done = iter(self._store.change({WRITES}))\n"
 FOUND = "zip(finds, self._store.find([query for _, query in finds]), strict=True)"
 # The answer "void" to who settles what is not on its desk, and the two things that it is told by.
-NO_LENGTH = ("if first and length ~= tonumber(ARGV[4]) then return {'void'} end", "")
-NO_TOKEN = ("if last == '-' then return {'void'} end", "if last == '-' then last = ARGV[3] - 1 end")
+NO_LENGTH = ("if first and length ~= LENGTH then return {'void'} end", "")
+NO_TOKEN = ("if last == '-' then return {'void'} end", "if last == '-' then last = CLAIM - 1 end")
 
 BREAKS = {
     # A push that met an outage is taken for accepted.
@@ -39,7 +40,8 @@ BREAKS = {
     ),)}),
     # What a consumer takes is in its memory alone; it takes its time, so that it has something in hand when it dies.
     "pop instead of move": Break("store-kill", "lost", {
-        CLAIM: (NO_LENGTH, ("redis.call('RPUSH', desk, unpack(some))", "")),
+        CLAIM: (NO_LENGTH,),
+        HAND_OUT: (("redis.call('RPUSH', DESK, unpack(some))", ""),),
         STORE: ((WRITTEN, f"__import__('time').sleep(0.2); {WRITTEN}"),),
     }),
     # A job is settled before it is in the database.

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,10 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 
+from gorgond.chaos.gauges import Gauges
+from gorgond.chaos.servers import Server
 from gorgond.commands.control import ask
+from tests.conftest import RedisServer
 from tests.integration.breaks import BREAKS
 from tests.programs import ROOT, asked, started
 from tests.waiting import HANGS, eventually
@@ -37,6 +41,20 @@ def chaos(state: Path, *arguments: str, root: Path = ROOT) -> subprocess.Complet
         timeout=HANGS,
         check=False,
     )
+
+
+def test_the_gauges_look_at_searches_too(shared_redis: RedisServer) -> None:
+    # given a broker on which nobody has searched yet
+    gauges = Gauges([Server("broker", shared_redis.url)], time.monotonic)
+    gauges.start()
+    try:
+        # when a drill looks at it
+        sample = eventually(lambda: next(iter(gauges.samples), None))
+        # then what the database is asked is there, each kind by itself
+        assert sample is not None
+        assert set(sample.counts or ()) == {"store_get", "store_search", "store_put"}
+    finally:
+        gauges.stop()
 
 
 # ---- by hand
