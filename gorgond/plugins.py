@@ -36,6 +36,8 @@ class Kinds(NamedTuple):
         module, _, attribute = place.partition(":")
         try:
             return getattr(import_module(module), attribute)
+        except ConfigError:  # it says what to do
+            raise
         except Exception as error:
             raise ConfigError(f"{name}, which is {place}: {type(error).__name__}: {error}") from error
 

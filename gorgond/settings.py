@@ -9,8 +9,9 @@ import re
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gorgond.redpill import DRIVERS
+from gorgond.redpill import DRIVERS as BROKERS
 from gorgond.roles import ROLES
+from gorgond.stores.drivers import DRIVERS, starts
 from gorgond.validators import COUNT, KEYS, NETWORKS, Kind, Network, duration, matching, one_of, size, urls, whole
 
 
@@ -29,8 +30,19 @@ def setting(default: str, kind: Kind, doc: str, secret: bool = False) -> Any:
     return field(default=kind.parse(default), metadata={"key": Key(default, kind, doc, secret)}, repr=not secret)
 
 
-BROKER_URLS = tuple(f"{scheme}://" for scheme in DRIVERS)
-STORE_URLS = ("mongodb://", "mongodb+srv://", "sqlite:///")
+BROKER_URLS = tuple(f"{scheme}://" for scheme in BROKERS)
+OUR_STORES = urls(*starts(DRIVERS.table))
+
+
+def _store_url(text: str) -> str:
+    """A URL of a driver of ours, or of one that a package brings: these are looked for when it is none of ours."""
+    try:
+        return str(OUR_STORES.parse(text))
+    except ValueError:
+        return str(urls(*starts(DRIVERS.known())).parse(text))
+
+
+STORE_URL = Kind(f"{OUR_STORES.allowed}, or with the scheme of a driver that a package brings", _store_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +63,7 @@ class Broker:
 class Store:
     """The database."""
 
-    url: str = setting("sqlite:////var/lib/gorgond/gorgond.db", urls(*STORE_URLS), "the database", secret=True)
+    url: str = setting("sqlite:////var/lib/gorgond/gorgond.db", STORE_URL, "the database", secret=True)
     lanes: int = setting("1", whole(1, 32), "reads that one store process has under way at the same time")
     batch: int = setting("12", whole(1, 1000), "reads that a lane takes at a time")
     search: str = setting("yes", one_of("yes", "no"), "whether notes are indexed for searches by their words")

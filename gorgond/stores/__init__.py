@@ -1,26 +1,27 @@
-"""Databases: `open_store` gives the driver for a URL; what a driver does is in `stores.contract`."""
+"""Databases: `open_store` gives the driver for a URL; what a driver does is in `stores.contract`.
+
+docs/development.md says how to add one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gorgond.errors import ConfigError
 from gorgond.stores.contract import Store
+from gorgond.stores.drivers import DRIVERS, starts
 
 
 def open_store(url: str) -> Store:
-    """The store at `url`: `mongodb://host/database`, `mongodb+srv://host/database` or `sqlite:///path/to/file`
-    (three slashes and a relative path, or four and an absolute one).
+    """The store at `url`: `mongodb://host/database`, `mongodb+srv://host/database`, `sqlite:///path/to/file` (three
+    slashes and a relative path, or four and an absolute one), or what an installed package has a driver for.
 
     Nothing is connected yet: a database that is down shows as `StoreAway` on first use. Raises ConfigError.
     """
     scheme = url.partition("://")[0]
-    if scheme in ("mongodb", "mongodb+srv"):
-        try:
-            from gorgond.stores.mongo import MongoStore
-        except ImportError as error:
-            raise ConfigError(f"{scheme}:// needs pymongo (apt install python3-pymongo): {error}") from error
-        return MongoStore(url)
-    if scheme == "sqlite":
-        from gorgond.stores.sqlite import SqliteStore
-
-        return SqliteStore(url)
-    raise ConfigError(f"{scheme!r} is unknown; allowed are mongodb://, mongodb+srv:// and sqlite:///path")
+    try:
+        driver: Callable[[str], Store] = DRIVERS.found(scheme)
+    except KeyError:
+        allowed = ", ".join(starts(DRIVERS.known()))
+        raise ConfigError(f"{scheme!r} is the scheme of no store; allowed are {allowed}") from None
+    return driver(url)

@@ -18,13 +18,17 @@ from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from bson.codec_options import CodecOptions, TypeDecoder, TypeRegistry
-from bson.errors import BSONError
-from pymongo import IndexModel, MongoClient
-from pymongo.database import Database
-from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure
-
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
+
+try:
+    from bson.codec_options import CodecOptions, TypeDecoder, TypeRegistry
+    from bson.errors import BSONError
+    from pymongo import IndexModel, MongoClient
+    from pymongo.database import Database
+    from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure
+except ImportError as error:
+    raise ConfigError(f"mongodb:// needs pymongo (apt install python3-pymongo): {error}") from error
+
 from gorgond.redpill import dumps
 from gorgond.stores.contract import (
     ANSWER_BYTES,

@@ -25,6 +25,7 @@ from tests.conftest import RedisServer
 from tests.contract.bench import Bench
 from tests.contract.stage import Stage
 from tests.contract.stores import mongo_client
+from tests.databases import SCHEMES
 
 _numbers = count()
 
@@ -68,11 +69,12 @@ def frail(request: pytest.FixtureRequest) -> tuple[Bench, MemoryBroker | RedisSe
     return Bench(connect(server.url)), server
 
 
-@pytest.fixture(params=["sqlite", "mongodb"])
+@pytest.fixture(params=SCHEMES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/a b/test.db"
         return
+    assert request.param == "mongodb"
     server, name = request.getfixturevalue("mongod_url"), f"contract_{next(_numbers)}"
     yield server + name
     with mongo_client(server) as client:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import RedisServer
+from tests.databases import SCHEMES
 from tests.integration.website import Answer, Website
 from tests.waiting import eventually
 
@@ -27,7 +28,7 @@ class Person:
     proof: dict[str, str]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "mongodb"])
+@pytest.fixture(scope="module", params=SCHEMES)
 def fabric(
     request: pytest.FixtureRequest, redis_binary: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Website]:

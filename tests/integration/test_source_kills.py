@@ -13,6 +13,7 @@ import pytest
 
 from gorgond.redpill import Done, Message, Outcome, Subscription
 from tests.conftest import RedisServer
+from tests.databases import SCHEMES
 from tests.echo import ECHO
 from tests.integration.killing import Child, Fabric
 from tests.plugin import make_plugin
@@ -23,7 +24,7 @@ LEASE = "gorgon:{provider:echo}:lease"
 _numbers = count()
 
 
-@pytest.fixture(params=["sqlite", "mongodb"])
+@pytest.fixture(params=SCHEMES)
 def fabric(request: pytest.FixtureRequest, durable: RedisServer, fabric_of: Callable[..., Fabric]) -> Fabric:
     if request.param == "sqlite":
         return fabric_of(durable.url)

@@ -14,6 +14,7 @@ from gorgond.providers import SOURCES
 from gorgond.service.fabric import connect_fabric
 from gorgond.stores import open_store
 from gorgond.stores.contract import Write
+from tests.databases import SCHEMES
 from tests.echo import ECHO
 from tests.integration.sources import Place, asked, make_place, running
 from tests.waiting import eventually_async
@@ -36,7 +37,7 @@ def broker(request: pytest.FixtureRequest) -> str:
     return url
 
 
-@pytest.fixture(params=["sqlite", "mongodb"])
+@pytest.fixture(params=SCHEMES)
 def place(request: pytest.FixtureRequest, broker: str, tmp_path: Path) -> Place:
     if request.param == "sqlite":
         return make_place(tmp_path, broker, f"sqlite:///{tmp_path}/test.db")

@@ -16,6 +16,7 @@ from gorgond.redpill.codec import loads
 from gorgond.testing import serving
 from tests.conftest import RedisServer
 from tests.contract.stores import mongo_client
+from tests.databases import SCHEMES
 from tests.integration.test_clocks import off_by
 from tests.integration.watched import Fabric, fabric_in
 from tests.integration.website import Answer, Connection
@@ -23,7 +24,7 @@ from tests.programs import asked, free_port
 from tests.waiting import eventually
 
 
-@pytest.fixture(params=["sqlite", "mongodb"])
+@pytest.fixture(params=SCHEMES)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/test.db"

@@ -15,7 +15,7 @@ from gorgond import redpill
 
 PACKAGE = Path(__file__).parents[2] / "gorgond"
 
-TABLE = {"gorgond.roles", "gorgond.roles.row", "gorgond.providers"}
+TABLE = {"gorgond.roles", "gorgond.roles.row", "gorgond.providers", "gorgond.stores.drivers"}
 
 # Each part and the parts it may import; itself always. What is not listed here may not exist.
 EVERYWHERE = {"errors", "config", "settings", "validators", "table", "plugins"}
