@@ -9,12 +9,14 @@ that brings one of its own names it in its metadata, in the same group:
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gorgond.errors import ConfigError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 
 class Kinds(NamedTuple):
@@ -42,5 +44,7 @@ class Kinds(NamedTuple):
             raise ConfigError(f"{name}, which is {place}: {type(error).__name__}: {error}") from error
 
 
-def _points(group: str) -> importlib.metadata.EntryPoints:
-    return importlib.metadata.entry_points(group=group)
+def _points(group: str) -> EntryPoints:
+    from importlib.metadata import entry_points  # slow to import, and not needed by most commands
+
+    return entry_points(group=group)
