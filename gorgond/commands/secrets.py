@@ -21,6 +21,7 @@ from gorgond.commands.files import write_whole
 from gorgond.config import load
 from gorgond.errors import ConfigError, GorgonError
 from gorgond.redpill import script
+from gorgond.roles import ROLES
 from gorgond.service.access import OPERATOR, USERS, acl_file
 
 CREDENTIALS = Path("/etc/credstore")
@@ -37,7 +38,8 @@ def make_secrets(say: Callable[[str], None], keep: bool = False) -> None:
     try:
         CREDENTIALS.mkdir(mode=0o700, exist_ok=True)
         passwords = {user: _secret(f"broker.password.{user}", _new_password) for user in USERS}
-        _secret("auth.key", _new_key)
+        for name in sorted({name for role in ROLES.values() for name in role.unit.credentials}):
+            _secret(name, _new_key)
         if not _has_own_password():
             _secret("stats.password", _new_password)
         text = acl_file(passwords)

@@ -31,7 +31,7 @@ class Unit(NamedTuple):
     watchdog: int = 15  # seconds
     weight: int = 100  # its share of the CPU
     port: bool = False  # all its servers share one, in a socket unit; the role's section has `address` and `port`
-    credentials: tuple[str, ...] = ()  # the secret settings that it has; `gorgonctl secrets` makes them
+    credentials: tuple[str, ...] = ()  # settings that are keys; `gorgonctl secrets` makes them
     secrets: tuple[str, ...] = ()  # those that it is given where /etc/credstore has them: store.url, oauth2.*
     opens: tuple[str, ...] = ()  # sections that open its network, by how their names begin: oauth2.
     hides: tuple[str, ...] = ("/var/lib/gorgond", "/etc/gorgond/broker")  # directories that it does not see

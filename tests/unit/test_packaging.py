@@ -16,7 +16,8 @@ from gorgond.chaos import cli as chaos
 from gorgond.chaos.drills import DRILLS
 from gorgond.commands import units
 from gorgond.providers.random import RandomSettings
-from gorgond.roles import ROLES, SCALED
+from gorgond.roles import COMMANDS, ROLES, SCALED
+from gorgond.roles.row import ANY, Role
 from gorgond.settings import SECTIONS, OAuth2, keys
 from gorgond.stats.verdict import ASKING
 from tests.programs import ROOT, gorgond
@@ -137,6 +138,14 @@ def test_an_upgrade_restarts_auth_servers_then_stores_then_the_others(monkeypatc
     assert said == [f"restarting {name}.service" for name in order]
 
 
+def test_who_asks_ends_before_who_answers() -> None:
+    """Or what it has asked, and waits for while it ends, would lie there until its deadline."""
+    for asker in ROLES.values():
+        for answerer in ROLES.values():
+            asked = {*asker.access.pushes} & {*answerer.access.consumes}
+            assert asker is answerer or not asked or asker.ends < answerer.ends, (asker.name, answerer.name, asked)
+
+
 def test_every_role_has_a_unit_a_user_and_a_place_in_the_generator() -> None:
     roles = {unit.name.removeprefix("gorgon-").removesuffix("@.service") for unit in ROLE_UNITS}
     assert roles == set(ROLES) == {*SCALED, "provider"}
@@ -150,6 +159,14 @@ def test_what_the_package_has_of_the_table_of_roles_is_true_of_it(file: Path) ->
     text = file.read_text() if file.exists() else ""
     changes = "".join(made.difference(file, text, made.made()[file]))
     assert changes == "", f"tools/made.py writes it:\n{changes}"
+
+
+@pytest.mark.parametrize("role", COMMANDS.values(), ids=COMMANDS)
+def test_the_architecture_says_what_each_role_takes_and_gives(role: Role) -> None:
+    rows = (ROOT / "docs/architecture.md").read_text().splitlines()
+    row = next(line for line in rows if line.startswith(f"| {role.name} | `gorgond {role.name}"))
+    used = {name.replace(ANY, "NAME") for name in (*role.access.pushes, *role.access.consumes)}
+    assert {name for name in used if f"`{name}`" not in row} == set()
 
 
 def test_the_generator_does_what_the_table_says(tmp_path: Path) -> None:
