@@ -163,6 +163,7 @@ def test_every_operation_answers_as_described(
             (404, "/auth/links/none", None, mine), (401, "/auth/links/none", None, {}),
         ],
         ("DELETE", "/auth/sessions"): [(204, "/auth/sessions", None, mine), (401, "/auth/sessions", None, mine)],
+        ("POST", "/hooks/{name}"): [(404, "/hooks/none", b"x", {}), (400, "/hooks/%FF", b"x", {})],
         ("GET", "/healthz"): [(200, "/healthz", None, {}), (400, "/healthz?x", None, {})],
         ("GET", "/readyz"): [(200, "/readyz", None, {})],
         ("GET", "/openapi.json"): [(200, "/openapi.json", None, {})],
