@@ -77,12 +77,15 @@ class RandomItems:
         return id_of(NAME, self.key(n))
 
     def item(self, n: int) -> dict[str, Any]:
-        """Note number n."""
+        """Note number n of the provider NAME."""
+        return {"id": self.id(n), **self.note(n)}
+
+    def note(self, n: int) -> dict[str, Any]:
+        """The same without its id."""
         digest = blake2b(b"%d" % n, digest_size=8, key=self._key).digest()
         word = int.from_bytes(digest[:4], "big") % len(self._starts)
         start = self._starts[word]
         return {
-            "id": self.id(n),
             "userid": n % self._users,
             "ts": FIRST_TS + n,
             "title": " ".join(self._words[word : word + 3 + digest[4] % 4]),
@@ -123,5 +126,5 @@ class RandomSource(Source):
             return None
         number = self._pace.due(min(BATCH, self.total - first) if self.total else BATCH)
         numbers = range(first, first + number)
-        items = [Item(self._items.key(n), self._items.item(n)) for n in numbers]
+        items = [Item(self._items.key(n), self._items.note(n)) for n in numbers]
         return Batch(items, numbers.stop, 0.0 if number else max(self._pace.wait(), TICK))
