@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from gorgond.errors import ConfigError
+from gorgond.plugins import Kinds
 from gorgond.providers import SOURCES
 from gorgond.settings import (
     DEFAULT_PROVIDER,
@@ -50,8 +51,10 @@ from gorgond.settings import (
     masked,
     variable,
 )
+from gorgond.sinks import SINKS
 
 DEFAULT_PATH = "/etc/gorgond/gorgond.conf"
+KINDS: Mapping[str, Kinds] = {"provider": SOURCES, "journal": SINKS}  # sections whose settings depend on their `kind`
 OTHER_VARIABLES = ("GORGOND_CONFIG", "GORGOND_INSTANCE")
 
 
@@ -178,20 +181,24 @@ def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str])
 def _section(
     name: str, written: Mapping[str, Setting], environ: Mapping[str, str], flags: Mapping[str, str]
 ) -> type[Section]:
-    """What the section may have. Which kind of provider it is, is looked for in the places of all settings."""
-    if not _is("provider")(name):
-        return SECTIONS.get(name) or NAMED[name.partition(".")[0]]
+    """What the section may have. Where that depends on a kind, it is looked for in the places of all settings."""
+    family = name.partition(".")[0]
+    declared = SECTIONS.get(name) or NAMED[family]
+    if family not in KINDS:
+        return declared
     place = f"{name}.kind"
-    kind = written.get("kind", Setting(keys(Provider)["kind"].default))
+    kind = written.get("kind", Setting(keys(declared)["kind"].default))
     if (text := environ.get(variable(place))) is not None:
         kind = Setting(text, variable(place))
     if (text := flags.get(place)) is not None:
         kind = Setting(text, flag(place))
+    if not kind.text:
+        return declared
     try:
-        found: type[Section] = SOURCES.found(kind.text).settings
+        found: type[Section] = KINDS[family].found(kind.text).settings
     except KeyError:
         raise ConfigError(
-            f"{kind.origin}: [{name}] kind cannot be {kind.text!r}; allowed: {' '.join(SOURCES.known())}"
+            f"{kind.origin}: [{name}] kind cannot be {kind.text!r}; allowed: {' '.join(KINDS[family].known())}"
         ) from None
     return found
 

@@ -7,7 +7,7 @@ GorgonError
 ├── StoreError         the database and what is asked of it
 │   ├── StoreAway      not reachable: waited for, never a failure of the job
 │   └── StoreRefused   this request gets no better answer (bad filter, too large, took too long), with an HTTP code
-├── LogAway            the log of events cannot be written to: waited for
+├── SinkAway           a sink takes no events for now: waited for
 └── BadRequest         input from outside that does not fit, with the field and what is allowed
 """
 
@@ -16,8 +16,17 @@ from __future__ import annotations
 from gorgond.redpill import CallFailed, GorgonError
 
 __all__ = [
-    "BadRequest", "ConfigError", "Conflict", "Forbidden", "GorgonError", "LogAway", "NotFound", "Refused", "StoreAway",
-    "StoreError", "StoreRefused",
+    "BadRequest",
+    "ConfigError",
+    "Conflict",
+    "Forbidden",
+    "GorgonError",
+    "NotFound",
+    "Refused",
+    "SinkAway",
+    "StoreAway",
+    "StoreError",
+    "StoreRefused",
 ]  # fmt: skip
 
 
@@ -44,8 +53,8 @@ class StoreRefused(StoreError):
         self.field = field
 
 
-class LogAway(GorgonError):
-    """The log of events takes no more for now; the first `written` of what was to be written are in it."""
+class SinkAway(GorgonError):
+    """A sink of events takes no more for now; it has the first `written` of what was to be written."""
 
     def __init__(self, message: str, written: int) -> None:
         super().__init__(message)

@@ -125,8 +125,13 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The log of every change."""
+    """The log of every change. A kind of sink may add settings of its own: `gorgond.sinks`."""
 
+    kind: str = setting(
+        "",
+        matching("a kind of sink, or nothing", r"([a-z0-9][a-z0-9-]*)?"),
+        "where it goes: journald, file; empty: by itself",
+    )
     file: str = setting(
         "", matching("an absolute path, or nothing", r"(/\S.*)?"),
         "the file it is; empty: journald, or where that is not running /var/log/gorgond/events.log",

@@ -21,10 +21,10 @@ from pathlib import Path
 from gorgond.app import schedule
 from gorgond.cli import main
 from gorgond.errors import StoreRefused
-from gorgond.eventlog import journald
 from gorgond.providers import leading
 from gorgond.redpill import broker, concurrent, session
 from gorgond.service import life
+from gorgond.sinks import journald
 from gorgond.stores.contract import Write, Written
 from gorgond.stores.sqlite import SqliteStore
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from gorgond.redpill import Counts, Message, Producer, connect
-from gorgond.roles.journal import BATCH
+from gorgond.sinks.handing import BATCH
 from tests.conftest import RedisServer
 from tests.programs import ROOT, ended
 from tests.waiting import eventually, eventually_async

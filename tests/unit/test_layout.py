@@ -15,13 +15,13 @@ from gorgond import redpill
 
 PACKAGE = Path(__file__).parents[2] / "gorgond"
 
-TABLE = {"gorgond.roles", "gorgond.roles.row", "gorgond.providers", "gorgond.stores.drivers"}
+TABLE = {"gorgond.roles", "gorgond.roles.row", "gorgond.providers", "gorgond.sinks", "gorgond.stores.drivers"}
 
 # Each part and the parts it may import; itself always. What is not listed here may not exist.
 EVERYWHERE = {"errors", "config", "settings", "validators", "table", "plugins"}
 SERVICE = {"redpill"} | EVERYWHERE
 MIDDLE = {"service"} | SERVICE
-PARTS = {"auth", "http", "stores", "providers", "notifiers", "eventlog"}
+PARTS = {"auth", "http", "stores", "providers", "notifiers", "sinks"}
 ROLES = PARTS | MIDDLE | {"app", "stats"}
 MAY_IMPORT = {
     "__init__": {"app"},  # when an application asks for it
@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "table": {"plugins"},
     "plugins": {"errors"},
     "settings": {"validators", "redpill", "table"},
-    "config": {"errors", "settings", "table"},
+    "config": {"errors", "settings", "table", "plugins"},
     "service": SERVICE,
     "app": MIDDLE,
     **dict.fromkeys(PARTS, MIDDLE),

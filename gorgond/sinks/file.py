@@ -15,24 +15,32 @@ from collections.abc import Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from gorgond.errors import LogAway
-from gorgond.eventlog.entry import shown, user_of
+from gorgond.errors import SinkAway
 from gorgond.redpill import Message, dumps
 from gorgond.service.plain import plain
+from gorgond.settings import Journal
+from gorgond.sinks.entry import shown, user_of
+from gorgond.sinks.sink import Sink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+DEFAULT = Path("/var/log/gorgond/events.log")  # where it is unless [journal] file says
 
-class FileLog:
+
+class FileSink(Sink):
     """The log at `path`. Several processes may share it."""
 
     def __init__(self, path: Path) -> None:
         self.name = f"event log {path}"
         self._path = path
         self._file = -1
+
+    @classmethod
+    def of(cls, settings: Journal) -> Self:
+        return cls(Path(settings.file) if settings.file else DEFAULT)
 
     def write(self, events: Sequence[Message]) -> None:
         lines = b"".join(map(_line, events))
@@ -41,7 +49,7 @@ class FileLog:
             with _locked(self._file):
                 self._append(lines)
         except OSError as error:
-            raise LogAway(f"{self._path}: {error.strerror}", 0) from None
+            raise SinkAway(f"{self._path}: {error.strerror}", 0) from None
 
     def _reopen(self) -> None:
         """Open the file that has the name now, unless it is open."""

@@ -18,11 +18,14 @@ import socket
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
-from gorgond.errors import LogAway
-from gorgond.eventlog.entry import headline, shown, user_of
+from gorgond.errors import SinkAway
 from gorgond.redpill import Message, dumps
 from gorgond.service.plain import plain
+from gorgond.settings import Journal
+from gorgond.sinks.entry import headline, shown, user_of
+from gorgond.sinks.sink import Sink
 
 SOCKET = Path("/run/systemd/journal/socket")
 MESSAGE_ID = "8d8f6b6ce1de4b5c9d0d5f2a9a6f3c41"  # of every event: journalctl MESSAGE_ID=…
@@ -30,7 +33,7 @@ PATIENCE = 1  # seconds that journald may take to receive an entry
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
-class JournaldLog:
+class JournaldSink(Sink):
     """The journal behind the socket at `path`."""
 
     def __init__(self, path: Path) -> None:
@@ -40,14 +43,18 @@ class JournaldLog:
         # The kernel's own time limit: with Python's a socket without a peer is found ready again and again.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", PATIENCE, 0))
 
+    @classmethod
+    def of(cls, _: Journal) -> Self:
+        return cls(SOCKET)
+
     def write(self, events: Sequence[Message]) -> None:
         for written, event in enumerate(events):
             try:
                 self._send(encoded(_fields(event)))
             except BlockingIOError:
-                raise LogAway("it receives nothing", written) from None
+                raise SinkAway("it receives nothing", written) from None
             except OSError as error:
-                raise LogAway(f"{error.strerror}", written) from None
+                raise SinkAway(f"{error.strerror}", written) from None
 
     def _send(self, entry: bytes) -> None:
         try:

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from gorgond.errors import LogAway
-from gorgond.eventlog import journald as journald_module
-from gorgond.eventlog import open_event_log
-from gorgond.eventlog.file import FileLog
-from gorgond.eventlog.journald import JournaldLog, encoded
+from gorgond.config import load
+from gorgond.errors import ConfigError, SinkAway
 from gorgond.redpill import Message
+from gorgond.settings import Journal
+from gorgond.sinks import journald as journald_module
+from gorgond.sinks.file import FileSink
+from gorgond.sinks.journald import JournaldSink, encoded
+from gorgond.sinks.opening import open_sink
 
 
 def event(id: str = "1a", **args: object) -> Message:
@@ -64,13 +66,13 @@ def journald(tmp_path: Path) -> Iterator[Journald]:
 
 
 @pytest.fixture
-def log(journald: Journald) -> Iterator[JournaldLog]:
-    log = JournaldLog(journald.path)
+def log(journald: Journald) -> Iterator[JournaldSink]:
+    log = JournaldSink(journald.path)
     yield log
     log.close()
 
 
-def test_an_event_is_an_entry_with_a_field_for_each_thing(journald: Journald, log: JournaldLog) -> None:
+def test_an_event_is_an_entry_with_a_field_for_each_thing(journald: Journald, log: JournaldSink) -> None:
     # given an event with a line break and a secret in what it tells
     told = event(document={"title": "two\nlines", "body": "a secret", "passhash": "x"}, ts=5)
     told.user, told.trace = {"id": "u7"}, "00-abc"
@@ -91,13 +93,13 @@ def test_an_event_is_an_entry_with_a_field_for_each_thing(journald: Journald, lo
     }
 
 
-def test_a_value_with_line_breaks_has_its_length_before_it(journald: Journald, log: JournaldLog) -> None:
+def test_a_value_with_line_breaks_has_its_length_before_it(journald: Journald, log: JournaldSink) -> None:
     assert encoded({"A": "x", "B": "1\n2\n"}) == b"A=x\nB\n\x04\0\0\0\0\0\0\x001\n2\n\n"
     log.write([event("two\nlines")])
     assert journald.entry()["GORGON_ID"] == "two\nlines"
 
 
-def test_an_event_too_large_for_a_datagram_travels_as_a_file(journald: Journald, log: JournaldLog) -> None:
+def test_an_event_too_large_for_a_datagram_travels_as_a_file(journald: Journald, log: JournaldSink) -> None:
     names = [f"é{number}" for number in range(1 << 17)]
     log.write([event(document=dict.fromkeys(names, 1))])
     assert json.loads(journald.entry()["GORGON_ARGS"])["fields"] == names
@@ -106,7 +108,7 @@ def test_an_event_too_large_for_a_datagram_travels_as_a_file(journald: Journald,
 @pytest.mark.parametrize("kind", ["document", "changes"])
 @pytest.mark.parametrize("collection", ["items", "users", "sessions", "emails", "orders"])
 def test_of_a_document_the_names_are_logged_and_of_a_note_whose_it_is(
-    tmp_path: Path, journald: Journald, log: JournaldLog, collection: str, kind: str
+    tmp_path: Path, journald: Journald, log: JournaldSink, collection: str, kind: str
 ) -> None:
     # given an event with all that is nobody's business
     secret = "5ecret-" * 20
@@ -116,7 +118,7 @@ def test_of_a_document_the_names_are_logged_and_of_a_note_whose_it_is(
     told = Message(f"{collection}.edited", {"id": "1a", "ts": 5, kind: document}, "m", sent=1)
     # when it is written to either log
     log.write([told])
-    FileLog(tmp_path / "events.log").write([told])
+    FileSink(tmp_path / "events.log").write([told])
     # then they have the names, and of the values those of a note that say whose it is and which
     for args in (
         json.loads(journald.entry()["GORGON_ARGS"]),
@@ -128,11 +130,11 @@ def test_of_a_document_the_names_are_logged_and_of_a_note_whose_it_is(
 
 
 def test_what_is_not_seen_does_nothing_to_the_terminal_of_who_reads(
-    tmp_path: Path, journald: Journald, log: JournaldLog
+    tmp_path: Path, journald: Journald, log: JournaldSink
 ) -> None:
     bad = "\x1b]0;owned\x07\x9b2J\u202e"
     log.write([event(bad, document={"title": bad})])
-    FileLog(tmp_path / "events.log").write([event(bad, document={"title": bad})])
+    FileSink(tmp_path / "events.log").write([event(bad, document={"title": bad})])
     entry = journald.entry()
     line = (tmp_path / "events.log").read_text()
     for text in (entry["MESSAGE"], entry["GORGON_ARGS"], line.rstrip()):
@@ -141,17 +143,17 @@ def test_what_is_not_seen_does_nothing_to_the_terminal_of_who_reads(
     assert json.loads(entry["GORGON_ARGS"])["title"] == json.loads(line)["id"] == bad
 
 
-def test_without_journald_nothing_is_written(journald: Journald, log: JournaldLog) -> None:
+def test_without_journald_nothing_is_written(journald: Journald, log: JournaldSink) -> None:
     journald.path.unlink()
-    with pytest.raises(LogAway, match="No such file") as away:
+    with pytest.raises(SinkAway, match="No such file") as away:
         log.write([event()])
     assert away.value.written == 0
 
 
-def test_journald_that_hangs_is_left_in_time_and_what_it_took_is_told(journald: Journald, log: JournaldLog) -> None:
+def test_journald_that_hangs_is_left_in_time_and_what_it_took_is_told(journald: Journald, log: JournaldSink) -> None:
     # when more is written than its queue holds, and it receives nothing
     events = [event(str(number)) for number in range(10_000)]
-    with pytest.raises(LogAway, match="it receives nothing") as away:
+    with pytest.raises(SinkAway, match="it receives nothing") as away:
         log.write(events)
     # then those it took are the first, and the rest may be written later
     written = away.value.written
@@ -170,8 +172,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def file(path: Path) -> Iterator[FileLog]:
-    file = FileLog(path)
+def file(path: Path) -> Iterator[FileSink]:
+    file = FileSink(path)
     yield file
     file.close()
 
@@ -180,7 +182,7 @@ def ids(path: Path) -> str:
     return "".join(json.loads(line)["id"] for line in path.read_text().splitlines())
 
 
-def test_an_event_is_a_line(path: Path, file: FileLog) -> None:
+def test_an_event_is_a_line(path: Path, file: FileSink) -> None:
     file.write([event(document={"title": "two\nlines"}), event("2b")])
     first, second = path.read_text().splitlines()
     assert json.loads(first) == {
@@ -194,7 +196,7 @@ def test_an_event_is_a_line(path: Path, file: FileLog) -> None:
     assert json.loads(second)["id"] == "2b"
 
 
-def test_a_rotated_file_is_left_to_itself(path: Path, file: FileLog) -> None:
+def test_a_rotated_file_is_left_to_itself(path: Path, file: FileSink) -> None:
     file.write([event("a")])
     path.rename(path.with_suffix(".1"))
     file.write([event("b")])
@@ -205,7 +207,7 @@ def test_a_rotated_file_is_left_to_itself(path: Path, file: FileLog) -> None:
     assert (ids(path.with_suffix(".1")), ids(path)) == ("a", "d")
 
 
-def test_half_a_line_of_somebody_killed_stays_alone(path: Path, file: FileLog) -> None:
+def test_half_a_line_of_somebody_killed_stays_alone(path: Path, file: FileSink) -> None:
     path.write_text('{"at":"2023')
     file.write([event("a")])
     file.write([event("b")])
@@ -213,7 +215,7 @@ def test_half_a_line_of_somebody_killed_stays_alone(path: Path, file: FileLog) -
     assert path.read_text().count("\n") == 3
 
 
-def test_a_full_disk_takes_all_or_nothing(path: Path, file: FileLog) -> None:
+def test_a_full_disk_takes_all_or_nothing(path: Path, file: FileSink) -> None:
     file.write([event("a")])
     size = path.stat().st_size
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -221,7 +223,7 @@ def test_a_full_disk_takes_all_or_nothing(path: Path, file: FileLog) -> None:
     try:
         # given room for one and a half of two lines
         resource.setrlimit(resource.RLIMIT_FSIZE, (size * 5 // 2, before[1]))
-        with pytest.raises(LogAway, match="File too large") as away:
+        with pytest.raises(SinkAway, match="File too large") as away:
             file.write([event("b"), event("c")])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -232,8 +234,8 @@ def test_a_full_disk_takes_all_or_nothing(path: Path, file: FileLog) -> None:
 
 
 def test_a_directory_that_is_missing_is_told(tmp_path: Path) -> None:
-    file = FileLog(tmp_path / "none" / "events.log")
-    with pytest.raises(LogAway, match=r"events\.log: No such file or directory"):
+    file = FileSink(tmp_path / "none" / "events.log")
+    with pytest.raises(SinkAway, match=r"events\.log: No such file or directory"):
         file.write([event()])
     file.close()
 
@@ -245,9 +247,22 @@ def test_journald_is_chosen_where_it_runs_and_no_file_is_asked_for(
     journald: Journald, monkeypatch: pytest.MonkeyPatch, path: Path
 ) -> None:
     monkeypatch.setattr(journald_module, "SOCKET", path.with_name("none"))
-    assert open_event_log("").name == "event log /var/log/gorgond/events.log"
+    assert open_sink(Journal()).name == "event log /var/log/gorgond/events.log"
     monkeypatch.setattr(journald_module, "SOCKET", journald.path)
-    assert open_event_log(str(path)).name == f"event log {path}"
-    chosen = open_event_log("")
+    assert open_sink(Journal(file=str(path))).name == f"event log {path}"
+    chosen = open_sink(Journal())
     assert chosen.name == f"journald {journald.path}"
     chosen.close()
+
+
+def test_the_kind_that_is_named_is_taken(journald: Journald, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    monkeypatch.setattr(journald_module, "SOCKET", journald.path)
+    assert open_sink(Journal(kind="file")).name == "event log /var/log/gorgond/events.log"
+    chosen = open_sink(Journal(kind="journald", file=str(path)))
+    assert chosen.name == f"journald {journald.path}"
+    chosen.close()
+
+
+def test_a_kind_that_is_none_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ConfigError, match=r"--kind: \[journal\] kind cannot be 'syslog'; allowed: journald file"):
+        load(os.devnull, {}, {"journal.kind": "syslog"})
