@@ -119,7 +119,7 @@ async def test_one_instance_polls_and_another_one_goes_on(simple: Place) -> None
             simple.write("one more")
             # then the other one polls
             await eventually_async(lambda: len(simple.stored()) == 11)
-            assert other.pushing.pushed == 1
+            await eventually_async(lambda: other.pushing.pushed == 1)
 
 
 async def test_a_source_that_fails_is_polled_again(
