@@ -15,6 +15,7 @@ from gorgond import __version__, gorgonctl
 from gorgond.chaos import cli as chaos
 from gorgond.chaos.drills import DRILLS
 from gorgond.commands import units
+from gorgond.providers import SOURCES
 from gorgond.providers.random import RandomSettings
 from gorgond.roles import COMMANDS, ROLES, SCALED
 from gorgond.roles.row import ANY, Role
@@ -174,9 +175,12 @@ def test_the_generator_does_what_the_table_says(tmp_path: Path) -> None:
     # given a host with an oauth2 site, a database elsewhere, and secrets
     conf, credentials, output = tmp_path / "conf", tmp_path / "credentials", tmp_path / "made"
     credentials.mkdir()
-    for secret in ("store.url", "stats.password", "oauth2.google.client_secret"):
+    for secret in ("store.url", "stats.password", "oauth2.google.client_secret", "provider.post.password"):
         (credentials / f"gorgond.{secret}").write_text("mongodb://db\n")
-    conf.write_text("[instances]\nstore = 3\nstats = 0\nprovider = slow\n[web]\nport = 80\n[oauth2.google]\n")
+    conf.write_text(
+        "[instances]\nstore = 3\nstats = 0\nprovider = slow post post.2\n"
+        "[web]\nport = 80\n[oauth2.google]\n[provider.slow]\nkind = random\n[provider.post]\nkind = mail\n"
+    )
     text = (UNITS / "lib/gorgond-generator").read_text()
     for name, path in (("conf", conf), ("credentials", credentials), ("units", UNITS)):
         text = re.sub(f"^{name}=.*$", f"{name}={path}", text, count=1, flags=re.MULTILINE)
@@ -187,7 +191,7 @@ def test_the_generator_does_what_the_table_says(tmp_path: Path) -> None:
     assert [each for each in wanted if "web" not in each] == [
         "gorgon-app@1.service", "gorgon-app@2.service", "gorgon-auth@1.service", "gorgon-auth@2.service",
         "gorgon-broker-watch.service", "gorgon-broker.service", "gorgon-journal@1.service",
-        "gorgon-provider@slow.service",
+        "gorgon-provider@post.2.service", "gorgon-provider@post.service", "gorgon-provider@slow.service",
         "gorgon-store@1.service", "gorgon-store@2.service", "gorgon-store@3.service",
     ]  # fmt: skip
     assert {"gorgon-web.socket", "gorgon-web@1.service"} <= set(wanted)
@@ -196,8 +200,21 @@ def test_the_generator_does_what_the_table_says(tmp_path: Path) -> None:
     store = {f"gorgon-{each} {what}.conf" for each in ASKING for what in ("store.url", "network")}
     auth = {"gorgon-auth oauth2.google.client_secret.conf", "gorgon-auth network.conf"}
     assert drop_ins == {*store, *auth, "gorgon-stats stats.password.conf"}
+    # and a provider whose kind asks the world has its network, and its secrets, for itself
+    alone = {str(each.relative_to(output)) for each in output.glob("gorgon-provider@*/*")}
+    assert alone == {
+        f"gorgon-provider@{name}.service.d/50-{what}.conf"
+        for name in ("post", "post.2")
+        for what in ("network", "provider.post.password")
+    }
     assert "ListenStream=80\n" in (output / "gorgon-web.socket.d/50-listen.conf").read_text()
     assert not (output / "gorgon-stats.socket.d").exists()
+
+
+def test_the_generator_knows_which_kinds_of_providers_need_no_network() -> None:
+    offline = re.search("^offline=(.*?)  #", (UNITS / "lib/gorgond-generator").read_text(), re.MULTILINE)
+    assert offline is not None
+    assert offline[1].split() == [name for name in SOURCES.table if not SOURCES.found(name).network]
 
 
 def test_the_package_has_the_version_of_the_program() -> None:
