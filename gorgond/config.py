@@ -200,6 +200,8 @@ def _section(
         raise ConfigError(
             f"{kind.origin}: [{name}] kind cannot be {kind.text!r}; allowed: {' '.join(KINDS[family].known())}"
         ) from None
+    except ConfigError as error:
+        raise ConfigError(f"{kind.origin}: [{name}] kind: {error}") from error
     return found
 
 
