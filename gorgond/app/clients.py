@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from gorgond.app.arrays import read_array
 from gorgond.errors import Conflict, NotFound, Refused
 from gorgond.redpill import Reply, loads
 
@@ -35,9 +36,9 @@ def queue_of(args: Mapping[str, Any]) -> str:
     return "store_search" if args.get("search") else "store_get"
 
 
-def documents_of(reply: Reply) -> Documents:
+async def documents_of(reply: Reply) -> Documents:
     """What a store found."""
-    found = Documents(loads(reply.body))
+    found = Documents(await read_array(reply.body))
     found.more = reply.more
     return found
 
@@ -76,7 +77,7 @@ class StoreClient:
         if search:
             args["search"] = search
         reply = await self._context.ask(queue_of(args), f"{collection}.find", args)
-        return documents_of(reply)
+        return await documents_of(reply)
 
     async def get(self, collection: str, id: str) -> Document:
         """The document of that id. Raises NotFound, and Refused 422 for one of more than 15 MB."""

@@ -10,6 +10,7 @@ says who asks, and the store refuses what is another one's.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -25,7 +26,7 @@ from gorgond.http.credentials import credentials, unauthorized
 from gorgond.http.openapi import describe
 from gorgond.http.routes import Parameter, Request, Route, Routes
 from gorgond.http.site_logins import SiteLogins
-from gorgond.redpill import CallFailed, Message, Reply, canonical, dumps, loads, new_id
+from gorgond.redpill import CallFailed, Message, Reply, dumps, loads, new_id
 
 LIM_MAX = 1000
 OFF_MAX = 1_000_000
@@ -166,13 +167,15 @@ class Api:
         if key is not None:
             # A repeat makes notes of the same ids, and a message that is known for the same if it has the same notes.
             id = _digest(f"{uid} {_KEY.read(key)}".encode())
-            said = _digest(canonical({"notes": notes}))
+            await request.turn()
+            said = _digest(json.dumps(notes, sort_keys=True).encode())  # it writes floats alike whatever is installed
             message = replace(message, id=_digest(f"{id} {said}".encode()))
             asker = message.user or {}
             asker["once"] = {"key": _digest(f"{id} {asker['id']}".encode()), "said": said}
         for index, note in enumerate(notes):
             note.setdefault("id", f"{id}-{index}" if index else id)
         ids = [note["id"] for note in notes]
+        await request.turn()
         if _respond_async(request):
             await self._backend.push("store_put", message)
             return made({"ids": ids, "uid": uid, "state": "queued"}, 202, {"Preference-Applied": _ASYNC})

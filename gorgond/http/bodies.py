@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qsl
 
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Problem
-from gorgond.http.credentials import FIELDS_MAX, FORM
+from gorgond.http.forms import FIELDS_MAX, fields_of, is_form
 from gorgond.http.routes import Request
 from gorgond.redpill import loads_strictly, now_ms
 
@@ -39,11 +38,11 @@ def json_body(request: Request) -> Any:
 
 def form_body(request: Request) -> dict[str, str]:
     """The fields of a form that a browser sent, each once. Raises Problem 415 and BadRequest."""
-    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind != FORM:
+    kind = request.headers.get("Content-Type", "")
+    if not is_form(kind):
         raise Problem(415, f"the body must be a form's, not {kind[:100] or 'without a Content-Type'}")
     try:
-        pairs = parse_qsl(request.body.decode(), keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX)
+        pairs = fields_of(request.body)
     except ValueError:
         raise BadRequest("body", f"must be a form in UTF-8 with at most {FIELDS_MAX} fields") from None
     fields = dict(pairs)

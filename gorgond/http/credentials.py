@@ -19,18 +19,17 @@ import hmac
 import secrets
 from contextlib import suppress
 from typing import Literal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from tornado.httputil import parse_cookie
 
 from gorgond.http.answers import Problem
+from gorgond.http.forms import fields_of, is_form
 from gorgond.http.routes import Request
 
 COOKIE = "__Host-session"
 TOKEN_MAX = 200  # characters; ours have 43
 XSRF_HEADER, XSRF_FIELD = "X-XSRF-Token", "_xsrf"
-FORM = "application/x-www-form-urlencoded"
-FIELDS_MAX = 100  # of a form
 
 Need = Literal["required", "optional"]
 
@@ -146,8 +145,7 @@ def proof(token: str) -> str:
 def _given(request: Request) -> str:
     """The proof that a request brings, in its header or its form; of ASCII, as comparing wants it."""
     given = request.headers.get(XSRF_HEADER, "")
-    if not given and request.headers.get("Content-Type", "").partition(";")[0].strip().lower() == FORM:
-        with suppress(ValueError):  # of more fields than any form of ours has
-            fields = parse_qs(request.body.decode("latin-1"), max_num_fields=FIELDS_MAX)
-            given = fields.get(XSRF_FIELD, [""])[0]
+    if not given and is_form(request.headers.get("Content-Type", "")):
+        with suppress(ValueError):  # it is none of ours
+            given = next((value for name, value in fields_of(request.body) if name == XSRF_FIELD), "")
     return given if given.isascii() else ""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gorgond import __version__
-from gorgond.http.credentials import FORM
+from gorgond.http.forms import FORM
 from gorgond.http.routes import Parameter, Route, Routes
 
 ANSWERS_TO_ALL = {

@@ -28,6 +28,12 @@ class Request:
     client: str = ""  # the address of who asks, as far as trusted proxies tell; empty for a unix socket
     parameters: dict[str, Any] = field(default_factory=dict)
     connection: str = ""  # the address that the connection comes from, which may be a proxy's
+    heavy: Callable[[], Awaitable[None]] | None = None  # waits for the turn of a request whose body is dear to handle
+
+    async def turn(self) -> None:
+        """Let others have theirs, between two steps which may each take long if the body is large."""
+        if self.heavy is not None:
+            await self.heavy()
 
 
 Handler = Callable[[Request], Awaitable[Answer]]

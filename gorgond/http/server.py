@@ -36,7 +36,7 @@ WAITING_BYTES_MAX = 32 * 1024 * 1024  # the same for the sum of their bodies
 HELD_MAX = 64 * 1024 * 1024  # bytes that clients did not take yet, or sent too soon; beyond it the worst are cut off
 LARGE = 64 * 1024  # bytes of an answer that is sent only if there is room for it within HELD_MAX
 PATIENCE = 5.0  # seconds that a client has for its answer when another one's has no room
-HEAVY = 16 * 1024  # bytes of a body that may take long to read: one such request begins in each turn of the event loop
+HEAVY = 16 * 1024  # bytes of a body that may take long to handle: one step of one such request in each turn of the loop
 SWEEP = 1.0  # seconds between two looks at all connections
 GRACE = 0.25  # seconds for which a draining server still takes requests on idle connections
 BACKLOG = 4096
@@ -132,7 +132,7 @@ class Server(HTTPServerConnectionDelegate):
         return held + size <= HELD_MAX
 
     async def turn(self) -> None:
-        """Wait until no other request with a heavy body begins in this turn of the event loop."""
+        """Wait until no other request with a heavy body begins, or goes on, in this turn of the event loop."""
         async with self._heavy:
             await asyncio.sleep(0)
 
@@ -247,14 +247,14 @@ class Exchange(HTTPMessageDelegate):
             client_address(self._stream.client, self._headers, front.trusted_proxies),
             parameters,
             self._stream.client,
+            front.turn if self._size > HEAVY else None,
         )
         self._connection.set_close_callback(self.on_connection_close)
         self._task = self._stream.loop.create_task(self._handle(route.handler, request))
 
     async def _handle(self, handler: Any, request: Request) -> None:
         try:
-            if len(request.body) > HEAVY:
-                await self._front.turn()
+            await request.turn()
             answer = await contained(handler(request))
         except Problem as problem:
             answer = self._shown(problem)

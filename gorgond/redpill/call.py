@@ -74,7 +74,7 @@ class Caller:
         self._link = broker.link(f"{name} {list_name}")
         self._producer = producer
         self._pending: dict[str, list[_Pending]] = {}
-        self._most = FETCH_MAX  # replies taken at a time
+        self._most = 1  # replies taken at a time
         self._background: Background | None = None
         self._ended: BrokerError | None = None
 
@@ -179,11 +179,12 @@ class Caller:
                 await asyncio.sleep(BACKOFF[1])
 
     async def _fetch(self, timeout: float) -> list[bytes]:
-        """Take replies: by the size of those of the last time, some CLAIM_BYTES. Many large ones at once would fill the
-        memory, and all else here would wait meanwhile."""
+        """Take replies: by the size of those of the last time, some CLAIM_BYTES, and at the most twice as many as then,
+        since the next ones may be larger. Many large ones would fill the memory, and all else here would wait."""
         raws = await self._link.fetch(self._lists, timeout, self._most)
         if raws:
-            self._most = max(1, min(FETCH_MAX, CLAIM_BYTES * len(raws) // max(1, sum(map(len, raws)))))
+            by_size = CLAIM_BYTES * len(raws) // max(1, sum(map(len, raws)))
+            self._most = max(1, min(FETCH_MAX, 2 * len(raws), by_size))
         return raws
 
     def _push_again(self) -> None:

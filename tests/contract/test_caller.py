@@ -9,6 +9,7 @@ import random
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,30 @@ async def test_concurrent_calls_get_each_its_own_answer(stage: Stage) -> None:
         replies = await asyncio.gather(*(caller.call("q", each) for each in requests))
         assert not caller
     assert all(answers(each.id, reply) for each, reply in zip(requests, replies, strict=True))
+
+
+async def test_large_answers_after_small_ones_are_taken_few_at_a_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a caller that has had small answers for a while, and a look at how much it takes at once
+    async with calling(stage) as caller:
+        for _ in range(20):
+            await caller.call("q", request())
+        taken: list[list[bytes]] = []
+        fetch = caller._link.fetch
+
+        async def noted(*args: Any) -> list[bytes]:
+            taken.append(await fetch(*args))
+            return taken[-1]
+
+        monkeypatch.setattr(caller._link, "fetch", noted)
+        # when many large ones lie there at once
+        large = [Reply("nobody", b"x" * 1_000_000).encode()] * 40
+        async with stage.link() as link:
+            await link.reply(caller.reply_to, large)
+        # then it never has more than some of them, and in the end all
+        await eventually_async(lambda: caller.unasked == 40)
+    assert max(map(len, taken)) <= 5, [len(each) for each in taken]
 
 
 async def test_a_call_nobody_answers_ends_at_its_deadline(stage: Stage) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from gorgond.auth import tokens
 from gorgond.http import site_logins
-from gorgond.http.credentials import FORM
+from gorgond.http.forms import FORM
 from tests.conftest import RedisServer
 from tests.integration.oidc import CLIENT, provider
 from tests.integration.website import Answer, Website

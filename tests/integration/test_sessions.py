@@ -14,7 +14,7 @@ from argon2 import PasswordHasher
 from gorgond.auth.records import Document
 from gorgond.auth.tokens import FRESH
 from gorgond.auth.users import Users
-from gorgond.http.credentials import FORM
+from gorgond.http.forms import FORM
 from gorgond.redpill import CallFailed, now_ms
 from gorgond.roles.auth import ARGUMENTS
 from tests.conftest import RedisServer

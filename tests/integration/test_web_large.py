@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import pytest
 
 from gorgond.http import bodies, server
+from gorgond.redpill import Message
 from gorgond.redpill.codec import loads_strictly
 from tests.conftest import RedisServer
 from tests.integration.website import Answer, Connection, Website
@@ -193,6 +194,42 @@ def test_heavy_bodies_are_read_one_in_a_turn_of_the_loop(site: Website, monkeypa
     ended.set()
     # then others have their turn between any two
     assert len(set(read)) == len(read) == 20
+
+
+@pytest.mark.parametrize("prefer", ["", "respond-async"])
+def test_each_step_of_a_heavy_request_has_a_turn_of_its_own(
+    site: Website, monkeypatch: pytest.MonkeyPatch, prefer: str
+) -> None:
+    # given a loop whose turns are counted, and a note of the turn in which each step is first done
+    turn = 0
+    ended = threading.Event()
+    done: dict[str, int] = {}
+
+    async def count() -> None:
+        nonlocal turn
+        while not ended.is_set():
+            turn += 1
+            await asyncio.sleep(0)
+
+    def noted(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **options: Any) -> Any:
+            done.setdefault(name, turn)
+            return step(*args, **options)
+
+        return run
+
+    monkeypatch.setattr(bodies, "loads_strictly", noted("read", loads_strictly))
+    monkeypatch.setattr("gorgond.http.api.json.dumps", noted("told from others", json.dumps))
+    monkeypatch.setattr(Message, "encode", noted("sent", Message.encode))
+    asyncio.run_coroutine_threadsafe(count(), site._loop)
+    # when one comes under a key
+    with site.connection() as connection:
+        connection.request("POST", "/info/8", HEAVY, Prefer=prefer, Idempotency_Key=f"heavy {prefer}")
+        assert connection.read().status == (202 if prefer else 201)
+    ended.set()
+    # then others have their turn between any two steps
+    assert sorted(done, key=lambda name: done[name]) == ["read", "told from others", "sent"]
+    assert len(set(done.values())) == 3
 
 
 def test_nobody_waits_while_megabytes_of_zeros_are_refused(site: Website) -> None:

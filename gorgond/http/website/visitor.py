@@ -102,7 +102,7 @@ class Desk:
         except CallFailed as failed:
             _, search, why = failed.message.partition("search: ")
             raise (BadRequest("q", why) if search and failed.code == 400 else failed) from None
-        return documents_of(reply)
+        return await documents_of(reply)
 
     async def names(self, deadline: int, uids: Iterable[Any]) -> dict[Any, str]:
         """What users are called, by their numbers; those who are not registered are not among them."""
