@@ -15,12 +15,13 @@ import grp
 import os
 import secrets
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from gorgond.commands.files import write_whole
 from gorgond.config import load
 from gorgond.errors import ConfigError, GorgonError
-from gorgond.redpill import script
+from gorgond.redpill import keys, protocol, script
 from gorgond.roles import ROLES
 from gorgond.service.access import OPERATOR, USERS, acl_file
 
@@ -112,8 +113,14 @@ def _load(password: str, text: str, keep: bool) -> None:
             for user in text.splitlines():
                 _, name, *rules = user.split()
                 broker.execute_command("ACL", "SETUSER", name, *(_added(rules) if keep else ("reset", *rules)))
+            said = (broker.get(keys.PROTOCOL) or b"").decode(errors="replace")
+            if why := protocol.refusal(said):
+                raise GorgonError(f"the broker is not given our scripts: {why}")
             for each in script.ALL:
                 broker.script_load(each.text)
+            if protocol.outdated(said):
+                with suppress(redis.ResponseError):  # it has no room: its watch notes it when it has
+                    broker.set(keys.PROTOCOL, protocol.VERSION)
     except redis.ConnectionError:
         return  # it does not run; it reads the file when it starts
     except redis.RedisError as error:

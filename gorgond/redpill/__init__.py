@@ -10,7 +10,7 @@ docs/redpill.md shows each in a few lines; docs/protocol.md has the format. What
 business; others take nothing from its modules.
 """
 
-from gorgond.redpill import keys, script
+from gorgond.redpill import keys, protocol, script
 from gorgond.redpill.broker import (
     BATCH_MAX,
     CLAIM_BYTES,
@@ -60,5 +60,6 @@ __all__ = [
     "Done", "Ending", "Found", "GorgonError", "Handler", "Hooks", "Lease", "Limit", "Link", "Listener", "LoopEnded",
     "Message", "Outage", "Outcome", "Producer", "QueueFull", "Reply", "Retry", "Room", "Subscription", "Superseded",
     "Unavailable", "Undecodable", "UnixSocket", "Work", "canonical", "connect", "contained", "decode", "dumps",
-    "fault_of", "handling", "keys", "loads", "loads_strictly", "new_id", "now_ms", "overslept", "script", "told",
+    "fault_of", "handling", "keys", "loads", "loads_strictly", "new_id", "now_ms", "overslept", "protocol", "script",
+    "told",
 ]  # fmt: skip

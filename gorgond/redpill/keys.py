@@ -37,6 +37,7 @@ that a Redis Cluster keeps them on one node.
                                                 expires
     gorgon:{l}:lease                    hash    owner, token, ends, length, done: who may do what one alone may, and
                                                 until when
+    gorgon:protocol                     string  "<major>.<minor>", the version of keys and scripts
 
 For the group g of topic t, `gorgon:{q}` is `gorgon:{t}/g` in every line above.
 """
@@ -50,6 +51,9 @@ from functools import lru_cache
 from gorgond.redpill.script import Script
 
 _NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,200}(/[A-Za-z0-9_.:@-]{1,200})?")
+
+PROTOCOL = "gorgon:protocol"
+"""The one key of no queue: the version of all keys and scripts."""
 
 WORD_MAX = 100  # characters of a part of a name that somebody else has chosen
 

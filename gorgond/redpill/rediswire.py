@@ -15,7 +15,7 @@ from typing import Any
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from gorgond.redpill import script
+from gorgond.redpill import keys, protocol, script
 from gorgond.redpill.broker import Link
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, Overslept, QueueFull
 from gorgond.redpill.logline import log
@@ -36,6 +36,25 @@ DRIVER_ERRORS = (RedisError, OSError, TimeoutError)
 async def _discard(connection: Any) -> None:
     with contextlib.suppress(*DRIVER_ERRORS):
         await connection.disconnect()
+
+
+def _text(answer: bytes | None) -> str:
+    return (answer or b"").decode(errors="replace")
+
+
+def _agree(said: str) -> None:
+    """Raises BrokerRefused when keys and scripts are of another major version."""
+    if why := protocol.refusal(said):
+        raise BrokerRefused(why)
+
+
+async def _version(connection: Any) -> str:
+    """The answer to the question for the version of keys and scripts. Where we may not ask, since the broker's users
+    are still those of an earlier gorgond, it is our own."""
+    try:
+        return _text(await connection.read_response())
+    except NoPermissionError:
+        return protocol.VERSION
 
 
 def _preflight(about: dict[str, str], durable: bool) -> None:
@@ -80,12 +99,17 @@ class RedisWire(Link):
             async with asyncio.timeout(ROUND_TIMEOUT) as limit:
                 await connection.connect()
                 name = "gorgon:" + "".join(c for c in self.name if "!" <= c <= "~")
-                commands: list[Command] = [["CLIENT", "SETNAME", name], ["SCRIPT", "EXISTS", *SHAS]]
+                commands: list[Command] = [["GET", keys.PROTOCOL], ["CLIENT", "SETNAME", name]]
+                commands.append(["SCRIPT", "EXISTS", *SHAS])
                 if not self.broker.checked:
                     commands += [["INFO", section] for section in ("server", "memory", "persistence")]
                 await connection.send_packed_command(connection.pack_commands(commands))
-                answers = [await connection.read_response() for _ in commands]
+                said = await _version(connection)
+                _agree(said)
+                answers = [await connection.read_response() for _ in commands[1:]]
                 await self._load_scripts(connection, answers[1])
+                if protocol.outdated(said) and self.broker.may_load:
+                    await self._note_version(connection, said)
         except DRIVER_ERRORS as error:
             await _discard(connection)
             raise self._unmet(error, limit) from None
@@ -112,6 +136,19 @@ class RedisWire(Link):
         if other is None or self.broker.met or not _NO_ANSWER.match(str(error)):
             return found
         return BrokerAway(f"{found} (perhaps {other})")
+
+    async def _note_version(self, connection: Any, said: str) -> None:
+        """Put our version there, where none is or an earlier one; nobody waits until somebody has who may."""
+        how = ("XX",) if said else ("NX", "GET")  # with GET it says what another one has put there meanwhile
+        await connection.send_packed_command(connection.pack_command("SET", keys.PROTOCOL, protocol.VERSION, *how))
+        try:
+            answer = await connection.read_response()
+        except NoPermissionError:
+            self.broker.may_load = False
+        except ResponseError as error:  # it has no room, as for all else
+            log.info("%s: the version of keys and scripts is not noted: %s", self.name, error)
+        else:
+            _agree("" if said else _text(answer))
 
     async def _load_scripts(self, connection: Any, known: Sequence[int]) -> None:
         """Load what Redis does not know. Who may not waits until somebody has: raises BrokerAway."""

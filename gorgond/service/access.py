@@ -3,7 +3,8 @@
 What a script does is checked by the rights of who runs it, and so is the same command without the script. So each
 command is allowed on those keys alone on which the role's scripts use it, by selectors: `(+ltrim ~queue)`. Each script
 says in its head which commands it runs on which key, so that a script that changes takes its rights along. Nobody but
-the operator and the watch may load scripts; docs/operations.md says what is left to who has taken over a role.
+the operator and the watch may load scripts, or note of which version they are; docs/operations.md says what is left to
+who has taken over a role.
 
 On the host of the broker `gorgonctl secrets` makes the passwords and the file; docs/operations.md says how other hosts
 get theirs.
@@ -44,7 +45,7 @@ def acl_file(passwords: Mapping[str, str]) -> str:
     # what scripts have written (Redis 7.0: execCommand checks the rights of the file's client too).
     lines = ["user default off ~* &* +@all"]
     rules = {name: " ".join(_rules(name, role.access)) for name, role in ROLES.items()}
-    rules[WATCH] = "+auth +client|setname +ping +script|exists +script|kill +script|load"
+    rules[WATCH] = f"+auth +client|setname +ping +script|exists +script|kill +script|load (+get +set ~{keys.PROTOCOL})"
     for user, allowed in rules.items():
         lines.append(f"user {user} on {_hashed(passwords[user])} resetkeys resetchannels -@all {allowed}")
     lines.append(f"user {OPERATOR} on {_hashed(passwords[OPERATOR])} ~* &* +@all")
@@ -137,7 +138,7 @@ def _rules(role: str, access: Access) -> Iterator[str]:
     yield from (f"+{command}" for command in ALWAYS)
     if access.operates:
         yield "+scan +config|get"
-    allowed: dict[str, dict[str, None]] = {"evalsha": {}}  # the keys by commands
+    allowed: dict[str, dict[str, None]] = {"evalsha": {}, "get": {f"~{keys.PROTOCOL}": None}}  # keys by commands
     for use in _uses(access):
         for kind in (kind for each in use.scripts for kind in each.keys):
             # A script is run with all its keys, or not at all; channels are named as keys too.

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from gorgond.errors import ConfigError
-from gorgond.redpill import Broker, script
+from gorgond.redpill import Broker, keys, protocol, script
 
 TICK = 1.0  # seconds between two questions
 AGAIN = 0.05  # seconds until one that is not there, or not ready, is asked again
@@ -48,7 +48,7 @@ class Watch:
         self._beat, self._met = beat, met
         self._login = ("AUTH", user, password) if password else ()
         self._patience = patience
-        self._refusal = b""  # told once
+        self._refusal = ""  # told once
 
     @classmethod
     def over(
@@ -93,7 +93,7 @@ class Watch:
             if not answer.startswith(b"-BUSY"):
                 busy = 0.0
                 if not loaded and not answer.startswith(b"-LOADING"):
-                    loaded = all([await self._told(redis, "SCRIPT", "LOAD", each.text) for each in script.ALL])
+                    loaded = await self._agree(redis) and await self._load(redis)
                     if loaded:
                         self._met()
             elif busy and time.monotonic() - busy > self._patience:
@@ -104,13 +104,30 @@ class Watch:
                 log.warning("a script kept the broker %s from answering; to SCRIPT KILL it says %s", self.path, said)
             await asyncio.sleep(AGAIN if answer.startswith(b"-LOADING") else TICK)
 
+    async def _agree(self, redis: _Asking) -> bool:
+        """Whether its keys and scripts are of our major version; where none is noted, ours is. A broker whose users are
+        still those of an earlier gorgond does not let us look: then whoever made its users notes it."""
+        said = (await redis.ask("GET", keys.PROTOCOL)).decode(errors="replace")
+        if said.startswith("-NOPERM"):
+            return True
+        if protocol.outdated(said):  # a Redis without room does not take it, but takes the scripts
+            await redis.ask("SET", keys.PROTOCOL, protocol.VERSION, "XX" if said else "NX")
+        why = protocol.refusal(said)
+        if why and why != self._refusal:
+            self._refusal = why
+            log.error("the broker %s is not given our scripts: %s", self.path, why)
+        return not why
+
+    async def _load(self, redis: _Asking) -> bool:
+        return all([await self._told(redis, "SCRIPT", "LOAD", each.text) for each in script.ALL])
+
     async def _told(self, redis: _Asking, *words: str) -> bool:
         """Whether it did what it was told; the log says otherwise why, once."""
-        answer = await redis.ask(*words)
-        refused = answer.startswith(b"-")
+        answer = (await redis.ask(*words)).decode(errors="replace")
+        refused = answer.startswith("-")
         if refused and answer != self._refusal:
             self._refusal = answer
-            log.error("the broker %s refuses its watch: %s; see gorgonctl secrets", self.path, answer.decode())
+            log.error("the broker %s refuses its watch: %s; see gorgonctl secrets", self.path, answer)
         return not refused
 
 
@@ -121,13 +138,16 @@ class _Asking:
         self._reader, self._writer, self._patience = reader, writer, patience
 
     async def ask(self, *words: str) -> bytes:
-        """The first line of the answer. Raises TimeoutError when there is none in time, EOFError, OSError."""
+        """The text that is the answer, empty for none; of an answer of another kind its first line. Raises TimeoutError
+        when there is none in time, EOFError, OSError."""
         packed = [f"${len(word.encode())}\r\n{word}\r\n" for word in words]
         self._writer.write(f"*{len(words)}\r\n{''.join(packed)}".encode())
         async with asyncio.timeout(self._patience):
             line = await self._reader.readuntil(b"\r\n")
+            if line == b"$-1\r\n":
+                return b""
             if line.startswith(b"$"):
-                await self._reader.readexactly(int(line[1:]) + 2)
+                return (await self._reader.readexactly(int(line[1:]) + 2))[:-2]
         return line.rstrip()
 
 

@@ -16,7 +16,7 @@ from gorgond.auth.sealing import new_key
 from gorgond.commands.operator import installation
 from gorgond.config import Config, load
 from gorgond.gorgonctl import main
-from gorgond.redpill import Message, Producer, connect, script
+from gorgond.redpill import Message, Producer, connect, keys, protocol, script
 from gorgond.roles.app import AppServer
 from gorgond.roles.journal import Journal
 from gorgond.roles.store import DataStore
@@ -41,6 +41,7 @@ class Guarded(RedisServer):
         super().start()
         for each in script.ALL:
             self.cli("SCRIPT", "LOAD", each.text)
+        self.cli("SET", keys.PROTOCOL, protocol.VERSION)
 
     def ready(self) -> bool:
         return "NOAUTH" in self._redis_cli("PING").stdout

@@ -68,6 +68,8 @@ REFUSED = (
     *((role, "SCRIPT", "LOAD", LOOP) for role in ROLES),
     *((role, "EVAL", LOOP, "0") for role in ROLES),
     *((role, "FUNCTION", "LOAD", "#!lua name=x\n") for role in ROLES),
+    *((role, "SET", keys.PROTOCOL, "2.0") for role in ROLES),
+    *((role, "DEL", keys.PROTOCOL) for role in (*ROLES, WATCH)),
     ("web", "FLUSHALL"),
     ("stats", "CONFIG", "SET", "maxmemory", "1"),
     ("stats", "SCRIPT", "FLUSH"),

@@ -8,7 +8,9 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from gorgond.redpill import script
+import pytest
+
+from gorgond.redpill import keys, protocol, script
 from gorgond.service.watch import Watch
 from tests.conftest import RedisServer
 from tests.waiting import eventually_async
@@ -37,14 +39,37 @@ async def evaluated(server: RedisServer, text: str) -> asyncio.subprocess.Proces
     )
 
 
-async def test_the_scripts_are_there_after_each_start(redis_server: RedisServer) -> None:
+async def test_the_scripts_and_their_version_are_there_after_each_start(redis_server: RedisServer) -> None:
     async with watched(redis_server, 60):
         await eventually_async(lambda: has_scripts(redis_server))
+        assert redis_server.cli("GET", keys.PROTOCOL) == protocol.VERSION
         # when Redis is started again
         redis_server.kill()
         redis_server.start()
         # then it has them again
         await eventually_async(lambda: has_scripts(redis_server))
+        assert redis_server.cli("GET", keys.PROTOCOL) == protocol.VERSION
+
+
+async def test_a_broker_of_another_version_is_given_no_scripts(
+    redis_server: RedisServer, expected_logs: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected_logs("is not given our scripts: its keys and scripts are of version 2.7, .*: upgrade this gorgond")
+    redis_server.cli("SET", keys.PROTOCOL, "2.7")
+    async with watched(redis_server, 60):
+        await eventually_async(lambda: caplog.records)
+        assert redis_server.cli("GET", keys.PROTOCOL) == "2.7"
+        assert not has_scripts(redis_server)
+        # until it is one of ours
+        redis_server.cli("DEL", keys.PROTOCOL)
+        await eventually_async(lambda: has_scripts(redis_server))
+
+
+async def test_a_broker_without_room_is_given_the_scripts_all_the_same(redis_server: RedisServer) -> None:
+    redis_server.cli("CONFIG", "SET", "maxmemory", "1")
+    async with watched(redis_server, 60):
+        await eventually_async(lambda: has_scripts(redis_server))
+        assert redis_server.cli("GET", keys.PROTOCOL) == ""
 
 
 async def test_a_script_that_does_not_end_is_ended(
