@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -86,13 +86,19 @@ def make_place(directory: Path, broker: str, store: str, **settings: str) -> Pla
 
 
 @asynccontextmanager
-async def running(place: Place, *roles: str) -> AsyncIterator[dict[str, Any]]:
-    """These roles, by their names; an instance of a provider is "echo" or "echo.2". They end in this order."""
+async def running(
+    place: Place, *roles: str, address: Callable[[str], str] | None = None
+) -> AsyncIterator[dict[str, Any]]:
+    """These roles, by their names; an instance of a provider is "echo" or "echo.2". They end in this order. Where the
+    broker has users, `address` is how each role gets there."""
     kinds: dict[str, Callable[..., Service]] = {"web": WebServer, "app": AppServer, "store": DataStore}
     services: dict[str, Any] = {}
     for role in roles:
-        make = kinds.get(role, DataProvider)
-        services[role] = make(place.config, connect_fabric(place.config), "1" if role in kinds else role)
+        make, config = kinds.get(role, DataProvider), place.config
+        if address is not None:
+            user = role if role in kinds else "provider"
+            config = replace(config, broker=replace(config.broker, url=address(user)))
+        services[role] = make(config, connect_fabric(config), "1" if role in kinds else role)
     tasks = [asyncio.create_task(service.run(Notifier())) for service in services.values()]
     try:
         for service, task in zip(services.values(), tasks, strict=True):

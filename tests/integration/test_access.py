@@ -16,6 +16,7 @@ from gorgond.auth.sealing import new_key
 from gorgond.commands.operator import installation
 from gorgond.config import Config, load
 from gorgond.gorgonctl import main
+from gorgond.providers import SOURCES
 from gorgond.redpill import Message, Producer, connect, keys, protocol, script
 from gorgond.roles.app import AppServer
 from gorgond.roles.journal import Journal
@@ -26,6 +27,9 @@ from gorgond.service.fabric import Fabric, connect_fabric
 from gorgond.service.life import Service
 from gorgond.service.systemd import Notifier
 from tests.conftest import RedisServer
+from tests.echo import ECHO
+from tests.integration.sources import asked as questioned
+from tests.integration.sources import make_place, running
 from tests.programs import asked
 from tests.waiting import eventually_async
 
@@ -177,6 +181,35 @@ async def test_an_application_may_do_all_it_can_do(
         for service, task in zip(services, running, strict=True):
             service.stop()
             await task
+        assert server.cli("ACL", "LOG") == ""
+    finally:
+        server.close()
+
+
+async def test_a_provider_may_do_its_work(
+    guarded: Callable[[], Guarded],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    expected_logs: Callable[[str], None],
+) -> None:
+    expected_logs("key is empty: passwords go")
+    monkeypatch.setitem(SOURCES.table, "echo", ECHO)
+    server = guarded()
+    server.start()
+    try:
+        # given all that have to do with a provider, each under its own name
+        place = make_place(tmp_path, server.url, f"sqlite:///{tmp_path}/test.db")
+        place.write("a line")
+        async with running(place, "web", "app", "echo", "store", address=server.address) as services:
+            web = services["web"]
+            # when it polls, is asked, told, and pushed to
+            await eventually_async(lambda: [each["cursor"] for each in place.stored("providers")] == [1])
+            assert (await questioned(web, "GET", "/fetch/echo.parrot"))[0] == 200
+            assert (await questioned(web, "POST", "/send/echo.letter"))[0] == 200
+            body = b'{"key": "a", "title": "told"}'
+            assert (await questioned(web, "POST", "/hooks/echo", body, {"X-Token": "sesame"}))[0] == 202
+            await eventually_async(lambda: [each["id"] for each in place.stored()] == ["echo:0", "echo:a"])
+        # then it could, and nobody was refused anything
         assert server.cli("ACL", "LOG") == ""
     finally:
         server.close()
