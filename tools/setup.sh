@@ -1,6 +1,6 @@
 # What gorgond needs on a Debian that has only git and python3. Sourced by tools/test and tools/up.
 #
-# Nothing is done twice: programs that are there are not installed, and an environment that fits setup.cfg is kept.
+# Nothing is done twice: programs that are there are not installed, and an environment that has what setup.cfg requires is kept.
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -30,11 +30,21 @@ as_root_install() {
     fi
 }
 
-# environment DIRECTORY PIP-ARGUMENTS...: a virtual environment with these, made anew when setup.cfg has changed.
+# requirements: what of setup.cfg an environment depends on.
+requirements() {
+    python3 -c '
+import configparser, sys
+setup = configparser.ConfigParser(interpolation=None)
+setup.read(sys.argv[1])
+print(*(f"{name}{dict(setup[name])}" for name in ("options", "options.extras_require", "options.entry_points")))
+' "$root/setup.cfg"
+}
+
+# environment DIRECTORY PIP-ARGUMENTS...: a virtual environment with these, made anew when other ones are required.
 environment() {
     local directory=$root/$1; shift
     local made with
-    made=$directory/made-$( (echo "$root"; python3 --version; cat "$root/setup.cfg") | sha256sum | cut -c1-16)
+    made=$directory/made-$( (echo "$root"; python3 --version; requirements) | sha256sum | cut -c1-16)
     with=$directory/with-$(echo "$*" | sha256sum | cut -c1-16)
     (
         flock 9

@@ -138,7 +138,10 @@ class Run:
             time.sleep(seconds)
 
     def until(self, condition: Callable[[], T], within: float, what: str) -> T | None:
-        """Wait for a true value; when it does not come in time, that is a deviation and the drill goes on."""
+        """Wait for a true value; when it does not come in time, that is a deviation and the drill goes on. A short run
+        is for a busy machine too, and waits as long as it must."""
+        if self.options.short:
+            within = max(within, SETTLE)
         value = self.within(condition, within)
         if not value:
             self.check(what, False, f"not within {within:g} s")

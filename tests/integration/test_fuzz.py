@@ -1,4 +1,4 @@
-"""Nothing that is sent ends in a 500, a hang or the end of an instance, and /openapi.json is true: tools/fuzz.py in
+"""Nothing that is sent ends in a 500, a hang or the end of an instance, and /openapi.json is true: tools/prove fuzz in
 short."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ REQUESTS = 3000
 def test_nothing_that_is_sent_does_harm(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     # when a whole gorgond is sent what is wrong in every way, and what its description allows
-    tool("tools/fuzz.py", "--requests", str(REQUESTS), "--json", str(figures))
+    tool("tools/prove", "fuzz", "--requests", str(REQUESTS), "--json", str(figures))
     # then each is answered or refused as it should be
     found = json.loads(figures.read_text())
     assert found["faults"] == {}

@@ -1,4 +1,4 @@
-"""Whose an answer is, while auth and app servers are killed: tools/kills.py in short."""
+"""Whose an answer is, while auth and app servers are killed: tools/prove kills in short."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_no_request_fails_and_nobody_gets_what_is_anothers_while_instances_are_k
     figures = tmp_path / "figures.json"
     # when users ask as fast as they are answered, while instances are killed at random moments
     store = f"sqlite:///{tmp_path}/notes.db"
-    tool("tools/kills.py", "--answers", "3000", "--store", store, "--json", str(figures))
+    tool("tools/prove", "kills", "--answers", "3000", "--store", store, "--json", str(figures))
     # then each is answered, with what is theirs
     found = json.loads(figures.read_text())
     assert {name: found[name] for name in ("answered", "failed", "wrong_user", "dead_letters")} == {

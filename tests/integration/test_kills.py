@@ -6,6 +6,7 @@ The test process pushes items and notes those the broker accepted; afterwards th
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from tests.waiting import eventually_async
 
 OUTAGE = r"is away, waiting for it|is back after"
 
+
+KILLS = int(os.environ.get("KILLS", "6"))  # of Redis, in each case; tools/prove deaths has more
 
 Expect = Callable[[str], None]
 
@@ -68,7 +71,7 @@ async def test_redis_killed_again_and_again_loses_nothing(
     pusher = Pusher(fabric, size, pause)
     store = fabric.start_store()
     async with pusher.running():
-        for _ in range(6):
+        for _ in range(KILLS):
             accepted = len(pusher.accepted)
             await eventually_async(lambda accepted=accepted: len(pusher.accepted) > accepted)  # type: ignore[misc]
             await asyncio.sleep(chance.uniform(0, 0.2))

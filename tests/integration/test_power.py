@@ -1,6 +1,7 @@
 """A power failure: what was answered with 201 or 202 is there afterwards, and the broker starts on what is left.
 
-The disk is a file system of its own that forgets what was not fsynced (tools/disk.py); tools/power.py is the long form.
+The disk is a file system of its own that forgets what was not fsynced (tools/proofs/disk.py). The long form is
+tools/prove power.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from gorgond.commands.appendonly import cut_zeros
 from tests.conftest import RedisServer
 from tests.programs import ROOT
 from tests.waiting import HANGS
-from tools.disk import Disk
+from tools.proofs.disk import Disk
 from tools.speed.processes import BenchError
 
 
@@ -85,9 +86,9 @@ def test_the_proof_can_fail(tmp_path: Path) -> None:
 
 
 def power(directory: Path, *arguments: str) -> tuple[int, dict[str, int]]:
-    """Run tools/power.py: its exit code and figures."""
+    """Run tools/prove power: its exit code and figures."""
     file = directory / "figures.json"
-    command = [sys.executable, "tools/power.py", "--json", str(file), *arguments]
+    command = [sys.executable, "tools/prove", "power", "--json", str(file), *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANGS, check=False)
     assert file.exists(), done.stderr
     figures: dict[str, int] = json.loads(file.read_text())

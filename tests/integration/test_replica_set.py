@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from tests.waiting import eventually_async
 
 AWAY = "database .* is away"
 BULK = 50  # notes that are pushed together
+FAILOVERS = int(os.environ.get("FAILOVERS", "2"))  # of each kind; tools/prove failovers has more
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ async def test_a_primary_that_steps_down_or_dies_loses_nothing(
     pusher = Pusher(fabric, BULK, 0.005)
     store = fabric.start_store()
     async with pusher.running():
-        for _ in range(2):
+        for _ in range(FAILOVERS):
             # when the primary makes place for another one
             await more_is_done(fabric)
             await asyncio.to_thread(replicas.step_down)

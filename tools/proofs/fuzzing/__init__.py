@@ -1,4 +1,4 @@
-"""What tools/fuzz.py is made of.
+"""What tools/prove fuzz is made of.
 
 inputs      values that are hard to digest
 odd         parts of requests that HTTP does not allow

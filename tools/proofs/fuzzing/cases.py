@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 from urllib.parse import quote
 
-from tools.fuzzing import inputs, odd
+from tools.proofs.fuzzing import inputs, odd
 from tools.speed.people import Person
 
 AT_ONCE, SOON, NEVER = 0.0, 5.0, 1e9

@@ -1,11 +1,10 @@
-#!/usr/bin/env -S sh -c 'exec "${0%/*}/../.venv/bin/python" "$0" "$@"'
 """Lets the power fail under load, again and again: is each item there that was answered with 201 or 202?
 
-    tools/power.py                        50 failures, queues and an SQLite database on one disk; as root
-    tools/power.py --store mongodb        with a mongod in place of SQLite
-    tools/power.py --brokers two          the calls over a Redis that keeps nothing, as `gorgond up` has it
-    tools/power.py --brokers one-everysec   what is not promised: it loses
-    tools/power.py --json FILE            the figures for programs, too
+    tools/prove power                        50 failures, queues and an SQLite database on one disk; as root
+    tools/prove power --store mongodb        with a mongod in place of SQLite
+    tools/prove power --brokers two          the calls over a Redis that keeps nothing, as `gorgond up` has it
+    tools/prove power --brokers one-everysec   what is not promised: it loses
+    tools/prove power --json FILE            the figures for programs, too
 
 Clients post notes, half of them with `Prefer: respond-async`, while somebody else fsyncs a file on the same disk. Then
 everything is killed and the disk forgets what was not fsynced (disk.py); every other time the store was stopped before,
@@ -22,21 +21,18 @@ import os
 import random
 import signal
 import sys
-import time
 from collections import Counter
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.request import urlopen
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import redis
 
-from tools.disk import Disk
+from tools.proofs.disk import Disk
+from tools.proofs.proof import Found, answer, main, parser
 from tools.speed.flow import counts, settled
-from tools.speed.processes import BenchError, Crew
+from tools.speed.processes import Crew
 from tools.speed.servers import start_mongod
 from tools.speed.site import BROKERS, Layout, Site
 
@@ -127,13 +123,10 @@ class Trial:
                     f"POST /info/{self.failures} HTTP/1.1\r\nHost: power\r\n{prefer}Content-Type: application/json\r\n"
                 )
                 writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-                first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-                headers = dict(line.lower().split(": ", 1) for line in lines if line)
-                answer = json.loads(await reader.readexactly(int(headers["content-length"])))
-                status = int(first.split(" ")[1])
+                status, stored = await answer(reader)
                 self.statuses[status] += 1
                 if status in (201, 202):
-                    self._acknowledged.update(dict.fromkeys(answer["ids"], status))
+                    self._acknowledged.update(dict.fromkeys(stored["ids"], status))
         except (OSError, EOFError):
             return
 
@@ -150,38 +143,21 @@ class Trial:
         }
 
 
-def main() -> int:
-    """Try it and tell."""
-    arguments = _arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that our processes end with us, and the disk
-    try:
-        with ExitStack() as closing:
-            directory = Path(closing.enter_context(TemporaryDirectory(prefix="gorgond-power-")))
-            disk = closing.enter_context(Disk(directory))
-            began = time.monotonic()
-            trial = Trial(disk, directory, arguments.brokers, arguments.store, arguments.seed)
-            trial.run(arguments.failures)
-            figures = trial.figures() | {"seconds": round(time.monotonic() - began), "seed": arguments.seed}
-    except BenchError as error:
-        print(f"power: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    print("\n".join(f"{name:14} {value:>10,}" for name, value in figures.items()))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures) + "\n")
-    return int(bool(trial.lost or figures["difference"]))
+def prove(arguments: argparse.Namespace, closing: ExitStack, directory: Path) -> Found:
+    """Let the power fail."""
+    disk = closing.enter_context(Disk(directory))
+    trial = Trial(disk, directory, arguments.brokers, arguments.store, arguments.seed)
+    trial.run(arguments.failures)
+    return Found(trial.figures(), not (trial.lost or trial.difference))
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
-    parser.add_argument("--failures", metavar="N", type=int, default=50, help="how often the power fails")
-    parser.add_argument("--store", choices=("sqlite", "mongodb"), default="sqlite", help="the database")
-    parser.add_argument("--brokers", choices=BROKERS, default="one-always", help="where queues are kept")
-    parser.add_argument("--seed", metavar="N", type=int, default=1, help="of all chance")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there")
-    return parser.parse_args()
+    made = parser("power", __doc__)
+    made.add_argument("--failures", metavar="N", type=int, default=50, help="how often the power fails")
+    made.add_argument("--store", choices=("sqlite", "mongodb"), default="sqlite", help="the database")
+    made.add_argument("--brokers", choices=BROKERS, default="one-always", help="where queues are kept")
+    return made.parse_args()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("power", _arguments(), prove))

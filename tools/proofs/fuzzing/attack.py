@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tools.fuzzing.cases import Case, Cases
+from tools.proofs.fuzzing.cases import Case, Cases
 
 CONNECTIONS = 32
 LONGEST = 90.0  # seconds after which a request counts as hanging; answers to good ones have a deadline below

@@ -1,10 +1,9 @@
-#!/usr/bin/env -S sh -c 'exec "${0%/*}/../.venv/bin/python" "$0" "$@"'
 """Kills auth and app servers under load, and looks at each answer: was there one, and is it about the user who asked?
 
-    tools/kills.py                          100,000 answers, on a mongod of its own
-    tools/kills.py --answers 3000           fewer
-    tools/kills.py --store sqlite:////tmp/x.db   on this database
-    tools/kills.py --json FILE              the figures for programs, too
+    tools/prove kills                          100,000 answers, on a mongod of its own
+    tools/prove kills --answers 3000           fewer
+    tools/prove kills --store sqlite:////tmp/x.db   on this database
+    tools/prove kills --json FILE              the figures for programs, too
 
 Users with sessions of their own ask through web → auth → app → store, over 32 connections, as fast as they are
 answered; the application says who asked, and sends the newest note of that user. Meanwhile instances of auth and app
@@ -16,21 +15,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
-import signal
 import sys
 import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from tools.proofs.proof import Found, answer, main, parser
 from tools.speed.flow import counts
 from tools.speed.people import Person, register
-from tools.speed.processes import BenchError, Crew, Process
+from tools.speed.processes import Crew, Process
 from tools.speed.servers import start_mongod
 from tools.speed.site import Layout, Site
 from tools.speed.whose import PATH
@@ -96,17 +91,13 @@ class Trial:
         """Ask once. Raises EOFError, OSError and ValueError when what comes is no answer."""
         began = time.monotonic()
         writer.write(f"GET {PATH} HTTP/1.1\r\nHost: kills\r\nAuthorization: Bearer {person.token}\r\n\r\n".encode())
-        head, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = dict(line.lower().split(": ", 1) for line in lines if line)
-        body = await reader.readexactly(int(headers["content-length"]))
+        status, found = await answer(reader)
         self.longest = max(self.longest, time.monotonic() - began)
-        status = head.split(" ")[1]
-        if status != "200":
-            self.failed[status] += 1
+        if status != 200:
+            self.failed[str(status)] += 1
             return
         self.answered += 1
-        answer = json.loads(body)
-        if answer["user"] != person.id or [str(note["userid"]) for note in answer["items"]] != [person.id]:
+        if found["user"] != person.id or [str(note["userid"]) for note in found["items"]] != [person.id]:
             self.wrong += 1
 
     def figures(self) -> dict[str, int | float]:
@@ -123,45 +114,27 @@ class Trial:
         }
 
 
-def main() -> int:
-    """Try it and tell."""
-    arguments = _arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that our processes end with us
-    try:
-        with ExitStack() as closing:
-            directory = Path(closing.enter_context(TemporaryDirectory(prefix="gorgond-kills-")))
-            crew = closing.enter_context(Crew(directory / "crew", {}))
-            store = arguments.store or f"{start_mongod(crew, directory / 'data')}kills"
-            site = Site(crew, Layout(), store=store, deadline=DEADLINE)
-            instances = {
-                role: [site.gorgond(role, "--instance", str(number)) for number in range(INSTANCES)]
-                for role in ("auth", "app")
-            }
-            began = time.monotonic()
-            trial = Trial(site, arguments.answers, arguments.seed)
-            asyncio.run(trial.run(instances))
-            figures = trial.figures() | {"seconds": round(time.monotonic() - began, 1), "seed": arguments.seed}
-    except BenchError as error:
-        print(f"kills: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    print("\n".join(f"{name:14} {value:>10,}" for name, value in figures.items()))
-    if trial.failed:
-        print(f"failed: {dict(trial.failed)}", file=sys.stderr)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures) + "\n")
-    return int(bool(figures["failed"] or figures["wrong_user"]))
+def prove(arguments: argparse.Namespace, closing: ExitStack, directory: Path) -> Found:
+    """Ask and kill."""
+    crew = closing.enter_context(Crew(directory / "crew", {}))
+    store = arguments.store or f"{start_mongod(crew, directory / 'data')}kills"
+    site = Site(crew, Layout(), store=store, deadline=DEADLINE)
+    instances = {
+        role: [site.gorgond(role, "--instance", str(number)) for number in range(INSTANCES)] for role in ("auth", "app")
+    }
+    trial = Trial(site, arguments.answers, arguments.seed)
+    asyncio.run(trial.run(instances))
+    figures = trial.figures()
+    failed = f"failed: {dict(trial.failed)}" if trial.failed else ""
+    return Found(figures, not (figures["failed"] or figures["wrong_user"]), failed)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
-    parser.add_argument("--answers", metavar="N", type=int, default=100_000, help="how often is asked")
-    parser.add_argument("--seed", metavar="N", type=int, default=1, help="of all chance")
-    parser.add_argument("--store", metavar="URL", help="the database, instead of a mongod of its own")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there")
-    return parser.parse_args()
+    made = parser("kills", __doc__)
+    made.add_argument("--answers", metavar="N", type=int, default=100_000, help="how often is asked")
+    made.add_argument("--store", metavar="URL", help="the database, instead of a mongod of its own")
+    return made.parse_args()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("kills", _arguments(), prove))
