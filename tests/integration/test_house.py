@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from gorgond.commands.control import ask
-from gorgond.redpill import Caller, Message, Producer, connect, now_ms
+from gorgond.redpill import Caller, Message, Producer, connect, keys, now_ms
 from tests.integration.house import House, house
 from tests.programs import free_port
 from tests.waiting import eventually, eventually_async
 
 __all__ = ["house"]
 
+HOST = keys.word(socket.gethostname())
 GORGONCTL = "import sys; from gorgond.gorgonctl import main; sys.exit(main())"
 
 ROLE = '''"""Echo: answers what it is asked, and who connects is greeted."""
@@ -157,16 +158,19 @@ async def test_a_role_more_runs_under_gorgond_up(echoing: House, tmp_path: Path)
             ask(control, "start", name="echo@1")
             await eventually_async(lambda: state()["state"] == "up")
             assert await answer() == {"say": "hi"}
+
             # and the operator sees it where the table has it
-            seen = json.loads(echoing.run("-c", GORGONCTL, "status", "--json", "--data", data))
-            assert [role["role"] for role in seen["roles"]] == ["web", "store", "auth", "journal", "stats", "echo"]
-            assert seen["verdict"]["state"] == "well"
+            def seen() -> tuple[list[str], str]:
+                picture = json.loads(echoing.run("-c", GORGONCTL, "status", "--json", "--data", data, code=None))
+                return [role["role"] for role in picture["roles"]], picture["verdict"]["state"]
+
+            eventually(lambda: seen() == (["web", "store", "auth", "journal", "stats", "echo"], "well"))
             # when all is to end, then it ends between those who ask and those who answer
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=60) == 0
-        ended = [line.split()[-2] for line in output.read_text().splitlines() if line.endswith(" ended")]
-        order = [name.partition("@")[0] for name in ended[-6:]]
-        assert order.index("web") < order.index("echo") < order.index("store")
+        lines = [" ".join(line.split()[-2:]) for line in output.read_text().splitlines()]
+        steps = [f"{role}@1.{HOST} {step}" for role in ("web", "echo", "store") for step in ("drains", "ended")]
+        assert [line for line in lines if line in steps][-6:] == steps
 
 
 def test_a_role_more_is_simulated_and_helps_in_tests(echoing: House) -> None:
