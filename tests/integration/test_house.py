@@ -13,7 +13,9 @@ import pytest
 
 from gorgond.commands.control import ask
 from gorgond.redpill import Caller, Message, Producer, connect, keys, now_ms
+from gorgond.service.access import OPERATOR
 from tests.integration.house import House, house
+from tests.integration.test_access import Guarded
 from tests.programs import free_port
 from tests.waiting import eventually, eventually_async
 
@@ -96,6 +98,18 @@ def echoing(house: House) -> House:
     return house
 
 
+async def answer(url: str) -> Any:
+    """What is answered over the queue of the new role."""
+    broker = connect(url, durable=False)
+    async with (
+        Producer(broker, "test") as producer,
+        Caller(broker, producer, "test_data", "test") as caller,
+    ):
+        reply = await caller.call("echo_get", Message("echo", {"say": "hi"}, deadline=now_ms() + 60_000))
+        assert reply.error is None
+        return json.loads(reply.body)
+
+
 def test_a_role_more_is_in_the_package(echoing: House) -> None:
     # given a role more, then it has a unit, with its socket, user, secret and page of the manual
     unit = echoing.read("systemd/gorgon-echo@.service")
@@ -135,29 +149,19 @@ async def test_a_role_more_runs_under_gorgond_up(echoing: House, tmp_path: Path)
             found: dict[str, Any] = {each["name"]: each for each in ask(control, "list")["processes"]}["echo@1"]
             return found
 
-        async def answer() -> Any:
-            calls = connect(f"unix://{data}/calls.sock", durable=False)
-            async with (
-                Producer(calls, "test") as producer,
-                Caller(calls, producer, "test_data", "test") as caller,
-            ):
-                reply = await caller.call("echo_get", Message("echo", {"say": "hi"}, deadline=now_ms() + 60_000))
-                assert reply.error is None
-                return json.loads(reply.body)
-
         # given a `gorgond up` with everything real
         with echoing.started("up", "--data", data, *few, *ports, output=output) as process:
             eventually(lambda: "all is up" in output.read_text())
             # then one of the new role is there, answers over its queue, and listens
             assert state()["state"] == "up"
-            assert await answer() == {"say": "hi"}
+            assert await answer(f"unix://{data}/calls.sock") == {"say": "hi"}
             with socket.create_connection(("127.0.0.1", echo)) as greeted:
                 assert greeted.recv(100) == b"hello"
             # when it is killed, then it is started again and answers
             ask(control, "stop", name="echo@1")
             ask(control, "start", name="echo@1")
             await eventually_async(lambda: state()["state"] == "up")
-            assert await answer() == {"say": "hi"}
+            assert await answer(f"unix://{data}/calls.sock") == {"say": "hi"}
 
             # and the operator sees it where the table has it
             def seen() -> tuple[list[str], str]:
@@ -171,6 +175,28 @@ async def test_a_role_more_runs_under_gorgond_up(echoing: House, tmp_path: Path)
         lines = [" ".join(line.split()[-2:]) for line in output.read_text().splitlines()]
         steps = [f"{role}@1.{HOST} {step}" for role in ("web", "echo", "store") for step in ("drains", "ended")]
         assert [line for line in lines if line in steps][-6:] == steps
+
+
+async def test_a_role_more_is_let_in_by_the_broker(echoing: House, tmp_path: Path, redis_binary: str) -> None:
+    # given a Redis with a user for each role
+    rights = tmp_path / "users.acl"
+    rights.write_text(
+        echoing.run(
+            "-c",
+            "from gorgond.service.access import USERS, acl_file\n"
+            "print(acl_file({user: f'secret-{user}' for user in USERS}), end='')",
+        )
+    )
+    server = Guarded(redis_binary, tmp_path, aclfile=str(rights), appendonly="yes")
+    server.start()
+    try:
+        # when one of the new role runs as its own, and is asked
+        with echoing.started("echo", "--broker", server.address("echo"), "--port", "0", output=tmp_path / "output"):
+            assert await answer(server.address(OPERATOR)) == {"say": "hi"}
+        # then it was refused nothing
+        assert server.cli("ACL", "LOG") == ""
+    finally:
+        server.close()
 
 
 def test_a_role_more_is_simulated_and_helps_in_tests(echoing: House) -> None:
