@@ -162,6 +162,15 @@ def test_what_the_package_has_of_the_table_of_roles_is_true_of_it(file: Path) ->
     assert changes == "", f"tools/made.py writes it:\n{changes}"
 
 
+@pytest.mark.parametrize("what", ["role", "store", "provider", "sink", "gorgonctl command", "figure"])
+def test_one_more_of_anything_is_five_places_at_most_and_they_are_there(what: str) -> None:
+    text = (ROOT / "docs/development.md").read_text().split(f"\n**A {what}**\n")[1].split("\n**A ")[0].split("\n## ")[0]
+    places = re.findall(r"^[0-9]\. ", text, re.MULTILINE)
+    assert 1 <= len(places) <= 5
+    named = re.findall(r"`((?:gorgond|systemd|debian|docs|tests|tools|etc)/[\w./-]+)`", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 @pytest.mark.parametrize("role", COMMANDS.values(), ids=COMMANDS)
 def test_the_architecture_says_what_each_role_takes_and_gives(role: Role) -> None:
     rows = (ROOT / "docs/architecture.md").read_text().splitlines()
