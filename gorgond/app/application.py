@@ -78,9 +78,26 @@ class Schedule:
 
 
 class App:
-    """An application. `name` begins the names of its operations, and is its durable group in topics.
+    """An application: what it answers, hears and does every so often.
 
-    Decorators refuse what cannot work with ConfigError, when the module is loaded.
+        app = App("notes")
+
+        @app.get("/notes/{uid:int}", user="optional")
+        async def notes(ctx, uid: int, lim: int = 20):
+            return await ctx.store.find("items", {"userid": uid}, sort="-ts", limit=lim)
+
+        @app.on("store_notify")
+        async def changed(ctx, event): ...
+
+        @app.every(3600)
+        async def tidy(ctx): ...
+
+    `name`, `a-z` and then up to 31 of `a-z 0-9 _ -`, begins the names of its operations, and is its durable group in
+    topics. A handler is an `async def` whose first parameter is the `Context`. It returns what JSON can hold, or a
+    `Response`; it raises `NotFound`, `Forbidden`, `Conflict`, or `Refused` with another status. It is run until the
+    request's deadline, and may be run twice for one request.
+
+    Raises ConfigError, as the decorators do, for what cannot work: when the module is loaded, not when it is asked.
     """
 
     def __init__(self, name: str) -> None:

@@ -203,7 +203,18 @@ class UnixSocket:
 
 
 class Broker(ABC):
-    """Where queues are kept."""
+    """Where queues are kept: what `connect` gives, and producers, consumers and callers are made of.
+
+        broker = connect("redis://localhost")
+        link = broker.link("look")
+        (counts,) = await link.counts(["orders"])
+        await link.close()
+
+    `url` is its address; `shown` is what the log calls it, which holds no password. Nothing is connected until
+    something is asked. All who use it share its `outage`, whose `length` is for how many seconds it has been away, 0.0
+    while it is there. Threads may share a broker, but no link. A link raises BrokerAway when there is no answer, which
+    `Link.persist` waits for, and BrokerRefused when an operator must act.
+    """
 
     in_process: ClassVar[bool] = False  # it lives in one event loop, which all who use it must share
 

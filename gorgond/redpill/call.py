@@ -57,9 +57,18 @@ class _Pending:
 class Caller:
     """Makes calls over one producer and one connection for replies, in one event loop.
 
-    `list_name` begins the name of the reply list ("web_data"); its end is this process's own, so that no reply to a
-    predecessor is ever taken for one of ours, and new after each gap. Nobody can guess it, so that nobody who has our
-    rights takes our replies. Raises ValueError when it and `name` make no name of a list.
+        async with Producer(broker, "shop@1") as producer, Caller(broker, producer, "shop_data", "shop@1") as caller:
+            reply = await caller.call("orders", Message("order.price", {"number": 7}, deadline=now_ms() + 10_000))
+            print(reply.error or reply.body)
+
+    `broker` is what `connect` gave, and what `producer`, which is started before and stopped after, pushes to. `name`
+    is the caller's own among all processes. `list_name` begins the name of the reply list ("web_data"); its end is this
+    process's own, so that no reply to a predecessor is ever taken for one of ours, and new after each gap. Nobody can
+    guess it, so that nobody who has our rights takes our replies. `hooks` are called as the loop turns and when it
+    fails. Start with `async with`, or `start` and `stop`. Raises ValueError when `list_name` and `name` make no name of
+    a list.
+
+    What is unanswered when the broker comes back is pushed again with the same id, so it may be handled twice.
     """
 
     def __init__(
@@ -118,7 +127,8 @@ class Caller:
             self._late(pending)
 
     def call(self, queue: str, message: Message) -> asyncio.Future[Reply]:
-        """Push `message`, which must have a deadline; the future has the Reply, whose error is the other side's no.
+        """Push `message`, which must have a deadline, in ms since 1970; the future has the Reply, whose `error` is the
+        other side's no, a CallFailed with an HTTP status.
 
         It fails with DeadlineExceeded; with BrokerAway when the broker was away until the deadline; and with what a
         push fails with: QueueFull, BrokerRefused. Cancelling it forgets the call. Raises ValueError for what is no

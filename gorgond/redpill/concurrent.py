@@ -54,7 +54,16 @@ class _Job:
 
 
 class ConcurrentConsumer(AnyConsumer):
-    """Handles up to `limit` messages of `queue` at the same time, each with a call of `work`, which gives its outcome.
+    """Consumes a queue, many messages at the same time, each for itself.
+
+        async def work(message):
+            return Done(await price_of(message.args["number"]))
+
+        await ConcurrentConsumer(broker, "orders", "till@1", work, limit=50).run()
+
+    `work` is given one message and returns its outcome; up to `limit` are under way, 1 at least. A message is answered
+    and settled when it is done, whatever came before it. `broker`, `queue`, `name`, `attempts`, `finishes`, `hooks` and
+    what `run` raises are as those of a `Consumer`. Raises ValueError for a `limit` below 1.
 
     Those that may have killed their consumer before are handled few at a time, with nothing else. Work under way is
     cancelled when others have got what was on the desk, or when `run` ends otherwise than by `stop`.

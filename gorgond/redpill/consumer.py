@@ -27,13 +27,28 @@ Handler = Callable[[Sequence[Message]], Awaitable[Sequence[Outcome]]]
 
 
 class Consumer(AnyConsumer):
-    """Consumes `queue` under `name`, which must be its own among all processes: two of a name fight, the newer wins.
+    """Consumes a queue, a batch at a time.
 
-    `batch` messages are taken at a time, 1000 at most (ValueError otherwise). `run` ends after `stop`, with the desk
-    empty, or with Superseded or BrokerRefused; cancelling it leaves its desk to be found.
+        async def handle(messages):
+            return [Done(b'{"price": 12}') if message.reply else DONE for message in messages]
 
-    One that `finishes` handles a message that may have been started although its deadline has passed: its handler
-    changes something in several steps, of which the first may have been done.
+        consumer = Consumer(broker, "orders", "till@1", handle, attempts=Attempts(10, first=1, longest=3600))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, consumer.stop)
+        await consumer.run()
+
+    `broker` is what `connect` gave, `queue` the name of the queue. `name` must be the consumer's own among all
+    processes, and is best the same when it is started anew: of two of a name the newer wins. `handler` is given up to
+    `batch` messages, 1 to 1000, and returns an outcome for each: `Done`, `Retry` or `Dead`. It may be given a message
+    twice, and blocks no more than the event loop of this consumer. It may raise `Unavailable` when what it needs is
+    away; any other error makes all messages of the batch come again.
+
+    `attempts` is how often a message is started, and after how many seconds again. A consumer that `finishes` handles a
+    message that may have been started although its deadline has passed: its handler changes something in several
+    steps, of which the first may have been done. `hooks` are called as the loop turns, and for each operation of a
+    batch. Raises ValueError for another `batch`, and what is no name of a queue.
+
+    `run` ends after `stop`, with the desk empty. It raises Superseded when a newer process has this name, and
+    BrokerRefused when an operator must act. Cancelling it leaves its desk to be found by others.
     """
 
     def __init__(

@@ -51,7 +51,21 @@ class Submitted:
 class Producer:
     """Pushes messages to queues and publishes events on topics, over one connection, in one event loop.
 
-    `room` is what a queue may hold. Start with `async with`, or `start` and `stop`.
+        async with Producer(broker, "shop@1", Room(messages=10_000, bytes=64_000_000)) as producer:
+            await producer.push("orders", Message("order.pay", {"number": 7}))
+            await producer.publish("order_changes", Message("order.paid", {"number": 7}))
+
+    `broker` is what `connect` gave. `name` says in the log who pushes; where Redis has users it begins with the user's
+    name and `@`. `room` is how many messages, and how many bytes of memory, a queue may hold: what goes beyond is
+    refused. `hooks` are called as the loop turns and when it fails. Start with `async with`, or `start` and `stop`.
+
+    What is handed in during one turn of the event loop travels as one batch. While the broker is away everything
+    waits here; whoever does not want to wait so long cancels. What was accepted is in its queue once, also when it
+    had to be sent again.
+
+    `push` and `publish` raise QueueFull when there is no room and nothing was queued; BrokerRefused when an operator
+    must act; BrokerError when the producer was stopped or has failed; ValueError for what is no name of a queue or
+    topic, and TypeError or ValueError for arguments that are no JSON.
     """
 
     def __init__(self, broker: Broker, name: str, room: Room = ROOM, *, hooks: Hooks = UNHEARD) -> None:

@@ -21,6 +21,7 @@ from gorgond.redpill import Broker, connect
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.stores import open_store
 from gorgond.stores.contract import Store
+from tests.brokers import BROKERS
 from tests.conftest import RedisServer
 from tests.contract.bench import Bench
 from tests.contract.stage import Stage
@@ -38,10 +39,11 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gorgond.redpill.outcome.Attempts.delay", lambda *_: 0.01)
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=BROKERS)
 def broker(request: pytest.FixtureRequest) -> Broker:
     if request.param == "memory":
         return MemoryBroker()
+    assert request.param == "redis"
     return connect(request.getfixturevalue("shared_redis").url, durable=False)
 
 
@@ -60,11 +62,12 @@ def redis_stage(shared_redis: RedisServer) -> Stage:
     return Stage(connect(shared_redis.url, durable=False))
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=BROKERS)
 def frail(request: pytest.FixtureRequest) -> tuple[Bench, MemoryBroker | RedisServer]:
     if request.param == "memory":
         broker = MemoryBroker()
         return Bench(broker), broker
+    assert request.param == "redis"
     server = request.getfixturevalue("redis_factory")(appendonly="yes", appendfsync="always")
     return Bench(connect(server.url)), server
 

@@ -18,6 +18,7 @@ from gorgond.redpill import DONE, Caller, Consumer, Message, Outcome, Producer, 
 from gorgond.redpill.broker import Batch, Failure, Limit, Link, Room, Stale, Voided
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.redisbroker import RedisBroker
+from tests.brokers import BROKERS
 from tests.contract.bench import Bench, raw, raws
 from tests.contract.puppet import Puppet
 from tests.contract.worlds import HOUR_MS, InMemory, InRedis, World
@@ -62,7 +63,7 @@ class Stage:
             self.client.pexpire(rate, HOUR_MS * 2)
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=BROKERS)
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     if request.param == "memory":
         yield Stage(Real(), None)

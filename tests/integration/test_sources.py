@@ -14,6 +14,7 @@ from gorgond.providers import SOURCES
 from gorgond.service.fabric import connect_fabric
 from gorgond.stores import open_store
 from gorgond.stores.contract import Write
+from tests.brokers import BROKERS
 from tests.databases import SCHEMES
 from tests.echo import ECHO
 from tests.integration.sources import Place, asked, make_place, running
@@ -29,7 +30,7 @@ def _echo(monkeypatch: pytest.MonkeyPatch, expected_logs: Callable[[str], None])
     expected_logs("loses its messages when it dies|key is empty: passwords go")
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=BROKERS)
 def broker(request: pytest.FixtureRequest) -> str:
     if request.param == "memory":
         return f"memory://sources-{next(_numbers)}"
