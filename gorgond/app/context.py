@@ -5,22 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from gorgond.app.backend import AppBackend
 from gorgond.app.clients import ProviderClient, StoreClient
 from gorgond.redpill import ID_MAX, Message, Reply, new_id, now_ms
 
 log = logging.getLogger("gorgond.app")
-
-
-class Backend(Protocol):
-    """What a context asks of the server it is in."""
-
-    async def call(self, queue: str, message: Message) -> Reply:
-        """Push a request and wait for the reply; its errors are raised."""
-
-    async def publish(self, topic: str, event: Message) -> None:
-        """Publish an event; back when it is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +37,7 @@ class Context:
 
     __slots__ = ("_backend", "_calls", "_trace", "deadline", "id", "log", "sent", "user")
 
-    def __init__(self, backend: Backend, message: Message) -> None:
+    def __init__(self, backend: AppBackend, message: Message) -> None:
         self.id = message.id
         """The id of the request or event; it is in every line of the log."""
         self.user = User.of(message.user) if message.user and message.user.get("id") else None

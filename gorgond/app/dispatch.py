@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gorgond.app.application import App, Endpoint
-from gorgond.app.context import Backend, Context, User, log
+from gorgond.app.backend import AppBackend
+from gorgond.app.context import Context, User, log
 from gorgond.app.response import done
 from gorgond.errors import Forbidden
 from gorgond.redpill import DONE, CallFailed, Done, Message, Outcome, Retry, contained
@@ -17,7 +18,7 @@ from gorgond.service.answering import UNASKED_SECONDS, answered, unasked
 class Dispatcher:
     """Runs the handlers of these applications."""
 
-    def __init__(self, apps: Sequence[App], backend: Backend) -> None:
+    def __init__(self, apps: Sequence[App], backend: AppBackend) -> None:
         self._backend = backend
         self._endpoints = {op: endpoint for app in apps for op, endpoint in app.endpoints.items()}
         self._names = {op: endpoint.names for op, endpoint in self._endpoints.items()}

@@ -9,10 +9,8 @@ from __future__ import annotations
 from typing import Any, TypedDict, cast
 
 from gorgond.app import App, BadRequest, Context, NotFound, Response, User
+from gorgond.bounds import FORM_BODY_MAX, KEYWORD_MAX, KEYWORDS_MAX, LIM_MAX, OFF_MAX, TITLE_MAX, URL_MAX
 from gorgond.redpill import CallFailed
-
-TITLE_MAX, BODY_MAX, URL_MAX, KEYWORD_MAX, KEYWORDS_MAX = 1000, 100_000, 8000, 200, 100
-OFF_MAX = 1_000_000
 
 app = App("site")
 
@@ -33,7 +31,7 @@ async def mine(ctx: Context, q: str = "", keyword: str = "", lim: int = 20, off:
     filter: dict[str, Any] = {"userid": _number(ctx)}
     if keyword:
         filter["keywords"] = keyword
-    _check("lim", lim, 1, 1000)
+    _check("lim", lim, 1, LIM_MAX)
     _check("off", off, 0, OFF_MAX)
     try:
         found = await ctx.store.find("items", filter, sort="-ts", limit=lim, skip=off, search=q)
@@ -99,7 +97,7 @@ def _check(name: str, value: int, low: int, high: int) -> None:
 
 
 def _checked(note: Note) -> Note:
-    for name, most in (("title", TITLE_MAX), ("body", BODY_MAX), ("url", URL_MAX), ("location", TITLE_MAX)):
+    for name, most in (("title", TITLE_MAX), ("body", FORM_BODY_MAX), ("url", URL_MAX), ("location", TITLE_MAX)):
         if len(str(note.get(name, ""))) > most:
             raise BadRequest(name, f"must have at most {most} characters")
     keywords = note.get("keywords", [])

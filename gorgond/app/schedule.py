@@ -13,7 +13,8 @@ import functools
 import time
 
 from gorgond.app.application import Schedule
-from gorgond.app.context import Backend, Context, log
+from gorgond.app.backend import AppBackend
+from gorgond.app.context import Context, log
 from gorgond.redpill import UNHEARD, Ending, Hooks, Lease, Link, Message, contained, handling, now_ms
 
 LEASE = 10.0  # seconds for which a lease is taken each time
@@ -24,7 +25,9 @@ RUN_MAX = 60.0  # seconds that a run may take, or the schedule's own if they are
 class ScheduleLoop:
     """Runs one schedule where and when it is due."""
 
-    def __init__(self, schedule: Schedule, backend: Backend, link: Link, owner: str, *, hooks: Hooks = UNHEARD) -> None:
+    def __init__(
+        self, schedule: Schedule, backend: AppBackend, link: Link, owner: str, *, hooks: Hooks = UNHEARD
+    ) -> None:
         self.schedule = schedule
         self._beat = hooks.beat
         self._backend = backend

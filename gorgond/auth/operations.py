@@ -26,6 +26,7 @@ from gorgond.auth.records import Document
 from gorgond.auth.rights import User, unknown
 from gorgond.auth.tokens import FRESH, Tokens, described, new_era
 from gorgond.auth.users import Users
+from gorgond.bounds import AGENT_MAX, NAME_MAX
 from gorgond.redpill import CallFailed, Message
 
 QUICK = ("auth.me", "auth.sessions", "auth.oauth2.sites", "auth.oauth2.linked")
@@ -44,8 +45,6 @@ ARGUMENTS: Mapping[str, Sequence[str]] = {
     "auth.revoke": ("id",),
 }
 """What each may be given; all else is refused."""
-
-AGENT_MAX = 200
 
 log = logging.getLogger("gorgond.auth")
 
@@ -74,7 +73,7 @@ class Operations:
         args = message.args
         email = texts.address(text(args, "email"))
         password = _new_password(args, "password")
-        name = texts.name(text(args, "name", texts.NAME_MAX))
+        name = texts.name(text(args, "name", NAME_MAX))
         await self._limits.registration(client_of(args)["address"])
         passhash = await self._passwords.hash(password)
         id = await self._users.free_id(message.id, email)

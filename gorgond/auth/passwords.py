@@ -19,8 +19,9 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHash, VerificationError
 
 from gorgond.auth import texts
+from gorgond.bounds import PASSWORD_MAX, PASSWORD_MIN
 
-LENGTH = (8, 256)  # characters, as NIST SP 800-63B counts them: code points
+LENGTH = PASSWORD_MIN, PASSWORD_MAX
 MEMORY, PASSES, LANES = 19 * 1024, 2, 1  # KiB, t, p
 THREADS = 2  # hashes at a time
 

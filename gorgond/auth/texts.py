@@ -18,11 +18,9 @@ import unicodedata
 
 import idna
 
+from gorgond.bounds import EMAIL_MAX, NAME_MAX
 from gorgond.redpill import CallFailed
 from gorgond.service.plain import unseen
-
-EMAIL_MAX = 254  # characters, RFC 5321
-NAME_MAX = 200
 
 # Letters, marks and signs that are blank or not shown at all, assigned or not (Unicode's Default_Ignorable_Code_Point):
 # fillers, joiners, variation selectors, blanks of Braille, of hieroglyphs and of music.

@@ -29,9 +29,10 @@ import itertools
 
 from gorgond.auth import texts
 from gorgond.auth.records import Document, Records
+from gorgond.bounds import REGISTERED, WHOLE_MAX
 from gorgond.redpill import CallFailed, now_ms
 
-LOWEST, HIGHEST = 10**9, 2**53 - 1  # of ids: stores.ownership.REGISTERED, and what JavaScript can count to
+LOWEST, HIGHEST = REGISTERED, WHOLE_MAX  # of ids
 
 
 class Users:

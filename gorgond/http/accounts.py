@@ -6,59 +6,32 @@ is in a cookie that no script can read, and the answer has the XSRF token which 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gorgond.bounds import EMAIL_MAX, NAME_MAX, PASSWORD_MAX
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer, made, ok
+from gorgond.http.asking import Asking, client_of
 from gorgond.http.bodies import json_body
 from gorgond.http.credentials import (
     check_origin,
     cleared_cookie,
     credentials,
-    digest,
     former,
     has_cookie,
-    new_token,
     proof,
-    session_cookie,
     xsrf_token,
 )
 from gorgond.http.routes import Parameter, Request, Route
-from gorgond.redpill import Message, Reply, loads, now_ms
-
-Call = Callable[[str, Message], Awaitable[Reply]]
+from gorgond.redpill import loads
 
 _NONE: Mapping[str, int] = {}
-_EMAIL, _PASSWORD, _NAME, _AGENT = 254, 256, 200, 200  # characters, at most
 _SESSION = Parameter("id", "the session's id", str, high=64)
 UNKNOWN = {401: ("nobody is logged in, or not any more", "Error")}
 OFTEN = {429: ("too many attempts; Retry-After says when to come again", "Error")}
 FORGED = {403: ("not asked for by a page of this site", "Error")}
 _BEGUN = {200: ("a session has begun", "Begun")}
-
-
-class Asking:
-    """Asks the auth server for a request."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-
-    async def ask(
-        self, request: Request, op: str, args: Mapping[str, Any], user: dict[str, str] | None = None
-    ) -> Reply:
-        """Have an operation done, by the user of these credentials if there are any."""
-        trace = request.headers.get("traceparent", "")[:100]
-        message = Message(op, dict(args), request.id, user=user, deadline=request.deadline, trace=trace)
-        return await self._call("auth_get", message)
-
-    async def begin(
-        self, request: Request, op: str, args: Mapping[str, Any], token: str, user: dict[str, str] | None = None
-    ) -> dict[str, Any]:
-        """Have a session begun with this token, which is told to nobody but the client."""
-        begun = {**args, "token": digest(token), "client": _client(request)}
-        answer: dict[str, Any] = loads((await self.ask(request, op, begun, user)).body)
-        return answer
 
 
 class Accounts:
@@ -90,19 +63,19 @@ class Accounts:
 
     async def register(self, request: Request) -> Answer:
         check_origin(request)
-        args = _fields(request, {"email": _EMAIL, "password": _PASSWORD}, {"name": _NAME})
-        reply = await self._ask(request, "auth.register", {"name": "", **args, "client": _client(request)})
+        args = _fields(request, {"email": EMAIL_MAX, "password": PASSWORD_MAX}, {"name": NAME_MAX})
+        reply = await self._ask(request, "auth.register", {"name": "", **args, "client": client_of(request)})
         return Answer(201, reply.body)
 
     async def login(self, request: Request) -> Answer:
         check_origin(request)
-        args = _fields(request, {"email": _EMAIL, "password": _PASSWORD}, flags=("cookie",))
+        args = _fields(request, {"email": EMAIL_MAX, "password": PASSWORD_MAX}, flags=("cookie",))
         cookie = args.pop("cookie", False)
         return await self._begin(request, "auth.login", args | (former(request) if cookie else {}), cookie)
 
     async def password(self, request: Request) -> Answer:
         user = credentials(request, "required")
-        args = _fields(request, {"new": _PASSWORD}, {"old": _PASSWORD})
+        args = _fields(request, {"new": PASSWORD_MAX}, {"old": PASSWORD_MAX})
         return await self._begin(request, "auth.password", {"old": "", **args}, has_cookie(request), user)
 
     async def logout(self, request: Request) -> Answer:
@@ -124,21 +97,14 @@ class Accounts:
     async def _begin(
         self, request: Request, op: str, args: Mapping[str, Any], cookie: bool, user: dict[str, str] | None = None
     ) -> Answer:
-        token = new_token()
-        answer = await self._asking.begin(request, op, args, token, user)
+        begun = await self._asking.begin(request, op, args, user)
         if not cookie:
-            return made({"token": token, **answer})
-        seconds = (answer["expires"] - now_ms()) // 1000
-        return made({**answer, "xsrf": proof(token)}, headers={"Set-Cookie": session_cookie(token, seconds)})
+            return made({"token": begun.token, **begun.answer})
+        return made({**begun.answer, "xsrf": proof(begun.token)}, headers={"Set-Cookie": begun.cookie()})
 
 
 def _ended(request: Request) -> Answer:
     return Answer(204, headers={"Set-Cookie": cleared_cookie()} if has_cookie(request) else {})
-
-
-def _client(request: Request) -> dict[str, str]:
-    """What is remembered of where a session was begun."""
-    return {"address": request.client, "agent": request.headers.get("User-Agent", "")[:_AGENT]}
 
 
 def _fields(

@@ -12,32 +12,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
-from gorgond.app.clients import queue_of
+from gorgond.app.backend import WebBackend
+from gorgond.bounds import DOCUMENT_ID_MAX, LIM_MAX, OFF_MAX, WHOLE_MAX
 from gorgond.errors import BadRequest
-from gorgond.http.accounts import Accounts, Asking
+from gorgond.http.accounts import Accounts
 from gorgond.http.answers import Answer, Problem, made, ok
+from gorgond.http.asking import Asking, message_of
 from gorgond.http.bodies import check_item, check_ts, items, json_body
 from gorgond.http.credentials import credentials, unauthorized
 from gorgond.http.openapi import describe
 from gorgond.http.routes import Parameter, Request, Route, Routes
 from gorgond.http.site_logins import SiteLogins
-from gorgond.redpill import CallFailed, Message, Reply, dumps, loads, new_id
-
-LIM_MAX = 1000
-OFF_MAX = 1_000_000
-UID_MAX = 2**53 - 1
+from gorgond.redpill import CallFailed, Message, Reply, dumps, loads
 
 _NEWEST = [["ts", -1]]
-_UID = Parameter("uid", "the user's number", int, 0, UID_MAX)
+_UID = Parameter("uid", "the user's number", int, 0, WHOLE_MAX)
 _LIM = Parameter("lim", "how many at most", int, 1, LIM_MAX, 20)
 _OFF = Parameter("off", "how many of the newest to leave out", int, 0, OFF_MAX, 0)
-_ID = Parameter("id", "the item's id", str, high=128)
-_TS = Parameter("ts", "the time of the change, ms since 1970; without it, it comes last", int, 0, UID_MAX)
+_ID = Parameter("id", "the item's id", str, high=DOCUMENT_ID_MAX)
+_TS = Parameter("ts", "the time of the change, ms since 1970; without it, it comes last", int, 0, WHOLE_MAX)
 _KEY = Parameter("Idempotency-Key", "the same in a repeat, which then stores nothing anew", str, high=255)
 _PREFER = Parameter("Prefer", "respond-async: answer as soon as the notes are kept", str, high=1000, empty=True)
 _ASYNC = "respond-async"
@@ -48,29 +45,13 @@ _NOT_THEIRS = {
 }
 
 
-class Backend(Protocol):
-    """What the API asks of the server it runs in."""
-
-    async def call(self, queue: str, message: Message) -> Reply:
-        """Push a request and wait for the reply; its errors are raised."""
-
-    async def push(self, queue: str, message: Message) -> None:
-        """Push a job; back when it is kept."""
-
-    def searching(self, client: str) -> AbstractContextManager[None]:
-        """For as long as the client at this address searches. Raises CallFailed 429."""
-
-    def unready(self) -> CallFailed | None:
-        """Why no requests should be sent here; None when all is well."""
-
-
 class Api:
     """The handlers; `routes` says which is for what, with the `others` that the server has. `access` to the
     notes is open, read or off."""
 
-    def __init__(self, backend: Backend, others: Sequence[Route] = (), access: str = "open") -> None:
+    def __init__(self, backend: WebBackend, others: Sequence[Route] = (), access: str = "open") -> None:
         self._backend = backend
-        asking = Asking(backend.call)
+        self._asking = asking = Asking(backend)
         notes = {"open": self._reads() + self._writes(), "read": self._reads(), "off": []}[access]
         self.routes = Routes(
             [
@@ -97,8 +78,8 @@ class Api:
             Route("GET", "/items", self.search, "Items by keyword, words, user and time, newest first", (), (
                   Parameter("keyword", "one of the item's keywords", str, high=200),
                   Parameter("q", "words in title or body", str, high=1000),
-                  Parameter("userid", "the owner's number", int, 0, UID_MAX),
-                  Parameter("since", "not older than this, ms since 1970", int, 0, UID_MAX),
+                  Parameter("userid", "the owner's number", int, 0, WHOLE_MAX),
+                  Parameter("since", "not older than this, ms since 1970", int, 0, WHOLE_MAX),
                   *paging), answers={200: ("the items", "Found")}),
             Route("GET", "/items/{id}", self.item, "One item", (_ID,), answers={200: ("the item", "Item")} | _MISSING),
         ]  # fmt: skip
@@ -124,7 +105,7 @@ class Api:
         values = request.parameters
         uid, lim, off = values["uid"], values["lim"], values["off"]
         args = {"filter": {"userid": uid}, "sort": _NEWEST, "limit": lim, "skip": off}
-        reply = await self._call(request, "store_get", "items.find", args)
+        reply = await self._asking.found(request, "items", args)
         return ok(b'{"items":%s,"uid":%d,"lim":%d,"off":%d%s}' % (reply.body, uid, lim, off, _more(reply)))
 
     async def search(self, request: Request) -> Answer:
@@ -139,20 +120,13 @@ class Api:
         args = {"filter": filter, "sort": _NEWEST, "limit": values["lim"], "skip": values["off"]}
         if "q" in values:
             args["search"] = values["q"]
-        searching = self._backend.searching(request.client) if "q" in values else nullcontext()
-        try:
-            with searching:
-                reply = await self._call(request, queue_of(args), "items.find", args)
-        except CallFailed as failed:
-            if failed.field != "search":
-                raise
-            raise BadRequest("q", failed.message.removeprefix("search: ")) from None
+        reply = await self._asking.found(request, "items", args)
         lim, off = values["lim"], values["off"]
         return ok(b'{"items":%s,"lim":%d,"off":%d%s}' % (reply.body, lim, off, _more(reply)))
 
     async def item(self, request: Request) -> Answer:
         id = request.parameters["id"]
-        reply = await self._call(request, "store_get", "items.find", {"filter": {"id": id}, "limit": 1})
+        reply = await self._asking.found(request, "items", {"filter": {"id": id}, "limit": 1})
         if reply.more:
             raise Problem(422, f"item {id} is too large to be sent")
         if reply.body == b"[]":
@@ -234,21 +208,10 @@ class Api:
             raise BadRequest("id", "must be the one in the path, or left out")
         return {"documents": [item]}
 
-    def _message(self, request: Request, op: str, args: dict[str, Any]) -> Message:
-        headers = request.headers
-        trace = headers["traceparent"] if "traceparent" in headers else ""  # noqa: SIM401 - get costs four times as much
-        return Message(op, args, request.id, deadline=request.deadline, trace=trace[:100])
-
-    async def _call(self, request: Request, queue: str, op: str, args: dict[str, Any]) -> Reply:
-        return await self._backend.call(queue, self._message(request, op, args))
-
     async def _change(self, request: Request, op: str, args: dict[str, Any]) -> Message:
         """A write in the name of who asks."""
-        message, found = self._message(request, op, args), credentials(request, "optional")
-        id = ""
-        if found["token"]:
-            me = Message("auth.me", {}, new_id(), user=found, deadline=request.deadline, trace=message.trace)
-            id = loads((await self._backend.call("auth_get", me)).body)["id"]
+        message, user = message_of(request, op, args), credentials(request, "optional")
+        id = loads((await self._asking.ask(request, "auth.me", {}, user)).body)["id"] if user["token"] else ""
         message.user = {"id": id, "writes": "own"}
         return message
 

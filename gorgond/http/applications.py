@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from gorgond.app.annotations import BODY, TEXT_MAX, Read
 from gorgond.app.application import App, Argument, Endpoint
+from gorgond.app.backend import Backend
 from gorgond.errors import BadRequest
 from gorgond.http.answers import JSON, Answer, sendable
+from gorgond.http.asking import message_of
 from gorgond.http.bodies import json_body
 from gorgond.http.credentials import credentials
 from gorgond.http.routes import Parameter, Request, Route
-from gorgond.redpill import Message, Reply
 
 ANSWERED = {
     200: ("what the handler gives back", "Value"),
@@ -27,13 +28,6 @@ ANSWERED = {
     504: ("no answer within the deadline", "Error"),
 }
 ANSWERED_ABOUT_USERS = {401: ("nobody is logged in, or not any more", "Error"), 403: ("it is not theirs", "Error")}
-
-
-class Backend(Protocol):
-    """What the routes ask of the server they are in."""
-
-    async def call(self, queue: str, message: Message) -> Reply:
-        """Push a request and wait for the reply; its errors are raised."""
 
 
 def routes_of(apps: Sequence[App], backend: Backend) -> list[Route]:
@@ -68,14 +62,11 @@ class _Asking:
         if endpoint.body is not None and (endpoint.body.required or request.body):
             args[endpoint.body.name] = json_body(request)
             endpoint.body.kind.read(args[endpoint.body.name], BODY)
-        trace = request.headers.get("traceparent", "")[:100]
-        message = Message(endpoint.op, args, request.id, deadline=request.deadline, trace=trace)
         if endpoint.user == "none":
-            reply = await self._backend.call("web_get", message)
+            reply = await self._backend.call("web_get", message_of(request, endpoint.op, args))
         else:
-            message.user = dict(credentials(request, endpoint.user, endpoint.rights))
-            message.next = "web_get"
-            reply = await self._backend.call("auth_get", message)
+            user = credentials(request, endpoint.user, endpoint.rights)
+            reply = await self._backend.call("auth_get", message_of(request, endpoint.op, args, user, "web_get"))
         if not reply.headers:
             return Answer(reply.status, reply.body)
         kind = sendable({"type": reply.headers.get("Content-Type", JSON)}).get("type", JSON)

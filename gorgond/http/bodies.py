@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from gorgond.bounds import (
+    BODY_MAX,
+    DEPTH_MAX,
+    DOCUMENT_ID_MAX,
+    KEYWORD_MAX,
+    KEYWORDS_MAX,
+    LIM_MAX,
+    LOCATION_MAX,
+    TITLE_MAX,
+    URL_MAX,
+    WHOLE_MAX,
+)
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Problem
 from gorgond.http.forms import FIELDS_MAX, fields_of, is_form
 from gorgond.http.routes import Request
 from gorgond.redpill import loads_strictly, now_ms
 
-ITEMS_MAX = 1000
-DEPTH_MAX = 32
 VALUES_MAX = 120_000  # keys and values in one body: 1000 notes of 100 keywords have room; they take some 30 ms to read
 
-_TEXTS = {"title": 1000, "url": 8000, "body": 1_000_000, "location": 1000}
-_WHOLE_MAX = 2**53 - 1  # what JavaScript can count to
+_TEXTS = {"title": TITLE_MAX, "url": URL_MAX, "body": BODY_MAX, "location": LOCATION_MAX}
 
 AHEAD = 60  # seconds by which the `ts` that a client chooses may be later than our clock
 
@@ -54,8 +63,8 @@ def form_body(request: Request) -> dict[str, str]:
 def items(value: Any, userid: int) -> list[dict[str, Any]]:
     """One note or a list of notes, made the user's."""
     found = value if isinstance(value, list) else [value]
-    if not 0 < len(found) <= ITEMS_MAX:
-        raise BadRequest("body", f"must hold 1 to {ITEMS_MAX} notes, not {len(found)}")
+    if not 0 < len(found) <= LIM_MAX:
+        raise BadRequest("body", f"must hold 1 to {LIM_MAX} notes, not {len(found)}")
     for note in found:
         check_item(note)
         if note.setdefault("userid", userid) != userid:
@@ -83,22 +92,24 @@ def check_item(item: Any, removable: bool = False) -> None:
             if not isinstance(value, str) or len(value) > _TEXTS[name]:
                 raise BadRequest(name, f"must be text of at most {_TEXTS[name]} characters")
         elif name == "keywords":
-            if not isinstance(value, list) or len(value) > 100 or not all(_keyword(each) for each in value):
-                raise BadRequest(name, "must be a list of at most 100 texts of 1 to 200 characters")
+            if not isinstance(value, list) or len(value) > KEYWORDS_MAX or not all(_keyword(each) for each in value):
+                raise BadRequest(
+                    name, f"must be a list of at most {KEYWORDS_MAX} texts of 1 to {KEYWORD_MAX} characters"
+                )
         elif name in ("ts", "userid"):
-            if type(value) is not int or not 0 <= value <= _WHOLE_MAX:
-                raise BadRequest(name, f"must be a whole number from 0 to {_WHOLE_MAX}")
+            if type(value) is not int or not 0 <= value <= WHOLE_MAX:
+                raise BadRequest(name, f"must be a whole number from 0 to {WHOLE_MAX}")
             if name == "ts":
                 check_ts(value)
         elif name == "id":
-            if not isinstance(value, str) or not 0 < len(value) <= 128 or "\0" in value:
-                raise BadRequest(name, "must be text of 1 to 128 characters")
+            if not isinstance(value, str) or not 0 < len(value) <= DOCUMENT_ID_MAX or "\0" in value:
+                raise BadRequest(name, f"must be text of 1 to {DOCUMENT_ID_MAX} characters")
         elif name == "_id":
             raise BadRequest(name, "the key of a note is called id")
 
 
 def _keyword(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 200
+    return isinstance(value, str) and 0 < len(value) <= KEYWORD_MAX
 
 
 def _too_many(data: bytes) -> bool:

@@ -6,6 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gorgond import __version__
+from gorgond.bounds import (
+    BODY_MAX,
+    DOCUMENT_ID_MAX,
+    EMAIL_MAX,
+    KEYWORD_MAX,
+    KEYWORDS_MAX,
+    LIM_MAX,
+    LOCATION_MAX,
+    NAME_MAX,
+    PASSWORD_MAX,
+    TITLE_MAX,
+    URL_MAX,
+    WHOLE_MAX,
+)
 from gorgond.http.forms import FORM
 from gorgond.http.routes import Parameter, Route, Routes
 
@@ -22,19 +36,23 @@ ANSWERS_TO_BODIES = {
 }
 
 _TEXT = {"type": "string"}
-_WHOLE = {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}
+_WHOLE = {"type": "integer", "minimum": 0, "maximum": WHOLE_MAX}
 _COUNT = {"type": "integer", "minimum": 0}
 _ITEM = {"$ref": "#/components/schemas/Item"}
 _LIST = {"type": "array", "items": _ITEM}
-_ID = _TEXT | {"minLength": 1, "maxLength": 128, "pattern": "^[^\\u0000]*$"}
+_ID = _TEXT | {"minLength": 1, "maxLength": DOCUMENT_ID_MAX, "pattern": "^[^\\u0000]*$"}
 _TS = _WHOLE | {"description": "milliseconds since 1970, at most 60 s ahead of the server's clock; of two versions "
                "the newer one stays. Without it, a change comes after whatever is there"}  # fmt: skip
 _FIELDS: dict[str, dict[str, Any]] = {
-    "title": _TEXT | {"maxLength": 1000},
-    "url": _TEXT | {"maxLength": 8000},
-    "body": _TEXT | {"maxLength": 1_000_000},
-    "location": _TEXT | {"maxLength": 1000},
-    "keywords": {"type": "array", "items": _TEXT | {"minLength": 1, "maxLength": 200}, "maxItems": 100},
+    "title": _TEXT | {"maxLength": TITLE_MAX},
+    "url": _TEXT | {"maxLength": URL_MAX},
+    "body": _TEXT | {"maxLength": BODY_MAX},
+    "location": _TEXT | {"maxLength": LOCATION_MAX},
+    "keywords": {
+        "type": "array",
+        "items": _TEXT | {"minLength": 1, "maxLength": KEYWORD_MAX},
+        "maxItems": KEYWORDS_MAX,
+    },
     "userid": _WHOLE,
 }
 _REMOVABLE = {name: schema | {"type": [schema["type"], "null"]} for name, schema in _FIELDS.items()}
@@ -71,17 +89,17 @@ def _input(required: Sequence[str], **most: int) -> dict[str, Any]:
 _USER = _object(id=_TEXT, name=_TEXT, email=_TEXT, roles={"type": "array", "items": _TEXT})
 _SCHEMAS: dict[str, Any] = {
     "Item": _item(_FIELDS),
-    "Items": {"oneOf": [_ITEM, _LIST | {"minItems": 1, "maxItems": 1000}]},
+    "Items": {"oneOf": [_ITEM, _LIST | {"minItems": 1, "maxItems": LIM_MAX}]},
     "Changes": _item(_REMOVABLE) | {"minProperties": 1},
     "Notes": _page(uid=_WHOLE),
     "Found": _page(),
     "Added": _object(ids={"type": "array", "items": _ID}, uid=_WHOLE, state={"enum": ["stored", "queued"]}),
     "Changed": _object(id=_ID, state={"const": "stored"}),
     "User": _USER,
-    "Registration": _input(("email", "password"), email=254, password=256, name=200),
-    "Login": _input(("email", "password"), email=254, password=256)
-    | {"properties": {"email": _text(254), "password": _text(256), "cookie": {"type": "boolean"}}},
-    "Password": _input(("new",), old=256, new=256),
+    "Registration": _input(("email", "password"), email=EMAIL_MAX, password=PASSWORD_MAX, name=NAME_MAX),
+    "Login": _input(("email", "password"), email=EMAIL_MAX, password=PASSWORD_MAX)
+    | {"properties": {"email": _text(EMAIL_MAX), "password": _text(PASSWORD_MAX), "cookie": {"type": "boolean"}}},
+    "Password": _input(("new",), old=PASSWORD_MAX, new=PASSWORD_MAX),
     "Begun": {
         "type": "object",
         "required": ["user", "expires"],

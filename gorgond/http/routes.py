@@ -28,7 +28,13 @@ class Request:
     client: str = ""  # the address of who asks, as far as trusted proxies tell; empty for a unix socket
     parameters: dict[str, Any] = field(default_factory=dict)
     connection: str = ""  # the address that the connection comes from, which may be a proxy's
+    messages: int = field(default=0, init=False)  # made on its behalf
     heavy: Callable[[], Awaitable[None]] | None = None  # waits for the turn of a request whose body is dear to handle
+
+    def next_id(self) -> str:
+        """An id for one more message on its behalf: its own first."""
+        self.messages += 1
+        return self.id if self.messages == 1 else f"{self.id}~{self.messages}"
 
     async def turn(self) -> None:
         """Let others have theirs, between two steps which may each take long if the body is large."""

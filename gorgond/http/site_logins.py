@@ -16,11 +16,12 @@ from typing import Any
 
 from tornado.httputil import parse_cookie
 
-from gorgond.http.accounts import FORGED, OFTEN, UNKNOWN, Asking
+from gorgond.http.accounts import FORGED, OFTEN, UNKNOWN
 from gorgond.http.answers import Answer, Problem, ok
-from gorgond.http.credentials import FLAGS, check_origin, credentials, former, new_token, session_cookie
+from gorgond.http.asking import Asking
+from gorgond.http.credentials import FLAGS, check_origin, credentials, former, new_token
 from gorgond.http.routes import Parameter, Request, Route
-from gorgond.redpill import dumps, loads, now_ms
+from gorgond.redpill import dumps, loads
 
 COOKIE = "__Host-oauth2"
 JOURNEY = 600  # seconds
@@ -87,9 +88,8 @@ class SiteLogins:
         if journey["link"]:
             await self._ask(request, "auth.oauth2.link", args, credentials(request, "required"))
             return _sent(journey["to"])
-        token = new_token()
-        answer = await self._begin(request, "auth.oauth2.login", args | former(request), token)
-        return _sent(journey["to"], session_cookie(token, (answer["expires"] - now_ms()) // 1000))
+        begun = await self._begin(request, "auth.oauth2.login", args | former(request))
+        return _sent(journey["to"], begun.cookie())
 
     async def linked(self, request: Request) -> Answer:
         return ok((await self._ask(request, "auth.oauth2.linked", {}, credentials(request, "required"))).body)

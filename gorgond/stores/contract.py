@@ -22,7 +22,6 @@ from gorgond.errors import StoreRefused
 
 log = logging.getLogger(__name__)
 
-LIMIT_MAX = 1000
 ANSWER_BYTES = 15 * 1024 * 1024
 """Of one find, with room for what is put around it within redpill's 16 MB; who asks for more gets a part, not a process
 without memory."""

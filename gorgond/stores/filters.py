@@ -16,8 +16,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gorgond.bounds import DEPTH_MAX, DOCUMENT_ID_MAX, LIM_MAX, OFF_MAX
 from gorgond.errors import StoreRefused
-from gorgond.stores.contract import LIMIT_MAX, Query, Write
+from gorgond.stores.contract import Query, Write
 from gorgond.stores.ownership import check_owner
 from gorgond.stores.schema import OWN_FIELDS, OWNED, RESERVED, TEXT
 
@@ -29,12 +30,9 @@ FILTER_TERMS = 100
 PATH_DEPTH = 8
 IN_MAX = 1000
 SORT_MAX = 8
-SKIP_MAX = 1_000_000
 PROJECTION_MAX = 100
 SEARCH_MAX = 1000
 SEARCH_WORDS = 16
-ID_MAX = 128
-DOCUMENT_DEPTH = 32
 DOCUMENT_BYTES = 16 * 1024 * 1024
 """A driver refuses what is larger when it is written down; MongoDB's limit, kept everywhere."""
 WORDS_MAX = 100_000
@@ -97,8 +95,8 @@ def check_collection(name: Any) -> None:
 
 def check_id(value: Any) -> None:
     """A document's id."""
-    if not isinstance(value, str) or not 0 < len(value) <= ID_MAX:
-        raise StoreRefused(f"id: must be a string of 1 to {ID_MAX} characters")
+    if not isinstance(value, str) or not 0 < len(value) <= DOCUMENT_ID_MAX:
+        raise StoreRefused(f"id: must be a string of 1 to {DOCUMENT_ID_MAX} characters")
     _check_string(value, "id")
 
 
@@ -215,10 +213,10 @@ def check_sort(sort: Sequence[tuple[str, int]]) -> None:
 
 def check_limit(limit: Any, skip: Any) -> None:
     """How many documents at most, and how many to leave out before them."""
-    if type(limit) is not int or not 0 <= limit <= LIMIT_MAX:
-        raise StoreRefused(f"limit: must be a whole number from 0 to {LIMIT_MAX}")
-    if type(skip) is not int or not 0 <= skip <= SKIP_MAX:
-        raise StoreRefused(f"skip: must be a whole number from 0 to {SKIP_MAX}")
+    if type(limit) is not int or not 0 <= limit <= LIM_MAX:
+        raise StoreRefused(f"limit: must be a whole number from 0 to {LIM_MAX}")
+    if type(skip) is not int or not 0 <= skip <= OFF_MAX:
+        raise StoreRefused(f"skip: must be a whole number from 0 to {OFF_MAX}")
 
 
 def check_projection(projection: Sequence[str]) -> None:
@@ -304,8 +302,8 @@ def _check_tree(value: Any, name: str, depth: int) -> None:
         _check_float(value, name)
     elif kind is bool or value is None:
         pass
-    elif depth > DOCUMENT_DEPTH:
-        raise StoreRefused(f"{name}: nested deeper than {DOCUMENT_DEPTH}")
+    elif depth > DEPTH_MAX:
+        raise StoreRefused(f"{name}: nested deeper than {DEPTH_MAX}")
     elif isinstance(value, list | tuple):
         for inner in value:
             _check_tree(inner, name, depth + 1)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gorgond.bounds import REGISTERED
 from gorgond.errors import StoreRefused
 
-REGISTERED = 10**9  # as gorgond.auth.users makes them, above what a provider makes up
 NOBODY = -1  # asks, when nobody is logged in
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gorgond.bounds import LIM_MAX
 from gorgond.errors import StoreRefused
 from gorgond.redpill import ID_MAX, Message
-from gorgond.stores.contract import LIMIT_MAX, Kind, Once, Query, Write
+from gorgond.stores.contract import Kind, Once, Query, Write
 from gorgond.stores.ownership import NOBODY
 from gorgond.stores.schema import PRIVATE
 
@@ -73,13 +74,13 @@ def writes_of(message: Message, queue: str) -> list[Write]:
         dated = "ts" in args or unchanged is not None
         return [Write(kind, collection, args.get("id", ""), ts, changes, asker, dated, message.id, unchanged)]
     documents = args.get("documents")
-    if not isinstance(documents, list) or not 0 < len(documents) <= LIMIT_MAX:
-        raise StoreRefused(f"documents: must be a list of 1 to {LIMIT_MAX} objects")
+    if not isinstance(documents, list) or not 0 < len(documents) <= LIM_MAX:
+        raise StoreRefused(f"documents: must be a list of 1 to {LIM_MAX} objects")
     writes: list[Write] = []
     ids: set[str] = set()
     for index, document in enumerate(documents):
         if not isinstance(document, dict):
-            raise StoreRefused(f"documents: must be a list of 1 to {LIMIT_MAX} objects")
+            raise StoreRefused(f"documents: must be a list of 1 to {LIM_MAX} objects")
         # A repeat of the message makes the same ids.
         id = document.get("id") or (f"{message.id}-{index}" if index else message.id)
         if not isinstance(id, str):

@@ -253,7 +253,7 @@ class SqliteStore(Store):
         collection = Collection(name)
         with self._connection() as connection:
             if not _has_fts5(connection):
-                raise StoreRefused("search: this build of SQLite has no full-text search (FTS5)")
+                raise StoreRefused("search: this build of SQLite has no full-text search (FTS5)", field="search")
             if not collection.has_text(connection) or collection.text_gap(connection):
                 raise not_searchable()
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from gorgond.auth.users import LOWEST
+from gorgond.bounds import REGISTERED
 from gorgond.chaos.load import UIDS
 from gorgond.errors import StoreRefused
 from gorgond.stores.contract import Effect, Kind, Query, Store, Write
-from gorgond.stores.ownership import NOBODY, REGISTERED
+from gorgond.stores.ownership import NOBODY
 
 ADA, BOB, SEED = REGISTERED + 1, 2**53 - 1, 5
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from gorgond.bounds import DEPTH_MAX
 from gorgond.errors import StoreRefused
 from gorgond.stores import open_store
 from gorgond.stores.contract import Query, Store, Write
-from gorgond.stores.filters import DOCUMENT_DEPTH, WORDS_MAX, check_collection, check_write
+from gorgond.stores.filters import WORDS_MAX, check_collection, check_write
 from gorgond.stores.mongo import LANGUAGE, LANGUAGE_ONCE
 from gorgond.stores.schema import RESERVED, TEXT
 from tests.contract.stores import found, ids, mongo_client, query, write
@@ -41,7 +42,7 @@ def documents(random: Random) -> Iterator[dict[str, Any]]:
     """Documents of which each has something at least that might be refused."""
     for name in NAMES:
         yield {name: random.choice(["klingon", 1, None])}
-    for value in [*VALUES, *map(nested, (DOCUMENT_DEPTH - 2, DOCUMENT_DEPTH - 1, DOCUMENT_DEPTH, 200))]:
+    for value in [*VALUES, *map(nested, (DEPTH_MAX - 2, DEPTH_MAX - 1, DEPTH_MAX, 200))]:
         for name in ("title", "userid", "keywords", "x"):
             yield {name: value}
     for _ in range(200):

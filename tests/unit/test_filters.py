@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gorgond.bounds import DEPTH_MAX
 from gorgond.errors import StoreRefused
 from gorgond.stores import filters
 from gorgond.stores.contract import Query, Write
@@ -140,7 +141,7 @@ def test_queries_that_are_refused(changes: dict[str, Any]) -> None:
 def test_documents_that_are_allowed() -> None:
     document = {"a": [1, 2.5, "ü\n", None, True, {"b": []}], "_x": {"_id": 1}, "id": "x"}
     filters.check_document(document)
-    filters.check_document(deep(filters.DOCUMENT_DEPTH))
+    filters.check_document(deep(DEPTH_MAX))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_documents_that_are_allowed() -> None:
         ({"a": [2**63]}, "a: whole numbers"),
         ({"a": "x\0"}, "a: strings hold no NUL"),
         ({"a": "\ud800"}, "surrogate"),
-        (deep(filters.DOCUMENT_DEPTH + 1), "nested deeper"),
+        (deep(DEPTH_MAX + 1), "nested deeper"),
         ([], "must be an object"),
     ],
 )

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[2] / "gorgond"
 TABLE = {"gorgond.roles", "gorgond.roles.row", "gorgond.providers", "gorgond.sinks", "gorgond.stores.drivers"}
 
 # Each part and the parts it may import; itself always. What is not listed here may not exist.
-EVERYWHERE = {"errors", "config", "settings", "validators", "table", "plugins"}
+EVERYWHERE = {"bounds", "errors", "config", "settings", "validators", "table", "plugins"}
 SERVICE = {"redpill"} | EVERYWHERE
 MIDDLE = {"service"} | SERVICE
 PARTS = {"auth", "http", "stores", "providers", "notifiers", "sinks"}
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "redpill": set[str](),
     "errors": {"redpill"},  # only its errors: one tree has one root
     "validators": set[str](),
+    "bounds": set[str](),
     "table": {"plugins"},
     "plugins": {"errors"},
     "settings": {"validators", "redpill", "table"},

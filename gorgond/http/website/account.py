@@ -5,33 +5,37 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from gorgond.bounds import DOCUMENT_ID_MAX, EMAIL_MAX, NAME_MAX, PASSWORD_MAX
 from gorgond.http.answers import Answer
+from gorgond.http.asking import Asking, client_of
 from gorgond.http.bodies import form_body
 from gorgond.http.credentials import check_origin, cleared_cookie, credentials, former
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.website.rendering import DID, GO_ON, OWN_PAGE, PAGE, Templates, page, see_other
-from gorgond.http.website.visitor import NOBODY, Desk, again
+from gorgond.http.website.visitor import NOBODY, again, visitor_of
 from gorgond.redpill import CallFailed
 
-_ID = Parameter("id", "the session's id", str, high=128)
-_NAME = Parameter("name", "what others see", str, high=200)
+_ID = Parameter("id", "the session's id", str, high=DOCUMENT_ID_MAX)
+_NAME = Parameter("name", "what others see", str, high=NAME_MAX)
 _NONE: Mapping[str, str] = {}
-_EMAIL = Parameter("email", "the e-mail address", str, high=254)
+_EMAIL = Parameter("email", "the e-mail address", str, high=EMAIL_MAX)
 
 
 def _password(name: str, doc: str) -> Parameter:
-    return Parameter(name, doc, str, high=256)
+    return Parameter(name, doc, str, high=PASSWORD_MAX)
 
 
 class Account:
     """The pages; `routes` says which is for what. `providers` are names of OAuth2 providers one may come from."""
 
-    def __init__(self, desk: Desk, templates: Templates, providers: Sequence[str]) -> None:
-        self._desk = desk
+    def __init__(self, asking: Asking, templates: Templates, providers: Sequence[str]) -> None:
+        self._asking = asking
         self._templates = templates
         self._providers = providers
         word = _password("password", "8 to 256 characters")
-        old = Parameter("old", "the password now; who came from another site has none yet", str, high=256, empty=True)
+        old = Parameter(
+            "old", "the password now; who came from another site has none yet", str, high=PASSWORD_MAX, empty=True
+        )
         words = (old, _password("new", "8 to 256 characters"))
         self.routes = (
             Route("GET", "/login", self.login_form, "The form to log in", answers=PAGE),
@@ -75,24 +79,25 @@ class Account:
         typed = form_body(request)
         args = {name: typed.get(name, "") for name in ("name", "email", "password")}
         try:
-            await self._desk.account(request, "auth.register", args)
+            await self._asking.ask(request, "auth.register", args | {"client": client_of(request)})
             return await self._enter(request, typed)
         except CallFailed as failed:
             return await again(failed, lambda said, wrong: self.register_form(request, said, wrong, typed))
 
     async def _enter(self, request: Request, typed: Mapping[str, str]) -> Answer:
         args = {name: typed.get(name, "") for name in ("email", "password")}
-        return see_other("/my", await self._desk.begin(request, "auth.login", args | former(request)))
+        begun = await self._asking.begin(request, "auth.login", args | former(request))
+        return see_other("/my", begun.cookie())
 
     async def logout(self, request: Request) -> Answer:
         """End this session."""
-        await self._desk.auth(request, "auth.logout", {})
+        await self._asking.mine(request, "auth.logout", {})
         return see_other("/", cleared_cookie())
 
     async def account(self, request: Request, said: str = "", wrong: str = "") -> Answer:
         """Who one is, and where one is logged in."""
         visitor, answer = await asyncio.gather(
-            self._desk.visitor(request), self._desk.auth(request, "auth.sessions", {})
+            visitor_of(self._asking, request), self._asking.mine(request, "auth.sessions", {})
         )
         shown = {"here": "account", "sessions": answer["sessions"], "said": said, "wrong": wrong}
         shown["providers"] = self._providers
@@ -104,12 +109,12 @@ class Account:
         typed = form_body(request)
         args = {name: typed.get(name, "") for name in ("old", "new")}
         try:
-            cookie = await self._desk.begin(request, "auth.password", args, dict(credentials(request, "required")))
+            begun = await self._asking.begin(request, "auth.password", args, credentials(request, "required"))
         except CallFailed as failed:
             return await again(failed, lambda said, wrong: self.account(request, said, wrong))
-        return see_other("/account?did=password", cookie)
+        return see_other("/account?did=password", begun.cookie())
 
     async def revoke(self, request: Request) -> Answer:
         """End a session."""
-        await self._desk.auth(request, "auth.revoke", {"id": request.parameters["id"]})
+        await self._asking.mine(request, "auth.revoke", {"id": request.parameters["id"]})
         return see_other("/account?did=ended")

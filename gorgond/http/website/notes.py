@@ -7,36 +7,36 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gorgond.app.clients import Documents
+from gorgond.bounds import DOCUMENT_ID_MAX, FORM_BODY_MAX, KEYWORD_MAX, OFF_MAX, TITLE_MAX, URL_MAX, WHOLE_MAX
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer
+from gorgond.http.asking import Asking
 from gorgond.http.bodies import form_body
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.website.live import Cards
 from gorgond.http.website.rendering import DID, GO_ON, OWN_PAGE, PAGE, Templates, page, query, see_other
-from gorgond.http.website.visitor import Desk, Visitor, again
-from gorgond.redpill import CallFailed, now_ms
+from gorgond.http.website.visitor import Visitor, again, known, visitor_of
+from gorgond.redpill import CallFailed, new_id, now_ms
 
 LIM = 20  # notes on a page
-OFF_MAX = 1_000_000
-UID_MAX = 2**53 - 1
 CARDS_MS = 5000  # for looking up notes that have changed
 
 _NEWEST = [["ts", -1]]
-_SHOWN: dict[str, Any] = {"fields": ["title", "url", "body", "ts", "location", "keywords", "userid"], "short": 8000}
+_SHOWN: dict[str, Any] = {"fields": ["title", "url", "body", "ts", "location", "keywords", "userid"], "short": URL_MAX}
 """What is asked of notes to be listed; an address has up to 8000 characters."""
 
-_UID = Parameter("uid", "the user's number", int, 0, UID_MAX)
-_ID = Parameter("id", "the note's id", str, high=128)
+_UID = Parameter("uid", "the user's number", int, 0, WHOLE_MAX)
+_ID = Parameter("id", "the note's id", str, high=DOCUMENT_ID_MAX)
 _NONE_SUCH = {404: ("one has no such note", "Error")}
 _SEARCH = (
     Parameter("q", "words in title or text", str, high=1000, empty=True),
-    Parameter("keyword", "one of the notes' keywords", str, high=200, empty=True),
+    Parameter("keyword", "one of the notes' keywords", str, high=KEYWORD_MAX, empty=True),
     Parameter("off", "how many of the newest to leave out", int, 0, OFF_MAX, 0),
 )
 _NOTE = (
-    Parameter("title", "of the note", str, high=1000),
-    Parameter("body", "its text", str, high=100_000, empty=True),
-    Parameter("url", "an address that begins with http:// or https://", str, high=8000, empty=True),
+    Parameter("title", "of the note", str, high=TITLE_MAX),
+    Parameter("body", "its text", str, high=FORM_BODY_MAX, empty=True),
+    Parameter("url", "an address that begins with http:// or https://", str, high=URL_MAX, empty=True),
     Parameter("keywords", "with commas between them", str, high=2000, empty=True),
 )
 
@@ -44,8 +44,8 @@ _NOTE = (
 class Notes:
     """The pages; `routes` says which is for what."""
 
-    def __init__(self, desk: Desk, templates: Templates) -> None:
-        self._desk = desk
+    def __init__(self, asking: Asking, templates: Templates) -> None:
+        self._asking = asking
         self._templates = templates
         self.routes = (
             Route("GET", "/", self.newest, "Everybody's notes", query=_SEARCH, answers=PAGE),
@@ -66,11 +66,11 @@ class Notes:
     async def by(self, request: Request) -> Answer:
         """The notes of one user."""
         uid = request.parameters["uid"]
-        names = await self._desk.names(request.deadline, [uid])
+        names = await self._asking.names(request, [uid])
         return await self._public(request, f"/by/{uid}", f"Notes of {_called(uid, names)}", {"userid": uid})
 
     async def _public(self, request: Request, at: str, heading: str, filter: Mapping[str, Any]) -> Answer:
-        visitor, found = await asyncio.gather(self._desk.visitor(request), self._found(request, filter))
+        visitor, found = await asyncio.gather(visitor_of(self._asking, request), self._found(request, filter))
         newest = max((note.get("ts", 0) for note in found), default=0)
         live = "/live" + query(uid=filter.get("userid", ""), since=newest)
         return await self._list(request, visitor, found, found.more, at=at, heading=heading, live=live)
@@ -83,14 +83,13 @@ class Notes:
             args["filter"]["keywords"] = values["keyword"]
         if "q" in values:
             args["search"] = values["q"]
-        with self._desk.searching(request):
-            return await self._desk.find(request.deadline, "items", args)
+        return await self._asking.find(request, "items", args)
 
     async def mine(
         self, request: Request, said: str = "", wrong: str = "", typed: Mapping[str, str] | None = None
     ) -> Answer:
         """One's own notes, and the form for another one, with what was typed when something is wrong with it."""
-        visitor, uid = await self._desk.known(request)
+        visitor, uid = await known(self._asking, request)
         found = await self._found(request, {"userid": uid})
         return await self._list(
             request, visitor, found, found.more, at="/my", heading="My notes", mine=True,
@@ -115,7 +114,7 @@ class Notes:
         notes = found[:LIM]
         shown: dict[str, Any] = {
             "mine": False, "values": {}, "did": values.get("did", ""), "at": at, "q": q, "keyword": keyword,
-            "notes": notes, "names": await self._desk.names(request.deadline, {note.get("userid") for note in notes}),
+            "notes": notes, "names": await self._asking.names(request, {note.get("userid") for note in notes}),
             "older": at + query(q=q, keyword=keyword, off=off + (len(notes) or 1)) if cut or len(found) > LIM else "",
             "newer": at + query(q=q, keyword=keyword, off=max(off - LIM, 0)) if off else "",
             "where": lambda keyword: at + query(keyword=keyword),
@@ -132,10 +131,10 @@ class Notes:
         return await self._cards({"ts": {"$gte": ts}} | ({} if userid is None else {"userid": userid}), most)
 
     async def _cards(self, filter: Mapping[str, Any], most: int) -> Cards:
-        deadline = now_ms() + CARDS_MS
+        request = Request(new_id(), "GET", "/live", {}, b"", now_ms() + CARDS_MS)  # which is nobody's
         args = {"filter": filter, "sort": _NEWEST, "limit": most} | _SHOWN
-        notes = await self._desk.find(deadline, "items", args)
-        names = await self._desk.names(deadline, {note.get("userid") for note in notes})
+        notes = await self._asking.find(request, "items", args)
+        names = await self._asking.names(request, {note.get("userid") for note in notes})
         return {note["id"]: (note.get("userid"), self._templates.card(note, names)) for note in reversed(notes)}
 
     # ---- writing
@@ -144,7 +143,7 @@ class Notes:
         """Store what the form holds."""
         typed = form_body(request)
         try:
-            await self._desk.app(request, "site.add", {"note": _note(typed)})
+            await self._asking.app(request, "site.add", {"note": _note(typed)})
         except (BadRequest, CallFailed) as error:
             return await again(error, lambda said, wrong: self.mine(request, said, wrong, typed))
         return see_other("/my?did=added")
@@ -155,7 +154,7 @@ class Notes:
         """The form for one note."""
         id = request.parameters["id"]
         visitor, note = await asyncio.gather(
-            self._desk.visitor(request), self._desk.app(request, "site.one", {"id": id})
+            visitor_of(self._asking, request), self._asking.app(request, "site.one", {"id": id})
         )
         values = {**note, "keywords": ", ".join(note.get("keywords", []))} if typed is None else typed
         return page(self._templates.render("edit.html", visitor, id=id, values=values, said=said, wrong=wrong))
@@ -164,14 +163,14 @@ class Notes:
         """Store what the form holds in the note's place."""
         typed = form_body(request)
         try:
-            await self._desk.app(request, "site.edit", {"id": request.parameters["id"], "note": _note(typed)})
+            await self._asking.app(request, "site.edit", {"id": request.parameters["id"], "note": _note(typed)})
         except (BadRequest, CallFailed) as error:
             return await again(error, lambda said, wrong: self.note(request, said, wrong, typed))
         return see_other("/my?did=saved")
 
     async def delete(self, request: Request) -> Answer:
         """Delete the note."""
-        await self._desk.app(request, "site.delete", {"id": request.parameters["id"]})
+        await self._asking.app(request, "site.delete", {"id": request.parameters["id"]})
         return see_other("/my?did=deleted")
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from gorgond.app.backend import WebBackend
+from gorgond.bounds import WHOLE_MAX
 from gorgond.http.answers import Answer, Problem, phrase
+from gorgond.http.asking import Asking
 from gorgond.http.credentials import cleared_cookie
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.website.account import Account
 from gorgond.http.website.live import Hear, Live, Spawn
-from gorgond.http.website.notes import UID_MAX, Notes
+from gorgond.http.website.notes import Notes
 from gorgond.http.website.rendering import Static, Templates, page, see_other
-from gorgond.http.website.visitor import NOBODY, Backend, Desk
+from gorgond.http.website.visitor import NOBODY
 from gorgond.redpill import ID_MAX
 
 _LAST = Parameter("Last-Event-ID", "go on after this event", str, high=ID_MAX)
@@ -21,18 +24,18 @@ class Website:
     """The pages and what their forms do; `routes` says which is for what. `hear` makes a listener of a
     topic, `spawn` runs a task of the server's; `providers` are names of OAuth2 providers one may come from."""
 
-    def __init__(self, backend: Backend, hear: Hear, spawn: Spawn, providers: Sequence[str] = ()) -> None:
+    def __init__(self, backend: WebBackend, hear: Hear, spawn: Spawn, providers: Sequence[str] = ()) -> None:
         self._static = Static()
         self._templates = Templates(self._static)
-        desk = Desk(backend)
-        notes = Notes(desk, self._templates)
+        asking = Asking(backend)
+        notes = Notes(asking, self._templates)
         self._live = Live(hear, spawn, notes)
         self.routes = [
             *notes.routes,
-            *Account(desk, self._templates, providers).routes,
+            *Account(asking, self._templates, providers).routes,
             Route("GET", "/live", self.live, "Notes as they change, as server-sent events", (),
-                  (Parameter("uid", "only those of this user", int, 0, UID_MAX),
-                   Parameter("since", "first those that are not older, ms since 1970", int, 0, UID_MAX, 0)),
+                  (Parameter("uid", "only those of this user", int, 0, WHOLE_MAX),
+                   Parameter("since", "first those that are not older, ms since 1970", int, 0, WHOLE_MAX, 0)),
                   (_LAST,),
                   answers={200: ("changes, without an end", "text/event-stream")}),
             Route("GET", "/static/{name}", self.file, "A file that pages need",

@@ -1,0 +1,35 @@
+"""What a server is to that which runs in it: the way to the other servers."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from gorgond.redpill import CallFailed, Message, Reply
+
+
+class Backend(Protocol):
+    """Any server that asks others."""
+
+    async def call(self, queue: str, message: Message) -> Reply:
+        """Push a request and wait for the reply; its errors are raised."""
+
+
+class AppBackend(Backend, Protocol):
+    """An app server, as the contexts of its handlers see it."""
+
+    async def publish(self, topic: str, event: Message) -> None:
+        """Publish an event; back when it is kept."""
+
+
+class WebBackend(Backend, Protocol):
+    """A web server, as its routes see it."""
+
+    async def push(self, queue: str, message: Message) -> None:
+        """Push a job; back when it is kept."""
+
+    def searching(self, client: str) -> AbstractContextManager[None]:
+        """For as long as the client at this address searches. Raises CallFailed 429."""
+
+    def unready(self) -> CallFailed | None:
+        """Why no requests should be sent here; None when all is well."""
