@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from gorgond.http.website import live
-from gorgond.redpill import keys
+from gorgond.redpill import Message, Reply, keys
 from tests.conftest import RedisServer
 from tests.integration.website import Answer, Connection, Website
 from tests.waiting import eventually
@@ -268,6 +268,30 @@ def test_logged_out(ann: Browser) -> None:
 
 
 # ---- pages as such
+
+
+def test_all_that_a_page_asks_bears_its_trace_and_its_id(
+    ann: Browser, site: Website, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a look at what is asked of the others
+    asked: list[Message] = []
+    call = site.web.call
+
+    async def noted(queue: str, message: Message) -> Reply:
+        asked.append(message)
+        return await call(queue, message)
+
+    monkeypatch.setattr(site.web, "call", noted)
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    for target in ("/", "/my", "/account", "/?q=violin", "/info/5", "/items?q=violin", "/auth/me"):
+        # when somebody looks at a page, or a program asks
+        asked.clear()
+        answer = site.ask("GET", target, Cookie=ann.cookie, traceparent=trace)
+        # then each question bears the trace of the request, and an id that begins with the request's
+        assert (answer.status, {message.trace for message in asked}) == (200, {trace}), target
+        ids = [message.id for message in asked]
+        assert len(set(ids)) == len(ids) > 0
+        assert {id.partition("~")[0] for id in ids} == {answer.headers["x-request-id"]}
 
 
 def test_pages_allow_nothing_from_elsewhere(site: Website, ann: Browser) -> None:

@@ -12,9 +12,10 @@ from tornado.httputil import HTTPHeaders
 
 from gorgond.http.answers import Problem
 from gorgond.http.routes import Request
+from gorgond.http.sse import BEHIND_MAX
 from gorgond.stats.guesses import SLOW, WAITING_MAX, WRONG_MAX
 from gorgond.stats.sessions import IDLE, LIFETIME, Sessions
-from gorgond.stats.viewers import BEHIND_MAX, VIEWERS_MAX, Viewers
+from gorgond.stats.viewers import VIEWERS_MAX, Viewers
 from gorgond.stats.visitors import Visitors, is_loopback
 
 HERE, THERE, PROXY = "127.0.0.1", "192.0.2.7", "10.0.0.1"

@@ -21,16 +21,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gorgond.errors import BadRequest
-from gorgond.http.answers import Answer, Problem, Sink, Streamed
-from gorgond.redpill import GorgonError, Listener, Message, dumps
+from gorgond.http.answers import Answer, Sink
+from gorgond.http.sse import Hub, Viewer, json_event
+from gorgond.redpill import GorgonError, Listener, Message
 
-EVENT_STREAM = "text/event-stream"
 TOPIC = "store_notify"
 KEPT = 2_000  # events, for who connects again
 VIEWERS_MAX = 1_000
 PAUSE = 0.3  # seconds between two rounds of telling
 MOST = 20  # events told a viewer in one round; of more, the newest
-UNSENT_MAX = 256 * 1024  # bytes that a viewer did not take, beyond which it is left to connect again
 QUIET = 15.0  # seconds after which a viewer is sent a comment, so that its connection is not taken for dead
 LINGER = 60.0  # seconds for which events are kept after the last viewer has gone
 
@@ -61,8 +60,7 @@ class _Event:
 
 
 @dataclass(slots=True, eq=False)
-class _Viewer:
-    sink: Sink
+class _Viewer(Viewer):
     userid: int | None  # whose notes it shows; None: everybody's
     since: int | None  # the `ts` of its newest note, as long as it was not told of those that came after
     seen: int  # number of the last event it was told
@@ -80,34 +78,30 @@ class Live:
         self._events: deque[_Event] = deque(maxlen=KEPT)
         self._number = 0
         self._hearing = False
-        self._viewers: set[_Viewer] = set()
+        full = "too many pages are open here; this one does not update itself"
+        self._hub: Hub[_Viewer] = Hub(VIEWERS_MAX, full, 60)
         self._telling: asyncio.Task[None] | None = None
 
     def watch(self, userid: int | None, since: int, last: str) -> Answer:
         """The answer for a new viewer, who has the notes up to the `ts` `since` or, if it was here before, has seen
         the event `last`. Raises Problem 503."""
-        if len(self._viewers) >= VIEWERS_MAX:
-            raise Problem(503, "too many pages are open here; this one does not update itself", {"Retry-After": "60"})
 
-        def begin(sink: Sink) -> None:
+        def join(sink: Sink) -> _Viewer:
             seen = self._seen(last) if last else self._number
-            if seen is None:
-                _write(sink, _told("reset", {}))
-                seen = self._number
             now = asyncio.get_running_loop().time()
-            self._viewers.add(_Viewer(sink, userid, None if last else since, seen, now))
+            viewer = _Viewer(sink, userid, None if last else since, self._number if seen is None else seen, now)
+            if seen is None:
+                viewer.write(json_event("reset", {}))
             if self._telling is None or self._telling.done():
                 # It is not about the request that happens to begin it, whose id the log would show.
                 self._telling = Context().run(self._spawn, self._tell, "live")
+            return viewer
 
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
-        return Streamed(200, b"retry: 1000\n\n", EVENT_STREAM, headers, begin)
+        return self._hub.answer(join)
 
     def close(self) -> None:
         """The server drains: browsers connect to another one by themselves."""
-        for viewer in self._viewers:
-            viewer.sink.close()
-        self._viewers.clear()
+        self._hub.close()
         if self._telling is not None:
             self._telling.cancel()
 
@@ -129,8 +123,8 @@ class Live:
         """The listener has connected: from now on nothing is missed, until then it may have been."""
         if self._hearing:
             self._events.clear()
-            for viewer in self._viewers:
-                _write(viewer.sink, _told("reset", {}))
+            for viewer in self._hub:
+                viewer.write(json_event("reset", {}))
         self._hearing = True
 
     async def _tell(self, beat: Callable[[], None]) -> None:
@@ -139,11 +133,11 @@ class Live:
         listener = self._hear(TOPIC, self._heard, self._missed)
         empty = loop.time()
         try:
-            while self._viewers or loop.time() - empty < LINGER:
+            while self._hub or loop.time() - empty < LINGER:
                 beat()
                 await asyncio.sleep(PAUSE)
-                self._viewers = {viewer for viewer in self._viewers if not viewer.sink.closed()}
-                if self._viewers:
+                self._hub.sweep()
+                if self._hub:
                     empty = loop.time()
                 if self._hearing:
                     try:
@@ -159,7 +153,7 @@ class Live:
 
     async def _round(self, now: float) -> None:
         number = self._number
-        due = {viewer: self._due(viewer) for viewer in self._viewers}
+        due = {viewer: self._due(viewer) for viewer in self._hub}
         ids = {event.item for events in due.values() for event in events if not event.gone}
         cards = await self._notes.cards(sorted(ids)) if ids else {}
         for viewer, events in due.items():
@@ -171,9 +165,7 @@ class Live:
             viewer.seen = number
             if data or now - viewer.told > QUIET:
                 viewer.told = now
-                _write(viewer.sink, data or b": quiet\n\n")
-            if viewer.sink.unsent > UNSENT_MAX:
-                viewer.sink.close()
+                viewer.write(data or b": quiet\n\n")
 
     def _due(self, viewer: _Viewer) -> list[_Event]:
         """What it is to be told: of several changes of a note the last, and of many notes the newest."""
@@ -186,25 +178,15 @@ class Live:
         return list(reversed(last.values()))
 
 
-def _write(sink: Sink, data: bytes) -> None:
-    if not sink.closed():
-        sink.write(data)
-
-
 def _new(cards: Cards) -> bytes:
-    return b"".join(_told("note", {"id": id, "html": html}) for id, (_, html) in cards.items())
+    return b"".join(json_event("note", {"id": id, "html": html}) for id, (_, html) in cards.items())
 
 
 def _shown(viewer: _Viewer, events: Iterable[_Event], cards: Cards) -> Iterable[bytes]:
     for event in events:
         if event.gone:
-            yield _told("gone", {"id": event.item}, event.id)
+            yield json_event("gone", {"id": event.item}, event.id)
         elif event.item in cards:
             userid, html = cards[event.item]
             if viewer.userid in (None, userid):
-                yield _told("note", {"id": event.item, "html": html}, event.id)
-
-
-def _told(kind: str, data: Mapping[str, Any], id: str = "") -> bytes:
-    head = f"id: {id}\n" if id else ""
-    return head.encode() + b"event: %s\ndata: %s\n\n" % (kind.encode(), dumps(data))
+                yield json_event("note", {"id": event.item, "html": html}, event.id)
