@@ -1,4 +1,4 @@
-"""Server-sent events (HTML Standard, 9.2): whoever is connected, until they go, fall too far behind or are sent away."""
+"""Server-sent events (HTML Standard, 9.2): who is connected, until they go, fall too far behind or are sent away."""
 
 from __future__ import annotations
 
