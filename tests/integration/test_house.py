@@ -28,7 +28,6 @@ ROLE = '''"""Echo: answers what it is asked, and who connects is greeted."""
 
 import asyncio
 
-from gorgond.config import Config
 from gorgond.http.server import open_port
 from gorgond.redpill import Done, Message, Outcome
 from gorgond.redpill.codec import dumps
@@ -51,7 +50,7 @@ class Echo(Service):
         writer.write(self.config.echo.greeting.encode())
         writer.close()
 
-    async def drain(self) -> None:
+    async def close(self) -> None:
         for server in self.servers:
             server.close()
 

@@ -185,7 +185,7 @@ def test_the_generator_does_what_the_table_says(tmp_path: Path) -> None:
     conf, credentials, output = tmp_path / "conf", tmp_path / "credentials", tmp_path / "made"
     credentials.mkdir()
     for secret in ("store.url", "stats.password", "oauth2.google.client_secret", "provider.post.password"):
-        (credentials / f"gorgond.{secret}").write_text("mongodb://db\n")
+        (credentials / f"gorgond.{secret}").write_text("sql://db\n")
     conf.write_text(
         "[instances]\nstore = 3\nstats = 0\nprovider = slow post post.2\n"
         "[web]\nport = 80\n[oauth2.google]\n[provider.slow]\nkind = random\n[provider.post]\nkind = mail\n"
