@@ -63,14 +63,16 @@ class Polling:
                 await self.leading.look(TURN)
                 continue
             if self._source.remembers and term != self.leading.term:
-                cursor, term = await self._read(), self.leading.term
+                term = self.leading.term
+                cursor = await self._read()
                 continue
             try:
                 batch = await self._poll(cursor)
                 if batch is None:
                     return
                 parts, note = self._pushing.parts(batch.items), self._note(batch.cursor)
-                wait = min(max(float(batch.wait), 0.0 if parts else TICK), WAIT_MAX)
+                least = 0.0 if parts else TICK
+                wait = min(batch.wait, WAIT_MAX) if batch.wait > least else least
             except _Ended:
                 continue
             except ConfigError:
@@ -108,9 +110,9 @@ class Polling:
             while not task.done():
                 self._beat()
                 await asyncio.wait({task}, timeout=TURN)
-                if not self.leading.held and not task.done():
+                if not task.done() and not self.leading.held:
                     raise _Ended
-                if loop.time() > end:
+                if not task.done() and loop.time() > end:
                     raise TimeoutError(f"a poll took more than {POLL_MAX:g} s")
             if task.cancelled():
                 raise _Ended

@@ -23,6 +23,7 @@ from gorgond.providers.polling import Polling
 from gorgond.providers.pushing import Pushing
 from gorgond.providers.serving import GET, HOOK, PUT, Serving
 from gorgond.providers.source import Source, takes_hooks
+from gorgond.redpill import contained
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service, log
 from gorgond.service.watched import Beat
@@ -74,7 +75,10 @@ class DataProvider(Service):
         self._lead.cancel()
         await asyncio.wait({self._lead})
         await self._leading.leave()
-        await self.source.close()
+        try:
+            await contained(self.source.close())
+        except Exception:  # noqa: BLE001 - a source may fail as it likes
+            log.exception("%s could not be closed", self.source.name)
         log.info("%s", self.summary())
 
     def doing(self) -> str:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from gorgond.errors import ConfigError
 from gorgond.providers import SOURCES
+from gorgond.providers.source import Batch, Item
 from gorgond.service.fabric import connect_fabric
 from gorgond.stores import open_store
 from gorgond.stores.contract import Write
 from tests.brokers import BROKERS
 from tests.databases import SCHEMES
-from tests.echo import ECHO
+from tests.echo import ECHO, EchoSource
 from tests.integration.sources import Place, asked, make_place, running
 from tests.waiting import eventually_async
 
@@ -139,6 +143,42 @@ async def test_a_source_that_fails_is_polled_again(
         await eventually_async(lambda: "at line 1" in services["echo"].doing())
 
 
+async def test_a_source_that_lies_ends_nothing_but_its_poll(
+    simple: Place, monkeypatch: pytest.MonkeyPatch, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs("polling echo failed|source echo (is|was) |echo could not be closed|gives up 1 message of store_put")
+    monkeypatch.setattr("gorgond.providers.polling.AGAIN", (0.01, 0.1))
+    monkeypatch.setattr("gorgond.providers.polling.POLL_MAX", 0.5)
+    # given a source whose first polls do whatever they like
+    odd: list[Callable[[], Any]] = [
+        lambda: sys.exit(3), lambda: "no batch", lambda: Batch([Item("a", {"a": object()})]),
+        lambda: Batch((), object()), lambda: Batch((), None, float("nan")), lambda: Batch((), None, "soon"),  # type: ignore[arg-type]
+        lambda: Batch([("a", "b")]), lambda: cast("Any", asyncio.current_task()).cancel(),  # type: ignore[list-item]
+        lambda: 1 / 0, lambda: Batch([Item("b", {"title": "x"}, "Not a name")]), lambda: asyncio.Event().wait(),
+    ]  # fmt: skip
+    number, poll = len(odd), EchoSource.poll
+
+    async def odd_poll(self: EchoSource, cursor: Any) -> Any:
+        if not odd:
+            return await poll(self, cursor)
+        done = odd.pop(0)()
+        return await done if asyncio.iscoroutine(done) else done
+
+    async def odd_close(_: EchoSource) -> None:
+        sys.exit(4)
+
+    monkeypatch.setattr(EchoSource, "poll", odd_poll)
+    monkeypatch.setattr(EchoSource, "close", odd_close)
+    simple.write("a line")
+    async with running(simple, "echo", "store") as services:
+        # then it is polled on, and goes on
+        await eventually_async(lambda: [each["id"] for each in simple.stored()] == ["echo:0"])
+        assert not services["echo"].draining
+        assert (number, odd) == (11, [])
+        # and what the store refuses is a dead letter
+        await eventually_async(lambda: _dead(simple, "store_put", 1))
+
+
 async def test_applications_ask_and_tell_providers(simple: Place, expected_logs: Callable[[str], None]) -> None:
     expected_logs("echo.fail failed")
     async with running(simple, "web", "app", "echo", "store") as services:
@@ -195,10 +235,7 @@ async def test_what_anybody_pushes_is_no_dead_letter(simple: Place, expected_log
         # and what the source cannot handle is one
         assert (await asked(web, "POST", "/hooks/echo", b'{"fail": 1}', SESAME))[0] == 202
 
-        async def dead() -> bool:
-            return (await simple.counts("provider_hook:echo")).dead == 1
-
-        await eventually_async(dead)
+        await eventually_async(lambda: _dead(simple, "provider_hook:echo", 1))
         # and who has no provider that takes hooks is told so
         assert (await asked(web, "POST", "/hooks/nosuch", b"x"))[0] == 404
         assert (await asked(web, "POST", "/hooks/echo", b"x" * 1_100_000))[0] == 413
@@ -211,6 +248,10 @@ async def test_a_full_queue_of_hooks_is_503(broker: str, tmp_path: Path) -> None
     assert [status for status, _ in answers] == [202, 503]
     assert answers[1][1]["error"]["reason"] == "queue_full"
     assert (await place.counts("provider_hook:echo")).queued == 1
+
+
+async def _dead(place: Place, queue: str, number: int) -> bool:
+    return (await place.counts(queue)).dead == number
 
 
 async def _done(place: Place, queue: str, number: int) -> bool:
