@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -55,8 +56,7 @@ async def test_a_poller_that_is_killed_loses_and_doubles_nothing(
     # when whoever polls is killed again and again, and started again
     for kill in range(KILLS):
         owner = await eventually_async(lambda: asyncio.to_thread(_owner, durable, instances))
-        before = _cursor(durable)
-        await eventually_async(lambda: asyncio.to_thread(lambda: _cursor(durable) > before))  # noqa: B023 - here and now
+        await eventually_async(functools.partial(_goes_on, fabric, (await fabric.counts()).accepted))
         await asyncio.sleep(random.uniform(0, 0.05))
         instances[owner].kill()
         instances[owner] = fabric.child("provider", owner, **environ)
@@ -82,9 +82,9 @@ def _owner(redis: RedisServer, instances: dict[str, Child]) -> str:
     return next((each for each in instances if name == each or name.startswith(f"{each}.")), "")
 
 
-def _cursor(redis: RedisServer) -> int:
-    """How much was pushed."""
-    return int(redis.cli("HGET", "gorgon:{store_put}:counts", "accepted") or 0)
+async def _goes_on(fabric: Fabric, accepted: int) -> bool:
+    """Whether more was pushed by now."""
+    return (await fabric.counts()).accepted > accepted
 
 
 async def _write(lines: Path) -> None:
