@@ -61,18 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(command=run)
         return made
 
-    up = command("up", _up, "everything on this machine, brokers included; Ctrl-C ends it")
-    up.add_argument("--data", metavar="DIR", help="where its files are (your state directory)")
-    up.add_argument("--web", metavar="N", type=whole, default=ROLES["web"].up, help="web servers (2)")
-    up.add_argument("--apps", metavar="N", type=natural, help="app servers (2 if there is an application)")
-    up.add_argument("--stores", metavar="N", type=whole, default=ROLES["store"].up, help="store servers (2)")
-    up.add_argument("--no-provider", dest="provider", action="store_const", const=0, default=1, help="no made-up notes")
-    add_config(up)
-    add_settings(up, "store", "url")
-    add_ports(up)
-    add_settings(up, "app", "module", "directory")
-    add_settings(up, "provider", "rate", "count", "users", "size", "seed")
-    add_settings(up, "log", "level", "format")
+    _add_up(command("up", _up, "everything on this machine, brokers included; Ctrl-C ends it"))
 
     for role in COMMANDS.values():
         _add_role(command(role.name, serve, role.help), role)
@@ -82,37 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     add_settings(watch, "broker", "url")
     add_settings(watch, "log", "level", "format")
 
-    filler = command("load", _load, "fill the database with made-up notes; may be interrupted")
-    filler.add_argument("--users", metavar="N", type=whole, default=10_000, help="users they belong to (10000)")
-    filler.add_argument("--items", metavar="N", type=whole, default=1_000_000, help="notes in all (1000000)")
-    filler.add_argument("--size", metavar="BYTES", type=natural, default=1800, help="bytes in each body (1800)")
-    filler.add_argument("--seed", metavar="N", type=natural, default=0, help="the same seed makes the same notes (0)")
-    add_config(filler)
-    add_settings(filler, "store", "url")
+    _add_load(command("load", _load, "fill the database with made-up notes; may be interrupted"))
 
-    client = command("client", _client, "ask a web server with many clients, and measure its answers")
-    client.add_argument("--url", default="http://localhost:3000", help="where (http://localhost:3000)")
-    client.add_argument("--clients", metavar="N", type=whole, default=1000, help="connections (1000)")
-    client.add_argument("--duration", metavar="S", type=number, default=30.0, help="seconds (30)")
-    client.add_argument("--rate", metavar="R", type=number, help="requests a second in all (as many as are answered)")
-    client.add_argument("--users", metavar="N", type=whole, default=10_000, help="users to ask about (10000)")
-    client.add_argument("--lim", metavar="N", type=whole, default=10, help="notes to ask for (10)")
-    client.add_argument("--json", action="store_true", help="print the figures as JSON")
-    client.add_argument("--png", metavar="FILE", help="draw them (needs matplotlib)")
+    _add_client(command("client", _client, "ask a web server with many clients, and measure its answers"))
 
-    simulate = command("simulate", _simulate, "every role as a task of one process, to see the whole thing move")
-    simulate.add_argument("--duration", metavar="S", type=number, help="seconds (until Ctrl-C)")
-    real = [role.name for role in COMMANDS.values() if role.up and not role.sink]
-    simulate.add_argument(
-        "--without", metavar="ROLE", action="append", default=[], choices=real,
-        help=f"leave a role out, so that a real process takes its place: {', '.join(real[:-1])} or {real[-1]}",
-    )  # fmt: skip
-    add_config(simulate)
-    add_settings(simulate, "broker", "url")
-    add_settings(simulate, "store", "url")
-    add_ports(simulate)
-    add_settings(simulate, "app", "module", "directory")
-    add_settings(simulate, "provider", "rate", "count", "users", "size", "seed")
+    _add_simulate(command("simulate", _simulate, "every role as a task of one process, to see the whole thing move"))
 
     new = command("new", _new, "write a small working application with a test, to begin with")
     new.add_argument("name", metavar="NAME", help="its name, and that of the directory it is written to")
@@ -123,6 +86,61 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--check", action="store_true", help="say whether all is well")
     what.add_argument("--show", action="store_true", help="what is in force, and where each value comes from")
     return parser
+
+
+def _add_up(parser: argparse.ArgumentParser) -> None:
+    """What `gorgond up` takes."""
+    parser.add_argument("--data", metavar="DIR", help="where its files are (your state directory)")
+    parser.add_argument("--web", metavar="N", type=whole, default=ROLES["web"].up, help="web servers (2)")
+    parser.add_argument("--apps", metavar="N", type=natural, help="app servers (2 if there is an application)")
+    parser.add_argument("--stores", metavar="N", type=whole, default=ROLES["store"].up, help="store servers (2)")
+    parser.add_argument(
+        "--no-provider", dest="provider", action="store_const", const=0, default=1, help="no made-up notes"
+    )
+    add_config(parser)
+    add_settings(parser, "store", "url")
+    add_ports(parser)
+    add_settings(parser, "app", "module", "directory")
+    add_settings(parser, "provider", "rate", "count", "users", "size", "seed")
+    add_settings(parser, "log", "level", "format")
+
+
+def _add_load(parser: argparse.ArgumentParser) -> None:
+    """What `gorgond load` takes."""
+    parser.add_argument("--users", metavar="N", type=whole, default=10_000, help="users they belong to (10000)")
+    parser.add_argument("--items", metavar="N", type=whole, default=1_000_000, help="notes in all (1000000)")
+    parser.add_argument("--size", metavar="BYTES", type=natural, default=1800, help="bytes in each body (1800)")
+    parser.add_argument("--seed", metavar="N", type=natural, default=0, help="the same seed makes the same notes (0)")
+    add_config(parser)
+    add_settings(parser, "store", "url")
+
+
+def _add_client(parser: argparse.ArgumentParser) -> None:
+    """What `gorgond client` takes."""
+    parser.add_argument("--url", default="http://localhost:3000", help="where (http://localhost:3000)")
+    parser.add_argument("--clients", metavar="N", type=whole, default=1000, help="connections (1000)")
+    parser.add_argument("--duration", metavar="S", type=number, default=30.0, help="seconds (30)")
+    parser.add_argument("--rate", metavar="R", type=number, help="requests a second in all (as many as are answered)")
+    parser.add_argument("--users", metavar="N", type=whole, default=10_000, help="users to ask about (10000)")
+    parser.add_argument("--lim", metavar="N", type=whole, default=10, help="notes to ask for (10)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--png", metavar="FILE", help="draw them (needs matplotlib)")
+
+
+def _add_simulate(parser: argparse.ArgumentParser) -> None:
+    """What `gorgond simulate` takes."""
+    parser.add_argument("--duration", metavar="S", type=number, help="seconds (until Ctrl-C)")
+    real = [role.name for role in COMMANDS.values() if role.up and not role.sink]
+    parser.add_argument(
+        "--without", metavar="ROLE", action="append", default=[], choices=real,
+        help=f"leave a role out, so that a real process takes its place: {', '.join(real[:-1])} or {real[-1]}",
+    )  # fmt: skip
+    add_config(parser)
+    add_settings(parser, "broker", "url")
+    add_settings(parser, "store", "url")
+    add_ports(parser)
+    add_settings(parser, "app", "module", "directory")
+    add_settings(parser, "provider", "rate", "count", "users", "size", "seed")
 
 
 def _add_role(parser: argparse.ArgumentParser, role: Role) -> None:
