@@ -256,10 +256,18 @@ class MemoryQueue:
         self.figures["expired"] += claim.expired
 
     def _bring_due(self, now: int) -> None:
-        due: list[bytes] = []
-        while self.delayed and self.delayed[0][0] <= now and len(due) < DUE_MAX:
-            due.append(heapq.heappop(self.delayed)[3])
-        self.waiting.extendleft(reversed(due))
+        if not self.delayed or self.delayed[0][0] > now:
+            return
+        if self.waiting and (found := unmarked(self.waiting[0])) is not None:
+            due, number, delay, raw = found
+            due = due if delay < 0 else min(due, now + delay)
+            if due <= now:  # it comes in its order
+                self.waiting.popleft()
+                heapq.heappush(self.delayed, (due, number, delay, raw))
+        some: list[bytes] = []
+        while self.delayed and self.delayed[0][0] <= now and len(some) < DUE_MAX:
+            some.append(heapq.heappop(self.delayed)[3])
+        self.waiting.extendleft(reversed(some))
 
     def _restart(self, desk: list[bytes], want: int, limit: int, now: int) -> int:
         """Start again what the desk begins with, then the queue; each start is counted before it happens. How many."""

@@ -13,10 +13,10 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import BATCH_MAX, BLOCK, CLAIM_BYTES, Batch, Broker, Room
+from gorgond.redpill.broker import BATCH_MAX, BLOCK, CLAIM_BYTES, Batch, Broker, Later, Room
 from gorgond.redpill.ending import Background
 from gorgond.redpill.errors import BrokerError, GorgonError, LoopEnded
 from gorgond.redpill.hooks import UNHEARD, Hooks
@@ -24,6 +24,7 @@ from gorgond.redpill.logline import log
 from gorgond.redpill.message import Message
 
 LOOK = 0.1  # seconds between two looks whether what waits at the end is still wanted
+FAR = 10**15  # ms since 1970, some 30,000 years
 JOIN_MAX = 100  # messages that a round waits for, if each claim brings some: beyond it they cost it no less
 
 ROOM = Room()
@@ -31,14 +32,34 @@ ROOM = Room()
 Outcome = Callable[[GorgonError | None], None]
 
 
+class Due(NamedTuple):
+    """When messages are due: after so many ms, or `at` so many since 1970, by the broker's clock."""
+
+    ms: int
+    at: bool
+
+    @classmethod
+    def of(cls, at: int | None, delay: float | None) -> Due | None:
+        """As `Producer.push` is asked; None for at once. Raises ValueError."""
+        if at is None and delay is None:
+            return None
+        if at is not None and delay is not None:
+            raise ValueError("a message is due at a time or after a delay, not both")
+        due = cls(int(at), True) if at is not None else cls(int((delay or 0.0) * 1000), False)
+        if not 0 <= due.ms < FAR:
+            raise ValueError(f"a message is due within {FAR // 10**12:,} * 10^12 ms, not at {at} or after {delay}")
+        return due
+
+
 class Submitted:
     """Messages that were handed in together, to be withdrawn when nobody wants them any more."""
 
-    __slots__ = ("_line", "outcome", "raws", "wanted")
+    __slots__ = ("_line", "due", "outcome", "raws", "wanted")
 
-    def __init__(self, raws: Sequence[bytes], outcome: Outcome, line: dict[Submitted, None]) -> None:
+    def __init__(self, raws: Sequence[bytes], outcome: Outcome, line: dict[Submitted, None], due: Due | None) -> None:
         self.raws = raws
         self.outcome = outcome
+        self.due = due
         self.wanted = True
         self._line = line
 
@@ -130,9 +151,11 @@ class Producer:
         """Whether anybody still wants what waits or is on its way."""
         return bool(any(self._waiting.values()) or any(each.wanted for some in self._in_flight for each in some))
 
-    def submit(self, name: str, raws: Sequence[bytes], outcome: Outcome, topic: bool = False) -> Submitted:
+    def submit(
+        self, name: str, raws: Sequence[bytes], outcome: Outcome, topic: bool = False, due: Due | None = None
+    ) -> Submitted:
         """Hand in encoded messages that fit into one batch and travel in one; `outcome` is called once, with None
-        when the broker has them, or with the error.
+        when the broker has them, or with the error. `due`: the messages are for later.
 
         Raises ValueError for what is no name.
         """
@@ -140,7 +163,7 @@ class Producer:
         if line is None:
             keys.queue(name)
             line = self._waiting[name, topic] = {}
-        submitted = Submitted(raws, outcome, line)
+        submitted = Submitted(raws, outcome, line, due)
         if self._ended:
             outcome(BrokerError("this producer was stopped"))
         else:
@@ -149,13 +172,18 @@ class Producer:
             self._filled.set()
         return submitted
 
-    async def push(self, queue: str, *messages: Message) -> None:
+    async def push(self, queue: str, *messages: Message, at: int | None = None, delay: float | None = None) -> None:
         """Put messages on a queue; back when the broker has them all.
 
-        Raises QueueFull, BrokerRefused. Messages given together in one call may still travel in several batches.
+        `at`: they are due then, in ms since 1970 by the broker's clock, at once when that has passed. `delay`: so many
+        seconds after the broker got them. Until then they are delayed, which counts as waiting for what the queue may
+        hold; then they are the next that a consumer gets.
+
+        Raises QueueFull, BrokerRefused, and ValueError for both or for no time. Messages given together in one call may
+        still travel in several batches.
         Cancelling it withdraws what is not on its way yet.
         """
-        await self._all(queue, [message.encode() for message in messages], False)
+        await self._all(queue, [message.encode() for message in messages], False, Due.of(at, delay))
 
     async def push_encoded(self, queue: str, raws: Sequence[bytes]) -> None:
         """The same for messages that are encoded already."""
@@ -165,7 +193,7 @@ class Producer:
         """Give events to every durable group of a topic and to who listens now; back when the broker has them."""
         await self._all(topic, [event.encode() for event in events], True)
 
-    async def _all(self, name: str, raws: Sequence[bytes], topic: bool) -> None:
+    async def _all(self, name: str, raws: Sequence[bytes], topic: bool, due: Due | None = None) -> None:
         if not raws:
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -182,7 +210,7 @@ class Producer:
                 else:
                     done.set_exception(failed)
 
-        submitted = [self.submit(name, part, outcome, topic) for part in parts]
+        submitted = [self.submit(name, part, outcome, topic, due) for part in parts]
         try:
             await done
         except asyncio.CancelledError:
@@ -218,7 +246,9 @@ class Producer:
                 del self._waiting[name, topic]
             if some:
                 self._number += 1
-                batches.append(Batch(name, self._number, [raw for each in some for raw in each.raws], topic))
+                messages = [raw for each in some if each.due is None for raw in each.raws]
+                later = [Later(raw, *each.due) for each in some if each.due is not None for raw in each.raws]
+                batches.append(Batch(name, self._number, messages, topic, later))
                 in_flight.append(some)
         if not batches:
             return

@@ -30,6 +30,7 @@ from gorgond.redpill import (
     Broker,
     BrokerAway,
     BrokerError,
+    BrokerRefused,
     Counts,
     DeadLetter,
     GorgonError,
@@ -318,4 +319,6 @@ def _amount(count: int, errors: int) -> Operation:
 
 
 def _problem(error: GorgonError) -> Problem:
+    if isinstance(error, BrokerRefused):
+        return Problem(403, f"the stats server may not do that; gorgonctl as root may ({error})")
     return Problem(503 if isinstance(error, BrokerError) else 500, str(error))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Sequence
 
-from gorgond.redpill.broker import Batch, Broker, Limit, Link, Room
+from gorgond.redpill.broker import Batch, Broker, Later, Limit, Link, Room
 from gorgond.redpill.errors import BrokerError
 from gorgond.redpill.message import Message, decode
 from tests.contract.puppet import Puppet
@@ -37,9 +38,12 @@ class Bench:
             for link in self.links:
                 await link.close()
 
-    async def push(self, *messages: bytes, queue: str = "q", limit: int = LIMIT) -> BrokerError | None:
+    async def push(
+        self, *messages: bytes, queue: str = "q", limit: int = LIMIT, later: Sequence[Later] = ()
+    ) -> BrokerError | None:
         self.number += 1
-        return (await self.link().push("producer", Room(limit), [Batch(queue, self.number, messages)]))[0]
+        batch = Batch(queue, self.number, messages, later=later)
+        return (await self.link().push("producer", Room(limit), [batch]))[0]
 
     async def publish(self, *events: bytes, topic: str = "t") -> BrokerError | None:
         self.number += 1

@@ -20,12 +20,12 @@ from typing import Any
 
 import pytest
 
-from gorgond.redpill.broker import ATTEMPTS, Batch, Failure, Link, Room, Stale, Voided
+from gorgond.redpill.broker import ATTEMPTS, Batch, Failure, Later, Link, Room, Stale, Voided
 from gorgond.redpill.errors import BrokerAway, Superseded
 from gorgond.redpill.memory import MemoryBroker
-from gorgond.redpill.raw import attempts_of, forgiven
+from gorgond.redpill.raw import attempts_of
 from tests.contract.puppet import Puppet
-from tests.contract.worlds import World
+from tests.contract.worlds import HOUR_MS, World, as_pushed
 
 STEPS = 20
 LIMIT = 12
@@ -116,8 +116,8 @@ class Walk:
 
     def finish(self, queue: str, raw: bytes) -> None:
         """The broker has settled, or dropped, the message for good."""
-        assert forgiven(raw) not in self.gone[queue], f"settled twice: {raw!r}"
-        self.gone[queue].add(forgiven(raw))
+        assert as_pushed(raw) not in self.gone[queue], f"settled twice: {raw!r}"
+        self.gone[queue].add(as_pushed(raw))
 
     def some(self) -> Actor:
         return self.random.choice(self.actors)
@@ -125,8 +125,19 @@ class Walk:
     async def push(self) -> object:
         queue = self.random.choice(self.queues)
         messages = [self.message() for _ in range(self.random.randint(1, 4))]
-        self.batches.append(Batch(queue, len(self.batches) + 1, messages))
+        later = [await self.later() for _ in range(self.random.choice((0, 0, 1, 2)))]
+        self.batches.append(Batch(queue, len(self.batches) + 1, messages[len(later) :], later=later))
         return await self._send(self.batches[-1])
+
+    async def later(self) -> Later:
+        """A message that is due before some hours have passed, not when anything tried again is, or by now; where time
+        stands still, soon too."""
+        ms = max(0, self.random.choice((0, 1, 1, 2)) * HOUR_MS - HOUR_MS // 3)
+        if self.outages and self.random.random() < 0.5:
+            ms = 500
+        if self.random.random() < 0.5:
+            return Later(self.message(), await self.network.clock() + ms, at=True)
+        return Later(self.message(), ms)
 
     def message(self) -> bytes:
         self.made += 1
@@ -139,7 +150,7 @@ class Walk:
     async def _send(self, batch: Batch) -> object:
         refused = (await self.link.push("p", Room(LIMIT), [batch]))[0]
         if refused is None:
-            self.accepted[batch.name].update(batch.messages)
+            self.accepted[batch.name].update((*batch.messages, *(each.raw for each in batch.later)))
         return repr(refused)
 
     async def do_claim(self) -> object:
@@ -180,8 +191,8 @@ class Walk:
         except (Voided, Superseded) as refused:
             return await self._refused(actor, refused)
         if before.paused:
-            lay = set(map(forgiven, before.desks.get(puppet.name, [])))
-            assert lay.issuperset(map(forgiven, handed)), f"taken from a paused queue: {handed}"
+            lay = set(map(as_pushed, before.desks.get(puppet.name, [])))
+            assert lay.issuperset(map(as_pushed, handed)), f"taken from a paused queue: {handed}"
         for raw, fate in zip(done, fates, strict=True):
             if fate in ("done", "expired"):
                 self.finish(puppet.queue, raw)
@@ -192,11 +203,11 @@ class Walk:
         return handed
 
     def _start(self, actor: Actor, handed: list[bytes]) -> None:
-        still = set(map(forgiven, actor.handed))
+        still = set(map(as_pushed, actor.handed))
         actor.handed = handed
         attempts = [attempts_of(raw) for raw in handed if raw.startswith(b"{")]
         assert len(handed) < 2 or not any(attempts) or {*attempts} == {2}, f"with what may kill it: {handed}"
-        for raw in map(forgiven, handed):
+        for raw in map(as_pushed, handed):
             if raw not in still and raw.startswith(b"{"):
                 self.starts[raw] += 1
                 assert self.starts[raw] <= ATTEMPTS, f"started too often: {raw!r}"
@@ -316,7 +327,7 @@ class Walk:
         actor = self.some()
         returned = await actor.puppet.leave(unhandled=bool(actor.handed))
         if returned:
-            self.starts.subtract(map(forgiven, actor.handed))
+            self.starts.subtract(map(as_pushed, actor.handed))
         actor.handed, actor.void = [], True
         return returned
 
@@ -384,7 +395,7 @@ class Walk:
         done = await self.link.requeue(queue, number)
         assert done == (raw is not None)
         if raw is not None:
-            del self.starts[forgiven(raw)]
+            del self.starts[as_pushed(raw)]
         return queue, number, done
 
     async def drop(self) -> object:

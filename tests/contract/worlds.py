@@ -14,7 +14,7 @@ import redis
 from gorgond.redpill import keys
 from gorgond.redpill.broker import Broker, Counts, Link
 from gorgond.redpill.memory import MemoryBroker
-from gorgond.redpill.raw import forgiven
+from gorgond.redpill.raw import forgiven, unmarked
 from gorgond.redpill.redisbroker import RedisBroker
 
 HOUR_MS = 3_600_000
@@ -40,7 +40,13 @@ class Places:
     def all(self) -> Iterator[bytes]:
         """Every message, as it was pushed."""
         for some in (self.queued, *self.desks.values(), self.delayed, self.dead.values()):
-            yield from map(forgiven, some)
+            yield from map(as_pushed, some)
+
+
+def as_pushed(raw: bytes) -> bytes:
+    """The message with its attempts forgotten, and without the mark of one that is put off."""
+    found = unmarked(raw)
+    return forgiven(raw) if found is None else found[3]
 
 
 class World(ABC):
@@ -76,11 +82,11 @@ class InMemory(World):
         self.now += hours * HOUR_MS
 
 
-# Reads all places. Times within an hour are made one, since in memory the clock stands still.
+# Reads all places. Times within ten minutes are made one, since in memory the clock stands still.
 _DUMP = """
 local function still(at)
-  local hours = math.floor((at - ARGV[1]) / 3600000 + 0.5) - ARGV[2]
-  return string.format('%.0f', ARGV[1] + hours * 3600000)
+  local tens = math.floor((at - ARGV[1]) / 600000 + 0.5) - ARGV[2] * 6
+  return string.format('%.0f', ARGV[1] + tens * 600000)
 end
 local delayed = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
 for i = 1, #delayed, 2 do redis.call('ZADD', KEYS[2], still(delayed[i + 1]), delayed[i]) end

@@ -71,7 +71,12 @@ if WANT <= 0 then return give({}) end -- the consumer shows that it lives, or is
 
 local next_due = tonumber(redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2])
 if next_due and next_due <= tonumber(now) and redis.call('EXISTS', PAUSED) == 0 then
-  --! delayed
+  --! delayed later mark
+  local message, its_due, n, delay = unmarked(redis.call('LINDEX', QUEUE, 0) or '', now)
+  if message and its_due <= tonumber(now) then -- it comes in its order
+    redis.call('LPOP', QUEUE)
+    delay_until(DELAYED, its_due, n, delay, message)
+  end
   local due, backwards = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0, DUE), {}
   for i, entry in ipairs(due) do backwards[#due + 1 - i] = message_of(entry) end
   redis.call('LPUSH', QUEUE, unpack(backwards))

@@ -10,10 +10,9 @@ end
 
 -- Whether the message at that place was only marked: then it is now as it was pushed if it is due, else it is delayed.
 local function put_off(list, index, raw)
-  local due, n, delay, rest = string.match(raw, '^{"attempts":1,"later":"(%d+) (%d+) (%S+)",()')
-  if not due then return false end
-  local message = '{' .. string.sub(raw, rest)
-  due = math.min(tonumber(due), now + (tonumber(delay) or math.huge)) -- the clock may have been set back
+  --! mark
+  local message, due, n, delay = unmarked(raw, now)
+  if not message then return false end
   if due <= tonumber(now) then
     redis.call('LSET', list, index, message)
   else
