@@ -6,8 +6,16 @@
     Caller      pushes a request and waits for its reply
     Subscription, Listener    hear a topic: durably, or just now
 
-docs/redpill.md shows each in a few lines; docs/protocol.md has the format. What is not named here is redpill's own
-business; others take nothing from its modules.
+docs/redpill.md shows each in a few lines; docs/protocol.md has the format. What `__all__` does not name is redpill's
+own business; others take nothing from its modules.
+
+    what it says         errors message codec raw; logline seldom: lines of the log
+    brokers              broker: the contract; drivers: which there are; persist outage: waiting for one that is away
+      in memory          memory memoryqueue
+      Redis              keys protocol script scripts/: what lies there; redisserver rediswire meaning redisbroker
+    loops                producer call topic; ending hooks foreign: their ends, who runs them, whom they run
+      consumers          consuming consumer concurrent, over one session; received outcome account: what they are given,
+                         what becomes of it, what they tell
 """
 
 from gorgond.redpill import keys, protocol, script

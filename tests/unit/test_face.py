@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 
 from gorgond import App, redpill
+from gorgond.config import load
+from gorgond.redpill import drivers
+from gorgond.redpill.memory import MemoryBroker
 
 FACE = (App, redpill.Broker, redpill.Caller, redpill.ConcurrentConsumer, redpill.Consumer, redpill.Producer)
 
@@ -29,3 +34,25 @@ def test_each_method_says_what_it_does(face: type) -> None:
 
 def test_what_is_offered_is_there() -> None:
     assert [name for name in redpill.__all__ if not hasattr(redpill, name)] == []
+
+
+def test_each_module_of_redpill_is_on_its_map() -> None:
+    folder = Path(redpill.__file__).parent
+    words = set(re.findall(r"\w+", redpill.__doc__ or ""))
+    assert {path.stem for path in folder.glob("*.py")} - words == {"__init__"}
+
+
+class _Toy(MemoryBroker):
+    """A broker of somebody's own."""
+
+
+def test_a_broker_more_is_a_line_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a driver that the table names
+    monkeypatch.setattr(drivers, "DRIVERS", {**drivers.DRIVERS, "toy": f"{__name__}:_Toy"})
+    # then its addresses are known, and others are told what is
+    assert isinstance(redpill.connect("toy://here"), _Toy)
+    with pytest.raises(ValueError, match=r"carrot:// is no broker; allowed are redis://, .* and toy://"):
+        redpill.connect("carrot://here")
+    # and whatever the table names may be configured
+    for scheme in redpill.DRIVERS:
+        assert load(None, {}, {"broker.url": f"{scheme}://x"}).broker.url == f"{scheme}://x"
