@@ -90,9 +90,11 @@ def up(
             command = [redis, str(directory.redis_configuration(name))]
             return Child(name, command, environ, screen.say, see=str(directory.redis_log(name)))
 
+        names = {role.name: instances(role, config, _number(role, numbers)) for role in ENDING}
+
         # One listening socket for all servers of a role: while one of them is away the others take its connections, and
         # while all are, the connections wait.
-        sockets = {role.name: _open(config, role) for role in ENDING if role.unit.port}
+        sockets = {role.name: _open(config, role) for role in ENDING if role.unit.port and names[role.name]}
 
         def service(role: Role, instance: str) -> Child:
             command = [sys.executable, "-m", "gorgond", role.command]
@@ -100,10 +102,6 @@ def up(
             named = {**environ, "GORGOND_INSTANCE": instance, "STATE_DIRECTORY": str(directory.sessions())}
             shared = sockets.get(role.name, ())
             return Child(f"{role.name}@{instance}", command, named, screen.say, ends=role.finishes, sockets=shared)
-
-        def services(role: Role) -> list[Child]:
-            chosen = numbers.get(role.name)
-            return [service(role, name) for name in instances(role, config, role.up if chosen is None else chosen)]
 
         running = Up(
             config,
@@ -113,7 +111,7 @@ def up(
             make=service,
             brokers=[broker("broker"), broker("calls")],
             groups=[
-                [child for role in some for child in services(role)]
+                [service(role, name) for role in some for name in names[role.name]]
                 for _, some in groupby(ENDING, lambda role: role.ends)
             ],
         )
@@ -122,6 +120,12 @@ def up(
             log.warning("%s", line)
         run(running.run())
     return 0
+
+
+def _number(role: Role, numbers: Mapping[str, int | None]) -> int:
+    """How many of a role there are to be."""
+    chosen = numbers.get(role.name)
+    return role.up if chosen is None else chosen
 
 
 def _open(config: Config, role: Role) -> list[socket.socket]:
