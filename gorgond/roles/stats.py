@@ -27,11 +27,8 @@ from gorgond.errors import ConfigError
 from gorgond.http.answers import Problem
 from gorgond.http.server import Server, open_port
 from gorgond.redpill import (
-    Broker,
-    BrokerAway,
     BrokerError,
     BrokerRefused,
-    Counts,
     DeadLetter,
     GorgonError,
     Listener,
@@ -39,29 +36,22 @@ from gorgond.redpill import (
     dumps,
     loads,
     now_ms,
-    overslept,
 )
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
-from gorgond.service.metrics import Operation
 from gorgond.service.systemd import listening_sockets
 from gorgond.service.watched import Beat
 from gorgond.stats.api import Api
 from gorgond.stats.archive import Archive
-from gorgond.stats.brokers import BrokerHealth
-from gorgond.stats.history import LATE, History
-from gorgond.stats.instances import Instances
+from gorgond.stats.collector import ANSWER, Collector, Watched
+from gorgond.stats.history import LATE
 from gorgond.stats.marks import Marks
-from gorgond.stats.picture import database_row, picture
-from gorgond.stats.queues import Queues, together
+from gorgond.stats.picture import database_row
 from gorgond.stats.viewers import Viewers
 from gorgond.stats.visitors import Visitors, is_loopback
 
 SECOND = 1.0
-SEARCH = 30.0  # seconds between two searches for queues that nobody is heard to consume
-ANSWER = 2.0  # seconds that a broker, or a store server, may take to say how it is
 DEADLINE = 10.0  # seconds for a request
-CLOCKS = 5  # seconds by which an instance's clock may differ before ours is taken
 
 log = logging.getLogger("gorgond.stats")
 
@@ -73,22 +63,12 @@ class StatsMonitor(Service):
 
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
-        self._began = time.monotonic()
-        self.history = History(self.now())
+        self._collector = Collector(fabric)
+        self.history = self._collector.history
         self.picture: dict[str, Any] = {}
         self.port = 0
-        self._instances = Instances(time.monotonic())
-        self._queues = Queues()
         self._marks = Marks()
-        self._brokers = [
-            BrokerHealth(name, broker.outage.what.removeprefix("broker "))
-            for name, broker in zip(("durable", "calls"), fabric.brokers, strict=False)
-        ]
-        self._counts: dict[str, Mapping[str, Counts]] = {}
-        self._links = {
-            health.name: broker.link(f"{self.name} operator")
-            for health, broker in zip(self._brokers, fabric.brokers, strict=True)
-        }
+        self._links = {each.health.name: each.broker.link(f"{self.name} operator") for each in self._collector.brokers}
         self._operating = asyncio.Lock()  # a link is for one at a time
         self._database: dict[str, Any] = database_row({}, 0.0, 0.0, "nobody was asked yet")
         self._caller = self.caller("stats_data")
@@ -122,8 +102,8 @@ class StatsMonitor(Service):
         self.port = sockets[0].getsockname()[1]
         self._paint()
         self._listener = self.listener(["stats"], self._heard)
-        for health, broker in zip(self._brokers, self.fabric.brokers, strict=True):
-            self.loop(functools.partial(self._look_at, health, broker), f"look at {health.name}")
+        for watched in self._collector.brokers:
+            self.loop(functools.partial(self._look_at, watched), f"look at {watched.health.name}")
         self.loop(self._ask, "ask")
         self.loop(self._go_on_painting, "paint")
         self.task(self._archive.load(), "load")
@@ -144,7 +124,7 @@ class StatsMonitor(Service):
             await link.close()
 
     def doing(self) -> str:
-        return f"serving port {self.port}: {len(self._viewers)} viewers, {len(self._instances.all)} instances heard"
+        return f"serving port {self.port}: {len(self._viewers)} viewers, {len(self._collector)} instances heard"
 
     def now(self) -> int:
         return int(time.time())
@@ -153,20 +133,7 @@ class StatsMonitor(Service):
 
     def _heard(self, _: str, event: Message) -> None:
         if event.op == "stats.second":
-            done = self._instances.heard(event.args, time.monotonic())
-            if done is None:
-                return
-            self._queues.know(event.args["queues"])
-            at = event.sent // 1000
-            if abs(at - self.now()) > CLOCKS:
-                at = self.now()
-            role = str(event.args["role"])
-            whole = Operation()
-            for name, operation in done.operations.items():
-                self.history.add(f"{role} {name}", at, operation)
-                whole.merge(operation)
-            if whole.count:
-                self.history.add(role, at, whole)
+            self._collector.heard(event)
         elif event.op == "stats.mark":
             try:
                 self._marks.add(event.sent, str(event.args["kind"]), str(event.args["text"]))
@@ -175,31 +142,18 @@ class StatsMonitor(Service):
 
     # ---- look
 
-    async def _look_at(self, health: BrokerHealth, broker: Broker, beat: Beat) -> None:
+    async def _look_at(self, watched: Watched, beat: Beat) -> None:
         """Once a second, the figures of one broker and its queues."""
-        link = broker.link(f"{self.name} look")
-        answered, search = time.monotonic(), 0.0
+        link = watched.broker.link(f"{self.name} look")
         try:
             while True:
                 beat()
                 due = time.monotonic() + SECOND
-                try:
-                    async with asyncio.timeout(ANSWER) as limit:
-                        if due > search:
-                            self._queues.know(await link.queues())
-                            search = due + SEARCH
-                        names = list(self._queues.names)
-                        counts = dict(zip(names, await link.counts(names), strict=True))
-                        health.heard(await link.about())
-                    self._counts[health.name] = counts
-                    answered = time.monotonic()
-                    broker.outage.end()
-                except (BrokerError, TimeoutError) as error:
-                    health.reason = str(error) or f"no answer within {ANSWER:g} s"
-                    ours = isinstance(error, TimeoutError) and overslept(limit)
-                    if isinstance(error, BrokerAway | TimeoutError) and not ours:
-                        broker.outage.begin(health.reason)
-                    health.away = max(time.monotonic() - answered, 0.1)
+                await watched.look(link, self._collector.queues)
+                if watched.lost:
+                    watched.broker.outage.begin(watched.health.reason)
+                elif not watched.health.away:
+                    watched.broker.outage.end()
                 await asyncio.sleep(max(due - time.monotonic(), 0.05))
         finally:
             await link.close()
@@ -237,28 +191,12 @@ class StatsMonitor(Service):
         """Make the picture, for everybody who looks."""
         now, at = time.monotonic(), time.time()
         hearing = not any(broker.outage.length for broker in self.fabric.brokers)
-        self._instances.look(now, hearing)
-        for event in self._instances.take_events():
+        for event in self._collector.add_up(now, at, hearing):
             self._marks.add(int((at + event.at - now) * 1000), event.kind, event.text)
-        self._add_up_queues(now, int(at))
-        self.history.advance(int(at))
         before = self.picture.get("verdict", {})
-        self.picture = picture(
-            at, now, now - self._began, self._instances.all.values(), self._queues.rows(),
-            [health.row() for health in self._brokers], self._database, self.history, self._marks.newest(),
-        )  # fmt: skip
+        self.picture = self._collector.picture(now, at, self._database, self._marks.newest())
         self._note_outage(before, self.picture["verdict"])
         self._viewers.send("picture", dumps(self.picture))
-
-    def _add_up_queues(self, now: float, clock: int) -> None:
-        """The queues' figures over all brokers, into the history too."""
-        if len(self._counts) < len(self._brokers):
-            return
-        names = set.intersection(*(set(counts) for counts in self._counts.values()))
-        self._queues.look({name: together([each[name] for each in self._counts.values()]) for name in names}, now)
-        for name, grown in self._queues.growth.items():
-            if grown.done or grown.expired:
-                self.history.add(f"queue {name}", clock - 1, _amount(grown.done + grown.expired, grown.expired))
 
     def _note_outage(self, before: Mapping[str, Any], verdict: Mapping[str, Any]) -> None:
         if verdict["state"] == "down" != before.get("state"):
@@ -309,13 +247,6 @@ class StatsMonitor(Service):
     def _measure(self, route: str, status: int, seconds: float, bytes: int) -> None:
         self.metrics.count(f"http {status}")
         self.metrics.measure(route or "none", 1, status >= 500, bytes, seconds)
-
-
-def _amount(count: int, errors: int) -> Operation:
-    """So many, of which nobody knows how long they took."""
-    found = Operation()
-    found.latency.count, found.errors = count, errors
-    return found
 
 
 def _problem(error: GorgonError) -> Problem:

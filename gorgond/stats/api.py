@@ -53,8 +53,8 @@ _BROKER = Parameter("broker", "durable or calls: where it lies", str, high=10, d
 Look = Callable[[History, str, str, int], dict[str, Any]]
 
 
-class Backend(Protocol):
-    """What the API asks of the server it runs in."""
+class Monitor(Protocol):
+    """The stats server, as its API sees it."""
 
     history: History
     picture: dict[str, Any]
@@ -78,8 +78,8 @@ class Backend(Protocol):
 class Api:
     """The handlers; `routes` says which is for what."""
 
-    def __init__(self, backend: Backend, visitors: Visitors, viewers: Viewers) -> None:
-        self._backend = backend
+    def __init__(self, monitor: Monitor, visitors: Visitors, viewers: Viewers) -> None:
+        self._monitor = monitor
         self._visitors = visitors
         self._viewers = viewers
         self._looks: dict[tuple[str, str, str], tuple[int, bytes]] = {}  # until when they are fresh, and the answer
@@ -125,7 +125,7 @@ class Api:
 
     async def stats(self, request: Request) -> Answer:
         await self._visitors.check_reader(request)
-        return _fresh(made(self._backend.picture))
+        return _fresh(made(self._monitor.picture))
 
     async def events(self, request: Request) -> Answer:
         await self._visitors.check_reader(request)
@@ -142,11 +142,11 @@ class Api:
     def _looked_up(self, request: Request, look: Look) -> Answer:
         """What `look` makes of the history, computed once for all who ask for it within FRESH seconds."""
         series, span = self._asked(request)
-        now = self._backend.now()
+        now = self._monitor.now()
         key = (look.__name__, series, span)
         self._looks = {key: each for key, each in self._looks.items() if each[0] > now}
         if key not in self._looks:
-            found = {**look(self._backend.history, series, span, now), "operations": self._backend.history.series}
+            found = {**look(self._monitor.history, series, span, now), "operations": self._monitor.history.series}
             self._looks[key] = now + FRESH[span], made(found).body
         return _fresh(ok(self._looks[key][1]))
 
@@ -155,13 +155,13 @@ class Api:
         if span not in SPANS:
             raise BadRequest("span", f"must be one of {', '.join(SPANS)}")
         series = request.parameters["of"]
-        if series != PUBLIC and series not in self._backend.history.series:
+        if series != PUBLIC and series not in self._monitor.history.series:
             raise BadRequest("of", "must be one of the operations that /api/history.json lists")
         return series, span
 
     async def metrics(self, request: Request) -> Answer:
         await self._visitors.check_reader(request)
-        backend = self._backend
+        backend = self._monitor
         totals = {name: sum for name, sum in backend.history.totals.items() if not name.startswith("queue ")}
         single = {name: sum for name, sum in totals.items() if " " in name}
         body, kind = exposition(backend.picture, single, request.headers.get("Accept", ""))
@@ -171,7 +171,7 @@ class Api:
         return made({"alive": True})
 
     async def readyz(self, request: Request) -> Answer:
-        why = self._backend.unready()
+        why = self._monitor.unready()
         if why:
             raise Problem(503, why, {"Retry-After": "1"})
         return made({"ready": True})
@@ -197,17 +197,17 @@ class Api:
         await self._visitors.check_operator(request)
         queue = request.parameters["queue"]
         try:
-            letters = await self._backend.dead(queue, request.parameters["after"])
+            letters = await self._monitor.dead(queue, request.parameters["after"])
         except ValueError as error:
             raise BadRequest("queue", str(error)) from None
         shown = [_letter(*each) for each in letters[:LETTERS_MAX]]
         return _fresh(made({"queue": queue, "letters": shown, "more": len(letters) > LETTERS_MAX}))
 
     async def requeue(self, request: Request) -> Answer:
-        return await self._change(request, self._backend.requeue, "put back into the queue")
+        return await self._change(request, self._monitor.requeue, "put back into the queue")
 
     async def drop(self, request: Request) -> Answer:
-        return await self._change(request, self._backend.drop, "deleted")
+        return await self._change(request, self._monitor.drop, "deleted")
 
     async def _change(self, request: Request, change: Callable[[str, str, int], Awaitable[bool]], what: str) -> Answer:
         await self._visitors.check_operator(request)

@@ -1,0 +1,117 @@
+"""What is heard and seen of a fabric, put together: what every instance tells each second, and what the brokers say of
+themselves and of their queues. The stats server has one all the time, `gorgonctl` one for as long as it looks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gorgond.redpill import Broker, BrokerAway, BrokerError, Counts, Link, Message, overslept
+from gorgond.service.fabric import Fabric
+from gorgond.service.metrics import Operation
+from gorgond.stats.brokers import BrokerHealth
+from gorgond.stats.history import History
+from gorgond.stats.instances import Instances, LifecycleEvent
+from gorgond.stats.picture import picture
+from gorgond.stats.queues import Queues, together
+
+ANSWER = 2.0  # seconds that a broker may take to say how it is
+SEARCH = 30.0  # seconds between two searches for queues that nobody is heard to consume
+CLOCKS = 5  # seconds by which an instance's clock may differ before ours is taken
+
+
+class Watched:
+    """A broker, and what it said of itself and its queues when it was last looked at."""
+
+    def __init__(self, name: str, broker: Broker) -> None:
+        self.broker = broker
+        self.health = BrokerHealth(name, broker.outage.what.removeprefix("broker "))
+        self.counts: Mapping[str, Counts] | None = None  # None: it has never answered
+        self.lost = False  # whether it did not answer, and we were not what was late
+        self._answered = time.monotonic()
+        self._search = 0.0  # when queues are searched for again
+
+    async def look(self, link: Link, queues: Queues) -> None:
+        """Ask it; `queues` are those that are known."""
+        try:
+            async with asyncio.timeout(ANSWER) as limit:
+                if (now := time.monotonic()) > self._search:
+                    queues.know(await link.queues())
+                    self._search = now + SEARCH
+                names = list(queues.names)
+                counts = dict(zip(names, await link.counts(names), strict=True))
+                self.health.heard(await link.about())
+        except (BrokerError, TimeoutError) as error:
+            self.health.reason = str(error) or f"no answer within {ANSWER:g} s"
+            ours = isinstance(error, TimeoutError) and overslept(limit)
+            self.lost = isinstance(error, BrokerAway | TimeoutError) and not ours
+            self.health.away = max(time.monotonic() - self._answered, 0.1)
+        else:
+            self.counts, self._answered, self.lost = counts, time.monotonic(), False
+
+
+class Collector:
+    """Puts it together: `heard` gets what instances tell, each of `brokers` is looked at once a second."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.history = History(int(time.time()))
+        self.brokers = [Watched(*each) for each in zip(("durable", "calls"), fabric.brokers, strict=False)]
+        self.queues = Queues()
+        self._began = time.monotonic()
+        self._instances = Instances(self._began)
+
+    def __len__(self) -> int:
+        """How many instances were heard."""
+        return len(self._instances.all)
+
+    def heard(self, event: Message) -> None:
+        """What an instance did in a second."""
+        done = self._instances.heard(event.args, time.monotonic())
+        if done is None:
+            return
+        self.queues.know(event.args["queues"])
+        at, now = event.sent // 1000, int(time.time())
+        if abs(at - now) > CLOCKS:
+            at = now
+        role = str(event.args["role"])
+        whole = Operation()
+        for name, operation in done.operations.items():
+            self.history.add(f"{role} {name}", at, operation)
+            whole.merge(operation)
+        if whole.count:
+            self.history.add(role, at, whole)
+
+    def add_up(self, now: float, at: float, hearing: bool) -> list[LifecycleEvent]:
+        """Take all that came until now into the figures, by the monotonic clock and that of the wall; what became of
+        instances since the last time. Unless we are `hearing` them, nobody is silent."""
+        self._instances.look(now, hearing)
+        self._add_up_queues(now, int(at))
+        self.history.advance(int(at))
+        return self._instances.take_events()
+
+    def picture(self, now: float, at: float, database: dict[str, Any], marks: Sequence[Any]) -> dict[str, Any]:
+        """All of it."""
+        return picture(
+            at, now, now - self._began, self._instances.all.values(), self.queues.rows(),
+            [each.health.row() for each in self.brokers], database, self.history, marks,
+        )  # fmt: skip
+
+    def _add_up_queues(self, now: float, clock: int) -> None:
+        """The queues' figures over all brokers, into the history too."""
+        parts = [each.counts for each in self.brokers if each.counts is not None]
+        if len(parts) < len(self.brokers):
+            return
+        names = set.intersection(*map(set, parts))
+        self.queues.look({name: together([each[name] for each in parts]) for name in names}, now)
+        for name, grown in self.queues.growth.items():
+            if grown.done or grown.expired:
+                self.history.add(f"queue {name}", clock - 1, _amount(grown.done + grown.expired, grown.expired))
+
+
+def _amount(count: int, errors: int) -> Operation:
+    """So many, of which nobody knows how long they took."""
+    found = Operation()
+    found.latency.count, found.errors = count, errors
+    return found
