@@ -12,7 +12,7 @@ from tornado.httputil import HTTPHeaders
 
 from gorgond.http.answers import Problem
 from gorgond.http.routes import Request
-from gorgond.stats.api import Api, Backend
+from gorgond.stats.api import Api, Monitor
 from gorgond.stats.viewers import Viewers
 from gorgond.stats.visitors import Visitors
 
@@ -74,7 +74,7 @@ async def test_what_the_operator_does_with_letters_is_a_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, do: str, what: str
 ) -> None:
     caplog.set_level(logging.INFO)
-    api = Api(cast("Backend", Queue()), visitors(tmp_path / "1"), Viewers())
+    api = Api(cast("Monitor", Queue()), visitors(tmp_path / "1"), Viewers())
     asked = request(Authorization=f"Bearer {PASSWORD}")
     handler: Any = getattr(api, do)
     asked.parameters = {"broker": "durable", "queue": "store_put", "number": 7}
