@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from gorgond.app.annotations import BODY, Kind, kind_of
 from gorgond.errors import ConfigError
 from gorgond.redpill import keys
+from gorgond.roles.row import FIELD, Indexes
 
 Need = Literal["none", "optional", "required"]
 Handler = Callable[..., Awaitable[Any]]
@@ -107,6 +108,7 @@ class App:
         self.endpoints: dict[str, Endpoint] = {}  # by op
         self.topics: dict[str, Handler] = {}
         self.schedules: dict[str, Schedule] = {}  # by name
+        self.collections: dict[str, Indexes] = {}
 
     def get(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
         """The handler of GET on `path`, called with the context and the parameters.
@@ -133,6 +135,23 @@ class App:
     def delete(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
         """The same for DELETE."""
         return self._route("DELETE", path, user, rights, own)
+
+    def collection(self, name: str, *, newest: Sequence[str] = (), values: Sequence[str] = ()) -> None:
+        """What documents of a collection are found by fast: `newest` are fields by whose value they are asked for, the
+        newest first; `values` are fields by whose value, or any value of a list in them, they are.
+
+        The stores make an index of each, in the background; until it is there the same is found slowly. It makes each
+        write a little dearer, and stays when it is no longer declared. A field is one of the document's own, not one in
+        an object within.
+        """
+        wrong = [field for field in (*newest, *values) if not re.fullmatch(FIELD, field)]
+        if isinstance(newest, str) or isinstance(values, str):
+            raise ConfigError(f'collection {name}: fields are a tuple or a list, as in newest=["customer"]')
+        if wrong or not re.fullmatch("[a-z][a-z0-9_]{0,63}", name):
+            raise ConfigError(f"collection {name}: {' '.join(wrong) or name} cannot be indexed; id and ts are anyway")
+        if name in self.collections:
+            raise ConfigError(f"the application {self.name} declares the collection {name} twice")
+        self.collections[name] = Indexes(tuple(newest), tuple(values))
 
     def on(self, topic: str) -> Callable[[H], H]:
         """The handler of a topic's events, called with the context and the event, a `Message` with `op` and `args`.

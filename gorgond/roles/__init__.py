@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gorgond.roles.row import ANY, Access, Role, Unit
+from gorgond.roles.row import ANY, Access, Indexes, Role, Unit
 
 READ, WRITTEN = ("store_get", "store_search", "auth_store_get"), ("store_put", "auth_store_put")  # the store's queues
 
@@ -53,6 +53,9 @@ ROLES: Mapping[str, Role] = {
                 waits_on=("web_data",),
                 listens=("store_notify",),
             ),
+            collections={
+                "items": Indexes(newest=("userid",), values=("keywords",), by_time=True, text=("title", "body"))
+            },
             unit=Unit(weight=200, port=True, credentials=("auth.key",)),
         ),
         Role(
@@ -126,6 +129,11 @@ ROLES: Mapping[str, Role] = {
                 listens=("auth_notify",),
                 limits=("auth",),
             ),
+            collections={
+                "users": Indexes(values=("email",)),
+                "sessions": Indexes(values=("userid",)),
+                "identities": Indexes(values=("userid",)),
+            },
             # Other sites whose users may log in here are asked over the network.
             unit=Unit(credentials=("auth.key",), secrets=("oauth2.*",), opens=("oauth2.",)),
         ),

@@ -11,7 +11,9 @@ tells it, with its stack.
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import logging
 import os
 from typing import Any
 
@@ -21,11 +23,14 @@ from gorgond.app.loading import load_apps
 from gorgond.app.schedule import ScheduleLoop
 from gorgond.config import Config
 from gorgond.errors import NotFound
-from gorgond.redpill import ConcurrentSubscription, Message, Outcome, Reply
+from gorgond.redpill import BrokerError, ConcurrentSubscription, Message, Outcome, Reply
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 
+AGAIN = 5.0  # seconds until the stores are told again what they were not
 EVENTS = 16  # events of one topic under way at the same time
+
+log = logging.getLogger("gorgond.app")
 
 
 class AppServer(Service):
@@ -45,6 +50,7 @@ class AppServer(Service):
     async def start(self) -> None:
         self.concurrent_consumer("web_get", self._answer, self.config.app.requests)
         self._adjust()
+        self._declare()
 
     def _adjust(self) -> None:
         """Listen to the topics that the applications name now, and run what they have run every so often."""
@@ -61,6 +67,26 @@ class AppServer(Service):
         for schedule in schedules:
             if schedule.name not in self._scheduled:
                 self._schedule(schedule)
+
+    def _declare(self) -> None:
+        """Tell the stores what the applications have indexed: a document each, which they find when they look."""
+        documents = [
+            {"id": f"{app.name}.{name}", "collection": name, "newest": each.newest, "values": each.values}
+            for app in self._apps
+            for name, each in app.collections.items()
+        ]
+        if documents:
+            self.task(self._told(Message("indexes.replace", {"documents": documents})), "declare")
+
+    async def _told(self, message: Message) -> None:
+        while True:
+            try:
+                await self.events.push("store_put", message)
+            except BrokerError as error:
+                log.warning("the stores are not told yet what is to be indexed: %s", error)
+                await asyncio.sleep(AGAIN)
+            else:
+                return
 
     def _listen(self, queue: str) -> None:
         topic, _, group = queue.partition("/")
@@ -95,6 +121,7 @@ class AppServer(Service):
         self._apps = apps
         self._dispatcher = Dispatcher(apps, self)
         self._adjust()
+        self._declare()
 
     async def call(self, queue: str, message: Message) -> Reply:
         """Push a request and wait for the reply; its errors are raised. A provider that is not in the

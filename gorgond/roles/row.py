@@ -24,6 +24,18 @@ class Access(NamedTuple):
     leases: tuple[str, ...] = ()  # the beginnings of the names of leases
 
 
+FIELD = r"(?!(?:id|ts)\Z)[A-Za-z][A-Za-z0-9_]{0,63}"  # what a field is called that has an index; id and ts need none
+
+
+class Indexes(NamedTuple):
+    """What documents of a collection are found by fast, which stores keep an index for."""
+
+    newest: tuple[str, ...] = ()  # by the value of one of these fields, the newest first
+    values: tuple[str, ...] = ()  # by the value of one of these, or by any value of a list
+    by_time: bool = False  # the newest of all
+    text: tuple[str, ...] = ()  # by words in these
+
+
 class Unit(NamedTuple):
     """What its systemd unit needs besides what all units have: `tools/made.py` writes the unit of it."""
 
@@ -64,6 +76,7 @@ class Role(NamedTuple):
     sink: bool = False  # what it takes leaves the fabric, so on a real broker a simulated one would lose it
     database: bool = False  # asks the database
     vital: tuple[str, ...] = ()  # as what it is missed when nobody else is that either: then the fabric is down
+    collections: Mapping[str, Indexes] = {}  # those that it keeps its documents in
     unit: Unit = Unit()
 
     @property

@@ -33,6 +33,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 
+from gorgond.bounds import LIM_MAX
 from gorgond.config import Config
 from gorgond.errors import StoreAway, StoreRefused
 from gorgond.redpill import (
@@ -48,13 +49,16 @@ from gorgond.redpill import (
     dumps,
     loads,
 )
+from gorgond.roles.row import Indexes
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.settings import masked
 from gorgond.stores import open_store
 from gorgond.stores.contract import Cut, Query
+from gorgond.stores.declared import indexes_of
 from gorgond.stores.jobs import Change, Job, told_refused
 from gorgond.stores.requests import query_of
+from gorgond.stores.schema import INDEXES
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +66,7 @@ log = logging.getLogger(__name__)
 REPEATS = 16
 """Documents read at a time to announce them once more: what a client may store is up to a megabyte each."""
 
+DECLARED = 10.0  # seconds between two looks at what applications have indexed
 AGAIN = 60.0  # seconds until the database is asked again for an index that it has refused
 
 WRITES = 500
@@ -81,7 +86,7 @@ class DataStore(Service):
             self.store = open_store(config.store.url)
         self.outage = Outage(f"database {masked(config.store.url)}")
         self.searchable = config.store.search == "yes"
-        self._preparing: asyncio.Task[None]
+        self._preparing: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         if self.reads:
@@ -97,7 +102,10 @@ class DataStore(Service):
             for broker in self.fabric.brokers:
                 self._write("store_put", broker)
                 self._write("auth_store_put", broker)
-        self._preparing = self.task_in_thread(self._prepare, "prepare")
+        self._preparing = [
+            self.task_in_thread(self._prepare, "prepare"),
+            self.task_in_thread(self._index_declared, "indexes"),
+        ]
 
     def _read(self, queue: str, broker: Broker, part: str, batch: int) -> None:
         handler = _Reader(self, queue, f"{queue}.{part} at {broker.outage.what}")
@@ -130,6 +138,20 @@ class DataStore(Service):
             else:
                 return
 
+    async def _index_declared(self) -> None:
+        """Make the indexes that applications declare, and look whether there are more of them, again and again."""
+        made: dict[str, Indexes] = {}
+        while not self.draining:
+            try:
+                [found] = self.store.find([Query(INDEXES, {}, limit=LIM_MAX)])
+                for name, each in indexes_of(loads(found) if isinstance(found, bytes) else []).items():
+                    if made.get(name) != each and not self.draining:
+                        self.store.index(name, each.newest, each.values)
+                        made[name] = each
+            except StoreAway as away:  # the consumers tell it, if it lasts
+                log.debug("the indexes of applications have to wait: %s", away)
+            await asyncio.sleep(DECLARED)
+
     def _prepare_search(self) -> None:
         if self.searchable:
             self.store.make_search()
@@ -137,7 +159,8 @@ class DataStore(Service):
             log.warning("the index for searches is done away with, since [store] search = no")
 
     async def close(self) -> None:
-        self._preparing.cancel()
+        for task in self._preparing:
+            task.cancel()
         self.store.close()
 
     def doing(self) -> str:

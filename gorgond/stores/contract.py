@@ -156,6 +156,13 @@ class Store(ABC):
         """Make collections and indexes, without blocking readers and writers; may be called by several at once."""
 
     @abstractmethod
+    def index(self, collection: str, newest: Sequence[str], values: Sequence[str]) -> None:
+        """Make indexes of these fields, by the names of the top level that are safe in a statement: for the documents
+        with a value, the newest first, and for those with a value or with any of a list. The same way as `prepare`, and
+        whoever writes meanwhile keeps them, an older version too; returns when they are there, or the store was closed.
+        What is there already costs a look."""
+
+    @abstractmethod
     def make_search(self) -> None:
         """Make the indexes for searches, the same way; returns when they are there, or the store was closed. Until then
         a search is refused with 503. Raises StoreRefused when the database will not have them."""

@@ -49,9 +49,7 @@ from gorgond.stores.mongo_pool import PoolCount
 from gorgond.stores.mongo_requests import claim_all
 from gorgond.stores.mongo_writes import write_batch
 from gorgond.stores.schema import (
-    BY_TIME,
-    BY_VALUE,
-    NEWEST_FIRST,
+    DECLARED,
     OWN_FIELDS,
     REQUESTS,
     TEXT,
@@ -148,17 +146,19 @@ class MongoStore(Store):
             raise ConfigError(f"not a usable mongodb:// URL: {why}") from error
 
     def prepare(self) -> None:
-        for collection, fields in NEWEST_FIRST.items():
-            for field in fields:
-                self._try_index(collection, [(field, 1), ("ts", -1)])
-        for collection in BY_TIME:
-            self._try_index(collection, [("ts", -1)])
-        for collection, fields in BY_VALUE.items():
-            for field in fields:
-                # Not sparse: such an index makes {$gte: null} miss the documents without the field (MongoDB 6.0).
-                self._try_index(collection, [(field, 1)])
+        for collection, each in DECLARED.items():
+            self.index(collection, each.newest, each.values)
+            if each.by_time:
+                self._try_index(collection, [("ts", -1)])
         for remembered in (TOMBSTONES, REQUESTS):
             self._try_index(remembered, [("at", 1)], expireAfterSeconds=TOMBSTONE_SECONDS)
+
+    def index(self, collection: str, newest: Sequence[str], values: Sequence[str]) -> None:
+        for field in newest:
+            self._try_index(collection, [(field, 1), ("ts", -1)])
+        for field in values:
+            # Not sparse: such an index makes {$gte: null} miss the documents without the field (MongoDB 6.0).
+            self._try_index(collection, [(field, 1)])
 
     def make_search(self) -> None:
         # MongoDB goes on with it although we end.

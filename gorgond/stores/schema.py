@@ -1,4 +1,5 @@
-"""The seed schema: what the drivers index. Every other collection and field can be used all the same, unindexed.
+"""The schema: what the drivers index, as the roles declare it. Every other collection and field can be used all the
+same, unindexed, or indexed where an application declares it (`stores.declared`).
 
     User: id name passhash email authtokens + any      Item: id title body url ts location keywords userid + any
 
@@ -9,19 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-NEWEST_FIRST: Mapping[str, tuple[str, ...]] = {"items": ("userid",)}
-"""Found by value, newest first."""
+from gorgond.roles import ROLES
 
-BY_TIME = ("items",)
-"""Collections of which the newest of all are asked for."""
+DECLARED = {name: indexes for role in ROLES.values() for name, indexes in role.collections.items()}
+"""What the roles keep an index for, by collection. Applications declare more (`stores.declared`)."""
 
-BY_VALUE: Mapping[str, tuple[str, ...]] = {
-    "items": ("keywords",),
-    "users": ("email",),
-    "sessions": ("userid",),
-    "identities": ("userid",),
-}
-"""Found by value, or by any value of a list."""
+TEXT: Mapping[str, tuple[str, ...]] = {name: each.text for name, each in DECLARED.items() if each.text}
+
+INDEXES = "indexes"
+"""The collection in which applications say what is to be indexed."""
 
 PRIVATE: Mapping[str, tuple[str, ...]] = {"users": ("name",), "emails": (), "sessions": (), "identities": ()}
 """Collections that only the auth server asks for and changes, over queues of its own: who could read or write them
@@ -29,9 +26,6 @@ would be anybody. These fields of theirs everybody may find by id, and is told w
 
 OWNED: Mapping[str, str] = {"items": "userid"}
 """The field that says whose a document is, by numbers (`stores.ownership`): with a text it would be nobody's."""
-
-TEXT: Mapping[str, tuple[str, ...]] = {"items": ("title", "body")}
-"""Searched for words."""
 
 TOMBSTONES = "tombstones"
 """The collection in which drivers remember deletes; no caller's business."""
@@ -46,9 +40,8 @@ a driver uses hold a dot."""
 OWN_FIELDS = "_gorgon"
 """A document's fields whose names begin so are the drivers' own: nobody writes, asks for or sees them."""
 
-UNANNOUNCED = ("stats", "providers", *(name for name, public in PRIVATE.items() if not public))
-"""Collections whose changes are nobody's news: the fabric's own books, a hundred kilobytes a minute, and how far
-its providers have read; and what is
-private. store_notify is heard by many."""
+UNANNOUNCED = ("stats", "providers", INDEXES, *(name for name, public in PRIVATE.items() if not public))
+"""Collections whose changes are nobody's news: the fabric's own books, a hundred kilobytes a minute, how far its
+providers have read and what is indexed; and what is private. store_notify is heard by many."""
 
 TOMBSTONE_SECONDS = 24 * 3600

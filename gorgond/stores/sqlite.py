@@ -33,10 +33,11 @@ from gorgond.stores.contract import (
     too_slow,
 )
 from gorgond.stores.filters import check_query, equality, words
-from gorgond.stores.schema import BY_VALUE, NEWEST_FIRST, TEXT
+from gorgond.stores.schema import DECLARED, TEXT
 from gorgond.stores.sqlite_files import Files
 from gorgond.stores.sqlite_filters import Parameters, order_by, where
-from gorgond.stores.sqlite_tables import Collection, key_value, make_tombstones
+from gorgond.stores.sqlite_indexes import Index, indexed
+from gorgond.stores.sqlite_tables import Collection, Gap, key_value, make_tombstones
 from gorgond.stores.sqlite_writes import claim_all, write_all
 
 T = TypeVar("T")
@@ -170,7 +171,7 @@ class SqliteStore(Store):
     def prepare(self) -> None:
         def make(connection: _Connection) -> None:
             make_tombstones(connection)
-            for name in {*NEWEST_FIRST, *BY_VALUE}:
+            for name in DECLARED:
                 Collection(name).make(connection)
 
         self._transaction(make)
@@ -181,17 +182,29 @@ class SqliteStore(Store):
                 return
         for collection in map(Collection, TEXT):
             self._transaction(collection.begin_text)
-            self._fill_text(collection)
+            self._fill(collection.text_gap, collection.more_text)
 
-    def _fill_text(self, collection: Collection) -> None:
-        """Fill the index in small steps, one process at a time, going on where another one has stopped."""
+    def index(self, collection: str, newest: Sequence[str], values: Sequence[str]) -> None:
+        made = Collection(collection)
+        for field in dict.fromkeys([*newest, *values]):
+            if field not in made.indexed:
+                index = Index(made, field)
+                self._transaction(index.begin)
+                self._fill(index.gap, index.more)
+
+    def _fill(
+        self,
+        look: Callable[[_Connection], Gap | None],
+        more: Callable[[_Connection, int, str, float], None],
+    ) -> None:
+        """Fill an index in small steps, one process at a time, going on where another one has stopped."""
 
         def step(connection: _Connection) -> None:
-            collection.more_text(connection, INDEX_STEP, self._builder, time.time() + INDEX_LEASE)
+            more(connection, INDEX_STEP, self._builder, time.time() + INDEX_LEASE)
 
         while not self._closing.is_set():
             with self._connection() as connection:
-                gap = collection.text_gap(connection)
+                gap = look(connection)
             if gap is None:
                 return
             if gap.builder == self._builder or gap.until < time.time():
@@ -230,7 +243,7 @@ class SqliteStore(Store):
 
     def _find(self, connection: _Connection, query: Query) -> bytes:
         parameters = Parameters()
-        source = _source(query, parameters)
+        source = _source(query, parameters, connection)
         if not query.limit or not _exists(connection, query):
             return b"[]"
         order = order_by(query.sort, parameters) or ("s.rank" if query.search else "")
@@ -242,7 +255,7 @@ class SqliteStore(Store):
 
     def _count(self, connection: _Connection, query: Query) -> int:
         parameters = Parameters()
-        source = _source(query, parameters)
+        source = _source(query, parameters, connection)
         if not _exists(connection, query):
             return 0
         [number] = connection.execute(f"SELECT count(*) {source}", parameters).fetchone()
@@ -314,13 +327,16 @@ def _exists(connection: _Connection, query: Query) -> bool:
     return table.fetchone() is not None
 
 
-def _source(query: Query, parameters: Parameters) -> str:
+def _source(query: Query, parameters: Parameters, connection: _Connection) -> str:
     """FROM and WHERE: the documents `d` that match. An equality on an indexed field leads, through its key `k`, whose
     order is the newest first; a search leads through what the full-text index found, `s`."""
     collection = Collection(query.collection)
     source = f"FROM {collection.docs} d"
     rest = dict(query.filter)
-    leading = next((field for field in collection.indexed if equality(rest.get(field)) is not None), None)
+    given = [field for field in rest if equality(rest[field]) is not None]
+    leading = next((field for field in collection.indexed if field in given), None)
+    if given and not leading:
+        leading = next((field for field in indexed(connection, collection.name) if field in given), None)
     if leading:
         name, value = parameters.add(leading), parameters.add(key_value(equality(rest.pop(leading))))
         key = f"{collection.keys} k ON k.field = {name} AND k.value = {value} AND k.n = d.n"

@@ -17,11 +17,18 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from gorgond.stores.schema import BY_TIME, BY_VALUE, NEWEST_FIRST, TEXT
+from gorgond.roles.row import Indexes
+from gorgond.stores.schema import DECLARED
 
 TEXT_BUILDING = (
     "CREATE TABLE IF NOT EXISTS text_building (collection TEXT PRIMARY KEY, upto INTEGER NOT NULL,"
     " last INTEGER NOT NULL, builder TEXT NOT NULL, until REAL NOT NULL)"
+)
+
+# `value` has no type: it keeps numbers, strings and (as blobs) booleans apart.
+KEYS = (
+    "CREATE TABLE IF NOT EXISTS {keys} (field TEXT, value, ts INTEGER, n INTEGER,"
+    " PRIMARY KEY (field, value, ts DESC, n)) WITHOUT ROWID"
 )
 
 Key = tuple[str, Any, int, int]
@@ -67,9 +74,11 @@ class Collection:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.indexed = (*NEWEST_FIRST.get(name, ()), *BY_VALUE.get(name, ()))
+        declared = DECLARED.get(name, Indexes())
+        self.indexed = (*declared.newest, *declared.values)
+        self._by_time = declared.by_time
         self.docs, self.keys, self.text = f'"{name}"', f'"{name}.keys"', f'"{name}.text"'
-        fields = TEXT.get(name, ())
+        fields = declared.text
         self._text_columns = ", ".join(fields)
         self._text_values = ", ".join(
             f"CASE WHEN json_type(doc, '$.{field}') IN ('text', 'array') THEN json_extract(doc, '$.{field}') END"
@@ -101,14 +110,10 @@ class Collection:
             " first BLOB, marks TEXT)"
         )
         _add_columns(connection, self.name)
-        if self.name in BY_TIME:
+        if self._by_time:
             connection.execute(f'CREATE INDEX IF NOT EXISTS "{self.name}.ts" ON {self.docs} (ts)')
         if self.indexed:
-            # `value` has no type: it keeps numbers, strings and (as blobs) booleans apart.
-            connection.execute(
-                f"CREATE TABLE IF NOT EXISTS {self.keys} (field TEXT, value, ts INTEGER, n INTEGER,"
-                " PRIMARY KEY (field, value, ts DESC, n)) WITHOUT ROWID"
-            )
+            connection.execute(KEYS.format(keys=self.keys))
 
     def has_text(self, connection: sqlite3.Connection) -> bool:
         names = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (f"{self.name}.text",))
