@@ -110,6 +110,16 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("letters", metavar="LETTER", nargs="*", help="as dead list calls them: 3, c3")
         made.add_argument("--all", action="store_true", dest="every", help="all of the queue")
 
+    groups = anywhere(command("groups", _groups, "every durable group of a topic: what it keeps, who consumes it"))
+    deeds = groups.add_subparsers(title="commands", metavar="COMMAND")
+    made = anywhere(
+        command(
+            "drop", _groups_drop, "delete groups that nobody consumes any more, and all that they keep",
+            "groups drop store_notify/shop", within=deeds,
+        )
+    )  # fmt: skip
+    made.add_argument("groups", metavar="TOPIC/GROUP", nargs="+", help="as groups calls them")
+
     made = anywhere(command("pause", _pause, "let nothing more be taken from queues; pushes go on", "pause store_put"))
     made.add_argument("queues", metavar="QUEUE", nargs="+")
     made = anywhere(command("resume", _resume, "undo a pause", "resume store_put"))
@@ -290,6 +300,22 @@ def _settle(arguments: argparse.Namespace, requeue: bool) -> int:
     installation = Installation.of(arguments.data)
     said = _asked(settle(installation, arguments.queue, arguments.letters, arguments.every, requeue))
     _told(arguments, installation, said)
+    return 0
+
+
+def _groups(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.operator.groups import group_rows, group_table, groups
+
+    found = _asked(groups(Installation.of(arguments.data)))
+    _tell(arguments, group_rows(found), group_table(found))
+    return 0
+
+
+def _groups_drop(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.operator.groups import drop
+
+    installation = Installation.of(arguments.data)
+    _told(arguments, installation, _asked(drop(installation, arguments.groups)))
     return 0
 
 

@@ -161,6 +161,20 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """A durable group, `name` being topic/group: how many events it keeps, those in hand or given up among them; the
+    bytes of those that wait; how many may; and how many seconds ago somebody who consumes it was heard of last (None:
+    never). `joined`: it gets what is published."""
+
+    name: str
+    kept: int
+    bytes: int
+    limit: int | None
+    idle: float | None
+    joined: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """How often something may happen: `most` times at once, and one more every `seconds`. What it is called is counted
     by `name`."""
@@ -319,6 +333,18 @@ class Link(Persistent, ABC):
     @abstractmethod
     async def part_if(self, topic: str, group: str, stands: str) -> bool:
         """The same in that epoch of the queue, if there is something to change: whether there was. Raises Stale."""
+
+    async def forget(self, topic: str, group: str) -> bool:
+        """Delete the group, and all that it keeps; False when there is none. Who consumes it makes it anew."""
+        return await self._following(lambda stands: self.forget_if(topic, group, stands))
+
+    @abstractmethod
+    async def forget_if(self, topic: str, group: str, stands: str) -> bool:
+        """The same in that epoch of the queue. Raises Stale."""
+
+    @abstractmethod
+    async def groups(self) -> list[Group]:
+        """The durable groups of all topics, and those that nobody has joined any more but that keep something."""
 
     @abstractmethod
     async def listen(self, topics: Sequence[str], timeout: float) -> tuple[str, bytes] | None:

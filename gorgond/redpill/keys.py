@@ -72,6 +72,11 @@ def queue(name: str) -> str:
     return f"gorgon:{{{tag}}}{slash}{group}"
 
 
+def is_name(text: str) -> bool:
+    """Whether a queue may be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
 def word(text: str) -> str:
     """The text as a part of a name: characters that none may have become their code in hex, so that two texts are never
     one name."""

@@ -30,6 +30,7 @@ from gorgond.redpill.broker import (
     Counts,
     DeadLetter,
     Found,
+    Group,
     Lease,
     Limit,
     Link,
@@ -124,6 +125,12 @@ class MemoryBroker(Broker):
             keys.queue(name)
             queue = self._queues[name] = MemoryQueue(name)
         return queue
+
+    def forget(self, name: str) -> None:
+        """Delete all that a queue keeps, but how often it was switched, and who waits."""
+        queue = self.queue(name)
+        fresh = self._queues[name] = MemoryQueue(name)
+        fresh.epoch, fresh.waiters = queue.epoch, queue.waiters
 
     def used(self) -> list[str]:
         """The names of the queues that were ever used."""
@@ -290,6 +297,32 @@ class MemoryLink(Link):
         queue.switch(stands)
         del groups[group]
         return True
+
+    async def forget_if(self, topic: str, group: str, stands: str) -> bool:
+        name = f"{topic}/{group}"
+        queue, groups = self.broker.queue(name), self.broker.groups[topic]
+        await self._round()
+        if group not in groups and name not in self.broker.used():
+            return False
+        queue.switch(stands)
+        groups.pop(group, None)
+        self.broker.forget(name)
+        return True
+
+    async def groups(self) -> list[Group]:
+        await self._round()
+        joined = {
+            f"{topic}/{group}": most for topic, some in self.broker.groups.items() for group, most in some.items()
+        }
+        names = sorted({*joined, *(name for name in self.broker.used() if "/" in name)})
+        now, found = self.broker.clock(), []
+        for name in names:
+            queue = self.broker.queue(name)
+            counts, heard = queue.counts(now), [each.at for each in queue.consumers.values()]
+            kept = counts.queued + counts.in_flight + counts.delayed + counts.dead
+            idle = max(0, now - max(heard)) / 1000 if heard else None
+            found.append(Group(name, kept, sum(map(len, queue.waiting)), joined.get(name), idle, name in joined))
+        return found
 
     async def listen(self, topics: Sequence[str], timeout: float) -> tuple[str, bytes] | None:
         for topic in topics:

@@ -29,6 +29,7 @@ from gorgond.redpill.broker import (
     Counts,
     DeadLetter,
     Found,
+    Group,
     Later,
     Lease,
     Limit,
@@ -202,6 +203,34 @@ class RedisLink(RedisWire):
 
     async def part_if(self, topic: str, group: str, stands: str) -> bool:
         return bool((await self._follow(script.PART, f"{topic}/{group}", group, stands))[0])
+
+    async def forget_if(self, topic: str, group: str, stands: str) -> bool:
+        name = f"{topic}/{group}"
+        return bool((await self._follow(script.FORGET, name, group, keys.desks(name), stands))[0])
+
+    async def groups(self) -> list[Group]:
+        topics = [keys.name_of(key) for key in await self._keys() if key == keys.groups(keys.name_of(key) or "none")]
+        members = [await self._ask(["SMEMBERS", keys.groups(topic)], topic) for topic in topics]
+        joined = {
+            f"{topic}/{group.decode(errors='replace')}"
+            for topic, some in zip(topics, members, strict=True)
+            for group in some
+        }
+        names = sorted(
+            {each for each in joined if keys.is_name(each)} | {each for each in await self.queues() if "/" in each}
+        )
+        now, found = await self.clock(), []
+        for name, counts in zip(names, await self.counts(names) if names else [], strict=True):
+            topic, _, group = name.partition("/")
+            commands: list[Command] = [["MEMORY", "USAGE", key(name), "SAMPLES", 0] for key in (keys.queue, keys.held)]
+            commands += [["HGET", keys.limits(topic), group], ["HVALS", keys.consumers(name)]]
+            waiting, held, limit, consumers = [await self._checked(each, name) for each in await self._round(commands)]
+            heard = [int(each.split()[2]) for each in consumers]
+            kept = counts.queued + counts.in_flight + counts.delayed + counts.dead
+            most = int(limit) if limit is not None and limit.isdigit() else None
+            idle = max(0, now - max(heard)) / 1000 if heard else None
+            found.append(Group(name, kept, (waiting or 0) + (held or 0), most, idle, name in joined))
+        return found
 
     async def listen(self, topics: Sequence[str], timeout: float) -> tuple[str, bytes] | None:
         if not self._listening:

@@ -56,4 +56,5 @@ ALL = (
     FIND := Script("find"),
     PAUSE := Script("pause"),
     RESUME := Script("resume"),
+    FORGET := Script("forget"),
 )

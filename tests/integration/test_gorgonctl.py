@@ -197,6 +197,32 @@ def test_a_slip_of_the_keyboard_pauses_nothing(fabric: Fabric) -> None:
     assert done.stderr.startswith("gorgonctl: there is no queue store_gte; there are ")
 
 
+def test_a_group_that_nobody_consumes_is_seen_and_dropped(fabric: Fabric) -> None:
+    # given a group of an application that is not there any more
+    async def join() -> None:
+        link = connect(f"unix://{fabric.data}/broker.sock").link("test")
+        await link.join("store_notify", "removed", 1000)
+        await link.close()
+
+    asyncio.run(join())
+    fabric.add("an event for it")
+    # then it is shown beside what is consumed, with what it keeps
+    rows = eventually(lambda: {row["name"]: row for row in fabric.json("groups") if row["kept"] or row["idle"]})
+    eventually(lambda: {row["name"]: row["kept"] for row in fabric.json("groups")}["store_notify/removed"] == 1)
+    assert "store_notify/journal" in rows
+    assert re.search(r"^store_notify/removed +1 .* 1,000 +never consumed$", fabric.ok("groups"), re.MULTILINE)
+    # when it is dropped, then it is gone, and that is in the log
+    dropped = "the group store_notify/removed is dropped, and the 1 event that it kept"
+    assert fabric.ok("groups", "drop", "store_notify/removed") == f"{dropped}\n"
+    eventually(lambda: dropped in fabric.output.read_text())
+    assert "removed" not in fabric.ok("groups")
+    # but one that is consumed, or is not there, is not dropped
+    done = fabric.run("groups", "drop", "store_notify/journal")
+    assert (done.returncode, done.stderr[:50]) == (1, "gorgonctl: store_notify/journal is consumed: stop what co"[:50])
+    done = fabric.run("groups", "drop", "store_notify/removed")
+    assert done.stderr.startswith("gorgonctl: there is no group store_notify/removed; there are ")
+
+
 @pytest.fixture
 def troubled(tmp_path: Path) -> Iterator[Fabric]:
     """For a test after which all is not well for a while."""
