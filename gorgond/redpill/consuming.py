@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from gorgond.redpill import keys
 from gorgond.redpill.account import Account, Tally
 from gorgond.redpill.broker import Broker
 from gorgond.redpill.hooks import Hooks
@@ -27,6 +28,7 @@ class AnyConsumer(ABC):
         hooks: Hooks,
         renewed: Callable[[], None] = lambda: None,
     ) -> None:
+        keys.queue(queue)  # is it a name?
         self.queue = queue
         self.name = name
         self._attempts = attempts

@@ -94,11 +94,8 @@ class Session:
         """Settle what `claim` says, and take up to `room` messages: what to handle next. A desk that was lost meanwhile
         is taken anew."""
         self._number += 1
-        claim.number, claim.length, claim.want = (
-            self._number,
-            self.length,
-            0 if self.ending.asked else claim.held + room,
-        )
+        claim.number, claim.length = self._number, self.length
+        claim.want = 0 if self.ending.asked else claim.held + room
         claim.replies, self._replies, self._size = self._replies, {}, 0
         try:
             self.length, messages, self._due = await self._link.persist(

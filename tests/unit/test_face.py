@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,3 +57,16 @@ def test_a_broker_more_is_a_line_in_the_table(monkeypatch: pytest.MonkeyPatch) -
     # and whatever the table names may be configured
     for scheme in redpill.DRIVERS:
         assert load(None, {}, {"broker.url": f"{scheme}://x"}).broker.url == f"{scheme}://x"
+
+
+async def _nothing(_: object) -> Any:
+    """Handles nothing."""
+
+
+def test_a_consumer_of_what_is_no_queue_or_of_no_message_is_refused() -> None:
+    broker = MemoryBroker()
+    for consumer in (redpill.Consumer, redpill.ConcurrentConsumer):
+        with pytest.raises(ValueError, match="is no queue name"):
+            consumer(broker, "a queue", "name", _nothing)
+        with pytest.raises(ValueError, match="not 0"):
+            consumer(broker, "queue", "name", _nothing, 0)
