@@ -1,4 +1,4 @@
-"""One more of everything: the lists of docs/development.md are followed in a copy of gorgond, which is then run."""
+"""A role more: the list of docs/development.md is followed in a copy of gorgond, which is then run."""
 
 from __future__ import annotations
 
