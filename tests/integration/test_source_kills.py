@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
+import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gorgond.redpill import Done, Message, Outcome, Subscription
+from gorgond.redpill import Done, Message, Outcome, Subscription, keys
 from tests.conftest import RedisServer
 from tests.databases import SCHEMES
 from tests.echo import ECHO
@@ -78,8 +79,9 @@ async def test_a_poller_that_is_killed_loses_and_doubles_nothing(
 
 def _owner(redis: RedisServer, instances: dict[str, Child]) -> str:
     """The instance that polls."""
-    name = redis.cli("HGET", LEASE, "owner").removeprefix("provider@").rpartition(".")[0]
-    return next((each for each in instances if name == each or name.startswith(f"{each}.")), "")
+    host = keys.word(socket.gethostname())
+    owner = redis.cli("HGET", LEASE, "owner")
+    return next((each for each in instances if owner == f"provider@{each}.{host}"), "")
 
 
 async def _goes_on(fabric: Fabric, accepted: int) -> bool:
