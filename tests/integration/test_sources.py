@@ -19,6 +19,7 @@ from gorgond.service.fabric import connect_fabric
 from gorgond.stores import open_store
 from gorgond.stores.contract import Write
 from tests.brokers import BROKERS
+from tests.conftest import RedisServer
 from tests.databases import SCHEMES
 from tests.echo import ECHO, EchoSource
 from tests.integration.sources import Place, asked, make_place, running
@@ -190,6 +191,23 @@ async def test_applications_ask_and_tell_providers(simple: Place, expected_logs:
         # and it may refuse, or fail
         assert (await asked(web, "GET", "/fetch/echo.refuse"))[0] == 402
         assert (await asked(web, "GET", "/fetch/echo.fail"))[0] == 500
+
+
+async def test_calls_go_over_their_own_broker(shared_redis: RedisServer, tmp_path: Path) -> None:
+    # given two brokers
+    store, calls = f"sqlite:///{tmp_path}/test.db", f"memory://calls-{next(_numbers)}"
+    place = make_place(tmp_path, shared_redis.url, store, broker__calls=calls)
+    place.write("a line")
+    async with running(place, "web", "app", "echo", "store") as services:
+        web = services["web"]
+        # then what is asked is answered, what is brought and pushed in is stored
+        assert (await asked(web, "GET", "/fetch/echo.parrot"))[0] == 200
+        assert (await asked(web, "POST", "/hooks/echo", b'{"key": "a", "title": "told"}', SESAME))[0] == 202
+        await eventually_async(lambda: [each["id"] for each in place.stored()] == ["echo:0", "echo:a"])
+        await eventually_async(lambda: [each["cursor"] for each in place.stored("providers")] == [1])
+    # and questions were none of the durable one's business
+    assert (await place.counts("provider_get:echo")).accepted == 0
+    assert (await place.counts("provider_hook:echo")).done == 1
 
 
 async def test_an_unknown_provider_is_404_at_once(simple: Place) -> None:
