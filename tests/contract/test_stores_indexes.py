@@ -118,6 +118,24 @@ def test_it_is_made_while_others_write(store: Store, monkeypatch: pytest.MonkeyP
         assert store.count([Query("orders", {"customer": customer})]) == store.count([query])
 
 
+def test_as_long_as_it_lacks_some_nobody_is_led_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a file of SQLite, and a store that ends before its index is filled
+    path = tmp_path / "test.db"
+    with closing(open_store(f"sqlite:///{path}")) as store:
+        store.write([order("a", 1, customer=1)])
+        with monkeypatch.context() as ends:
+            ends.setattr(sqlite.SqliteStore, "_fill", lambda *_: None)
+            store.index("orders", ["customer"], [])
+        store.write([order("b", 2, customer=1)])
+    with closing(open_store(f"sqlite:///{path}")) as store:
+        # when another one looks, then it finds all
+        assert orders(store, customer=1) == ["b", "a"]
+        # and goes on with it
+        store.index("orders", ["customer"], [])
+        assert is_led(f"sqlite:///{path}", "customer")
+        assert orders(store, customer=1) == ["b", "a"]
+
+
 def test_an_older_process_keeps_it(tmp_path: Path) -> None:
     # given an index in a file of SQLite
     path = tmp_path / "test.db"
