@@ -167,7 +167,7 @@ class Reply:
     @property
     def more(self) -> bool:
         """Whether the answering side had no room for all that was asked for."""
-        return MORE.items() <= self.headers.items()
+        return bool(self.headers) and MORE.items() <= self.headers.items()
 
     def encode(self) -> bytes:
         """Header line and body."""

@@ -55,7 +55,7 @@ def _round(stage: Stage, brokers: str, stores: int) -> tuple[Flow, dict[str, flo
         flow = _pushed(site, number, stage.scale.users)
         used = cpu_us(before, [crew.cpu() for crew in crews], number)
     with stage.items() as items:
-        stored = items.count_documents({"_id": {"$regex": f"^random-{SEED}-"}})
+        stored = items.count_documents({"_id": {"$regex": f"^random:{SEED}-"}})
     stage.remove(SEED)
     if stored != number:
         raise BenchError(f"{number - stored} of {number} items were lost: {flow.counts}")
