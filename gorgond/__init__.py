@@ -3,6 +3,27 @@
 Many small server processes that talk only through persistent queues, so that any of them can be started, stopped,
 killed or upgraded at any moment and nobody outside notices. `gorgond --help` lists the commands; `gorgond.redpill` is
 the queue library and can be used alone; `from gorgond import App` begins an application, see `gorgond.app`.
+
+    __main__    gorgond, and python -m gorgond: takes its signals before it imports the rest
+    cli         the command line of gorgond
+    gorgonctl   the operator's command
+    config      the configuration; `settings` has the keys, `validators` says what their values may be
+    bounds      how much may be given, where several parts check it
+    errors      the error tree; redpill has the root and its own branch
+    plugins     kinds of things that other packages may add
+    testing     tests of an application on a whole fabric in the test's own process
+    redpill     the queue library
+    service     what every server has in common
+    roles       the servers themselves, and the table of them
+    http        HTTP, the API, the website
+    auth        users, sessions, rights
+    app         what applications are written with
+    stores      databases
+    providers   what brings items in
+    sinks       what events are handed to
+    stats       figures, and what is made of them
+    commands    the tools beside the roles
+    chaos       gorgon-chaos
 """
 
 from __future__ import annotations

@@ -14,9 +14,13 @@ is the manual.
     application   App, and what its decorators declare
     annotations   what those of a handler allow
     loading       finding the module
-    context       what a handler is given; clients: store and provider
+    context       what a handler is given; `clients` are its store and provider
     response      what a handler gives back
     dispatch      from a message to its handler and back
+    arrays        a long JSON array, read so that others have their turns
+    backend       the way from what runs in a server to the other servers
+    notes         the application that comes with gorgond
+    schedule      what runs every so many seconds, on one instance at a time
 """
 
 from gorgond.app.application import App

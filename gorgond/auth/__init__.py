@@ -8,4 +8,9 @@ limits       how often a password may be tried
 rights       who may do what
 sealing      what is secret on its way from the web server
 records      the store, as all of these use it
+identities   who our users are at other sites
+sites        other sites that vouch for users: where they are asked, how their answers are read
+oauth2       logging in there: OAuth 2.0 with PKCE, OpenID Connect
+site_logins  what may be asked of the auth server about it
+texts        one form for each address, name and password
 """

@@ -8,8 +8,15 @@
     verdict                  from all of these: what was lost, doubled, misplaced
     drill drills/            the drills, and how one is run
     stage                    a fabric of the drill's own, in a temporary directory
-    report picture junit     what is told
+    report junit             what is told
     marks                    when a drill began and ended, on the stats page
+    cli errors               the command line; how a run ends otherwise than with a verdict
+    actions                  single faults by hand
+    servers mongod           the Redis servers, asked directly; a mongod to be killed
+    proxy                    a bad network between roles and a broker
+    accounts application     who is logged in during a drill, and the application they ask
+    consumer                 what poison kills
+    chart                    a drill as one SVG
 
 docs/chaos.md is the operator's manual.
 """

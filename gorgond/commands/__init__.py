@@ -1,1 +1,22 @@
-"""The tools beside the roles: each command that is no role has its file here, imported only when it is called."""
+"""The tools beside the roles: each command that is no role has its file here, imported only when it is called.
+
+up            `gorgond up`
+fleet         the processes of it: started, listed, ended in order
+child         a process that is kept running
+control       the socket over which it is told what to do
+directory     where its files are
+vitals        what it hears of its services
+screen        what it writes; `queues` is its table, `progress` its bar
+serving       one instance of a role as this process
+standalone    the configuration of a command apart from this host's services
+simulate      every role as a task of one process
+client        many clients ask a web server: over `http11`, told by `report`, drawn by `plot`
+load          a database filled with made-up notes
+new           a small application to begin with
+watching      the watch over the broker
+flags         flags that several commands have
+units         gorgond's units under systemd
+secrets       their secrets, and what each user may do in Redis; `files` writes what root writes for others
+appendonly    Redis' files made readable after a power failure
+operator      what gorgonctl does
+"""

@@ -1,1 +1,14 @@
-"""HTTP on Tornado: `server` speaks the protocol, `routes` finds the handler, `api` has the handlers."""
+"""HTTP on Tornado: `server` speaks the protocol, `routes` finds the handler, `api` has the handlers.
+
+accepting      connections are taken from listening sockets; `stream` is one of them
+addresses      whose request it is
+bodies         what a body may hold; `forms` as browsers send it
+answers        status, headers, body, and how errors look
+asking         what a request has the other servers do
+accounts       accounts over HTTP; `site_logins` by way of another site; `credentials` says who asks
+applications   the routes of applications
+hooks          what others push in
+openapi        the API's description, made of the routes
+sse            server-sent events
+website        the pages
+"""

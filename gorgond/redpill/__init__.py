@@ -9,13 +9,23 @@
 docs/redpill.md shows each in a few lines; docs/protocol.md has the format. What `__all__` does not name is redpill's
 own business; others take nothing from its modules.
 
-    what it says         errors message codec raw; logline seldom: lines of the log
-    brokers              broker: the contract; drivers: which there are; persist outage: waiting for one that is away
-      in memory          memory memoryqueue
-      Redis              keys protocol script scripts/: what lies there; redisserver rediswire meaning redisbroker
-    loops                producer call topic; ending hooks foreign: their ends, who runs them, whom they run
-      consumers          consuming consumer concurrent, over one session; received outcome account: what they are given,
-                         what becomes of it, what they tell
+    message        what travels; `codec` is JSON as bytes, `raw` what a broker changes in them
+    errors         the root of the error tree, and redpill's branch
+    broker         the contract; `drivers` has the brokers by scheme, `keys` every key in Redis
+    redisbroker    Redis; `redisserver` a server by its address, `rediswire` a connection, `script` what Redis runs
+    memory         the broker in memory; `memoryqueue` one queue of it
+    protocol       the version of keys and scripts, and what is done about another one
+    meaning        what an error of Redis means: wait, refuse, stop
+    outage         what is away, told once; `persist` waits for it, `ending` does not when it is to end
+    producer       pushing
+    call           calling, and the reply
+    consumer       messages in batches; `concurrent` at the same time; `consuming` is what both have
+    session        a desk, and what was taken onto it; `received` what a claim hands out; `account` what was done
+    outcome        what a handler makes of a message
+    topic          events, durably or just now
+    foreign        running what others wrote, so that it ends nothing but itself
+    hooks          what loops tell whoever runs them
+    logline        which messages a line of the log is about; `seldom` is one for what happens often
 """
 
 from gorgond.redpill import keys, protocol, script

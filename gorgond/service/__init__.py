@@ -1,1 +1,15 @@
-"""What every daemon has in common: life cycle, systemd, metrics, log."""
+"""What every daemon has in common: life cycle, systemd, metrics, log.
+
+life           how a server starts, works, drains and ends; `process` is one as a process, `loop` its event loop
+ends           its ends of queues and topics; `watched` is what runs in it, `heartbeat` whether that turns
+heart          once a second: what it does, for systemd (`systemd`); `figures` for the stats servers
+metrics        what it counts and measures; `log` is what it says
+fabric         the brokers of a fabric; `access` is what each role may do there, `pauses` what is paused
+watch          whether the broker of this host answers
+stall          what blocks the event loop; `alarm` notices it
+clock          how far this host's clock is from the broker's
+signals        of the process, from its first moment to its last
+answering      from a handler that others wrote to an outcome
+share          how much of something dear each client may have under way
+plain          text of others as it may be shown; `pseudonyms` is what stands for them in the log
+"""

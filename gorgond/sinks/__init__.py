@@ -4,7 +4,7 @@ of its group. docs/development.md says how to add one.
     sink        the contract: what a sink does
     handing     the events of a durable group, handed to a sink: for every role that has one
     opening     the sink that the configuration names
-    journald, file    the two that come with gorgond; entry: what of an event they write
+    journald file     the two that come with gorgond; `entry` is what of an event they write
 """
 
 from gorgond.plugins import Kinds

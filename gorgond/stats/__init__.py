@@ -11,4 +11,6 @@ archive     history and marks in the store
 picture     all of it as one JSON object, computed once a second for all who look
 prometheus  all of it for Prometheus
 api         the HTTP API; `visitors` says who may do what, `viewers` sends the picture to who looks
+guesses     wrong passwords, and how they slow down whoever gives them
+sessions    who has logged in
 """

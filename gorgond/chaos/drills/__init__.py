@@ -1,4 +1,12 @@
-"""All drills by name, in the order in which `drill --all` runs them."""
+"""All drills by name, in the order in which `drill --all` runs them.
+
+broker     brokers die, are away, hang
+network    the network to them is slow, breaks off, swallows everything
+roles      instances die, or are restarted
+room       a broker has no room, or loses the end of its file
+store      a store hangs, its database dies, a message kills
+soak       everything at random; instances that come and go
+"""
 
 from __future__ import annotations
 

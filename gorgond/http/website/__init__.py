@@ -10,6 +10,7 @@ the application's way, auth_get → web_get → app, to the routes of `gorgond.a
     live       changes of notes for pages that are open
     visitor    who looks at a page, and what is asked for them
     rendering  pages from templates, static files
+    site       its routes, and how errors look
 """
 
 from gorgond.http.website.site import Website
