@@ -5,11 +5,11 @@ docs/development.md says how to add one.
     contract           what every driver does; `drivers` has them by scheme
     requests           messages made into queries and writes; `jobs` is such a message and what becomes of it
     filters            what may be asked, as data
-    schema             what is indexed
+    schema             what is indexed; `declared` is what applications have indexed beside that
     ownership          whose an item is
     repeats            how a write that comes again is told from another one
     mongo              MongoDB: `mongo_writes`, `mongo_deletes`, `mongo_commands`, `mongo_requests`, `mongo_pool`
-    sqlite             SQLite: `sqlite_writes`, `sqlite_filters`, `sqlite_tables`, `sqlite_files`
+    sqlite             SQLite: `sqlite_writes`, `sqlite_filters`, `sqlite_tables`, `sqlite_indexes`, `sqlite_files`
 """
 
 from __future__ import annotations
