@@ -7,8 +7,8 @@ verdict     well, degraded or down, in words
 history     what was done in each second, minute, hour and day; `packed` is how a period is kept
 spans       what of it can be looked at; `heat` is the same as time by latency
 marks       what happened when
-archive     collector   what is heard and seen, for the stats server and gorgonctl
-history and marks in the store
+archive     history and marks in the store
+collector   what is heard and seen, for the stats server and gorgonctl
 picture     all of it as one JSON object, computed once a second for all who look
 prometheus  all of it for Prometheus
 api         the HTTP API; `visitors` says who may do what, `viewers` sends the picture to who looks
