@@ -59,6 +59,7 @@ from gorgond.redpill.errors import (
     DeadlineExceeded,
     GorgonError,
     LoopEnded,
+    OutcomeUnknown,
     QueueFull,
     Superseded,
     Undecodable,
@@ -74,12 +75,12 @@ from gorgond.redpill.producer import Producer
 from gorgond.redpill.topic import KEPT, ConcurrentSubscription, Listener, Subscription
 
 __all__ = [
-    "BATCH_MAX", "CLAIM_BYTES", "DONE", "DRIVERS", "ID_MAX", "INT_MAX", "INT_MIN", "KEPT", "MORE", "SILENCE", "UNHEARD",
-    "AnyConsumer", "Attempts", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "CallFailed", "Caller",
-    "ConcurrentConsumer", "ConcurrentSubscription", "Consumer", "Counts", "Dead", "DeadLetter", "DeadlineExceeded",
-    "Done", "Ending", "Found", "GorgonError", "Group", "Handler", "Hooks", "Lease", "Limit", "Link", "Listener",
-    "LoopEnded", "Message", "Outage", "Outcome", "Producer", "QueueFull", "Reply", "Retry", "Room", "Subscription",
-    "Superseded", "Unavailable", "Undecodable", "UnixSocket", "Work", "canonical", "connect", "contained", "decode",
-    "dumps", "fault_of", "handling", "keys", "loads", "loads_strictly", "new_id", "now_ms", "overslept", "protocol",
-    "script", "told",
+    "BATCH_MAX", "CLAIM_BYTES", "DONE", "DRIVERS", "ID_MAX", "INT_MAX", "INT_MIN", "KEPT", "MORE", "SILENCE",
+    "UNHEARD", "AnyConsumer", "Attempts", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "CallFailed",
+    "Caller", "ConcurrentConsumer", "ConcurrentSubscription", "Consumer", "Counts", "Dead", "DeadLetter",
+    "DeadlineExceeded", "Done", "Ending", "Found", "GorgonError", "Group", "Handler", "Hooks", "Lease", "Limit",
+    "Link", "Listener", "LoopEnded", "Message", "Outage", "Outcome", "OutcomeUnknown", "Producer", "QueueFull",
+    "Reply", "Retry", "Room", "Subscription", "Superseded", "Unavailable", "Undecodable", "UnixSocket", "Work",
+    "canonical", "connect", "contained", "decode", "dumps", "fault_of", "handling", "keys", "loads", "loads_strictly",
+    "new_id", "now_ms", "overslept", "protocol", "script", "told",
 ]  # fmt: skip

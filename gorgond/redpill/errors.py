@@ -5,6 +5,7 @@ GorgonError
 │   ├── BrokerAway         not reachable or not ready: wait, then repeat
 │   │   └── Overslept      it may have answered, but this process did not run
 │   ├── BrokerRefused      it will not do this for us (rights, version, a wrong address): an operator must act
+│   ├── OutcomeUnknown     it may have been queued, and nobody can say so: the answer was lost
 │   ├── QueueFull          the queue, or the broker's memory or disk, has no room: try again later
 │   └── Superseded         another process took this consumer's desk under the same name: end
 ├── DeadlineExceeded       the time a caller allowed is over
@@ -27,7 +28,10 @@ class BrokerError(GorgonError):
 
 
 class BrokerAway(BrokerError):
-    """The broker cannot be reached or is not ready yet; the same operation may simply be repeated."""
+    """The broker cannot be reached or is not ready yet; the same operation may simply be repeated. It was not done if
+    it is `unsent`; else it may have been."""
+
+    unsent = False
 
 
 class Overslept(BrokerAway):
@@ -36,6 +40,10 @@ class Overslept(BrokerAway):
 
 class BrokerRefused(BrokerError):
     """The broker answers but will not serve us; waiting does not help."""
+
+
+class OutcomeUnknown(BrokerError):
+    """It may have been queued: the answer was lost, and nobody can be asked any more."""
 
 
 class QueueFull(BrokerError):
@@ -97,6 +105,8 @@ def told(error: GorgonError) -> CallFailed | None:
         return CallFailed(503, f"{error.queue} has no room: try again later", reason="queue_full")
     if isinstance(error, BrokerAway):
         return CallFailed(503, "the broker is away: try again later", reason="broker_away")
+    if isinstance(error, OutcomeUnknown):
+        return CallFailed(503, "the broker does not answer any more, and may have this", reason="broker_refused")
     if isinstance(error, BrokerError):
         return CallFailed(503, "the broker does not serve this; its operator has to act", reason="broker_refused")
     return None

@@ -18,7 +18,7 @@ from typing import NamedTuple, Self
 from gorgond.redpill import keys
 from gorgond.redpill.broker import BATCH_MAX, BLOCK, CLAIM_BYTES, Batch, Broker, Later, Room
 from gorgond.redpill.ending import Background
-from gorgond.redpill.errors import BrokerError, GorgonError, LoopEnded
+from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, GorgonError, LoopEnded, OutcomeUnknown
 from gorgond.redpill.hooks import UNHEARD, Hooks
 from gorgond.redpill.logline import log
 from gorgond.redpill.message import Message
@@ -179,9 +179,9 @@ class Producer:
         seconds after the broker got them. Until then they are delayed, which counts as waiting for what the queue may
         hold; then they are the next that a consumer gets.
 
-        Raises QueueFull, BrokerRefused, and ValueError for both or for no time. Messages given together in one call may
-        still travel in several batches.
-        Cancelling it withdraws what is not on its way yet.
+        Raises QueueFull, BrokerRefused, OutcomeUnknown when it may have them and cannot be asked, and ValueError for
+        both or for no time. Messages given together in one call may still travel in several batches. Cancelling it
+        withdraws what is not on its way yet.
         """
         await self._all(queue, [message.encode() for message in messages], False, Due.of(at, delay))
 
@@ -252,18 +252,28 @@ class Producer:
                 in_flight.append(some)
         if not batches:
             return
+        unsent = True
+
+        async def push() -> Sequence[GorgonError | None]:
+            nonlocal unsent
+            try:
+                return await self._link.push(self._name, self._room, batches)
+            except BrokerAway as away:
+                unsent = unsent and away.unsent
+                raise
+
         try:
-            answers: Sequence[GorgonError | None] = await self._link.persist(
-                lambda: self._link.push(self._name, self._room, batches), self._hooks.beat
-            )
+            answers = await self._link.persist(push, self._hooks.beat)
         except BrokerError as refused:
             answers = [refused] * len(batches)
         except BaseException:
-            unknown = BrokerError("stopped before the broker answered; whether this was queued is not known")
+            unknown = OutcomeUnknown("stopped before the broker answered; whether this was queued is not known")
             for some in in_flight:
                 _tell(some, unknown)
             raise
         self._in_flight = []
+        if not unsent:
+            answers = [_after_a_loss(answer) for answer in answers]
         for answer, some in zip(answers, in_flight, strict=True):
             _tell(some, answer)
 
@@ -295,6 +305,14 @@ def _first(line: dict[Submitted, None], most: int) -> list[Submitted]:
         for each in some:
             del line[each]
     return some
+
+
+def _after_a_loss(answer: GorgonError | None) -> GorgonError | None:
+    """What an answer means that is not the first one, which was lost. Only a refusal says nothing about the first time:
+    all others know what became of the batch of this number."""
+    if not isinstance(answer, BrokerRefused):
+        return answer
+    return OutcomeUnknown(f"whether this was queued is not known: its answer was lost; now the broker says: {answer}")
 
 
 def _tell(some: Iterable[Submitted], answer: GorgonError | None) -> None:

@@ -130,7 +130,7 @@ class RedisLink(RedisWire):
         """Whether a batch for which Redis has no memory was accepted before; else it is refused from now on, however
         many copies of it come. A disk that Redis cannot write keeps it from noting that."""
         if batch.topic:
-            return False
+            return bool(await self._ask(["GET", keys.publisher(batch.name, producer)]) == b"%d" % batch.number)
         try:
             return bool(await self._ask(_run(script.REFUSE, batch.name, batch.number, who=producer)))
         except QueueFull:

@@ -172,7 +172,11 @@ class RedisWire(Link):
         """The answers to `commands`, an error of Redis standing in its command's place."""
         self._asked = time.monotonic()
         if self._connection is None:
-            await self._connect()
+            try:
+                await self._connect()
+            except BrokerAway as away:
+                away.unsent = True
+                raise
         connection = self._connection
         whole = False
         try:

@@ -167,15 +167,16 @@ async def test_a_redis_that_cannot_write_its_disk_says_what_became_of_a_batch(
     bench = Bench(RedisBroker(server.url, durable=False))
     link, room = bench.link(), Room(10_000)
     # given a batch that was accepted, its answer lost, and a Redis that has found that it cannot write
-    first = Batch("q", 1, raws("a"))
-    assert await link.push("p", room, [first]) == [None]
+    first, event = Batch("q", 1, raws("a")), Batch("topic", 2, raws("e"), topic=True)
+    assert await link.push("p", room, [first, event]) == [None, None]
     (server.data / "dump.rdb").mkdir()
     server.cli("CONFIG", "SET", "save", "3600 1")
     server.cli("BGSAVE")
     await eventually_async(lambda: "rdb_last_bgsave_status:err" in server.cli("INFO", "persistence"))
     # when it is sent again, then it was accepted; another one is refused
-    assert await link.push("p", room, [first]) == [None]
-    assert isinstance((await link.push("p", room, [Batch("q", 2, raws("b"))]))[0], QueueFull)
+    assert await link.push("p", room, [first, event]) == [None, None]
+    more = [Batch("q", 3, raws("b")), Batch("topic", 4, raws("f"), topic=True)]
+    assert [type(answer) for answer in await link.push("p", room, more)] == [QueueFull, QueueFull]
 
 
 async def test_scripts_that_redis_forgot_are_loaded_again(shared_redis: RedisServer) -> None:

@@ -14,7 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from gorgond.redpill import DONE, Consumer, Message, Outcome, Producer, connect, script
+from gorgond.redpill import (
+    DONE,
+    BrokerRefused,
+    Consumer,
+    Message,
+    Outcome,
+    OutcomeUnknown,
+    Producer,
+    connect,
+    script,
+)
 from tests.conftest import RedisServer
 from tests.contract.late import Fate, LateNetwork
 from tests.waiting import eventually_async
@@ -115,3 +125,39 @@ async def test_whatever_comes_late_every_message_is_handled_and_settled_once(
     # then everything was handled, a message that was in hand when its consumer began anew perhaps again
     assert network.late > 10
     assert len(handled) == MANY, f"seed {seed}"
+
+
+async def test_a_refusal_after_a_lost_answer_does_not_say_that_nothing_was_queued(
+    redis_factory: Callable[..., RedisServer], tmp_path: Path, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs(OUTAGE)
+    server = redis_factory()
+    server.cli("ACL", "SETUSER", "pusher", "on", ">secret", "~*", "&*", "+@all")
+    lost = 0
+
+    def decide(data: bytes) -> Fate:
+        nonlocal lost
+        if b"EVALSHA" in data:
+            lost += 1
+            return Fate.LOSE
+        if lost:  # it connects again
+            server.cli("ACL", "SETUSER", "pusher", "off")
+        return Fate.PASS
+
+    network = LateNetwork(tmp_path / "network", server.socket, decide)
+    async with network.running():
+        broker = connect(f"unix://pusher:secret@{network.path}", durable=False)
+        # given a push whose answer is lost, and a broker that lets nobody in when it is asked again
+        async with Producer(broker, "p") as producer:
+            with pytest.raises(OutcomeUnknown, match="its answer was lost; now the broker says: "):
+                await producer.push("q", Message("op", id="a"))
+            assert lost == 1
+            # when something more is pushed, of which nothing can have been sent, then that is refused
+            with pytest.raises(BrokerRefused):
+                await producer.push("q", Message("op", id="b"))
+    # and it was said rightly: one is there, the other is not
+    link = connect(server.url, durable=False).link("look")
+    [counts] = await link.counts(["q"])
+    assert counts.queued == 1
+    assert [found.place for found in await link.find(b'"a"')] == ["queued"]
+    await link.close()

@@ -27,13 +27,11 @@ NO_TOKEN = ("if last == '-' then return {'void'} end", "if last == '-' then last
 BREAKS = {
     # A push that met an outage is taken for accepted.
     "a dropped re-push": Break("redis-kill", "lost", {"gorgond/redpill/producer.py": ((
-        """            answers: Sequence[GorgonError | None] = await self._link.persist(
-                lambda: self._link.push(self._name, self._room, batches), self._hooks.beat
-            )
+        """            answers = await self._link.persist(push, self._hooks.beat)
         except BrokerError as refused:
             answers = [refused] * len(batches)
 """,
-        """            answers: Sequence[GorgonError | None] = await self._link.push(self._name, self._room, batches)
+        """            answers = await push()
         except BrokerError as refused:
             answers = [None] * len(batches)
 """,
