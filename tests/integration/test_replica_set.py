@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 
+from gorgond.stores import open_store
+from gorgond.stores.contract import Write
 from tests.conftest import RedisServer
 from tests.integration.killing import Child, Fabric, Pusher
 from tests.integration.replicas import Member, ReplicaSet
@@ -51,6 +54,22 @@ async def all_is_there(fabric: Fabric, pusher: Pusher, store: Child) -> None:
     # the indexes are made when all members are there
     await asyncio.to_thread(store.logged, "database .* is back", len(re.findall(AWAY, store.text)))
     assert store.stop() == 0
+
+
+async def test_indexes_are_made_although_a_member_is_down(replicas: ReplicaSet) -> None:
+    # given a note, without which an index is there at once, and a member that is down and is not the primary
+    primary = await asyncio.to_thread(replicas.primary)
+    with closing(open_store(replicas.url("indexes"))) as store:
+        assert store.write([Write("insert", "items", "a", 1, {"title": "x"})]) == ["stored"]
+        next(member for member in replicas.members if member is not primary).kill()
+        # when a store makes the indexes, then nobody waits for that member
+        making = threading.Thread(target=lambda: (store.prepare(), store.make_search()), daemon=True)
+        making.start()
+        await eventually_async(lambda: not making.is_alive())
+    with primary.client() as client:
+        made = client["indexes"]["items"].index_information()
+    assert any("textIndexVersion" in index for index in made.values())
+    assert len(made) > 4
 
 
 async def test_a_primary_that_steps_down_or_dies_loses_nothing(
