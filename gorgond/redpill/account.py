@@ -1,4 +1,4 @@
-"""What a consumer did since it started: figures for whoever runs it, lines for the log."""
+"""A consumer's account since it started: figures for whoever runs it, lines for the log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Handled = Sequence[tuple[int, Message, Outcome]]
 
 @dataclass(slots=True)
 class Tally:
-    """What a consumer did since it started."""
+    """The figures of a consumer since it started."""
 
     handled: int = 0
     failed: int = 0

@@ -1,4 +1,4 @@
-"""What a broker does, whichever it is: the contract between redpill's loops and the place where the queues are kept.
+"""The contract of every broker: it stands between redpill's loops and the place where the queues are kept.
 
 A `Broker` is an address; a `Link` is one connection to it, used by one loop. `drivers` has the implementations. Every
 operation of a link either happened or raised, and every one but `wait` and `fetch` may be repeated after `BrokerAway`
@@ -6,11 +6,11 @@ with the same arguments, which is what `Link.persist` does, to the same effect; 
 for it.
 
 Every call may arrive late too: a network may hold the bytes of a broken connection and deliver them when the caller has
-repeated the call over another one and gone on. What a late copy does is said at the head of each script in `scripts/`;
-none does harm. Calls that would are made on the grounds of what stands (`take_if`, `pause_if`, …), and are void when
-something else stands by then; or they are numbered (`push`, `admit`). Who waits makes sure that nothing depends on a
-late copy: `wait` of a consumer's desk is followed by a claim that is void when more lies there than the consumer knows
-of, and after a `fetch` without an answer its list is not used again.
+repeated the call over another one and gone on. The head of each script in `scripts/` says what a late copy does; none
+does harm. Calls that would are made on the grounds of what stands (`take_if`, `pause_if`, …), and are void when
+something else stands by then; or they are numbered (`push`, `admit`). A process that waits makes sure that nothing
+depends on a late copy: `wait` of a consumer's desk is followed by a claim that is void when more lies there than the
+consumer knows of, and after a `fetch` without an answer its list is not used again.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What may wait in a queue or be delayed: how many messages, and how many bytes of the broker's memory. Of the
-    bytes the first batch is not counted, nor what comes back to the queue from desks or is tried again. A durable group
-    keeps no more bytes: it loses its oldest events."""
+    """The room of a queue for messages that wait or are delayed: how many messages, and how many bytes of the broker's
+    memory. Of the bytes the first batch is not counted, nor what comes back to the queue from desks or is tried again.
+    A durable group keeps no more bytes: it loses its oldest events."""
 
     messages: int = 100_000
     bytes: int = 256_000_000
@@ -95,10 +95,11 @@ class Failure:
 
 @dataclass(slots=True)
 class Claim:
-    """One claim of a consumer: settle the first `done` messages of the desk and those at the positions `later`,
-    `expired` of them dropped past their deadline, with `failures` among them; send `replies` (list name → replies);
-    take messages until `want` lie on the desk (0: none is handed out; TOUCH: the last claim again, as a sign of life).
-    The first `held` of what then lies there are in hand and not handed out again."""
+    """One claim of a consumer. It settles the first `done` messages of the desk and those at the positions `later`.
+    `expired` says how many of them were dropped past their deadline, `failures` which of them failed. It sends
+    `replies`: list name → replies. It takes messages until `want` lie on the desk; with 0 none is handed out, and TOUCH
+    repeats the last claim as a sign of life. The consumer has the first `held` of the messages that then lie there in
+    hand, and the broker does not hand them out again."""
 
     number: int = 0
     length: int = 0
@@ -112,7 +113,7 @@ class Claim:
 
 
 class Claimed(NamedTuple):
-    """What a claim brought: the desk's length, the messages to handle next, and, where there are none, in how many
+    """The answer to a claim: the desk's length, the messages to handle next, and, where there are none, in how many
     seconds the next of the delayed is due, if that is known."""
 
     length: int
@@ -176,8 +177,8 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How often something may happen: `most` times at once, and one more every `seconds`. What it is called is counted
-    by `name`."""
+    """How often something may happen: `most` times at once, and one more every `seconds`. Everything of one `name` is
+    counted together."""
 
     name: str
     most: int
@@ -197,9 +198,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What became of asking for a lease: its fencing token, 0 when another one has it, and how many seconds ago what it
-    is for was done last (None: never). A token that is not the one of the last time says that the lease had ended.
-    `at` is the broker's time (ms since 1970), `stands` what the next call follows."""
+    """The broker's answer to an instance that asks for a lease. `token` is the fencing token; 0 says that another
+    instance has the lease. A token other than at the last call says that the lease had ended in between. `done` is how
+    many seconds ago an instance last did the work that the lease is for; None: never. `at` is the broker's time in ms
+    since 1970. `stands` is the lease that stands, on whose grounds the next call is made."""
 
     token: int
     done: float | None
@@ -335,7 +337,7 @@ class Link(Persistent, ABC):
         """The same in that epoch of the queue, if there is something to change: whether there was. Raises Stale."""
 
     async def forget(self, topic: str, group: str) -> bool:
-        """Delete the group, and all that it keeps; False when there is none. Who consumes it makes it anew."""
+        """Delete the group, and all that it keeps; False when there is none. Its next consumer makes it anew."""
         return await self._following(lambda stands: self.forget_if(topic, group, stands))
 
     @abstractmethod
@@ -373,7 +375,7 @@ class Link(Persistent, ABC):
 
     @abstractmethod
     async def about(self) -> dict[str, str]:
-        """What the broker says of itself: the fields of Redis' INFO, and its setting `appendfsync` if we may ask."""
+        """The broker's words about itself: the fields of Redis' INFO, and its setting `appendfsync` if we may ask."""
 
     @abstractmethod
     async def queues(self) -> list[str]:

@@ -1,8 +1,8 @@
 """Calling: push a request, wait for the reply on a list of one's own.
 
-What is still unanswered after a gap in the connection is pushed again: the same id, the same effect. Its answer goes to
-a new list, since a fetch that got no answer may still arrive and take what lies on the old one. What comes there all
-the same, to calls that were being handled, is taken too.
+The caller pushes requests again that are still unanswered after a gap in the connection: the same id, the same effect.
+Its answer goes to a new list, since a fetch that got no answer may still arrive and take what lies on the old one. The
+caller also takes replies that come there all the same, to calls that were being handled.
 
 Calls of the same id are the same call, repeated: a reply answers all of them. Replies to ids that nobody waits for (any
 more) are dropped.
@@ -43,7 +43,8 @@ class _Pending:
         self.timer: asyncio.TimerHandle
 
     def pushed(self, error: GorgonError | None) -> None:
-        """What became of the push. Once the broker had it, there may be an answer, whatever becomes of a repeat."""
+        """Take note of what became of the push. Once the broker had it, there may be an answer, whatever becomes of a
+        repeat."""
         if error is None:
             self.taken = True
         elif not self.taken:

@@ -96,7 +96,7 @@ def canonical(value: Mapping[str, Any]) -> bytes:
 
 
 _SAME = frozenset({str, int, bool, type(None)})
-"""What has the same JSON everywhere."""
+"""The types whose values have the same JSON everywhere."""
 
 
 def _exact(value: Any) -> Any:

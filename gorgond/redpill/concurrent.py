@@ -35,7 +35,7 @@ Work = Callable[[Message], Awaitable[Outcome]]
 
 @dataclass(slots=True)
 class _Settled:
-    """What becomes of one message; the reply to its caller's list `name`, empty when there is none, or it was sent."""
+    """The fate of one message; the reply to its caller's list `name`, empty when there is none, or it was sent."""
 
     expired: int
     failures: Sequence[Failure]
@@ -117,7 +117,8 @@ class ConcurrentConsumer(AnyConsumer):
             await asyncio.sleep(0)  # what needs nobody else is done now, and is settled at once
 
     async def _next(self) -> Sequence[bytes]:
-        """What is to be begun next; it settles what is finished, and waits as long as there is nothing to do."""
+        """The messages to begin next; it settles those that are finished, and waits as long as there is nothing to
+        do."""
         self._replies.check()
         if any(job.task.done() for job in self._jobs):
             return await self._turn_over()

@@ -104,7 +104,7 @@ class Consumer(AnyConsumer):
         return Claim(done=len(raws), expired=received.expired, failures=received.failures)
 
     async def _outcomes(self, received: Received) -> Handled:
-        """What the handler makes of the messages; those whose deadline passes while it is unable are expired."""
+        """The handler's outcomes for the messages; those whose deadline passes while it is unable are expired."""
         delay = BACKOFF[0]
         while received.messages:
             self._beat()
@@ -124,7 +124,7 @@ class Consumer(AnyConsumer):
         return []
 
     async def _tried(self, batch: Sequence[Message]) -> Sequence[Outcome] | None:
-        """What the handler makes of the batch; None when what it needs is away."""
+        """The handler's outcomes for the batch; None when what it needs is away."""
         self._signs.begin()
         began = time.monotonic()
         try:

@@ -1,4 +1,4 @@
-"""What all consumers have in common, for whoever runs them."""
+"""The face that all consumers show to whoever runs them."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class LoopEnded(GorgonError):
 
     @property
     def foreign(self) -> BaseException | None:
-        """What it failed with, if that is none of our errors: a fault, whose stack is worth a look."""
+        """The error that it failed with, if that is none of ours: a fault, whose stack is worth a look."""
         return None if isinstance(self.__cause__, GorgonError) else self.__cause__
 
 
@@ -95,8 +95,8 @@ class CallFailed(GorgonError):
 
 
 def told(error: GorgonError) -> CallFailed | None:
-    """What stopped a call, as it is told to somebody outside: which kind it is, not how the broker is reached nor what
-    Redis says, which the log has. None for what is no error of redpill's that a call meets."""
+    """The error that stopped a call, as it is told to somebody outside: which kind it is, not how the broker is reached
+    nor what Redis says, which the log has. None for what is no error of redpill's that a call meets."""
     if isinstance(error, CallFailed):
         return error
     if isinstance(error, DeadlineExceeded):

@@ -3,9 +3,9 @@
     await contained(handler(message))
 
 A handler may raise what is no Exception (`sys.exit()`, KeyboardInterrupt), which would end the process, or cancel the
-task it runs in, which is its consumer's. Both are told as an `Escaped`, an error like any other. Whoever runs the task
-may cancel it all the same: that comes while the handler waits for something, its own comes while it runs, which is seen
-by running it step by step.
+task it runs in, which is its consumer's. Both are told as an `Escaped`, an error like any other. The owner of the task
+may cancel it all the same. That cancellation comes while the handler waits for something; the handler's own comes while
+it runs. The two are told apart by running the handler step by step.
 """
 
 from __future__ import annotations

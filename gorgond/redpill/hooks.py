@@ -1,4 +1,4 @@
-"""What loops tell whoever runs them, as one object that their constructors take.
+"""The hooks by which loops tell whoever runs them, as one object that their constructors take.
 
 Consumer(broker, "jobs", "worker@1", handler, hooks=Hooks(beat=watchdog.feed))
 """

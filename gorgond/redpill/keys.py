@@ -1,5 +1,5 @@
-"""Every key that redpill uses in Redis, built here and nowhere else; only scripts make those of a topic's groups, and
-of desks, whose names they read from Redis, out of the one that they are given.
+"""Every key that redpill uses in Redis. Python code builds keys here and nowhere else. Scripts build only the keys of a
+topic's groups and of desks, whose names they read from Redis: they make these of a key that they are given.
 
 A queue is named by words of letters, digits, dots, dashes, underscores, colons and @. A durable group of a topic is a
 queue too, named topic/group. All keys of one queue (and of a topic with its groups) share the hash tag in braces, so
@@ -90,7 +90,7 @@ def name_of(key: str) -> str:
 
 
 def held(name: str) -> str:
-    """What waits in queue `name` while it is paused."""
+    """The messages that wait in queue `name` while it is paused."""
     return f"{queue(name)}:held"
 
 
@@ -140,12 +140,12 @@ def paused(name: str) -> str:
 
 
 def pushed(name: str) -> str:
-    """What who pushes to queue `name` has counted since it was made."""
+    """The counts that producers of queue `name` have made since the queue was made."""
     return f"{queue(name)}:pushed"
 
 
 def counts(name: str) -> str:
-    """What who consumes queue `name` has counted since it was made."""
+    """The counts that consumers of queue `name` have made since the queue was made."""
     return f"{queue(name)}:counts"
 
 
@@ -180,7 +180,7 @@ def live(topic: str) -> str:
 
 
 def lease(name: str) -> str:
-    """Who has a lease."""
+    """The holder of a lease."""
     return f"{queue(name)}:lease"
 
 

@@ -1,4 +1,4 @@
-"""What an error of Redis or its driver means: one table says wait, refuse or stop."""
+"""The meaning of each error of Redis or its driver: one table says wait, refuse or stop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, Queue
 
 ROUND_TIMEOUT = 5.0  # seconds for one round trip beyond what it blocks for
 
-# What an error means, by its first word or the class that the driver has for it: wait and repeat (BrokerAway),
+# The meaning of an error, by its first word or the class that the driver has for it: wait and repeat (BrokerAway),
 # refuse this request for now (QueueFull), or stop, since an operator must act (BrokerRefused, as all others).
 _MEANING: dict[str, type[BrokerError]] = {
     "BUSY": BrokerAway,

@@ -15,8 +15,8 @@ A message is one JSON object; fields that are empty are left out:
     needs     the protocol that its consumer must know, if it is not the first; one that knows less leaves the message
 
 A reply is a header line of JSON, a newline, and the body as raw bytes: {"id": …} for success, and
-{"id": …, "error": {"code": 404, "message": …}} for failure. What is passed on over HTTP may have "status" and "headers"
-in its header, an error "field", "reason" and "headers".
+{"id": …, "error": {"code": 404, "message": …}} for failure. A reply that is passed on over HTTP may have "status" and
+"headers" in its header, an error "field", "reason" and "headers".
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from gorgond.redpill.codec import dumps, loads
 from gorgond.redpill.errors import CallFailed, Undecodable
 
 PROTOCOL = 1
-"""What this consumer understands. An operation, or an argument, that comes later makes it one more, and its messages
-have that in `needs`: while an upgrade is under way an older consumer leaves them for a newer one."""
+"""The protocol that this consumer understands. An operation, or an argument, that comes later makes it one more, and
+its messages have that in `needs`: while an upgrade is under way an older consumer leaves them for a newer one."""
 
 ID_MAX = 128
 MORE = {"X-More": "true"}

@@ -1,4 +1,4 @@
-"""What is away, told once: that it is, and how long it was when it is back."""
+"""An outage, told once when something is away, and once when it is back, with how long it was."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""What a handler makes of a message, and what that means for the message.
+"""The outcomes that a handler makes of a message, and what each means for the message.
 
     Done     handled; its caller gets the body, or the error. An error that nobody waits for is no end of a job: what is
              refused (4xx) is a dead letter with the reason, what failed (5xx) is tried again
     Retry    tried again, as often as the consumer's `Attempts` allow, then a dead letter
     Dead     a dead letter
 
-Whoever waits for what becomes a dead letter is answered 500.
+A caller whose message becomes a dead letter is answered 500.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REPLY_BYTES = 16 * 1024 * 1024  # of a reply's body; what is larger could not be
 
 
 class Unavailable(GorgonError):
-    """What a handler needs is away; the batch is tried again, without counting as an attempt."""
+    """Something that a handler needs is away; the batch is tried again, without counting as an attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ DONE = Done()
 
 
 def settle(index: int, message: Message, outcome: Outcome, attempts: Attempts) -> tuple[Failure | None, bytes]:
-    """What becomes of the message at this place of the desk: its failure, if it has failed, and the reply to its
+    """The fate of the message at this place of the desk: its failure, if it has failed, and the reply to its
     caller, empty if there is none."""
     try:
         if isinstance(outcome, Done):
@@ -108,7 +108,7 @@ def settle(index: int, message: Message, outcome: Outcome, attempts: Attempts) -
 
 
 def _untold(error: CallFailed) -> Retry | Dead:
-    """What an error means for a message without a caller, who would have to know of it."""
+    """The outcome by an error for a message without a caller, who would have to know of it."""
     return Retry(f"failed: {error}") if error.code >= 500 else Dead(f"refused: {error}")
 
 

@@ -38,8 +38,9 @@ class Persistent:
         self._connected = time.monotonic()
 
     def lost(self, away: BrokerAway) -> None:
-        """Begin an outage, unless all we have found is that one that is over has cost us our connection too, or an
-        answer that we waited for already; or that it was we who were away."""
+        """Begin an outage, except in three cases. This process overslept: then it was away, and not the broker. The
+        round that failed began before the last outage ended: then that outage cost us the answer. Our connection was
+        made before the last outage began, and its loss was not told yet: then that outage cost us the connection."""
         if isinstance(away, Overslept):
             log.info("%s: %s", self.name, away)
             return

@@ -81,8 +81,8 @@ class Producer:
     refused. `hooks` are called as the loop turns and when it fails. Start with `async with`, or `start` and `stop`.
 
     What is handed in during one turn of the event loop travels as one batch. While the broker is away everything
-    waits here; whoever does not want to wait so long cancels. What was accepted is in its queue once, also when it
-    had to be sent again.
+    waits here; whoever does not want to wait so long cancels. A message that was accepted is in its queue once, also
+    when it had to be sent again.
 
     `push` and `publish` raise QueueFull when there is no room and nothing was queued; BrokerRefused when an operator
     must act; BrokerError when the producer was stopped or has failed; ValueError for what is no name of a queue or

@@ -1,7 +1,7 @@
-"""What a broker reads and changes in a message's raw bytes without decoding them, as `scripts/attempts.lua` and
+"""How a broker reads and changes a message's raw bytes without decoding them, as `scripts/attempts.lua` and
 `scripts/later.lua` do.
 
-The attempts are the first field. What does not look like a JSON object with fields is left as it is.
+The attempts are the first field. A message that does not look like a JSON object with fields is left as it is.
 """
 
 from __future__ import annotations

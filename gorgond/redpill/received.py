@@ -1,4 +1,4 @@
-"""What a claim hands out, read: which messages are to be handled, and what becomes of the others."""
+"""The messages that a claim hands out, read: which of them are to be handled, and what becomes of the others."""
 
 from __future__ import annotations
 

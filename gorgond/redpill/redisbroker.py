@@ -1,6 +1,6 @@
 """The broker that is Redis, 7.0 or newer: every change of state is one script of `scripts/`, or one blocking command.
 
-What is known of the Redis is in `redisserver`, how a round trip is made in `rediswire`.
+`redisserver` has what is known of the Redis, `rediswire` how a round trip is made.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _when(later: Later) -> str:
 
 
 def _counts(answer: Sequence[Any]) -> Counts:
-    """The figures of a queue. What is no figure is left out: whoever counts may write anything there."""
+    """The figures of a queue. A field that is no figure is left out: any role that counts may write anything there."""
     queued, in_flight, delayed, dead, paused, head, *pairs = answer
     sums = dict.fromkeys(_FIGURES, 0)
     for name, figure in zip(pairs[::2], pairs[1::2], strict=True):
@@ -89,7 +89,7 @@ class RedisBroker(RedisServer):
 
 
 class RedisLink(RedisWire):
-    """What a broker does, done by Redis."""
+    """A link to a broker, by way of Redis."""
 
     async def ping(self) -> None:
         await self._ask(["PING"])
@@ -137,7 +137,7 @@ class RedisLink(RedisWire):
             return bool(await self._ask(["GET", keys.producer(batch.name, producer)]) == b"%d 1" % batch.number)
 
     async def _follow(self, which: Script, name: str, *args: str | int, who: str = "") -> Any:
-        """What a script answers that does nothing when something else stands."""
+        """The answer of a script that does nothing when something else stands."""
         status, *rest = await self._persistent(_run(which, name, *args, who=who))
         if status == b"stale":
             raise Stale(rest[0].decode())

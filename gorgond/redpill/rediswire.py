@@ -128,8 +128,8 @@ class RedisWire(Link):
         self.broker.met = True
 
     def _unmet(self, error: Exception, limit: asyncio.Timeout) -> BrokerError:
-        """What it means that no connection was made. Where somebody who never answered yet does not answer, it may be
-        that one side speaks TLS and the other does not."""
+        """The error to raise when no connection was made. Where somebody who never answered yet does not answer, it may
+        be that one side speaks TLS and the other does not."""
         found = _meaning(error, limit)
         scheme = self.broker.url.partition(":")[0]
         other = {"redis": "it speaks TLS: rediss://", "rediss": "it speaks no TLS: redis://"}.get(scheme)
@@ -151,7 +151,7 @@ class RedisWire(Link):
             _agree("" if said else _text(answer))
 
     async def _load_scripts(self, connection: Any, known: Sequence[int]) -> None:
-        """Load what Redis does not know. Who may not waits until somebody has: raises BrokerAway."""
+        """Load what Redis does not know. A role that may not load waits until somebody has: raises BrokerAway."""
         missing = [each.text for each, there in zip(script.ALL, known, strict=True) if not there]
         if missing and self.broker.may_load:
             commands = connection.pack_commands([["SCRIPT", "LOAD", text] for text in missing])

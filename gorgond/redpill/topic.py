@@ -117,7 +117,7 @@ class Listener:
                 self._hear(*found)
 
     def _hear(self, topic: str, raw: bytes) -> None:
-        """Whoever may publish may publish anything: what cannot be read, or not be understood, is dropped."""
+        """Deliver an event. A publisher may publish anything: what cannot be read, or not be understood, is dropped."""
         event: Message | None = None
         try:
             event = decode(raw)

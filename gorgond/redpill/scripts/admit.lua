@@ -8,9 +8,9 @@
 -- ARGV number of the call, 1, or -1 to take back what was counted; then for each limit how many may happen at once, and
 --      the ms after which one more may
 -- Returns 0 counted, or the ms until every limit would admit it.
--- Who asks numbers its calls upwards: a number that was seen is answered like the last one and counts nothing, so a
--- late copy has no effect. An asker's number is forgotten after a day of silence.
--- When the clock was set back, what was counted lasts no longer than all that may happen at once.
+-- The asker numbers its calls upwards: a number that was seen is answered like the last one and counts nothing, so a
+-- late copy has no effect. An asker's number is forgotten after a day of silence. When the clock was set back, what was
+-- counted lasts no longer than all that may happen at once.
 local ASKER = KEYS[1]
 local NUMBER, N = ARGV[1], tonumber(ARGV[2])
 

@@ -1,5 +1,5 @@
 -- Shared by the scripts that hand out messages: a message's attempts are its first field, so they can be read and
--- changed without decoding the rest. What does not look like a JSON object with fields is left as it is.
+-- changed without decoding the rest. A message that does not look like a JSON object with fields is left as it is.
 local PREFIX = '{"attempts":'
 
 local MOST = 1000000 -- whatever a producer wrote there, it stays a number that Lua writes in digits

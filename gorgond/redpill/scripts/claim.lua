@@ -26,10 +26,10 @@
 -- One that is the first to arrive is the claim itself: what it settles was handled, what it takes is found on the desk.
 -- A sign of life is never taken for a claim: with a claim that is not the last, as after the broker lost it, it is
 -- void.
--- What was started before may have killed its consumer, and may do so again: it is handed out without anything
--- new, by the square root of `want`, and the last time by itself. So it cannot take neighbours along, and a desk full
--- of it that a killed consumer left is done in a few claims.
--- From a queue that is paused nothing is taken: what waits is not in its list, what is due stays delayed.
+-- A message that was started before may have killed its consumer, and may do so again: it is handed out without
+-- anything new, by the square root of `want`, and the last time by itself. So it cannot take neighbours along, and a
+-- desk full of it that a killed consumer left is done in a few claims. From a queue that is paused nothing is taken:
+-- what waits is not in its list, what is due stays delayed.
 local QUEUE, DESK, PAUSED, DELAYED, DEAD, CONSUMERS, COUNTS = unpack(KEYS)
 local CONSUMER, TOKEN, CLAIM, LENGTH, DONE = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local WANT, LIMIT, EXPIRED, HELD = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])

@@ -11,8 +11,8 @@
 -- MAKES desk: llen
 -- MAKES head: lindex
 -- ARGV what a desk's key starts with
--- Returns {queued, in flight, delayed, dead, 1 when it is paused, head of the queue or "", name, figure, …}. Who may not
--- read what waits gets no head. A figure may come twice, of counts and of pushed: their sum counts.
+-- Returns {queued, in flight, delayed, dead, 1 when it is paused, head of the queue or "", name, figure, …}. A role
+-- that may not read what waits gets no head. A figure may come twice, of counts and of pushed: their sum counts.
 local QUEUE, HELD, PAUSED, DELAYED, DEAD, CONSUMERS, COUNTS, PUSHED = unpack(KEYS)
 local DESKS = ARGV[1]
 

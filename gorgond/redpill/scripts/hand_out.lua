@@ -1,8 +1,8 @@
--- A part of claim.lua: choose what is handed out of a desk of which the first HELD are in hand, and put it there. What is
--- new waits until nothing that was started before is in hand or next.
+-- A part of claim.lua: choose what is handed out of a desk of which the first HELD are in hand, and put it there. A new
+-- message waits until nothing that was started before is in hand or next.
 local CHUNK = 64 -- messages looked at together: most of them are taken
 
--- What lies there, if it was started before.
+-- The message that lies there, if it was started before.
 local function suspect_at(index)
   local raw = index < length and redis.call('LINDEX', DESK, index)
   return raw and attempts_of(raw) > 0 and raw

@@ -15,7 +15,7 @@
 -- A late copy has no effect, since its number was seen, whether it was accepted or refused; one below the last is of a
 -- batch that was answered long ago. A producer's number is forgotten after a day of silence; a batch is repeated for
 -- seconds.
--- What could fail is read before anything is written: so a batch that met an error did not happen.
+-- The script reads all that could fail before it writes anything: so a batch that met an error did not happen.
 local QUEUE, HELD, PAUSED, DELAYED, PRODUCER, PUSHED, MEMORY = unpack(KEYS)
 local NUMBER, MESSAGES, BYTES, SOON, LATER = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local FIRST = 6 + 2 * LATER -- of the messages that are not for later

@@ -15,7 +15,7 @@
 -- without a gap of half of it. So nothing is taken from consumers after an outage, a pause of Redis, or a clock set
 -- forward, before they have had time to show themselves; and a late copy is a look like others.
 -- A consumer stays listed for longer than a network holds anything: its last blocking wait may still put a message on
--- its desk. What lies on a desk that was given up, or given to others, was put there so, and started by nobody.
+-- its desk. Messages on a desk that was given up, or given to others, were put there so, and started by nobody.
 -- When the clock was set back, what is kept of the time before is brought down to it: nobody was heard in the future,
 -- and what is delayed is due after its delay at most.
 local QUEUE, HELD, PAUSED, DELAYED, CONSUMERS, COUNTS, WATCHED = unpack(KEYS)

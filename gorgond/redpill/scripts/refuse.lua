@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --! seen
--- What became of a batch for which Redis had no memory, so that it did not run push.lua: refused, for good, unless it was
+-- The fate of a batch for which Redis had no memory, so that it did not run push.lua: refused, for good, unless it was
 -- accepted before.
 -- KEY producer: get set
 -- ARGV number of the batch

@@ -9,7 +9,7 @@
 -- ARGV the epoch that stands ('': the first)
 -- Returns {"ok", 1}, {"ok", 0} when it was not paused, or {"stale", epoch that stands}: nothing was done.
 -- A late copy is stale, or finds that it was not paused.
--- What is held although it is not paused, since a process of before that key held it, comes back too.
+-- Messages that are held although the queue is not paused, since a process of before that key held them, come back too.
 local QUEUE, HELD, PAUSED, COUNTS, EPOCH = unpack(KEYS)
 local STANDS = ARGV[1]
 

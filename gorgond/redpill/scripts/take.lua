@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 --! attempts clock
--- Take a desk: from now on only the new token is good for it. What lies there was left by a predecessor.
+-- Take a desk: from now on only the new token is good for it. A predecessor left the messages that lie there.
 -- KEY desk: lrange lset
 -- KEY consumers: hget hset
 -- ARGV consumer, the token that stands ('': none)
 -- Returns {"ok", token, length of the desk}, or {"stale", token that stands} when it is another one: nothing was taken.
--- Who takes does not know it and begins with ''; then it asks again with what it was told.
+-- A consumer that takes does not know it and begins with ''; then it asks again with what it was told.
 -- A late copy is stale: since then the token has stood that it made, or that whoever was quicker made.
 local DESK, CONSUMERS = unpack(KEYS)
 local CONSUMER, STANDS = ARGV[1], ARGV[2]
