@@ -61,7 +61,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """What applications use is imported when it is asked for: everything else imports this module too."""
+    """Import the names that applications use when one is asked for: everything else imports this module too."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from gorgond import app

@@ -1,7 +1,7 @@
 """The command line: `gorgond --help` lists the commands, `gorgond COMMAND --help` what each takes.
 
 Settings of the configuration are flags of the commands they matter to, with the names, defaults and texts of
-`gorgond.config`. What a command needs is imported when it is called: a restart must be quick.
+`gorgond.config`. A command imports its modules when it is called: a restart must be quick.
 
 Exit codes: 0 well, 1 failed, 2 not understood, 78 the configuration is wrong, 130 interrupted.
 """
@@ -144,7 +144,7 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_role(parser: argparse.ArgumentParser, role: Role) -> None:
-    """What the command of a role takes."""
+    """Add the command of a role, with its arguments."""
     add_config(parser)
     add_settings(parser, "broker", "url", "calls", "queue_limit", "queue_bytes")
     add_settings(parser, "log", "level", "format")

@@ -111,7 +111,7 @@ class Config:
 
     @contextmanager
     def blaming(self, section: str, key: str) -> Iterator[None]:
-        """What turns out to be wrong with a setting only when it is used is told as ConfigError with its place."""
+        """Tell an error that a setting shows only when it is used as ConfigError with its place."""
         try:
             yield
         except (ConfigError, ValueError) as error:
@@ -181,7 +181,8 @@ def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str])
 def _section(
     name: str, written: Mapping[str, Setting], environ: Mapping[str, str], flags: Mapping[str, str]
 ) -> type[Section]:
-    """What the section may have. Where that depends on a kind, it is looked for in the places of all settings."""
+    """The class of the section's settings. Where it depends on a kind, the kind is looked for in the places of all
+    settings."""
     family = name.partition(".")[0]
     declared = SECTIONS.get(name) or NAMED[family]
     if family not in KINDS:
@@ -214,7 +215,7 @@ def _made(kind: type[Section], section: str, settings: Mapping[str, Setting]) ->
 
 
 def _check(kind: type[Section], section: str, written: Mapping[str, Setting]) -> None:
-    """What the file sets in a section is known, and allowed."""
+    """Check that the settings of a section in the file are known, and allowed."""
     for key, setting in written.items():
         if key not in keys(kind):
             raise _unknown(setting.origin, f"key in [{section}]", key, keys(kind))
@@ -242,7 +243,7 @@ def _unknown(origin: str, what: str, name: str, known: Collection[str]) -> Confi
 
 
 def _read(path: str | None) -> dict[str, dict[str, Setting]]:
-    """What the file sets; without a path the default one, which may be missing."""
+    """The settings in the file; without a path those in the default one, which may be missing."""
     file = Path(path or DEFAULT_PATH)
     if not path and not file.exists():
         return {}

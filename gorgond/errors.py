@@ -71,7 +71,7 @@ class BadRequest(GorgonError):
 
 
 class Refused(CallFailed):
-    """What a handler of an application raises to answer with an error: Refused(402, "pay first")."""
+    """An error that a handler of an application raises to answer with: Refused(402, "pay first")."""
 
 
 class NotFound(Refused):

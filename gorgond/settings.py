@@ -1,4 +1,4 @@
-"""What can be set: the sections of the configuration, with each key's default, kind and meaning.
+"""All settings: the sections of the configuration, with each key's default, kind and meaning.
 
 To add a setting, add one line to a section here and show it in etc/gorgond.conf.
 """
@@ -183,7 +183,7 @@ def _instances() -> type[Instances]:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What the processes write to stderr or the journal."""
+    """The log that the processes write to stderr or the journal."""
 
     level: str = setting("info", one_of("debug", "info", "warning", "error"), "the least important that is written")
     format: str = setting("text", one_of("text", "json"), "one line of text or one JSON object an event")
@@ -191,7 +191,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Chaos:
-    """What gorgon-chaos may do on this host."""
+    """The rights of gorgon-chaos on this host."""
 
     allowed: str = setting("no", one_of("yes", "no"), "whether gorgon-chaos may hurt this host's units")
 

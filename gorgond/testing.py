@@ -67,7 +67,7 @@ class User:
 
 
 class RunningFabric:
-    """What a test does with the fabric."""
+    """The fabric in the hands of a test."""
 
     def __init__(self, config: Config) -> None:
         self._config = config

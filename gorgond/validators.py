@@ -1,4 +1,4 @@
-"""What the value of a setting may be: a `Kind` reads it, and says in words what it takes."""
+"""The kinds of values that settings may have: a `Kind` reads it, and says in words what it takes."""
 
 from __future__ import annotations
 

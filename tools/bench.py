@@ -19,9 +19,9 @@
     memory    the most that any web server or store had in all of these
 
 Figures are medians of the rounds, with the smallest and the largest: where these are far apart the machine had other
-things to do. CPU is that of all threads of a process, in microseconds a request. What is compared was running at the
-same time and asked in turns. It needs redis-server, mongod and wrk, and a Python with gorgond's libraries: tools/test
-installs all of it, the Python is .venv/bin/python then. Run it with nothing else going on.
+things to do. CPU is that of all threads of a process, in microseconds a request. The servers that are compared were
+running at the same time and were asked in turns. It needs redis-server, mongod and wrk, and a Python with gorgond's
+libraries: tools/test installs all of it, the Python is .venv/bin/python then. Run it with nothing else going on.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _measured(stage: Stage, arguments: argparse.Namespace) -> Iterator[Result]:
 
 
 def _arguments() -> argparse.Namespace:
-    """What the command line asks for."""
+    """The arguments on the command line."""
     manual = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
         description=manual[0], epilog=manual[2], formatter_class=argparse.RawDescriptionHelpFormatter

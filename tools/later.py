@@ -1,5 +1,5 @@
 #!/usr/bin/env -S sh -c 'exec "${0%/*}/../.venv/bin/python" "$0" "$@"'
-"""What messages for later cost: pushes and claims of a queue in which few, and in which a million, are delayed.
+"""The cost of messages for later: pushes and claims of a queue in which few, and in which a million, are delayed.
 
     tools/later.py                   1,000 and 1,000,000, on a Redis of its own
     tools/later.py --many 100000     fewer

@@ -204,7 +204,7 @@ def links() -> str:
 
 
 def commands() -> str:
-    """What each command of a role does, for the manual."""
+    """The commands of the roles, each with what it does, for the manual."""
     return "".join(f".TP\n.B {role.name}\n{role.help[0].upper()}{role.help[1:]}.\n" for role in COMMANDS.values())
 
 

@@ -1,4 +1,4 @@
-# What gorgond needs on a Debian that has only git and python3. Sourced by tools/test and tools/up.
+# Install all that gorgond needs on a Debian that has only git and python3. Sourced by tools/test and tools/up.
 #
 # Nothing is done twice: programs that are there are not installed, and an environment that has what setup.cfg requires is kept.
 # shellcheck shell=bash

@@ -1,4 +1,4 @@
-"""What users of gorgond write: an application is a module with an `App` and its handlers.
+"""Applications, which users of gorgond write: an application is a module with an `App` and its handlers.
 
     from gorgond import App
 

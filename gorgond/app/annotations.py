@@ -1,4 +1,4 @@
-"""What an annotation allows: the check of values from outside, their JSON schema, and what a handler gets of them.
+"""The meaning of annotations: the check of values from outside, their JSON schema, and what a handler gets of them.
 
     int float str bool          in a path or a query as text, in a body as JSON
     Literal["a", "b"]           one of these
@@ -44,7 +44,7 @@ class Kind:
 
 
 def kind_of(annotation: Any) -> Kind:
-    """What this annotation allows. Raises ConfigError for one that says nothing about JSON."""
+    """The kind of values that this annotation allows. Raises ConfigError for one that says nothing about JSON."""
     if annotation in _PLAIN:
         return _PLAIN[annotation]
     origin, inner = get_origin(annotation), get_args(annotation)
@@ -228,4 +228,4 @@ def _object(kinds: dict[str, Kind], required: set[str], make: Callable[..., Any]
 
 
 BODY = "body"
-"""What the body as a whole is called in errors, as everywhere in the API."""
+"""The name of the body as a whole in errors, as everywhere in the API."""

@@ -137,8 +137,8 @@ class App:
         return self._route("DELETE", path, user, rights, own)
 
     def collection(self, name: str, *, newest: Sequence[str] = (), values: Sequence[str] = ()) -> None:
-        """What documents of a collection are found by fast: `newest` are fields by whose value they are asked for, the
-        newest first; `values` are fields by whose value, or any value of a list in them, they are.
+        """Declare the fields by which documents of a collection are found fast: `newest` are fields by whose value they
+        are asked for, the newest first; `values` are fields by whose value, or any value of a list in them, they are.
 
         The stores make an index of each, in the background; until it is there the same is found slowly. It makes each
         write a little dearer, and stays when it is no longer declared. A field is one of the document's own, not one in

@@ -18,8 +18,8 @@ _read = json.JSONDecoder().raw_decode
 
 
 async def read_array(data: bytes) -> list[Any]:
-    """Its values. Who reads 15 MB at once keeps the event loop for a quarter of a second; here the longest value alone
-    does that. Raises ValueError."""
+    """Its values. A reader of 15 MB at once keeps the event loop for a quarter of a second; here the longest value
+    alone does that. Raises ValueError."""
     if len(data) <= LONG or not data.startswith(b"["):
         values: list[Any] = loads(data)
         return values

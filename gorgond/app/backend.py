@@ -1,4 +1,4 @@
-"""What a server is to that which runs in it: the way to the other servers."""
+"""A server, as the code that runs in it sees it: the way to the other servers."""
 
 from __future__ import annotations
 

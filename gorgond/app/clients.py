@@ -14,7 +14,7 @@ Document = dict[str, Any]
 
 
 class Asks(Protocol):
-    """Who the clients ask on behalf of: a context, which gives what is asked its deadline and its ids."""
+    """The context on whose behalf the clients ask, which gives each question its deadline and its id."""
 
     async def ask(self, queue: str, op: str, args: dict[str, Any]) -> Reply:
         """Have something read or fetched; its errors are raised."""
@@ -37,7 +37,7 @@ def queue_of(args: Mapping[str, Any]) -> str:
 
 
 async def documents_of(reply: Reply) -> Documents:
-    """What a store found."""
+    """The documents that a store found."""
     found = Documents(await read_array(reply.body))
     found.more = reply.more
     return found

@@ -1,4 +1,4 @@
-"""What a handler is given: who asks, until when, and the way to the other servers."""
+"""The context that a handler is given: who asks, until when, and the way to the other servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger("gorgond.app")
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who asks, as the auth server says."""
+    """The user who asks, as the auth server says."""
 
     id: str
     name: str = ""
@@ -32,7 +32,7 @@ class User:
 
 
 class Context:
-    """One run of a handler. What it asks for has its deadline, and what it writes has ids made of its own: if it is run
+    """One run of a handler. Its questions have its deadline, and its writes have ids made of its own: if it is run
     again, since an instance died, its writes happen once all the same."""
 
     __slots__ = ("_backend", "_calls", "_trace", "deadline", "id", "log", "sent", "user")
@@ -41,7 +41,7 @@ class Context:
         self.id = message.id
         """The id of the request or event; it is in every line of the log."""
         self.user = User.of(message.user) if message.user and message.user.get("id") else None
-        """Who asks; None when nobody is logged in."""
+        """The user who asks; None when nobody is logged in."""
         self.deadline = message.deadline
         """When nobody waits any more, ms since 1970."""
         self.sent = message.sent

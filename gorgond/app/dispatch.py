@@ -1,4 +1,4 @@
-"""From a message to its handler and back. What the end of a handler means is `gorgond.service.answering`'s to say."""
+"""From a message to its handler and back. `gorgond.service.answering` says what the end of a handler means."""
 
 from __future__ import annotations
 

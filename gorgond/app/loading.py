@@ -4,7 +4,7 @@
                                     a module found from the current directory or through PYTHONPATH
     [app] directory                 each *.py in it is an application too (/etc/gorgond/app.d)
 
-A module has one `App` at its top. What is wrong with it is told as ConfigError, with its file and line.
+A module has one `App` at its top. A ConfigError tells what is wrong with it, with its file and line.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _imported(what: str, run: Callable[[], ModuleType]) -> ModuleType:
 
 
 def _wrong(what: str, error: Exception) -> ConfigError:
-    """What is wrong with the module, and in which line of it, or of what it imports."""
+    """The error for a module: what is wrong, and in which line of it, or of what it imports."""
     if isinstance(error, SyntaxError):
         return ConfigError(f"{error.filename}:{error.lineno}: {error.msg}")
     place = what

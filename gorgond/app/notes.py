@@ -16,7 +16,7 @@ app = App("site")
 
 
 class Note(TypedDict, total=False):
-    """What a user writes."""
+    """A note, as a user writes it."""
 
     title: str
     body: str
@@ -72,7 +72,7 @@ async def delete(ctx: Context, id: str) -> None:
 
 @app.get("/users/{uid:int}")
 async def user(ctx: Context, uid: int) -> dict[str, Any]:
-    """Who a user is to others."""
+    """A user, as others see them."""
     found = await ctx.store.find("users", {"id": str(uid)}, fields=["name"], limit=1)
     if not found:
         raise NotFound(f"there is no user {uid}")

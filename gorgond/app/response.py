@@ -1,4 +1,4 @@
-"""What a handler gives back: a JSON value, None, or a Response with a status and headers."""
+"""The value that a handler gives back: a JSON value, None, or a Response with a status and headers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def done(value: Any) -> Done:
 
 
 def _plain(value: Any) -> Any:
-    """What is written for a value that JSON does not know."""
+    """The value to write for one that JSON does not know."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     if isinstance(value, datetime.date):

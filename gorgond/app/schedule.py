@@ -1,4 +1,4 @@
-"""What runs every so many seconds, on one instance at a time.
+"""Handlers that run every so many seconds, on one instance at a time.
 
 Each schedule has a lease in the broker. The instance that has it runs the handler and keeps the lease; all others look
 every second whether it is free. When that instance is killed its lease ends, and another one goes on. One that only

@@ -1,4 +1,4 @@
-"""Who our users are at other sites: the collection `identities`, a document for each.
+"""Our users' identities at other sites: the collection `identities`, a document for each.
 
     identities  {"id": hash of site and subject, "userid", "site", "subject", "email", "linked"}   linked: ms
 

@@ -10,8 +10,8 @@ taken back. Three limits:
 An attack does not lock the owner out: the last limit never refuses anybody by itself. It leaves *strange* addresses one
 attempt an hour instead of `attempts`. So the right password gets in from a fresh address, and from an address at which
 the account has a session it may be mistyped as often as ever, while an attacker with a thousand addresses has a
-thousand guesses an hour. What he can use up is the pair of the account and his own address: who shares that address
-with him, behind the same NAT, waits a minute.
+thousand guesses an hour. The attacker can use up only the pair of the account and the attacker's own address: a user
+who shares that address, behind the same NAT, waits a minute.
 
 Accounts that do not exist are counted the same. The names under which it is counted are hashes. Each refusal is a line
 in the log, with pseudonyms.
@@ -79,7 +79,7 @@ class Limits:
             raise _too_many(wait, self._pseudonyms.of("address", address))
 
     def about(self, account: str, address: str) -> str:
-        """Who tries, for the log."""
+        """The account and the address that try, for the log."""
         return f"{self._pseudonyms.of('account', account)}, {self._pseudonyms.of('address', address)}"
 
     def _address(self, source: str) -> Limit:

@@ -74,7 +74,8 @@ class IdentityProvider:
         return f"{where}{'&' if '?' in where else '?'}{urlencode(query)}"
 
     async def finish(self, code: str, nonce: str, verifier: str, issuer: str) -> Identity:
-        """Who came back with this code; `issuer` is the one that the browser brought, if any (RFC 9207).
+        """The identity of the user who came back with this code; `issuer` is the one that the browser brought, if any
+        (RFC 9207).
 
         Raises CallFailed: 401 when it is not proved, 502 when the site does not answer.
         """
@@ -158,7 +159,7 @@ class IdentityProvider:
         return self._keys[str(kid)]
 
     async def _described(self) -> Mapping[str, Any]:
-        """What the issuer says of itself."""
+        """The issuer's description of itself."""
         if time.monotonic() > self._metadata_until:
             found = await self._ask(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
             if found.get("issuer") != self._issuer:

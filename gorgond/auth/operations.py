@@ -1,4 +1,4 @@
-"""What may be asked of the auth server on auth_get, beside who somebody is. Answers are JSON objects.
+"""The questions to the auth server on auth_get, beside who somebody is. Answers are JSON objects.
 
     auth.register   {"email", "password", "name", "client"}     → 201, the user
     auth.login      {"email", "password", "client", "token"}    → {"user", "expires"}
@@ -44,7 +44,7 @@ ARGUMENTS: Mapping[str, Sequence[str]] = {
     "auth.sessions": (),
     "auth.revoke": ("id",),
 }
-"""What each may be given; all else is refused."""
+"""The arguments that each may be given; all others are refused."""
 
 log = logging.getLogger("gorgond.auth")
 
@@ -205,7 +205,7 @@ def _new_password(args: Mapping[str, Any], name: str) -> str:
 
 
 def client_of(args: Mapping[str, Any]) -> Mapping[str, str]:
-    """Who asks, among the arguments."""
+    """The client that asks, among the arguments."""
     client = args.get("client")
     if not isinstance(client, dict):
         client = {}

@@ -35,7 +35,7 @@ class Checked:
 
 
 def rule_broken(password: str) -> str:
-    """What is wrong with a new password; empty when nothing is."""
+    """The fault of a new password in words; empty when it has none."""
     password = texts.password(password)
     if not LENGTH[0] <= len(password) <= LENGTH[1]:
         return f"must have {LENGTH[0]} to {LENGTH[1]} characters"

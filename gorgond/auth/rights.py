@@ -1,7 +1,7 @@
-"""Who may do what: a route needs a user or not, and perhaps a role of that user's.
+"""The rights that routes ask for: a route needs a user or not, and perhaps a role of that user's.
 
-401 says that it is not known who asks, or no longer; 403 that it is known, and not enough. What a user may do with its
-own things alone is the application's to check, with the user it is given.
+401 says that it is not known who asks, or no longer; 403 that it is known, and not enough. The application checks what
+a user may do with its own things alone, by the user it is given.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from gorgond.redpill import CallFailed
 
 User = Mapping[str, Any]
-"""What a message says of who asks: {"id", "name", "email", "roles", "session"}."""
+"""The user who asks, as a message says: {"id", "name", "email", "roles", "session"}."""
 
 
 def unknown(message: str = "this session has ended, or never was: log in") -> CallFailed:

@@ -1,4 +1,4 @@
-"""What is secret in a question to the auth server travels sealed, so that the broker, its files and all who look into
+"""The secrets in a question to the auth server travel sealed, so that the broker, its files and all who look into
 them hold ciphertext.
 
     args  {"email": …, "password": "a violin in the attic", …}   →   {"email": …, "sealed": "gAAAAAB…", …}

@@ -1,4 +1,4 @@
-"""What may be asked of the auth server about other sites that vouch for users; see `auth.operations` for the rest.
+"""The questions to the auth server about other sites that vouch for users; see `auth.operations` for the rest.
 
     auth.oauth2.sites                                            → {"sites": [{"name", "kind"}]}
     auth.oauth2.begin   {"site", "state", "nonce", "challenge"} → {"url"}, where the browser is sent

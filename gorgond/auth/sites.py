@@ -21,7 +21,7 @@ Ask = Callable[[str], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who somebody is at another site. `email` is there only if the site says that it is proved."""
+    """Somebody's identity at another site. `email` is there only if the site says that it is proved."""
 
     subject: str
     email: str = ""
@@ -80,6 +80,6 @@ def issuer_of(name: str, settings: OAuth2) -> str:
 
 
 def openid_identity(claims: Mapping[str, Any]) -> Identity:
-    """Who an ID token, or the answer of a userinfo endpoint, is about (OpenID Connect Core 1.0, 5.1)."""
+    """The identity in an ID token, or in the answer of a userinfo endpoint (OpenID Connect Core 1.0, 5.1)."""
     email = claims.get("email", "") if claims.get("email_verified") is True else ""
     return Identity(str(claims["sub"]), str(email), str(claims.get("name") or ""))

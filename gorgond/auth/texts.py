@@ -1,6 +1,6 @@
 """One form for each text by which users are known: addresses, names, passwords.
 
-What looks the same is the same, and what cannot be seen is refused:
+Texts that look the same are the same, and characters that cannot be seen are refused:
 
     address   its local part in NFKC, its domain as IDNA 2008 has it (UTS 46), in Unicode and without a dot at its end,
               both in lower case; nothing in it that is not seen (`service.plain`) or blank
@@ -70,7 +70,8 @@ def forms(text: str) -> tuple[str, ...]:
 
 
 def account(text: str) -> str:
-    """What stands for an account in whatever form its address is typed. Raises CallFailed 400 as `forms` does."""
+    """The one form that stands for an account in whatever form its address is typed. Raises CallFailed 400 as `forms`
+    does."""
     try:
         return address(text)
     except CallFailed:
@@ -78,7 +79,7 @@ def account(text: str) -> str:
 
 
 def name(text: str) -> str:
-    """What a user is called. Raises CallFailed 400."""
+    """A user's name in its one form. Raises CallFailed 400."""
     if any(map(unseen, text)):
         raise CallFailed(400, f"name: {_UNSEEN}", "name")
     form = " ".join(unicodedata.normalize("NFKC", text).split())[:NAME_MAX]

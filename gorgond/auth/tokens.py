@@ -5,9 +5,10 @@
 Times are ms since 1970. A session bears the era of its user in which it was begun (`auth.users`), and is void in any
 other one. So all sessions of a user end with one write, whatever the clocks say of the hosts that began them.
 
-A token is known here by its digest alone. What was validated is kept for KEPT seconds; the live topic auth_notify tells
-every auth server which sessions ended, so that a logout is felt at once and not when that time is over. An answer of
-the store that was under way while such news came is for those alone who had asked before it, and not kept.
+A token is known here by its digest alone. An auth server keeps what it has validated for KEPT seconds; the live topic
+auth_notify tells every auth server which sessions ended, so that a logout is felt at once and not when that time is
+over. An answer of the store that was under way while such news came is for those alone who had asked before it, and not
+kept.
 
 When a session was last used is written at most once in a twentieth of the time after which it would be idle.
 """
@@ -76,7 +77,7 @@ class Tokens:
         user = self.known(token)
         if user is not None:
             return user
-        # Whoever asks for the same meanwhile waits for the same answer, unless there was news since.
+        # A caller that asks for the same meanwhile waits for the same answer, unless there was news since.
         key = token, self._news
         task = self._asking.get(key)
         if task is None:
@@ -183,7 +184,7 @@ class Tokens:
 
 
 def described(user: Document) -> dict[str, Any]:
-    """What may be told of a user."""
+    """The part of a user that may be told."""
     return {name: user[name] for name in ("id", "name", "email", "roles")}
 
 

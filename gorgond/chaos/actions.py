@@ -1,6 +1,6 @@
 """Single faults by hand: kill, stop, start, restart, pause, resume what a pattern names.
 
-What lasts (a stop, a pause) stays in the undo journal until the opposite, or `gorgon-chaos undo`.
+A fault that lasts (a stop, a pause) stays in the undo log until the opposite, or `gorgon-chaos undo`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """What single faults are done with."""
+    """The tools for single faults."""
 
     target: Target
     journal: UndoLog

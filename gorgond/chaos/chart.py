@@ -104,7 +104,7 @@ def _backlog(axis: Any, samples: Sequence[Sample]) -> None:
 
 
 def _faults(axis: Any, faults: Sequence[Fault], names: Sequence[str], span: float) -> None:
-    """Who was hurt when, and until when."""
+    """Draw which victim was hurt when, and until when."""
     for fault in faults:
         width = max((fault.end or span) - fault.begin, NARROW * span)
         axis.barh(names.index(fault.name), width, left=fault.begin, height=0.7, color=KINDS.get(fault.kind, OTHER))

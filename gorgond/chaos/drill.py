@@ -85,7 +85,7 @@ class Stopwatch:
 
 @dataclass(slots=True)
 class Result:
-    """What became of a drill. `skipped` says why there is no verdict; `parts` are the seconds that each part took."""
+    """The outcome of a drill. `skipped` says why there is no verdict; `parts` are the seconds that each part took."""
 
     drill: Drill
     seed: int
@@ -102,7 +102,7 @@ class Result:
 
 
 class Run:
-    """What a drill's body has in its hands."""
+    """The tools that a drill's body has in its hands."""
 
     def __init__(
         self,
@@ -338,7 +338,7 @@ def _perform(
 
 @contextmanager
 def _made_good(faults: Faults, say: Say) -> Iterator[None]:
-    """Whatever happens, make good what was done; Ctrl-C breaks the drill off."""
+    """Make good all faults, whatever happens; Ctrl-C breaks the drill off."""
     try:
         yield
     except KeyboardInterrupt:

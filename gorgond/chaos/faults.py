@@ -1,4 +1,4 @@
-"""What is done to a fabric: each fault is journaled before it happens, timed, and told.
+"""Faults of a fabric: each fault is journaled before it happens, timed, and told.
 
 A fault that lasts (stopped, paused, a setting changed) is over when it is made good; a kill when the victim runs again.
 """
@@ -54,7 +54,7 @@ class Faults:
         return self._begin("kill", name, lambda: self._target.signal(name, number), word=number.name)
 
     def over(self, kind: str, name: str) -> None:
-        """What was killed runs again."""
+        """Take note that the victim runs again."""
         self._end(kind, name)
 
     def stop(self, name: str) -> Fault:

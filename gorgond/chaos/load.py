@@ -1,7 +1,7 @@
 """The known load of a drill: clients of the public HTTP API, and clients straight on the queues.
 
-Each does one thing at a time and writes it down before and after (attempts.py). What was not acknowledged is tried
-again with the same mark, as a careful client would. What they do:
+Each does one thing at a time and writes it down before and after (attempts.py). A client tries each request that was
+not acknowledged again with the same mark, as a careful one would. The things to do:
 
     post     POST /info/<uid> with an id of ours          async   the same with Prefer: respond-async
     key      POST /info/<uid> with an Idempotency-Key     get     GET /info/<uid>: is the answer about this user?

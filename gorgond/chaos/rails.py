@@ -1,4 +1,4 @@
-"""What keeps a tool that kills from hurting what it must not.
+"""The rails that keep a tool that kills from hurting what it must not.
 
 Under systemd the host must allow it ([chaos] allowed = yes) and be named, typed at the prompt or with --host. Only
 gorgond's own units and processes can be named at all (target.py). Not more victims at once than `most`.

@@ -1,4 +1,4 @@
-"""What is told of drills: for people and as JSON."""
+"""Reports of drills: for people and as JSON."""
 
 from __future__ import annotations
 

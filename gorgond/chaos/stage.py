@@ -29,8 +29,8 @@ STOP = 60.0  # seconds it may take to end
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """Who plays: instances of each role, and flags for `gorgond up`. `tmpfs` puts the durable broker's files on a disk
-    of so many megabytes; `mongod` makes one the database."""
+    """The cast of a drill: instances of each role, and flags for `gorgond up`. `tmpfs` puts the durable broker's files
+    on a disk of so many megabytes; `mongod` makes one the database."""
 
     web: int = 2
     stores: int = 2
@@ -115,7 +115,8 @@ class Stage:
 
 
 def _on_tmpfs(directory: Path, megabytes: int) -> Sequence[str]:
-    """What goes before a command so that it sees a small disk there, and nobody else does; it ends with the command.
+    """The words before a command by which it sees a small disk there, and nobody else does; the disk ends with the
+    command.
 
     Raises Refused where that is not allowed.
     """

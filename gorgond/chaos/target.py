@@ -1,4 +1,4 @@
-"""What can be hurt: the contract between faults and the place where gorgond's processes run."""
+"""The target of faults: the contract between faults and the place where gorgond's processes run."""
 
 from __future__ import annotations
 

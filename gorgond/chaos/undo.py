@@ -1,7 +1,7 @@
 """The undo journal: what must be done to make good what was done, written down before it is done.
 
 One JSON object a line, each on the disk before the fault happens: {"n": 1, "undo": "resume", "name": "store@2"}, and
-{"n": 1, "done": true} when it is made good. What a killed run has left there `gorgon-chaos undo` makes good, the last
+{"n": 1, "done": true} when it is made good. `gorgon-chaos undo` makes good what a killed run has left there, the last
 thing first. The file is locked while a run has it, so there is one run at a time.
 
     start NAME       it was stopped                resume NAME            it was paused
@@ -90,7 +90,7 @@ class UndoLog:
 
     @property
     def pending(self) -> list[Step]:
-        """What is still to be made good, the last thing first."""
+        """The steps that are still to be made good, the last one first."""
         return [step for _, step in sorted(self._pending.items(), reverse=True)]
 
     def undo(self, perform: Callable[[Step], None], since: int = 0) -> list[str]:

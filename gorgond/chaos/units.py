@@ -92,7 +92,7 @@ def _secret(place: str) -> dict[str, str]:
 
 
 def _systemctl(*arguments: str) -> str:
-    """What systemctl prints. Raises GorgonError with what it says when it fails."""
+    """Run systemctl and return what it prints. Raises GorgonError with what it says when it fails."""
     done = subprocess.run(["/bin/systemctl", *arguments], capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
         raise GorgonError(f"systemctl {' '.join(arguments)}: {' '.join(done.stderr.split()) or 'failed'}")

@@ -1,4 +1,4 @@
-"""What a drill has shown, from the client's book, what is stored, where messages lie and the queues' figures.
+"""The verdict on a drill, from the client's book, what is stored, where messages lie and the queues' figures.
 
 lost         effects acknowledged that are neither stored nor dead letters
 duplicated   effects stored more than once
@@ -30,9 +30,9 @@ MOST = 0.8  # of the time that an attempt waited: a victim away for so long is w
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a drill allows: `expected` are the kinds of failed attempts (503, broken connection) that its faults bring;
-    `overdue` those that they bring only to who waited for a victim that was away too long; `recovery` and `slow` are
-    seconds."""
+    """The limits of a drill: `expected` are the kinds of failed attempts (503, broken connection) that its faults
+    bring; `overdue` those that they bring only to who waited for a victim that was away too long; `recovery` and `slow`
+    are seconds."""
 
     expected: frozenset[str] = frozenset()
     overdue: frozenset[str] = frozenset()

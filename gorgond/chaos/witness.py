@@ -1,4 +1,4 @@
-"""What became of the effects: read back through the queues from the store, and from the queues themselves."""
+"""The effects of a drill, read back through the queues from the store, and from the queues themselves."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def look_at_queues(servers: Iterable[Server], found: Found) -> None:
 
 
 def look_at_store(config: Config, uids: Iterable[int], found: Found) -> None:
-    """What is stored for these users: fills `stored` and `strangers`."""
+    """Look up what is stored for these users: fills `stored` and `strangers`."""
     asyncio.run(_read(config, uids, found))
 
 

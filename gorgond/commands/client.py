@@ -4,8 +4,8 @@ With a rate the requests come at times laid down beforehand, at random like thos
 other (a Poisson process); each is measured from the time it was due. A server that stalls does not slow the requests
 down, and what had to wait counts with its waiting. Without a rate every client asks again as soon as it is answered.
 
-What is due while every connection is busy waits for the next one that is free. What was sent late, for this or because
-the client itself is slow, counts as waiting; the report says how much that is.
+A request that is due while every connection is busy waits for the next one that is free. When a request was sent late,
+for this or because the client itself is slow, that time counts as waiting; the report says how much that is.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ AT_ONCE = 100  # connections being made at one time, so that the server's backlo
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is asked for: `rate` is requests a second in all, None for as many as are answered."""
+    """The load that is asked for: `rate` is requests a second in all, None for as many as are answered."""
 
     url: str
     clients: int
@@ -208,7 +208,7 @@ class Clients:
 
 
 def _reason(error: OSError) -> str:
-    """What went wrong, whatever words the event loop has for it."""
+    """The fault in words, whatever words the event loop has for it."""
     return os.strerror(error.errno) if error.errno else str(error) or "timeout"
 
 

@@ -10,8 +10,8 @@ One request a connection, a line of JSON, answered by a line of JSON:
     {"do": "add", "role": "store"}        {"name": "store@3"}
     {"do": "remove", "name": "store@3"}   {}, when it has ended
 
-What cannot be done is answered {"error": "why"}. The brokers are the processes broker and calls; pid 0 says that it
-does not run.
+A request that cannot be met is answered {"error": "why"}. The brokers are the processes broker and calls; pid 0 says
+that it does not run.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Control:
 
 
 def ask(path: Path, do: str, **fields: str) -> dict[str, Any]:
-    """What the `gorgond up` with this control socket answers. Raises GorgonError when it refuses, or is not there."""
+    """The answer of the `gorgond up` with this control socket. Raises GorgonError when it refuses, or is not there."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(PATIENCE)

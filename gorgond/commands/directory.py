@@ -23,7 +23,7 @@ from gorgond.errors import ConfigError, GorgonError
 SOCKET_PATH_MAX = 107  # bytes; see unix(7)
 FSYNC = "always"  # 201 and 202 mean kept, also when the power fails
 
-# What is common to both: no network, nobody else gets in, no message is ever evicted; they do not fill the machine.
+# The settings of both: no network, nobody else gets in, no message is ever evicted; they do not fill the machine.
 COMMON = """\
 port 0
 unixsocket {socket}
@@ -103,7 +103,7 @@ class Directory:
         return self.path / name
 
     def redis_log(self, name: str) -> Path:
-        """What that Redis writes."""
+        """The log file of that Redis."""
         return self.path / f"{name}.log"
 
     def broker_url(self, name: str) -> str:

@@ -143,7 +143,7 @@ class Fleet:
         return self._vitals[child.name].state(child)
 
     def rate(self, child: Child) -> float:
-        """What it does in a second."""
+        """Its work in a second."""
         vitals = self._vitals.get(child.name)
         return vitals.rate if vitals is not None and child.pid == vitals.pid else 0.0
 

@@ -1,6 +1,6 @@
 """A keep-alive HTTP/1.1 client connection that costs its process little: only status and length are read of an answer.
 
-What is measured must not be the measuring: one connection is one asyncio protocol, an answer's body is counted and
+The client must not measure itself: one connection is one asyncio protocol, an answer's body is counted and
 forgotten. Answers need a Content-Length, as ours have.
 """
 

@@ -57,7 +57,7 @@ def make_secrets(say: Callable[[str], None], keep: bool = False) -> None:
 
 
 def _secret(name: str, make: Callable[[], str]) -> str:
-    """What is in the file of this secret, which is made if it is missing."""
+    """The text in the file of this secret, which is made if it is missing."""
     file = CREDENTIALS / f"gorgond.{name}"
     try:
         known = file.read_text().strip() if file.exists() else ""

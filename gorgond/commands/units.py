@@ -124,7 +124,7 @@ def _state(unit: str) -> str:
 
 
 def _systemctl(*arguments: str) -> str:
-    """What systemctl prints. Raises GorgonError with what it says when it fails."""
+    """Run systemctl and return what it prints. Raises GorgonError with what it says when it fails."""
     try:
         done = subprocess.run(["/bin/systemctl", *arguments], capture_output=True, text=True, check=False)  # noqa: S603
     except FileNotFoundError:

@@ -12,7 +12,7 @@ SILENCE = 5.0  # seconds without a sign of life after which a child is shown as 
 
 
 class Vitals:
-    """What was last heard of a service."""
+    """The last signs of life of a service."""
 
     def __init__(self) -> None:
         self.pid = 0

@@ -1,4 +1,4 @@
-"""What users do with their accounts over HTTP: each a question to the auth server.
+"""The routes of users' accounts: each a question to the auth server.
 
 Programs get their token in the answer to a login. A page of ours asks with `"cookie": true` and gets none: its session
 is in a cookie that no script can read, and the answer has the XSRF token which its requests must bring.

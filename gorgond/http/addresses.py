@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from gorgond.validators import Network
 
 UNKNOWN = "unknown"
-"""In place of an address: a proxy says something of its client that cannot be read. What is counted by address counts
-all of these together, apart from whoever asks from the proxy's own host."""
+"""In place of an address: a proxy says something of its client that cannot be read. A count by address counts all of
+these together, apart from clients on the proxy's own host."""
 
 # A node of RFC 7239, 6: an address, of IPv6 in brackets, perhaps with a port and in quotes.
 _NODE = re.compile(r'"?(?:\[(?P<six>[^]]+)\]|(?P<four>[\d.]+))(?::(?:\d{1,5}|_[\w.-]+))?"?', re.ASCII)

@@ -1,4 +1,4 @@
-"""What is answered: status, headers and body, and how errors look."""
+"""Answers: status, headers and body, and how errors look."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Answer:
 
 
 def phrase(status: int) -> str:
-    """What a status is called; not every number that is allowed has a name."""
+    """The name of a status; not every number that is allowed has one."""
     return _PHRASES.get(status, "Other")
 
 

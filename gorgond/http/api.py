@@ -3,7 +3,7 @@
 Reads go to store_get, writes to store_put, both as calls; a write that need not be waited for goes to store_put as a
 job and is answered 202 once the broker that lasts has it.
 
-Anybody may write for users who are not registered. What belongs to a registered user that user alone writes: a write
+Anybody may write for users who are not registered. A registered user alone writes what belongs to that user: a write
 says who asks, and the store refuses what is another one's.
 """
 
@@ -241,7 +241,7 @@ def refused(code: int, message: str, field: str) -> Problem:
 
 
 def _more(reply: Reply) -> bytes:
-    """What is said beside a list that lacks those for which there was no room."""
+    """The remark beside a list that lacks those for which there was no room."""
     return b',"more":true' if reply.more else b""
 
 

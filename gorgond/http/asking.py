@@ -1,4 +1,5 @@
-"""What a request has the other servers do: with its deadline, its trace, and ids of its own."""
+"""The questions that a request has for the other servers: each bears the request's deadline and trace, and an id of its
+own."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ class Asking:
         return await self._backend.call("auth_get", message_of(request, op, args, user))
 
     async def mine(self, request: Request, op: str, args: Mapping[str, Any]) -> Any:
-        """What the auth server answers to who is logged in. Raises Problem 401, too."""
+        """The auth server's answer to the user who is logged in. Raises Problem 401, too."""
         return _value(await self.ask(request, op, args, credentials(request, "required")))
 
     async def begin(self, request: Request, op: str, args: Mapping[str, Any], user: User | None = None) -> Begun:
@@ -50,12 +51,12 @@ class Asking:
         return Begun(token, _value(await self.ask(request, op, told, user)))
 
     async def app(self, request: Request, op: str, args: Mapping[str, Any]) -> Any:
-        """What an application answers to who is logged in; the message passes the auth server on its way."""
+        """An application's answer to the user who is logged in; the message passes the auth server on its way."""
         message = message_of(request, op, args, credentials(request, "required"), "web_get")
         return _value(await self._backend.call("auth_get", message))
 
     async def found(self, request: Request, collection: str, args: Mapping[str, Any]) -> Reply:
-        """What a store finds, which is straight from there. Raises BadRequest for words that cannot be searched for,
+        """A store's answer, which comes straight from there. Raises BadRequest for words that cannot be searched for,
         and CallFailed 429 for a client that has too many searches under way."""
         message = message_of(request, f"{collection}.find", args)
         if not args.get("search"):
@@ -73,7 +74,7 @@ class Asking:
         return await documents_of(await self.found(request, collection, args))
 
     async def names(self, request: Request, uids: Iterable[Any]) -> dict[Any, str]:
-        """What users are called, by their numbers; those who are not registered are not among them."""
+        """The names of users, by their numbers; those who are not registered are not among them."""
         ids = [str(uid) for uid in uids if type(uid) is int]
         if not ids:
             return {}
@@ -82,14 +83,14 @@ class Asking:
 
 
 def message_of(request: Request, op: str, args: Mapping[str, Any], user: User | None = None, next: str = "") -> Message:
-    """What is asked on behalf of a request. Each has an id of its own, since a reply answers all of an id."""
+    """A message on behalf of a request. Each has an id of its own, since a reply answers all of an id."""
     trace = request.headers.get("traceparent", "")[:TRACE_MAX]
     told = dict(user) if user is not None else None
     return Message(op, dict(args), request.next_id(), next=next, user=told, deadline=request.deadline, trace=trace)
 
 
 def client_of(request: Request) -> dict[str, str]:
-    """What is remembered of where a session was begun."""
+    """The client, as a session remembers where it was begun."""
     return {"address": request.client, "agent": request.headers.get("User-Agent", "")[:AGENT_MAX]}
 
 

@@ -1,4 +1,4 @@
-"""What a request's body may hold: JSON, and the fields of an item. Raises BadRequest and Problem."""
+"""The bodies of requests: JSON, and the fields of an item. Raises BadRequest and Problem."""
 
 from __future__ import annotations
 

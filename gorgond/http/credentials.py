@@ -1,4 +1,4 @@
-"""Who asks: the token of a request, and the protection against requests that others make a browser send (XSRF).
+"""Credentials: the token of a request, and the protection against requests that others make a browser send (XSRF).
 
 Programs send `Authorization: Bearer TOKEN`. Browsers send the session cookie by themselves, also when a page of
 somebody else's makes them; so whatever changes something has to prove that a page of ours asked for it, with a value
@@ -39,7 +39,7 @@ FLAGS = "Path=/; Secure; HttpOnly; SameSite=Lax"
 
 
 def credentials(request: Request, need: Need, rights: str = "") -> dict[str, str]:
-    """What the auth server is told in a message's `user`: {"token": its digest or nothing, "need", "rights"}.
+    """The credentials for the auth server, in a message's `user`: {"token": its digest or nothing, "need", "rights"}.
 
     Raises Problem 401 when a token is needed and there is none, 403 for a forged request.
     """
@@ -69,7 +69,7 @@ def token_of(request: Request) -> str:
 
 
 def xsrf_token(request: Request) -> str:
-    """What a page puts into its forms; empty where there is no session."""
+    """The token that a page puts into its forms; empty where there is no session."""
     token = _cookie(request)
     return proof(token) if token else ""
 
@@ -80,7 +80,7 @@ def has_cookie(request: Request) -> bool:
 
 
 def former(request: Request) -> dict[str, str]:
-    """What tells the auth server which session a browser has, as the one that a login puts into its cookie ends it."""
+    """The session that a browser has, for the auth server: a login that puts another one into the cookie ends it."""
     token = _cookie(request)
     return {"former": digest(token)} if token else {}
 
@@ -138,7 +138,7 @@ def _cookie(request: Request) -> str:
 
 
 def proof(token: str) -> str:
-    """What shows that a request comes from a page which the session of this token was told to."""
+    """The proof that a request comes from a page which the session of this token was told to."""
     return hmac.new(token.encode(), b"xsrf", hashlib.sha256).hexdigest()
 
 

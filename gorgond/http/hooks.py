@@ -1,7 +1,8 @@
-"""What others push in: POST /hooks/NAME goes to the provider NAME as it came, and is answered when it is kept.
+"""Hooks, by which others push something in: POST /hooks/NAME goes to the provider NAME as it came, and is answered when
+it is kept.
 
 Anybody may send one. Whether it is from whom it says is for the provider to find out, which has the secret: the web
-server has no secrets but its own. What one sends too much of fills the queue of that provider alone, and is 503 then.
+server has no secrets but its own. A sender of too many fills the queue of that provider alone, and gets 503 then.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _OURS = "cookie"  # of the headers: no provider's business
 
 
 class Backend(Protocol):
-    """What the route asks of the server it is in."""
+    """The server that the route is in, as the route needs it."""
 
     async def push(self, queue: str, message: Message) -> None:
         """Push a job; back when it is kept."""

@@ -155,7 +155,7 @@ class Routes:
 
 
 def _allowing(path: str, parts: Sequence[Parameter], methods: Iterable[str]) -> Route:
-    """What answers OPTIONS at a path of these methods."""
+    """The route that answers OPTIONS at a path of these methods."""
     answer = Answer(204, headers={"Allow": ", ".join(sorted({*methods, "OPTIONS"}))})
 
     async def tell(_: Request) -> Answer:

@@ -120,8 +120,8 @@ class Server(HTTPServerConnectionDelegate):
         return Exchange(self, request_conn)
 
     def has_room(self, size: int) -> bool:
-        """Whether so many bytes more may wait here for their client. Who has been taking an answer for long makes room,
-        the one that began first before others."""
+        """Whether so many bytes more may wait here for their client. Clients that have been taking an answer for long
+        make room, the one that began first before others."""
         held = sum(stream.unsent for stream in self.slow)
         now = time.monotonic()
         for stream in sorted(self.slow, key=lambda stream: stream.slow_since):

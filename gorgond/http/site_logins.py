@@ -1,7 +1,7 @@
 """Logging in by way of another site, as the browser goes it: away with a state, back with a code.
 
-What belongs to one such journey, the state, the nonce and the verifier of PKCE, is in a cookie of that browser for ten
-minutes, and nowhere else: whoever comes back without it has not left from here.
+The state, the nonce and the verifier of PKCE of one such journey are in a cookie of that browser for ten minutes, and
+nowhere else: a browser that comes back without it has not left from here.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _sent(where: str, cookie: str = "") -> Answer:
 
 
 def _journey(request: Request) -> Mapping[str, Any]:
-    """What this browser left with; empty when it did not, or too long ago."""
+    """The journey that this browser left with; empty when it did not, or too long ago."""
     text = parse_cookie(request.headers.get("Cookie", "")).get(COOKIE, "")
     try:
         journey = loads(base64.urlsafe_b64decode(text))

@@ -78,7 +78,7 @@ class Stream(asyncio.Protocol):
         self._when_closed: Callable[[], None] | None = None
 
     def enter(self, phase: str) -> None:
-        """What it does from now on; the end is the last."""
+        """Enter the phase that it is in from now on; the end is the last."""
         if self._closed:
             return
         self.phase = phase
@@ -160,7 +160,7 @@ class Stream(asyncio.Protocol):
         return bool(self._unread) or waiting[0] > 0
 
     def read_until_regex(self, regex: bytes, max_bytes: int) -> asyncio.Future[bytes]:
-        """What ends with a match, `max_bytes` at most."""
+        """The bytes up to the end of a match, `max_bytes` at most."""
         return self._read(functools.partial(self._through, _pattern(regex), max_bytes))
 
     def read_until(self, delimiter: bytes, max_bytes: int) -> asyncio.Future[bytes]:
@@ -291,8 +291,8 @@ class Stream(asyncio.Protocol):
         return self._closed
 
     def close(self, exc_info: Any = False) -> None:
-        """Send what was written, and hang up. What the client still sends is read and thrown away: unread, it would
-        make the kernel throw our last words away."""
+        """Send what was written, and hang up. The server reads what the client still sends, and throws it away: unread,
+        it would make the kernel throw our last words away."""
         if self.phase in ("head", "body"):
             self._say(Problem(400, "the request is not complete, or not HTTP/1.1"))
         if self._closed:
@@ -319,7 +319,7 @@ class Stream(asyncio.Protocol):
         self._transport.abort()
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
-        """What is called when the connection is no more."""
+        """Set the function that is called when the connection is no more."""
         self._when_closed = callback
 
     def _say(self, problem: Problem) -> None:

@@ -1,4 +1,4 @@
-"""Who polls: one of several instances, as long as it can show that it lives.
+"""The instance that polls: one of several, as long as it can show that it lives.
 
 Each instance asks for the lease `provider:NAME` every second, and the one that has it keeps it. When that one is killed
 the lease ends after LEASE seconds, and another one gets it. An instance that could not keep it, since the broker was

@@ -2,8 +2,8 @@
 
     read → push the items → accepted → write the cursor
 
-The cursor is the document NAME of the collection `providers`. Whoever dies in between leaves an older cursor behind, so
-the same items are read again; they have the same ids, and the store has each once.
+The cursor is the document NAME of the collection `providers`. An instance that dies in between leaves an older cursor
+behind. Its successor reads the same items again; they have the same ids, and the store has each once.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ class Polling:
         """Push what came, and then note how far we are; False when asked to stop before all of it was there."""
         if not await self._pushing.push(parts):
             return False
-        # Who does not lead any more leaves that to who does, although an older cursor would only cost a further look.
+        # An instance that does not lead any more leaves that to the one that does, although an older cursor would only
+        # cost a further look.
         if self._source.remembers and moved and self.leading.held:
             return await self._pushing.put([note])
         return True

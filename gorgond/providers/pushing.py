@@ -22,7 +22,8 @@ FULL = (0.02, 1.0)  # seconds between two offers to a full queue: the first, the
 
 
 class Part(NamedTuple):
-    """What is pushed at a time, all or nothing: inserts into a collection, and the events that tell of them."""
+    """The messages that are pushed at a time, all or nothing: inserts into a collection, and the events that tell of
+    them."""
 
     op: str
     messages: Sequence[bytes]

@@ -69,7 +69,7 @@ class RandomItems:
         self._pool = " ".join(words)
 
     def key(self, n: int) -> str:
-        """What note number n is called: all that it is made of."""
+        """The key of note number n: all of the note is made of it."""
         return f"{self._prefix}{n}"
 
     def id(self, n: int) -> str:

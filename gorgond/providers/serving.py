@@ -4,8 +4,9 @@
     provider_put:NAME    NAME.send: by its `put`
     provider_hook:NAME   NAME.hook: what was sent to /hooks/NAME, made into items by its `hook`
 
-A hook has been answered 202 long ago, and anybody can send one. What the source refuses, as for a wrong signature, is
-counted and dropped; what fails for another reason is tried again, and becomes a dead letter in the end.
+A hook has been answered 202 long ago, and anybody can send one. The provider counts and drops a hook that the source
+refuses, as for a wrong signature. One that fails for another reason is tried again, and becomes a dead letter in the
+end.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ log = logging.getLogger("gorgond.provider")
 
 
 class Serving:
-    """What one source is asked and told."""
+    """The provider's side of one source: it passes on questions and hooks."""
 
     def __init__(self, source: Source, pushing: Pushing, metrics: Metrics) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""What a provider asks of its source. A kind of provider is a class of this contract:
+"""The contract between a provider and its source. A kind of provider is a class of this contract:
 
     @dataclass(frozen=True, slots=True)
     class MailSettings(Provider):
@@ -11,10 +11,10 @@
             mails, last = await self._fetch(since=cursor or 0)
             return Batch([Item(mail.uid, mail.document) for mail in mails], last, wait=60.0)
 
-What a class overrides is what its kind can do. Its module is imported by every process, since each checks the whole
+A kind can do what its class overrides. Its module is imported by every process, since each checks the whole
 configuration; what is heavy is imported when the source is made, which happens in its provider alone. A source runs in
-an event loop that others need too: what blocks goes to a thread. Whatever a method raises is its own affair: a poll is
-tried again, later each time; who asked is answered with the error. A ConfigError ends the process until an operator has
+an event loop that others need too: what blocks goes to a thread. An error of a method stops nothing else: a poll is
+tried again, later each time; a caller is answered with the error. A ConfigError ends the process until an operator has
 mended what it says (exit code 78).
 """
 
@@ -33,7 +33,7 @@ KEY_MAX = 100  # characters of an item's id; a longer one is a digest
 
 class Item(NamedTuple):
     """A document that came from outside. `key` is the source's own name of it, the same whenever it is read again: the
-    document's id is made of it, so that each is stored once. What changes under a key is told under another key."""
+    document's id is made of it, so that each is stored once. An item that changes is told under another key."""
 
     key: str
     document: Mapping[str, Any]
@@ -41,7 +41,7 @@ class Item(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a poll brings: `cursor` is from where the next poll goes on, any JSON value, and `wait` the seconds until
+    """The result of a poll: `cursor` is from where the next poll goes on, any JSON value, and `wait` the seconds until
     then. The cursor is kept when the items are, and may be given to a poll twice."""
 
     items: Sequence[Item]
@@ -50,8 +50,8 @@ class Batch(NamedTuple):
 
 
 class Pushed(NamedTuple):
-    """What somebody outside sent to /hooks/NAME. The names of headers are in lower case; `id` is the same when it is
-    told again."""
+    """A request that somebody outside sent to /hooks/NAME. The names of headers are in lower case; `id` is the same
+    when it is told again."""
 
     id: str
     headers: Mapping[str, str]
@@ -75,8 +75,8 @@ class Source:
         self.status = ""  # what it says of itself in the status line
 
     async def poll(self, cursor: Any) -> Batch | None:
-        """What is new since `cursor`, None the first time. None: there will never be more, and the provider ends.
-        One of all instances is asked at a time; it is cancelled when another one may be asked."""
+        """The items that are new since `cursor`, None the first time. Returns None: there will never be more, and the
+        provider ends. One of all instances is asked at a time; it is cancelled when another one may be asked."""
         return Batch((), cursor, IDLE)
 
     async def get(self, op: str, args: Mapping[str, Any]) -> Any:

@@ -247,8 +247,8 @@ def place(role: str) -> tuple[int, str]:
 
 
 def restarting(instance: str) -> tuple[int, int, str, int, str]:
-    """Sorts names of instances, store@2, in the order in which they restart: by role, then by number. What is none, as
-    a broker, comes last."""
+    """Sorts names of instances, store@2, in the order in which they restart: by role, then by number. A name that is no
+    instance's, as a broker's, comes last."""
     role, _, name = instance.partition("@")
     first = ROLES[role].restarts if role in ROLES else len(ROLES)
     return (first, *place(role), int(name) if name.isdecimal() else 0, name)

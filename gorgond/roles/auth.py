@@ -93,7 +93,7 @@ class AuthServer(Service):
         for broker in self.fabric.brokers:
             self._side_by_side(broker, "auth_get", functools.partial(self._pass_on, self.producer(broker)), 64)
             for number in range(PUT_LANES if broker is self.fabric.calls else 1):
-                # What was begun is done to its end: half a change might not be one.
+                # It finishes what it has begun: half a change might not be one.
                 self._side_by_side(broker, "auth_put", self.answer, 1, part=str(number), finishes=True)
 
     def _side_by_side(
@@ -147,8 +147,8 @@ class AuthServer(Service):
         return Done(dumps(answer), status=201 if message.op == "auth.register" else 200)
 
     async def who(self, message: Message) -> User | None:
-        """Who asks, by the credentials in a message. Raises CallFailed 401 and 403, and what asking the store raises;
-        a message without a deadline waits for the store as long as it takes."""
+        """The user who asks, by the credentials in a message. Raises CallFailed 401 and 403, and what asking the store
+        raises; a message without a deadline waits for the store as long as it takes."""
         credentials: dict[str, Any] = message.user or {}
         token = credentials.get("token", "")
         user = None

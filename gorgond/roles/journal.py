@@ -1,7 +1,7 @@
 """Journal: writes every change that a store announces to the system log, or to another sink.
 
 It is the durable group `journal` of the topic store_notify, so events wait for it while it is away, as many as a queue
-holds. What becomes of them when the log is away, or a journal is killed, `gorgond.sinks.handing` says.
+holds. `gorgond.sinks.handing` says what becomes of them when the log is away, or a journal is killed.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
     provider_put:NAME    what they want sent
     provider_hook:NAME   what was pushed to /hooks/NAME
 
-What its source is, `kind` says: `gorgond.providers`. There may be several instances, on other hosts or as NAME.2,
+`kind` says which source it has: `gorgond.providers`. There may be several instances, on other hosts or as NAME.2,
 NAME.3 on the same one: one of them polls, all of them serve. A provider whose source is at its end ends too, with exit
 code 0.
 """
@@ -93,8 +93,8 @@ class DataProvider(Service):
         return f"pushing to store_put: {self._rate.of(pushed):.0f}/s, {pushed:,}{of}{full}{polls}{status}"
 
     def summary(self) -> str:
-        """What was pushed and at which rate; how many offers of an item were refused, and how many items were
-        pushed after a refusal."""
+        """The number of items pushed, and at which rate; how many offers of an item were refused, and how many items
+        were pushed after a refusal."""
         seconds = time.monotonic() - self._started
         counters, pushed = self.metrics.counters, self.pushing.pushed
         return (

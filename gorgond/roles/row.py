@@ -1,4 +1,4 @@
-"""What a row of the table of roles says. It is data alone and imports nothing of gorgond's: everybody may read it."""
+"""A row of the table of roles. It is data alone and imports nothing of gorgond's: everybody may read it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FIELD = r"(?!(?:id|ts)\Z)[A-Za-z][A-Za-z0-9_]{0,63}"  # what a field is called t
 
 
 class Indexes(NamedTuple):
-    """What documents of a collection are found by fast, which stores keep an index for."""
+    """The fields by which documents of a collection are found fast: stores keep an index for each."""
 
     newest: tuple[str, ...] = ()  # by the value of one of these fields, the newest first
     values: tuple[str, ...] = ()  # by the value of one of these, or by any value of a list
@@ -37,7 +37,7 @@ class Indexes(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """What its systemd unit needs besides what all units have: `tools/made.py` writes the unit of it."""
+    """The needs of its systemd unit besides those of all units: `tools/made.py` writes the unit of it."""
 
     user: str = ""  # whom it runs as, unless it is a user of its own, gorgon-ROLE
     watchdog: int = 15  # seconds
@@ -71,7 +71,7 @@ class Role(NamedTuple):
     # In which order
     ends: int = 1  # who asks before who answers, so that all that was asked is answered
     restarts: int = 3  # at an upgrade: who must understand what others begin to send before they begin
-    # What is special about it
+    # Its special properties
     finishes: bool = False  # it may be done some day, and ends well
     sink: bool = False  # what it takes leaves the fabric, so on a real broker a simulated one would lose it
     database: bool = False  # asks the database
@@ -86,5 +86,5 @@ class Role(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What it is called in [instances]."""
+        """Its name in [instances]."""
         return self.name.replace("-", "_")

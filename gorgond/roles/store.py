@@ -1,7 +1,7 @@
 """DataStore: answers store_get from the database, writes store_put to it, announces every change on store_notify.
 
-What only the auth server may ask for comes over auth_store_get and auth_store_put (`schema.PRIVATE`), to which nobody
-else may push (`service.access`).
+Requests that only the auth server may make (`schema.PRIVATE`) come over auth_store_get and auth_store_put, to which
+nobody else may push (`service.access`).
 
 Each consumer has a thread with an event loop of its own in which the database's driver blocks: while one consumer waits
 for the database, another one's Python runs. A batch is one question to the database.
@@ -94,7 +94,7 @@ class DataStore(Service):
             for broker in self.fabric.brokers:
                 for number in range(self.config.store.lanes if broker is self.fabric.calls else 1):
                     self._read("store_get", broker, str(number), batch)
-            # What the auth server reads and what is searched for are calls alone.
+            # Reads of the auth server, and searches, are calls alone.
             self._read("auth_store_get", self.fabric.calls, "0", batch)
             # One at a time: each has the time of a whole batch for itself.
             self._read("store_search", self.fabric.calls, "s", 1)

@@ -94,8 +94,8 @@ class WebServer(Service):
         return f"serving port {self.port}: {self._rate.of(self._answered):.0f}/s, {len(self.calls)} waiting"
 
     def _routes(self, config: Config) -> Routes:
-        """What is served: gorgond's own API, the applications, and the website if its application is one of them.
-        Raises ConfigError."""
+        """The routes that it serves: gorgond's own API, the applications, and the website if its application is one of
+        them. Raises ConfigError."""
         apps = load_apps(config)
         website = any(app is notes.app for app in apps)
         pages = self.site.routes if website else []
@@ -122,7 +122,7 @@ class WebServer(Service):
         self.server.deadline_ms = int(config.web.deadline * 1000)
 
     async def call(self, queue: str, message: Message) -> Reply:
-        """Push a request and wait for the reply; its errors are raised. What is secret in it travels sealed."""
+        """Push a request and wait for the reply; its errors are raised. Its secrets travel sealed."""
         reply = await self.calls.call(queue, self._sealing.sealed(message))
         if reply.error is not None:
             raise reply.error

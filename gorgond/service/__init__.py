@@ -1,4 +1,4 @@
-"""What every daemon has in common: life cycle, systemd, metrics, log.
+"""The common part of every daemon: life cycle, systemd, metrics, log.
 
 life           how a server starts, works, drains and ends; `process` is one as a process, `loop` its event loop
 ends           its ends of queues and topics; `watched` is what runs in it, `heartbeat` whether that turns

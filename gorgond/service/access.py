@@ -1,10 +1,10 @@
-"""What each role may do in Redis: a user of its own, as a line of an ACL file.
+"""The rights of each role in Redis: a user of its own, as a line of an ACL file.
 
-What a script does is checked by the rights of who runs it, and so is the same command without the script. So each
-command is allowed on those keys alone on which the role's scripts use it, by selectors: `(+ltrim ~queue)`. Each script
-says in its head which commands it runs on which key, so that a script that changes takes its rights along. Nobody but
-the operator and the watch may load scripts, or note of which version they are; docs/operations.md says what is left to
-who has taken over a role.
+Redis checks each command of a script by the rights of the user who runs it, and the same command without the script
+alike. So each command is allowed on those keys alone on which the role's scripts use it, by selectors: `(+ltrim
+~queue)`. Each script says in its head which commands it runs on which key, so that a script that changes takes its
+rights along. Nobody but the operator and the watch may load scripts, or note of which version they are;
+docs/operations.md says what is left to who has taken over a role.
 
 On the host of the broker `gorgonctl secrets` makes the passwords and the file; docs/operations.md says how other hosts
 get theirs.
@@ -78,7 +78,7 @@ CONSUMING = (
 
 
 def _uses(access: Access) -> Iterator[_Use]:
-    """What a role does."""
+    """The scripts and commands that a role uses, and on which keys."""
     for name in access.pushes:
         yield _Use(name, [script.PUSH, script.REFUSE])
     for name in access.subscribes:

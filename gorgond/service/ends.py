@@ -189,7 +189,7 @@ class QueueEnds(Watched):
         return self.heartbeats.start(f"{name} {queue} at {broker.outage.what}")
 
     def hooks(self, heartbeat: Heartbeat, queue: str = "") -> Hooks:
-        """What an end is to be given for the service to hear of it; a consumer, of that queue."""
+        """The hooks that an end is given for the service to hear of it; a consumer, of that queue."""
         if not queue:
             return Hooks(heartbeat.beat, self.fail)
         return Hooks(heartbeat.beat, self.fail, functools.partial(_measured, self.metrics.part(), queue))

@@ -1,4 +1,5 @@
-"""What an instance tells of itself, once a second, on the topic `stats`; and what it asks the brokers for that."""
+"""The figures that an instance tells of itself, once a second, on the topic `stats`, and its questions to the brokers
+for that."""
 
 from __future__ import annotations
 
@@ -86,7 +87,7 @@ def of_process() -> dict[str, Any]:
 
 
 def of_consumers(consumers: Sequence[AnyConsumer]) -> dict[str, dict[str, float]]:
-    """What they did, by queues."""
+    """The figures of these consumers, by queues."""
     queues: dict[str, dict[str, float]] = {}
     for consumer in consumers:
         sums = queues.setdefault(consumer.queue, {})

@@ -57,7 +57,7 @@ class Service(QueueEnds, ABC):
 
     @abstractmethod
     def doing(self) -> str:
-        """What the service does, for its status line."""
+        """The service's work in words, for its status line."""
 
     async def drain(self) -> None:
         """Take nothing new, but from queues, and finish what is begun. All that queues need works on."""
@@ -117,7 +117,7 @@ class Service(QueueEnds, ABC):
         return f"consuming {queues}: {self._rate.of(handled):.0f}/s, depth {self._figures.depth}"
 
     def snapshot(self) -> dict[str, Any]:
-        """What the instance did since it started, for the topic `stats`; docs/protocol.md describes it."""
+        """The figures of the instance since it started, for the topic `stats`; docs/protocol.md describes them."""
         return {
             "name": self.name,
             "role": self.role,

@@ -1,4 +1,4 @@
-"""What an instance counts and how it tells: once a second a snapshot goes to the live topic `stats`.
+"""How an instance counts and tells: once a second a snapshot goes to the live topic `stats`.
 
 Figures only grow while the process lives; who wants a rate subtracts two snapshots. Latencies are histograms whose
 buckets can be added up, so percentiles over many instances are exact to a bucket: 16 buckets to each doubling, 6 %.
@@ -81,7 +81,7 @@ def upper_edge(bucket: int) -> int:
 
 
 class Operation:
-    """What was done of one kind: how long each took, how many failed, and their bytes."""
+    """All that was done of one kind: how long each took, how many failed, and their bytes."""
 
     __slots__ = ("bytes", "errors", "latency")
 
@@ -115,7 +115,7 @@ class Operation:
 
 
 class Metrics:
-    """What one instance did since it started: counters, and its operations by name ("store_get items.find").
+    """The figures of one instance since it started: counters, and its operations by name ("store_get items.find").
 
     It is written from one thread; others write a `part` of it each, so that no lock is needed for each request. It may
     be read from any.

@@ -1,7 +1,7 @@
-"""What stands in the log for accounts and addresses, whose own names are nobody's business who reads it.
+"""Pseudonyms stand in the log for accounts and addresses, whose own names are nobody's business who reads it.
 
-The same one has the same pseudonym wherever the key is the same, so that an attack can be followed. Who has not the key
-can neither tell whose it is nor try whether it is somebody's.
+The same one has the same pseudonym wherever the key is the same, so that an attack can be followed. A reader without
+the key can neither tell whose it is nor try whether it is somebody's.
 """
 
 from __future__ import annotations

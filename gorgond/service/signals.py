@@ -22,7 +22,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class _Asked:
-    """What the signals do."""
+    """The functions that the signals call."""
 
     stop: Callable[[], object] = staticmethod(lambda: os._exit(0))
     reload: Callable[[], object] | None = None

@@ -1,4 +1,4 @@
-"""What systemd wants to hear from a daemon (sd_notify(3)) and hands to it (sd_listen_fds(3)); silent without it."""
+"""A daemon's words to systemd (sd_notify(3)), and the sockets from it (sd_listen_fds(3)); silent without systemd."""
 
 from __future__ import annotations
 

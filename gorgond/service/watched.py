@@ -1,11 +1,11 @@
-"""What runs in a service, and what becomes of the service when some of it does not run any more.
+"""The loops and tasks of a service, and how it ends when one of them does not run any more.
 
     loop    turns until the service ends, and beats at each turn
     keep    an object of redpill's, or one like it, that runs until it is stopped
     task    is done some time
 
-What fails or is cancelled ends the service, and so does a loop that ends although nobody asked it to, or that hangs
-(`heart`): without it the service would live on and do half of its work. The error says which it was.
+A loop or task that fails or is cancelled ends the service. So does a loop that ends although nobody asked it to, or
+that hangs (`heart`): without it the service would live on and do half of its work. The error says which it was.
 """
 
 from __future__ import annotations

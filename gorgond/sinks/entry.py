@@ -1,7 +1,7 @@
-"""What of an event is logged, and how it reads.
+"""The part of an event that is logged, and how it reads.
 
 A log is read by more people than the database, and kept longer: it has who did what to which document, the names of
-the fields, and of their values those of LOGGED alone. What is secret need not be known here.
+the fields, and of their values those of LOGGED alone. So nobody needs to list here what is secret.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def user_of(event: Message) -> str:
 
 
 def shown(event: Message) -> dict[str, Any]:
-    """What is logged of the event's arguments: {"id", "ts", "fields": the names of those set or changed, and the values
-    that are logged}."""
+    """The part of the event's arguments that is logged: {"id", "ts", "fields": the names of those set or changed, and
+    the values that are logged}."""
     args = event.args
     about: dict[str, Any] = {name: args[name] for name in ("id", "ts") if name in args}
     document = args.get("changes", args.get("document"))

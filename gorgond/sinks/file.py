@@ -2,7 +2,7 @@
 
     {"at":"2026-11-25T18:40:12.345+00:00","event":"items.added","id":"1a2b","user":"5","message":"…","args":{…}}
 
-What is not seen in it, but does something to a terminal, is escaped as JSON has it.
+Characters that are not seen in it, but do something to a terminal, are escaped as JSON has it.
 The file may be renamed, removed or truncated meanwhile (logrotate(8)): it is looked for by its name each time. A batch
 is written whole or not at all, so a full disk leaves no half of a line, and nothing is there twice when there is room.
 """

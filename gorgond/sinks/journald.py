@@ -1,7 +1,7 @@
 """Events as entries of journald, in its native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/).
 
 An entry is one datagram: a line KEY=value for each field, or, where the value has line breaks, the key, a line break,
-the value's length in 64 bits little endian, the value, a line break. What is too large for a datagram is put into a
+the value's length in 64 bits little endian, the value, a line break. An entry too large for a datagram is put into a
 sealed memfd, and an empty datagram carries its descriptor.
 
 sd_journal_send(3) does the same, but says that all is well where there is no journald, and waits for ever where it

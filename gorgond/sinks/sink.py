@@ -1,4 +1,4 @@
-"""What a sink does: it takes events, and has them for good when it returns.
+"""The contract of a sink: it takes events, and has them for good when it returns.
 
 class PagerSink(Sink):
     @classmethod
@@ -29,7 +29,7 @@ class Sink(ABC):
     settings: ClassVar[type[Journal]] = Journal
     """What [journal] has of this kind: a class of its own adds its own settings."""
     name: str
-    """What it is called in the log: "event log /var/log/gorgond/events.log"."""
+    """Its name in the log: "event log /var/log/gorgond/events.log"."""
 
     @classmethod
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What the stats server makes of all that it hears, in bounded memory.
+"""The stats server's picture of all that it hears, in bounded memory.
 
 instances   what was last heard of each instance, and what it did since
 queues      the figures of the queues, over all brokers, and the ledger that they add up to

@@ -238,7 +238,8 @@ def _rows(history: History, series: str, span: str, now: int) -> dict[str, Any]:
 
 
 def _letter(broker: str, letter: DeadLetter) -> dict[str, Any]:
-    """What is shown of a dead letter, from the broker it lies on; `raw` is cut after SHOWN_MAX of its `size` bytes."""
+    """The part of a dead letter that is shown, from the broker it lies on; `raw` is cut after SHOWN_MAX of its `size`
+    bytes."""
     try:
         op = decode(letter.raw).op
     except Undecodable:

@@ -59,7 +59,8 @@ class Archive:
                 await asyncio.sleep(PAUSE)
 
     async def save(self) -> None:
-        """Save what was closed since the last time. What the queue has no room for is saved the next time."""
+        """Save what was closed since the last time. Documents for which the queue has no room are saved the next
+        time."""
         for document in (*self._history.unsaved(), *self._marks.unsaved()):
             self._waiting[document["id"]] = document
         for id, document in list(self._waiting.items()):

@@ -1,4 +1,4 @@
-"""What the brokers and the database say of themselves: rows for the picture."""
+"""The words of the brokers and the database about themselves: rows for the picture."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _NOTHING = ((0, 0), (0, 0))
 
 
 def durability(durable: Mapping[str, Any]) -> str:
-    """What the broker that keeps messages does for it: always, everysec, none or unknown; of its row."""
+    """The durability of the broker that keeps messages: always, everysec, none or unknown; of its row."""
     if not durable["version"]:
         return "unknown"
     return DURABILITY.get(durable["fsync"], "unknown") if durable["aof"] else "none"

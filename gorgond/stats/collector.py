@@ -1,5 +1,5 @@
-"""What is heard and seen of a fabric, put together: what every instance tells each second, and what the brokers say of
-themselves and of their queues. The stats server has one all the time, `gorgonctl` one for as long as it looks."""
+"""All that is heard and seen of a fabric, put together: what every instance tells each second, and what the brokers say
+of themselves and of their queues. The stats server has one all the time, `gorgonctl` one for as long as it looks."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Collector:
         return len(self._instances.all)
 
     def heard(self, event: Message) -> None:
-        """What an instance did in a second."""
+        """Take note of what an instance did in a second."""
         done = self._instances.heard(event.args, time.monotonic())
         if done is None:
             return

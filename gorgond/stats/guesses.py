@@ -4,7 +4,7 @@ The attempts of who has given WRONG_MAX in a minute take turns from then on: one
 however many connections they come. A few wait for their turn; the others are not looked at. So guessing is slow. The
 right guess is, too: if it were let through, a guesser would know it by that.
 
-Who they are is for the caller to say: an address is not enough where the operator and a guesser have the same.
+The caller says who they are: an address is not enough where the operator and a guesser have the same.
 """
 
 from __future__ import annotations

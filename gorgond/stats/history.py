@@ -1,13 +1,14 @@
-"""What was done in each second of the last hour, minute of the last day, hour of the last month, day of the last year.
+"""The work of each second of the last hour, minute of the last day, hour of the last month, day of the last year.
 
 A *series* is what is told apart: all of a role ("web"), one of its operations ("web GET /info/{uid}"), a queue
 ("queue store_get"). Its figures of a period are an `Operation`, so percentiles of longer periods come from the summed
 histograms, never from other percentiles.
 
 A second is open for LATE seconds, since instances tell of it a little later; then it is packed. A minute is closed
-with its last second, from its 60 seconds, and so on up. What is closed is saved as *documents* with the same id in each
-stats server and in each round of the years: the newer replaces the older, and of two of the same period the one whose
-writer has listened longer. So several stats servers agree, and nothing has to be deleted.
+with its last second, from its 60 seconds, and so on up. Every stats server saves the periods that are closed as
+*documents*. All of them give a period the same id. The ids of a tier come round again when all that it keeps have been
+used, so a newer document replaces the one of the round before. Of two documents of the same period, that of the server
+that has listened longer stays. So several stats servers agree, and nothing has to be deleted.
 
 All times are whole seconds since 1970, given by the caller.
 """

@@ -1,4 +1,4 @@
-"""What was last heard of each instance, and what it did since: the differences of its snapshots.
+"""The last snapshot heard of each instance, and its work by the differences of its snapshots.
 
 An instance that is new to us is counted from its first snapshot on if it began after we did; otherwise that one is what
 later ones are compared with. A process that takes another's name begins anew.
@@ -44,7 +44,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What an instance did between two snapshots: by operation."""
+    """The work of an instance between two snapshots: by operation."""
 
     instance: Instance
     operations: Mapping[str, Operation]
@@ -116,7 +116,7 @@ class Instances:
             self._events.append(LifecycleEvent("restart", known.name, known.since, f"{known.name} restarted"))
 
     def take_events(self) -> list[LifecycleEvent]:
-        """What happened to instances since the last call."""
+        """The events in the lives of instances since the last call."""
         events, self._events = self._events, []
         return events
 
@@ -151,7 +151,7 @@ def _end(state: str) -> str:
 
 
 def _rates(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, float]:
-    """What it did per second: messages or requests taken, those done well, those not, and the share of a core."""
+    """Its work per second: messages or requests taken, those done well, those not, and the share of a core."""
     seconds = after["uptime"] - before.get("uptime", 0.0)
     if seconds <= 0:
         return {"in": 0.0, "out": 0.0, "errors": 0.0, "cpu": 0.0}
@@ -166,7 +166,7 @@ def _rates(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, flo
 
 
 def _work(snapshot: Mapping[str, Any]) -> tuple[float, float, float]:
-    """What came to an instance, what it did well, what not, since it started."""
+    """How much came to an instance, how much it did well, and how much not, since it started."""
     counters: Mapping[str, int] = snapshot["counters"]
     consumers = snapshot["queues"].values()
     answered = sum(number for name, number in counters.items() if name.startswith("http "))
@@ -181,7 +181,7 @@ def _work(snapshot: Mapping[str, Any]) -> tuple[float, float, float]:
 def _differences(
     before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[str, Operation]]:
-    """What was done of each operation between two snapshots of one process, where anything was."""
+    """The work on each operation between two snapshots of one process, where there was any."""
     for name, new in after.items():
         old = before.get(name)
         if old is None:

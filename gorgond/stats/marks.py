@@ -1,4 +1,5 @@
-"""What happened when: starts, restarts, upgrades and ends of instances, outages, drills. Kept as one document."""
+"""Marks of what happened when: starts, restarts, upgrades and ends of instances, outages, drills. Kept as one
+document."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def roles(people: Sequence[Row]) -> list[Row]:
 
 
 def spans_of(history: History, now: int, series: str = PUBLIC) -> Row:
-    """What was done in the last seconds, one by one, and in the last minute, hour and day."""
+    """The work of the last seconds, one by one, and of the last minute, hour and day."""
     return {
         "second": [row(*each) for each in history.rows(series, 0, LATELY, now)],
         "minute": summed(history.rows(series, 0, 60, now)),

@@ -60,7 +60,8 @@ class Sessions:
         self._file(token).unlink(missing_ok=True)
 
     def new_browser(self) -> str:
-        """What a browser is known by in which the operator was logged in. It is no session, and kept by nobody else."""
+        """A token by which a browser is known in which the operator was logged in. It is no session, and kept by nobody
+        else."""
         id = secrets.token_hex(16)
         return f"{id}.{self._proof(id)}"
 

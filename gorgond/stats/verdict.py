@@ -1,7 +1,7 @@
 """The verdict: well, degraded or down, and in words what hurts. A pure function of the picture's parts.
 
-What is said first hurts most. Each limit is such that a fabric under full load is well: it is degraded when somebody
-waits who should not, or when it will be so soon unless somebody acts.
+The words begin with what hurts most. Each limit is such that a fabric under full load is well: it is degraded when
+somebody waits who should not, or when it will be so soon unless somebody acts.
 
 A dead letter degrades the fabric for a minute. From then on it harms nobody who waits, but somebody was promised what
 is in it: so it is told beside whatever is said, until it is put back or deleted.
@@ -142,7 +142,7 @@ def _dead(queues: Sequence[Row]) -> Iterator[str]:
 
 
 def _lying(queues: Sequence[Row]) -> str:
-    """What is said of dead letters that nobody has put back or deleted."""
+    """The words about dead letters that nobody has put back or deleted."""
     lying = [f"{queue['dead']:,} in {queue['name']}" for queue in queues if queue["dead"]]
     return f"; dead letters to put back or delete: {', '.join(lying)}" if lying else ""
 

@@ -1,4 +1,4 @@
-"""Who may do what.
+"""The rights of visitors.
 
 Looking is for the operator, and with `[stats] open = local` for everybody on this host: who connects from a loopback
 address, asks for a loopback name (or a page elsewhere could have a name of its own point here), and was not forwarded.
@@ -42,7 +42,7 @@ FORWARDED = re.compile(
     "forward|(client|real|user|connecting)-?ip|external-address|^(via|cdn-loop|x-amzn-trace-id)$|^(cf|fastly|fly|x-arr)-",
     re.IGNORECASE,
 )
-"""What the names of the headers look like by which proxies and CDNs tell of their clients, or of themselves."""
+"""The names of the headers by which proxies and CDNs tell of their clients, or of themselves."""
 
 BROWSER_KNOWN = 180 * 24 * 3600  # seconds
 
@@ -138,7 +138,7 @@ class Visitors:
         raise Problem(403, "this is not the operator's password")
 
     def _given(self, request: Request, name: str) -> str:
-        """What a cookie of ours holds; empty without one."""
+        """The value of a cookie of ours; empty without one."""
         try:
             found = SimpleCookie(request.headers.get("Cookie", "")).get(self._prefix(request) + name)
         except CookieError:

@@ -1,9 +1,9 @@
-"""What every database driver does: batches in, batches out.
+"""The contract of every database driver: batches in, batches out.
 
 A driver is safe to call from several threads. Its calls block; they are made from threads that have nothing else to
 do. Every method raises `StoreAway` when the database cannot be reached: nothing is lost by calling again with the
-same batch. What is wrong with one request of a batch comes back in that request's place as `StoreRefused` and does
-not touch its neighbours.
+same batch. A fault of one request of a batch comes back in that request's place as `StoreRefused` and does not touch
+its neighbours.
 
 Documents are JSON objects. Outside a driver their key is `id` (a string that the writer chose), and `ts` (milliseconds
 since 1970) says which of two versions is the newer. A driver checks every query and write with `stores.filters`.
@@ -63,12 +63,12 @@ class Write:
     when it was sent, or one more than that of what is stored or was deleted, whichever is later. The database decides
     that in the statement that writes.
 
-    A write may come again, when who had it died or an answer was lost. What it did is not done again, although others
-    changed the document meanwhile: `by`, what its message is known by, is kept in the document with those of the last
-    changes (`stores.repeats`), and a change that finds its own there is answered as before. A delete takes them along
-    into a tombstone, kept for a day, and who makes the document again takes them out of it. So an insert or replace
-    that was done, and whose document was deleted since, is `deleted` and does not bring it back; neither does a dated
-    one that is older than the delete.
+    A write may come again, when the store server that had it died or an answer was lost. The driver does not do it
+    again, although others changed the document meanwhile: `by`, what its message is known by, is kept in the document
+    with those of the last changes (`stores.repeats`), and a change that finds its own there is answered as before. A
+    delete takes them along into a tombstone, kept for a day, and who makes the document again takes them out of it. So
+    an insert or replace that was done, and whose document was deleted since, is `deleted` and does not bring it back;
+    neither does a dated one that is older than the delete.
 
     With an `asker`, the number of who asks, one that touches another registered user's is refused (`stores.ownership`).
     """
@@ -95,7 +95,7 @@ class Once:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a write; `ts` is that of the document now. `again`: it was done before, and nothing now."""
+    """The outcome of a write; `ts` is that of the document now. `again`: it was done before, and nothing now."""
 
     effect: Effect
     ts: int
@@ -131,19 +131,19 @@ def shorten(document: dict[str, Any], most: int) -> None:
 
 
 def refused_by(database: str, code: object, words: object) -> StoreRefused:
-    """What a request gets that the database itself refuses: its code, and not its words, which may tell of paths, hosts
-    and what others have stored. The log has them."""
+    """The refusal for a request that the database itself refuses: its code, and not its words, which may tell of paths,
+    hosts and what others have stored. The log has them."""
     log.info("%s refuses this with %s: %.1000s", database, code, words)
     return StoreRefused(f"the database refuses this ({database} {code}); the log of the store has its reason")
 
 
 def too_slow(seconds: float) -> StoreRefused:
-    """What those of a batch of reads get for whom the batch's time did not suffice."""
+    """The refusal for those of a batch of reads for which the batch's time did not suffice."""
     return StoreRefused(f"took too long: with what was asked together more than {seconds:g} s", 504)
 
 
 def not_searchable() -> StoreRefused:
-    """What a search gets until the index for it is there."""
+    """The refusal for a search until the index for it is there."""
     return StoreRefused("search: the index for it is being made; ask again in a while", 503)
 
 
@@ -186,8 +186,8 @@ class Store(ABC):
 
     @abstractmethod
     def claim(self, requests: Sequence[Once]) -> list[bool]:
-        """Whether each is the one request of its key: the first, or the same again. What a key was used for is kept as
-        durably as what is written, for a day (`schema.TOMBSTONE_SECONDS`)."""
+        """Whether each is the one request of its key: the first, or the same again. The driver keeps the use of a key
+        as durably as documents, for a day (`schema.TOMBSTONE_SECONDS`)."""
 
     def write(self, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
         """The same, for who wants to know the effects alone."""

@@ -1,4 +1,4 @@
-"""What applications have indexed beside the roles.
+"""The indexes that applications declare beside those of the roles.
 
 An app server writes what its applications declare into the collection INDEXES, a document for each collection of each
 application, as it writes any other. The stores look there again and again, and make what is not there yet. So no store
@@ -6,7 +6,7 @@ runs an application's code, and one that is started later, or a database that is
 
     {"id": "shop.orders", "collection": "orders", "newest": ["customer"], "values": ["sku"]}
 
-What is no longer declared stays: others may ask for it, and to make it again may take long.
+An index that is no longer declared stays: others may ask for it, and to make it again may take long.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ COLLECTIONS_MAX = 200
 
 
 def indexes_of(documents: Iterable[Mapping[str, Any]]) -> dict[str, Indexes]:
-    """What documents of INDEXES ask for beside what the roles do, by collection; what cannot be is left out."""
+    """The indexes that documents of INDEXES ask for beside those of the roles, by collection; one that cannot be is
+    left out."""
     asked: dict[str, tuple[list[str], list[str]]] = {}
     for document in documents:
         name: Any = document.get("collection")

@@ -20,14 +20,14 @@ _EVENT = {
     ("patch", "stored"): "edited",
     ("delete", "deleted"): "deleted",
 }
-"""What is announced, by what was done to which effect; all else changed nothing."""
+"""The event to announce, by the verb of a write and its effect; all others changed nothing."""
 
 _TOLD = {
     "conflict": (422, "there is another one of this id, with other content"),
     "stale": (409, "there is a newer version, or it was deleted since"),
     "missing": (404, "there is none"),
 }
-"""What a job without a caller is refused with, by effects that leave undone what it is for."""
+"""The refusals of a job without a caller, by effects that leave undone what the job is for."""
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Job:
 
     @classmethod
     def of(cls, message: Message, queue: str) -> Self:
-        """What a message of this queue asks for. One that is wrong uses up no key."""
+        """The job that a message of this queue asks for. One that is wrong uses up no key."""
         try:
             writes, once = writes_of(message, queue), once_of(message)
             if once is not None:
@@ -57,7 +57,7 @@ class Job:
         self.writes, self.refused = (), why
 
     def changes(self) -> Iterator[Change]:
-        """What changed, also if it had been changed before: then the announcement may have been lost."""
+        """The changes, also those that had been made before: then the announcement may have been lost."""
         for number, (write, one) in enumerate(zip(self.writes, self.done, strict=True)):
             if isinstance(one, StoreRefused) or write.collection in UNANNOUNCED:
                 continue
@@ -66,8 +66,8 @@ class Job:
                 yield Change(self.message, number, write, event, one.ts, one.again)
 
     def outcome(self) -> Done:
-        """A refusal of any of the writes is an error, else there is an answer if the message asks for one. Who does not
-        is told by an error, too, that one was not done."""
+        """A refusal of any of the writes is an error, else there is an answer if the message asks for one. A message
+        that asks for none gets an error, too, when one was not done."""
         if self.refused is not None:
             return told_refused(self.refused)
         message, results = self.message, []
@@ -92,7 +92,7 @@ class Change(NamedTuple):
     again: bool
 
     def said(self) -> Mapping[str, Any]:
-        """What was written: the document as it is stored, or the changes."""
+        """The content that was written: the document as it is stored, or the changes."""
         write = self.write
         return {**write.document, "ts": self.ts} if write.kind in ("insert", "replace") else write.document
 
@@ -118,6 +118,6 @@ def told_refused(refused: StoreRefused) -> Done:
 
 
 def _author(message: Message) -> dict[str, Any] | None:
-    """Who made a change; None when nobody was logged in."""
+    """The author of a change; None when nobody was logged in."""
     id = (message.user or {}).get("id")
     return {"id": id} if id else None

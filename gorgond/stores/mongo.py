@@ -375,7 +375,7 @@ def _equality(query: Query) -> tuple[str, Any]:
 
 
 def _shape(query: Query) -> object:
-    """What queries that can be asked together have in common; None if this one must be asked by itself."""
+    """The shape that queries have in common which can be asked together; None if this one must be asked by itself."""
     if query.search or len(query.filter) != 1 or query.limit > LOOKUP_LIMIT:
         return None
     field, value = _equality(query)

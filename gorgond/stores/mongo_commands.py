@@ -33,7 +33,7 @@ AWAY_CODES = frozenset(
 
 
 class Sent(NamedTuple):
-    """What became of a bulk."""
+    """The outcome of a bulk."""
 
     failures: dict[int, Document]
     """The server's error for each operation that failed, by the operations' keys."""

@@ -79,7 +79,7 @@ def _delete(
 
 
 def _burial(ts: int, own: int | None, stored: Document | None, grave: Document) -> Document:
-    """What a tombstone gets: what is known of the document, and the mark of the delete."""
+    """The fields for a tombstone: what is known of the document, and the mark of the delete."""
     marks = [each for each in (stored or {}).get(MARKS, ()) if each not in grave.get(MARKS, ())]
     if own is not None:
         marks.append(own)

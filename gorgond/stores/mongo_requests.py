@@ -1,4 +1,4 @@
-"""What the keys of requests were used for, in MongoDB: a document for each key, made by an upsert that fails on one
+"""The uses of the keys of requests, in MongoDB: a document for each key, made by an upsert that fails on one
 that was used for another request."""
 
 from __future__ import annotations

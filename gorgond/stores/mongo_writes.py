@@ -11,14 +11,16 @@ has no effect:
 
 Only the failed ones are looked at again, one find for all: what was in their way decides what became of them. One that
 comes after whatever is there takes the next `ts` and goes again, and so does one that has nothing in its way by now.
-What was seen is the truth of that moment: an insert that finds other content is a conflict, whoever deletes that next.
+A write answers by the state that it saw at that moment: an insert that finds other content is a conflict, whoever
+deletes that next.
 
 A delete first leaves its tombstone, then deletes. Every other write is done first and then looks for tombstones. In
 whatever order two of them meet, at least one sees the other: a document that a late writer brings back is deleted by
 the delete, or by that writer itself, who finds the tombstone.
 
-Who makes a document anew that was deleted takes the marks out of its tombstone. Until then, for a millisecond, a change
-of the old document that comes again is taken for one of the new: that is all that is not exact here.
+A writer that makes a document anew that was deleted takes the marks out of its tombstone. Until then, for a
+millisecond, a change of the old document that comes again is taken for one of the new: that is all that is not exact
+here.
 
 Writes to one id keep their order in rounds: every id's first write, then every id's second, and so on.
 """
@@ -59,7 +61,7 @@ RACES = 20
 """So many times in a row no write loses against others."""
 
 NOTHING = Written("missing", 0)
-"""What became of a write of which nothing is known yet."""
+"""The outcome of a write of which nothing is known yet."""
 
 NO_DOCUMENT = {"_id": 0}
 """Not an id that any document has: an upsert that finds none to update fails here, before it inserts."""
@@ -226,8 +228,8 @@ def _marking(own: int) -> Document:
 
 
 def _older(write: Write, own: int | None, ts: int) -> Document:
-    """What the write may touch: the document of its id, unless it is newer, changed by it before, or another registered
-    user's. One that comes last is newer than all that is there."""
+    """The filter for what the write may touch: the document of its id, unless it is newer, changed by it before, or
+    another registered user's. One that comes last is newer than all that is there."""
     before: Any = {"$not": {"$gt" if write.dated else "$gte": ts}} if write.unchanged is None else write.unchanged
     older: Document = {"_id": write.id, "ts": before, **allowed(write.asker)}
     if own is not None:
@@ -262,7 +264,7 @@ def _in_the_way(error: Document) -> bool:
 
 
 def _met(write: Write, stored: Document | None, content: Document | None) -> Outcome | None:
-    """What becomes of a write that met what is stored, whose `content` counts where no first one is kept. None: it goes
+    """The outcome of a write that met what is stored, whose `content` counts where no first one is kept. None: it goes
     again."""
     if stored is None:
         return Written("missing", write.ts) if write.kind == "patch" else None

@@ -41,8 +41,8 @@ def _digest(document: Mapping[str, Any], ts: Any) -> bytes:
 
 
 def mark(write: Write) -> int | None:
-    """What the write's message is known by, in 64 bits; None if it has none. A dated insert needs none: it is known by
-    its content, and its `ts` is older than that of a delete."""
+    """The mark by which the write's message is known, in 64 bits; None if it has none. A dated insert needs none: it is
+    known by its content, and its `ts` is older than that of a delete."""
     if not write.by or (write.dated and write.kind == "insert"):
         return None
     return int.from_bytes(sha256(write.by.encode()).digest()[:8], signed=True)

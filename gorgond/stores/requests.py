@@ -1,4 +1,4 @@
-"""What is asked of a store in messages, made into queries and writes; their values are checked by the drivers.
+"""Messages to a store, made into queries and writes; the drivers check their values.
 
 Raises StoreRefused for what does not fit, naming the argument and what is allowed.
 """
@@ -29,7 +29,7 @@ AUTH = "auth_"
 
 
 def query_of(message: Message, queue: str) -> tuple[str, Query]:
-    """What a message of store_get or auth_store_get asks for: "find" or "count", and the query."""
+    """The question of a message of store_get or auth_store_get: "find" or "count", and the query."""
     collection, _, verb = message.op.partition(".")
     if verb not in ("find", "count"):
         raise StoreRefused(f"{message.op}: {queue} takes <collection>.find and <collection>.count")
@@ -106,7 +106,8 @@ def once_of(message: Message) -> Once | None:
 
 
 def _asker(user: Mapping[str, Any] | None) -> int | None:
-    """Who may write what is theirs alone; None for a writer that decides by itself whose it writes."""
+    """The user who asks, and may write only what is that user's or nobody's; None for a writer that decides by itself
+    whose it writes."""
     if user is None or user.get("writes") != "own":
         return None
     id = str(user.get("id", ""))

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from gorgond.roles import ROLES
 
 DECLARED = {name: indexes for role in ROLES.values() for name, indexes in role.collections.items()}
-"""What the roles keep an index for, by collection. Applications declare more (`stores.declared`)."""
+"""The indexes that the roles declare, by collection. Applications declare more (`stores.declared`)."""
 
 TEXT: Mapping[str, tuple[str, ...]] = {name: each.text for name, each in DECLARED.items() if each.text}
 

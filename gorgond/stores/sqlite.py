@@ -1,8 +1,8 @@
 """SQLite: the embedded default, nothing to install. `sqlite:///relative/path` or `sqlite:////absolute/path`.
 
-The file's directory is made if it is missing. Several processes may use one file (on a local disk). What is reported
-as stored survives a power failure: the log is written ahead (WAL) and synced with every batch (synchronous=FULL). A
-file that is removed or replaced meanwhile is one that cannot be reached (`stores.sqlite_files`).
+The file's directory is made if it is missing. Several processes may use one file (on a local disk). A write that is
+reported as stored survives a power failure: the log is written ahead (WAL) and synced with every batch
+(synchronous=FULL). A file that is removed or replaced meanwhile is one that cannot be reached (`stores.sqlite_files`).
 """
 
 # ruff: noqa: S608 - names in statements were checked by stores.filters, values are parameters
@@ -291,7 +291,7 @@ class SqliteStore(Store):
 
 
 def _part(doc: bytes, query: Query) -> bytes:
-    """What a query wants of a document."""
+    """The part of a document that a query wants."""
     document = loads(doc)
     if query.projection:
         wanted = {"id", *query.projection}

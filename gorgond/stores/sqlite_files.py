@@ -1,6 +1,6 @@
-"""The files of a SQLite database as a connection opened them. Who holds a file that was removed or replaced goes on
-writing into it, and nobody will ever read that: so each batch looks, before and after, whether the names still lead
-there.
+"""The files of a SQLite database as a connection opened them. A process that holds a file that was removed or replaced
+goes on writing into it, and nobody will ever read that: so each batch looks, before and after, whether the names still
+lead there.
 
 A file that is missing is never made anew under a running store, and another one in its place is not taken for it: what
 was answered as stored is in the old one, which lives as long as it is held open. When it is back all goes on.

@@ -1,4 +1,5 @@
-"""What is indexed in a SQLite file beside what the roles declare: rows of `NAME.keys`, as for theirs, kept by triggers.
+"""The indexes in a SQLite file beside those that the roles declare: rows of `NAME.keys`, as for theirs, kept by
+triggers.
 
 So whoever writes keeps them, a process of an older version too, and the statements of writers are the same.
 `gorgon.indexes`: collection, field, upto, last, builder, until. An index that is being made is filled in small steps:
@@ -84,7 +85,7 @@ class Index:
         connection.execute(f'INSERT INTO "gorgon.indexes" {all}', (name, self._field))
 
     def gap(self, connection: sqlite3.Connection) -> Gap | None:
-        """What is missing in it while it is being made; None when it is whole."""
+        """The gap in it while it is being made; None when it is whole."""
         row = connection.execute(
             'SELECT upto, last, builder, until FROM "gorgon.indexes"'
             " WHERE collection = ? AND field = ? AND upto < last",

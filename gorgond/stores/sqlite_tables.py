@@ -5,7 +5,7 @@
 `items.text`: FTS5, rowid = n. The words of a document, for searches.
 `text_building`: collection, upto, last, builder, until. While `items.text` is being made, by `builder`, whom the others
 leave alone with it until then: documents upto < n <= last are not in it yet.
-`tombstones`: collection, id, ts, at, known, first, marks. What was deleted within a day, and what it had.
+`tombstones`: collection, id, ts, at, known, first, marks. The documents deleted within a day, and what they had.
 
 Columns that tables of an older version lack are added when they are written for the first time.
 """
@@ -120,7 +120,7 @@ class Collection:
         return names.fetchone() is not None
 
     def text_gap(self, connection: sqlite3.Connection) -> Gap | None:
-        """What is missing in the full-text index while it is being made; None when it is whole."""
+        """The gap in the full-text index while it is being made; None when it is whole."""
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'text_building'").fetchone():
             return None
         row = connection.execute(

@@ -24,7 +24,7 @@ BURY = (
 
 
 class _Row(NamedTuple):
-    """What is stored."""
+    """A document as it is stored."""
 
     n: int
     ts: int
@@ -34,7 +34,7 @@ class _Row(NamedTuple):
 
 
 class _Tombstone(NamedTuple):
-    """What is left of what was deleted; of what was never there, too, if somebody deleted it."""
+    """The rest of a document that was deleted; of one that was never there, too, if somebody deleted it."""
 
     ts: int
     known: int
@@ -165,7 +165,7 @@ class _Writer:
         return data.decode()
 
     def _row(self, write: Write) -> _Row | None:
-        """What is stored, if the write may touch it. Raises StoreRefused."""
+        """The stored document, if the write may touch it. Raises StoreRefused."""
         found = self._connection.execute(self._collection.select, (write.id,)).fetchone()
         if found is None:
             return None
@@ -175,7 +175,8 @@ class _Writer:
         return row
 
     def _make(self, write: Write, ts: int, data: str, first: bytes, tombstone: _Tombstone) -> bool:
-        """Store a new document, unless there is one of its id. What was deleted before leaves it its marks."""
+        """Store a new document, unless there is one of its id. A document of that id that was deleted before leaves it
+        its marks."""
         marks = _json(marked(_marks(tombstone), mark(write)))
         cursor = self._connection.execute(self._collection.insert, (write.id, ts, data, first, marks))
         if cursor.rowcount != 1 or cursor.lastrowid is None:

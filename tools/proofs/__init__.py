@@ -1,4 +1,4 @@
-"""What tools/prove runs that is no test in long.
+"""The proofs of tools/prove that are no test in long.
 
 kills      auth and app servers die under load: whose are the answers?
 power      the power fails under load: is there what was acknowledged?

@@ -47,7 +47,7 @@ class Disk:
         self._unmount()
 
     def fail(self) -> None:
-        """The power fails. Who writes is to be killed just before, so that nobody sees it happen."""
+        """The power fails. Kill the writers just before, so that nobody sees it happen."""
         root = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.ioctl(root, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))

@@ -68,7 +68,7 @@ def prove(arguments: argparse.Namespace, closing: ExitStack, directory: Path) ->
 
 
 async def _left_over(site: Site) -> Counter[str]:
-    """What the queues should not hold when all is answered."""
+    """The messages that the queues should not hold when all is answered."""
     found: Counter[str] = Counter()
     for broker in {site.calls, site.durable}:
         for queue in QUEUES:

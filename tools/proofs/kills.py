@@ -101,7 +101,7 @@ class Trial:
             self.wrong += 1
 
     def figures(self) -> dict[str, int | float]:
-        """What came of it, by name."""
+        """The results, by name."""
         dead = sum(asyncio.run(counts(self._site.calls, queue)).dead for queue in ("auth_get", "web_get"))
         return {
             "answered": self.answered,

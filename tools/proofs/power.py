@@ -105,15 +105,16 @@ class Trial:
         await asyncio.gather(neighbour, *posting)
 
     def _disturb(self) -> None:
-        """What others on the host do: they fsync a file of their own, which brings sizes and names of ours to the disk,
-        too, at moments that we did not choose. Ends with the power."""
+        """Play the others on the host: they fsync a file of their own, which brings sizes and names of ours to the
+        disk, too, at moments that we did not choose. Ends with the power."""
         with (self._disk.path / "neighbour").open("wb", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(b"x")
                 os.fsync(file.fileno())
 
     async def _post(self, site: Site, number: int) -> None:
-        """One connection: a note after the other, until nobody answers. What is in the socket then counts, too."""
+        """One connection: a note after the other, until nobody answers. Answers that are in the socket then count,
+        too."""
         prefer = "Prefer: respond-async\r\n" if number % 2 else ""
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
@@ -131,7 +132,7 @@ class Trial:
             return
 
     def figures(self) -> dict[str, int]:
-        """What came of it, by name."""
+        """The results, by name."""
         return {
             "failures": self.failures,
             "stored": self.statuses[201],

@@ -20,7 +20,7 @@ from tools.speed.processes import BenchError
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What came of it: figures by name, whether they are as promised, and lines to show before them."""
+    """The results of a proof: figures by name, whether they are as promised, and lines to show before them."""
 
     figures: Mapping[str, Any]
     holds: bool

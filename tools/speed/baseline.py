@@ -1,4 +1,4 @@
-"""What gorgond is compared with: Tornado straight on pymongo, as a good user of both would write it.
+"""The baseline that gorgond is compared with: Tornado straight on pymongo, as a good user of both would write it.
 
     python -m tools.speed.baseline PORT inline|threads MONGODB-URL
     python -m tools.speed.baseline PORT bare

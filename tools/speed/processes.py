@@ -57,7 +57,7 @@ class Process:
         return 0.0
 
     def failed(self) -> BenchError:
-        """What to raise when it did not do what it should."""
+        """The error to raise when it did not do what it should."""
         said = self.log.with_suffix(".out").read_text(errors="replace") + self.log.read_text(errors="replace")
         tail = "\n".join(said.splitlines()[-20:])
         return BenchError(f"{self.name} failed (exit code {self.popen.poll()}):\n{tail}")

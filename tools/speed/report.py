@@ -1,4 +1,4 @@
-"""What was found: rows of figures, as a table and as JSON."""
+"""The report: rows of figures, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a case found: its rows, and facts that are no figures."""
+    """The result of a case: its rows, and facts that are no figures."""
 
     case: str
     rows: Sequence[Row]
@@ -80,7 +80,7 @@ def rows_of_cpu(rounds: Sequence[dict[str, float]], prefix: str = "") -> list[Ro
 
 
 def circumstances() -> dict[str, str]:
-    """What the figures depend on beside gorgond."""
+    """The circumstances, beside gorgond, on which the figures depend."""
     found = {name: servers.version(name) for name in ("redis-server", "mongod", "wrk")}
     found |= {"python": platform.python_version(), "system": platform.platform()}
     found |= {name: _library(name) for name in _LIBRARIES}

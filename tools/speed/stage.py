@@ -1,4 +1,4 @@
-"""What all cases stand on: how much is measured, a directory, the data set in a mongod."""
+"""The stage on which all cases stand: how much is measured, a directory, the data set in a mongod."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _fill(url: str, scale: Scale) -> None:
     command += ["--items", str(scale.items), "--users", str(scale.users)]
     subprocess.run(command, cwd=ROOT, env=environ(), check=True, stdout=sys.stderr)
     with _items(url) as items:
-        # What a run that was killed may have left.
+        # Remove what a run that was killed may have left.
         items.delete_many({"_id": {"$not": {"$regex": "^random:0-"}}})
         read = {"$group": {"_id": None, "count": {"$sum": 1}, "bytes": {"$avg": {"$bsonSize": "$$ROOT"}}}}
         [there] = items.aggregate([read])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gorgond.chaos.drill import Drill, Run
 from gorgond.chaos.verdict import Limits
 
-# What clients are told while a broker is away for longer than they may wait.
+# The answers that clients get while a broker is away for longer than they may wait.
 AWAY = frozenset({"503", "504", "BrokerAway", "DeadlineExceeded", "broker away", "error 504"})
 LEAKED = 4  # connections more than before that are no leak: one may just be made anew
 GROWN = 1.5  # times the memory of before, that web servers may have while their broker is away

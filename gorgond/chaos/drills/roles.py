@@ -62,7 +62,7 @@ OWN = {
     "app": _drill("app", 20, APPLICATION, Limits(overdue=STUCK), "app", "app"),
     "provider": _drill("provider", 20, PROVIDING, Limits()),
 }
-"""What is special about killing some roles; all others are killed ten times under the usual load."""
+"""The drills of roles whose killing is special; all others are killed ten times under the usual load."""
 
 DRILLS = (
     *(OWN.get(name) or _drill(name, 10, Cast(), Limits()) for name in COMMANDS),

@@ -1,4 +1,4 @@
-"""What gorgonctl does beside systemd's units (gorgond.commands.units): each subject has its file here.
+"""The commands of gorgonctl beside those for systemd's units (gorgond.commands.units): each subject has its file here.
 
 installation   which fabric it is, and how it is reached; `brokers` and `processes` of it are asked and told
 watch          the picture of it: what the stats server shows; `observer` makes one where no stats server answers

@@ -59,7 +59,7 @@ class Installation:
         return connect_fabric(load(os.devnull, {}, given | flags))
 
     def _credentials(self) -> list[tuple[str, str]]:
-        """What systemd would hand over to a unit of the operator's, if there were one."""
+        """The credentials that systemd would hand over to a unit of the operator's, if there were one."""
         password = _secret(f"gorgond.broker.password.{OPERATOR}")
         return [("url", _secret("gorgond.broker.url")), ("user", OPERATOR if password else ""), ("password", password)]
 

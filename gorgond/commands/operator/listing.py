@@ -20,7 +20,7 @@ def queue_table(queues: Sequence[Row]) -> list[str]:
 
 
 def now(row: Row) -> Sequence[str]:
-    """What is where in a queue, and what moves: cells under the header NOW."""
+    """The messages of a queue by where they are, and what moves: cells under the header NOW."""
     oldest = text.duration(row["oldest"]) if row["queued"] else ""
     figures = [text.count(row[key]) for key in ("in_flight", "delayed", "dead")]
     return (row["name"], text.count(row["queued"]), oldest, *figures, text.rate(row["in"]), text.rate(row["out"]))

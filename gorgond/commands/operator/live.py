@@ -68,7 +68,7 @@ class _Live:
             await asyncio.sleep(PAUSE)
 
     def _show(self) -> None:
-        """What fits into the terminal as it is now."""
+        """Show the part that fits into the terminal as it is now."""
         columns, rows = os.get_terminal_size(sys.stdout.fileno())
         lines = [*self._lines[: rows - 1], *[""] * (rows - 1 - len(self._lines)), "q quits"]
         text = "\n".join(f"{_cut(line, columns)}{_REST_OF_LINE}" for line in lines[-rows:])

@@ -1,4 +1,4 @@
-"""What an operator does to queues and users is a line in the log: who did what."""
+"""A line in the log for each thing that an operator does to queues and users: who did what."""
 
 from __future__ import annotations
 

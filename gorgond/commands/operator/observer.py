@@ -25,7 +25,7 @@ class Observer:
         self._listening: asyncio.Task[None] | None = None
 
     async def picture(self) -> dict[str, Any]:
-        """What is known now; the first time what is known when every instance has had its say."""
+        """The picture as it is known now; the first time as it is when every instance has had its say."""
         if self._listening is None:
             self._listening = asyncio.get_running_loop().create_task(self._listener.run())
             if await self._look():

@@ -1,4 +1,4 @@
-"""What users may do: their roles, shown and changed by the operator, who may push to the auth server's own queues."""
+"""The rights of users: their roles, shown and changed by the operator, who may push to the auth server's own queues."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gorgond.service.pseudonyms import Pseudonyms
 
 
 def changed(installation: Installation, email: str, roles: Sequence[str]) -> str:
-    """What the log says of a change: the account by the pseudonym that auth servers give it."""
+    """The words of the log about a change: the account by the pseudonym that auth servers give it."""
     key = installation.auth_key()
     who = Pseudonyms(key.encode()).of("account", texts.account(email)) if key else "an account"
     return f"{who} has the roles {' '.join(roles) or 'none'} now"

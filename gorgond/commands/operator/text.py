@@ -22,8 +22,8 @@ def coloured() -> bool:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines with columns as wide as they must be. A header that begins with `>` is that of a column of figures, which
-    stand at its right. No lines without rows. What is not seen in a cell is made visible, or it would be wider than it
-    looks."""
+    stand at its right. No lines without rows. Characters in a cell that are not seen are made visible, or it would be
+    wider than it looks."""
     if not rows:
         return []
     right = [title.startswith(">") for title in header]

@@ -54,7 +54,7 @@ async def _messages(fabric: Fabric, id: str) -> AsyncIterator[dict[str, Any]]:
 
 
 def _row(found: Found, id: str) -> dict[str, Any]:
-    """What was found, if it really speaks of the id."""
+    """The row for a message that was found, if it really speaks of the id."""
     where = {"queue": found.queue, "place": found.place, "detail": found.detail}
     if found.place == "reply":
         header = found.raw.partition(b"\n")[0]

@@ -39,8 +39,8 @@ class Watch:
             await self._observer.close()
 
     async def picture(self) -> Picture:
-        """What is known now. Without a stats server the first one takes a few seconds, in which we listen ourselves.
-        Raises GorgonError when we may not."""
+        """The picture as it is known now. Without a stats server the first one takes a few seconds, in which we listen
+        ourselves. Raises GorgonError when we may not."""
         found = await asyncio.to_thread(_from_server, self._url, self._password) if self._url else None
         if found is not None:
             return found

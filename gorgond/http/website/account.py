@@ -95,7 +95,7 @@ class Account:
         return see_other("/", cleared_cookie())
 
     async def account(self, request: Request, said: str = "", wrong: str = "") -> Answer:
-        """Who one is, and where one is logged in."""
+        """The page of a user's account, and of the sessions in which the user is logged in."""
         visitor, answer = await asyncio.gather(
             visitor_of(self._asking, request), self._asking.mine(request, "auth.sessions", {})
         )

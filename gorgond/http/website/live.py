@@ -4,7 +4,7 @@
     event: gone     data: {"id"}             it was deleted
     event: reset    data: {}                 something was missed: load the page anew
 
-Who connects says how new the newest note on its page is (`since`), and is first told of those that came after. An
+A page that connects says how new its newest note is (`since`), and is first told of those that came after. An
 event's id is that of its message on store_notify, so a browser that connects again, to whichever web server, says in
 Last-Event-ID what it has seen and gets what came after. All web servers hear the same events in the same order; each
 keeps the newest, and listens only while it has viewers and a little longer.
@@ -168,7 +168,7 @@ class Live:
                 viewer.write(data or b": quiet\n\n")
 
     def _due(self, viewer: _Viewer) -> list[_Event]:
-        """What it is to be told: of several changes of a note the last, and of many notes the newest."""
+        """The events that it is to be told: of several changes of a note the last, and of many notes the newest."""
         last: dict[str, _Event] = {}
         for event in reversed(self._events):
             if event.number <= viewer.seen or len(last) >= MOST:

@@ -23,7 +23,7 @@ CARDS_MS = 5000  # for looking up notes that have changed
 
 _NEWEST = [["ts", -1]]
 _SHOWN: dict[str, Any] = {"fields": ["title", "url", "body", "ts", "location", "keywords", "userid"], "short": URL_MAX}
-"""What is asked of notes to be listed; an address has up to 8000 characters."""
+"""The arguments by which notes are listed; an address has up to 8000 characters."""
 
 _UID = Parameter("uid", "the user's number", int, 0, WHOLE_MAX)
 _ID = Parameter("id", "the note's id", str, high=DOCUMENT_ID_MAX)

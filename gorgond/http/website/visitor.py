@@ -1,4 +1,4 @@
-"""Who looks at a page."""
+"""The visitor who looks at a page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FOR_THE_USER = (400, 401, 403, 409, 422, 429)  # statuses with which a form is 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who looks at a page, as the auth server knows them, and the proof that their forms carry."""
+    """Somebody who looks at a page, as the auth server knows them, and the proof that their forms carry."""
 
     user: Mapping[str, Any] | None
     xsrf: str
@@ -28,7 +28,7 @@ NOBODY = Visitor(None, "")
 
 
 async def visitor_of(asking: Asking, request: Request) -> Visitor:
-    """Who looks; nobody when their session has ended."""
+    """The visitor; nobody when their session has ended."""
     if not token_of(request):
         return NOBODY
     try:
@@ -40,7 +40,7 @@ async def visitor_of(asking: Asking, request: Request) -> Visitor:
 
 
 async def known(asking: Asking, request: Request) -> tuple[Visitor, int]:
-    """Who looks, and their number. Raises Problem 401 when nobody is logged in, CallFailed 401 when their session has
+    """The visitor, and their number. Raises Problem 401 when nobody is logged in, CallFailed 401 when their session has
     ended."""
     user = await asking.mine(request, "auth.me", {})
     return Visitor(user, xsrf_token(request)), int(user["id"])

@@ -1,4 +1,4 @@
-// Numbers in words. What is not known is the empty string.
+// Numbers in words. A number that is not known is the empty string.
 
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const FEW = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });

@@ -1,4 +1,4 @@
-// A figure's last minute as a line. What it shows in numbers stands beside it, so it is hidden from screen readers.
+// A figure's last minute as a line. The same in numbers stands beside it, so it is hidden from screen readers.
 
 const SECONDS = 60;
 const SVG = "http://www.w3.org/2000/svg";

@@ -1,4 +1,4 @@
-"""What tools/prove fuzz is made of.
+"""The parts of tools/prove fuzz.
 
 inputs      values that are hard to digest
 odd         parts of requests that HTTP does not allow

@@ -35,8 +35,8 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is sent. `patience`: after so many seconds without an answer the client says that it sends no more, which
-    for a request that is whole it never does. `input`: a 400 has to name the field. `good`: it has to be answered
+    """A request to send. `patience`: after so many seconds without an answer the client says that it sends no more,
+    which for a request that is whole it never does. `input`: a 400 has to name the field. `good`: it has to be answered
     well."""
 
     kind: str

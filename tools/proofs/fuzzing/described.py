@@ -29,7 +29,7 @@ THOROUGH = 10_000  # requests in all, from which on the edges of every schema ar
 
 @dataclass(slots=True)
 class Described:
-    """What schemathesis has sent and found."""
+    """The requests that schemathesis has sent, and its findings."""
 
     requests: int = 0
     ends: Counter[str] = field(default_factory=Counter)

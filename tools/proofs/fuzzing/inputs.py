@@ -107,7 +107,7 @@ def encoded(value: Any) -> bytes:
 
 
 def broken_json(chance: Random, good: bytes) -> bytes:
-    """What is no JSON, or none that should be taken."""
+    """Bytes that are no JSON, or none that should be taken."""
     deep = chance.choice((33, 100, 5000, 100_000))
     choices: list[Callable[[], bytes]] = [
         lambda: good[: chance.randrange(len(good) + 1)],

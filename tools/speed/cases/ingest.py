@@ -70,7 +70,7 @@ def _searched(stage: Stage, brokers: str, stores: int) -> float:
 
 
 def _pushed(site: Site, number: int, users: int) -> Flow:
-    """What it took to push and store so many."""
+    """The flow of pushing and storing so many."""
     with ThreadPoolExecutor(1) as watcher:
         watching = watcher.submit(asyncio.run, settled(site.durable, "store_put", number))
         options = [f"--count={number}", f"--rate={FLAT_OUT}", f"--seed={SEED}", f"--users={users}"]

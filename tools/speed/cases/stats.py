@@ -1,8 +1,8 @@
 """stats: what it costs that every instance tells what it does, and that 50 people look, all of it under full load.
 
-What measuring costs an instance is not the difference of two runs, which is smaller than what runs differ by, but what
-its parts cost, each measured by itself: counting requests, messages and batches, and once a second making, writing and
-publishing a snapshot as large as those that the instances send.
+The case does not take the cost of measuring for an instance from the difference of two runs, which is smaller than what
+runs differ by. It measures the cost of each part by itself: counting requests, messages and batches, and once a second
+making, writing and publishing a snapshot as large as those that the instances send.
 """
 
 from __future__ import annotations
@@ -112,13 +112,13 @@ _SUMS = {"items.find": [0, 0, 0]}
 
 
 def _count(number: int) -> None:
-    """What a web server does for each request, a consumer for each batch."""
+    """Count as a web server does for each request, and a consumer for each batch."""
     _METRICS.count("http 200")
     _METRICS.measure("GET /info/{uid}", 1, 0, 2000, number / 1e6)
 
 
 def _note(number: int) -> None:
-    """What a consumer does for each message."""
+    """Note as a consumer does for each message."""
     figures = _SUMS.get("items.find")
     if figures is not None:
         figures[0] += 1
