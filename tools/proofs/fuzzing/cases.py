@@ -283,7 +283,7 @@ def _operations(document: Mapping[str, Any]) -> list[Operation]:
                 continue
             content = described.get("requestBody", {}).get("content", {})
             kind = next(iter(content), "")
-            schema = content[kind]["schema"] if kind else {}
+            schema = content[kind].get("schema", {}) if kind else {}
             name = schema.get("$ref", "").rpartition("/")[2]
             fields = document["components"]["schemas"]["Item" if name == "Items" else name] if name else schema
             query = [each["name"] for each in described["parameters"] if each["in"] == "query"]
