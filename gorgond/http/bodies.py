@@ -53,7 +53,9 @@ def form_body(request: Request) -> dict[str, str]:
     try:
         pairs = fields_of(request.body)
     except ValueError:
-        raise BadRequest("body", f"must be a form in UTF-8 with at most {FIELDS_MAX} fields") from None
+        raise BadRequest(
+            "body", f"must be a form in UTF-8 with at most {FIELDS_MAX} fields, its percent signs written as %25"
+        ) from None
     fields = dict(pairs)
     if len(fields) < len(pairs):
         raise BadRequest("body", "a field is given twice")

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from gorgond.http.forms import FIELDS_MAX, fields_of
+from gorgond.http.forms import BARE_MAX, FIELDS_MAX, fields_of
 
 PARTS = [
     b"%",
@@ -62,4 +62,22 @@ def test_a_megabyte_of_escapes_is_read_much_sooner_than_the_standard_library_rea
         started = time.perf_counter()
         assert fields_of(body) == expected
         best = min(best, time.perf_counter() - started)
+    assert best < slow / 4, (best, slow)
+
+
+@pytest.mark.parametrize("bare", [b"%", b"%4", b"%zz"])
+def test_a_megabyte_of_percent_signs_that_begin_no_escape_keeps_nobody_waiting(bare: bytes) -> None:
+    # given as many as a field may have
+    assert fields_of(b"body=" + bare * BARE_MAX) == [("body", bare.decode() * BARE_MAX)]
+    # when there are a thousand times as many
+    body = b"body=" + bare * (1_000_000 // len(bare))
+    started = time.perf_counter()
+    parse_qsl(body.decode())
+    slow, best = time.perf_counter() - started, float("inf")
+    for _ in range(5):
+        started = time.perf_counter()
+        with pytest.raises(ValueError, match="percent signs"):
+            fields_of(body)
+        best = min(best, time.perf_counter() - started)
+    # then they are refused, in a fraction of the time that it takes to read them
     assert best < slow / 4, (best, slow)
