@@ -212,9 +212,10 @@ def test_each_step_of_a_heavy_request_has_a_turn_of_its_own(
             await asyncio.sleep(0)
 
     def noted(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*args: Any, **options: Any) -> Any:
-            done.setdefault(name, turn)
-            return step(*args, **options)
+        def run(given: Any, *args: Any, **options: Any) -> Any:
+            if not isinstance(given, Message) or given.op == "items.insert":  # figures are sent meanwhile
+                done.setdefault(name, turn)
+            return step(given, *args, **options)
 
         return run
 
