@@ -111,7 +111,7 @@ class Config:
 
     @contextmanager
     def blaming(self, section: str, key: str) -> Iterator[None]:
-        """Tell an error that a setting shows only when it is used as ConfigError with its place."""
+        """Turn an error of a setting that shows only when it is used into a ConfigError with its place."""
         try:
             yield
         except (ConfigError, ValueError) as error:

@@ -23,7 +23,7 @@ DAY = 24 * 3600 * 1000  # milliseconds
 
 @dataclass
 class Note:
-    """The body of a request. What does not fit is answered 400 before any message is sent."""
+    """The body of a request. A body that does not fit is answered 400 before any message is sent."""
 
     title: str
     body: str = ""
@@ -31,7 +31,7 @@ class Note:
     public: bool = True
 
     def __post_init__(self) -> None:
-        """What annotations cannot say."""
+        """Check what annotations cannot say."""
         if not self.title.strip():
             raise ValueError("a note needs a title")
         if len(self.body) > LONGEST:
@@ -110,7 +110,7 @@ async def count(ctx: Context, event: Message) -> None:
 
 @app.get("/authors")
 async def authors(ctx: Context, lim: int = 20) -> list[dict[str, Any]]:
-    """Who has written most."""
+    """The authors who have written most."""
     return await ctx.store.find("authors", sort="-notes", limit=lim, fields=["notes"])
 
 

@@ -69,7 +69,8 @@ class Caller:
     fails. Start with `async with`, or `start` and `stop`. Raises ValueError when `list_name` and `name` make no name of
     a list.
 
-    What is unanswered when the broker comes back is pushed again with the same id, so it may be handled twice.
+    A request that is unanswered when the broker comes back is pushed again with the same id, so it may be handled
+    twice.
     """
 
     def __init__(

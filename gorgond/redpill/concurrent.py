@@ -63,8 +63,8 @@ class ConcurrentConsumer(AnyConsumer):
 
     `work` is given one message and returns its outcome; up to `limit` are under way, 1 at least. A message is answered
     and settled when it is done, whatever came before it. `broker`, `queue`, `name`, `attempts`, `finishes`, `hooks` and
-    what `run` raises are as those of a `Consumer`. Raises ValueError for a `limit` below 1, and what is no
-    name of a queue.
+    what `run` raises are as those of a `Consumer`. Raises ValueError for a `limit` below 1, and for what is no name of
+    a queue.
 
     Those that may have killed their consumer before are handled few at a time, with nothing else. Work under way is
     cancelled when others have got what was on the desk, or when `run` ends otherwise than by `stop`.

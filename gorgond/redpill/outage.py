@@ -16,7 +16,7 @@ class Outage:
     """Tells the log once that something is away, and how long it was when it is back; shared by threads.
 
     Several may miss it, each under a name of its own: it is back when it is there for all of them. (A database whose
-    disk is full still answers reads.) Who has not tried for GIVEN_UP seconds does not count any more.
+    disk is full still answers reads.) One that has not tried for GIVEN_UP seconds does not count any more.
 
     When it comes and goes all the time (somebody kills its connections), an outage within a minute of the last that was
     told is told only if it lasts for BRIEF seconds; the others are counted, and their number is told once a minute.

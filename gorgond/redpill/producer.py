@@ -80,9 +80,9 @@ class Producer:
     name and `@`. `room` is how many messages, and how many bytes of memory, a queue may hold: what goes beyond is
     refused. `hooks` are called as the loop turns and when it fails. Start with `async with`, or `start` and `stop`.
 
-    What is handed in during one turn of the event loop travels as one batch. While the broker is away everything
-    waits here; whoever does not want to wait so long cancels. A message that was accepted is in its queue once, also
-    when it had to be sent again.
+    Messages that are handed in during one turn of the event loop travel as one batch. While the broker is away
+    everything waits here; a caller that does not want to wait so long cancels. A message that was accepted is in its
+    queue once, also when it had to be sent again.
 
     `push` and `publish` raise QueueFull when there is no room and nothing was queued; BrokerRefused when an operator
     must act; BrokerError when the producer was stopped or has failed; ValueError for what is no name of a queue or
@@ -308,8 +308,8 @@ def _first(line: dict[Submitted, None], most: int) -> list[Submitted]:
 
 
 def _after_a_loss(answer: GorgonError | None) -> GorgonError | None:
-    """What an answer means that is not the first one, which was lost. Only a refusal says nothing about the first time:
-    all others know what became of the batch of this number."""
+    """The meaning of an answer that is not the first one, which was lost. Only a refusal says nothing about the first
+    time: all others know what became of the batch of this number."""
     if not isinstance(answer, BrokerRefused):
         return answer
     return OutcomeUnknown(f"whether this was queued is not known: its answer was lost; now the broker says: {answer}")

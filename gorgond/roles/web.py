@@ -131,7 +131,7 @@ class WebServer(Service):
     async def push(self, queue: str, message: Message) -> None:
         """Push a job, which has no deadline once it is kept; until then the request's holds.
 
-        What the store would refuse is refused here: later there is nobody to tell.
+        It refuses what the store would refuse: later there is nobody to tell.
         """
         if queue == "store_put":
             for write in writes_of(message, queue):

@@ -160,7 +160,7 @@ class Store(ABC):
         """Make indexes of these fields, by the names of the top level that are safe in a statement: for the documents
         with a value, the newest first, and for those with a value or with any of a list. The same way as `prepare`, and
         whoever writes meanwhile keeps them, an older version too; returns when they are there, or the store was closed.
-        What is there already costs a look."""
+        An index that is there already costs a look."""
 
     @abstractmethod
     def make_search(self) -> None:

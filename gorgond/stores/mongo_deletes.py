@@ -27,7 +27,7 @@ RACES = 20
 def delete_all(db: Database[Document], name: str, writes: Sequence[Write]) -> list[Outcome]:
     """Deletes of different ids in one collection.
 
-    What is there decides the outcome; whoever makes the document anew in between, comes after us.
+    The document that is there decides the outcome; a writer that makes it anew in between comes after us.
     """
     outcomes: list[Outcome] = [Written("missing", write.ts) for write in writes]
     todo = list(range(len(writes)))

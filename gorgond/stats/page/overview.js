@@ -55,7 +55,7 @@ const took = (row, rank) => (row.count ? latency(row[rank]) : "–");
 const sum = (items, of) => items.reduce((total, item) => total + (of(item) ?? 0), 0);
 const oldest = (queues) => Math.max(0, ...queues.map((queue) => queue.oldest ?? 0));
 
-/** What the last seconds did, as one row: counts added up. */
+/** The work of the last seconds, as one row: counts added up. */
 const together = (rows) => ({ count: sum(rows, (row) => row.count), seconds: sum(rows, (row) => row.seconds) });
 
 const TILES = [

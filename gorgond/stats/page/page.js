@@ -50,7 +50,7 @@ function silent(seconds) {
   else showState("stale", `No figures yet, for ${seconds} s`);
 }
 
-/** Who is not on the server's own host may look only as the operator. */
+/** A visitor who is not on the server's own host may look only as the operator. */
 async function begin() {
   try {
     heard(await ask("api/stats.json"));
