@@ -10,8 +10,8 @@ taken back. Three limits:
 An attack does not lock the owner out: the last limit never refuses anybody by itself. It leaves *strange* addresses one
 attempt an hour instead of `attempts`. So the right password gets in from a fresh address, and from an address at which
 the account has a session it may be mistyped as often as ever, while an attacker with a thousand addresses has a
-thousand guesses an hour. The attacker can use up only the pair of the account and the attacker's own address: a user
-who shares that address, behind the same NAT, waits a minute.
+thousand guesses an hour. The attacker can use up only the limits of the attacker's own address: a user who shares that
+address, behind the same NAT, waits as long as the attacker does.
 
 Accounts that do not exist are counted the same. The names under which it is counted are hashes. Each refusal is a line
 in the log, with pseudonyms.

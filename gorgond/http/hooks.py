@@ -1,7 +1,7 @@
 """Hooks, by which others push something in: POST /hooks/NAME goes to the provider NAME as it came, and is answered when
 it is kept.
 
-Anybody may send one. Whether it is from whom it says is for the provider to find out, which has the secret: the web
+Anybody may send one. The provider, which has the secret, finds out whether it is from whom it says: the web
 server has no secrets but its own. A sender of too many fills the queue of that provider alone, and gets 503 then.
 """
 
