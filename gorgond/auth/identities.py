@@ -3,7 +3,7 @@
     identities  {"id": hash of site and subject, "userid", "site", "subject", "email", "linked"}   linked: ms
 
 An identity is somebody's once: its document is inserted first, with the id of the user it is to be, and the account is
-made then; whoever comes back finds the one and, where it is missing, makes the other.
+made then; a user who comes back finds the one and, where it is missing, makes the other.
 
 An account is never taken over because another site says that the address is the same: its owner logs in and links it.
 """

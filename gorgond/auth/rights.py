@@ -21,7 +21,7 @@ def unknown(message: str = "this session has ended, or never was: log in") -> Ca
 
 
 def check_need(user: User | None, need: str, rights: str) -> None:
-    """Refuse who is not known where that is needed, and who has not the role. Raises CallFailed 401, 403."""
+    """Refuse a user who is not known where that is needed, and one who has not the role. Raises CallFailed 401, 403."""
     if user is None:
         if need != "optional" or rights:
             raise unknown("this needs a user: log in")

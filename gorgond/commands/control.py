@@ -1,4 +1,4 @@
-"""The control socket of `gorgond up`, in its directory: who may open it may list, stop and start the processes.
+"""The control socket of `gorgond up`, in its directory: a user who may open it may list, stop and start the processes.
 
 One request a connection, a line of JSON, answered by a line of JSON:
 

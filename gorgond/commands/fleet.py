@@ -51,7 +51,7 @@ class Fleet:
             await self.end(group)
 
     async def end(self, group: list[Child]) -> None:
-        """Ask these to end, wait until they have; who takes too long is killed."""
+        """Ask these to end, wait until they have; kill those that take too long."""
         tasks = [self._tasks[child] for child in group if child in self._tasks]
         if not tasks:
             return

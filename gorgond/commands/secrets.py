@@ -103,7 +103,7 @@ def _new_key() -> str:
 
 
 def _load(password: str, text: str, keep: bool) -> None:
-    """Tell the broker that runs, also one that was started from another file, who may do what; load the scripts."""
+    """Tell the broker that runs, also one that was started from another file, its users' rights; load the scripts."""
     import redis  # slow to import, and rarely needed
 
     try:

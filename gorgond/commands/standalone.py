@@ -1,8 +1,8 @@
 """The configuration of a command that stands apart from the services of this host.
 
-The host's own file does not count for it, only one that is asked for: who tries something out shall not write into
-the database of the services by accident. And it is for this host alone unless somebody chose another address, since
-everybody may use the web servers; who is on this host may look at the stats page.
+The host's own file does not count for it, only one that is asked for: somebody who tries something out shall not write
+into the database of the services by accident. And it is for this host alone unless somebody chose another address,
+since everybody may use the web servers; everybody on this host may look at the stats page.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def _plain(text: str) -> str:
 
 
 def _tell(proxy: str, entry: str) -> None:
-    """Once for each proxy: whoever runs it can mend that."""
+    """Once for each proxy: its operator can mend that."""
     if proxy not in _told:
         _told.add(proxy)
         log.warning(

@@ -209,7 +209,7 @@ class Api:
         return {"documents": [item]}
 
     async def _change(self, request: Request, op: str, args: dict[str, Any]) -> Message:
-        """A write in the name of who asks."""
+        """A write in the name of the user who asks."""
         message, user = message_of(request, op, args), credentials(request, "optional")
         id = loads((await self._asking.ask(request, "auth.me", {}, user)).body)["id"] if user["token"] else ""
         message.user = {"id": id, "writes": "own"}

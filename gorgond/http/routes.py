@@ -25,7 +25,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     deadline: int
-    client: str = ""  # the address of who asks, as far as trusted proxies tell; empty for a unix socket
+    client: str = ""  # the address of the client, as far as trusted proxies tell; empty for a unix socket
     parameters: dict[str, Any] = field(default_factory=dict)
     connection: str = ""  # the address that the connection comes from, which may be a proxy's
     messages: int = field(default=0, init=False)  # made on its behalf

@@ -29,7 +29,8 @@ V = TypeVar("V", bound=Viewer)
 
 
 class Hub(Generic[V]):
-    """Those who are connected, `most` of them; who comes then is told `full`, and to come again in `again` seconds."""
+    """Those who are connected, `most` of them; a client that comes then is told `full`, and to come again in `again`
+    seconds."""
 
     def __init__(self, most: int, full: str, again: int) -> None:
         self._most = most

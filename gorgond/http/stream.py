@@ -42,7 +42,7 @@ LIMITS = {
     "head": 10.0,  # seconds from a request's first byte to the end of its headers
     "body": 15.0,  # seconds for its body
     "busy": math.inf,  # it is handled: that has a deadline of its own
-    "streaming": math.inf,  # the answer has no end; who writes it looks after slow clients
+    "streaming": math.inf,  # the answer has no end; its writer looks after slow clients
     "over": 15.0,  # seconds for what still comes after the last answer; it is not looked at
 }
 
@@ -266,7 +266,7 @@ class Stream(asyncio.Protocol):
         return done
 
     def send(self, data: bytes) -> None:
-        """The same, for who does not wait until it is sent."""
+        """The same, for callers that do not wait until it is sent."""
         if self._closed:
             return
         self._written += len(data)

@@ -1,7 +1,8 @@
-"""How a loop ends that waits for its broker: who has nothing in hand does not wait for an answer to end.
+"""How a loop ends that waits for its broker: one that has nothing in hand does not wait for an answer to end.
 
 A loop that is asked to stop ends by itself, with its next answer, as long as the broker answers. While the broker is
-away, or hangs, what waits is cut off, unless something is in hand: then it tries on, as long as who asked has patience.
+away, or hangs, what waits is cut off, unless something is in hand: then it tries on, as long as the process that asked
+it to end has patience.
 """
 
 from __future__ import annotations

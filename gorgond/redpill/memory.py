@@ -127,7 +127,7 @@ class MemoryBroker(Broker):
         return queue
 
     def forget(self, name: str) -> None:
-        """Delete all that a queue keeps, but how often it was switched, and who waits."""
+        """Delete all that a queue keeps, but how often it was switched, and those who wait."""
         queue = self.queue(name)
         fresh = self._queues[name] = MemoryQueue(name)
         fresh.epoch, fresh.waiters = queue.epoch, queue.waiters

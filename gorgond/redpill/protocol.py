@@ -28,6 +28,6 @@ def refusal(said: str) -> str:
 
 
 def outdated(said: str) -> bool:
-    """Whether ours is to be put there, by whoever may: there is none, or it is of an earlier minor version."""
+    """Whether a process that may is to put ours there: there is none, or it is of an earlier minor version."""
     found = _VERSION.fullmatch(said)
     return not said or (found is not None and int(found[1]) == MAJOR and int(found[2]) < MINOR)

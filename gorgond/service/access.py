@@ -4,7 +4,7 @@ Redis checks each command of a script by the rights of the user who runs it, and
 alike. So each command is allowed on those keys alone on which the role's scripts use it, by selectors: `(+ltrim
 ~queue)`. Each script says in its head which commands it runs on which key, so that a script that changes takes its
 rights along. Nobody but the operator and the watch may load scripts, or note of which version they are;
-docs/operations.md says what is left to who has taken over a role.
+docs/operations.md says what is left to an intruder who has taken over a role.
 
 On the host of the broker `gorgonctl secrets` makes the passwords and the file; docs/operations.md says how other hosts
 get theirs.

@@ -1,7 +1,7 @@
 """An alarm clock for threads, which one that works puts off again and again at no cost to the one that waits.
 
-The kernel keeps it (timerfd_create(2)): whoever waits does so outside of the interpreter and wakes when it rings, not
-each time it is set. Python has it from 3.13 on.
+The kernel keeps it (timerfd_create(2)): a thread that waits does so outside of the interpreter and wakes when it rings,
+not each time it is set. Python has it from 3.13 on.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from gorgond.redpill import BrokerError, Link, now_ms
 HARM = 1.0  # seconds by which a clock may be off; what is off by more takes a noticeable part of a deadline
 EVERY = 5.0  # seconds between two comparisons
 ROUND_MAX = 500  # ms; an answer that took longer says too little: when in that time did the broker look at its clock?
-PATIENCE = 2.0  # seconds that the broker may take; whoever asks has other things to do
+PATIENCE = 2.0  # seconds that the broker may take; the asker has other things to do
 MEND = "mend it, with timedatectl or chrony"
 TOLD = 60.0  # seconds between two lines about messages that expired
 

@@ -1,6 +1,6 @@
 """How an instance counts and tells: once a second a snapshot goes to the live topic `stats`.
 
-Figures only grow while the process lives; who wants a rate subtracts two snapshots. Latencies are histograms whose
+Figures only grow while the process lives; for a rate, subtract two snapshots. Latencies are histograms whose
 buckets can be added up, so percentiles over many instances are exact to a bucket: 16 buckets to each doubling, 6 %.
 """
 

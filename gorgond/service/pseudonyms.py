@@ -24,5 +24,5 @@ class Pseudonyms:
 
 
 def key_of(password: str) -> bytes:
-    """A key made of a password, which somebody may have chosen: each guess of who reads the log takes long."""
+    """A key made of a password, which somebody may have chosen: each guess of a reader of the log takes long."""
     return hashlib.scrypt(password.encode(), salt=b"gorgond pseudonyms", n=1 << 14, r=8, p=1, dklen=32)

@@ -1,6 +1,6 @@
 """The HTTP API of the stats server: the picture, the history, dead letters, and the page that shows them.
 
-The page's own files say nothing of the fabric and are for everybody; who may do the rest is for `visitors` to say.
+The page's own files say nothing of the fabric and are for everybody; `visitors` says who may do the rest.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Wrong passwords, and how they slow down whoever gives them.
 
-The attempts of who has given WRONG_MAX in a minute take turns from then on: one is looked at in SLOW seconds, over
-however many connections they come. A few wait for their turn; the others are not looked at. So guessing is slow. The
-right guess is, too: if it were let through, a guesser would know it by that.
+The attempts of somebody who has given WRONG_MAX in a minute take turns from then on: one is looked at in SLOW seconds,
+over however many connections they come. A few wait for their turn; the others are not looked at. So guessing is slow.
+The right guess is, too: if it were let through, a guesser would know it by that.
 
 The caller says who they are: an address is not enough where the operator and a guesser have the same.
 """

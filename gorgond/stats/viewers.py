@@ -1,4 +1,4 @@
-"""Everybody who looks at the page: the same bytes for all of them, and for who comes later the newest."""
+"""Everybody who looks at the page: the same bytes for all of them, and the newest for those who come later."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """The rights of visitors.
 
-Looking is for the operator, and with `[stats] open = local` for everybody on this host: who connects from a loopback
-address, asks for a loopback name (or a page elsewhere could have a name of its own point here), and was not forwarded.
-A proxy on this host that says nothing of whom it forwards for, as nginx does unless told to, looks just like somebody
-on this host; so that is for the administrator to choose, where no proxy leads here. Only the operator changes or sees
-messages.
+Looking is for the operator, and with `[stats] open = local` for everybody on this host: a visitor who connects from a
+loopback address, asks for a loopback name (or a page elsewhere could have a name of its own point here), and was not
+forwarded. A proxy on this host that says nothing of whom it forwards for, as nginx does unless told to, looks just like
+somebody on this host; so that is for the administrator to choose, where no proxy leads here. Only the operator changes
+or sees messages.
 
 The operator has the password: as `Authorization: Bearer PASSWORD`, or by logging in, which gives a cookie. Since a
 browser sends the cookie by itself, a POST needs the header `X-Gorgond: stats` too, which a page of another site cannot

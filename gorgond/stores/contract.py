@@ -23,8 +23,8 @@ from gorgond.errors import StoreRefused
 log = logging.getLogger(__name__)
 
 ANSWER_BYTES = 15 * 1024 * 1024
-"""Of one find, with room for what is put around it within redpill's 16 MB; who asks for more gets a part, not a process
-without memory."""
+"""Of one find, with room for what is put around it within redpill's 16 MB; a reader who asks for more gets a part, not
+a process without memory."""
 
 Kind = Literal["insert", "replace", "patch", "delete"]
 Effect = Literal["stored", "exists", "conflict", "stale", "missing", "deleted"]
@@ -66,11 +66,12 @@ class Write:
     A write may come again, when the store server that had it died or an answer was lost. The driver does not do it
     again, although others changed the document meanwhile: `by`, what its message is known by, is kept in the document
     with those of the last changes (`stores.repeats`), and a change that finds its own there is answered as before. A
-    delete takes them along into a tombstone, kept for a day, and who makes the document again takes them out of it. So
-    an insert or replace that was done, and whose document was deleted since, is `deleted` and does not bring it back;
-    neither does a dated one that is older than the delete.
+    delete takes them along into a tombstone, kept for a day, and a write that makes the document again takes them out
+    of it. So an insert or replace that was done, and whose document was deleted since, is `deleted` and does not bring
+    it back; neither does a dated one that is older than the delete.
 
-    With an `asker`, the number of who asks, one that touches another registered user's is refused (`stores.ownership`).
+    With an `asker`, the number of the user who asks, a write that touches another registered user's is refused
+    (`stores.ownership`).
     """
 
     kind: Kind
@@ -190,7 +191,7 @@ class Store(ABC):
         as durably as documents, for a day (`schema.TOMBSTONE_SECONDS`)."""
 
     def write(self, writes: Sequence[Write]) -> list[Effect | StoreRefused]:
-        """The same, for who wants to know the effects alone."""
+        """The same, for callers that want to know the effects alone."""
         return [done.effect if isinstance(done, Written) else done for done in self.change(writes)]
 
     @abstractmethod

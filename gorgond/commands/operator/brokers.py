@@ -45,7 +45,7 @@ async def pause(installation: Installation, queues: list[str], undo: bool) -> li
         for queue in queues:
             await known(links, queue)
         for queue in queues:
-            # The durable broker first: what it says counts for who consumes from both.
+            # The durable broker first: what it says counts for consumers of both.
             changed = [await (link.resume(queue) if undo else link.pause(queue)) for link in links.values()]
             state = "resumed" if undo else "paused: pushes go on, nothing is taken from it"
             was = "was not paused" if undo else "was paused already"

@@ -2,7 +2,7 @@
 
     --data DIR      the `gorgond up` that runs in that directory
     units           of this host, or whatever the configuration names
-    else            the `gorgond up` in the state directory of who asks
+    else            the `gorgond up` in the state directory of the user who asks
 
 To the broker of the units it goes as the user `operator`, whose password lies where only root can read it.
 """

@@ -1,4 +1,4 @@
-"""The website: everybody's notes, newest first and live; who is logged in writes, edits and deletes notes, and sees
+"""The website: everybody's notes, newest first and live; users who are logged in write, edit and delete notes, and see
 where else they are logged in.
 
 Every page is made here, on the server, and does without JavaScript. A form is answered with 303 to the page that shows

@@ -26,7 +26,7 @@ from gorgond.http.sse import Hub, Viewer, json_event
 from gorgond.redpill import GorgonError, Listener, Message
 
 TOPIC = "store_notify"
-KEPT = 2_000  # events, for who connects again
+KEPT = 2_000  # events, for viewers who connect again
 VIEWERS_MAX = 1_000
 PAUSE = 0.3  # seconds between two rounds of telling
 MOST = 20  # events told a viewer in one round; of more, the newest

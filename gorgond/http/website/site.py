@@ -59,8 +59,8 @@ class Website:
         self._live.close()
 
     def problem(self, problem: Problem, request: str, headers: Mapping[str, str]) -> Answer:
-        """An error as a page for who asks for one, as browsers do when they go somewhere; else in JSON. A visitor who
-        is not logged in and should be is sent to do that."""
+        """An error as a page for a client that asks for one, as browsers do when they go somewhere; else in JSON. A
+        visitor who is not logged in and should be is sent to do that."""
         if "text/html" not in headers.get("Accept", ""):
             return problem.answer(request)
         if problem.status == 401:

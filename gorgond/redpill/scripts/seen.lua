@@ -1,4 +1,4 @@
--- Shared by the scripts whose calls are numbered upwards by who calls: a call whose number was seen has no effect, and
+-- Shared by the scripts whose callers number their calls upwards: a call whose number was seen has no effect, and
 -- its answer is that of the last one. A number is kept for a day after the last call.
 local function outcome_of(key, number)
   local seen, outcome = string.match(redis.call('GET', key) or '', '^(%d+) ?(%d*)$')

@@ -6,7 +6,7 @@
 -- ARGV consumer, the token that stands ('': none)
 -- Returns {"ok", token, length of the desk}, or {"stale", token that stands} when it is another one: nothing was taken.
 -- A consumer that takes does not know it and begins with ''; then it asks again with what it was told.
--- A late copy is stale: since then the token has stood that it made, or that whoever was quicker made.
+-- A late copy is stale: since then the token has stood that it made, or that a quicker consumer made.
 local DESK, CONSUMERS = unpack(KEYS)
 local CONSUMER, STANDS = ARGV[1], ARGV[2]
 
