@@ -42,10 +42,10 @@ class Consumer(AnyConsumer):
     twice, and blocks no more than the event loop of this consumer. It may raise `Unavailable` when what it needs is
     away; any other error makes all messages of the batch come again.
 
-    `attempts` is how often a message is started, and after how many seconds again. A consumer that `finishes` handles a
-    message that may have been started although its deadline has passed: its handler changes something in several
-    steps, of which the first may have been done. `hooks` are called as the loop turns, and for each operation of a
-    batch. Raises ValueError for another `batch`, and what is no name of a queue.
+    `attempts` is how often a message is started, and after how many seconds again. With `finishes` a consumer also
+    handles a message whose deadline has passed, if it may have been started before: use it where the handler makes a
+    change in several steps, of which the first may have been done. `hooks` are called as the loop turns, and for each
+    operation of a batch. Raises ValueError for another `batch`, and for what is no name of a queue.
 
     `run` ends after `stop`, with the desk empty. It raises Superseded when a newer process has this name, and
     BrokerRefused when an operator must act. Cancelling it leaves its desk to be found by others.
