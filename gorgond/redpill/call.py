@@ -27,6 +27,7 @@ from gorgond.redpill.persist import BACKOFF
 from gorgond.redpill.producer import Producer, Submitted
 
 LISTS = 3  # of replies that are looked at: the newest, and those of before the last gaps
+LATELY = 0.95  # what the number of replies of a fetch counts for at the next one
 
 
 class _Pending:
@@ -85,6 +86,7 @@ class Caller:
         self._link = broker.link(f"{name} {list_name}")
         self._producer = producer
         self._pending: dict[str, list[_Pending]] = {}
+        self._lately = 1.0  # replies that a fetch brought lately, the most of them
         self._most = 1  # replies taken at a time
         self._background: Background | None = None
         self._ended: BrokerError | None = None
@@ -191,12 +193,13 @@ class Caller:
                 await asyncio.sleep(BACKOFF[1])
 
     async def _fetch(self, timeout: float) -> list[bytes]:
-        """Take replies: by the size of those of the last time, some CLAIM_BYTES, and at the most twice as many as then,
+        """Take replies: by the size of those of the last time, some CLAIM_BYTES, and twice as many as came lately,
         since the next ones may be larger. Many large ones would fill the memory, and all else here would wait."""
         raws = await self._link.fetch(self._lists, timeout, self._most)
         if raws:
             by_size = CLAIM_BYTES * len(raws) // max(1, sum(map(len, raws)))
-            self._most = max(1, min(FETCH_MAX, 2 * len(raws), by_size))
+            self._lately = max(len(raws), self._lately * LATELY)
+            self._most = max(1, min(FETCH_MAX, int(2 * self._lately), by_size))
         return raws
 
     def _push_again(self) -> None:
