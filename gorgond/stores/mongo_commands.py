@@ -43,7 +43,7 @@ class Sent(NamedTuple):
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Claim what pymongo raises when MongoDB cannot be reached or cannot work into StoreAway; let the rest pass."""
+    """Turn what pymongo raises when MongoDB cannot be reached or cannot work into StoreAway; let the rest pass."""
     try:
         yield
     except (ConnectionFailure, WTimeoutError) as error:
