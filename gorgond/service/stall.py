@@ -62,11 +62,9 @@ class StallWatch:
             if self._stopped:
                 self._alarm.close()
                 return
-            mark = self._mark
+            stood, mark = self._stood(), self._mark
             blocked = time.monotonic() - mark
-            if self._stood():
-                told = mark
-            elif blocked > PATIENCE + LOOK and mark != told:
+            if not stood and blocked > PATIENCE + LOOK and mark != told:
                 told = mark
                 self._tell(blocked)
 
@@ -75,9 +73,10 @@ class StallWatch:
         with self._lock:
             before, had = self._ran
             now, used = self._ran = time.monotonic(), time.process_time()
-        stood = now - before - LOOK
-        if stood <= STOOD or used - had >= stood / 2:
-            return False
+            stood = now - before - LOOK
+            if stood <= STOOD or used - had >= stood / 2:
+                return False
+            self._mark = now  # the other one, who runs a moment later, is not to blame the loop for it
         log.warning("this process was stopped for %.1f s, or its machine was: it heard nobody", stood)
         return True
 
