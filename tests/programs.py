@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.request import Request, urlopen
 
 from tests.waiting import HANGS
@@ -62,20 +63,20 @@ def started(
     *arguments: str, module: str = "gorgond", output: Path | None = None, root: Path | str = ROOT, **variables: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A command that runs meanwhile; what it writes goes to the file `output`. `module` runs in place of gorgond."""
-    with (output or Path(os.devnull)).open("wb") as file:
+    with (output or Path(os.devnull)).open("wb") as file, TemporaryDirectory() as state:  # none is left by the killed
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=root,
-            env=_environment(variables),
+            env=_environment({"STATE_DIRECTORY": state, **variables}),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
         )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(timeout=60)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait(timeout=60)
 
 
 def ended(process: subprocess.Popen[bytes]) -> int:
