@@ -148,6 +148,10 @@ class RedisServer(Server):
     def ready(self) -> bool:
         return self._redis_cli("PING").stdout.strip() == "PONG"
 
+    def wait_for_group(self, topic: str, group: str) -> None:
+        """Until a durable group has joined a topic, and so gets what is published on it."""
+        eventually(lambda: self.cli("SISMEMBER", f"gorgon:{{{topic}}}:groups", group) == "1")
+
     def cli(self, *args: str) -> str:
         """What redis-cli prints for this command; an error reply is raised."""
         done = self._redis_cli("-e", *args)

@@ -102,12 +102,12 @@ DEEDS = ["exit", "interrupt", "base", "cancel", "cancel and return", "exit in an
 class Site:
     """A web server and an app server with that application."""
 
-    def __init__(self, directory: Path, broker: str, closing: ExitStack) -> None:
+    def __init__(self, directory: Path, broker: RedisServer, closing: ExitStack) -> None:
         self.directory = directory
-        self.broker = broker
+        self.broker = broker.url
         self.port = free_port()
         (directory / "hostile_app.py").write_text(MODULE)
-        common = ("--module", "hostile_app", "--directory", "", "--broker", broker)
+        common = ("--module", "hostile_app", "--directory", "", "--broker", broker.url)
         environ = {"PYTHONPATH": str(directory)}
         self.web = closing.enter_context(
             started("web", *common, "--port", str(self.port), output=directory / "web.log", **environ)
@@ -115,6 +115,7 @@ class Site:
         self.app = closing.enter_context(started("app", *common, output=directory / "app.log", **environ))
         for name in ("web", "app"):
             eventually(lambda name=name: " started" in self.log(name))  # type: ignore[misc]
+        broker.wait_for_group("deeds", "hostile")
 
     def get(self, path: str, accept: str = "application/json") -> tuple[int, bytes]:
         """Status and body."""
@@ -136,7 +137,7 @@ class Site:
 @pytest.fixture
 def site(redis_factory: Callable[..., RedisServer], tmp_path: Path) -> Iterator[Site]:
     with ExitStack() as closing:
-        yield Site(tmp_path, redis_factory(appendonly="yes").url, closing)
+        yield Site(tmp_path, redis_factory(appendonly="yes"), closing)
 
 
 def test_a_request_is_500_and_its_neighbour_is_answered(site: Site) -> None:

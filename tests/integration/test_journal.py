@@ -53,10 +53,6 @@ async def counts(redis: RedisServer) -> Counts:
     return found
 
 
-def joined(redis: RedisServer) -> None:
-    eventually(lambda: redis.cli("SISMEMBER", "gorgon:{store_notify}:groups", "journal") == "1")
-
-
 async def publish(redis: RedisServer, first: int, number: int) -> None:
     async with Producer(connect(redis.url), "test") as producer:
         events = [Message("items.added", {"id": str(n)}, f"m{n}") for n in range(first, first + number)]
@@ -76,7 +72,7 @@ async def test_an_orderly_restart_loses_nothing_and_repeats_nothing(redis: Redis
     log, output = tmp_path / "events.log", tmp_path / "output"
     # given a journal that was told of 2000 events and asked to end while it writes them
     with journal(redis, output, GORGOND_JOURNAL_FILE=str(log)) as process:
-        joined(redis)
+        redis.wait_for_group("store_notify", "journal")
         await publish(redis, 0, 2000)
         eventually(lambda: written(log))
         assert ended(process) == 0
@@ -96,7 +92,7 @@ async def test_a_kill_loses_nothing(redis: RedisServer, tmp_path: Path) -> None:
     for _ in range(3):
         # when it is killed as it writes, each time something else: what is in hand three times is given up
         with journal(redis, output, GORGOND_JOURNAL_FILE=str(log)) as process:
-            joined(redis)
+            redis.wait_for_group("store_notify", "journal")
             before = len(written(log))
             await publish(redis, sent, 2000)
             sent += 2000
@@ -116,7 +112,7 @@ async def test_a_kill_loses_nothing(redis: RedisServer, tmp_path: Path) -> None:
 async def test_a_broker_that_dies_costs_nothing_and_repeats_nothing(redis: RedisServer, tmp_path: Path) -> None:
     log, output = tmp_path / "events.log", tmp_path / "output"
     with journal(redis, output, GORGOND_JOURNAL_FILE=str(log)) as process:
-        joined(redis)
+        redis.wait_for_group("store_notify", "journal")
         # when the broker is killed while the journal writes
         await publish(redis, 0, 6000)
         eventually(lambda: written(log))
@@ -135,7 +131,7 @@ async def _all_done(redis: RedisServer, number: int) -> bool:
 async def test_journald_that_goes_away_is_waited_for(redis: RedisServer, tmp_path: Path) -> None:
     output, path = tmp_path / "output", tmp_path / "socket"
     with _receiving(path) as received, journal(redis, output, TEST_JOURNALD=str(path)) as process:
-        joined(redis)
+        redis.wait_for_group("store_notify", "journal")
         await publish(redis, 0, 500)
         eventually(lambda: len(received) == 500)
         # when journald is gone, and events happen
