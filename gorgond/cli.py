@@ -17,7 +17,7 @@ from gorgond import __version__
 from gorgond.commands.flags import add_config, add_ports, add_settings, natural, number, settings_of, whole
 from gorgond.commands.serving import serve
 from gorgond.config import Config, load
-from gorgond.errors import ConfigError, GorgonError
+from gorgond.errors import ConfigError, GorgonError, Mistakes
 from gorgond.roles import COMMANDS, ROLES
 from gorgond.roles.row import Role
 from gorgond.service.plain import plain_lines
@@ -230,9 +230,12 @@ def _try(config: Config) -> None:
     from gorgond.service.fabric import connect_fabric
     from gorgond.stores import open_store
 
-    connect_fabric(config)
-    with config.blaming("store", "url"):
+    mistakes = Mistakes()
+    with mistakes.noted():
+        connect_fabric(config)
+    with mistakes.noted(), config.blaming("store", "url"):
         open_store(config.store.url).close()
-    with config.blaming("instances", "provider"):
-        for name in config.instances.provider.split():
+    for name in config.instances.provider.split():
+        with mistakes.noted(), config.blaming("instances", "provider"):
             config.provider(name)
+    mistakes.tell()

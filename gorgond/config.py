@@ -9,7 +9,7 @@ A value is looked for in five places, the later one wins:
     a flag of the command line     --port 8080
 
 All of it is checked, also what a later place overrides: a `ConfigError` names the place, the key, the value and what is
-allowed. A secret's value is never part of a message.
+allowed, of each mistake that there is. A secret's value is never part of a message.
 
 The file is INI: `[section]`, `key = value`, comments on lines of their own after `#` or `;`. A value is the rest of its
 line as it stands, `#` and `%` included.
@@ -25,7 +25,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from gorgond.errors import ConfigError
+from gorgond.errors import ConfigError, Mistakes
 from gorgond.plugins import Kinds
 from gorgond.providers import SOURCES
 from gorgond.settings import (
@@ -153,23 +153,34 @@ def rewritten(text: str, section: str, key: str, value: str) -> str:
 
 
 def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> Config:
-    """The configuration from the file at `path` and all the other places; `flags` maps `section.key` to text."""
-    written = _read(path or environ.get("GORGOND_CONFIG"))
+    """The configuration from the file at `path` and all the other places; `flags` maps `section.key` to text. Raises
+    ConfigError with all that is wrong."""
+    mistakes = Mistakes()
+    written = _read(path or environ.get("GORGOND_CONFIG"), mistakes)
     names = [*SECTIONS, *(name for name in written if name not in SECTIONS)]
     if not any(map(_is("provider"), names)):
         names.append(DEFAULT_PROVIDER)
-    sections = {name: _section(name, written.get(name, {}), environ, flags) for name in names}
-    for name, some in written.items():
-        _check(sections[name], name, some)
+    sections = {name: SECTIONS.get(name) or NAMED[name.partition(".")[0]] for name in names}
+    for name in names:
+        with mistakes.noted():
+            sections[name] = _section(name, sections[name], written.get(name, {}), environ, flags)
+            _check(sections[name], name, written.get(name, {}), mistakes)
     settings = {
-        name: {key: Setting(each.default) for key, each in keys(sections[name]).items()} | written.get(name, {})
+        name: {key: written.get(name, {}).get(key, Setting(each.default)) for key, each in keys(sections[name]).items()}
         for name in names
     }
     places = [f"{section}.{key}" for section in settings for key in settings[section]]
-    for place, setting in (*_credentials(places, environ), *_variables(places, environ), *_flags(places, flags)):
+    given = (
+        *_credentials(places, environ, mistakes),
+        *_variables(places, environ, mistakes),
+        *_flags(places, flags, mistakes),
+    )
+    for place, setting in given:
         section, _, key = place.rpartition(".")
-        _value(sections[section], section, key, setting)
+        with mistakes.noted():
+            _value(sections[section], section, key, setting)
         settings[section][key] = setting
+    mistakes.tell()
     made = {name: _made(sections[name], name, settings[name]) for name in names}
     single: dict[str, Any] = {name: made[name] for name in SECTIONS}
     named: dict[str, dict[str, Any]] = {
@@ -179,12 +190,15 @@ def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str])
 
 
 def _section(
-    name: str, written: Mapping[str, Setting], environ: Mapping[str, str], flags: Mapping[str, str]
+    name: str,
+    declared: type[Section],
+    written: Mapping[str, Setting],
+    environ: Mapping[str, str],
+    flags: Mapping[str, str],
 ) -> type[Section]:
-    """The class of the section's settings. Where it depends on a kind, the kind is looked for in the places of all
-    settings."""
+    """The class of the section's settings, `declared` unless it depends on a kind. The kind is looked for in the places
+    of all settings."""
     family = name.partition(".")[0]
-    declared = SECTIONS.get(name) or NAMED[family]
     if family not in KINDS:
         return declared
     place = f"{name}.kind"
@@ -214,12 +228,13 @@ def _made(kind: type[Section], section: str, settings: Mapping[str, Setting]) ->
     return kind(**{key: _value(kind, section, key, setting) for key, setting in settings.items()})
 
 
-def _check(kind: type[Section], section: str, written: Mapping[str, Setting]) -> None:
+def _check(kind: type[Section], section: str, written: Mapping[str, Setting], mistakes: Mistakes) -> None:
     """Check that the settings of a section in the file are known, and allowed."""
     for key, setting in written.items():
-        if key not in keys(kind):
-            raise _unknown(setting.origin, f"key in [{section}]", key, keys(kind))
-        _value(kind, section, key, setting)
+        with mistakes.noted():
+            if key not in keys(kind):
+                raise _unknown(setting.origin, f"key in [{section}]", key, keys(kind))
+            _value(kind, section, key, setting)
 
 
 def _value(kind: type[Section], section: str, key: str, setting: Setting) -> Any:
@@ -242,12 +257,12 @@ def _unknown(origin: str, what: str, name: str, known: Collection[str]) -> Confi
 # ---- the places
 
 
-def _read(path: str | None) -> dict[str, dict[str, Setting]]:
+def _read(path: str | None, mistakes: Mistakes) -> dict[str, dict[str, Setting]]:
     """The settings in the file; without a path those in the default one, which may be missing."""
     file = Path(path or DEFAULT_PATH)
     if not path and not file.exists():
         return {}
-    return _parsed(_text(file), str(file))
+    return _parsed(_text(file), str(file), mistakes)
 
 
 def _text(file: Path) -> str:
@@ -260,60 +275,83 @@ def _text(file: Path) -> str:
         raise ConfigError(f"{file}:{line}: not UTF-8 text") from None
 
 
-def _parsed(text: str, path: str) -> dict[str, dict[str, Setting]]:
+def _parsed(text: str, path: str, mistakes: Mistakes) -> dict[str, dict[str, Setting]]:
     """The sections of an INI text, all of them known, and their settings, each given once."""
     sections: dict[str, dict[str, Setting]] = {}
     opened: dict[str, str] = {}
-    section = ""
+    section: str | None = ""  # the one we are in; None for one that is not understood, of which nothing is read
     for number, line in enumerate(map(str.strip, text.split("\n")), 1):
         origin = f"{path}:{number}"
         if not line or line[0] in "#;":
             continue
-        if line[0] == "[" and line[-1] == "]":
-            section = line[1:-1]
-            if section not in SECTIONS and not re.fullmatch(rf"({'|'.join(NAMED)})\.{NAME}", section):
-                raise _unknown(origin, "section", section, [*SECTIONS, "provider.NAME oauth2.NAME (a-z 0-9 -)"])
-            if section in opened:
-                raise ConfigError(f"{origin}: [{section}] is already at {opened[section]}")
-            opened[section] = origin
-            sections[section] = {}
-            continue
-        key, equals, value = (part.strip() for part in line.partition("="))
-        if not equals or not re.fullmatch(r"[\w-]+", key):
-            raise ConfigError(f"{origin}: this is neither a [section] nor a key = value")
-        if not section:
-            raise ConfigError(f"{origin}: {key} stands before the first [section]")
-        if key in sections[section]:
-            raise ConfigError(f"{origin}: [{section}] {key} is already at {sections[section][key].origin}")
-        sections[section][key] = Setting(value, origin)
+        with mistakes.noted():
+            if line[0] == "[":
+                section = None
+                section = _opened(line, origin, opened)
+                sections[section] = {}
+            elif section is not None:
+                _assign(line, origin, section, sections)
     return sections
 
 
-def _credentials(places: list[str], environ: Mapping[str, str]) -> Iterator[tuple[str, Setting]]:
+def _opened(line: str, origin: str, opened: dict[str, str]) -> str:
+    """The name of a section that begins with this line; `opened` says where others began."""
+    if line[-1] != "]":
+        raise _neither(origin)
+    section = line[1:-1]
+    if section not in SECTIONS and not re.fullmatch(rf"({'|'.join(NAMED)})\.{NAME}", section):
+        raise _unknown(origin, "section", section, [*SECTIONS, "provider.NAME oauth2.NAME (a-z 0-9 -)"])
+    if section in opened:
+        raise ConfigError(f"{origin}: [{section}] is already at {opened[section]}")
+    opened[section] = origin
+    return section
+
+
+def _neither(origin: str) -> ConfigError:
+    return ConfigError(f"{origin}: this is neither a [section] nor a key = value")
+
+
+def _assign(line: str, origin: str, section: str, sections: dict[str, dict[str, Setting]]) -> None:
+    """Take in a line of a section."""
+    key, equals, value = (part.strip() for part in line.partition("="))
+    if not equals or not re.fullmatch(r"[\w-]+", key):
+        raise _neither(origin)
+    if not section:
+        raise ConfigError(f"{origin}: {key} stands before the first [section]")
+    if key in sections[section]:
+        raise ConfigError(f"{origin}: [{section}] {key} is already at {sections[section][key].origin}")
+    sections[section][key] = Setting(value, origin)
+
+
+def _credentials(places: list[str], environ: Mapping[str, str], mistakes: Mistakes) -> Iterator[tuple[str, Setting]]:
     directory = environ.get("CREDENTIALS_DIRECTORY")
     for file in sorted(Path(directory).glob("*")) if directory else ():
-        if file.name not in places:
-            raise _unknown(str(file), "setting", file.name, places)
-        text = _text(file).strip()
-        if not text:  # an empty password or key would let everybody in, or let passwords out
-            raise ConfigError(
-                f"{file}: it is empty; `gorgonctl secrets` makes broker.password and auth.key anew, "
-                "all others are yours to write into /etc/credstore; then start the unit again"
-            )
-        yield file.name, Setting(text, str(file))
+        with mistakes.noted():
+            if file.name not in places:
+                raise _unknown(str(file), "setting", file.name, places)
+            text = _text(file).strip()
+            if not text:  # an empty password or key would let everybody in, or let passwords out
+                raise ConfigError(
+                    f"{file}: it is empty; `gorgonctl secrets` makes broker.password and auth.key anew, "
+                    "all others are yours to write into /etc/credstore; then start the unit again"
+                )
+            yield file.name, Setting(text, str(file))
 
 
-def _variables(places: list[str], environ: Mapping[str, str]) -> Iterator[tuple[str, Setting]]:
+def _variables(places: list[str], environ: Mapping[str, str], mistakes: Mistakes) -> Iterator[tuple[str, Setting]]:
     named = {variable(place): place for place in places}
     for name, text in environ.items():
         if name in named:
             yield named[name], Setting(text, name)
         elif name.startswith("GORGOND_") and name not in OTHER_VARIABLES:
-            raise _unknown("environment", "variable", name, [*named, *OTHER_VARIABLES])
+            with mistakes.noted():
+                raise _unknown("environment", "variable", name, [*named, *OTHER_VARIABLES])
 
 
-def _flags(places: list[str], flags: Mapping[str, str]) -> Iterator[tuple[str, Setting]]:
+def _flags(places: list[str], flags: Mapping[str, str], mistakes: Mistakes) -> Iterator[tuple[str, Setting]]:
     for place, text in flags.items():
-        if place not in places:
-            raise _unknown(flag(place), "setting", place, places)
-        yield place, Setting(text, flag(place))
+        if place in places:
+            yield place, Setting(text, flag(place))
+        else:
+            with mistakes.noted():
+                raise _unknown(flag(place), "setting", place, places)

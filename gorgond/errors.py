@@ -13,6 +13,9 @@ GorgonError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from gorgond.redpill import CallFailed, GorgonError
 
 __all__ = [
@@ -21,6 +24,7 @@ __all__ = [
     "Conflict",
     "Forbidden",
     "GorgonError",
+    "Mistakes",
     "NotFound",
     "Refused",
     "SinkAway",
@@ -32,6 +36,28 @@ __all__ = [
 
 class ConfigError(GorgonError):
     """The configuration is wrong; the message names the place and what is allowed there."""
+
+
+class Mistakes:
+    """The ConfigErrors that are found on one way through the configuration, so that all of them are told at once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, None] = {}  # each once, though two looks find it
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Keep a ConfigError and go on."""
+        try:
+            yield
+        except ConfigError as error:
+            self._found[str(error)] = None
+
+    def tell(self) -> None:
+        """Raise ConfigError if there was any."""
+        if len(self._found) > 1:
+            raise ConfigError("\n".join([f"the configuration has {len(self._found)} mistakes:", *self._found]))
+        for only in self._found:
+            raise ConfigError(only)
 
 
 class StoreError(GorgonError):

@@ -53,7 +53,9 @@ def _code(error: GorgonError) -> int:
 
 
 def _text(word: str) -> str:
-    """A word that messages can hold. Raises ArgumentTypeError for one that is not UTF-8."""
+    """A word that messages can hold. Raises ArgumentTypeError for an empty one, and one that is not UTF-8."""
+    if not word.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
     try:
         word.encode()
     except UnicodeEncodeError:

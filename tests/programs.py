@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -20,6 +21,14 @@ from urllib.request import Request, urlopen
 from tests.waiting import HANGS
 
 ROOT = Path(__file__).parents[1]
+
+
+SCRIPTS = sysconfig.get_path("scripts")  # where the programs of this environment are
+
+
+def bare_path() -> str:
+    """Where a shell looks for programs in which nobody has said where this environment's are."""
+    return os.pathsep.join(each for each in os.environ["PATH"].split(os.pathsep) if each != SCRIPTS)
 
 
 def _environment(variables: dict[str, str]) -> dict[str, str]:

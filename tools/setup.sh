@@ -8,7 +8,14 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # packages NAME...: install these Debian packages, with sudo where we are not root.
 packages() {
     local become=() script
-    [ "$(id -u)" = 0 ] || become=(sudo)
+    if [ "$(id -u)" != 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            printf '%s\n' "these Debian packages are missing: $*" "as root: apt-get install --no-install-recommends $*" \
+                "then call this again" >&2
+            exit 1
+        fi
+        become=(sudo)
+    fi
     script="$(declare -f as_root_install); as_root_install \"\$@\""
     echo "installing $*" >&2
     "${become[@]}" bash -euc "$script" as_root_install "$@" >&2 </dev/null
@@ -40,19 +47,26 @@ print(*(f"{name}{dict(setup[name])}" for name in ("options", "options.extras_req
 ' "$root/setup.cfg"
 }
 
-# environment DIRECTORY PIP-ARGUMENTS...: a virtual environment with these, made anew when other ones are required.
-environment() {
-    local directory=$root/$1; shift
-    local made with
+# stamps DIRECTORY PIP-ARGUMENTS...: the files $made and $with, which say that an environment is ready.
+stamps() {
+    directory=$root/$1; shift
     made=$directory/made-$( (echo "$root"; python3 --version; requirements) | sha256sum | cut -c1-16)
     with=$directory/with-$(echo "$*" | sha256sum | cut -c1-16)
+}
+
+# environment DIRECTORY PIP-ARGUMENTS...: a virtual environment with these, made anew when other ones are required.
+environment() {
+    local directory made with
+    stamps "$@"; shift
     (
         flock 9
         [ -e "$with" ] && [ -e "$made" ] && exit
-        echo "preparing $directory" >&2
+        echo "preparing $directory, the first time for a minute or two" >&2
         [ -e "$made" ] || { rm -rf "$directory"; python3 -m venv "$directory"; touch "$made"; }
-        "$directory/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+        PYTHONUNBUFFERED=1 "$directory/bin/python" -m pip install --disable-pip-version-check --progress-bar off "$@" |
+            sed -un 's/^\(Collecting\|Installing\|Building\|Successfully\)\b/  &/p' >&2
         touch "$with"
+        echo "$directory is ready" >&2
     ) 9>"$directory.lock"
 }
 

@@ -231,6 +231,8 @@ def _asked(condition: Callable[[], T]) -> T | None:
 def run_drill(drill: Drill, target: Target | None, options: Options, journal: UndoLog, say: Say) -> Result:
     """Run a drill on `target`, or on a fabric of its own when there is none. Raises Refused when it is not to be begun,
     Aborted when it was broken off; in each case the fabric is as it was."""
+    if options.short:
+        drill = replace(drill, what=f"fewer and shorter faults than: {drill.what}")
     say(f"== {drill.name}: {drill.what}")
     watch = Stopwatch()
     try:

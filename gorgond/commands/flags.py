@@ -8,6 +8,7 @@ import re
 from gorgond.config import DEFAULT_PATH
 from gorgond.providers import SOURCES
 from gorgond.roles import COMMANDS
+from gorgond.roles.row import Role
 from gorgond.settings import DEFAULT_PROVIDER, SECTIONS, Provider, flag, keys
 
 
@@ -34,7 +35,12 @@ def add_ports(parser: argparse.ArgumentParser) -> None:
         if role.unit.port and role.name != "web":
             place = f"{role.name}.port"
             help = f"the {role.title}'s ({keys(SECTIONS[role.name])['port'].default})"
-            parser.add_argument(f"--{role.name}-port", dest=place, metavar="PORT", default=argparse.SUPPRESS, help=help)
+            parser.add_argument(port_flag(role), dest=place, metavar="PORT", default=argparse.SUPPRESS, help=help)
+
+
+def port_flag(role: Role) -> str:
+    """The flag for the port of a role, where several are."""
+    return "--port" if role.name == "web" else f"--{role.name}-port"
 
 
 def settings_of(arguments: argparse.Namespace, provider: str = DEFAULT_PROVIDER) -> dict[str, str]:

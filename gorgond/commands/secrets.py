@@ -36,6 +36,7 @@ def make_secrets(say: Callable[[str], None], keep: bool = False) -> None:
     """Make the secrets that are missing and the ACL file; a broker that runs here takes it over at once, and is given
     the scripts of this version, which roles may not load. With `keep` its users keep what they may do besides, so that
     instances of an earlier version go on until they are restarted."""
+    group = _group()  # first: without the package nothing is left behind
     try:
         CREDENTIALS.mkdir(mode=0o700, exist_ok=True)
         passwords = {user: _secret(f"broker.password.{user}", _new_password) for user in USERS}
@@ -45,7 +46,6 @@ def make_secrets(say: Callable[[str], None], keep: bool = False) -> None:
             _secret("stats.password", _new_password)
         text = acl_file(passwords)
         if not ACL.exists() or ACL.read_bytes() != text.encode():
-            group = _group()
             ACL.parent.mkdir(mode=0o750, exist_ok=True)  # which the units of all others do not see
             os.chown(ACL.parent, -1, group)
             write_whole(ACL, text, 0o640, gid=group)
@@ -75,7 +75,10 @@ def _group() -> int:
     try:
         return grp.getgrnam(GROUP).gr_gid
     except KeyError:
-        raise GorgonError(f"there is no group {GROUP}, which the package makes: systemd-sysusers") from None
+        raise GorgonError(
+            "there are no units of gorgond on this host that need secrets: the group "
+            f"{GROUP} is missing, which comes with the Debian package (apt install gorgond); a gorgond up makes its own"
+        ) from None
 
 
 def _has_own_password() -> bool:

@@ -16,6 +16,7 @@ from gorgond.config import DEFAULT_PATH, load, rewritten
 from gorgond.errors import ConfigError, GorgonError
 from gorgond.roles import restarting
 
+SYSTEMD = Path("/run/systemd/system")  # is there where systemd is what started this host
 TARGET = "gorgon.target"
 _INSTANCE = re.compile(r"gorgon-(?P<role>[a-z-]+)@(?P<name>[^.]+)\.service")
 
@@ -125,13 +126,13 @@ def _state(unit: str) -> str:
 
 def _systemctl(*arguments: str) -> str:
     """Run systemctl and return what it prints. Raises GorgonError with what it says when it fails."""
-    try:
-        done = subprocess.run(["/bin/systemctl", *arguments], capture_output=True, text=True, check=False)  # noqa: S603
-    except FileNotFoundError:
-        raise GorgonError("systemctl is not installed: there are no units on this host") from None
+    if not SYSTEMD.exists():
+        raise GorgonError(
+            "this host was not started by systemd, so there are no units on it; gorgond up runs everything without"
+        )
+    done = subprocess.run(["/bin/systemctl", *arguments], capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
         unit = arguments[-1]
-        raise GorgonError(
-            f"systemctl {' '.join(arguments)}: {' '.join(done.stderr.split()) or 'failed'}; see: journalctl -u {unit}"
-        )
+        advice = f"; see: journalctl -u {unit}" if _INSTANCE.fullmatch(unit) else ""
+        raise GorgonError(f"systemctl {' '.join(arguments)}: {' '.join(done.stderr.split()) or 'failed'}{advice}")
     return done.stdout

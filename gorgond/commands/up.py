@@ -34,6 +34,7 @@ from gorgond.commands.appendonly import cut_zeros
 from gorgond.commands.child import Child
 from gorgond.commands.control import Control
 from gorgond.commands.directory import Directory
+from gorgond.commands.flags import port_flag
 from gorgond.commands.fleet import Fleet
 from gorgond.commands.queues import QueueTable
 from gorgond.commands.screen import Screen
@@ -131,7 +132,7 @@ def _number(role: Role, numbers: Mapping[str, int | None]) -> int:
 def _open(config: Config, role: Role) -> list[socket.socket]:
     """Where the servers of a role listen."""
     section = getattr(config, role.name)
-    return open_port(section.address, section.port, alone=True)
+    return open_port(section.address, section.port, alone=True, flag=port_flag(role))
 
 
 class Up:

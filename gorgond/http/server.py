@@ -7,6 +7,7 @@ a request costs here.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import re
 import socket
@@ -367,10 +368,11 @@ def _no_room() -> Problem:
     return Problem(503, "too many requests are waiting here; try again", {"Retry-After": "1"}, reason="no_room")
 
 
-def open_port(address: str, port: int, alone: bool = False) -> list[socket.socket]:
+def open_port(address: str, port: int, alone: bool = False, flag: str = "--port") -> list[socket.socket]:
     """Listening sockets at an address, empty for all; unless `alone`, other processes of this user may open the same
-    (SO_REUSEPORT). Raises ConfigError."""
+    (SO_REUSEPORT). Raises ConfigError, which names the `flag` that chooses another port."""
     try:
         return netutil.bind_sockets(port, address or None, backlog=BACKLOG, reuse_port=not alone)
     except OSError as error:
-        raise ConfigError(f"cannot listen on {address or '*'}:{port}: {error.strerror or error}") from None
+        advice = f"; {flag} chooses another port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else ""
+        raise ConfigError(f"cannot listen on {address or '*'}:{port}: {error.strerror or error}{advice}") from None

@@ -29,7 +29,7 @@ log = logging.getLogger("gorgond.service")
 def refused(error: ConfigError) -> int:
     """Say on stderr and to systemd that the process cannot run so; its exit code."""
     print(plain_lines(f"gorgond: {error}"), file=sys.stderr)
-    Notifier().status(f"wrong configuration: {error}")
+    Notifier().status(f"wrong configuration: {' '.join(str(error).splitlines())}")
     return EX_CONFIG
 
 

@@ -7,13 +7,12 @@ import os
 import re
 import signal
 import subprocess
-import sysconfig
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.programs import ROOT, asked, free_port
+from tests.programs import ROOT, asked, bare_path, free_port
 from tests.waiting import HANGS, eventually
 
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
@@ -21,18 +20,19 @@ BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 
 @pytest.mark.usefixtures("redis_binary")
 def test_an_application_is_made_run_and_changed(tmp_path: Path) -> None:
-    # given a shell with gorgond's programs, in which other ports than the usual ones are used
-    begin, add, account = BLOCK.findall((ROOT / "docs/tutorial.md").read_text())
+    # given a shell in which other ports than the usual ones are used
+    activate, begin, add, account = BLOCK.findall((ROOT / "docs/tutorial.md").read_text())
     port = free_port()
     kept = {name: text for name, text in os.environ.items() if not name.startswith("GORGOND_")}
     environ = kept | {
-        "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
+        "PATH": bare_path(),
         "HOME": str(tmp_path),
         "XDG_STATE_HOME": str(tmp_path / "state"),
         "GORGOND_WEB_PORT": str(port),
         "GORGOND_STATS_PORT": str(free_port()),
         "GORGOND_PROVIDER_RANDOM_COUNT": "1",
     }
+    before = f"cd {ROOT} && {activate.strip()} && cd {tmp_path}"
     shop = f"http://localhost:{port}/shop"
 
     def shell(command: str) -> Any:
@@ -48,7 +48,7 @@ def test_an_application_is_made_run_and_changed(tmp_path: Path) -> None:
     assert len(begin.splitlines()) <= 5
     with (tmp_path / "log").open("wb") as log:
         running = subprocess.Popen(
-            ["bash", "-c", begin.replace("gorgond up", "exec gorgond up")],
+            ["bash", "-c", f"{before}\n{begin.replace('gorgond up', 'exec gorgond up')}"],
             cwd=tmp_path, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
     try:
@@ -63,7 +63,8 @@ def test_an_application_is_made_run_and_changed(tmp_path: Path) -> None:
         source = tmp_path / "shop/shop.py"
         text = source.read_text().replace('@app.post("/shop")', '@app.post("/shop", user="required")')
         source.write_text(text.replace('"price": entry.price', '"price": entry.price, "owner": ctx.user.id'))
-        subprocess.run(["gorgonctl", "restart", "web", "app"], env=environ, check=True, timeout=HANGS)
+        restart = f"{before} && gorgonctl restart web app"
+        subprocess.run(["bash", "-c", restart], env=environ, check=True, timeout=HANGS)
         # then it wants a user, and knows who it was
         refused = shell(add)
         assert refused["error"]["code"] == 401

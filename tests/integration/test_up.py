@@ -191,7 +191,10 @@ def test_a_taken_port_ends_it_with_exit_code_78(data: Path) -> None:
         port = taken.getsockname()[1]
         done = gorgond(*arguments(data, port, "--no-provider"))
     assert done.returncode == 78
-    assert done.stderr == f"gorgond: cannot listen on localhost:{port}: Address already in use\n"
+    assert (
+        done.stderr
+        == f"gorgond: cannot listen on localhost:{port}: Address already in use; --port chooses another port\n"
+    )
 
 
 def test_a_path_too_long_for_sockets_is_refused(tmp_path: Path) -> None:

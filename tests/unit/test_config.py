@@ -30,12 +30,38 @@ def conf(tmp_path: Path) -> Path:
 
 
 def refused(path: Path | None = None, environ: dict[str, str] = NOTHING, flags: dict[str, str] = NOTHING) -> str:
-    """The message with which this configuration is refused: always one line."""
+    """The message with which this configuration is refused: one line, or one for each mistake."""
     with pytest.raises(ConfigError) as caught:
         load(str(path) if path else None, environ, flags)
     message = str(caught.value)
-    assert "\n" not in message
+    assert "\n" not in message or message.startswith("the configuration has ")
     return message
+
+
+def test_all_mistakes_are_told_at_once(conf: Path, tmp_path: Path) -> None:
+    # given a mistake of each kind, at each place
+    conf.write_text(
+        "alone = 1\n[instances]\nweb = many\nweb = 2\n[wbe]\nport = 3\n"
+        "[store]\nurl = nosql://x\nnone = 3\njust a line\n"
+        "[provider.mine]\nkind = unheard-of\nrate = much\n[log]\nlevel = loud\n[log]\n"
+    )
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials/broker.password").touch()
+    environ = {
+        "GORGOND_WEB_PORT": "many", "GORGOND_NONE": "1", "CREDENTIALS_DIRECTORY": str(tmp_path / "credentials"),
+    }  # fmt: skip
+    # when it is read
+    with pytest.raises(ConfigError) as caught:
+        load(str(conf), environ, {"stats.port": "none", "stats.colour": "red"})
+    # then each is a line of its own, and what is well is no mistake
+    first, *lines = str(caught.value).splitlines()
+    assert first == "the configuration has 15 mistakes:"
+    assert sorted(line.partition(": ")[0].removeprefix(f"{conf}:") for line in lines) == sorted(
+        [
+            *map(str, (1, 4, 5, 10, 16, 3, 8, 9, 12, 15)), str(tmp_path / "credentials/broker.password"),
+            "environment", "--colour", "GORGOND_WEB_PORT", "--port",
+        ]
+    )  # fmt: skip
 
 
 # ---- defaults and the shipped file

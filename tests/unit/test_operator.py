@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gorgond.commands import units
 from gorgond.commands.operator import installation as installation_module
 from gorgond.commands.operator import text, tracing
 from gorgond.commands.operator.installation import Installation
@@ -242,3 +243,22 @@ def test_dead_letters_are_named_or_all_are_meant(capsys: pytest.CaptureFixture[s
 def test_an_instance_of_another_host_is_not_ours(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["drain", "store@2.elsewhere"]) == 1
     assert capsys.readouterr().err == "gorgonctl: store@2.elsewhere is not on this host; ask for it on elsewhere\n"
+
+
+def test_without_systemd_there_are_no_units_to_apply(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(units, "SYSTEMD", tmp_path / "none")
+    assert main(["apply"]) == 1
+    assert capsys.readouterr().err == (
+        "gorgonctl: this host was not started by systemd, so there are no units on it; "
+        "gorgond up runs everything without\n"
+    )
+
+
+@pytest.mark.parametrize("id", ["", " "])
+def test_nothing_is_no_id_to_trace(id: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["trace", id])
+    assert ended.value.code == 2
+    assert "argument ID: must not be empty" in capsys.readouterr().err

@@ -52,11 +52,16 @@ def test_a_secret_that_is_there_stays_and_an_empty_one_is_made(made: Path) -> No
 
 
 def test_what_is_in_the_way_is_told_with_what_to_do(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # given a group that nobody has made, and rights that are to be written anew
-    (made.parent / "broker/users.acl").write_bytes(b"\xff")
-    monkeypatch.setattr(secrets, "GROUP", "nobodys-group")
-    with pytest.raises(GorgonError, match="there is no group nobodys-group"):
-        secrets.make_secrets(lambda _: None)
+    # given a host on which no package has made the group
+    with monkeypatch.context() as host:
+        host.setattr(secrets, "GROUP", "nobodys-group")
+        host.setattr(secrets, "CREDENTIALS", made.parent / "none")
+        with pytest.raises(
+            GorgonError, match="the group nobodys-group is missing, which comes with the Debian package"
+        ):
+            secrets.make_secrets(lambda _: None)
+        # then nothing is left behind there
+        assert not (made.parent / "none").exists()
     # given a secret that is no text
     (made / "gorgond.auth.key").write_bytes(b"\xff\xfe")
     with pytest.raises(GorgonError, match=r"gorgond\.auth\.key: is not text in UTF-8; delete it"):

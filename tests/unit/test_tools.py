@@ -7,6 +7,7 @@ import re
 import runpy
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,43 @@ def test_the_proofs_are_listed_with_their_length_and_have_a_short_form() -> None
     proofs = runpy.run_path(str(ROOT / "tools/prove"))["PROOFS"]
     assert re.findall(r"^(\w+) +\d+ min  ", listed, re.MULTILINE) == list(proofs)
     assert [name for name, proof in proofs.items() if not (ROOT / proof.short).is_file()] == []
+
+
+def sourced(root: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """A command after tools/setup.sh of a checkout."""
+    return subprocess.run(
+        ["bash", "-euc", f". tools/setup.sh; {command}"], cwd=root, capture_output=True, text=True, check=False
+    )
+
+
+def test_who_cannot_install_what_is_missing_is_told_what_to_install() -> None:
+    done = sourced(ROOT, "id() { echo 1000; }; PATH=/nonexistent; packages redis-server python3-venv")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "these Debian packages are missing: redis-server python3-venv",
+        "as root: apt-get install --no-install-recommends redis-server python3-venv",
+        "then call this again",
+    ]
+
+
+def test_an_environment_that_is_made_says_so_step_by_step(tmp_path: Path) -> None:
+    # given a checkout that has none, and a pip that installs something
+    for name in ("tools", "setup.cfg"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "bin").mkdir()
+    pip = "#!/bin/sh\nprintf '%s\\n' 'Collecting tornado' '  Using a cached one' 'Installing it'\n"
+    venv = f'#!/bin/bash\n[ "$1" = --version ] || [ "$1" = -c ] && exec {sys.executable} "$@"\n'
+    venv += f"mkdir -p $3/bin; cp {tmp_path}/pip $3/bin/python\n"
+    for path, text in ((tmp_path / "pip", pip), (tmp_path / "bin/python3", venv)):
+        path.write_text(text)
+        path.chmod(0o755)
+    prepare = f'root={tmp_path}; PATH="{tmp_path}/bin:$PATH"; environment .venv tornado'
+    # when it is made, then what comes next is told, and what pip does
+    assert sourced(tmp_path, prepare).stderr.splitlines() == [
+        f"preparing {tmp_path}/.venv, the first time for a minute or two",
+        "  Collecting tornado",
+        "  Installing it",
+        f"{tmp_path}/.venv is ready",
+    ]
+    # and nothing the second time
+    assert sourced(tmp_path, prepare).stderr == ""

@@ -16,13 +16,13 @@ from pathlib import Path
 from gorgond.commands.control import ask
 from gorgond.commands.directory import Directory
 from gorgond.commands.secrets import CREDENTIALS
+from gorgond.commands.units import SYSTEMD
 from gorgond.config import Config, load
 from gorgond.errors import GorgonError
 from gorgond.service.access import OPERATOR
 from gorgond.service.fabric import Fabric, connect_fabric
 
 UNITS = Path("/lib/systemd/system/gorgon.target")
-SYSTEMD = Path("/run/systemd/system")
 
 
 class Installation:

@@ -1,0 +1,189 @@
+"""Each command in the fenced blocks of README.md and docs/ is run as it stands there, or named in LEFT with the reason.
+
+Ports and the state directory are this test's own, and the checkout is one whose environment is ready; nothing else is
+changed. The commands of a file share a shell, as those of a reader do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.programs import ROOT, SCRIPTS, bare_path, free_port
+from tests.waiting import HANGS, eventually
+
+BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
+COMMENT = re.compile(r"\s{2,}#.*")
+SERVES = re.compile(r"(tools/up|gorgond up)\b")  # it runs until it is ended
+BESIDES = {"docs/chaos.md", "docs/operations.md"}  # files that speak of a fabric which runs already
+
+PACKAGE = "wants a host that systemd has started, and the package on it: tests/system"
+ITSELF = "runs this test"
+LEFT = {
+    "tools/test": ITSELF,
+    "tools/test --fast": "runs the tests of the stages beside this one",
+    "tools/test integration -k journal": ITSELF,
+    "tools/test tests/unit/test_config.py -k url": "lints all files, and runs what runs beside this one",
+    "tools/build-deb --output dist && apt install ./dist/gorgond_*.deb": PACKAGE,
+    "apt install gorgond": PACKAGE,
+    "systemctl status 'gorgon-*'": PACKAGE,
+    "systemctl start gorgon-store@7": PACKAGE,
+    "systemctl stop gorgon.target gorgon.slice": PACKAGE,
+    "systemctl start gorgon.target": PACKAGE,
+    "systemctl reload gorgon.target": PACKAGE,
+    "mkdir -p /etc/gorgond/app.d && cp shop.py /etc/gorgond/app.d/": PACKAGE,
+    "gorgonctl apply": PACKAGE,
+    "journalctl -t gorgon-journal -f": PACKAGE,
+    "journalctl GORGON_ID=1a20aa6bf76000002fc67657962": PACKAGE,
+    "journalctl GORGON_USER=5 GORGON_EVENT=items.deleted": PACKAGE,
+    'python3 -c \'import sqlite3; sqlite3.connect("/var/lib/gorgond/gorgond.db")'
+    '.backup(sqlite3.connect("/root/gorgond.db"))\'': PACKAGE,
+    "tar -C / -czf /root/gorgond.tar.gz etc/gorgond var/lib/gorgond $(cd / && ls etc/credstore/gorgond.*)": PACKAGE,
+    "REDISCLI_AUTH=$(cat /etc/credstore/gorgond.broker.password.operator) redis-cli -s /run/gorgond/broker.sock "
+    "--user operator SREM 'gorgon:{store_notify}:groups' journal": PACKAGE,
+    "gorgonctl top": "wants a terminal: test_gorgonctl.py",
+    "tools/chaos.py drill redis-kill": "takes minutes: test_chaos.py has its short form",
+    "tools/chaos.py drill --all --svg pictures --json figures.json --junit drills.xml": "takes half an hour",
+    "gorgon-chaos kill 'store@*' --random 1 --every 5s --for 2m": "takes minutes: test_chaos.py has a shorter one",
+    "tools/bench.py --quick": "takes minutes: test_bench.py",
+    "tools/later.py": "takes minutes",
+}
+WHOLE = {"docs/tutorial.md": "test_tutorial.py", "docs/protocol.md": "test_protocol.py"}
+
+
+def commands(file: str) -> list[str]:
+    """The commands that a file shows, without the comments behind them."""
+    blocks = "".join(BLOCK.findall((ROOT / file).read_text()))
+    lines = re.sub(r" *\\\n *", " ", blocks).splitlines()
+    return [stripped for line in lines if (stripped := COMMENT.sub("", line).strip())]
+
+
+FILES = [
+    file
+    for file in ("README.md", *sorted(f"docs/{each.name}" for each in (ROOT / "docs").glob("*.md")))
+    if commands(file)
+]
+
+
+class Shell:
+    """A shell that stays, whose programs and ports are what a reader's are."""
+
+    def __init__(self, where: Path, home: Path, programs: bool) -> None:
+        kept = {name: text for name, text in os.environ.items() if not name.startswith("GORGOND_")}
+        self._port = free_port()
+        self._log = home / "log"
+        self._log.touch()
+        self._served: str = ""
+        environ = kept | {
+            "PATH": f"{SCRIPTS}:{bare_path()}" if programs else bare_path(),
+            "XDG_STATE_HOME": str(home / "state"),
+            "GORGOND_WEB_PORT": str(self._port),
+            "GORGOND_STATS_PORT": str(free_port()),
+            "GORGOND_PROVIDER_RANDOM_COUNT": "1",
+        }
+        self._bash = subprocess.Popen(
+            ["bash"], cwd=where, env=environ, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def run(self, command: str) -> None:
+        """Run a command to its end, which must be a good one."""
+        code, output = self._ask(command.replace("localhost:3000", f"localhost:{self._port}"))
+        assert code == 0, f"{command}\n{output}"
+        assert '"error"' not in output, f"{command}\n{output}"
+
+    def serve(self, command: str) -> None:
+        """Run a command that serves until the shell is closed, in place of the one before; wait until all is up."""
+        self._end()
+        self._ask(f"{command} >{self._log} 2>&1 & served=$!")
+        self._served = command
+        eventually(lambda: "all is up" in self._log.read_text() or not self._serves(), HANGS)
+        assert self._serves(), f"{command}\n{self._log.read_text()}"
+
+    def _serves(self) -> bool:
+        return self._ask("kill -0 $served")[0] == 0
+
+    def _end(self) -> None:
+        if self._served:
+            code, _ = self._ask("kill $served; wait $served")
+            assert code == 0, f"{self._served}\n{self._log.read_text()}"
+            self._served = ""
+
+    def _ask(self, line: str) -> tuple[int, str]:
+        assert self._bash.stdin is not None
+        assert self._bash.stdout is not None
+        self._bash.stdin.write(f"{{ {line}\n}} </dev/null; code=$?; echo; echo '==' $code\n")
+        self._bash.stdin.flush()
+        lines = []
+        while not (said := self._bash.stdout.readline()).startswith("== "):
+            assert said, "the shell has ended"
+            lines.append(said)
+        return int(said.split()[1]), "".join(lines)
+
+    def close(self) -> None:
+        """End what serves, and the shell."""
+        try:
+            self._end()
+        finally:
+            self._bash.kill()
+            self._bash.communicate()
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with the programs of this environment."""
+    made = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "tools", made / "tools")
+    shutil.copytree(ROOT / "gorgond", made / "gorgond")
+    shutil.copy(ROOT / "setup.cfg", made)
+    (made / ".venv").mkdir()
+    for each in ("bin", "lib", "pyvenv.cfg"):
+        (made / ".venv" / each).symlink_to(Path(sys.prefix, each))
+    [wanted] = re.findall("^environment (.*)", (made / "tools/up").read_text(), re.MULTILINE)
+    ready = f'. tools/setup.sh; stamps {wanted}; touch "$made" "$with"'
+    subprocess.run(["bash", "-c", ready], cwd=made, check=True)
+    return made
+
+
+@contextmanager
+def shell(file: str, checkout: Path, home: Path) -> Iterator[Shell]:
+    """A shell as the reader of a file has it: in the checkout, where the file shows something of it."""
+    in_checkout = any(command.startswith("tools/") for command in commands(file))
+    made = Shell(checkout if in_checkout else home, home, programs=file != "README.md")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.mark.usefixtures("redis_binary")
+@pytest.mark.parametrize("file", [file for file in FILES if file not in WHOLE])
+def test_commands_that_are_shown_work_as_they_are_written(file: str, checkout: Path, tmp_path: Path) -> None:
+    with shell(file, checkout, tmp_path) as reader:
+        if file in BESIDES:
+            reader.serve("gorgond up")
+        for command in commands(file):
+            if command in LEFT:
+                continue
+            if SERVES.match(command):
+                reader.serve(command)
+            else:
+                reader.run(command)
+
+
+def test_what_is_left_is_shown_and_what_runs_elsewhere_is_there() -> None:
+    shown = {command for file in FILES for command in commands(file)}
+    assert sorted(LEFT.keys() - shown) == []
+    tests = {path.name: path for path in (ROOT / "tests").rglob("test_*.py")}
+    for file, test in WHOLE.items():
+        assert file in tests[test].read_text()
+    for reason in LEFT.values():
+        assert all(name in tests for name in re.findall(r"test_\w+\.py", reason)), reason
