@@ -27,6 +27,7 @@ from gorgond.redpill.raw import attempts_of
 from tests.contract.puppet import Puppet
 from tests.contract.worlds import HOUR_MS, World, as_pushed
 
+LARGE = b"-" * 2100  # makes a message one of those that Redis moves one by one
 STEPS = 20
 LIMIT = 12
 HOUR = 3600.0
@@ -141,7 +142,9 @@ class Walk:
 
     def message(self) -> bytes:
         self.made += 1
-        return b'{"id":"%d","op":"x"}' % self.made if self.random.random() < 0.9 else b"garbage %d" % self.made
+        if self.random.random() < 0.1:
+            return b"garbage %d" % self.made
+        return b'{"id":"%d","op":"x","trace":"%s"}' % (self.made, b"" if self.random.random() < 0.7 else LARGE)
 
     async def push_again(self) -> object:
         last = {batch.name: batch for batch in self.batches}

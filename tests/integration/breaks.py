@@ -39,7 +39,10 @@ BREAKS = {
     # What a consumer takes is in its memory alone; it takes its time, so that it has something in hand when it dies.
     "pop instead of move": Break("store-kill", "lost", {
         CLAIM: (NO_LENGTH,),
-        HAND_OUT: (("redis.call('RPUSH', DESK, unpack(some))", ""),),
+        HAND_OUT: (
+            ("redis.call('RPUSH', DESK, unpack(found))", ""),
+            ("redis.call('LMOVE', QUEUE, DESK, 'LEFT', 'RIGHT')", "redis.call('LPOP', QUEUE)"),
+        ),
         STORE: ((WRITTEN, f"__import__('time').sleep(0.2); {WRITTEN}"),),
     }),
     # A job is settled before it is in the database.

@@ -1,6 +1,7 @@
 -- A part of claim.lua: choose what is handed out of a desk of which the first HELD are in hand, and put it there. A new
 -- message waits until nothing that was started before is in hand or next.
 local CHUNK = 64 -- messages looked at together: most of them are taken
+local LARGE = 2048 -- bytes; messages of that size are moved within Redis, which costs less than to write them anew
 
 -- The message that lies there, if it was started before.
 local function suspect_at(index)
@@ -26,8 +27,8 @@ local function put_off(list, index, raw)
   return true
 end
 
--- The first messages of the queue that were never started, as many as fit.
-local function fresh(want)
+-- Take the first messages of the queue that were never started, as many as fit: many in one step.
+local function take_small(want)
   local found, size = {}, 0
   local waiting, first, more = {}, 0, true -- what was read of the queue, from that place on; whether there may be more
   while #found < want do
@@ -49,23 +50,41 @@ local function fresh(want)
       found[#found + 1], size = raw, size + #raw
     end
   end
+  if #found > 0 then
+    redis.call('RPUSH', DESK, unpack(found))
+    redis.call('LTRIM', QUEUE, #found, -1)
+  end
+  return found
+end
+
+-- The same one by one. What is not to be taken goes back.
+local function take_large(want)
+  local found, size = {}, 0
+  while #found < want do
+    local raw = redis.call('LMOVE', QUEUE, DESK, 'LEFT', 'RIGHT')
+    if not raw then break end
+    local started = attempts_of(raw) > 0
+    if started or size + #raw > BYTES and #found > 0 then
+      redis.call('LMOVE', DESK, QUEUE, 'RIGHT', 'LEFT')
+      if not started or not put_off(QUEUE, 0, raw) then break end
+    else
+      found[#found + 1], size = raw, size + #raw
+    end
+  end
   return found
 end
 
 local suspect = suspect_at(0)
 if HELD > 0 and suspect then return give({}, next_due) end
-if HELD == 0 and (suspect or length == 0 and attempts_of(redis.call('LINDEX', QUEUE, 0) or '') > 0) then
+local head = redis.call('LINDEX', QUEUE, 0) or ''
+if HELD == 0 and (suspect or length == 0 and attempts_of(head) > 0) then
   --! restart
   if #started > 0 then return give(started) end
 end
 local suspect_next = suspect_at(HELD)
 while suspect_next and put_off(DESK, HELD, suspect_next) do suspect_next = suspect_at(HELD) end
-local some = suspect_next and {} or fresh(WANT - length)
-if #some > 0 then
-  redis.call('RPUSH', DESK, unpack(some))
-  redis.call('LTRIM', QUEUE, #some, -1)
-  length = length + #some
-end
+local some = suspect_next and {} or (#head < LARGE and take_small or take_large)(WANT - length)
+length = length + #some
 if length == HELD + #some then return give(some, next_due) end
 local lying = {}
 for _, raw in ipairs(redis.call('LRANGE', DESK, HELD, -1)) do

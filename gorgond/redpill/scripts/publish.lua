@@ -60,5 +60,9 @@ end
 
 for _, group in ipairs(redis.call('SMEMBERS', GROUPS)) do append(group) end
 remember(PUBLISHER, NUMBER)
-for i = FIRST, #ARGV do redis.call('PUBLISH', LIVE, ARGV[i]) end
+-- While this script runs nobody begins to listen: where nobody hears the first event, nobody would hear the others.
+local heard = 1
+for i = FIRST, #ARGV do
+  if heard > 0 then heard = redis.call('PUBLISH', LIVE, ARGV[i]) end
+end
 return 1
