@@ -11,6 +11,7 @@ the queue library and can be used alone; `from gorgond import App` begins an app
     bounds      how much may be given, where several parts check it
     errors      the error tree; redpill has the root and its own branch
     plugins     kinds of things that other packages may add
+    blame       which line is to blame when foreign code fails as it is imported
     testing     tests of an application on a whole fabric in the test's own process
     redpill     the queue library
     service     what every server has in common

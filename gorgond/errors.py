@@ -68,6 +68,11 @@ class StoreAway(StoreError):
     """The database cannot be reached; the same request may simply be repeated later."""
 
 
+class StoreDenied(StoreAway):
+    """The database answers, and does not let us in: password, rights or file are wrong. Whoever begins so ends at once,
+    so that a rolling restart stops; whoever works already waits, as for one that is away."""
+
+
 class StoreRefused(StoreError):
     """The database or its driver refuses this one request, for a reason that `code` tells as an HTTP status: 400 what
     is asked is wrong, 422 the answer is too large, 503 not yet, 504 took too long, 500 what is stored is no JSON.

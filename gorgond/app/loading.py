@@ -14,17 +14,16 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 from gorgond.app.application import App
+from gorgond.blame import blamed
 from gorgond.config import Config
 from gorgond.errors import ConfigError
 
 GROUP = "gorgond.apps"
-_OURS = str(Path(__file__).parents[1]) + os.sep
 
 
 def load_apps(config: Config) -> list[App]:
@@ -72,7 +71,7 @@ def _by_name(name: str, origin: str) -> App:
     except ModuleNotFoundError:
         found = None
     except Exception as error:
-        raise _wrong(target, error) from error
+        raise ConfigError(blamed(target, error)) from error
     if found is None:
         raise ConfigError(
             f"{origin}: [app] module: there is no module {target}, neither here nor in PYTHONPATH, and no entry point "
@@ -105,19 +104,7 @@ def _imported(what: str, run: Callable[[], ModuleType]) -> ModuleType:
     try:
         return run()
     except Exception as error:
-        raise _wrong(what, error) from error
-
-
-def _wrong(what: str, error: Exception) -> ConfigError:
-    """The error for a module: what is wrong, and in which line of it, or of what it imports."""
-    if isinstance(error, SyntaxError):
-        return ConfigError(f"{error.filename}:{error.lineno}: {error.msg}")
-    place = what
-    for frame in traceback.extract_tb(error.__traceback__):
-        if not frame.filename.startswith(("<", _OURS)):
-            place = f"{frame.filename}:{frame.lineno}"
-    name = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
-    return ConfigError(f"{place}: {name}{error}")
+        raise ConfigError(blamed(what, error)) from error
 
 
 def _app_of(module: ModuleType, attribute: str = "") -> App:

@@ -3,6 +3,7 @@
 up            `gorgond up`
 fleet         the processes of it: started, listed, ended in order
 child         a process that is kept running
+notices       what it says of itself, as to systemd
 control       the socket over which it is told what to do
 directory     where its files are
 vitals        what it hears of its services

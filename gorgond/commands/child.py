@@ -1,4 +1,8 @@
-"""A process that is kept running: started again when it ends, with its output passed on, and never left behind."""
+"""A process that is kept running: started again when it ends or hangs, its output passed on, and never left behind.
+
+A service says when it is ready and then, each second, that its loops turn (notices.py). One that is not ready in time,
+or says no more that it lives, is ended: with SIGABRT, at which it writes where it hangs, then with SIGKILL.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +13,25 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from gorgond.errors import ConfigError
+from gorgond.commands.notices import Notices
+from gorgond.errors import ConfigError, GorgonError
 from gorgond.service.life import log
 from gorgond.service.plain import plain
 from gorgond.service.systemd import FIRST_DESCRIPTOR
 
 BACKOFF = (0.1, 5.0)  # seconds until a process is started again: the first, the longest
 STEADY = 10.0  # seconds after which a process counts as having run well
+BEGIN = 60.0  # seconds that a service may take to become ready; those after this line are as in the units
+ABORT = 5.0  # seconds that a process which hangs has to write where it does
+TICK = 1.0  # seconds between two looks whether it lives
+LATE = 1.0  # seconds; a look that comes so much too late says that we did not run, not that others hang
 
 
 class Child:
     """A process called `name`, "store@2". `say` gets each line it writes; `see` names where else it writes. It gets
-    the listening `sockets` as systemd would pass them (sd_listen_fds(3)), under the name of its role.
+    the listening `sockets` as systemd would pass them (sd_listen_fds(3)), under the name of its role. A service says
+    how it is to `notices`, and at least every `watchdog` seconds that it lives; any other process counts as ready when
+    it runs.
 
     The kernel kills it when this process dies, however that happens. It has a session of its own: a Ctrl-C at the
     terminal is for us, who know the order in which to end.
@@ -35,13 +46,20 @@ class Child:
         see: str = "",
         ends: bool = False,
         sockets: Sequence[socket.socket] = (),
+        notices: Notices | None = None,
+        watchdog: float = 0.0,
     ) -> None:
         self.name = name
         self.pid = 0  # 0 while it does not run
         self.starts = 0
         self.state = "starting"
         self._command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
-        self._environ = environ
+        self._environ = dict(environ)
+        self._notices, self._watchdog = notices, watchdog
+        if notices is not None:
+            told = {"NOTIFY_SOCKET": str(notices.path), "WATCHDOG_USEC": str(int(watchdog * 1e6))}
+            self._environ = {**environ, **told}
+            self._environ.pop("WATCHDOG_PID", None)  # where systemd watches over us
         self._sockets = [each.fileno() for each in sockets]
         if sockets:
             # Only the process itself knows the number that LISTEN_PID must have.
@@ -49,16 +67,21 @@ class Child:
             passing = ["bash", "-c", f'LISTEN_PID=$$ exec "$@" {moved}', "bash"]
             self._command = [*passing, *self._command]
             names = ":".join([name.partition("@")[0]] * len(sockets))
-            self._environ = {**environ, "LISTEN_FDS": str(len(sockets)), "LISTEN_FDNAMES": names}
+            self._environ = {**self._environ, "LISTEN_FDS": str(len(sockets)), "LISTEN_FDNAMES": names}
         self._say = say
         self._see = f" (see {see})" if see else ""
         self._ends = ends
         self._stopping = False
         self._told = asyncio.Event()  # ends the pause before the next start
+        self._ready = False
+        self._status = ""  # its last word on itself
+        self._alive = 0.0  # when it said so last, or was begun
+        self._decided = asyncio.Event()  # the process that was started last is ready, or has ended
+        self._failure = ""  # how it ended, if it was not ready before
 
     async def run(self) -> None:
         """Keep it running until told to stop, or until it ends well if it is one that `ends`. Raises ConfigError when
-        the process says that its configuration is wrong."""
+        the process says that its configuration is wrong; it stays ended until it is started again."""
         loop = asyncio.get_running_loop()
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
@@ -67,6 +90,7 @@ class Child:
         try:
             await self._keep_running(writing)
         finally:
+            self._decided.set()
             loop.remove_reader(reading)
             lines.read()
             os.close(reading)
@@ -80,7 +104,8 @@ class Child:
             if self._stopping:
                 self.state = "stopped"
             elif code == os.EX_CONFIG:
-                raise ConfigError(f"{self.name} cannot run so; what it wrote says why")
+                self.state = "failed"
+                raise ConfigError(f"{self.name} ended with {self._ending(code)}")
             elif code == 0 and self._ends:
                 self.state = "done"
                 return
@@ -89,8 +114,9 @@ class Child:
                 self._told.clear()
                 if time.monotonic() - started > STEADY:
                     delay = BACKOFF[0]
-                how = _ending(code) + self._see
-                log.warning("%s ended with %s: starting it again in %.1f s", self.name, how, delay)
+                log.warning(
+                    "%s ended with %s: starting it again in %.1f s", self.name, _ending(code) + self._see, delay
+                )
                 try:
                     await asyncio.wait_for(self._told.wait(), delay)
                 except TimeoutError:
@@ -98,6 +124,8 @@ class Child:
 
     async def _once(self, output: int) -> int:
         """Start it and wait for its end: the exit code."""
+        self._ready, self._status, self._failure, self.state = False, "", "", "starting"
+        self._decided.clear()
         process = await asyncio.create_subprocess_exec(
             *self._command,
             env=self._environ,
@@ -111,12 +139,61 @@ class Child:
         self.starts += 1
         if self._stopping:  # it was told so while the process was being made
             self._signal(signal.SIGTERM)
-        code = await process.wait()
+        if self._notices is None:
+            self._is_ready()
+            code = await process.wait()
+        else:
+            self._notices.follow(self.pid, self._heard)
+            watching = asyncio.get_running_loop().create_task(self._watch())
+            code = await process.wait()
+            watching.cancel()
+            self._notices.forget(self.pid)
         self.pid = 0
+        if not self._ready:
+            self._failure = f"{self.name} was not ready before it ended with {self._ending(code)}"
+            self._decided.set()
         return code
+
+    async def _watch(self) -> None:
+        """End the process when it hangs."""
+        self._alive = time.monotonic()
+        while not self._stopping:
+            due = time.monotonic() + TICK
+            await asyncio.sleep(TICK)
+            now, patience = time.monotonic(), self._watchdog if self._ready else BEGIN
+            if now - due > LATE:
+                self._alive = now  # we did not run, and hear only now what was said meanwhile
+            elif now - self._alive > patience:
+                log.error("%s has not said for %g s that it lives: it is ended", self.name, patience)
+                self._signal(signal.SIGABRT)
+                await asyncio.sleep(ABORT)
+                self._signal(signal.SIGKILL)
+
+    def _heard(self, words: Mapping[str, str]) -> None:
+        """It has said something of itself. One that says that it lives is ready, whatever became of that word."""
+        self._status = words.get("STATUS", self._status)
+        if {"READY", "WATCHDOG"} & words.keys():
+            self._alive = time.monotonic()
+            self._is_ready()
+
+    def _is_ready(self) -> None:
+        self._ready, self.state = True, "up"
+        self._decided.set()
+
+    def _ending(self, code: int) -> str:
+        """How it ended, with its last word where that was why."""
+        return _ending(code) + (f": {self._status}" if self._status and not self._ready else "")
+
+    async def begun(self) -> None:
+        """Wait until the process that was started is ready. Raises GorgonError when it ended before."""
+        await self._decided.wait()
+        if self._failure:
+            raise GorgonError(self._failure)
 
     def start(self) -> None:
         """Keep it running again after a `stop`; if it waits to be started again, do it now."""
+        if not self.pid:
+            self._decided.clear()
         self._stopping = False
         self._told.set()
 

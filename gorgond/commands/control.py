@@ -6,8 +6,8 @@ One request a connection, a line of JSON, answered by a line of JSON:
                                           "role": "store", "instance": "2", "pid": 4711, "state": "up", "restarts": 0}]}
     {"do": "stop", "name": "store@2"}     {}, when it has ended; it stays so until it is started
     {"do": "start", "name": "store@2"}    {}; one that waits to be started again is started at once
-    {"do": "restart", "name": "store@2"}  {}, when the new process runs
-    {"do": "add", "role": "store"}        {"name": "store@3"}
+    {"do": "restart", "name": "store@2"}  {}, when the new process is ready
+    {"do": "add", "role": "store"}        {"name": "store@3"}, when it is ready
     {"do": "remove", "name": "store@3"}   {}, when it has ended
 
 A request that cannot be met is answered {"error": "why"}. The brokers are the processes broker and calls; pid 0 says
@@ -26,7 +26,7 @@ from typing import Any
 
 from gorgond.errors import GorgonError
 
-PATIENCE = 30.0  # seconds to wait for an answer: longer than an instance takes to drain
+PATIENCE = 120.0  # seconds to wait for an answer: longer than an instance takes to drain, and another to be ready
 
 Action = Callable[..., Awaitable[Mapping[str, Any]]]
 

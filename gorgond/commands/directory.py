@@ -7,6 +7,7 @@ events.log                         every change of the database
 sessions/                          who has logged in as the operator of the stats page
 lock                               held while it is in use
 control.sock                       who may open it may stop and start the processes: see control.py
+notices.sock                       where the processes say how they are: see notices.py
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Directory:
 
     def __init__(self, path: str | None) -> None:
         self.path = Path(path).absolute() if path else _state_directory()
-        longest = os.fsencode(self.control)
+        longest = os.fsencode(self.notices)
         if len(longest) > SOCKET_PATH_MAX:
             raise ConfigError(
                 f"{self.path}: too long a path for its sockets, by {len(longest) - SOCKET_PATH_MAX} bytes; "
@@ -93,6 +94,11 @@ class Directory:
     def control(self) -> Path:
         """The socket over which others control what runs here."""
         return self._socket("control")
+
+    @property
+    def notices(self) -> Path:
+        """The socket to which the processes say how they are."""
+        return self._socket("notices")
 
     def redis_configuration(self, name: str) -> Path:
         """The configuration file of the Redis called broker or calls."""

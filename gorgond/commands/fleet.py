@@ -94,12 +94,14 @@ class Fleet:
         return {}
 
     async def restart_one(self, name: str) -> dict[str, Any]:
-        """End it and start it."""
+        """End it and start it; back when it is ready. Raises GorgonError when it cannot be."""
         await self.stop_one(name)
-        return await self.start_one(name)
+        await self.start_one(name)
+        await self._child(name).begun()
+        return {}
 
     async def add(self, role: str) -> dict[str, Any]:
-        """Start one more of a role, of the next number."""
+        """Start one more of a role, of the next number; back when it is ready. One that cannot be is forgotten."""
         for group in self._groups:
             names = [child.name.partition("@") for child in group]
             numbers = [int(instance) for its, _, instance in names if its == role and instance.isdecimal()]
@@ -108,6 +110,11 @@ class Fleet:
                 group.append(child)
                 self.services[child.name], self._vitals[child.name] = child, Vitals()
                 self.start([child])
+                try:
+                    await child.begun()
+                except GorgonError:
+                    await self.remove(child.name)
+                    raise
                 return {"name": child.name}
         raise GorgonError(f"there is no numbered {role} here that could get another beside it")
 
@@ -139,7 +146,7 @@ class Fleet:
     def state(self, child: Child) -> str:
         """In a word how it is."""
         if child in self.brokers:
-            return "up" if child.pid else child.state
+            return child.state
         return self._vitals[child.name].state(child)
 
     def rate(self, child: Child) -> float:

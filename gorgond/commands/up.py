@@ -36,6 +36,7 @@ from gorgond.commands.control import Control
 from gorgond.commands.directory import Directory
 from gorgond.commands.flags import port_flag
 from gorgond.commands.fleet import Fleet
+from gorgond.commands.notices import Notices
 from gorgond.commands.queues import QueueTable
 from gorgond.commands.screen import Screen
 from gorgond.commands.standalone import ALONE, standalone
@@ -97,18 +98,24 @@ def up(
         # while all are, the connections wait.
         sockets = {role.name: _open(config, role) for role in ENDING if role.unit.port and names[role.name]}
 
+        notices = Notices(directory.notices)
+
         def service(role: Role, instance: str) -> Child:
             command = [sys.executable, "-m", "gorgond", role.command]
             command += [instance] if role.section else ["--mode", role.mode] if role.mode else []
             named = {**environ, "GORGOND_INSTANCE": instance, "STATE_DIRECTORY": str(directory.sessions())}
             shared = sockets.get(role.name, ())
-            return Child(f"{role.name}@{instance}", command, named, screen.say, ends=role.finishes, sockets=shared)
+            return Child(
+                f"{role.name}@{instance}", command, named, screen.say, ends=role.finishes, sockets=shared,
+                notices=notices, watchdog=role.unit.watchdog,
+            )  # fmt: skip
 
         running = Up(
             config,
             screen,
             {role: some[0].getsockname()[1] for role, some in sockets.items()},
             directory.control,
+            notices,
             make=service,
             brokers=[broker("broker"), broker("calls")],
             groups=[
@@ -144,11 +151,12 @@ class Up:
         screen: Screen,
         ports: Mapping[str, int],
         control: Path,
+        notices: Notices,
         make: Callable[[Role, str], Child],
         brokers: list[Child],
         groups: list[list[Child]],
     ) -> None:
-        self._screen = screen
+        self._screen, self._notices = screen, notices
         self._url = f"http://{config.web.address or 'localhost'}:{ports['web']}"
         self._stats = f"http://{config.stats.address or 'localhost'}:{ports['stats']}"
         self._site = f"{self._url}/ is the website, " if SITE in config.app.module.split() else ""
@@ -174,11 +182,12 @@ class Up:
         )
 
     async def run(self) -> None:
-        """Start all, keep it running, end all in order. Raises ConfigError when a child cannot run so."""
+        """Start all, keep it running, end all in order. Raises ConfigError when a child cannot run so at the start."""
         loop = asyncio.get_running_loop()
         asked = functools.partial(loop.call_soon_threadsafe, self._asked_to_stop)
         signals.deliver(asked, asked)
         fleet = self._fleet
+        self._notices.start()
         fleet.start(fleet.brokers)
         if await self._brokers_are_there():
             fleet.start(fleet.services.values())
@@ -194,6 +203,7 @@ class Up:
         await asyncio.wait(watching)
         self._screen.show(())
         await fleet.end(fleet.brokers)
+        self._notices.close()
         signals.over()
         if self._failed is not None:
             raise self._failed
@@ -204,6 +214,10 @@ class Up:
         self._stopping.set()
 
     def _fail(self, error: BaseException) -> None:
+        """A process cannot run. As long as it has not all been up, that is the end; later it is its own affair."""
+        if self._greeted:
+            log.error("%s; the others go on as they are", error)
+            return
         self._failed = self._failed or error
         self._stopping.set()
 

@@ -33,10 +33,8 @@ class Vitals:
 
     def state(self, child: Child) -> str:
         """The state of the service's process, in a word."""
-        if child.pid == 0:
+        if child.pid == 0 or child.pid != self.pid:
             return child.state
-        if child.pid != self.pid:
-            return "starting"
         return self._state if time.monotonic() - self._at < SILENCE else "silent"
 
 

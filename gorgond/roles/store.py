@@ -35,7 +35,7 @@ from itertools import islice
 
 from gorgond.bounds import LIM_MAX
 from gorgond.config import Config
-from gorgond.errors import StoreAway, StoreRefused
+from gorgond.errors import StoreAway, StoreDenied, StoreRefused
 from gorgond.redpill import (
     MORE,
     Broker,
@@ -52,6 +52,7 @@ from gorgond.redpill import (
 from gorgond.roles.row import Indexes
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
+from gorgond.service.loop import in_thread
 from gorgond.settings import masked
 from gorgond.stores import open_store
 from gorgond.stores.contract import Cut, Query
@@ -157,6 +158,18 @@ class DataStore(Service):
             self.store.make_search()
         elif self.store.drop_search():
             log.warning("the index for searches is done away with, since [store] search = no")
+
+    async def meet(self) -> None:
+        await super().meet()
+        await in_thread(self._enter, "enter the database")
+
+    async def _enter(self) -> None:
+        try:
+            self.store.find([Query(INDEXES, {}, limit=1)])
+        except StoreDenied:
+            raise
+        except StoreAway as away:
+            log.debug("the database is waited for: %s", away)
 
     async def close(self) -> None:
         for task in self._preparing:

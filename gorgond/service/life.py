@@ -1,6 +1,7 @@
 """A service's life: start, run, drain, end.
 
     start      sockets taken, loops begun; a broker or database that is away is waited for
+    meet       a broker or database that does not let it in ends it: a roll stops at it, and others of its role work on
     READY=1
     run        once a second: status line, watchdog (`heart`), what it tells of itself (`figures`)
     SIGHUP     the configuration is read again: what can change is applied, what is invalid is refused
@@ -19,16 +20,18 @@ import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from gorgond.config import Config
-from gorgond.redpill import keys
+from gorgond.redpill import BrokerAway, keys
 from gorgond.service.ends import QueueEnds
 from gorgond.service.fabric import Fabric
 from gorgond.service.figures import Figures, of_consumers, of_process
 from gorgond.service.heart import TICK, Heart
 from gorgond.service.systemd import Notifier
 
+MEET_MAX = 5.0  # seconds for all that it needs to let it in or not; what takes longer counts as away
 DRAIN_MAX = 15.0  # seconds draining may take, under the unit's TimeoutStopSec
 
 log = logging.getLogger("gorgond.service")
@@ -55,6 +58,27 @@ class Service(QueueEnds, ABC):
     async def start(self) -> None:
         """Take sockets, begin to consume and to listen. Raises ConfigError."""
 
+    async def meet(self) -> None:
+        """Look whether all that it needs lets it in; what is away is waited for later. Raises GorgonError."""
+        for broker in self.fabric.brokers:
+            link = broker.link(f"{self.name} meet")
+            try:
+                with suppress(BrokerAway):
+                    await link.ping()
+            finally:
+                await link.close()
+
+    async def _meet(self) -> None:
+        """Do that, unless it takes too long or the service is to end."""
+        met, stopped = asyncio.ensure_future(self.meet()), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({met, stopped}, timeout=MEET_MAX, return_when=asyncio.FIRST_COMPLETED)
+            if met.done():
+                met.result()
+        finally:
+            met.cancel()
+            stopped.cancel()
+
     @abstractmethod
     def doing(self) -> str:
         """The service's work in words, for its status line."""
@@ -76,7 +100,9 @@ class Service(QueueEnds, ABC):
         try:
             self._begin_ends()
             await self.start()
-            notifier.ready()
+            await self._meet()
+            if self.failed is None:
+                notifier.ready()
             self.ready.set()
             log.info("%s started", self.name)
             self._spawn(self._heart.run(notifier), "heart", self._stop.is_set)

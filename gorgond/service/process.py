@@ -42,9 +42,11 @@ def run_process(make: Callable[[], Service], read: Callable[[], Config]) -> int:
         return refused(error)
     except LoopEnded as ended:
         log.error("%s", ended, exc_info=ended.foreign)
+        Notifier().status(f"failed: {ended}")
         return 1
     except GorgonError as error:
         log.error("%s", error)
+        Notifier().status(f"failed: {error}")
         return 1
     return 0
 

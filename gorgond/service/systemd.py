@@ -1,4 +1,5 @@
-"""A daemon's words to systemd (sd_notify(3)), and the sockets from it (sd_listen_fds(3)); silent without systemd."""
+"""A daemon's words to systemd (sd_notify(3)), and the sockets from it (sd_listen_fds(3)); silent without systemd. What
+is said of systemd here holds for `gorgond up`, which stands in its place."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import MutableMapping
+from contextlib import suppress
 
 import sdnotify
 
@@ -36,18 +38,21 @@ class Notifier:
 
     def alive(self) -> None:
         """Feed the watchdog."""
-        self._tell("WATCHDOG=1")
+        self._tell("WATCHDOG=1", socket.MSG_DONTWAIT)
 
     def status(self, line: str) -> None:
         """One line for `systemctl status`; sent when it has changed. A second line in it would be another word to
         systemd, and it is read on a terminal."""
-        if line != self._status:
+        if line != self._status and self._tell(f"STATUS={plain(line)}", socket.MSG_DONTWAIT):
             self._status = line
-            self._tell(f"STATUS={plain(line)}")
 
-    def _tell(self, state: str) -> None:
-        if self._systemd is not None:
-            self._systemd.notify(state)
+    def _tell(self, state: str, flags: int = 0) -> bool:
+        """Whether it was taken. What is said again and again does not wait for somebody who was stopped."""
+        with suppress(OSError):
+            if self._systemd is not None and self._systemd.socket is not None:
+                self._systemd.socket.send(state.encode(errors="replace"), flags)
+                return True
+        return False
 
 
 def watchdog_seconds(environ: MutableMapping[str, str] = os.environ) -> float:

@@ -13,7 +13,7 @@ from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, WTimeoutError
 
-from gorgond.errors import StoreAway, StoreRefused
+from gorgond.errors import StoreAway, StoreDenied, StoreRefused
 from gorgond.stores.contract import Write, Written
 from gorgond.stores.filters import DOCUMENT_BYTES, INT_MAX
 from gorgond.stores.ownership import check_owner
@@ -30,6 +30,9 @@ AWAY_CODES = frozenset(
     {6, 7, 13, 18, 24, 64, 89, 91, 112, 134, 189, 262, 9001, 10107, 11600, 11601, 11602, 13388, 13435, 13436, 14031}
 )
 """Not the request's fault: hosts unreachable, not primary, shutting down, credentials refused, disk full, …"""
+
+DENIED_CODES = frozenset({13, 18})
+"""Of these: Unauthorized, AuthenticationFailed."""
 
 
 class Sent(NamedTuple):
@@ -49,6 +52,8 @@ def reachable() -> Iterator[None]:
     except (ConnectionFailure, WTimeoutError) as error:
         raise StoreAway(f"MongoDB is away: {error}") from error
     except OperationFailure as error:
+        if error.code in DENIED_CODES:
+            raise StoreDenied(f"MongoDB does not let us in: {error}") from error
         if error.code in AWAY_CODES:
             raise StoreAway(f"MongoDB cannot work: {error}") from error
         raise

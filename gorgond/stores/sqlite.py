@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from gorgond.errors import ConfigError, StoreAway, StoreRefused
+from gorgond.errors import ConfigError, StoreAway, StoreDenied, StoreRefused
 from gorgond.redpill import dumps, loads
 from gorgond.stores.contract import (
     Once,
@@ -65,6 +65,9 @@ ADVICE = {
 }
 """SQLite's results that mean: nothing wrong with the request, try again; and what the operator should know."""
 
+DENIED = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOTADB}
+"""Those of them that only an operator ends."""
+
 
 class _Connection(sqlite3.Connection):
     """A connection to `files`, whose statements end at `deadline`."""
@@ -109,7 +112,8 @@ class SqliteStore(Store):
                 connection.close()
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN) & 0xFF
             if code in ADVICE:
-                raise StoreAway(f"SQLite {self._path}: {ADVICE[code]} ({error})") from error
+                kind = StoreDenied if code in DENIED else StoreAway
+                raise kind(f"SQLite {self._path}: {ADVICE[code]} ({error})") from error
             raise
         except BaseException:
             if connection is not None:

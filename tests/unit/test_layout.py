@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[2] / "gorgond"
 TABLE = {"gorgond.roles", "gorgond.roles.row", "gorgond.providers", "gorgond.sinks", "gorgond.stores.drivers"}
 
 # Each part and the parts it may import; itself always. What is not listed here may not exist.
-EVERYWHERE = {"bounds", "errors", "config", "settings", "validators", "table", "plugins"}
+EVERYWHERE = {"bounds", "errors", "config", "settings", "validators", "table", "plugins", "blame"}
 SERVICE = {"redpill"} | EVERYWHERE
 MIDDLE = {"service"} | SERVICE
 PARTS = {"auth", "http", "stores", "providers", "notifiers", "sinks"}
@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "validators": set[str](),
     "bounds": set[str](),
     "table": {"plugins"},
-    "plugins": {"errors"},
+    "blame": {"errors"},
+    "plugins": {"errors", "blame"},
     "settings": {"validators", "redpill", "table"},
     "config": {"errors", "settings", "table", "plugins"},
     "service": SERVICE,

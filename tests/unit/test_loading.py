@@ -64,6 +64,11 @@ def test_by_module_by_entry_point_and_in_a_directory(write: Callable[[str, str],
         ("x = 1\nx = = 2\n", 2, "invalid syntax"),
         ("\n\n1 / 0\n", 3, "ZeroDivisionError: division by zero"),
         (APP.format(name="a") + "@app.get('/x')\ndef f(ctx): ...\n", 3, "must be an async def"),
+        # raised in a library, or in Python's own: the line is the author's
+        ("import json\n\njson.loads('{')\n", 3, "JSONDecodeError: Expecting property name"),
+        ("import redis\nredis.Redis.from_url('x://y')\n", 2, "ValueError: "),
+        (APP.format(name="a") + "@app.get('/x')\nasync def f(ctx, n: 'list[in]'): ...\n", 3, "SyntaxError: "),
+        (APP.format(name="a") + "@app.get('/x')\nasync def f(ctx, n: 'itn'): ...\n", 3, "name 'itn' is not defined"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(

@@ -1,0 +1,149 @@
+"""`gorgond up` does what systemd does for units: it knows who is ready, and ends what hangs; a roll stops at a failure."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+import pytest
+
+from gorgond.commands.control import ask
+from gorgond.roles import ROLES
+from tests.programs import asked, ended, free_port, gorgonctl, started
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("redis_binary")
+
+SHOP = """from gorgond import App
+
+app = App("shop")
+
+
+@app.get("/shop")
+async def shop(ctx):
+    return "first"
+"""
+
+
+class Running:
+    """A `gorgond up` with an application that is ours to change."""
+
+    def __init__(self, data: Path, module: Path, output: Path, port: int) -> None:
+        self.module, self.port, self._data, self._output = module, port, data, output
+
+    @property
+    def written(self) -> str:
+        return self._output.read_text()
+
+    def processes(self) -> dict[str, tuple[int, str]]:
+        rows = ask(self._data / "control.sock", "list")["processes"]
+        return {each["name"]: (each["pid"], each["state"]) for each in rows}
+
+    def up(self) -> bool:
+        return "all is up: http://localhost:" in self.written
+
+    def shop(self) -> str | None:
+        answer = asked(f"http://localhost:{self.port}/shop")
+        return answer.decode() if answer else None
+
+    def ctl(self, *arguments: str) -> tuple[int, str]:
+        done = gorgonctl(*arguments, "--data", str(self._data))
+        return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    module = tmp_path / "ta_shop.py"
+    module.write_text(SHOP)
+    port, output = free_port(), tmp_path / "output"
+    flags = ("--port", str(port), "--no-provider", "--stores", "1", "--module", "ta_shop")
+    with TemporaryDirectory(prefix="gorgond-") as data:
+        made = Running(Path(data), module, output, port)
+        with started("up", "--data", data, *flags, output=output, PYTHONPATH=str(tmp_path)) as process:
+            eventually(made.up)
+            yield made
+            assert ended(process) == 0
+
+
+def test_a_typo_stops_the_roll_at_the_first_and_the_rest_stays(running: Running) -> None:
+    # given a typo in one's module
+    before = running.processes()
+    running.module.write_text(SHOP.replace("async def shop(ctx)", "async def shop(ctx, n: 'itn')"))
+    # when its servers are restarted, then the first says which line it is, and no other is touched
+    code, said = running.ctl("restart", "web", "app")
+    assert code == 1
+    assert "restarting app@1\n" in said
+    assert "restarting app@2" not in said
+    assert "app@1 was not ready before it ended with exit code 78: wrong configuration: " in said
+    assert f"{running.module}:6: NameError: name 'itn' is not defined" in said
+    after = running.processes()
+    assert after.pop("app@1") == (0, "failed")
+    assert after == {name: each for name, each in before.items() if name != "app@1"}
+    assert running.shop() == '"first"'
+    # and one that dies meanwhile cannot come back, and takes nobody along
+    os.kill(after["web@1"][0], signal.SIGKILL)
+    eventually(lambda: running.processes()["web@1"] == (0, "failed"))
+    assert running.shop() == '"first"'
+    # when the module is mended, then all of them come
+    running.module.write_text(SHOP.replace("first", "second"))
+    code, said = running.ctl("restart", "web", "app")
+    assert (code, said) == (0, "".join(f"restarting {each}\n" for each in ("app@1", "app@2", "web@1", "web@2")))
+    assert running.shop() == '"second"'
+
+
+def test_a_roll_leaves_no_second_without_a_server(running: Running) -> None:
+    # given clients that ask all the time
+    over, failed, longest = threading.Event(), [], [0]
+
+    def client() -> None:
+        while not over.is_set():
+            if running.shop() is None:
+                failed.append("a request")
+
+    def look() -> None:
+        while not over.is_set():
+            states = [state for name, (_, state) in running.processes().items() if name.startswith("web@")]
+            longest[0] = max(longest[0], sum(state != "up" for state in states))
+
+    threads = [threading.Thread(target=each) for each in (client, client, look)]
+    for thread in threads:
+        thread.start()
+    # when all is restarted
+    code, _ = running.ctl("restart")
+    over.set()
+    for thread in threads:
+        thread.join()
+    # then no request fails, and there never was a moment without a web server
+    assert (code, failed, longest[0]) == (0, [], 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_what_hangs_or_dies_is_started_again(running: Running, number: signal.Signals) -> None:
+    # given a process that is stopped, or killed
+    hung, _ = running.processes()["web@1"]
+    os.kill(hung, number)
+    # then another comes in its place
+    eventually(lambda: running.processes()["web@1"][1] == "up" and running.processes()["web@1"][0] != hung, 120)
+    assert not psutil.pid_exists(hung)
+    assert ("web@1 has not said for 15 s that it lives: it is ended" in running.written) == (number == signal.SIGSTOP)
+
+
+def test_while_it_is_stopped_itself_its_services_work_and_none_is_ended(running: Running) -> None:
+    # given that somebody stops it (Ctrl-Z) for longer than any of its services may be silent
+    before = running.processes()
+    parent = psutil.Process(psutil.Process(before["web@1"][0]).ppid())
+    parent.suspend()
+    until = time.monotonic() + ROLES["web"].unit.watchdog + 5
+    try:
+        while time.monotonic() < until:
+            assert running.shop() == '"first"'
+    finally:
+        parent.resume()
+    # then it finds all as they were
+    eventually(lambda: running.processes() == before)
