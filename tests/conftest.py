@@ -170,7 +170,7 @@ class MongodServer(Server):
         super().__init__(directory)
         self.socket = directory / "mongod.sock"
         self._binary = binary
-        self._options = options
+        self.options = options  # another start may have others
 
     @property
     def url(self) -> str:
@@ -184,7 +184,7 @@ class MongodServer(Server):
     def command(self) -> list[str]:
         fixed = [self._binary, "--dbpath", str(self.data), "--bind_ip", self.bound, "--nounixsocket"]
         fixed += ["--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"]
-        return [*fixed, *self._options]
+        return [*fixed, *self.options]
 
     def ready(self) -> bool:
         client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(self.url, serverSelectionTimeoutMS=100)

@@ -67,7 +67,7 @@ def apply(say: Say, role: str = "") -> None:
     present = [unit for unit in instances() if _of(unit, role)]
     for unit in sorted(set(wanted) - set(present), key=_order):
         say(f"starting {unit}")
-        _systemctl("start", unit)
+        _begin("start", unit)
     for unit in sorted(set(present) - set(wanted), key=_order, reverse=True):
         say(f"stopping {unit}")
         _systemctl("stop", unit)
@@ -83,7 +83,7 @@ def restart(say: Say, patterns: Iterable[str] = ()) -> None:
         raise GorgonError(f"nothing of {' '.join(chosen)} is running")
     for unit in units:
         say(f"restarting {unit}")
-        _systemctl("restart", unit)
+        _begin("restart", unit)
 
 
 def drain(instance: str, say: Say) -> None:
@@ -122,6 +122,15 @@ def _order(unit: str) -> tuple[int, int, str, int, str]:
 
 def _state(unit: str) -> str:
     return _systemctl("show", "--property=ActiveState", "--value", unit).strip()
+
+
+def _begin(verb: str, unit: str) -> None:
+    """Start or restart one. Raises GorgonError, with its own last word, when it does not become ready."""
+    try:
+        _systemctl(verb, unit)
+    except GorgonError as error:
+        said = _systemctl("show", "--property=StatusText", "--value", unit).strip()
+        raise GorgonError(f"{unit}: {said}; see: journalctl -u {unit}" if said else str(error)) from None
 
 
 def _systemctl(*arguments: str) -> str:

@@ -1,7 +1,7 @@
 """Once a second: that a service lives, and what it does, for systemd.
 
 The watchdog is fed only while every loop turns, so an instance that stops consuming is restarted, however lively its
-other loops are. Where there is no watchdog (`gorgond up`) a service whose loop hangs for HANGS ends itself.
+other loops are. Where nobody watches, a service whose loop hangs for HANGS ends itself.
 """
 
 from __future__ import annotations

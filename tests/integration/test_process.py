@@ -10,6 +10,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import RedisServer
 from tests.integration.killing import Fabric, Pusher
 from tests.waiting import eventually, eventually_async
@@ -142,3 +144,19 @@ def test_systemd_is_told_everything_and_the_watchdog_only_while_consumers_turn(
     assert store.stop() == 0
     assert systemd.times("STOPPING=1") == 1
     systemd.socket.close()
+
+
+@pytest.mark.parametrize("role", ["web", "store"])
+def test_one_that_the_broker_does_not_let_in_is_never_ready(
+    fabric_of: Callable[..., Fabric], shared_redis: RedisServer, tmp_path: Path, role: str
+) -> None:
+    # given a server with a wrong password for the broker, as after a change of it
+    systemd = Systemd(tmp_path)
+    fabric = fabric_of(shared_redis.url)
+    environ = {"NOTIFY_SOCKET": str(systemd.path), "GORGOND_WEB_PORT": "0"}
+    child = fabric.child(role, GORGOND_BROKER_USER="nobody", GORGOND_BROKER_PASSWORD="wrong", **environ)
+    # then it ends and says why, and systemd, which heard of no READY, stops a rolling restart there
+    assert child.process.wait(timeout=60) == 1
+    systemd.hears("STATUS=failed: ")
+    assert "READY=1" not in systemd.heard
+    assert "invalid username-password pair" in child.text

@@ -1,20 +1,25 @@
-"""`gorgond up` does what systemd does for units: it knows who is ready, and ends what hangs; a roll stops at a failure."""
+"""`gorgond up` is to services what systemd is: it knows who is ready and ends what hangs; a roll stops at a failure."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import psutil
+import pymongo
 import pytest
 
 from gorgond.commands.control import ask
 from gorgond.roles import ROLES
+from tests.conftest import MongodServer
 from tests.programs import asked, ended, free_port, gorgonctl, started
 from tests.waiting import eventually
 
@@ -57,18 +62,24 @@ class Running:
         return done.returncode, done.stdout + done.stderr
 
 
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
+@contextmanager
+def up_with(tmp_path: Path, *flags: str) -> Iterator[Running]:
     module = tmp_path / "ta_shop.py"
     module.write_text(SHOP)
     port, output = free_port(), tmp_path / "output"
-    flags = ("--port", str(port), "--no-provider", "--stores", "1", "--module", "ta_shop")
+    fixed = ("--port", str(port), "--no-provider", "--module", "ta_shop")
     with TemporaryDirectory(prefix="gorgond-") as data:
         made = Running(Path(data), module, output, port)
-        with started("up", "--data", data, *flags, output=output, PYTHONPATH=str(tmp_path)) as process:
+        with started("up", "--data", data, *fixed, *flags, output=output, PYTHONPATH=str(tmp_path)) as process:
             eventually(made.up)
             yield made
             assert ended(process) == 0
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    with up_with(tmp_path, "--stores", "1") as made:
+        yield made
 
 
 def test_a_typo_stops_the_roll_at_the_first_and_the_rest_stays(running: Running) -> None:
@@ -147,3 +158,37 @@ def test_while_it_is_stopped_itself_its_services_work_and_none_is_ended(running:
         parent.resume()
     # then it finds all as they were
     eventually(lambda: running.processes() == before)
+
+
+def test_a_roll_stops_where_the_database_does_not_let_one_in(
+    tmp_path: Path, mongod_factory: Callable[..., MongodServer]
+) -> None:
+    # given stores whose password is good
+    mongod = mongod_factory()
+    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(mongod.url, serverSelectionTimeoutMS=20_000)
+    with closing(client):
+        client.admin.command("createUser", "ada", pwd="good", roles=["root"], writeConcern={"w": 1, "j": True})
+    mongod.kill()
+    mongod.options = ("--auth",)
+    mongod.start()
+    file = tmp_path / "gorgond.conf"
+
+    def configured(password: str) -> None:
+        url = f"{mongod.url.replace('://', f'://ada:{password}@')}notes?authSource=admin"
+        file.write_text(f"[store]\nurl = {url}\n")
+
+    configured("good")
+    with up_with(tmp_path, "--config", str(file), "--apps", "0", "--web", "1") as running:
+        before = running.processes()
+        # when a wrong one is configured, and they are restarted
+        configured("wrong")
+        code, said = running.ctl("restart", "store")
+        # then the first is refused, which is said, and the other one works on
+        assert (code, "restarting store@2" in said) == (1, False)
+        assert "store@1 was not ready before it ended with exit code 1: failed: MongoDB does not let us in" in said
+        assert running.processes()["store@2"] == before["store@2"]
+        assert json.loads(asked(f"http://localhost:{running.port}/info/5") or b"")["items"] == []
+        # and while a database is away, a roll goes on
+        mongod.kill()
+        assert running.ctl("restart", "store")[0] == 0
+        mongod.start()
