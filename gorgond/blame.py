@@ -19,11 +19,12 @@ def blamed(what: str, error: Exception) -> str:
     if isinstance(error, SyntaxError) and not (error.filename or "<").startswith("<"):  # not of an annotation
         return f"{error.filename}:{error.lineno}: {error.msg}"
     name = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
-    return f"{_place(error) or what}: {name}{error}"
+    return f"{line_of(error) or what}: {name}{error}"
 
 
-def _place(error: Exception) -> str:
-    """The innermost line of the author's own; where there is none, of a package; else of Python itself."""
+def line_of(error: Exception) -> str:
+    """The innermost line of the author's own, as file:number; where there is none, of a package, or of Python itself.
+    Empty where all of it is ours."""
     lines = [
         (_rank(frame.filename), f"{frame.filename}:{frame.lineno}")
         for frame in traceback.extract_tb(error.__traceback__)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gorgond.blame import blamed
+from gorgond.blame import line_of
 from gorgond.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class Kinds(NamedTuple):
         except ConfigError:  # it says what to do
             raise
         except Exception as error:
-            raise ConfigError(f"{name}, which is {blamed(place, error)}") from error
+            line = f" ({where})" if (where := line_of(error)) else ""
+            raise ConfigError(f"{name}, which is {place}: {type(error).__name__}: {error}{line}") from error
 
 
 def _points(group: str) -> EntryPoints:

@@ -158,5 +158,6 @@ def test_one_that_the_broker_does_not_let_in_is_never_ready(
     # then it ends and says why, and systemd, which heard of no READY, stops a rolling restart there
     assert child.process.wait(timeout=60) == 1
     systemd.hears("STATUS=failed: ")
+    systemd.socket.close()
     assert "READY=1" not in systemd.heard
     assert "invalid username-password pair" in child.text

@@ -70,3 +70,4 @@ def test_a_driver_that_cannot_be_imported_says_so(tmp_path: Path) -> None:
     refused = gorgond(package, "bad://host", "config", "--check")
     assert refused.returncode == 78
     assert "bad, which is throwaway_bad:Bad: ModuleNotFoundError: No module named 'nosuchdriver'" in refused.stderr
+    assert f"({package}/throwaway_bad.py:1)" in refused.stderr
