@@ -84,7 +84,7 @@ class DataProvider(Service):
     def doing(self) -> str:
         away = next((each for each in (self._polling.outage, self._polling.unread) if each.length), None)
         if away is not None:
-            return f"waiting for {away.what} since {away.length:.0f} s: {away.reason}"
+            return f"waiting for {away.what} for {away.length:.0f} s: {away.reason}"
         pushed, total = self.pushing.pushed, self.source.total
         of = f" of {total:,}" if total else ""
         full = ", the queue is full" if self.pushing.full else ""

@@ -41,6 +41,7 @@ from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.service.systemd import listening_sockets
 from gorgond.service.watched import Beat
+from gorgond.service.words import counted
 from gorgond.stats.api import Api
 from gorgond.stats.archive import Archive
 from gorgond.stats.collector import ANSWER, Collector, Watched
@@ -124,7 +125,10 @@ class StatsMonitor(Service):
             await link.close()
 
     def doing(self) -> str:
-        return f"serving port {self.port}: {len(self._viewers)} viewers, {len(self._collector)} instances heard"
+        return (
+            f"serving port {self.port}: {counted(len(self._viewers), 'viewer')}, "
+            f"{counted(len(self._collector), 'instance')} heard"
+        )
 
     def now(self) -> int:
         return int(time.time())
@@ -229,7 +233,7 @@ class StatsMonitor(Service):
             return "this server is about to stop"
         for broker in self.fabric.brokers:
             if broker.outage.length:
-                return f"{broker.outage.what} is away since {broker.outage.length:.0f} s: {broker.outage.reason}"
+                return f"{broker.outage.what} has been away for {broker.outage.length:.0f} s: {broker.outage.reason}"
         return ""
 
     async def dead(self, queue: str, after: int) -> list[tuple[str, DeadLetter]]:

@@ -178,7 +178,7 @@ class DataStore(Service):
 
     def doing(self) -> str:
         if self.outage.length:
-            return f"waiting for {self.outage.what} since {self.outage.length:.0f} s: {self.outage.reason}"
+            return f"waiting for {self.outage.what} for {self.outage.length:.0f} s: {self.outage.reason}"
         return self.consuming()
 
 

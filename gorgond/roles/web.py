@@ -152,7 +152,9 @@ class WebServer(Service):
             return CallFailed(503, "this server is about to stop", reason="stopping")
         for broker in self.fabric.brokers:
             if broker.outage.length:
-                return CallFailed(503, f"the broker is away since {broker.outage.length:.0f} s", reason="broker_away")
+                return CallFailed(
+                    503, f"the broker has been away for {broker.outage.length:.0f} s", reason="broker_away"
+                )
             if not broker.met:
                 return CallFailed(503, "the broker was not reached yet", reason="broker_away")
         return None

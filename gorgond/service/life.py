@@ -133,7 +133,7 @@ class Service(QueueEnds, ABC):
             return f"waiting for a newer gorgond, which messages of {', '.join(newer)} need"
         away = self.fabric.away()
         if away is not None:
-            return f"waiting for {away.outage.what} since {away.outage.length:.0f} s: {away.outage.reason}"
+            return f"waiting for {away.outage.what} for {away.outage.length:.0f} s: {away.outage.reason}"
         return self.doing()
 
     def consuming(self) -> str:

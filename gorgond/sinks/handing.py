@@ -40,7 +40,7 @@ class Handing:
         """A status line while the sink is away; else nothing."""
         if not self._outage.length:
             return ""
-        return f"waiting for {self._outage.what} since {self._outage.length:.0f} s: {self._outage.reason}"
+        return f"waiting for {self._outage.what} for {self._outage.length:.0f} s: {self._outage.reason}"
 
     def close(self) -> None:
         """Let go of the sink."""

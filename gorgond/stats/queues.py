@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any, NamedTuple
 
 from gorgond.redpill import Counts, keys
+from gorgond.service.words import counted
 
 QUEUES_MAX = 200
 MINUTE = 60  # looks, one a second, over which growth is told
@@ -119,9 +120,9 @@ def ledger(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     off = sums["difference"]
     text = "Every message is accounted for"
     if off > 0:
-        text = f"{off:,} accepted messages are in no place: the broker has lost them"
+        text = f"The broker has lost {counted(off, 'accepted message')}"
     elif off < 0:
-        text = f"{-off:,} messages more are there than were accepted: the broker was set back"
+        text = f"The broker was set back: it has {counted(-off, 'message')} more than it had accepted"
     return {**sums, "text": text}
 
 

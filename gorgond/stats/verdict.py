@@ -9,11 +9,13 @@ is in it: so it is told beside whatever is said, until it is put back or deleted
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gorgond.roles import ROLES
 from gorgond.service.clock import HARM, MEND, off
+from gorgond.service.words import counted
 
 OLDEST = 2.0  # seconds that the oldest message of a queue may wait
 BACKLOG = 1000  # messages that may wait while more come than go
@@ -24,6 +26,8 @@ FAILING = 0.01  # of the requests of the last seconds
 FAILURES = 5  # of them, at least
 UNANSWERED = 3.0  # seconds for which the database may leave a question unanswered
 SHOWN = 3  # reasons in the text
+
+_WAITING = re.compile("^waiting for (.*?) (?:for|since)(?= [0-9])")  # "since" is what 0.1.0 says
 
 Row = Mapping[str, Any]
 ASKING = {role.name for role in ROLES.values() if role.database}
@@ -52,7 +56,7 @@ def verdict(
         ]
     hurt += [*_failing(lately), *_dead(queues), *_full(redis), *_slow(instances)]
     if ledger["difference"]:
-        hurt.append(ledger["text"])
+        hurt.append(ledger["text"].replace("The", "the", 1))
     reasons = down + hurt
     state = "down" if down else "degraded" if hurt else "well"
     text = f"{state.capitalize()}: {'; '.join(reasons[:SHOWN])}" if reasons else "All is well"
@@ -65,7 +69,7 @@ def _brokers_away(redis: Sequence[Row]) -> Iterator[str]:
     for broker in redis:
         if broker["away"]:
             why = f": {broker['reason']}" if broker["reason"] else ""
-            yield f"broker {broker['where']} is away since {broker['away']:.0f} s{why}"
+            yield f"broker {broker['where']} has been away for {broker['away']:.0f} s{why}"
 
 
 def _present(instances: Sequence[Row]) -> list[Row]:
@@ -102,17 +106,17 @@ def _database_away(instances: Sequence[Row]) -> Iterator[str]:
     stores = [each for each in _present(instances) if each["role"] in ASKING]
     waiting = [each for each in stores if each["status"].startswith("waiting for database")]
     if waiting and len(waiting) == len(stores):
-        yield waiting[0]["status"].removeprefix("waiting for ").replace(" since", " is away since", 1)
+        yield _WAITING.sub(r"\1 has been away for", waiting[0]["status"])
 
 
 def _silent(instances: Sequence[Row]) -> Iterator[str]:
     for each in instances:
         if each["state"] == "silent":
-            yield f"{each['name']} is silent since {each['silent']:.0f} s"
+            yield f"{each['name']} has been silent for {each['silent']:.0f} s"
         elif each["state"] != "gone" and each["stuck"] > STUCK:
             yield f"{each['name']} hangs: a loop has not turned for {each['stuck']:.0f} s"
         elif each["state"] == "up" and each["status"].startswith("waiting for"):
-            yield f"{each['name']} is {each['status']}"
+            yield f"{each['name']} has been {each['status']}"
 
 
 def _backlogs(instances: Sequence[Row], queues: Sequence[Row], settled: bool) -> Iterator[str]:
@@ -120,7 +124,7 @@ def _backlogs(instances: Sequence[Row], queues: Sequence[Row], settled: bool) ->
     for queue in queues:
         waits = f"{queue['name']} backlog {queue['queued']:,}, oldest {queue['oldest']:.0f} s"
         if queue["paused"]:
-            yield f"{queue['name']} is paused: {queue['queued']:,} wait"
+            yield f"{queue['name']} is paused, with {counted(queue['queued'], 'message')} waiting"
         elif settled and queue["queued"] and queue["name"] not in consumed:
             yield f"{waits}: nobody consumes it"
         elif queue["oldest"] > OLDEST:
@@ -138,7 +142,7 @@ def _failing(lately: Sequence[Row]) -> Iterator[str]:
 def _dead(queues: Sequence[Row]) -> Iterator[str]:
     for queue in queues:
         if queue["died"]:
-            yield f"{queue['name']}: new dead letters in the last minute: {queue['died']:,}"
+            yield f"{queue['name']}: {counted(queue['died'], 'new dead letter')} in the last minute"
 
 
 def _lying(queues: Sequence[Row]) -> str:
@@ -152,7 +156,7 @@ def _full(redis: Sequence[Row]) -> Iterator[str]:
         if broker["maxmemory"] and broker["memory"] > broker["maxmemory"] * MEMORY:
             yield f"broker {broker['where']} has filled {broker['memory'] / broker['maxmemory']:.0%} of its memory"
         if broker["refused"]:
-            yield f"broker {broker['where']} has refused {broker['refused']:,} connections in the last minute"
+            yield f"broker {broker['where']} has refused {counted(broker['refused'], 'connection')} in the last minute"
         if broker["slow_fsyncs"]:
             yield f"broker {broker['where']} waits for its disk"
 

@@ -143,7 +143,7 @@ def test_a_job_is_traced_through_a_pause(fabric: Fabric) -> None:
     id = fabric.add("waits")
     # then it waits, and all is not well
     assert re.search(r"^store_put +waits, 0 before it +items.insert +sent ", fabric.ok("trace", id), re.MULTILINE)
-    eventually(lambda: "Degraded: store_put is paused: 1 wait" in fabric.run("status").stdout)
+    eventually(lambda: "Degraded: store_put is paused, with 1 message waiting" in fabric.run("status").stdout)
     assert fabric.run("status").returncode == 1
     assert [row["paused"] for row in fabric.json("queues") if row["name"] == "store_put"] == [True]
     # until the queue is resumed
@@ -371,7 +371,7 @@ def test_where_no_broker_answers_it_says_so_at_once(expected_logs: Callable[[str
         nothing = Fabric(Path(data), 1, Path(os.devnull))
         status = nothing.run("status")
         assert status.returncode == 2
-        assert status.stdout.startswith(f"✖ Down: broker {data}/broker.sock is away since 0 s: ")
+        assert status.stdout.startswith(f"✖ Down: broker {data}/broker.sock has been away for 0 s: ")
         for arguments in (["queues"], ["instances"], ["dead", "list"], ["pause", "q"], ["trace", "x"]):
             done = nothing.run(*arguments)
             assert done.returncode == 69, arguments

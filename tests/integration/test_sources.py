@@ -136,7 +136,7 @@ async def test_a_source_that_fails_is_polled_again(
     # given a source whose file is away
     simple.lines.rename(simple.lines.with_suffix(".away"))
     async with running(simple, "echo", "store") as services:
-        await eventually_async(lambda: "waiting for source echo since" in services["echo"].doing())
+        await eventually_async(lambda: "waiting for source echo for" in services["echo"].doing())
         # when it is back
         simple.write("a line")
         # then it goes on

@@ -146,7 +146,7 @@ def test_status_tells_every_reason_and_what_is_away() -> None:
     database = {**picture()["database"], "away": 3.0, "reason": "no answer"}
     lines = overview(picture("down", verdict=verdict, redis=[redis], database=database), colours=True)
     assert lines[:2] == ["\x1b[1m\x1b[31m✖ Down: one; two; three; and 1 more\x1b[0m", "  four"]
-    assert "broker /run/broker.sock is away since 4.2 s: Connection refused" in lines
+    assert "broker /run/broker.sock has been away for 4.2 s: Connection refused" in lines
     assert "database sqlite has not answered for 3.0 s: no answer" in lines
 
 

@@ -166,9 +166,9 @@ def test_the_ledger_says_where_everything_is() -> None:
     places = ("stored", "queued", "in_flight", "delayed", "dead", "expired", "dropped", "overflow", "difference")
     assert books["accepted"] == 26 == sum(books[place] for place in places)
     queues.look({"a": Counts(accepted=1002)}, 0.0)
-    assert ledger(queues.rows())["text"] == "1,002 accepted messages are in no place: the broker has lost them"
+    assert ledger(queues.rows())["text"] == "The broker has lost 1,002 accepted messages"
     queues.look({"a": Counts(accepted=1, done=2)}, 0.0)
-    assert ledger(queues.rows())["text"] == "1 messages more are there than were accepted: the broker was set back"
+    assert ledger(queues.rows())["text"] == "The broker was set back: it has 1 message more than it had accepted"
 
 
 def test_what_a_broker_says_of_itself() -> None:

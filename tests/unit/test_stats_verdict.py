@@ -48,19 +48,19 @@ def test_all_is_well() -> None:
 @pytest.mark.parametrize(
     ("parts", "state", "text"),
     [
-        ({"redis": [broker(away=3.2, reason="refused")]}, "down", "broker b.sock is away since 3 s: refused"),
+        ({"redis": [broker(away=3.2, reason="refused")]}, "down", "broker b.sock has been away for 3 s: refused"),
         ({"instances": [STORE]}, "down", "no web server is up"),
         ({"instances": [WEB]}, "down", "no store server is up that reads; no store server is up that writes"),
         ({"instances": [WEB, instance("store-read@1")]}, "down", "no store server is up that writes"),
-        ({"instances": [WEB, instance("store@1", status="waiting for database m since 4 s: refused")]}, "down",
-         "database m is away since 4 s: refused; store@1 is waiting for database m since 4 s: refused"),
+        ({"instances": [WEB, instance("store@1", status="waiting for database m for 4 s: refused")]}, "down",
+         "database m has been away for 4 s: refused; store@1 has been waiting for database m for 4 s: refused"),
         ({"instances": [WEB, STORE, instance("store@2", state="silent", silent=4.0)]}, "degraded",
-         "store@2 is silent since 4 s"),
+         "store@2 has been silent for 4 s"),
         ({"instances": [WEB, STORE, instance("store@2", stuck=7.0)]}, "degraded",
          "store@2 hangs: a loop has not turned for 7 s"),
         ({"instances": [WEB, STORE, instance("store@2", state="gone", silent=99.0)]}, "well", ""),
-        ({"instances": [WEB, STORE, instance("journal@1", status="waiting for /log since 2 s: full")]}, "degraded",
-         "journal@1 is waiting for /log since 2 s: full"),
+        ({"instances": [WEB, STORE, instance("journal@1", status="waiting for /log for 2 s: full")]}, "degraded",
+         "journal@1 has been waiting for /log for 2 s: full"),
         ({"instances": [WEB, instance("store@1", lag=1.26)]}, "degraded", "store@1: its event loop is 1.3 s late"),
         ({"instances": [WEB, instance("store@1", host="db2", clock=11.2)]}, "degraded",
          "the clock of db2 is 11.2 s ahead of the broker's: messages expire there too early; "
@@ -80,11 +80,16 @@ def test_all_is_well() -> None:
         ({"queues": [{"name": "web_get", **QUEUE, "queued": 1}]}, "degraded",
          "web_get backlog 1, oldest 0 s: nobody consumes it"),
         ({"queues": [{"name": "store_put", **QUEUE, "queued": 12, "paused": True}]}, "degraded",
-         "store_put is paused: 12 wait"),
+         "store_put is paused, with 12 messages waiting"),
         ({"queues": [{"name": "store_put", **QUEUE, "died": 3}]}, "degraded",
-         "store_put: new dead letters in the last minute: 3"),
+         "store_put: 3 new dead letters in the last minute"),
         ({"redis": [broker(maxmemory=100, memory=95)]}, "degraded", "broker b.sock has filled 95% of its memory"),
+        ({"queues": [{"name": "store_put", **QUEUE, "queued": 1, "paused": True, "died": 1}]}, "degraded",
+         "store_put is paused, with 1 message waiting; store_put: 1 new dead letter in the last minute"),
         ({"redis": [broker(refused=7)]}, "degraded", "broker b.sock has refused 7 connections in the last minute"),
+        ({"redis": [broker(refused=1)]}, "degraded", "broker b.sock has refused 1 connection in the last minute"),
+        ({"instances": [WEB, instance("store@1", status="waiting for database m since 1 s: refused")]}, "down",
+         "database m has been away for 1 s: refused; store@1 has been waiting for database m since 1 s: refused"),
         ({"redis": [broker(slow_fsyncs=1)]}, "degraded", "broker b.sock waits for its disk"),
         ({"database": database_row({}, 0.0, 5.0, "no answer")}, "degraded",
          "no store server has answered for 5 s: no answer"),
@@ -111,12 +116,12 @@ def test_a_difference_in_the_books_is_said() -> None:
     queues = Queues()
     queues.look({"q": Counts(accepted=3)}, 0.0)
     found = judged(ledger=ledger(queues.rows()))
-    assert found["text"] == "Degraded: 3 accepted messages are in no place: the broker has lost them"
+    assert found["text"] == "Degraded: the broker has lost 3 accepted messages"
 
 
 def test_while_the_broker_is_away_nobody_else_is_blamed() -> None:
     found = judged(redis=[broker(away=9.0)], instances=[instance("web@1", state="silent")])
-    assert found["reasons"] == ["broker b.sock is away since 9 s"]
+    assert found["reasons"] == ["broker b.sock has been away for 9 s"]
 
 
 def test_who_has_only_begun_to_listen_misses_nobody() -> None:

@@ -11,6 +11,7 @@ from gorgond.commands.operator.brokers import linked
 from gorgond.commands.operator.installation import Installation
 from gorgond.errors import GorgonError
 from gorgond.redpill import SILENCE, Group
+from gorgond.service.words import counted
 
 
 async def groups(installation: Installation) -> list[Group]:
@@ -39,7 +40,7 @@ async def drop(installation: Installation, names: Sequence[str]) -> list[str]:
             for broker, link in links.items():
                 if name in there[broker]:
                     await link.forget(topic, group)
-            said.append(f"the group {name} is dropped, and the {kept} event{'s' if kept != 1 else ''} that it kept")
+            said.append(f"the group {name} is dropped, and the {counted(kept, 'event')} that it kept")
     return said
 
 

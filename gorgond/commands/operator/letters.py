@@ -13,6 +13,7 @@ from gorgond.commands.operator.brokers import Links, known, linked
 from gorgond.commands.operator.installation import Installation
 from gorgond.errors import GorgonError
 from gorgond.redpill import DeadLetter, Message, Undecodable, decode
+from gorgond.service.words import counted
 
 PAGE = 100
 _PREFIX = {"durable": "", "calls": "c"}
@@ -77,7 +78,7 @@ async def settle(
             number = int(re.sub(r"\D", "", label))
             done += await (link.requeue(queue, number) if requeue else link.drop(queue, number))
     what = "put back into the queue" if requeue else "deleted"
-    return [f"{done} dead letter{'s' if done != 1 else ''} of {queue} {what}"]
+    return [f"{counted(done, 'dead letter')} of {queue} {what}"]
 
 
 def letter_table(found: Sequence[Letter]) -> list[str]:

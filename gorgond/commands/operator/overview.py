@@ -92,7 +92,7 @@ def _ledger(ledger: Row) -> Iterator[str]:
 def _broker(row: Row) -> str:
     name = f"broker {row['where']}"
     if row["away"]:
-        return f"{name} is away since {text.duration(row['away'])}: {row['reason']}"
+        return f"{name} has been away for {text.duration(row['away'])}: {row['reason']}"
     memory = text.size(row["memory"]) + (f" of {text.size(row['maxmemory'])}" if row["maxmemory"] else "")
     kept = f"on disk {row['fsync']}".rstrip() if row["aof"] else "keeps nothing on disk"
     return f"{name}: Redis {row['version']}, {kept}, {memory}, {row['clients']} clients"
