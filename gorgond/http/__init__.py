@@ -1,6 +1,7 @@
-"""HTTP on Tornado: `server` speaks the protocol, `routes` finds the handler, `api` has the handlers.
+"""HTTP: `server` speaks the protocol, `routes` finds the handler, `api` has the handlers.
 
 accepting      connections are taken from listening sockets; `stream` is one of them
+heads          how a request begins, read by `llhttp` or by Tornado; `framing` says where it ends
 addresses      whose request it is
 bodies         what a body may hold; `forms` as browsers send it
 answers        status, headers, body, and how errors look

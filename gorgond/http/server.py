@@ -1,8 +1,4 @@
-"""The protocol part: Tornado's HTTP/1.1 with our limits, timeouts, error answers and an end that nobody notices.
-
-A request goes from Tornado's parser straight to its handler, without a RequestHandler in between: that is most of what
-a request costs here.
-"""
+"""The protocol part: HTTP/1.1 with our limits, timeouts, error answers and an end that nobody notices."""
 
 from __future__ import annotations
 
@@ -12,21 +8,19 @@ import logging
 import re
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from tornado import netutil
-from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters, HTTP1ServerConnection
-from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerConnectionDelegate, RequestStartLine
-from tornado.iostream import IOStream
-from tornado.log import gen_log
 
 from gorgond.errors import BadRequest, ConfigError, GorgonError
 from gorgond.http.accepting import Acceptor
 from gorgond.http.addresses import came_by_tls, client_address
 from gorgond.http.answers import BODILESS, Answer, Problem, Streamed, protection, wire
+from gorgond.http.framing import Body, body_of
+from gorgond.http.heads import Head
 from gorgond.http.routes import Request, Routes
-from gorgond.http.stream import HEADER_MAX, Stream
+from gorgond.http.stream import Stream
 from gorgond.redpill import contained, handling, new_id, now_ms
 from gorgond.validators import Network
 
@@ -42,11 +36,8 @@ SWEEP = 1.0  # seconds between two looks at all connections
 GRACE = 0.25  # seconds for which a draining server still takes requests on idle connections
 BACKLOG = 4096
 
-# Tornado would answer a body that is too large with a bare 400; ours is 413, so its limit is out of the way.
-_PARAMETERS = HTTP1ConnectionParameters(max_header_size=HEADER_MAX, max_body_size=1 << 40)
-
-_BLANK = re.compile("[ \t]")
-_HOST = re.compile(r"(?:[\w.~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?", re.ASCII)  # RFC 3986, 3.2.2
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_HOST = re.compile(rb"(?:[\w.~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?")  # RFC 3986, 3.2.2; commas part two of them
 
 log = logging.getLogger("gorgond.http")
 Translate = Callable[[GorgonError], Problem]
@@ -54,16 +45,7 @@ Show = Callable[[Problem, str, Mapping[str, str]], Answer]
 Measure = Callable[[str, int, float, int], None]
 
 
-def _of_interest(record: logging.LogRecord) -> bool:
-    """Tornado's own log, without what clients do wrong: they are told."""
-    kind = record.exc_info[0] if record.exc_info else None
-    return record.levelno >= logging.WARNING and kind is not AssertionError  # 6.2's, for a chunk that has no end
-
-
-gen_log.addFilter(_of_interest)
-
-
-class Server(HTTPServerConnectionDelegate):
+class Server:
     """Serves `routes`; `translate` makes a Problem of an error that a handler raised, `show` the answer of a Problem,
     a request's id and its headers; `measure` hears the route, status and seconds of each request, and the bytes of both
     bodies."""
@@ -96,11 +78,10 @@ class Server(HTTPServerConnectionDelegate):
         self._acceptor = Acceptor(sockets, self._stream)
 
     def _stream(self) -> Stream:
-        return Stream(self._made, self.streams.discard, self.slow)
+        return Stream(self.streams.add, self._begun, self.streams.discard, self.slow)
 
-    def _made(self, stream: Stream) -> None:
-        self.streams.add(stream)
-        HTTP1ServerConnection(cast("IOStream", stream), _PARAMETERS).start_serving(self)
+    def _begun(self, stream: Stream, head: Head) -> Exchange:
+        return Exchange(self, stream, head)
 
     async def drain(self) -> None:
         """Accept nothing more, finish what is begun, close."""
@@ -116,9 +97,6 @@ class Server(HTTPServerConnectionDelegate):
             for stream in self.streams:
                 stream.abort()
             await asyncio.sleep(0)
-
-    def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
-        return Exchange(self, request_conn)
 
     def has_room(self, size: int) -> bool:
         """Whether so many bytes more may wait here for their client. Clients that have been taking an answer for long
@@ -157,57 +135,53 @@ class Server(HTTPServerConnectionDelegate):
             stream.abort()
 
 
-class Exchange(HTTPMessageDelegate):
+class Exchange:
     """One request and its answer."""
 
-    __slots__ = ("_answered", "_body", "_connection", "_front", "_headers", "_keep", "_line", "_route", "_size",
-                 "_started", "_stream", "_task", "id")  # fmt: skip
+    __slots__ = ("_answered", "_front", "_head", "_keep", "_parts", "_route", "_size", "_started", "_stream", "_task",
+                 "body", "id")  # fmt: skip
 
-    def __init__(self, front: Server, connection: HTTP1Connection) -> None:
+    def __init__(self, front: Server, stream: Stream, head: Head) -> None:
+        self._started = time.perf_counter()
         self._front = front
-        self._connection = connection
-        self._stream: Stream = connection.stream  # type: ignore[assignment]
-        self._body: list[bytes] = []
+        self._stream = stream
+        self._head = head
+        self._parts: list[bytes] = []
         self._size = 0
         self._answered = False
         self._task: asyncio.Task[None] | None = None
         self._route = ""
-        self.id = ""
-
-    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Awaitable[None] | None:
-        self._started = time.perf_counter()
-        self._line: RequestStartLine = start_line
-        self._headers = headers
+        self.body: Body | None = None
         self.id = new_id()
         handling.set((self.id,))
-        self._stream.enter("body")
-        connection = headers["Connection"].lower() if "Connection" in headers else ""  # get costs four times as much
-        if start_line.version == "HTTP/1.1":
-            self._keep = "close" not in connection
-            if "Expect" in headers:
-                headers["Expect"] = headers["Expect"].lower()  # Tornado knows it so alone
+        connection = head.headers.raw.get(b"connection", b"").lower()
+        if head.version == b"1.1":
+            self._keep = b"close" not in connection
         else:
-            headers.pop("Expect", None)  # Tornado would answer it with 100, which HTTP/1.0 does not know
-            # no wider than Tornado's own idea, or it would close before we have answered
-            self._keep = connection == "keep-alive" and start_line.method in ("GET", "HEAD")
-        problem = _refusal(start_line.version, headers)
-        if problem is None and len(self._front.exchanges) >= WAITING_MAX:
-            problem = _no_room()
-        if problem is None:
-            self._front.exchanges.add(self)
-        else:
+            self._keep = connection == b"keep-alive" and head.method in ("GET", "HEAD")
+        try:
+            self.body = body_of(head)
+            _check(head, self.body)
+            if len(front.exchanges) >= WAITING_MAX:
+                raise _no_room()
+        except Problem as problem:
             self._refuse(problem)
-        return self._stream.room  # a client that does not take its answers is not asked for its next request
+            return
+        front.exchanges.add(self)
+        if self.body is not None:
+            stream.enter("body")
+            if head.headers.raw.get(b"expect", b"").lower() == b"100-continue" and head.version == b"1.1":
+                stream.write(_CONTINUE)
 
-    def data_received(self, chunk: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
         front = self._front
-        self._size += len(chunk)
+        self._size += len(data)
         if self._answered:
             if self._size > DISCARD_MAX:
                 self._stream.abort()
             return
-        front.waiting_bytes += len(chunk)
-        self._body.append(chunk)
+        front.waiting_bytes += len(data)
+        self._parts.append(data)
         if self._size > BODY_MAX:
             self._refuse(Problem(413, f"the body has more than {BODY_MAX} bytes"))
         elif front.waiting_bytes > WAITING_BYTES_MAX:
@@ -217,20 +191,16 @@ class Exchange(HTTPMessageDelegate):
         """Answer before the whole request is read. The rest of it is read all the same and thrown away: a client that
         is still sending does not hear what it is told when the connection is closed."""
         self._keep = False
-        self._headers.pop("Expect", None)  # or Tornado would ask for the body
         self._send(self._shown(problem))
 
     def finish(self) -> None:
         if self._answered:
             self._stream.close()
             return
-        if self._stream.closed():  # Tornado goes on with what it has read, but there is nobody to answer to
-            self._done()
-            return
         self._stream.enter("busy")
         front = self._front
         try:
-            route, parameters = front.routes.find(self._line.method, self._line.path)
+            route, parameters = front.routes.find(self._head.method, self._head.target)
         except Problem as problem:
             self._send(self._shown(problem))
             return
@@ -240,17 +210,16 @@ class Exchange(HTTPMessageDelegate):
         self._route = f"{route.method} {route.path}"
         request = Request(
             self.id,
-            self._line.method,
-            self._line.path,
-            self._headers,
-            b"".join(self._body),
+            self._head.method,
+            self._head.target,
+            self._head.headers,
+            b"".join(self._parts),
             now_ms() + front.deadline_ms,
-            client_address(self._stream.client, self._headers, front.trusted_proxies),
+            client_address(self._stream.client, self._head.headers, front.trusted_proxies),
             parameters,
             self._stream.client,
             front.turn if self._size > HEAVY else None,
         )
-        self._connection.set_close_callback(self.on_connection_close)
         self._task = self._stream.loop.create_task(self._handle(route.handler, request))
 
     async def _handle(self, handler: Any, request: Request) -> None:
@@ -270,7 +239,7 @@ class Exchange(HTTPMessageDelegate):
 
     def _shown(self, problem: Problem) -> Answer:
         try:
-            return self._front.show(problem, self.id, self._headers)
+            return self._front.show(problem, self.id, self._head.headers)
         except Exception:
             log.exception("%s: %d cannot be shown", self._route, problem.status)
             return problem.answer(self.id)
@@ -280,14 +249,13 @@ class Exchange(HTTPMessageDelegate):
             answer = self._shown(_no_room())
         self._answered = True
         self._done()
-        line = self._line
-        streamed = isinstance(answer, Streamed) and line.method != "HEAD"
+        head = self._head
+        streamed = isinstance(answer, Streamed) and head.method != "HEAD"
         keep = self._keep and not self._front.draining and not streamed
-        connection = "close" if not keep else "" if line.version == "HTTP/1.1" else "keep-alive"
+        connection = "close" if not keep else "" if head.version == b"1.1" else "keep-alive"
         if keep:
-            self._stream.enter("idle")
             self._write(answer, connection)
-            self._connection.finish()
+            self._stream.answered()
         elif isinstance(answer, Streamed) and streamed:
             self._stream.enter("streaming")
             self._write(answer, connection)
@@ -303,19 +271,19 @@ class Exchange(HTTPMessageDelegate):
         seconds = time.perf_counter() - self._started
         self._front.measure(self._route, answer.status, seconds, self._size + len(answer.body))
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s %.200s: %d in %.1f ms", line.method, line.path, answer.status, seconds * 1000)
+            log.debug("%s %.200s: %d in %.1f ms", head.method, head.target, answer.status, seconds * 1000)
 
     def _write(self, answer: Answer, connection: str) -> None:
-        bodiless = self._line.method == "HEAD" or answer.status in BODILESS
+        bodiless = self._head.method == "HEAD" or answer.status in BODILESS
         alone = bodiless or len(answer.body) > LARGE  # to put a large body behind the headers would copy it
-        self._stream.send(wire(answer, self.id, connection, alone, self._protection()))
+        self._stream.write(wire(answer, self.id, connection, alone, self._protection()))
         if alone and not bodiless:
-            self._stream.send(answer.body)
+            self._stream.write(answer.body)
 
     def _protection(self) -> Mapping[str, str]:
         front = self._front
         secure = front.secure or (
-            bool(front.trusted_proxies) and came_by_tls(self._stream.client, self._headers, front.trusted_proxies)
+            bool(front.trusted_proxies) and came_by_tls(self._stream.client, self._head.headers, front.trusted_proxies)
         )
         return protection(" /auth/" in self._route, secure)
 
@@ -323,9 +291,9 @@ class Exchange(HTTPMessageDelegate):
         if self in self._front.exchanges:
             self._front.exchanges.remove(self)
             self._front.waiting_bytes -= self._size
-            self._body.clear()
+            self._parts.clear()
 
-    def on_connection_close(self) -> None:
+    def gone(self) -> None:
         """The client has gone."""
         self._done()
         if self._task is not None:
@@ -341,27 +309,19 @@ def _bad(bad: BadRequest) -> Problem:
     return Problem(400, str(bad), field=bad.field)
 
 
-def _refusal(version: str, headers: HTTPHeaders) -> Problem | None:
-    """Why a request with these headers is not read any further: its body is too large, or it is not clear where it
-    ends or for whom it is, which Tornados let pass."""
-    names = set(headers)  # to ask a mapping of Tornado's for what it does not have costs far more
-    if len(headers.get_list("Host")) != 1 and ("Host" in names or version == "HTTP/1.1"):
-        return Problem(400, "Host: must be given once")
-    if "Host" in names and not _HOST.fullmatch(headers["Host"]):
-        return Problem(400, "Host: must be the name or the address of a host, and perhaps a port")
-    if "Content-Encoding" in names and headers["Content-Encoding"].lower() != "identity":
-        return Problem(415, "the body must not be compressed", {"Accept-Encoding": "identity"})
-    encoding = headers["Transfer-Encoding"] if "Transfer-Encoding" in names else None
-    length = headers["Content-Length"] if "Content-Length" in names else None
-    if encoding is not None and (length is not None or encoding.lower() != "chunked"):
-        return Problem(400, "Transfer-Encoding: must be chunked, and without a Content-Length")
-    if length is not None and not (length.isascii() and length.isdigit()):
-        return Problem(400, "Content-Length: must be one whole number")
-    if length is not None and (len(length) > 18 or int(length) > BODY_MAX):
-        return Problem(413, f"the body has {length[:18]} bytes; allowed are {BODY_MAX}")
-    if _BLANK.search("".join(names)):
-        return Problem(400, "the name of a header holds a space")
-    return None
+def _check(head: Head, body: Body | None) -> None:
+    """Raises Problem when a request with this head is not read any further: it is not clear for whom it is, or its body
+    is not to be taken."""
+    raw = head.headers.raw
+    host = raw.get(b"host")
+    if host is None and head.version == b"1.1":
+        raise Problem(400, "Host: must be given once")
+    if host is not None and not _HOST.fullmatch(host):
+        raise Problem(400, "Host: must be the name or the address of one host, and perhaps a port")
+    if raw.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise Problem(415, "the body must not be compressed", {"Accept-Encoding": "identity"})
+    if body is not None and body.length > BODY_MAX:
+        raise Problem(413, f"the body has {body.length} bytes; allowed are {BODY_MAX}")
 
 
 def _no_room() -> Problem:

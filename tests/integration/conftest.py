@@ -1,6 +1,7 @@
 """What integration tests share.
 
 site         web servers that none of them stops, each test with users and items of its own: `uid`
+parser       a test that uses it is run with each parser of requests
 fabric_of    processes that a test kills, around a broker and a database
 durable      a Redis that keeps what was accepted
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from gorgond.http import heads
 from tests.conftest import RedisServer
 from tests.integration.killing import Fabric
 from tests.integration.website import Website
@@ -30,6 +32,18 @@ def site(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             yield site
     finally:
         server.close()
+
+
+@pytest.fixture(params=["llhttp", "tornado"])
+def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reads the headers of requests in this process, where both are installed."""
+    readers = {"tornado": heads.by_tornado}
+    if request.param == "llhttp":
+        pytest.importorskip("httptools")
+        from gorgond.http.llhttp import by_llhttp
+
+        readers["llhttp"] = by_llhttp
+    monkeypatch.setattr(heads, "read_fields", readers[request.param])
 
 
 @pytest.fixture

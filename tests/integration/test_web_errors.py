@@ -10,6 +10,8 @@ import pytest
 from gorgond.http import server
 from tests.integration.website import Answer, Website
 
+pytestmark = pytest.mark.usefixtures("parser")
+
 NOTE = b'{"title": "t"}'
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import socket
 import struct
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -19,6 +21,8 @@ from gorgond.http import server, stream
 from tests.conftest import RedisServer
 from tests.integration.website import Connection, Website
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("parser")
 
 NOTE = b'{"title": "t"}'
 POST = b"POST /info/%d HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -70,7 +74,9 @@ def test_what_ends_the_connection_comes_after_the_answers_before_it(connection: 
     [
         b"Content-Length: 14\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: chunked\r\nContent-Length: 14",
         b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: identity", b"Transfer-Encoding: xchunked",
-        b"Transfer-Encoding:",
+        b"Transfer-Encoding:", b"Transfer-Encoding: \x0bchunked", b"Transfer-Encoding: chunked, chunked",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", b"Content-Length: 14\r\nContent-Length: 14",
+        b"Content-Length: 14, 14", b"Content-Length: 14\r\n folded", b"Content-Length: 14\nX: y",
         b"Content-Length: 14\r\nContent-Length: 15", b"Content-Length: +14", b"Content-Length: -1",
         b"Content-Length: 1_4",
         b"Content-Length: 0x0e", b"Content-Length: \xb2", b"Content-Length:", b"Content-Length : 14",
@@ -95,12 +101,71 @@ def test_a_chunked_body(connection: Connection, uid: int) -> None:
     assert connection.read().status == 201
 
 
-@pytest.mark.parametrize("chunk", [b"x\r\n", b"-1\r\n", b"5\r\nabcdefgh", b"f" * 300])
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b"x\r\n",
+        b"-1\r\n",
+        b"5\r\nabcdefgh",
+        b"f" * 300,
+        b"0x2\r\nab\r\n0\r\n\r\n",
+        b"+2\r\nab\r\n0\r\n\r\n",
+        b"0_2\r\nab\r\n0\r\n\r\n",
+        b" 2\r\nab\r\n0\r\n\r\n",
+        b"2 2\r\nab\r\n0\r\n\r\n",
+        b"\r\nab\r\n0\r\n\r\n",
+    ],
+)
 def test_a_bad_chunk_ends_it(connection: Connection, uid: int, chunk: bytes) -> None:
     connection.send(POST % uid + b"Transfer-Encoding: chunked\r\n\r\n" + chunk)
     connection.socket.shutdown(socket.SHUT_WR)
     assert connection.read().status == 400
     assert connection.closed()
+
+
+def test_chunks_are_not_for_http_1_0(connection: Connection, uid: int) -> None:
+    head = (POST % uid).replace(b"HTTP/1.1", b"HTTP/1.0") + b"Transfer-Encoding: chunked\r\n\r\n"
+    connection.send(head + b"e\r\n" + NOTE + b"\r\n0\r\n\r\n")
+    connection.socket.shutdown(socket.SHUT_WR)
+    assert connection.read().status == 400
+    assert connection.closed()
+
+
+def test_nobody_waits_for_a_body_in_very_many_chunks(site: Website, uid: int) -> None:
+    # given a body of 300,000 chunks of a byte each
+    body = b'{"title": "t", "body": "' + b"x" * 300_000 + b'"}'
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    turns: list[float] = []
+    over = threading.Event()
+
+    async def watch() -> None:
+        """Note how long each turn of the servers' loop takes, in seconds of the CPU of its thread."""
+        while not over.is_set():
+            began = time.thread_time()
+            await asyncio.sleep(0)
+            turns.append(time.thread_time() - began)
+
+    asyncio.run_coroutine_threadsafe(watch(), site._loop)
+    with site.connection() as connection:
+        connection.send(POST % uid + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n")
+        assert connection.read().status == 201
+    over.set()
+    # then it is taken, and no turn of the loop was long
+    assert len(site.ask("GET", f"/info/{uid}").json["items"][0]["body"]) == 300_000
+    assert max(turns) < 0.05
+
+
+def test_an_upgrade_that_nobody_asked_of_us_is_none(connection: Connection, uid: int) -> None:
+    # given clients that would rather speak HTTP/2, with a body and without
+    upgrade = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAARAAAAAAAIAAAAA"}
+    for _ in range(2):
+        assert connection.ask("GET", "/healthz", **upgrade).status == 200
+        assert connection.ask("POST", f"/info/{uid}", NOTE, **upgrade).status == 201
+
+
+def test_blank_lines_before_a_request_are_passed_over(connection: Connection) -> None:
+    connection.send(b"\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert [connection.read().status, connection.read().status] == [200, 200]
 
 
 def test_http_1_0(site: Website) -> None:
@@ -304,9 +369,10 @@ def test_who_takes_no_answers_is_not_asked_for_more(site: Website, connection: C
     # when others are served meanwhile
     for _ in range(20):
         assert site.ask("GET", "/healthz").status == 200
-    # then its second waits and only its first was answered; the last of the others is counted after it is sent
+    # then its second is not even read and only its first was answered; the last of the others is counted after it is
+    # sent
     eventually(lambda: site.web.metrics.counters["http 200"] >= answered + 21)
-    eventually(lambda: len(site.web.server.exchanges) == 1)
+    eventually(lambda: not site.web.server.exchanges)
     assert site.web.metrics.counters["http 200"] == answered + 21
     # and when it goes, the others are not done for nobody
     connection.close()

@@ -12,6 +12,8 @@ from tests.conftest import RedisServer
 from tests.integration.website import Connection, Website
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("parser")
+
 NOTE = b'{"title": "t"}'
 LOGIN = {"email": "nobody@x.example", "password": "no password of anybody's"}
 
