@@ -50,11 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = arguments.command(arguments)
         return code
-    except Aborted as error:
-        _complain(f"aborted: {error}")
-        return ABORTED
     except KeyboardInterrupt:
-        _complain("interrupted")
+        _complain("aborted: interrupted")
         return ABORTED
     except GorgonError as error:
         _complain(f"refused: {error}")
@@ -235,15 +232,24 @@ def _drill(arguments: argparse.Namespace) -> int:
                 result = run_drill(drill, target, options, journal, _say)
                 results.append(result)
                 print(plain_lines(report.text(result)), flush=True)
-                if arguments.svg and not result.skipped:
+                if arguments.svg and result.judged:
                     draw(result, arguments.svg / f"{drill.name}.svg")
-        finally:  # those that were finished are told, also when the next one is broken off
+        finally:  # those that were finished are told, also when the next one is interrupted
             if arguments.junit:
                 junit.write(results, arguments.junit)
             if arguments.json:
                 arguments.json.write_text(report.as_json(results))
-    judged = [result for result in results if not result.skipped]
-    return 0 if all(result.verdict.passed for result in judged) else DEVIATED
+    return min(filter(None, map(_code, results)), default=0)
+
+
+def _code(result: Result) -> int:
+    """How a drill ended."""
+    match result.error:
+        case Refused():
+            return REFUSED
+        case Aborted():
+            return ABORTED
+    return 0 if result.skipped or result.verdict.passed else DEVIATED
 
 
 def _chosen(arguments: argparse.Namespace) -> list[Drill]:

@@ -38,6 +38,7 @@ Say = Callable[[str], None]
 POLL = 0.05  # seconds between two looks at a condition
 BESIDES = 2.0  # seconds of load before the first fault and after the last is made good
 SETTLE = 60.0  # seconds until nothing of ours may be under way any more
+STEADY = 20.0  # seconds until all is well before a drill; the one before it may have hurt it just now
 HURRY = 0.15  # seconds after which what was killed is started at once: how long others wait is not what is measured
 
 
@@ -85,7 +86,8 @@ class Stopwatch:
 
 @dataclass(slots=True)
 class Result:
-    """The outcome of a drill. `skipped` says why there is no verdict; `parts` are the seconds that each part took."""
+    """The outcome of a drill. There is no verdict where `skipped` says why it had nothing to do here, or where `error`
+    kept it from beginning or broke it off; `parts` are the seconds that each part took."""
 
     drill: Drill
     seed: int
@@ -95,6 +97,12 @@ class Result:
     faults: list[Fault] = field(default_factory=list)
     parts: dict[str, float] = field(default_factory=dict)
     skipped: str = ""
+    error: Refused | Aborted | None = None
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is a verdict."""
+        return not self.skipped and self.error is None
 
     @property
     def seconds(self) -> float:
@@ -195,7 +203,7 @@ class Run:
     def hurry(self, name: str) -> None:
         """Start it at once if it waits to be started again: the wait grows with each death, a drill must not."""
         if not self.target.victim(name).pid:
-            self.target.start(name)
+            self.target.hurry(name)
 
     def refused(self, within: float, times: int = 3) -> None:
         """Wait until so many more attempts were refused with 503."""
@@ -203,8 +211,11 @@ class Run:
         self.until(lambda: self.book.kinds["503"] >= before + times, within, "503")
 
     def drained(self, name: str, queue: str = "store_put", within: float = 60.0) -> None:
-        """Wait until nothing waits or is in hand in a queue."""
-        self.until(lambda: not self.servers[name].waiting(queue), within, f"{queue} is drained")
+        """Wait until a queue has done with as much as it has accepted by now. It need not be empty at any moment, since
+        the load goes on."""
+        server = self.servers[name]
+        accepted = server.accepted(queue)
+        self.until(lambda: server.settled(queue) >= accepted, within, f"{queue} is drained")
 
     def memory(self, role: str) -> int:
         """Bytes that the largest process of a role has."""
@@ -229,8 +240,8 @@ def _asked(condition: Callable[[], T]) -> T | None:
 
 
 def run_drill(drill: Drill, target: Target | None, options: Options, journal: UndoLog, say: Say) -> Result:
-    """Run a drill on `target`, or on a fabric of its own when there is none. Raises Refused when it is not to be begun,
-    Aborted when it was broken off; in each case the fabric is as it was."""
+    """Run a drill on `target`, or on a fabric of its own when there is none. One that is not to be begun, or is broken
+    off, has an error; in each case the fabric is as it was."""
     if options.short:
         drill = replace(drill, what=f"fewer and shorter faults than: {drill.what}")
     say(f"== {drill.name}: {drill.what}")
@@ -245,10 +256,10 @@ def run_drill(drill: Drill, target: Target | None, options: Options, journal: Un
         if drill.alone:
             return Result(drill, options.seed, skipped="it needs a fabric of its own: --target local without --data")
         return _play(drill, target, None, options, journal, say, watch)
-    except (Refused, Aborted):
-        raise
+    except (Refused, Aborted) as error:
+        return Result(drill, options.seed, error=error)
     except (GorgonError, RedisError, OSError) as error:
-        raise Aborted(f"{drill.name}: {error}") from None
+        return Result(drill, options.seed, error=Aborted(str(error)))
 
 
 def _play(
@@ -303,48 +314,55 @@ def _perform(
         if options.dry:
             drill.body(run)
             return Result(drill, options.seed, skipped="it was only said what it would do")
-        with _made_good(faults, say):
-            try:
-                load.start()
-                gauges.start()
-                run.sleep(run.seconds(BESIDES, 0.5))
-                watch.end("load before")
-                drill.body(run)
-                faults.undo()
-                watch.end("faults")
-                _see_up(run)
-                run.sleep(run.seconds(BESIDES, 0.5))
-                watch.end("load after")
-            finally:
-                load.stop()
-                gauges.stop()
-    found = _settled(run)
-    _see_up(run)  # who was only about to notice an outage has noticed it by now
-    watch.end("settle")
-    witness.look_at_store(target.config, load.uids, found)
+        try:
+            with _made_good(faults, say):
+                try:
+                    load.start()
+                    gauges.start()
+                    run.sleep(run.seconds(BESIDES, 0.5))
+                    watch.end("load before")
+                    drill.body(run)
+                    faults.undo()
+                    watch.end("faults")
+                    _see_up(run)
+                    run.sleep(run.seconds(BESIDES, 0.5))
+                    watch.end("load after")
+                finally:
+                    load.stop()
+                    gauges.stop()
+            found = _settled(run)
+            _see_up(run)  # who was only about to notice an outage has noticed it by now
+            watch.end("settle")
+            witness.look_at_store(target.config, load.uids, found)
+        finally:
+            if stage is None:
+                _clean(run)
+            for server in servers.values():
+                server.close()
     attempts = read(path)
     # A short run is for a busy machine too: it shows that all is kept, not how soon it is back.
     limits = replace(drill.limits, recovery=SETTLE) if options.short else drill.limits
     verdict = judge(attempts, found, gauges.samples, faults.done, limits, run.given_up)
     verdict.check("Retry-After", not load.without_retry_after, f"{load.without_retry_after} answers 503 without it")
     verdict.checks += run.checks
-    if stage is None:
-        notes = (id for ids in found.stored.values() for id in ids)
-        witness.clean(target.config, notes, (account.id for account in load.accounts))
-        _settled(run)  # the next drill has its own work only
-    for server in servers.values():
-        server.close()
     watch.end("read back")
     return Result(drill, options.seed, verdict, attempts, gauges.samples, faults.done, watch.parts)
 
 
+def _clean(run: Run) -> None:
+    """Have what the drill stored deleted, however it ended, so that the next drill has its own work only."""
+    found = _settled(run)
+    witness.look_at_store(run.target.config, run.load.uids, found)
+    notes = (id for ids in found.stored.values() for id in ids)
+    witness.clean(run.target.config, notes, (account.id for account in run.load.accounts))
+    _settled(run)
+
+
 @contextmanager
 def _made_good(faults: Faults, say: Say) -> Iterator[None]:
-    """Make good all faults, whatever happens; Ctrl-C breaks the drill off."""
+    """Make good all faults, whatever happens."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise Aborted("interrupted") from None
     except Refused as refused:  # on the way, not before it
         raise Aborted(str(refused)) from None
     finally:
@@ -353,7 +371,19 @@ def _made_good(faults: Faults, say: Say) -> Iterator[None]:
 
 
 def _see_steady(target: Target, servers: dict[str, Server]) -> None:
-    """Raise Refused unless all is well before anything is done to it."""
+    """Raise Refused unless all is well, or soon is, before anything is done to it."""
+    end = time.monotonic() + STEADY
+    while True:
+        try:
+            return _see_well(target, servers)
+        except Refused:
+            if time.monotonic() > end:
+                raise
+        time.sleep(POLL)
+
+
+def _see_well(target: Target, servers: dict[str, Server]) -> None:
+    """Raise Refused unless all is well."""
     for victim in target.victims():
         if not victim.up and victim.state != "done":
             raise Refused(f"{victim.name} is {victim.state}: drills begin with a fabric that is well")

@@ -20,12 +20,15 @@ def write(results: Sequence[Result], path: Path) -> None:
             name=result.drill.name,
             tests=str(len(checks) or 1),
             failures=str(sum(not check.passed for check in checks)),
+            errors=str(int(result.error is not None)),
             skipped=str(int(bool(result.skipped))),
             time=f"{result.seconds:.1f}",
         )
         SubElement(SubElement(suite, "properties"), "property", name="seed", value=str(result.seed))
         if result.skipped:
             SubElement(_case(suite, result, "drill"), "skipped", message=result.skipped)
+        if result.error:
+            SubElement(_case(suite, result, "drill"), "error", message=str(result.error))
         for check in checks:
             case = _case(suite, result, check.name)
             if not check.passed:

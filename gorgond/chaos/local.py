@@ -44,6 +44,9 @@ class LocalTarget(Target):
     def start(self, name: str) -> None:
         ask(self._control, "start", name=name)
 
+    def hurry(self, name: str) -> None:
+        self.start(name)
+
     def restart(self, name: str) -> None:
         ask(self._control, "restart", name=name)
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gorgond.chaos.drill import Result
+from gorgond.chaos.errors import Refused
 
 
 def text(result: Result) -> str:
@@ -15,6 +16,8 @@ def text(result: Result) -> str:
     name = result.drill.name
     if result.skipped:
         return f"{name}: skipped, {result.skipped}"
+    if result.error:
+        return f"{name}: {'REFUSED' if isinstance(result.error, Refused) else 'ABORTED'}, {result.error}"
     verdict = result.verdict
     lines = [f"{name}: {'passed' if verdict.passed else 'DEVIATED'} in {result.seconds:.0f} s (seed {result.seed})"]
     lines += [f"  {'ok  ' if check.passed else 'FAIL'} {check.name:14} {check.text}" for check in verdict.checks]
@@ -37,7 +40,8 @@ def figures(results: Sequence[Result]) -> list[dict[str, Any]]:
             "seconds": round(result.seconds, 1),
             "parts": result.parts,
             "skipped": result.skipped,
-            "passed": result.verdict.passed and not result.skipped,
+            "error": str(result.error or ""),
+            "passed": result.judged and result.verdict.passed,
             "checks": [asdict(check) for check in result.verdict.checks],
             "figures": result.verdict.figures,
             "faults": [asdict(fault) for fault in result.faults],

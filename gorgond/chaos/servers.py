@@ -71,6 +71,16 @@ class Server:
         parts = [self.redis.hgetall(key) for key in (keys.counts(queue), keys.pushed(queue))]
         return dict(sum((Counter({name: int(number) for name, number in part.items()}) for part in parts), Counter()))
 
+    def accepted(self, queue: str) -> int:
+        """How many messages a queue has accepted since it was made."""
+        return self.counts(queue).get("accepted", 0)
+
+    def settled(self, queue: str) -> int:
+        """How many of those nobody has to do anything with any more."""
+        counts = self.counts(queue)
+        gone = sum(counts.get(name, 0) for name in ("done", "expired", "dropped", "overflow"))
+        return gone + int(self.redis.zcard(keys.dead(queue)))
+
     def desks(self, queue: str) -> dict[str, int]:
         """How many messages lie on the desk of each consumer."""
         return {
@@ -87,10 +97,6 @@ class Server:
         self.redis.delete(
             keys.queue(queue), *self.redis.scan_iter(match=f"{keys.queue(queue)}:*".replace("[", "\\["), count=1000)
         )
-
-    def waiting(self, queue: str) -> int:
-        """How many messages of a queue are not done with."""
-        return sum(place != "dead" for place, _ in self.places(queue))
 
     def places(self, queue: str) -> Iterator[tuple[str, str]]:
         """Each message of a queue at one moment: (where it lies, the message); dead ones with their header."""

@@ -57,7 +57,11 @@ class Target(ABC):
 
     @abstractmethod
     def start(self, name: str) -> None:
-        """Start what was stopped; what waits to be started again is started at once."""
+        """Start what was stopped, or waits to be started again; back when it runs."""
+
+    @abstractmethod
+    def hurry(self, name: str) -> None:
+        """Have what waits to be started again started at once; does not wait for it."""
 
     @abstractmethod
     def restart(self, name: str) -> None:

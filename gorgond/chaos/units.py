@@ -14,6 +14,7 @@ from gorgond.errors import GorgonError
 
 OPERATOR = Path("/etc/credstore/gorgond.broker.password.operator")  # who may do everything in the broker
 SHOWN = ("Id", "MainPID", "ActiveState", "SubState", "StatusText", "NRestarts")
+PAUSES = "stop-post"  # the state of a unit whose pause before the next start lasts: systemd/lib/backoff
 _UNIT = re.compile(r"gorgon-(?P<name>[a-z-]+@[A-Za-z0-9_-]+|broker)\.service")
 
 
@@ -40,13 +41,20 @@ class SystemdTarget(Target):
         )
 
     def signal(self, name: str, number: signal.Signals) -> None:
-        _systemctl("kill", "--kill-whom=main", f"--signal={number.name}", self._unit(name))
+        _kill(self._unit(name), "main", number)
 
     def stop(self, name: str) -> None:
         _systemctl("stop", self._unit(name))
 
     def start(self, name: str) -> None:
+        self.hurry(name)
         _systemctl("start", self._unit(name))
+
+    def hurry(self, name: str) -> None:
+        # Only to end the pause helps: what is asked of a unit meanwhile, a start too, waits until it is over.
+        unit = self._unit(name)
+        if _systemctl("show", "--property=SubState", "--value", unit).strip() == PAUSES:
+            _kill(unit, "control", signal.SIGTERM)
 
     def restart(self, name: str) -> None:
         _systemctl("restart", self._unit(name))
@@ -89,6 +97,15 @@ def _secret(place: str) -> dict[str, str]:
     """A setting that the services have as a credential."""
     file = Path(f"/etc/credstore/gorgond.{place}")
     return {place: file.read_text().strip()} if file.exists() else {}
+
+
+def _kill(unit: str, which: str, number: signal.Signals) -> None:
+    """Send a signal to a unit's main or control process; nothing happens when there is none."""
+    try:
+        _systemctl("kill", f"--kill-whom={which}", f"--signal={number.name}", unit)
+    except GorgonError as error:
+        if f"No {which} process to kill" not in str(error):
+            raise
 
 
 def _systemctl(*arguments: str) -> str:

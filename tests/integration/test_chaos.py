@@ -3,24 +3,35 @@ deliberate fault."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import psutil
 import pytest
 
+from gorgond.chaos.attempts import Book
+from gorgond.chaos.drill import Drill, Options, Run, run_drill
+from gorgond.chaos.drills import DRILLS
+from gorgond.chaos.errors import Aborted
+from gorgond.chaos.faults import Faults
 from gorgond.chaos.gauges import Gauges
+from gorgond.chaos.load import Load
+from gorgond.chaos.local import LocalTarget
 from gorgond.chaos.servers import Server
+from gorgond.chaos.target import Target
+from gorgond.chaos.undo import UndoLog
 from gorgond.commands.control import ask
+from gorgond.redpill import DONE, Consumer, Message, Outcome, Producer, connect
 from tests.conftest import RedisServer
 from tests.integration.breaks import BREAKS
 from tests.programs import ROOT, asked, started
@@ -55,6 +66,67 @@ def test_the_gauges_look_at_searches_too(shared_redis: RedisServer) -> None:
         assert set(sample.counts or ()) == {"store_get", "store_search", "store_put"}
     finally:
         gauges.stop()
+
+
+async def test_a_queue_is_drained_when_what_it_had_is_done_though_more_comes(
+    shared_redis: RedisServer, tmp_path: Path
+) -> None:
+    # given a queue to which as much is pushed as is done, so that it is never empty
+    server, broker = Server("broker", shared_redis.url), connect(shared_redis.url, durable=False)
+    with Book(tmp_path / "book") as book, UndoLog(tmp_path / "undo") as journal:
+        target = cast("Target", None)
+        faults = Faults(target, journal, 1, lambda _: None, lambda: book.now)
+        options = Options(1, 1, tmp_path)
+        run = Run(target, faults, {"broker": server}, cast("Load", None), book, options, HANGS, None)
+        async with Producer(broker, "p") as producer:
+
+            async def handle(messages: Sequence[Message]) -> list[Outcome]:
+                await producer.push("q", *(Message("a.b") for _ in messages))
+                return [DONE for _ in messages]
+
+            await producer.push("q", *(Message("a.b") for _ in range(20)))
+            consumer = Consumer(broker, "q", "c", handle, batch=4)
+            consuming = asyncio.create_task(consumer.run())
+            # when it is waited for, then it is drained when those twenty are done
+            await asyncio.to_thread(run.drained, "broker", "q")
+            assert run.checks == []
+            assert server.settled("q") >= 20
+            assert server.accepted("q") >= server.settled("q") + 20
+            consumer.stop()
+            await consuming
+    server.close()
+
+
+def test_a_drill_that_is_broken_off_is_undone_and_its_notes_are_deleted(data: Path, tmp_path: Path) -> None:
+    def up() -> bool:
+        return all(each.up for each in LocalTarget(str(data)).victims())
+
+    def hurt(run: Run) -> None:
+        users.extend(run.load.uids)
+        run.faults.stop("store@2")
+        run.until(lambda: run.book.kinds["201"] > 10, HANGS, "notes are stored")
+        raise Aborted("the drill takes longer than it may")
+
+    said: list[str] = []
+    users: list[int] = []
+    few = ("--no-provider", "--web", "1", "--stores", "2")
+    with started("up", "--data", str(data), "--port", "0", "--stats-port", "0", *few) as process:
+        eventually((data / "control.sock").exists)
+        eventually(up)
+        target = LocalTarget(str(data))
+        with UndoLog(tmp_path / "undo") as journal:
+            # when a drill hurts a fabric that is not its own and is broken off
+            options = Options(1, 2, tmp_path, short=True)
+            broken_off = run_drill(Drill("late", "one that is too slow", hurt), target, options, journal, said.append)
+            # then it says why, all is made good, none of its notes is left, and the next one runs
+            assert str(broken_off.error) == "the drill takes longer than it may"
+            assert journal.pending == []
+            fine = run_drill(DRILLS["poison"], target, options, journal, said.append)
+        assert fine.judged
+        assert fine.verdict.passed
+        assert [json.loads(asked(f"{target.url}/info/{uid}") or "{}")["items"] for uid in users] == [[]] * len(users)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
 
 
 # ---- by hand

@@ -49,6 +49,9 @@ class Puppet(Target):
     def start(self, name: str) -> None:
         self.acts.append(f"start {name}")
 
+    def hurry(self, name: str) -> None:
+        self.acts.append(f"hurry {name}")
+
     def restart(self, name: str) -> None:
         self.acts.append(f"restart {name}")
 

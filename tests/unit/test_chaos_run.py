@@ -46,7 +46,7 @@ class Dummies(Target):
     def stop(self, name: str) -> None:
         pass
 
-    start = restart = add = remove = stop
+    start = hurry = restart = add = remove = stop
 
 
 class Answering:

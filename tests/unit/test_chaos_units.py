@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -22,19 +23,27 @@ HERE = ("--target", "systemd", "--host", socket.gethostname())
 
 
 class Systemctl:
-    """Stands in for systemctl on a host where RUNNING runs: notes what is asked for, fails for the units `broken`."""
+    """Stands in for systemctl on a host where RUNNING runs: notes what is asked for, fails for the units `broken`.
+
+    Units that are `pausing` were killed, and wait to be started again; those that are `gone` have no process."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.broken: set[str] = set()
+        self.pausing: set[str] = set()
+        self.gone: set[str] = set()
 
     def __call__(self, verb: str, *arguments: str) -> str:
         if verb == "list-units":
             return "\n".join(f"gorgon-{name}.service loaded active running" for name in RUNNING)
+        if verb == "show" and "--value" in arguments:
+            return "stop-post\n" if arguments[-1] in self.pausing else "running\n"
         if verb == "show":
             return "\n\n".join(map(self._shown, arguments[1:]))
         if self.broken & set(arguments):
             raise GorgonError(f"systemctl {verb} {arguments[-1]}: failed")
+        if verb == "kill" and self.gone & set(arguments):
+            raise GorgonError(f"systemctl kill {arguments[-1]}: Failed to kill unit: No main process to kill")
         self.asked.append(" ".join((verb, *arguments)))
         return ""
 
@@ -96,6 +105,28 @@ def test_what_was_done_to_units_is_made_good_the_last_first(host: Host, tmp_path
         "kill --kill-whom=main --signal=SIGCONT gorgon-web@1.service",
         "start gorgon-store@2.service",
     ]
+
+
+def test_a_unit_that_waits_to_be_started_again_is_started_at_once(host: Host) -> None:
+    # given a unit that was killed so often that its next start has to wait, and one that runs
+    systemctl = host()
+    systemctl.pausing.add("gorgon-store@1.service")
+    target = SystemdTarget()
+    # when they are hurried, then the wait of the first is ended, and nothing is asked of the other one
+    target.hurry("store@1")
+    target.hurry("store@2")
+    ended = "kill --kill-whom=control --signal=SIGTERM gorgon-store@1.service"
+    assert systemctl.asked == [ended]
+    # when the first is started, then that does not wait either
+    target.start("store@1")
+    assert systemctl.asked == [ended, ended, "start gorgon-store@1.service"]
+
+
+def test_a_signal_to_a_unit_that_has_no_process_does_nothing(host: Host) -> None:
+    systemctl = host()
+    systemctl.gone.add("gorgon-store@1.service")
+    SystemdTarget().signal("store@1", signal.SIGKILL)
+    assert systemctl.asked == []
 
 
 def test_undo_makes_good_what_a_killed_run_left(host: Host, left: Path) -> None:
