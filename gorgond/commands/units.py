@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gorgond.commands.files import write_whole
+from gorgond.commands.held import held
 from gorgond.config import DEFAULT_PATH, load, rewritten
 from gorgond.errors import ConfigError, GorgonError
 from gorgond.roles import restarting
 
 SYSTEMD = Path("/run/systemd/system")  # is there where systemd is what started this host
 TARGET = "gorgon.target"
+BROKER = ("gorgon-broker-watch.service", "gorgon-broker.service")
+FILES = Path("/var/lib/gorgond/broker")
 _INSTANCE = re.compile(r"gorgon-(?P<role>[a-z-]+)@(?P<name>[^.]+)\.service")
 
 Say = Callable[[str], None]
@@ -63,6 +66,7 @@ def apply(say: Say, role: str = "") -> None:
     wanted = [unit for unit in _systemctl("show", "--property=Wants", "--value", TARGET).split() if _of(unit, role)]
     if _state(TARGET) != "active":
         say(f"{TARGET} does not run; it will start {' '.join(wanted) or 'nothing'}")
+        _end_old_broker(say)
         return
     present = [unit for unit in instances() if _of(unit, role)]
     for unit in sorted(set(wanted) - set(present), key=_order):
@@ -71,6 +75,9 @@ def apply(say: Say, role: str = "") -> None:
     for unit in sorted(set(present) - set(wanted), key=_order, reverse=True):
         say(f"stopping {unit}")
         _systemctl("stop", unit)
+    if _old_broker():
+        say("[broker] url names another broker than the one that runs here")
+        restart(say)
 
 
 def restart(say: Say, patterns: Iterable[str] = ()) -> None:
@@ -84,6 +91,37 @@ def restart(say: Say, patterns: Iterable[str] = ()) -> None:
     for unit in units:
         say(f"restarting {unit}")
         _begin("restart", unit)
+    if not chosen:
+        _end_old_broker(say)
+
+
+def _old_broker() -> list[str]:
+    """What still runs of the broker of this host though the configuration names another one. The generator masks its
+    units then, and systemd does not stop a masked unit that nobody needs any more."""
+    return [unit for unit in BROKER if _state(unit) == "active" and _shown(unit, "LoadState") == "masked"]
+
+
+def _end_old_broker(say: Say) -> None:
+    """Stop that, and say what it holds: nobody asks it any more."""
+    units = _old_broker()
+    for unit in units:
+        say(f"stopping {unit}: [broker] url names another one")
+        _systemctl("stop", unit)
+    if BROKER[-1] not in units:
+        return
+    try:
+        found = held(FILES)
+    except GorgonError as error:
+        say(f"what it holds is in {FILES}, and not known: {error}")
+        return
+    told = ", ".join(f"{number:,} of {queue}" for queue, number in sorted(found.items()))
+    if told:
+        say(
+            f"it holds messages, which stay in {FILES}: {told}. To have them handled, give [broker] url its old value, "
+            "then: systemctl daemon-reload, gorgonctl restart"
+        )
+    else:
+        say("it holds nothing")
 
 
 def drain(instance: str, say: Say) -> None:
@@ -121,7 +159,11 @@ def _order(unit: str) -> tuple[int, int, str, int, str]:
 
 
 def _state(unit: str) -> str:
-    return _systemctl("show", "--property=ActiveState", "--value", unit).strip()
+    return _shown(unit, "ActiveState")
+
+
+def _shown(unit: str, name: str) -> str:
+    return _systemctl("show", f"--property={name}", "--value", unit).strip()
 
 
 def _begin(verb: str, unit: str) -> None:
@@ -129,7 +171,7 @@ def _begin(verb: str, unit: str) -> None:
     try:
         _systemctl(verb, unit)
     except GorgonError as error:
-        said = _systemctl("show", "--property=StatusText", "--value", unit).strip()
+        said = _shown(unit, "StatusText")
         raise GorgonError(f"{unit}: {said}; see: journalctl -u {unit}" if said else str(error)) from None
 
 

@@ -19,7 +19,6 @@ import contextlib
 import functools
 import logging
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -38,10 +37,10 @@ from gorgond.commands.flags import port_flag
 from gorgond.commands.fleet import Fleet
 from gorgond.commands.notices import Notices
 from gorgond.commands.queues import QueueTable
+from gorgond.commands.redis_server import redis_server
 from gorgond.commands.screen import Screen
 from gorgond.commands.standalone import ALONE, standalone
 from gorgond.config import Config
-from gorgond.errors import ConfigError
 from gorgond.http.server import open_port
 from gorgond.redpill import BrokerAway, Listener, Message
 from gorgond.roles import ENDING
@@ -68,9 +67,7 @@ def up(
 ) -> int:
     """Run until told to end; the exit code. `numbers` says how many there are of a role, where somebody has chosen.
     Raises ConfigError."""
-    redis = shutil.which("redis-server")
-    if redis is None:
-        raise ConfigError("redis-server is not installed: apt install redis-server")
+    redis = redis_server()
     os.umask(0o077)  # what is made here, by our children too, is for nobody else to read
     with Directory(data) as directory:
         ours = {"broker.url": directory.broker_url("broker"), "broker.calls": directory.broker_url("calls")}

@@ -32,7 +32,7 @@ TOOLS = ("mmdebstrap", "systemd-nspawn", "apt-ftparchive", "gpg", "lintian", "pi
 NEXT = "0.9.0"  # the version of an upgrade
 
 
-@pytest.fixture(scope="session", params=SUITES)
+@pytest.fixture(scope="session", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in SUITES])
 def suite(request: pytest.FixtureRequest) -> str:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None] + ["root"] * (os.geteuid() != 0)
     if missing and os.environ.get("CI") == "true":
@@ -123,16 +123,17 @@ def get(machine: Machine, path: str, port: int = 3000) -> Any:
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 
-def post(machine: Machine, path: str, document: dict[str, Any]) -> Any:
-    """The same for a POST."""
-    done = machine.process(f"python3 -c '{_FETCH}' http://127.0.0.1:3000{path} '{json.dumps(document)}'")
+def post(machine: Machine, path: str, document: dict[str, Any], prefer: str = "") -> Any:
+    """The same for a POST, with what the client prefers."""
+    done = machine.process(f"python3 -c '{_FETCH}' http://127.0.0.1:3000{path} '{json.dumps(document)}' {prefer}")
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 
 _FETCH = (
     "import sys, urllib.request as r; "
     "d = sys.argv[2].encode() if len(sys.argv) > 2 else None; "
-    'print(r.urlopen(r.Request(sys.argv[1], d, {"Content-Type": "application/json"}), timeout=60).read().decode())'
+    'h = {"Content-Type": "application/json"} | ({"Prefer": sys.argv[3]} if sys.argv[3:] else {}); '
+    "print(r.urlopen(r.Request(sys.argv[1], d, h), timeout=60).read().decode())"
 )
 
 

@@ -4,7 +4,8 @@
         machine.run("systemctl start gorgon-store@3")      what it prints; fails the test when the command fails
         machine.reboot()
 
-Its network is its own and reaches nothing, so all machines may use the same ports. What is installed on it is in its
+Its network and its control group are its own, so all machines may run at the same time and use the same ports; what it
+can reach is itself. What is installed on it is in its
 apt cache already; what the package needs is installed too, unless the machine is to be `bare`. The roots they are made
 from are kept in ${XDG_CACHE_HOME:-~/.cache}/gorgond for a week. dpkg fsyncs nothing there.
 
@@ -59,10 +60,10 @@ def _needed() -> str:
 
 def _downloads() -> str:
     """The commands that fetch what will be installed: for the package, and for its autopkgtest. They write down what
-    there is of what it needs: Debian 12 has no orjson."""
+    there is of what it needs: Debian 12 has no orjson. The version that is upgraded from needs redis-server, too."""
     there = f'chroot "$1" apt-cache pkgnames | grep -xE "{_needed()}" >"$1/needed"'
     fetch = 'chroot "$1" apt-get install -o APT::Install-Recommends=1 -y -qq --download-only'
-    return f'{there} && {fetch} $(cat "$1/needed") && {fetch} autopkgtest dpkg-dev'
+    return f'{there} && {fetch} $(cat "$1/needed") && {fetch} autopkgtest dpkg-dev redis-server'
 
 
 def root(suite: str) -> Path:
@@ -105,6 +106,12 @@ def _kept(name: str, of: str, make: Callable[[Path], None]) -> Path:
     return made
 
 
+def _unified() -> Path:
+    """Where this host has its control groups of version 2."""
+    mounts = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
+    return next(Path(where) for _, where, kind, *_ in mounts if kind == "cgroup2")
+
+
 def _run(*command: str | Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
@@ -120,6 +127,7 @@ class Machine:
         self.root = directory / "root"
         self.log = directory / "console"
         self._directory = directory
+        self._group = _unified() / f"gorgond-{os.getpid()}-{id(self)}"
         self._nspawn: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -151,10 +159,19 @@ class Machine:
         return int(children[0]) if children else 0
 
     def _boot(self) -> None:
+        # In a group of its own: two systemds in one would remove each other's units.
+        enter = ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(self._group)]
+        self._group.mkdir(exist_ok=True)
         options = ["--register=no", "--keep-unit", "--boot", "--private-network", "--link-journal=no", "--console=pipe"]
         with self.log.open("ab") as log:
             self._nspawn = subprocess.Popen(
-                ["systemd-nspawn", f"--directory={self.root}", f"--machine=gorgond-{os.getpid()}-{id(self)}", *options],
+                [
+                    *enter,
+                    "systemd-nspawn",
+                    f"--directory={self.root}",
+                    f"--machine=gorgond-{os.getpid()}-{id(self)}",
+                    *options,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -181,8 +198,18 @@ class Machine:
             except subprocess.TimeoutExpired:
                 self._nspawn.kill()
                 self._nspawn.wait()
+        self._leave_group()
         subprocess.run(["umount", "--lazy", self.root], check=True)
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _leave_group(self) -> None:
+        """End what is left in its control group, and remove that."""
+        groups = [self._group, *(path for path in self._group.rglob("*") if path.is_dir())]
+        if self._group.exists():
+            (self._group / "cgroup.kill").write_text("1")
+            eventually(lambda: "populated 0" in (self._group / "cgroup.events").read_text())
+            for each in reversed(groups):
+                each.rmdir()
 
     # ---- commands
 

@@ -25,6 +25,8 @@ def test_installed_by_name_it_answers_and_comes_back_after_a_reboot(bare: Machin
     # and nothing was said that would worry anybody
     assert bare.run("journalctl --no-pager --unit='gorgon*' --priority=warning --quiet _TRANSPORT=stdout") == ""
     assert bare.run("systemctl --failed --no-legend --plain") == ""
+    # and nothing listens but the web servers, and for this host alone the stats servers
+    assert listening(bare) == {("0" * 32, 3000), ("0100007F", 3001)}
     # when four are wanted for good and the machine is restarted
     bare.run("gorgonctl scale store 4")
     before = bare.units()
@@ -74,11 +76,32 @@ def test_upgrade_remove_install_again_purge(machine: Machine, packages: Packages
     # then nothing is left but the users
     assert machine.processes() == []
     assert left_of(machine) == []
+    assert machine.run("systemctl list-units --all --no-legend --plain 'gorgon*'") == ""
     assert machine.run("getent passwd gorgond gorgon-web")
+
+
+def test_a_port_that_is_taken_is_told_by_apt(machine: Machine) -> None:
+    # given a machine on which another program has the port
+    machine.run("systemd-run --unit=other python3 -m http.server 3000")
+    eventually(lambda: ("00000000", 3000) in listening(machine))
+    # when the package is installed, then that succeeds and says so
+    said = machine.process("apt-get install -y -q gorgond")
+    assert said.returncode == 0
+    assert "gorgond: gorgon-web.socket has no port" in said.stderr
+    # when the port is free and it is done what was said, then it answers
+    machine.run("systemctl stop other && systemctl daemon-reload && systemctl start gorgon.target")
+    assert eventually(lambda: get(machine, "/info/5"))
+
+
+def listening(machine: Machine) -> set[tuple[str, int]]:
+    """The addresses and ports on which something listens for TCP, the addresses as the kernel writes them."""
+    rows = [line.split() for line in machine.run("tail -q -n +2 /proc/net/tcp /proc/net/tcp6").splitlines()]
+    places = (row[1].split(":") for row in rows if row[3] == "0A")
+    return {(address, int(port, 16)) for address, port in places}
 
 
 def left_of(machine: Machine) -> list[str]:
     """Files with gorgon in their path, but for the repository, apt's own and the journal."""
-    found = machine.run("find / -xdev -path '*gorgon*' -print").splitlines()
+    found = machine.run("find / /run -xdev -path '*gorgon*' -print").splitlines()
     ours = ("/srv/", "/var/lib/apt/", "/etc/apt/", "/var/cache/apt/", "/var/log/", "/proc/", "/sys/", "/dev/")
     return [path for path in found if not path.startswith(ours) and not Path(path).name.startswith("gorgond.gpg")]

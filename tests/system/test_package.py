@@ -63,3 +63,7 @@ def test_autopkgtest_passes(fabric: Machine) -> None:
     done = fabric.process(f"autopkgtest {options} /srv/source -- null")
     # then they pass
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def test_the_repository_names_each_package_once(bare: Machine) -> None:
+    assert len(bare.run("apt-cache madison gorgond").splitlines()) == 1
