@@ -16,8 +16,8 @@ Document = dict[str, Any]
 class Asks(Protocol):
     """The context on whose behalf the clients ask, which gives each question its deadline and its id."""
 
-    async def ask(self, queue: str, op: str, args: dict[str, Any]) -> Reply:
-        """Have something read or fetched; its errors are raised."""
+    async def ask(self, queue: str, op: str, args: dict[str, Any], private: bool = False) -> Reply:
+        """Have something read or fetched, with what is private to the user who asks if so; its errors are raised."""
 
     async def change(self, queue: str, op: str, args: dict[str, Any]) -> Reply:
         """Have something changed, once; its errors are raised."""
@@ -61,11 +61,13 @@ class StoreClient:
         skip: int = 0,
         fields: Sequence[str] = (),
         search: str = "",
+        private: bool = False,
     ) -> Documents:
         """The documents that the filter finds, `limit` of them at most (1000 at most, and 15 MB), with `id` and `ts`.
 
         `sort` names fields, "-ts,title": those with - the largest first. `fields` are those wanted, empty: all.
-        `search`: words in title or body, 16 at most.
+        `search`: words in title or body, 16 at most. Of the items that are private, those of the user who asks are
+        found with `private`, and no others.
         """
         args: dict[str, Any] = {"filter": filter or {}, "limit": limit}
         if sort:
@@ -76,7 +78,7 @@ class StoreClient:
             args["fields"] = list(fields)
         if search:
             args["search"] = search
-        reply = await self._context.ask(queue_of(args), f"{collection}.find", args)
+        reply = await self._context.ask(queue_of(args), f"{collection}.find", args, private)
         return await documents_of(reply)
 
     async def get(self, collection: str, id: str) -> Document:
@@ -113,9 +115,15 @@ class StoreClient:
         results = await self._change(f"{collection}.replace", {"documents": [dict(document)]})
         _check(collection, results[0])
 
-    async def patch(self, collection: str, id: str, changes: Mapping[str, Any]) -> None:
-        """Set these fields of a document; None removes one. Raises NotFound."""
-        _check(collection, (await self._change(f"{collection}.patch", {"id": id, "changes": dict(changes)}))[0])
+    async def patch(
+        self, collection: str, id: str, changes: Mapping[str, Any], *, unchanged: int | None = None
+    ) -> None:
+        """Set these fields of a document; None removes one. With `unchanged`, the `ts` of the document as it was read,
+        only if nobody has changed it since. Raises NotFound, and Conflict when somebody has."""
+        args: dict[str, Any] = {"id": id, "changes": dict(changes)}
+        if unchanged is not None:
+            args["unchanged"] = unchanged
+        _check(collection, (await self._change(f"{collection}.patch", args))[0])
 
     async def delete(self, collection: str, id: str) -> None:
         """Delete a document. Raises NotFound."""

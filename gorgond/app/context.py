@@ -65,9 +65,12 @@ class Context:
         """Publish an event on a topic; back when it is kept for every group that listens."""
         await self._backend.publish(topic, self._message(op, dict(args or {}), self._next_id()))
 
-    async def ask(self, queue: str, op: str, args: dict[str, Any]) -> Reply:
-        """Have something read or fetched; its errors are raised."""
-        return await self._backend.call(queue, self._message(op, args, new_id()))
+    async def ask(self, queue: str, op: str, args: dict[str, Any], private: bool = False) -> Reply:
+        """Have something read or fetched, with what is private to the user who asks if so; its errors are raised."""
+        message = self._message(op, args, new_id())
+        if private and message.user is not None:
+            message.user["reads"] = "own"
+        return await self._backend.call(queue, message)
 
     async def change(self, queue: str, op: str, args: dict[str, Any]) -> Reply:
         """Have something changed, once, however often this handler is run for the same message."""

@@ -22,7 +22,7 @@ from gorgond.errors import BadRequest
 from gorgond.http.accounts import Accounts
 from gorgond.http.answers import Answer, Problem, made, ok
 from gorgond.http.asking import Asking, message_of
-from gorgond.http.bodies import check_item, check_ts, items, json_body
+from gorgond.http.bodies import check_item, check_private, check_ts, items, json_body
 from gorgond.http.credentials import credentials, unauthorized
 from gorgond.http.openapi import describe
 from gorgond.http.routes import Parameter, Request, Route, Routes
@@ -168,6 +168,7 @@ class Api:
     async def put(self, request: Request) -> Answer:
         item = json_body(request)
         check_item(item)
+        check_private(item)
         return await self._changed(request, "items.replace", self._whole(request, item))
 
     async def patch(self, request: Request) -> Answer:

@@ -55,10 +55,13 @@ class Asking:
         message = message_of(request, op, args, credentials(request, "required"), "web_get")
         return _value(await self._backend.call("auth_get", message))
 
-    async def found(self, request: Request, collection: str, args: Mapping[str, Any]) -> Reply:
-        """A store's answer, which comes straight from there. Raises BadRequest for words that cannot be searched for,
-        and CallFailed 429 for a client that has too many searches under way."""
-        message = message_of(request, f"{collection}.find", args)
+    async def found(
+        self, request: Request, collection: str, args: Mapping[str, Any], user: User | None = None
+    ) -> Reply:
+        """A store's answer, which comes straight from there, with what is private to a `user` if one is given. Raises
+        BadRequest for words that cannot be searched for, and CallFailed 429 for a client that has too many searches
+        under way."""
+        message = message_of(request, f"{collection}.find", args, user)
         if not args.get("search"):
             return await self._backend.call(queue_of(args), message)
         try:
@@ -69,9 +72,11 @@ class Asking:
                 raise
             raise BadRequest("q", failed.message.removeprefix("search: ")) from None
 
-    async def find(self, request: Request, collection: str, args: Mapping[str, Any]) -> Documents:
+    async def find(
+        self, request: Request, collection: str, args: Mapping[str, Any], user: User | None = None
+    ) -> Documents:
         """The same, as documents."""
-        return await documents_of(await self.found(request, collection, args))
+        return await documents_of(await self.found(request, collection, args, user))
 
     async def names(self, request: Request, uids: Iterable[Any]) -> dict[Any, str]:
         """The names of users, by their numbers; those who are not registered are not among them."""

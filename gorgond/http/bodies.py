@@ -12,6 +12,7 @@ from gorgond.bounds import (
     KEYWORDS_MAX,
     LIM_MAX,
     LOCATION_MAX,
+    REGISTERED,
     TITLE_MAX,
     URL_MAX,
     WHOLE_MAX,
@@ -71,6 +72,7 @@ def items(value: Any, userid: int) -> list[dict[str, Any]]:
         check_item(note)
         if note.setdefault("userid", userid) != userid:
             raise BadRequest("userid", f"must be {userid}, as in the path, or left out")
+        check_private(note)
     own = [note["id"] for note in found if "id" in note]
     if len(set(own)) < len(own):
         raise BadRequest("id", "must be another one for each note")
@@ -81,6 +83,12 @@ def check_ts(ts: int) -> None:
     """The time of a change that a client chose."""
     if ts > now_ms() + AHEAD * 1000:
         raise BadRequest("ts", f"must not be more than {AHEAD} s ahead of the server's clock")
+
+
+def check_private(item: dict[str, Any]) -> None:
+    """What is to be private has an owner who can see it."""
+    if item.get("private") is True and item.get("userid", 0) < REGISTERED:
+        raise BadRequest("private", "must be false, or left out, where no registered user is the owner")
 
 
 def check_item(item: Any, removable: bool = False) -> None:
@@ -106,6 +114,9 @@ def check_item(item: Any, removable: bool = False) -> None:
         elif name == "id":
             if not isinstance(value, str) or not 0 < len(value) <= DOCUMENT_ID_MAX or "\0" in value:
                 raise BadRequest(name, f"must be text of 1 to {DOCUMENT_ID_MAX} characters")
+        elif name == "private":
+            if not isinstance(value, bool):
+                raise BadRequest(name, "must be true or false")
         elif name == "_id":
             raise BadRequest(name, "the key of a note is called id")
 

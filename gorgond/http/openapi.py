@@ -54,6 +54,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
         "maxItems": KEYWORDS_MAX,
     },
     "userid": _WHOLE,
+    "private": {"type": "boolean", "description": "a registered user's alone to see, at /me/notes"},
 }
 _REMOVABLE = {name: schema | {"type": [schema["type"], "null"]} for name, schema in _FIELDS.items()}
 

@@ -35,7 +35,8 @@ class Query:
     """One find or count. `filter` as in `stores.filters`; `sort` is ((field, 1 or -1), …), without it the order is the
     database's choice; `limit` 0 finds nothing; `search` finds the documents with any of its words in title or body,
     the best first unless there is a sort; `projection` lists the fields of the top level wanted besides `id`
-    (empty: all); `short` cuts their texts to so many characters (0: as they are)."""
+    (empty: all); `short` cuts their texts to so many characters (0: as they are). With a `viewer`, the number of the
+    user who asks, nothing is found that is private to another one (`stores.ownership`)."""
 
     collection: str
     filter: Mapping[str, Any]
@@ -45,6 +46,7 @@ class Query:
     projection: tuple[str, ...] = ()
     search: str = ""
     short: int = 0
+    viewer: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Any
 from gorgond.bounds import DEPTH_MAX, DOCUMENT_ID_MAX, LIM_MAX, OFF_MAX
 from gorgond.errors import StoreRefused
 from gorgond.stores.contract import Query, Write
-from gorgond.stores.ownership import check_owner
+from gorgond.stores.ownership import PRIVATE, check_owner
 from gorgond.stores.schema import OWN_FIELDS, OWNED, RESERVED, TEXT
 
 COMPARISONS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
@@ -77,8 +77,12 @@ def check_write(write: Write) -> None:
 
 
 def _check_owned(write: Write) -> None:
-    """Owners are numbers."""
-    field = OWNED.get(write.collection, "")
+    """Owners are numbers; what is private is so or not."""
+    if write.collection not in OWNED:
+        return
+    field = OWNED[write.collection]
+    if not isinstance(write.document.get(PRIVATE), bool | None):
+        raise StoreRefused(f"{PRIVATE}: must be true or false", field=PRIVATE)
     owners = write.document.get(field)
     if isinstance(owners, str) or (isinstance(owners, list | tuple) and any(isinstance(one, str) for one in owners)):
         raise StoreRefused(f"{field}: must be the number of a user, not a text", field=field)

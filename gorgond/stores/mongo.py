@@ -48,6 +48,7 @@ from gorgond.stores.mongo_commands import FIRST, MARKS, reachable
 from gorgond.stores.mongo_pool import PoolCount
 from gorgond.stores.mongo_requests import claim_all
 from gorgond.stores.mongo_writes import write_batch
+from gorgond.stores.ownership import hidden
 from gorgond.stores.schema import (
     DECLARED,
     OWN_FIELDS,
@@ -244,7 +245,10 @@ class MongoStore(Store):
         first, ids = queries[0], [_equality(query)[1] for query in queries]
         with reachable():
             cursor = self._db[first.collection].find(
-                {"_id": {"$in": ids}}, _projection(first), batch_size=len(ids) + 1, max_time_ms=milliseconds
+                {"_id": {"$in": ids}, **_seen(first)},
+                _projection(first),
+                batch_size=len(ids) + 1,
+                max_time_ms=milliseconds,
             )
             found = {document["_id"]: document for document in cursor}
         answers = {id: _array([document], first.short) for id, document in found.items()}
@@ -260,7 +264,7 @@ class MongoStore(Store):
         field = _equality(first)[0]
         # $literal, or a value like "$ts" would be taken for a field.
         asked = [{"n": n, "u": {"$literal": _equality(query)[1]}} for n, query in enumerate(queries)]
-        each: list[dict[str, Any]] = []
+        each: list[dict[str, Any]] = [{"$match": seen}] if (seen := _seen(first)) else []
         if first.sort:
             each.append({"$sort": _sort(first)})
         if first.skip:
@@ -380,11 +384,12 @@ def _shape(query: Query) -> object:
         return None
     field, value = _equality(query)
     if field == "id":
-        same = query.collection, field, query.projection, query.short
+        same = query.collection, field, query.projection, query.short, query.viewer
         return same if isinstance(value, str) and not query.skip else None
     if value is None or field.startswith(("id.", "$")):
         return None
-    return query.collection, field, query.sort, query.limit, query.skip, query.projection, query.short
+    asked = query.sort, query.limit, query.skip, query.projection, query.short
+    return query.collection, field, query.viewer, *asked
 
 
 def _field(field: str) -> str:
@@ -400,9 +405,16 @@ def _conditions(filter: Mapping[str, Any]) -> dict[str, Any]:
 
 def _filter(query: Query) -> dict[str, Any]:
     conditions = _conditions(query.filter)
+    if seen := _seen(query):
+        conditions = {"$and": [conditions, seen]} if conditions else seen
     if query.search:
         conditions["$text"] = {"$search": " ".join(words(query.search))}
     return conditions
+
+
+def _seen(query: Query) -> dict[str, Any]:
+    """The condition that leaves out what others than the viewer alone may see."""
+    return {} if query.viewer is None else {"$nor": [hidden(query.viewer)]}
 
 
 def _sort(query: Query) -> dict[str, Any]:

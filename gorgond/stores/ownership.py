@@ -4,6 +4,9 @@ user's, all others are anybody's.
 A write that has to keep to that says who asks (`Write.asker`). It is refused where it would make, or touch, what is
 another registered user's: 401 when nobody is logged in, 403 else. The driver looks at what is stored in the same
 statement as it writes, so that nothing comes between.
+
+An item of a registered user whose field `private` is true is found by that user alone. A read says for whom it is
+(`Query.viewer`), and the driver leaves out what is private to others, in the same statement as it finds the rest.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from gorgond.bounds import REGISTERED
 from gorgond.errors import StoreRefused
 
 NOBODY = -1  # asks, when nobody is logged in
+PRIVATE = "private"  # the field that says that an item is its owner's alone to see
 
 
 def check_owner(document: Mapping[str, Any], asker: int | None) -> None:
@@ -31,6 +35,11 @@ def check_owner(document: Mapping[str, Any], asker: int | None) -> None:
     if asker == NOBODY:
         raise StoreRefused("userid: this is a registered user's, who alone may write it: log in", 401, "userid")
     raise StoreRefused("userid: this is another user's, who alone may write it", 403, "userid")
+
+
+def hidden(viewer: int) -> dict[str, Any]:
+    """The items that are private to others than `viewer`, as a filter."""
+    return {PRIVATE: True, "userid": {"$gte": REGISTERED, "$ne": viewer}}
 
 
 def allowed(asker: int | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from gorgond.errors import StoreRefused
 from gorgond.redpill import ID_MAX, Message
 from gorgond.stores.contract import Kind, Once, Query, Write
 from gorgond.stores.ownership import NOBODY
-from gorgond.stores.schema import PRIVATE
+from gorgond.stores.schema import OWNED, PRIVATE
 
 _FIND = frozenset({"filter", "sort", "limit", "skip", "fields", "search", "short"})
 _KINDS: dict[str, tuple[Kind, frozenset[str]]] = {
@@ -52,6 +52,7 @@ def query_of(message: Message, queue: str) -> tuple[str, Query]:
         tuple(fields),
         args.get("search", ""),
         args.get("short", 0),
+        _viewer(message.user) if collection in OWNED else None,
     )
 
 
@@ -108,8 +109,15 @@ def once_of(message: Message) -> Once | None:
 def _asker(user: Mapping[str, Any] | None) -> int | None:
     """The user who asks, and may write only what is that user's or nobody's; None for a writer that decides by itself
     whose it writes."""
-    if user is None or user.get("writes") != "own":
-        return None
+    return None if user is None or user.get("writes") != "own" else _number(user)
+
+
+def _viewer(user: Mapping[str, Any] | None) -> int:
+    """The user to whom private documents may be shown: the one who asks, if that is asked for."""
+    return NOBODY if user is None or user.get("reads") != "own" else _number(user)
+
+
+def _number(user: Mapping[str, Any]) -> int:
     id = str(user.get("id", ""))
     return int(id) if id.isascii() and id.isdigit() and len(id) < 20 else NOBODY
 

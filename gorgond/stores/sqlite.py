@@ -8,6 +8,7 @@ reported as stored survives a power failure: the log is written ahead (WAL) and 
 # ruff: noqa: S608 - names in statements were checked by stores.filters, values are parameters
 from __future__ import annotations
 
+import functools
 import sqlite3
 import threading
 import time
@@ -33,6 +34,7 @@ from gorgond.stores.contract import (
     too_slow,
 )
 from gorgond.stores.filters import check_query, equality, words
+from gorgond.stores.ownership import PRIVATE, hidden
 from gorgond.stores.schema import DECLARED, TEXT
 from gorgond.stores.sqlite_files import Files
 from gorgond.stores.sqlite_filters import Parameters, order_by, where
@@ -325,6 +327,14 @@ def _has_fts5(connection: _Connection) -> bool:
     return modules.fetchone() is not None
 
 
+@functools.lru_cache(1000)
+def _seen(viewer: int) -> tuple[str, Parameters]:
+    """The condition that leaves out what others than the viewer alone may see, and its parameters. Few documents have
+    that field, which costs less to see than what is in it."""
+    parameters = Parameters("s")
+    return f"(d.doc -> '$.{PRIVATE}' IS NULL OR NOT ({where(hidden(viewer), parameters)}))", parameters
+
+
 def _exists(connection: _Connection, query: Query) -> bool:
     """Whether anything was ever written into the collection."""
     table = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (query.collection,))
@@ -350,4 +360,8 @@ def _source(query: Query, parameters: Parameters, connection: _Connection) -> st
         match = parameters.add(" OR ".join(f'"{word}"' for word in words(query.search)))
         found = f"SELECT rowid AS n, rank FROM {collection.text} WHERE {collection.text} MATCH {match}"
         source += f" JOIN ({found}) s ON s.n = d.n"
+    if query.viewer is not None:
+        seen, values = _seen(query.viewer)
+        parameters |= values
+        return f"{source} WHERE {where(rest, parameters)} AND {seen}"
     return f"{source} WHERE {where(rest, parameters)}"

@@ -27,12 +27,13 @@ RANK = (
 class Parameters(dict[str, Any]):
     """The values of a statement, by the names under which it refers to them; and the columns that it may use."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "p") -> None:
         super().__init__()
+        self._prefix = prefix
         self.columns = {"id": "d.id", "ts": "d.ts"}
 
     def add(self, value: Any) -> str:
-        name = f"p{len(self)}"
+        name = f"{self._prefix}{len(self)}"
         self[name] = value
         return ":" + name
 
