@@ -1,7 +1,7 @@
 """The application that runs unless another is configured: everybody's notes as the database has them, and each user's
 own to add, edit and delete. The website is made of it; the API at /info and /items is the web server's own.
 
-A user's notes are the items whose `userid` is the number in the user's id.
+A user's notes are the items whose `userid` is the number in the user's id. Those that are `private` nobody else finds.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class Note(TypedDict, total=False):
     url: str
     location: str
     keywords: list[str]
+    private: bool
 
 
 @app.get("/me/notes", user="required")
@@ -34,7 +35,7 @@ async def mine(ctx: Context, q: str = "", keyword: str = "", lim: int = 20, off:
     _check("lim", lim, 1, LIM_MAX)
     _check("off", off, 0, OFF_MAX)
     try:
-        found = await ctx.store.find("items", filter, sort="-ts", limit=lim, skip=off, search=q)
+        found = await ctx.store.find("items", filter, sort="-ts", limit=lim, skip=off, search=q, private=True)
     except CallFailed as failed:
         if failed.field != "search":
             raise
@@ -56,10 +57,12 @@ async def one(ctx: Context, id: str) -> dict[str, Any]:
 
 
 @app.put("/me/notes/{id}", user="required")
-async def edit(ctx: Context, id: str, note: Note) -> dict[str, Any]:
-    """Change a note of the user who asks: what is left out stays, what is empty goes."""
+async def edit(ctx: Context, id: str, note: Note, unchanged: int = 0) -> dict[str, Any]:
+    """Change a note of the user who asks: what is left out stays, what is empty goes. With `unchanged`, the `ts` of the
+    note as it was read, it is 409 if somebody has changed it since."""
     await _own(ctx, id)
-    await ctx.store.patch("items", id, {name: value or None for name, value in _checked(note).items()})
+    changes = {name: value or None for name, value in _checked(note).items()}
+    await ctx.store.patch("items", id, changes, unchanged=unchanged or None)
     return {"id": id}
 
 
@@ -81,7 +84,7 @@ async def user(ctx: Context, uid: int) -> dict[str, Any]:
 
 async def _own(ctx: Context, id: str) -> dict[str, Any]:
     """The note, if it is the user's; that there is one of somebody else's is nobody's business here."""
-    found = await ctx.store.find("items", {"id": id, "userid": _number(ctx)}, limit=1)
+    found = await ctx.store.find("items", {"id": id, "userid": _number(ctx)}, limit=1, private=True)
     if not found:
         raise NotFound(f"you have no note {id}")
     return found[0]

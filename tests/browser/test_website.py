@@ -68,6 +68,14 @@ def write(viewer: Viewer, title: str, text: str = "", keywords: str = "") -> Non
     viewer.sees(".said", "The note is stored.")
 
 
+def delete(viewer: Viewer) -> None:
+    """Delete the note that is being edited, which is asked once more."""
+    viewer.page.get_by_role("link", name="Delete this note").click()
+    viewer.sees("h1", "Delete this note?")
+    viewer.page.get_by_role("button", name="Delete it").click()
+    viewer.sees(".said", "The note is deleted.")
+
+
 def test_somebody_registers_writes_finds_edits_and_deletes(visit: Open) -> None:
     ann = visit()
     register(ann)
@@ -87,7 +95,7 @@ def test_somebody_registers_writes_finds_edits_and_deletes(visit: Open) -> None:
     ann.page.get_by_role("button", name="Save").click()
     expect(ann.find(".note h2")).to_have_text(["Coffee", "Sourdough"])
     ann.page.get_by_role("link", name="Edit Coffee").click()
-    ann.page.get_by_role("button", name="Delete this note").click()
+    delete(ann)
     expect(ann.find(".note h2")).to_have_text(["Sourdough"])
 
 
@@ -105,7 +113,7 @@ def test_a_page_that_is_open_shows_what_happens(visit: Open) -> None:
     ann.page.get_by_role("button", name="Save").click()
     expect(note).to_contain_text("with more to say")
     ann.page.get_by_role("link", name="Edit as it happens").click()
-    ann.page.get_by_role("button", name="Delete this note").click()
+    delete(ann)
     expect(note).to_have_count(0)
 
 
@@ -129,21 +137,92 @@ def test_the_keyboard_suffices(visit: Open) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("width", [1280, 768, 360])
 def test_nothing_bars_anybody(visit: Open, width: int, scheme: str) -> None:
     ann = visit(width=width, color_scheme=scheme)
     for target in ("/", "/login", "/register"):
         look(ann, target)
     register(ann)
     write(ann, "A title " + "that goes on " * 10, "word" * 200, "one, two, " + "three" * 20)
-    for target in ("/my", "/account", "/"):
+    for target in ("/my", "/account", "/", "/my?did=added"):
         look(ann, target)
-    ann.page.goto(f"{ann.url}/my")
-    ann.find(".actions a").first.click()
+    look(ann, "/?q=%3F")
+    ann.wrong.clear()  # the console tells of 400
+    # a note, the form to edit it, the question whether to delete it
+    edit = ann.url + str(ann.find(".actions a").first.get_attribute("href"))
+    look(ann, ann.find(".note h2 a").first.get_attribute("href"))
+    look(ann, edit.removeprefix(ann.url))
+    look(ann, f"{edit.removeprefix(ann.url)}/delete")
+
+
+def test_the_second_tab_is_told(visit: Open) -> None:
+    # given a note in two tabs
+    ann = visit()
+    register(ann)
+    write(ann, "Plan", "first")
+    ann.page.get_by_role("link", name="Edit Plan").click()
+    form = ann.page.url
+    tab = ann.page.context.new_page()
+    tab.goto(form)
+    # when one saves, and then the other
+    tab.locator("textarea").fill("theirs")
+    tab.get_by_role("button", name="Save").click()
+    expect(tab.locator(".said")).to_contain_text("The note is changed.")
+    ann.page.locator("textarea").fill("mine, typed for long")
+    ann.page.get_by_role("button", name="Save").click()
+    # then that one reads so, has its text, and sees the other's; no barrier
+    ann.sees(".said", "was changed in the meantime")
+    expect(ann.page.locator("textarea")).to_have_value("mine, typed for long")
+    ann.sees("section", "theirs")
     look(ann)
+    ann.wrong.clear()  # the console tells of 409
+    ann.page.get_by_role("button", name="Save").click()
+    ann.sees(".note", "mine, typed for long")
 
 
-def look(viewer: Viewer, target: str = "") -> None:
+def test_a_private_note_is_seen_by_its_owner(visit: Open) -> None:
+    reader, ann = visit(), visit()
+    register(ann)
+    ann.page.get_by_label("Title", exact=True).fill("whispered")
+    ann.page.get_by_label("Private").check()
+    ann.page.get_by_role("button", name="Add the note").click()
+    ann.sees(".note", "Private")
+    write(ann, "said aloud")
+    # when the reader's open page shows what was written after it, then it does not show it
+    reader.sees("#notes", "said aloud")
+    expect(reader.find("#notes").get_by_text("whispered")).to_have_count(0)
+
+
+def test_right_to_left_is_read_from_the_right(visit: Open, site: Website) -> None:
+    site.ask("POST", "/info/91", {"title": "مرحبا", "body": "نص"})
+    reader = visit()
+    reader.page.goto(f"{reader.url}/by/91")
+    for selector in (".note h2", ".note .body"):
+        assert reader.find(selector).evaluate("node => getComputedStyle(node).direction") == "rtl"
+    assert reader.find("h1").evaluate("node => getComputedStyle(node).direction") == "ltr"
+
+
+def test_log_out_is_one_word_on_a_phone(visit: Open) -> None:
+    ann = visit(width=360)
+    register(ann)
+    box = ann.page.get_by_role("button", name="Log out", exact=True).bounding_box()
+    assert box is not None
+    assert box["width"] > box["height"]
+
+
+def test_on_paper_there_are_notes_alone(visit: Open, site: Website) -> None:
+    site.ask("POST", "/info/92", {"title": "printed", "url": "https://example.org/far"})
+    reader = visit()
+    reader.page.goto(f"{reader.url}/by/92")
+    reader.page.emulate_media(media="print")
+    for selector in (".top", ".search", "footer"):
+        expect(reader.find(selector)).to_be_hidden()
+    expect(reader.find(".note")).to_be_visible()
+    address = reader.find(".link a").evaluate("node => getComputedStyle(node, '::after').content")
+    assert "https://example.org/far" in address
+
+
+def look(viewer: Viewer, target: str | None = "") -> None:
     """No barrier, nothing to be scrolled to the side, nothing asked of another host."""
     if target:
         viewer.page.goto(viewer.url + target)

@@ -99,10 +99,12 @@ def test_every_operation_answers_as_described(
             (400, "/me/notes", {"keywords": [""]}, mine),
         ],
         ("GET", "/me/notes/{id}"): [(404, "/me/notes/none", None, mine), (401, "/me/notes/none", None, {})],
-        ("PUT", "/me/notes/{id}"): [(404, "/me/notes/none", NOTE, mine), (401, "/me/notes/none", NOTE, {})],
+        ("PUT", "/me/notes/{id}"): [(404, "/me/notes/none?unchanged=5", NOTE, mine), (401, "/me/notes/none", NOTE, {})],
         ("DELETE", "/me/notes/{id}"): [(404, "/me/notes/none", None, mine), (401, "/me/notes/none", None, {})],
         ("GET", "/users/{uid}"): [(404, f"/users/{uid}", None, {}), (400, "/users/x", None, {})],
-        ("GET", "/"): [(200, "/?q=t&keyword=&off=0", None, {}), (400, "/?off=x", None, {})],
+        ("GET", "/"): [
+            (200, "/?q=t&keyword=&off=0", None, {}), (400, "/?off=x", None, {}), (400, "/?q=%3F", None, {}),
+        ],
         ("GET", "/by/{uid}"): [(200, f"/by/{uid}?q=", None, {}), (400, "/by/x", None, {})],
         ("GET", "/my"): [(200, "/my", None, mine), (401, "/my", None, {})],
         ("POST", "/my"): [
@@ -111,6 +113,8 @@ def test_every_operation_answers_as_described(
         ],
         ("GET", "/my/{id}"): [(404, "/my/none", None, mine), (401, "/my/none", None, {})],
         ("POST", "/my/{id}"): [(404, "/my/none", b"title=t", FORM | mine), (401, "/my/none", b"", FORM)],
+        ("GET", "/note/{id}"): [(200, f"/note/openapi%20{uid}", None, {}), (404, "/note/none", None, mine)],
+        ("GET", "/my/{id}/delete"): [(404, "/my/none/delete", None, mine), (401, "/my/none/delete", None, {})],
         ("POST", "/my/{id}/delete"): [(404, "/my/none/delete", b"", FORM | mine), (401, "/my/none/delete", b"", FORM)],
         ("GET", "/login"): [(200, "/login", None, {})],
         ("POST", "/login"): [

@@ -1,7 +1,7 @@
 """New, changed and deleted notes as server-sent events, for pages that are open (HTML Standard, 9.2).
 
     event: note     data: {"id", "html"}     a note was added or changed
-    event: gone     data: {"id"}             it was deleted
+    event: gone     data: {"id"}             it was deleted, or has become private
     event: reset    data: {}                 something was missed: load the page anew
 
 A page that connects says how new its newest note is (`since`), and is first told of those that came after. An
@@ -57,6 +57,7 @@ class _Event:
     item: str
     userid: Any  # None: not told by the event
     gone: bool
+    private: bool  # it says that the note is, which may have been shown before
 
 
 @dataclass(slots=True, eq=False)
@@ -116,8 +117,13 @@ class Live:
         item, document = message.args.get("id"), message.args.get("document", {})
         if not isinstance(item, str) or not isinstance(document, dict):
             raise BadRequest("id", "an event of a note has one, a text, and if it has a document that is an object")
+        changes = message.args.get("changes", {})
+        private = document.get("private") is True or (isinstance(changes, dict) and changes.get("private") is True)
+        if private and change == "added":
+            return
         self._number += 1
-        self._events.append(_Event(self._number, message.id, item, document.get("userid"), change == "deleted"))
+        gone = change == "deleted"
+        self._events.append(_Event(self._number, message.id, item, document.get("userid"), gone, private))
 
     def _missed(self) -> None:
         """The listener has connected: from now on nothing is missed, until then it may have been."""
@@ -190,3 +196,5 @@ def _shown(viewer: _Viewer, events: Iterable[_Event], cards: Cards) -> Iterable[
             userid, html = cards[event.item]
             if viewer.userid in (None, userid):
                 yield json_event("note", {"id": event.item, "html": html}, event.id)
+        elif event.private:
+            yield json_event("gone", {"id": event.item}, event.id)

@@ -1,4 +1,4 @@
-"""Pages of notes: everybody's, one user's, and one's own with the forms to write them."""
+"""Pages of notes: everybody's, one user's, one's own, and each note's; and the forms to write them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from gorgond.app.clients import Documents
 from gorgond.bounds import DOCUMENT_ID_MAX, FORM_BODY_MAX, KEYWORD_MAX, OFF_MAX, TITLE_MAX, URL_MAX, WHOLE_MAX
 from gorgond.errors import BadRequest
-from gorgond.http.answers import Answer
+from gorgond.http.answers import Answer, Problem
 from gorgond.http.asking import Asking
 from gorgond.http.bodies import form_body
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.website.live import Cards
-from gorgond.http.website.rendering import DID, GO_ON, OWN_PAGE, PAGE, Templates, page, query, see_other
+from gorgond.http.website.rendering import DID, FOUND, GO_ON, OWN_PAGE, PAGE, Templates, page, query, see_other
 from gorgond.http.website.visitor import Visitor, again, known, visitor_of
 from gorgond.redpill import CallFailed, new_id, now_ms
 
@@ -22,7 +22,8 @@ LIM = 20  # notes on a page
 CARDS_MS = 5000  # for looking up notes that have changed
 
 _NEWEST = [["ts", -1]]
-_SHOWN: dict[str, Any] = {"fields": ["title", "url", "body", "ts", "location", "keywords", "userid"], "short": URL_MAX}
+_FIELDS = ["title", "url", "body", "ts", "location", "keywords", "userid", "private"]
+_LISTED: dict[str, Any] = {"fields": _FIELDS, "short": URL_MAX}
 """The arguments by which notes are listed; an address has up to 8000 characters."""
 
 _UID = Parameter("uid", "the user's number", int, 0, WHOLE_MAX)
@@ -33,12 +34,21 @@ _SEARCH = (
     Parameter("keyword", "one of the notes' keywords", str, high=KEYWORD_MAX, empty=True),
     Parameter("off", "how many of the newest to leave out", int, 0, OFF_MAX, 0),
 )
+_VERSION = Parameter("version", "the `ts` of the note as the form shows it", int, 0, WHOLE_MAX, empty=True)
 _NOTE = (
     Parameter("title", "of the note", str, high=TITLE_MAX),
     Parameter("body", "its text", str, high=FORM_BODY_MAX, empty=True),
     Parameter("url", "an address that begins with http:// or https://", str, high=URL_MAX, empty=True),
     Parameter("keywords", "with commas between them", str, high=2000, empty=True),
+    Parameter("private", "on: only its owner sees it", str, high=2, empty=True),
 )
+Refused = BadRequest | CallFailed | None
+
+_CHANGED = (
+    "This note was changed in the meantime, in another tab perhaps. What you have typed is here, and what is stored "
+    "now is below. Save again to put yours in its place."
+)
+_GONE = "This note was deleted in the meantime. What you have typed is here: it can be added as a new note."
 
 
 class Notes:
@@ -48,14 +58,18 @@ class Notes:
         self._asking = asking
         self._templates = templates
         self.routes = (
-            Route("GET", "/", self.newest, "Everybody's notes", query=_SEARCH, answers=PAGE),
-            Route("GET", "/by/{uid}", self.by, "The notes of a user", (_UID,), _SEARCH, answers=PAGE),
-            Route("GET", "/my", self.mine, "One's own notes", query=(*_SEARCH, DID), answers=OWN_PAGE),
+            Route("GET", "/", self.newest, "Everybody's notes", query=_SEARCH, answers=FOUND),
+            Route("GET", "/by/{uid}", self.by, "The notes of a user", (_UID,), _SEARCH, answers=FOUND),
+            Route("GET", "/note/{id}", self.one, "A note, all of it", (_ID,),
+                  answers=PAGE | {404: ("there is no such note for this visitor", "Error")}),
+            Route("GET", "/my", self.mine, "One's own notes", query=(*_SEARCH, DID), answers=FOUND | OWN_PAGE),
             Route("POST", "/my", self.add, "Add a note", form=_NOTE, answers=GO_ON),
             Route("GET", "/my/{id}", self.note, "A note to edit", (_ID,), answers=OWN_PAGE | _NONE_SUCH),
-            Route("POST", "/my/{id}", self.edit, "Save a note", (_ID,), form=_NOTE, answers=GO_ON),
+            Route("POST", "/my/{id}", self.edit, "Save a note", (_ID,), form=(*_NOTE, _VERSION), answers=GO_ON),
+            Route("GET", "/my/{id}/delete", self.doomed, "Whether to delete a note", (_ID,),
+                  answers=OWN_PAGE | _NONE_SUCH),
             Route("POST", "/my/{id}/delete", self.delete, "Delete a note", (_ID,), answers=GO_ON),
-        )
+        )  # fmt: skip
 
     # ---- reading
 
@@ -67,32 +81,47 @@ class Notes:
         """The notes of one user."""
         uid = request.parameters["uid"]
         names = await self._asking.names(request, [uid])
-        return await self._public(request, f"/by/{uid}", f"Notes of {_called(uid, names)}", {"userid": uid})
+        return await self._public(request, f"/by/{uid}", "Notes of", {"userid": uid}, _called(uid, names))
 
-    async def _public(self, request: Request, at: str, heading: str, filter: Mapping[str, Any]) -> Answer:
-        visitor, found = await asyncio.gather(visitor_of(self._asking, request), self._found(request, filter))
+    async def _public(self, request: Request, at: str, heading: str, filter: Mapping[str, Any], by: str = "") -> Answer:
+        visitor, (found, refused) = await asyncio.gather(
+            visitor_of(self._asking, request), self._searched(request, filter)
+        )
         newest = max((note.get("ts", 0) for note in found), default=0)
         live = "/live" + query(uid=filter.get("userid", ""), since=newest)
-        return await self._list(request, visitor, found, found.more, at=at, heading=heading, live=live)
+        return await self._list(request, visitor, found, refused, at=at, heading=heading, by=by, live=live)
 
-    async def _found(self, request: Request, filter: Mapping[str, Any]) -> Documents:
-        """The notes that a page shows, and one more if there is one."""
+    async def _searched(
+        self, request: Request, filter: Mapping[str, Any], user: Mapping[str, str] | None = None
+    ) -> tuple[Documents, Refused]:
+        """The notes that a page shows, or why those that were searched for are not known."""
+        try:
+            return await self._found(request, filter, user), None
+        except (BadRequest, CallFailed) as error:
+            if "q" not in request.parameters and "keyword" not in request.parameters:
+                raise
+            return Documents(), error
+
+    async def _found(
+        self, request: Request, filter: Mapping[str, Any], user: Mapping[str, str] | None = None
+    ) -> Documents:
+        """The notes that a page shows, and one more if there is one; with what is private to a user who is given."""
         values = request.parameters
-        args = {"filter": dict(filter), "sort": _NEWEST, "limit": LIM + 1, "skip": values.get("off", 0)} | _SHOWN
+        args = {"filter": dict(filter), "sort": _NEWEST, "limit": LIM + 1, "skip": values.get("off", 0)} | _LISTED
         if "keyword" in values:
             args["filter"]["keywords"] = values["keyword"]
         if "q" in values:
             args["search"] = values["q"]
-        return await self._asking.find(request, "items", args)
+        return await self._asking.find(request, "items", args, user)
 
     async def mine(
         self, request: Request, said: str = "", wrong: str = "", typed: Mapping[str, str] | None = None
     ) -> Answer:
         """One's own notes, and the form for another one, with what was typed when something is wrong with it."""
         visitor, uid = await known(self._asking, request)
-        found = await self._found(request, {"userid": uid})
+        found, refused = await self._searched(request, {"userid": uid}, visitor.reads)
         return await self._list(
-            request, visitor, found, found.more, at="/my", heading="My notes", mine=True,
+            request, visitor, found, refused, at="/my", heading="My notes", mine=True,
             said=said, wrong=wrong, values=typed or {}, live="",
         )  # fmt: skip
 
@@ -100,27 +129,53 @@ class Notes:
         self,
         request: Request,
         visitor: Visitor,
-        found: Sequence[dict[str, Any]],
-        cut: bool,
+        found: Documents,
+        refused: Refused,
         *,
         at: str,
         live: str,
         **more: Any,
     ) -> Answer:
-        """A page of notes; when there are older ones `found` has one more than it shows, or there was no room for
-        those: `cut`."""
+        """A page of notes; when there are older ones `found` has one more than it shows, or had no room for those. A
+        search that was refused is there to be mended."""
         values = request.parameters
         q, keyword, off = values.get("q", ""), values.get("keyword", ""), values.get("off", 0)
         notes = found[:LIM]
+        cut = found.more or len(found) > LIM
         shown: dict[str, Any] = {
             "mine": False, "values": {}, "did": values.get("did", ""), "at": at, "q": q, "keyword": keyword,
-            "notes": notes, "names": await self._asking.names(request, {note.get("userid") for note in notes}),
-            "older": at + query(q=q, keyword=keyword, off=off + (len(notes) or 1)) if cut or len(found) > LIM else "",
+            "notes": notes, "names": await self._names(request, notes), "fields": _NOTE, "by": "",
+            "older": at + query(q=q, keyword=keyword, off=off + (len(notes) or 1)) if cut else "",
             "newer": at + query(q=q, keyword=keyword, off=max(off - LIM, 0)) if off else "",
             "where": lambda keyword: at + query(keyword=keyword),
             "live": "" if q or keyword or off else live,
         }  # fmt: skip
-        return page(self._templates.render("notes.html", visitor, **{**shown, **more}))
+
+        async def rendered(unsearched: str = "", _: str = "") -> Answer:
+            told = {**shown, **more, "unsearched": unsearched}
+            return page(self._templates.render("notes.html", visitor, **told))
+
+        return await (rendered() if refused is None else again(refused, rendered))
+
+    async def _names(self, request: Request, notes: Sequence[Mapping[str, Any]]) -> dict[Any, str]:
+        return await self._asking.names(request, {note.get("userid") for note in notes if _number(note)})
+
+    async def one(self, request: Request) -> Answer:
+        """A note, all of it; its owner has the way to edit it."""
+        id, visitor = request.parameters["id"], await visitor_of(self._asking, request)
+        args = {"filter": {"id": id}, "limit": 1, "fields": _FIELDS}
+        found = await self._asking.find(request, "items", args, visitor.reads)
+        if found.more:
+            raise Problem(422, "this note is too large to be shown")
+        if not found:
+            raise Problem(404, "there is no such note here: it may be private, or was deleted")
+        [note] = found
+        owned = visitor.user is not None and str(_number(note)) == visitor.user["id"]
+        return page(
+            self._templates.render(
+                "one.html", visitor, note=note, names=await self._names(request, found), mine=owned, where=_keyword
+            )
+        )
 
     async def cards(self, ids: Sequence[str]) -> Cards:
         """The notes with these ids, for `Live`."""
@@ -132,10 +187,12 @@ class Notes:
 
     async def _cards(self, filter: Mapping[str, Any], most: int) -> Cards:
         request = Request(new_id(), "GET", "/live", {}, b"", now_ms() + CARDS_MS)  # which is nobody's
-        args = {"filter": filter, "sort": _NEWEST, "limit": most} | _SHOWN
+        args = {"filter": filter, "sort": _NEWEST, "limit": most} | _LISTED
         notes = await self._asking.find(request, "items", args)
-        names = await self._asking.names(request, {note.get("userid") for note in notes})
-        return {note["id"]: (note.get("userid"), self._templates.card(note, names)) for note in reversed(notes)}
+        names = await self._names(request, notes)
+        return {
+            note["id"]: (note.get("userid"), self._templates.card(note, names, _keyword)) for note in reversed(notes)
+        }
 
     # ---- writing
 
@@ -148,25 +205,60 @@ class Notes:
             return await again(error, lambda said, wrong: self.mine(request, said, wrong, typed))
         return see_other("/my?did=added")
 
-    async def note(
-        self, request: Request, said: str = "", wrong: str = "", typed: Mapping[str, str] | None = None
-    ) -> Answer:
+    async def note(self, request: Request) -> Answer:
         """The form for one note."""
-        id = request.parameters["id"]
-        visitor, note = await asyncio.gather(
-            visitor_of(self._asking, request), self._asking.app(request, "site.one", {"id": id})
-        )
-        values = {**note, "keywords": ", ".join(note.get("keywords", []))} if typed is None else typed
-        return page(self._templates.render("edit.html", visitor, id=id, values=values, said=said, wrong=wrong))
+        visitor, note = await self._own(request)
+        values = {**note, "keywords": ", ".join(note.get("keywords", [])), "version": note["ts"]}
+        return self._form(request, visitor, values)
+
+    async def _own(self, request: Request) -> tuple[Visitor, dict[str, Any]]:
+        """The visitor, and the note of theirs. Raises CallFailed 404."""
+        asked = self._asking.app(request, "site.one", {"id": request.parameters["id"]})
+        visitor, note = await asyncio.gather(visitor_of(self._asking, request), asked)
+        return visitor, note
+
+    def _form(self, request: Request, visitor: Visitor, values: Mapping[str, Any], **more: Any) -> Answer:
+        shown: dict[str, Any] = {
+            "id": request.parameters["id"], "fields": _NOTE, "stored": None, "gone": False, "values": values,
+            "names": {}, "mine": False, "where": _keyword,
+        }  # fmt: skip
+        return page(self._templates.render("edit.html", visitor, **{**shown, **more}))
 
     async def edit(self, request: Request) -> Answer:
-        """Store what the form holds in the note's place."""
+        """Store what the form holds in the note's place, if that is as the form showed it."""
         typed = form_body(request)
+        args: dict[str, Any] = {"id": request.parameters["id"]}
         try:
-            await self._asking.app(request, "site.edit", {"id": request.parameters["id"], "note": _note(typed)})
+            if version := typed.get("version", ""):
+                args["unchanged"] = _VERSION.read(version)
+            await self._asking.app(request, "site.edit", args | {"note": _note(typed)})
         except (BadRequest, CallFailed) as error:
-            return await again(error, lambda said, wrong: self.note(request, said, wrong, typed))
+            conflict = isinstance(error, CallFailed) and error.code == 409
+            return await again(error, lambda said, wrong: self._mended(request, typed, conflict, said, wrong))
         return see_other("/my?did=saved")
+
+    async def _mended(
+        self, request: Request, typed: Mapping[str, str], conflict: bool, said: str, wrong: str
+    ) -> Answer:
+        """The form again with what was typed; after a conflict with what is stored by now, which the next save is to
+        replace."""
+        try:
+            visitor, stored = await self._own(request)
+        except CallFailed as failed:
+            if failed.code != 404:
+                raise
+            return self._form(request, await visitor_of(self._asking, request), typed, said=_GONE, gone=True)
+        if not conflict:
+            return self._form(request, visitor, typed, said=said, wrong=wrong)
+        values = {**typed, "version": stored["ts"]}
+        names = await self._names(request, [stored])
+        return self._form(request, visitor, values, said=_CHANGED, stored=stored, names=names)
+
+    async def doomed(self, request: Request) -> Answer:
+        """The question whether the note is to be deleted."""
+        visitor, note = await self._own(request)
+        names = await self._names(request, [note])
+        return page(self._templates.render("delete.html", visitor, note=note, names=names, mine=False, where=_keyword))
 
     async def delete(self, request: Request) -> Answer:
         """Delete the note."""
@@ -178,11 +270,23 @@ def _called(uid: int, names: Mapping[Any, str]) -> str:
     return names.get(uid) or f"user {uid}"
 
 
+def _number(note: Mapping[str, Any]) -> int | None:
+    """The number of a note's owner; what programs have stored may be anything."""
+    owner = note.get("userid")
+    return owner if type(owner) is int else None
+
+
+def _keyword(keyword: str) -> str:
+    """Where everybody's notes with a keyword are."""
+    return "/" + query(keyword=keyword)
+
+
 def _note(typed: Mapping[str, str]) -> dict[str, Any]:
     """The note that a form holds."""
     note: dict[str, Any] = {name: typed.get(name, "").strip() for name in ("title", "url")}
     note["body"] = typed.get("body", "").replace("\r\n", "\n").strip()
     note["keywords"] = [word for word in (each.strip() for each in typed.get("keywords", "").split(",")) if word]
+    note["private"] = bool(typed.get("private"))
     if not note["title"]:
         raise BadRequest("title", "must be given")
     if note["url"] and not note["url"].startswith(("http://", "https://")):

@@ -18,10 +18,12 @@ from tornado.template import Loader
 
 from gorgond.http.answers import Answer, Problem
 from gorgond.http.routes import Parameter
+from gorgond.http.website.fields import LABELS, RULES
 from gorgond.http.website.visitor import Visitor
 
 HTML = "text/html; charset=utf-8"
 SHORT = 600  # characters of a note's text that a list shows
+FACES = 6  # colours of the initials of writers
 
 # Nothing but our own files, and nobody frames us.
 _POLICY = (
@@ -45,13 +47,19 @@ _DONE = {
     "ended": "That session has ended.",
 }
 PAGE = {200: ("the page", "text/html")}
+FOUND = {
+    **PAGE,
+    **dict.fromkeys(
+        (400, 429, 503, 504), ("not searched for: the page says why, and holds what was asked", "Error text/html")
+    ),
+}
 OWN_PAGE = {**PAGE, 401: ("nobody is logged in; browsers are sent to do that", "Error")}
 DONE = {303: ("done; Location shows what it did", "text/html")}
 GO_ON = {
     **DONE,
     **dict.fromkeys((400, 403, 409, 422, 429), ("not done; if it can be mended, the form again", "Error text/html")),
     401: ("nobody is logged in, or it is not the password", "Error text/html"),
-    404: ("there is no such thing of one's own", "Error"),
+    404: ("there is no such thing of one's own", "Error text/html"),
 }
 
 _HERE = Path(__file__).parents[1]
@@ -86,8 +94,9 @@ class Templates:
     """The templates of templates/, with what they all may use."""
 
     def __init__(self, static: Static) -> None:
-        tools: dict[str, Callable[..., Any]] = {
+        tools: dict[str, Any] = {
             "static": static.address, "iso": _iso, "shown": _shown, "short": _short, "link": _link, "path": _path,
+            "face": _face, "host": _host, "paragraphs": _paragraphs, "labels": LABELS, "rules": RULES,
         }  # fmt: skip
         self._loader = Loader(str(_HERE / "templates"), namespace=tools)
 
@@ -97,10 +106,9 @@ class Templates:
         values["did"] = _DONE.get(values.get("did", ""), "")
         return self._loader.load(name).generate(**{**shared, **values})
 
-    def card(self, note: Mapping[str, Any], names: Mapping[Any, str]) -> str:
-        """One note, as it stands in a list of everybody's."""
-        shown = {"mine": False, "where": lambda keyword: "/" + query(keyword=keyword)}
-        return self._loader.load("note.html").generate(note=note, names=names, **shown).decode()
+    def card(self, note: Mapping[str, Any], names: Mapping[Any, str], where: Callable[[str], str]) -> str:
+        """One note, as it stands in a list of everybody's; `where` says where those with a keyword are."""
+        return self._loader.load("note.html").generate(note=note, names=names, mine=False, where=where).decode()
 
 
 def page(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
@@ -137,8 +145,25 @@ def _time(ms: Any) -> datetime:
 
 
 def _short(value: Any) -> str:
+    """The beginning of a text: all of one that is not long."""
     text = str(value)
-    return text if len(text) <= SHORT else text[: SHORT - 1].rstrip() + "…"
+    return text if len(text) <= SHORT else text[: SHORT - 1].rstrip()
+
+
+def _paragraphs(value: Any) -> list[str]:
+    """The paragraphs of a text, each of which may be in another direction."""
+    return [part for part in str(value).split("\n\n") if part.strip()]
+
+
+def _face(note: Mapping[str, Any]) -> int:
+    """The colour of its writer's initial."""
+    owner = note.get("userid")
+    return owner % FACES if type(owner) is int else 0
+
+
+def _host(address: str) -> str:
+    """The name of the place that an address leads to."""
+    return (urlsplit(address).hostname or address).removeprefix("www.")
 
 
 def _link(note: Mapping[str, Any]) -> str:

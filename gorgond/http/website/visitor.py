@@ -11,9 +11,10 @@ from gorgond.http.answers import Answer
 from gorgond.http.asking import Asking
 from gorgond.http.credentials import token_of, xsrf_token
 from gorgond.http.routes import Request
+from gorgond.http.website.fields import named
 from gorgond.redpill import CallFailed
 
-_FOR_THE_USER = (400, 401, 403, 409, 422, 429)  # statuses with which a form is shown again
+_FOR_THE_USER = (400, 401, 403, 404, 409, 422, 429, 503, 504)  # statuses with which a form is shown again
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,11 @@ class Visitor:
 
     user: Mapping[str, Any] | None
     xsrf: str
+
+    @property
+    def reads(self) -> dict[str, str] | None:
+        """What a question to the store says, for it to find what is private to this visitor too."""
+        return None if self.user is None else {"id": self.user["id"], "reads": "own"}
 
 
 NOBODY = Visitor(None, "")
@@ -54,5 +60,5 @@ async def again(error: BadRequest | CallFailed, form: Callable[[str, str], Await
         text, status = error.message, error.code
     else:
         raise error
-    answer = await form(text[:1].upper() + text[1:], error.field)
+    answer = await form(named(text, error.field), error.field)
     return replace(answer, status=status)
