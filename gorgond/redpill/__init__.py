@@ -12,7 +12,9 @@ own business; others take nothing from its modules.
     message        what travels; `codec` is JSON as bytes, `raw` what a broker changes in them
     errors         the root of the error tree, and redpill's branch
     broker         the contract; `drivers` has the brokers by scheme, `keys` every key in Redis
-    redisbroker    Redis; `redisserver` a server by its address, `rediswire` a connection, `script` what Redis runs
+    redisbroker    Redis; `redisserver` a server by its address, `script` what Redis runs
+    rediswire      a connection, made as often as it is needed; `redisprotocol` what travels on one, `resp` its format
+    deadline       one that costs next to nothing to set and to lift
     memory         the broker in memory; `memoryqueue` one queue of it
     protocol       the version of keys and scripts, and what is done about another one
     meaning        what an error of Redis means: wait, refuse, stop

@@ -10,22 +10,24 @@ from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, Queue
 
 ROUND_TIMEOUT = 5.0  # seconds for one round trip beyond what it blocks for
 
-# The meaning of an error, by its first word or the class that the driver has for it: wait and repeat (BrokerAway),
-# refuse this request for now (QueueFull), or stop, since an operator must act (BrokerRefused, as all others).
+# The meaning of an error, by what Redis says or its first word, or the class that the driver has for what it met: wait
+# and repeat (BrokerAway), refuse this request for now (QueueFull), or stop, since an operator must act (BrokerRefused,
+# as all others).
 _MEANING: dict[str, type[BrokerError]] = {
     "BUSY": BrokerAway,
-    "UNBLOCKED": BrokerAway,
-    "ReadOnlyError": BrokerAway,  # READONLY
-    "MasterDownError": BrokerAway,  # MASTERDOWN
-    "ClusterDownError": BrokerAway,  # CLUSTERDOWN
-    "TryAgainError": BrokerAway,  # TRYAGAIN
+    "CLUSTERDOWN": BrokerAway,
+    "ERR max number of clients reached": BrokerAway,
+    "LOADING": BrokerAway,
+    "MASTERDOWN": BrokerAway,
     "NOREPLICAS": BrokerAway,
-    "NoScriptError": BrokerAway,  # NOSCRIPT: the scripts are loaded when connecting again
+    "NOSCRIPT": BrokerAway,  # the scripts are loaded when connecting again
+    "READONLY": BrokerAway,
+    "TRYAGAIN": BrokerAway,
+    "UNBLOCKED": BrokerAway,
     "MISCONF": QueueFull,  # it cannot write its disk
     "OOM": QueueFull,
-    "OutOfMemoryError": QueueFull,  # OOM, in newer drivers
-    "AuthenticationError": BrokerRefused,  # NOAUTH, WRONGPASS: the driver has it among the ConnectionErrors
-    "ConnectionError": BrokerAway,  # also LOADING
+    "AuthenticationError": BrokerRefused,  # at the login; the driver has it among the ConnectionErrors
+    "ConnectionError": BrokerAway,  # also what Redis says at the login: LOADING, too many clients
     "TimeoutError": BrokerAway,
     "OSError": BrokerAway,
 }
@@ -41,7 +43,7 @@ def meaning(error: Exception, queue: str = "") -> BrokerError:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return BrokerAway(f"its certificate is not accepted: {cause.verify_message}; {_CERTIFICATE}")
     text = str(error) or f"no answer within {ROUND_TIMEOUT:g} s"
-    names = [text.partition(" ")[0], *(kind.__name__ for kind in type(error).__mro__)]
+    names = [text, text.partition(" ")[0], *(kind.__name__ for kind in type(error).__mro__)]
     kind = next((_MEANING[name] for name in names if name in _MEANING), BrokerRefused)
     if kind is QueueFull:
         return QueueFull(queue or "broker", f"the broker takes no more ({text})")

@@ -76,8 +76,12 @@ class Outage:
         return time.monotonic() - since if since else 0.0
 
 
+def late(due: float) -> bool:
+    """Whether what was due then, on the monotonic clock, comes so late that this process was stopped, or blocked."""
+    return time.monotonic() - due > LATE
+
+
 def overslept(limit: asyncio.Timeout) -> bool:
-    """Whether a limit that has passed says nothing about others: it came late itself, since this process was stopped,
-    or blocked, when it was due."""
+    """Whether a limit that has passed says nothing about others: it came late itself."""
     due = limit.when()
-    return due is not None and asyncio.get_running_loop().time() - due > LATE
+    return due is not None and late(due)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -41,7 +40,8 @@ from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, Queue
 from gorgond.redpill.message import now_ms
 from gorgond.redpill.raw import age
 from gorgond.redpill.redisserver import RedisServer
-from gorgond.redpill.rediswire import DRIVER_ERRORS, Command, RedisWire, fields
+from gorgond.redpill.rediswire import RedisWire, fields
+from gorgond.redpill.resp import Command
 from gorgond.redpill.script import Script
 
 _ABOUT = ("server", "clients", "memory", "persistence", "stats")  # sections of INFO
@@ -238,9 +238,7 @@ class RedisLink(RedisWire):
             await self._round((), replies=len(topics) - 1)  # a confirmation for each, but only one refusal
             self._listening = tuple(topics)
         # Cutting a read short would cost the connection; a PING makes it end instead, and shows that Redis lives.
-        loop = asyncio.get_running_loop()
-        alarm = loop.call_later(timeout, lambda: pinging.append(loop.create_task(self._send_ping())))
-        pinging: list[asyncio.Task[None]] = []
+        alarm = asyncio.get_running_loop().call_later(timeout, self._send_ping)
         try:
             answer = (await self._round((), timeout, replies=1))[0]
         finally:
@@ -249,9 +247,9 @@ class RedisLink(RedisWire):
             return None
         return next(topic for topic in topics if keys.live(topic).encode() == answer[1]), answer[2]
 
-    async def _send_ping(self) -> None:
-        with contextlib.suppress(*DRIVER_ERRORS, AttributeError):  # the read that waits for it meets the same error
-            await self._connection.send_packed_command(self._connection.pack_command("PING"))
+    def _send_ping(self) -> None:
+        if self._connection is not None:
+            self._connection.send([["PING"]])
 
     async def counts(self, queues: Sequence[str]) -> list[Counts]:
         answers = await self._round([_run(script.COUNTS, name, keys.desks(name)) for name in queues])

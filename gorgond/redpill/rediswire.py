@@ -1,7 +1,8 @@
 """A connection to Redis, and what is said on it, whatever it is: rounds, errors, the end.
 
-One round trip is one write of packed commands and the reading of their answers, under one timeout. A round that was
-cut short, by an error or by cancellation, drops the connection: answers left unread would go to the next caller.
+One round trip is one write of packed commands and the reading of their answers, under one deadline (`redisprotocol`). A
+round that was cut short, by an error or by cancellation, drops the connection: answers left unread would go to the next
+caller.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from gorgond.redpill import keys, protocol, script
 from gorgond.redpill.broker import Link
@@ -21,40 +22,39 @@ from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, Overs
 from gorgond.redpill.logline import log
 from gorgond.redpill.meaning import ROUND_TIMEOUT, meaning
 from gorgond.redpill.outage import overslept
+from gorgond.redpill.redisprotocol import RedisProtocol
 from gorgond.redpill.redisserver import RedisServer
+from gorgond.redpill.resp import Command
 
 SHAS = [each.sha for each in script.ALL]
 OLDEST_REDIS = (7, 0)
-Command = Sequence[str | bytes | int]
 
-# The driver's words, none for our own timeout, where somebody listens and gives no answer, not even one of TLS.
-_NO_ANSWER = re.compile(r"$|Timeout|(.*reading from|Connection closed)(?!.*\[SSL: )")
+# The driver's words and those of a lost connection, none for our own timeout, where somebody listens and gives no
+# answer, not even one of TLS.
+_NO_ANSWER = re.compile(r"$|Timeout|.*(reading from|Connection (closed|reset))(?!.*\[SSL: )")
 
 DRIVER_ERRORS = (RedisError, OSError, TimeoutError)
-
-
-async def _discard(connection: Any) -> None:
-    with contextlib.suppress(*DRIVER_ERRORS):
-        await connection.disconnect()
 
 
 def _text(answer: bytes | None) -> str:
     return (answer or b"").decode(errors="replace")
 
 
+def _good(answer: Any) -> Any:
+    """The answer, unless it is an error of Redis: that is raised."""
+    if isinstance(answer, ResponseError):
+        raise answer
+    return answer
+
+
+def _not_permitted(answer: Any) -> bool:
+    return isinstance(answer, ResponseError) and str(answer).startswith("NOPERM ")
+
+
 def _agree(said: str) -> None:
     """Raises BrokerRefused when keys and scripts are of another major version."""
     if why := protocol.refusal(said):
         raise BrokerRefused(why)
-
-
-async def _version(connection: Any) -> str:
-    """The answer to the question for the version of keys and scripts. Where we may not ask, since the broker's users
-    are still those of an earlier gorgond, it is our own."""
-    try:
-        return _text(await connection.read_response())
-    except NoPermissionError:
-        return protocol.VERSION
 
 
 def _preflight(about: dict[str, str], durable: bool) -> None:
@@ -87,45 +87,53 @@ class RedisWire(Link):
 
     def __init__(self, broker: RedisServer, name: str) -> None:
         super().__init__(broker, name)
-        self._connection: Any = None
+        self._connection: RedisProtocol | None = None
         self._listening: tuple[str, ...] = ()
 
-    async def _connect(self) -> None:
-        connection: Any = self.broker.pool.make_connection()  # type: ignore[no-untyped-call]
+    async def _connect(self) -> RedisProtocol:
+        made: Any = self.broker.pool.make_connection()  # type: ignore[no-untyped-call]
         for name in ("host", "port"):  # redis 4.3.4 tells of a unix socket's errors with what only others have
-            if not hasattr(connection, name):
-                setattr(connection, name, "")
+            if not hasattr(made, name):
+                setattr(made, name, "")
+        connection: RedisProtocol | None = None
         try:
             async with asyncio.timeout(ROUND_TIMEOUT) as limit:
-                await connection.connect()
-                name = "gorgon:" + "".join(c for c in self.name if "!" <= c <= "~")
-                commands: list[Command] = [["GET", keys.PROTOCOL], ["CLIENT", "SETNAME", name]]
-                commands.append(["SCRIPT", "EXISTS", *SHAS])
-                if not self.broker.checked:
-                    commands += [["INFO", section] for section in ("server", "memory", "persistence")]
-                await connection.send_packed_command(connection.pack_commands(commands))
-                said = await _version(connection)
-                _agree(said)
-                answers = [await connection.read_response() for _ in commands[1:]]
-                await self._load_scripts(connection, answers[1])
-                if protocol.outdated(said) and self.broker.may_load:
-                    await self._note_version(connection, said)
-        except DRIVER_ERRORS as error:
-            await _discard(connection)
-            raise self._unmet(error, limit) from None
-        except BaseException:
-            await _discard(connection)
+                await made.connect()
+                connection = RedisProtocol(made)
+                about = await self._introduce(connection)
+            if about:
+                _preflight(fields(about), self.broker.durable)
+                self.broker.checked = True
+        except BaseException as error:
+            if connection is not None:
+                connection.end()
+            else:
+                with contextlib.suppress(*DRIVER_ERRORS):
+                    await made.disconnect()
+            if isinstance(error, DRIVER_ERRORS):
+                raise self._unmet(error, limit) from None
             raise
-        if not self.broker.checked:
-            try:
-                _preflight(fields(answers[-3:]), self.broker.durable)
-            except BrokerRefused:
-                await _discard(connection)
-                raise
-            self.broker.checked = True
         self._connection = connection
         self.connected()
         self.broker.met = True
+        return connection
+
+    async def _introduce(self, connection: RedisProtocol) -> list[bytes]:
+        """Say who we are, and see to it that keys and scripts are those of our version: what Redis says about itself if
+        that was not looked at yet."""
+        [said] = await connection.ask([["GET", keys.PROTOCOL]], 1, ROUND_TIMEOUT)  # by itself: nobody may be let in yet
+        # Where we may not ask, since the broker's users are still those of an earlier gorgond, it is our own.
+        version = protocol.VERSION if _not_permitted(said) else _text(_good(said))
+        _agree(version)
+        name = "gorgon:" + "".join(c for c in self.name if "!" <= c <= "~")
+        commands: list[Command] = [["CLIENT", "SETNAME", name], ["SCRIPT", "EXISTS", *SHAS]]
+        if not self.broker.checked:
+            commands += [["INFO", section] for section in ("server", "memory", "persistence")]
+        _, known, *about = map(_good, await connection.ask(commands, len(commands), ROUND_TIMEOUT))
+        await self._load_scripts(connection, known)
+        if protocol.outdated(version) and self.broker.may_load:
+            await self._note_version(connection, version)
+        return about
 
     def _unmet(self, error: Exception, limit: asyncio.Timeout) -> BrokerError:
         """The error to raise when no connection was made. Where somebody who never answered yet does not answer, it may
@@ -137,31 +145,27 @@ class RedisWire(Link):
             return found
         return BrokerAway(f"{found} (perhaps {other})")
 
-    async def _note_version(self, connection: Any, said: str) -> None:
+    async def _note_version(self, connection: RedisProtocol, said: str) -> None:
         """Put our version there, where none is or an earlier one; nobody waits until somebody has who may."""
         how = ("XX",) if said else ("NX", "GET")  # with GET it says what another one has put there meanwhile
-        await connection.send_packed_command(connection.pack_command("SET", keys.PROTOCOL, protocol.VERSION, *how))
-        try:
-            answer = await connection.read_response()
-        except NoPermissionError:
+        [answer] = await connection.ask([["SET", keys.PROTOCOL, protocol.VERSION, *how]], 1, ROUND_TIMEOUT)
+        if _not_permitted(answer):
             self.broker.may_load = False
-        except ResponseError as error:  # it has no room, as for all else
-            log.info("%s: the version of keys and scripts is not noted: %s", self.name, error)
+        elif isinstance(answer, ResponseError):  # it has no room, as for all else
+            log.info("%s: the version of keys and scripts is not noted: %s", self.name, answer)
         else:
             _agree("" if said else _text(answer))
 
-    async def _load_scripts(self, connection: Any, known: Sequence[int]) -> None:
+    async def _load_scripts(self, connection: RedisProtocol, known: Sequence[int]) -> None:
         """Load what Redis does not know. A role that may not load waits until somebody has: raises BrokerAway."""
         missing = [each.text for each, there in zip(script.ALL, known, strict=True) if not there]
         if missing and self.broker.may_load:
-            commands = connection.pack_commands([["SCRIPT", "LOAD", text] for text in missing])
-            await connection.send_packed_command(commands)
-            try:
-                for _ in missing:
-                    await connection.read_response()
+            commands: list[Command] = [["SCRIPT", "LOAD", text] for text in missing]
+            answers = await connection.ask(commands, len(commands), ROUND_TIMEOUT)
+            if not any(map(_not_permitted, answers)):
+                list(map(_good, answers))
                 return
-            except NoPermissionError:
-                self.broker.may_load = False
+            self.broker.may_load = False
         if missing:
             raise BrokerAway(
                 "it has not the scripts of this version, and only its operator may load them: "
@@ -171,28 +175,21 @@ class RedisWire(Link):
     async def _round(self, commands: Sequence[Command], blocking: float = 0.0, replies: int | None = None) -> list[Any]:
         """The answers to `commands`, an error of Redis standing in its command's place."""
         self._asked = time.monotonic()
-        if self._connection is None:
+        connection = self._connection
+        if connection is None:
             try:
-                await self._connect()
+                connection = await self._connect()
             except BrokerAway as away:
                 away.unsent = True
                 raise
-        connection = self._connection
         whole = False
         try:
-            async with asyncio.timeout(ROUND_TIMEOUT + blocking) as limit:
-                if commands:
-                    await connection.send_packed_command(connection.pack_commands(commands))
-                answers: list[Any] = []
-                for _ in range(len(commands) if replies is None else replies):
-                    try:
-                        answers.append(await connection.read_response())
-                    except ResponseError as error:
-                        answers.append(error)
+            count = len(commands) if replies is None else replies
+            answers = await connection.ask(commands, count, ROUND_TIMEOUT + blocking)
             whole = True
             return answers
         except DRIVER_ERRORS as error:
-            raise _meaning(error, limit) from None
+            raise meaning(error) from None
         finally:
             if not whole:
                 await self.close()
@@ -219,4 +216,4 @@ class RedisWire(Link):
     async def close(self) -> None:
         connection, self._connection, self._listening = self._connection, None, ()
         if connection is not None:
-            await _discard(connection)
+            connection.end()

@@ -1,0 +1,120 @@
+"""What travels on one connection to Redis, which redis-py has made: commands, their answers, and until when.
+
+redis-py connects, speaks TLS and logs in. Then the transport is ours: its streams and parsers run several coroutines
+for each answer, of which all but one wait for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import InvalidResponse
+
+from gorgond.redpill.deadline import Deadline
+from gorgond.redpill.errors import Overslept
+from gorgond.redpill.outage import late
+from gorgond.redpill.resp import Command, pack, reader
+
+UNREAD_MAX = 1 << 17  # bytes taken from the socket while nobody asks for an answer
+
+
+class RedisProtocol(asyncio.Protocol):
+    """One round after another on `connection`, an asyncio connection of redis-py's that is logged in and has nothing
+    unread."""
+
+    def __init__(self, connection: Any) -> None:
+        self._loop = asyncio.get_running_loop()
+        # A writer that is collected, and a connection of redis-py's that still has one, close the transport.
+        self._writer: asyncio.StreamWriter = connection._writer
+        connection._writer = connection._reader = None
+        transport = self._writer.transport
+        self._transport = transport
+        self._reader = reader()
+        self._answers: list[Any] = []
+        self._count = 0  # of the answers that the round waits for
+        self._whole: asyncio.Future[list[Any]] | None = None  # has them when they are there
+        self._unread = 0  # bytes that may have come since
+        self._paused = False
+        self._lost: Exception | None = None
+        self._deadline = Deadline(self._late)
+        transport.set_protocol(self)
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """Send these; what they are answered is for the next round to read."""
+        if len(commands) == 1:
+            self._transport.write(pack(commands[0]))
+        else:
+            self._transport.writelines([pack(command) for command in commands])
+
+    def ask(self, commands: Sequence[Command], count: int, timeout: float) -> asyncio.Future[list[Any]]:
+        """Send these: the next `count` answers, an error of Redis standing in its command's place. It fails with
+        TimeoutError after so many seconds; with Overslept when this process did not run then; with an error of redis-py
+        or an OSError when the connection is lost or what comes makes no sense. Whoever gives up waiting, or meets an
+        error, must end the connection."""
+        self._answers, self._count = [], count
+        self._whole = whole = self._loop.create_future()
+        if self._lost is not None:
+            self._fail(self._lost)
+            return whole
+        if commands:
+            self.send(commands)
+        self._deadline.set(time.monotonic() + timeout)
+        self._read()  # what a listener has not heard yet
+        return whole
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        self._unread += len(data)
+        if self._whole is not None:
+            self._read()
+        elif self._unread > UNREAD_MAX and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _read(self) -> None:
+        """Read answers until the round has all of its own."""
+        answers, missing = self._answers, self._count - len(self._answers)
+        gets = self._reader.gets
+        try:
+            while missing:
+                answer = gets()
+                if answer is False:
+                    self._unread = 0
+                    break
+                answers.append(answer)
+                missing -= 1
+        except InvalidResponse as error:
+            self._fail(error)
+            return
+        if not missing and self._whole is not None:
+            self._deadline.lift()
+            whole, self._whole = self._whole, None
+            if not whole.done():
+                whole.set_result(answers)
+        elif self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._lost = error or ConnectionError("Connection closed by server.")
+        self._fail(self._lost)
+
+    def _late(self) -> None:
+        if late(self._deadline.at):
+            self._fail(Overslept("this process did not run when an answer was due; it connects again"))
+        else:
+            self._fail(TimeoutError())
+
+    def _fail(self, error: Exception) -> None:
+        self._deadline.lift()
+        whole, self._whole = self._whole, None
+        if whole is not None and not whole.done():
+            whole.set_exception(error)
+
+    def end(self) -> None:
+        """Let go of the connection; what was not sent yet is not sent any more."""
+        self._deadline.end()
+        self._transport.abort()
