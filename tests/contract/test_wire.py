@@ -23,8 +23,12 @@ class Cutting:
     def __init__(self, real: str) -> None:
         self._real = real
         self.left: int | None = None
+        self.connections: list[asyncio.Task[None]] = []
 
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.append(asyncio.create_task(self._pass_on(reader, writer)))
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         real_reader, real_writer = await asyncio.open_unix_connection(self._real)
 
         async def there() -> None:
@@ -54,6 +58,7 @@ async def cutting(real: str, directory: Path) -> AsyncIterator[tuple[Cutting, st
     between, path = Cutting(real), str(directory / "cut.sock")
     async with await asyncio.start_unix_server(between.connected, path):
         yield between, f"unix://{path}"
+        await asyncio.gather(*between.connections)
 
 
 @pytest.mark.parametrize("left", [0, 1, 7, 1000, LARGE // 2])
