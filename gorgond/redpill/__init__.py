@@ -47,7 +47,7 @@ from gorgond.redpill.broker import (
     UnixSocket,
 )
 from gorgond.redpill.call import Caller
-from gorgond.redpill.codec import INT_MAX, INT_MIN, canonical, dumps, loads, loads_strictly
+from gorgond.redpill.codec import INT_MAX, INT_MIN, canonical, dumps, encoded, loads, loads_strictly, plain
 from gorgond.redpill.concurrent import ConcurrentConsumer, Work
 from gorgond.redpill.consumer import Consumer, Handler
 from gorgond.redpill.consuming import AnyConsumer
@@ -83,6 +83,6 @@ __all__ = [
     "DeadlineExceeded", "Done", "Ending", "Found", "GorgonError", "Group", "Handler", "Hooks", "Lease", "Limit",
     "Link", "Listener", "LoopEnded", "Message", "Outage", "Outcome", "OutcomeUnknown", "Producer", "QueueFull",
     "Reply", "Retry", "Room", "Subscription", "Superseded", "Unavailable", "Undecodable", "UnixSocket", "Work",
-    "canonical", "connect", "contained", "decode", "dumps", "fault_of", "handling", "keys", "loads", "loads_strictly",
-    "new_id", "now_ms", "overslept", "protocol", "script", "told",
+    "canonical", "connect", "contained", "decode", "dumps", "encoded", "fault_of", "handling", "keys", "loads",
+    "loads_strictly", "new_id", "now_ms", "overslept", "plain", "protocol", "script", "told",
 ]  # fmt: skip

@@ -67,6 +67,10 @@ except ImportError:  # Debian 12 has no orjson
         """The value that `data` holds. Raises ValueError."""
         return _read(_plain, data)
 
+    def encoded(data: bytes) -> Any:
+        """A value for `dumps` whose JSON `data` is."""
+        return loads(data)
+
     _in_order = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True).encode
 
     def _ordered(value: Any) -> bytes:
@@ -85,6 +89,8 @@ else:
         """The value that `data` holds. Raises ValueError."""
         return orjson.loads(data)
 
+    encoded = getattr(orjson, "Fragment", loads)  # which orjson has since 3.9
+
     def _ordered(value: Any) -> bytes:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
@@ -93,6 +99,11 @@ def canonical(value: Mapping[str, Any]) -> bytes:
     """The same bytes for the same document, whatever is installed and in whatever order its keys are; others for every
     other one. No key of it begins with `$`. Raises TypeError or ValueError for what is no JSON."""
     return _ordered({key: each if type(each) in _SAME else _exact(each) for key, each in value.items()})
+
+
+def plain(data: bytes) -> bool:
+    """Whether canonical JSON is that of the value itself: no float is in it."""
+    return b"$" not in data or b'{"$":' not in data  # in a text, the quotation marks would have backslashes
 
 
 _SAME = frozenset({str, int, bool, type(None)})

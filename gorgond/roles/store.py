@@ -263,7 +263,7 @@ class _Writer(_Handler):
         for job in jobs:
             job.done = list(islice(done, len(job.writes)))
         changes = [change for job in jobs for change in job.changes()]
-        await self._announce([change.event(change.said()) for change in changes if not change.again])
+        await self._announce([change.event(change.content()) for change in changes if not change.again])
         repeats = [change for change in changes if change.again]
         for begin in range(0, len(repeats), REPEATS):
             await self._announce(self._repeated(repeats[begin : begin + REPEATS]))

@@ -6,6 +6,7 @@ heart          once a second: what it does, for systemd (`systemd`); `figures` f
 metrics        what it counts and measures; `log` is what it says
 fabric         the brokers of a fabric; `access` is what each role may do there, `pauses` what is paused
 watch          whether the broker of this host answers
+memory         how a process keeps the memory that a batch takes
 stall          what blocks the event loop; `alarm` notices it
 clock          how far this host's clock is from the broker's
 signals        of the process, from its first moment to its last

@@ -16,6 +16,7 @@ from gorgond.service import signals
 from gorgond.service.heart import TICK
 from gorgond.service.life import Service
 from gorgond.service.loop import serve
+from gorgond.service.memory import keep_memory
 from gorgond.service.plain import plain_lines
 from gorgond.service.stall import StallWatch
 from gorgond.service.systemd import Notifier
@@ -36,6 +37,7 @@ def refused(error: ConfigError) -> int:
 def run_process(make: Callable[[], Service], read: Callable[[], Config]) -> int:
     """Run one service as this process, with its signals; `read` reads the configuration again. The exit code."""
     faulthandler.enable()  # SIGABRT, from the watchdog, prints every thread's stack
+    keep_memory()
     try:
         serve(_run(make, read))
     except ConfigError as error:

@@ -15,10 +15,11 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 from gorgond.errors import StoreRefused
+from gorgond.redpill import canonical
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +50,10 @@ class Query:
     viewer: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Write:
-    """One change of one document. Its `id` and `ts` are those of the write, whatever `document` has under these keys.
+    """One change of one document. To be treated as a value; it is not frozen, as `redpill.Message` is not. Its `id` and
+    `ts` are those of the write, whatever `document` has under these keys.
 
     insert   a document with this id is stored, unless there is one already: `exists` if that one was written first with
              the same content, whatever became of it since (a repeat is no second item), `conflict` if with other
@@ -85,6 +87,25 @@ class Write:
     dated: bool = True
     by: str = ""
     unchanged: int | None = None
+    checked: bool = field(default=False, init=False, compare=False)  # by `filters.check_write`, and found good
+    _said: bytes = field(default=b"", init=False, compare=False, repr=False)
+
+    def said(self) -> bytes:
+        """What the writer says of the document, in canonical JSON: not the id, nor a `ts` that is not the writer's.
+        It is encoded once, for all who need it. Raises TypeError or ValueError for what is no JSON."""
+        if not self._said:
+            self._said = canonical_of(self.document, self.ts if self.dated else None)
+        return self._said
+
+
+def canonical_of(document: Mapping[str, Any], ts: Any) -> bytes:
+    """A document in canonical JSON, without its id, and with this `ts` if there is one."""
+    said = dict(document)
+    said.pop("id", None)
+    said.pop("ts", None)
+    if ts is not None:
+        said["ts"] = ts
+    return canonical(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +117,7 @@ class Once:
     said: str
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """The outcome of a write; `ts` is that of the document now. `again`: it was done before, and nothing now."""
 
     effect: Effect

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from gorgond.bounds import DEPTH_MAX, DOCUMENT_ID_MAX, LIM_MAX, OFF_MAX
@@ -35,6 +36,7 @@ SEARCH_MAX = 1000
 SEARCH_WORDS = 16
 DOCUMENT_BYTES = 16 * 1024 * 1024
 """A driver refuses what is larger when it is written down; MongoDB's limit, kept everywhere."""
+NAME_SHORT = 64  # characters of a key up to which it is remembered that it is good
 WORDS_MAX = 100_000
 """Different words of a document in the index for searches: with 150,000 MongoDB needs a cache of more than 256 MB."""
 
@@ -59,7 +61,9 @@ def check_query(query: Query) -> None:
 
 
 def check_write(write: Write) -> None:
-    """All of a write: kind, collection, id, ts and document."""
+    """All of a write: kind, collection, id, ts and document; once, whoever asks again."""
+    if write.checked:
+        return
     if write.kind not in ("insert", "replace", "patch", "delete"):
         raise StoreRefused(f"kind: {write.kind!r} is unknown; allowed are insert, replace, patch and delete")
     check_collection(write.collection)
@@ -74,6 +78,7 @@ def check_write(write: Write) -> None:
         if type(value) is not str or len(value) > WORDS_MAX:
             _check_words([write.document.get(each) for each in TEXT[write.collection]])
             break
+    write.checked = True
 
 
 def _check_owned(write: Write) -> None:
@@ -263,10 +268,9 @@ def check_document(document: Any) -> None:
     key: Any = ""
     try:
         for key, value in document.items():
-            _check_key(key, key or "document")
-            if key[0] == "_":
-                _check_own(key)
-            _check_tree(value, key, 2)
+            (_check_name if type(key) is not str or len(key) > NAME_SHORT else _check_short_name)(key)
+            if type(value) is not str or "\0" in value or not value.isascii():  # hot path: most are plain texts
+                _check_tree(value, key, 2)
     except StoreRefused as refused:
         refused.field = str(key)[:100] or "document"
         raise
@@ -278,6 +282,16 @@ def _check_words(values: Sequence[Any]) -> None:
     different = len({word for text in texts if isinstance(text, str) for word in _WORD.findall(text)})
     if different > WORDS_MAX:
         raise StoreRefused(f"document: {different} different words to be searched for, allowed are {WORDS_MAX}")
+
+
+def _check_name(key: Any) -> None:
+    """A key of the top level."""
+    _check_key(key, key or "document")
+    if key[0] == "_":
+        _check_own(key)
+
+
+_check_short_name = lru_cache(1000)(_check_name)  # hot path: most documents have the same keys
 
 
 def _check_own(name: str) -> None:

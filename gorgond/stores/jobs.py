@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from gorgond.errors import StoreRefused
-from gorgond.redpill import DONE, ID_MAX, CallFailed, Done, Message, dumps
+from gorgond.redpill import DONE, ID_MAX, CallFailed, Done, Message, dumps, encoded, plain
 from gorgond.stores.contract import Once, Write, Written
 from gorgond.stores.filters import check_write
 from gorgond.stores.requests import once_of, writes_of
@@ -91,12 +91,19 @@ class Change(NamedTuple):
     ts: int
     again: bool
 
-    def said(self) -> Mapping[str, Any]:
-        """The content that was written: the document as it is stored, or the changes."""
+    def content(self) -> Any:
+        """What was written, for `event`: the document as it is stored, or the changes. Where its JSON is there already
+        it is not made again."""
         write = self.write
-        return {**write.document, "ts": self.ts} if write.kind in ("insert", "replace") else write.document
+        if write.kind not in ("insert", "replace"):
+            return write.document
+        said = write.said()
+        if write.collection in PRIVATE or not plain(said) or said == b"{}":
+            return {**write.document, "ts": self.ts}
+        ts = b"" if write.dated else b'"ts":%d,' % self.ts
+        return encoded(b'{"id":%b,%b%b' % (dumps(write.id), ts, said[1:]))
 
-    def event(self, content: Mapping[str, Any]) -> Message:
+    def event(self, content: Any) -> Message:
         """The announcement, with the document or the changes in it; of a private one what is public.
 
         Its id is made of its message's, so that a listener can tell a repeat.

@@ -12,32 +12,27 @@ from hashlib import sha256
 from typing import Any
 
 from gorgond.errors import StoreRefused
-from gorgond.redpill import INT_MAX, canonical
-from gorgond.stores.contract import Write
+from gorgond.redpill import INT_MAX
+from gorgond.stores.contract import Write, canonical_of
 
 MARKS_MAX = 64
 
 
 def fingerprint(write: Write) -> bytes:
-    """Of what the writer said: not of the id, which is compared anyway, nor of a `ts` that is not the writer's."""
-    return _digest(write.document, write.ts if write.dated else None)
+    """Of what the writer said; its id is compared anyway."""
+    return _digest(write.said())
 
 
 def same_content(write: Write, stored: Mapping[str, Any]) -> bool:
     """Whether an insert says what is stored, where no fingerprint was kept: in a document of an older version."""
     try:
-        return fingerprint(write) == _digest(stored, stored.get("ts") if write.dated else None)
+        return fingerprint(write) == _digest(canonical_of(stored, stored.get("ts") if write.dated else None))
     except (TypeError, ValueError):  # somebody else put it there, with what is no JSON
         return False
 
 
-def _digest(document: Mapping[str, Any], ts: Any) -> bytes:
-    said = dict(document)
-    said.pop("id", None)
-    said.pop("ts", None)
-    if ts is not None:
-        said["ts"] = ts
-    return sha256(canonical(said)).digest()[:16]
+def _digest(said: bytes) -> bytes:
+    return sha256(said).digest()[:16]
 
 
 def mark(write: Write) -> int | None:

@@ -113,3 +113,22 @@ def test_escapes(json: Any) -> None:
 def test_a_small_number_is_zero(json: Any) -> None:
     for loads in (json.loads, json.loads_strictly):
         assert math.copysign(1, loads(b"-1e-999")) == -1
+
+
+def test_what_is_encoded_already_is_put_in_as_it_is(json: Any) -> None:
+    assert json.dumps({"a": json.encoded(b'{"b":[1,"c"]}')}) == b'{"a":{"b":[1,"c"]}}'
+
+
+@pytest.mark.parametrize(
+    ("value", "is_plain"),
+    [
+        ({"a": 1, "b": ["$", {"c": "$"}]}, True),
+        ({"a": '{"$":"0x1"}', "b": '"{"$":'}, True),
+        ({"a": 1.5}, False),
+        ({"a": [[{"b": 0.0}]]}, False),
+    ],
+)
+def test_canonical_json_without_floats_is_that_of_the_value(json: Any, value: Any, is_plain: bool) -> None:
+    data = json.canonical(value)
+    assert json.plain(data) is is_plain
+    assert (json.loads(data) == value) is is_plain
