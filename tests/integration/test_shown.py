@@ -32,6 +32,7 @@ LEFT = {
     "tools/test --fast": "runs the tests of the stages beside this one",
     "tools/test integration -k journal": ITSELF,
     "tools/test tests/unit/test_config.py -k url": "lints all files, and runs what runs beside this one",
+    "apt-get build-dep ./": PACKAGE,
     "tools/build-deb --output dist && apt install ./dist/gorgond_*.deb": PACKAGE,
     "apt install gorgond": PACKAGE,
     "systemctl status 'gorgon-*'": PACKAGE,

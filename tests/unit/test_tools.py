@@ -61,6 +61,39 @@ def test_an_environment_is_made_anew_when_other_things_are_required_and_not_else
     assert requirements(tmp_path) != before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "there", "said"),
+    [
+        ((), "dpkg-checkbuilddeps", ("missing: debhelper python3-all", "apt-get build-dep ./", "--suite")),
+        ((), "", ("missing: dpkg-dev", "apt-get build-dep ./", "--suite")),
+        (("--suite", "trixie"), "", ("mmdebstrap is not installed", "apt-get install mmdebstrap")),
+    ],
+)
+def test_a_package_that_cannot_be_built_here_says_what_to_install(
+    arguments: tuple[str, ...], there: str, said: tuple[str, ...], tmp_path: Path
+) -> None:
+    # given a host, where we are root, without what building wants
+    unmet = "dpkg-checkbuilddeps: error: Unmet build dependencies: debhelper python3-all"
+    programs = {
+        "dpkg-checkbuilddeps": f"echo '{unmet}' >&2; exit 1",
+        "id": "echo 0",
+    }
+    bin = tmp_path / "bin"
+    bin.mkdir()
+    for name in ("bash", "dirname", "mkdir", "mktemp", "rm", "sed", "cat", "date", "sha256sum", "cut"):
+        (bin / name).symlink_to(str(shutil.which(name)))
+    for name in {"id", there} - {""}:
+        (bin / name).write_text(f"#!/bin/bash\n{programs[name]}\n")
+        (bin / name).chmod(0o755)
+    # when it is built, then that fails and says what helps
+    command = [str(ROOT / "tools/build-deb"), "--output", str(tmp_path / "out"), *arguments]
+    done = subprocess.run(
+        command, env={"PATH": str(bin), "HOME": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert [words for words in said if words not in done.stderr] == []
+
+
 def test_the_proofs_are_listed_with_their_length_and_have_a_short_form() -> None:
     listed = subprocess.run([ROOT / "tools/prove"], capture_output=True, text=True, check=True).stdout
     proofs = runpy.run_path(str(ROOT / "tools/prove"))["PROOFS"]
