@@ -59,7 +59,7 @@ def packages(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Packages:
     environ = {**os.environ, "GNUPGHOME": str(base / "gnupg")}
     (base / "gnupg").mkdir(mode=0o700)
     with ThreadPoolExecutor(1) as thread:  # of the two builds one computes while the other one waits
-        before = thread.submit(earlier.build, suite, base / "earlier")
+        before = thread.submit(earlier.build, suite)
         _run([ROOT / "tools/build-deb", "--output", base, "--suite", suite], environ)
     (file,) = base.glob("*.deb")
     made = Packages(file, base / "repository-earlier", base / "repository", base / "repository-later")

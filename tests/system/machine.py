@@ -73,7 +73,7 @@ def root(suite: str) -> Path:
     def debootstrap(fresh: Path) -> None:
         _run("mmdebstrap", "--quiet", *OPTIONS.split(), f"--customize-hook={downloads}", suite, fresh)
 
-    return _kept(f"machine-{suite}", downloads + OPTIONS, debootstrap)
+    return kept(f"machine-{suite}", downloads + OPTIONS, debootstrap)
 
 
 def layers(suite: str) -> str:
@@ -86,11 +86,11 @@ def layers(suite: str) -> str:
         needed = (base / "needed").read_text().replace("\n", " ")
         _run("unshare", "--mount", "--propagation", "private", "bash", "-c", NEEDED, "needed", base, fresh, needed)
 
-    return f"{_kept(f'needed-{suite}', base.name + NEEDED, install) / 'upper'}:{base}"
+    return f"{kept(f'needed-{suite}', base.name + NEEDED, install) / 'upper'}:{base}"
 
 
-def _kept(name: str, of: str, make: Callable[[Path], None]) -> Path:
-    """A directory of the cache, made if there is none of this week and of what it is made `of`."""
+def kept(name: str, of: str, make: Callable[[Path], None]) -> Path:
+    """A directory of the cache, which `make` makes if there is none of this week and of what it is made `of`."""
     key = hashlib.sha256(f"{time.strftime('%G%V')}{of}".encode()).hexdigest()[:12]
     made = CACHE / f"{name}-{key}"
     CACHE.mkdir(parents=True, exist_ok=True)
