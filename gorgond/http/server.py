@@ -33,7 +33,8 @@ LARGE = 64 * 1024  # bytes of an answer that is sent only if there is room for i
 PATIENCE = 5.0  # seconds that a client has for its answer when another one's has no room
 HEAVY = 16 * 1024  # bytes of a body that may take long to handle: one step of one such request in each turn of the loop
 SWEEP = 1.0  # seconds between two looks at all connections
-GRACE = 0.25  # seconds for which a draining server still takes requests on idle connections
+GRACE = 5.0  # seconds for which a draining server still takes requests on connections whose clients have asked lately
+LATELY = 10.0  # seconds; a client that has not asked for so long is not waited for: it may never ask again
 BACKLOG = 4096
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -88,9 +89,10 @@ class Server:
         self.draining = True
         if self._acceptor is not None:
             await self._acceptor.close()
-        grace = time.monotonic() + GRACE
+        began = time.monotonic()
         while self.streams:
-            if time.monotonic() > grace and not any(map(_busy, self.streams)):
+            graceful = time.monotonic() < began + GRACE
+            if not any(_busy(each) or (graceful and _asked_since(each, began - LATELY)) for each in self.streams):
                 break
             await asyncio.sleep(0.01)
         while self.streams:
@@ -303,6 +305,11 @@ class Exchange:
 def _busy(stream: Stream) -> bool:
     """Whether something would be lost if it were closed now."""
     return stream.unsent > 0 or (not stream.closed() and (stream.phase != "idle" or stream.unread()))
+
+
+def _asked_since(stream: Stream, time: float) -> bool:
+    """Whether its client has had an answer since then, and may ask again."""
+    return stream.phase == "idle" and stream.since > time
 
 
 def _bad(bad: BadRequest) -> Problem:

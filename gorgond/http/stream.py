@@ -81,7 +81,8 @@ class Stream(asyncio.Protocol):
         self._made = made
         self._begun = begun
         self._lost = lost
-        self._until = time.monotonic() + LIMITS["head"]  # who connects has something to say
+        self.since = time.monotonic()  # it is in this phase
+        self._until = self.since + LIMITS["head"]  # who connects has something to say
         self._closed = False  # for us; its last bytes may still be on their way
         self._ended = False  # the client sends no more
         self._unread = bytearray()
@@ -98,7 +99,8 @@ class Stream(asyncio.Protocol):
         if self._closed:
             return
         self.phase = phase
-        self._until = time.monotonic() + LIMITS[phase]
+        self.since = time.monotonic()
+        self._until = self.since + LIMITS[phase]
 
     def check(self, now: float) -> None:
         """Close the connection if it has used up our patience; taking some of an answer renews it."""

@@ -39,7 +39,8 @@ SESSION, BROWSER = "gorgon_stats", "gorgon_stats_browser"  # the cookies
 SECURE = "__Host-"  # so their names begin over https
 OURS = ("X-Gorgond", "stats")  # the header that only our own page sends
 FORWARDED = re.compile(
-    "forward|(client|real|user|connecting)-?ip|external-address|^(via|cdn-loop|x-amzn-trace-id)$|^(cf|fastly|fly|x-arr)-",
+    "forward|(client|real|user|connecting|remote|source)-?ip|(client|real|remote|external)-?(addr|host|port)"
+    "|^(via|cdn-loop|x-amzn-trace-id)$|^(cf|fastly|fly|x-arr)-",
     re.IGNORECASE,
 )
 """The names of the headers by which proxies and CDNs tell of their clients, or of themselves."""

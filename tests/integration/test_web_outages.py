@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import resource
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from gorgond.config import load
+from gorgond.http import server
 from gorgond.roles.web import WebServer
 from gorgond.service.fabric import connect_fabric
 from gorgond.service.figures import TICK
@@ -181,6 +183,33 @@ def test_a_draining_server_answers_what_is_begun(shared_redis: RedisServer, tmp_
         for connection in (waiting, half, idle):
             assert connection.closed()
             connection.close()
+
+
+def test_who_has_asked_lately_is_waited_for(shared_redis: RedisServer, tmp_path: Path) -> None:
+    # given a client that keeps its connection and does not ask twice
+    with Website(shared_redis.url, tmp_path, store=False) as site, site.connection() as connection:
+        assert connection.ask("GET", "/healthz").status == 200
+        # when the server was asked to end a while ago
+        site.stop()
+        eventually(lambda: site.web.draining)
+        stopped = time.monotonic()
+        eventually(lambda: time.monotonic() > stopped + 1)
+        # then its next request is answered, and it is told that this was the last
+        answer = connection.ask("GET", "/healthz")
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+
+
+def test_who_has_not_asked_for_long_is_not_waited_for(
+    shared_redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a client that keeps its connection although it may never ask again
+    monkeypatch.setattr(server, "GRACE", math.inf)
+    monkeypatch.setattr(server, "LATELY", 0.0)
+    with Website(shared_redis.url, tmp_path, store=False) as site, site.connection() as connection:
+        assert connection.ask("GET", "/healthz").status == 200
+        # when the server is asked to end, then it does
+        site.stop()
+        assert connection.closed()
 
 
 def test_an_answer_is_sent_to_its_end_before_the_server_ends(shared_redis: RedisServer, tmp_path: Path) -> None:

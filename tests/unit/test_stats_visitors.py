@@ -52,7 +52,7 @@ FORWARDING = """
     Forwarded Via X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Server X-Original-Forwarded-For
     X-Real-IP True-Client-IP X-Client-IP X-Cluster-Client-IP Client-IP WL-Proxy-Client-IP CF-Connecting-IP CF-Ray
     CDN-Loop Fastly-Client-IP Fly-Client-IP X-Azure-ClientIP X-AppEngine-User-IP X-Envoy-External-Address
-    X-ARR-LOG-ID X-Amzn-Trace-Id
+    X-ARR-LOG-ID X-Amzn-Trace-Id X-Remote-Addr Remote-Addr X-Remote-IP X-Remote-Host X-Client-Host X-Source-IP
 """
 OURS = request(method="POST", X_Gorgond="stats")
 
