@@ -127,6 +127,13 @@ def _parser() -> argparse.ArgumentParser:
     made = anywhere(command("resume", _resume, "undo a pause", "resume store_put"))
     made.add_argument("queues", metavar="QUEUE", nargs="+")
 
+    made = anywhere(
+        command(
+            "forget", _forget, "miss no more what will not come back: an instance, or what a broker has lost",
+            "forget store@2.db1", "forget durable",
+        )
+    )  # fmt: skip
+    made.add_argument("names", metavar="NAME", nargs="+", help="as the verdict calls it: store@2.db1, durable")
     made = anywhere(command("trace", _trace, "where a request or an item is, or what became of it"))
     made.add_argument("id", metavar="ID", type=_text, help="its id; that of a request is its answer's X-Request-Id")
 
@@ -345,6 +352,14 @@ def _pausing(arguments: argparse.Namespace, undo: bool) -> int:
 
     installation = Installation.of(arguments.data)
     _told(arguments, installation, _asked(pause(installation, arguments.queues, undo)))
+    return 0
+
+
+def _forget(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.operator.missing import forget
+
+    installation, picture = Installation.of(arguments.data), _picture_of_living(arguments)
+    _told(arguments, installation, _asked(forget(installation, picture, arguments.names)))
     return 0
 
 

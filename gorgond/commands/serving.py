@@ -21,6 +21,8 @@ INSTANCE = r"[A-Za-z0-9_-]{1,32}"
 
 def serve(arguments: argparse.Namespace) -> int:
     """Run it until it is told to end; the exit code. Raises ConfigError when its name cannot be one."""
+    from gorgond.service.last_word import tell_failed
+    from gorgond.service.life import own_host
     from gorgond.service.log import set_up
     from gorgond.service.process import refused, run_process
 
@@ -38,7 +40,10 @@ def serve(arguments: argparse.Namespace) -> int:
     except ConfigError as error:
         return refused(error)
     set_up(config.log.level, config.log.format, f"{role.name}@{instance}")
-    return run_process(lambda: _made(role, config, instance), read)
+    name = f"{role.name}@{instance}.{own_host()}"
+    return run_process(
+        lambda: _made(role, config, instance), read, lambda why: tell_failed(config, name, why)
+    )  # fmt: skip
 
 
 def _made(role: Role, config: Config, instance: str) -> Service:

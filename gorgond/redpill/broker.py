@@ -320,13 +320,14 @@ class Link(Persistent, ABC):
         """Wait for replies on one of a caller's lists and take up to `most` off it; empty when none came in time. After
         BrokerAway a late copy may take what comes there, and nobody gets it: ask for no more replies on them."""
 
-    async def join(self, topic: str, group: str, limit: int) -> None:
-        """Make the durable group, queue topic/group, which keeps the newest `limit` events from now on."""
-        await self._following(lambda stands: self.join_if(topic, group, limit, stands))
+    async def join(self, topic: str, group: str, limit: int) -> bool:
+        """Make the durable group, queue topic/group, which keeps the newest `limit` events from now on; whether there
+        was none."""
+        return await self._following(lambda stands: self.join_if(topic, group, limit, stands))
 
     @abstractmethod
     async def join_if(self, topic: str, group: str, limit: int, stands: str) -> bool:
-        """The same in that epoch of the queue, if there is something to change: whether there was. Raises Stale."""
+        """The same in that epoch of the queue, if there is something to change. Raises Stale."""
 
     async def part(self, topic: str, group: str) -> None:
         """No further events for the group; those it has stay."""

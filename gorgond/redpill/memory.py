@@ -283,11 +283,11 @@ class MemoryLink(Link):
     async def join_if(self, topic: str, group: str, limit: int, stands: str) -> bool:
         queue, groups = self.broker.queue(f"{topic}/{group}"), self.broker.groups[topic]
         await self._round()
-        if groups.get(group) == limit:
-            return False
-        queue.switch(stands)
-        groups[group] = limit
-        return True
+        new = group not in groups
+        if groups.get(group) != limit:
+            queue.switch(stands)
+            groups[group] = limit
+        return new
 
     async def part_if(self, topic: str, group: str, stands: str) -> bool:
         queue, groups = self.broker.queue(f"{topic}/{group}"), self.broker.groups[topic]

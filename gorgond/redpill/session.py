@@ -25,6 +25,7 @@ from gorgond.redpill.message import ATTEMPTS_PREFIX
 
 LEAVE = 1.0  # seconds that giving up a desk may take; what is not given up is found
 SHORTEST = 0.01  # seconds to wait for a message, however soon one is due
+REJOIN = 60.0  # seconds between two looks whether a group is still one
 POLL = 0.1  # seconds between two looks at a queue whose broker has no room to let us wait there
 
 
@@ -60,6 +61,7 @@ class Session:
         self._due: float | None = None  # in how many seconds after it the next of the delayed is due
         self._unhandled = False
         self._look_at = 0.0  # when to look for silent consumers
+        self._rejoin_at = 0.0  # when to look whether the group is still one
         self._replies: dict[str, list[bytes]] = {}  # that go with the next claim
         self._size = 0  # bytes of them
 
@@ -82,6 +84,7 @@ class Session:
         """Take the desk."""
         if self._group is not None:
             await self._link.persist(functools.partial(self._link.join, *self._group), self._beat)
+            self._rejoin_at = time.monotonic() + REJOIN
             self.joined.set()
         take = functools.partial(self._link.take, self._queue, self._name)
         self.token, self.length = await self._link.persist(take, self._beat)
@@ -112,6 +115,8 @@ class Session:
             self.ending.idle = False
         if not messages or time.monotonic() > self._look_at:
             await self._look_for_silent()
+        if self._group is not None and time.monotonic() > self._rejoin_at:
+            await self._rejoin(*self._group)
         return messages
 
     async def wait(self) -> bytes | None:
@@ -160,6 +165,17 @@ class Session:
             for consumer, messages in await self._link.recover(self._queue, SILENCE):
                 what = counted(messages, "message")
                 log.warning("%s is silent: back in the queue: %s of %s", consumer, what, self._queue)
+
+    async def _rejoin(self, topic: str, group: str, kept: int) -> None:
+        """Make the group again that somebody has deleted past us: else its consumer would be deaf, and not know it."""
+        self._rejoin_at = time.monotonic() + REJOIN
+        with contextlib.suppress(BrokerError):  # whatever it is, the next claim meets it too
+            if await self._link.join(topic, group, kept):
+                log.error(
+                    "the group %s of %s was no group any more, and is made again: what was published meanwhile, for up "
+                    "to %g s, it never gets",
+                    group, topic, REJOIN,
+                )  # fmt: skip
 
     async def _leave(self) -> None:
         """Give back what was not started, unless the broker is away: then it is found on the desk."""

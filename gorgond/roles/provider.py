@@ -63,6 +63,7 @@ class DataProvider(Service):
 
     async def _poll_to_the_end(self, beat: Beat) -> None:
         await self._polling.run(beat)
+        self.finished = True
         self.stop()
 
     async def drain(self) -> None:

@@ -1,6 +1,7 @@
 """StatsMonitor: hears every instance once a second, looks at queues, brokers and database, and shows the picture.
 
-    listen      what instances say on the topic `stats`, and marks that others set there (op `stats.mark`)
+    listen      what instances say on the topic `stats` (ops `stats.second`, `stats.failed`), the marks that others set
+                there (`stats.mark`), and what an operator misses no more (`stats.forget`)
     look        once a second at each broker: the figures of all queues, and how it is
     ask         once a second a store server, how the database is
     paint       once a second the picture, to everybody who looks
@@ -42,8 +43,9 @@ from gorgond.service.life import Service
 from gorgond.service.systemd import listening_sockets
 from gorgond.service.watched import Beat
 from gorgond.service.words import counted
+from gorgond.stats import losses, marks
 from gorgond.stats.api import Api
-from gorgond.stats.archive import Archive
+from gorgond.stats.archive import Archive, Kept
 from gorgond.stats.collector import ANSWER, Collector, Watched
 from gorgond.stats.history import LATE
 from gorgond.stats.marks import Marks
@@ -73,7 +75,8 @@ class StatsMonitor(Service):
         self._operating = asyncio.Lock()  # a link is for one at a time
         self._database: dict[str, Any] = database_row({}, 0.0, 0.0, "nobody was asked yet")
         self._caller = self.caller("stats_data")
-        self._archive = Archive(self._caller, self.producer(), self.history, self._marks)
+        others: dict[str, Kept] = {marks.DOCUMENT: self._marks, losses.DOCUMENT: self._collector.losses}
+        self._archive = Archive(self._caller, self.producer(), self.history, others)
         self._listener: Listener
         self._keeping: asyncio.Task[None]
         self._viewers = Viewers()
@@ -138,11 +141,16 @@ class StatsMonitor(Service):
     def _heard(self, _: str, event: Message) -> None:
         if event.op == "stats.second":
             self._collector.heard(event)
-        elif event.op == "stats.mark":
-            try:
+            return
+        try:
+            if event.op == "stats.failed":
+                self._collector.failed(event)
+            elif event.op == "stats.forget":
+                self._collector.forget(str(event.args["name"]))
+            elif event.op == "stats.mark":
                 self._marks.add(event.sent, str(event.args["kind"]), str(event.args["text"]))
-            except (KeyError, ValueError) as error:
-                log.warning("a mark is not understood: %r", error)
+        except (KeyError, ValueError) as error:
+            log.warning("%s is not understood: %r", event.op, error)
 
     # ---- look
 

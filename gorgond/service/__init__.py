@@ -5,6 +5,7 @@ ends           its ends of queues and topics; `watched` is what runs in it, `hea
 heart          once a second: what it does, for systemd (`systemd`); `figures` for the stats servers
 metrics        what it counts and measures; `log` is what it says
 fabric         the brokers of a fabric; `access` is what each role may do there, `pauses` what is paused
+last_word      what a process tells that cannot run
 watch          whether the broker of this host answers
 memory         how a process keeps the memory that a batch takes
 stall          what blocks the event loop; `alarm` notices it

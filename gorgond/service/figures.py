@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ _STATM = os.open("/proc/self/statm", os.O_RDONLY)  # from the start: later there
 
 
 _STARTED = time.monotonic()
+RUN = secrets.token_hex(4)  # of this process alone: two of one name are told apart by it
 
 
 class Figures:
@@ -78,6 +80,7 @@ def of_process() -> dict[str, Any]:
     cpu = os.times()
     return {
         "pid": os.getpid(),
+        "run": RUN,
         "version": __version__,
         "uptime": round(time.monotonic() - _STARTED, 3),
         "rss": int(os.pread(_STATM, 100, 0).split()[1])

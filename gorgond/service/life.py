@@ -37,6 +37,11 @@ DRAIN_MAX = 15.0  # seconds draining may take, under the unit's TimeoutStopSec
 log = logging.getLogger("gorgond.service")
 
 
+def own_host() -> str:
+    """This host, as names of instances have it."""
+    return keys.word(socket.gethostname())
+
+
 class Service(QueueEnds, ABC):
     """One instance of a role. `name` ("store@2.host") is its own among all processes of the fabric."""
 
@@ -44,11 +49,12 @@ class Service(QueueEnds, ABC):
     progress: Callable[[int, int], None] = staticmethod(lambda done, of: None)  # called as one that finishes goes on
 
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
-        self.host = keys.word(socket.gethostname())
+        self.host = own_host()
         super().__init__(fabric, f"{self.role}@{instance}.{self.host}")
         self.config = config
         self.instance = instance
         self.draining = False
+        self.finished = False  # it has done all that it had to do, and ends
         self.ready = asyncio.Event()
         self._rate = _Rate()
         self._heart = Heart(self.name, self.heartbeats, self.status, self._fail)
@@ -150,6 +156,7 @@ class Service(QueueEnds, ABC):
             "instance": self.instance,
             "host": self.host,
             "state": "draining" if self.draining else "up",
+            "done": self.finished,
             "status": self.status(),
             "silent": round(self.heartbeats.oldest()[1], 3),
             "lag": round(self._heart.lag, 4),

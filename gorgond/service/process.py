@@ -34,21 +34,27 @@ def refused(error: ConfigError) -> int:
     return EX_CONFIG
 
 
-def run_process(make: Callable[[], Service], read: Callable[[], Config]) -> int:
-    """Run one service as this process, with its signals; `read` reads the configuration again. The exit code."""
+def run_process(
+    make: Callable[[], Service], read: Callable[[], Config], tell: Callable[[str], None] = lambda why: None
+) -> int:
+    """Run one service as this process, with its signals; `read` reads the configuration again. What it fails with is
+    told systemd and, by `tell`, the fabric. The exit code."""
     faulthandler.enable()  # SIGABRT, from the watchdog, prints every thread's stack
     keep_memory()
     try:
         serve(_run(make, read))
     except ConfigError as error:
+        tell(f"wrong configuration: {error}")
         return refused(error)
     except LoopEnded as ended:
         log.error("%s", ended, exc_info=ended.foreign)
         Notifier().status(f"failed: {ended}")
+        tell(str(ended))
         return 1
     except GorgonError as error:
         log.error("%s", error)
         Notifier().status(f"failed: {error}")
+        tell(str(error))
         return 1
     return 0
 

@@ -7,7 +7,8 @@ verdict     well, degraded or down, in words
 history     what was done in each second, minute, hour and day; `packed` is how a period is kept
 spans       what of it can be looked at; `heat` is the same as time by latency
 marks       what happened when
-archive     history and marks in the store
+losses      what the durable broker had accepted, and has no record of any more
+archive     history, marks and losses in the store
 collector   what is heard and seen, for the stats server and gorgonctl
 picture     all of it as one JSON object, computed once a second for all who look
 prometheus  all of it for Prometheus

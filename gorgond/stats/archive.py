@@ -1,4 +1,4 @@
-"""History and marks in the store: loaded once it answers, saved each minute. docs/stats.md describes the documents.
+"""History, marks and losses in the store: loaded when it answers, saved each minute. docs/stats.md has the documents.
 
 The documents go to store_put as jobs over the durable broker, so that what was saved is kept while no store runs.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from gorgond.redpill import Caller, GorgonError, Message, Producer, loads, now_ms
 from gorgond.stats.history import History
-from gorgond.stats.marks import DOCUMENT, Marks
 
 COLLECTION = "stats"
 ASKED = 20  # documents asked for at a time; one of a minute's seconds has some 100 kB
@@ -22,26 +22,36 @@ WAITING_MAX = 5000  # documents that wait to be saved, when the queue has no roo
 log = logging.getLogger("gorgond.stats")
 
 
-class Archive:
-    """Loads and saves `history` and `marks`."""
+class Kept(Protocol):
+    """What is kept as a document."""
 
-    def __init__(self, caller: Caller, jobs: Producer, history: History, marks: Marks) -> None:
+    def unsaved(self) -> Sequence[dict[str, Any]]:
+        """The document, if it has changed since the last call."""
+
+    def restore(self, document: Mapping[str, Any]) -> None:
+        """Take in what was saved."""
+
+
+class Archive:
+    """Loads and saves `history`, and `others`, a document each by its id."""
+
+    def __init__(self, caller: Caller, jobs: Producer, history: History, others: Mapping[str, Kept]) -> None:
         self._caller = caller
         self._jobs = jobs
         self._history = history
-        self._marks = marks
+        self._others = others
         self._waiting: dict[str, dict[str, Any]] = {}
 
     async def load(self) -> None:
         """Take in all that was saved, as soon as a store answers."""
-        ids = [DOCUMENT, *self._history.ids()]
+        ids = [*self._others, *self._history.ids()]
         for begin in range(0, len(ids), ASKED):
             found = await self._find(ids[begin : begin + ASKED])
             for document in found:
-                if document["id"] == DOCUMENT:
-                    self._marks.restore(document)
+                if document["id"] in self._others:
+                    self._others[document["id"]].restore(document)
             self._history.restore(
-                (document for document in found if document["id"] != DOCUMENT), now_ms() // 1000
+                (document for document in found if document["id"] not in self._others), now_ms() // 1000
             )  # fmt: skip
 
     async def _find(self, ids: list[str]) -> list[dict[str, Any]]:
@@ -61,7 +71,8 @@ class Archive:
     async def save(self) -> None:
         """Save what was closed since the last time. Documents for which the queue has no room are saved the next
         time."""
-        for document in (*self._history.unsaved(), *self._marks.unsaved()):
+        others = (document for each in self._others.values() for document in each.unsaved())
+        for document in (*self._history.unsaved(), *others):
             self._waiting[document["id"]] = document
         for id, document in list(self._waiting.items()):
             try:

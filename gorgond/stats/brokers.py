@@ -21,6 +21,7 @@ class BrokerHealth:
     about: Mapping[str, str] = field(default_factory=dict)
     away: float = 0.0
     reason: str = ""
+    lost: Mapping[str, int] = field(default_factory=dict)  # accepted messages of which it has no record, by queues
     _growing: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MINUTE))
 
     def heard(self, about: Mapping[str, str]) -> None:
@@ -51,6 +52,7 @@ class BrokerHealth:
             "slow_fsyncs": max(slow_now - slow, 0),
             "away": round(self.away, 1),
             "reason": self.reason,
+            "lost": dict(self.lost),
         }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gorgond.redpill import Broker, BrokerAway, BrokerError, Counts, Link, Message, overslept
@@ -14,11 +14,13 @@ from gorgond.service.metrics import Operation
 from gorgond.stats.brokers import BrokerHealth
 from gorgond.stats.history import History
 from gorgond.stats.instances import Instances, LifecycleEvent
+from gorgond.stats.losses import Losses
 from gorgond.stats.picture import picture
 from gorgond.stats.queues import Queues, together
 
 ANSWER = 2.0  # seconds that a broker may take to say how it is
-SEARCH = 30.0  # seconds between two searches for queues that nobody is heard to consume
+SEARCH = 1.0  # seconds between two searches for queues that nobody is heard to consume, and at least SHARE times as
+SHARE = 100  # long as one takes
 CLOCKS = 5  # seconds by which an instance's clock may differ before ours is taken
 
 
@@ -39,7 +41,7 @@ class Watched:
             async with asyncio.timeout(ANSWER) as limit:
                 if (now := time.monotonic()) > self._search:
                     queues.know(await link.queues())
-                    self._search = now + SEARCH
+                    self._search = now + max(SEARCH, SHARE * (time.monotonic() - now))
                 names = list(queues.names)
                 counts = dict(zip(names, await link.counts(names), strict=True))
                 self.health.heard(await link.about())
@@ -59,6 +61,8 @@ class Collector:
         self.history = History(int(time.time()))
         self.brokers = [Watched(*each) for each in zip(("durable", "calls"), fabric.brokers, strict=False)]
         self.queues = Queues()
+        durable = self.brokers[0].health
+        self.losses = Losses(durable.name, durable.where)
         self._began = time.monotonic()
         self._instances = Instances(self._began)
 
@@ -83,13 +87,32 @@ class Collector:
         if whole.count:
             self.history.add(role, at, whole)
 
+    def failed(self, event: Message) -> None:
+        """Take note of an instance that cannot run. Raises KeyError for what does not say which."""
+        name, run, why = (event.args[key] for key in ("name", "run", "why"))
+        self._instances.failed(str(name), run, str(why), time.monotonic())
+
+    def forget(self, name: str) -> None:
+        """Miss no more what is missing: an instance, or what a broker has lost."""
+        self._instances.forget(name)
+        self.losses.forget(name)
+
     def add_up(self, now: float, at: float, hearing: bool) -> list[LifecycleEvent]:
         """Take all that came until now into the figures, by the monotonic clock and that of the wall; what became of
         instances since the last time. Unless we are `hearing` them, nobody is silent."""
         self._instances.look(now, hearing)
         self._add_up_queues(now, int(at))
         self.history.advance(int(at))
-        return self._instances.take_events()
+        return [*self._instances.take_events(), *self._look_for_losses(now)]
+
+    def _look_for_losses(self, now: float) -> Iterator[LifecycleEvent]:
+        """The event that the durable broker has lost something."""
+        durable = self.brokers[0]
+        self.queues.know(self.losses.queues)  # also those that it does not know any more
+        if durable.counts is not None and self.losses.look(durable.counts):
+            text = f"broker {durable.health.where} has less than it had accepted"
+            yield LifecycleEvent("outage", durable.health.name, now, text)
+        durable.health.lost = self.losses.lost
 
     def picture(self, now: float, at: float, database: dict[str, Any], marks: Sequence[Any]) -> dict[str, Any]:
         """All of it."""

@@ -1,5 +1,12 @@
 """The last snapshot heard of each instance, and its work by the differences of its snapshots.
 
+    up, draining    it says so, each second
+    silent          it says nothing, and has not said that it would end: it is missed until it is heard again, or the
+                    operator says that it will not be (`forget`)
+    failed          it has said why it cannot run; it is missed likewise
+    gone            it has ended in good order
+    done            it has ended since it had done all that it had to do
+
 An instance that is new to us is counted from its first snapshot on if it began after we did; otherwise that one is what
 later ones are compared with. A process that takes another's name begins anew.
 """
@@ -7,6 +14,7 @@ later ones are compared with. A process that takes another's name begins anew.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import NoneType
@@ -15,9 +23,14 @@ from typing import Any
 from gorgond.service.metrics import Operation, upper_edge
 
 SILENT = 2.0  # seconds without a word after which an instance counts as silent: it speaks each second
-GONE = 60.0  # seconds after which it counts as gone
-FORGOTTEN = 3600.0  # seconds after which nothing is said of it any more
+FORGOTTEN = 3600.0  # seconds after which nothing is said any more of one that has ended
+DOUBLED = 60.0  # seconds for which it is told that two processes have one name
+FORMER = 4  # processes before the present one of which it is known that they had the name
 INSTANCES_MAX = 1000
+
+STATES = ("up", "draining", "silent", "failed", "done", "gone")
+MISSING = ("silent", "failed")
+ENDED = ("gone", "done")
 
 _TEXTS = ("name", "role", "instance", "version", "state", "status")
 _NUMBERS = ("pid", "uptime", "silent", "lag", "rss", "cpu")
@@ -33,8 +46,12 @@ class Instance:
     last: Mapping[str, Any]  # the newest snapshot
     heard: float
     since: float  # when its state began
+    run: object  # of the process: what no other has
     state: str = "up"
+    why: str = ""  # it has failed
     restarts: int = 0
+    former: deque[object] = field(default_factory=lambda: deque(maxlen=FORMER))
+    doubled: float = float("-inf")  # when a process was heard that another had succeeded
     rates: dict[str, float] = field(default_factory=lambda: {"in": 0.0, "out": 0.0, "errors": 0.0, "cpu": 0.0})
 
     def silent(self, now: float) -> float:
@@ -84,24 +101,31 @@ class Instances:
         if not isinstance(snapshot.get("clock", 0.0), (int, float, NoneType)):
             raise TypeError(f"clock is {snapshot['clock']!r}")
         name: str = snapshot["name"]
+        run = snapshot.get("run", snapshot["pid"])  # an earlier gorgond has none
         known = self.all.get(name)
         before: Mapping[str, Any] = {}
         if known is None:
             if len(self.all) >= INSTANCES_MAX:
                 return None
-            known = self.all[name] = Instance(name, snapshot, now, now - snapshot["uptime"])
+            known = self.all[name] = Instance(name, snapshot, now, now - snapshot["uptime"], run)
             if snapshot["uptime"] > now - self._listening_since + 1:
                 before = snapshot
             else:
                 self._events.append(LifecycleEvent("start", name, known.since, f"{name} started"))
-        elif known.last["pid"] == snapshot["pid"] and known.last["uptime"] <= snapshot["uptime"]:
+        elif known.run == run and known.last["uptime"] <= snapshot["uptime"]:
             before = known.last
+        elif run in known.former and known.state in ("up", "draining"):
+            known.doubled = now
+            return None
         else:
             self._successor(known, snapshot, now)
+            known.former.append(known.run)
+            known.run = run
         known.rates = _rates(before, snapshot)
         operations = dict(_differences(before.get("operations", {}), snapshot["operations"]))
         known.last, known.heard = snapshot, now
-        self._enter(known, snapshot["state"], now)
+        ended = snapshot["state"] == "gone" and snapshot.get("done") is True
+        self._enter(known, "done" if ended else snapshot["state"], now)
         return Done(known, operations)
 
     def _successor(self, known: Instance, snapshot: Mapping[str, Any], now: float) -> None:
@@ -115,39 +139,48 @@ class Instances:
         else:
             self._events.append(LifecycleEvent("restart", known.name, known.since, f"{known.name} restarted"))
 
+    def failed(self, name: str, run: object, why: str, now: float) -> None:
+        """A process says why it cannot run under this name. That is no news while another one does."""
+        known = self.all.get(name)
+        if known is not None and (run == known.run or known.state not in ("up", "draining")):
+            known.why = why
+            self._enter(known, "failed", now)
+
+    def forget(self, name: str) -> None:
+        """Miss it no more."""
+        if name in self.all and self.all[name].state not in ("up", "draining"):
+            del self.all[name]
+
     def take_events(self) -> list[LifecycleEvent]:
         """The events in the lives of instances since the last call."""
         events, self._events = self._events, []
         return events
 
     def look(self, now: float, hearing: bool) -> None:
-        """See who has become silent, who is gone; nobody while we hear nothing since the broker is away."""
+        """See who has become silent; nobody while we hear nothing since the broker is away."""
         for name, instance in list(self.all.items()):
-            if not hearing and instance.state != "gone":
-                instance.heard = now
-            silent = instance.silent(now)
-            if instance.state == "gone":
-                if silent > FORGOTTEN:
+            if instance.state in ENDED:
+                if instance.silent(now) > FORGOTTEN:
                     del self.all[name]
-            elif silent > GONE:
-                self._enter(instance, "gone", now)
-            elif silent > SILENT:
-                self._enter(instance, "silent", now)
+            elif instance.state != "failed":
+                if not hearing:
+                    instance.heard = now
+                if instance.silent(now) > SILENT:
+                    self._enter(instance, "silent", now)
 
     def _enter(self, instance: Instance, state: str, now: float) -> None:
-        if state not in ("up", "draining", "silent", "gone"):
+        if state not in STATES:
             raise ValueError(f"{state!r} is no state")
         if state == instance.state:
             return
-        if state == "gone":
-            self._events.append(LifecycleEvent("stop", instance.name, now, f"{instance.name} {_end(instance.state)}"))
+        if state in _ENDS:
+            self._events.append(LifecycleEvent("stop", instance.name, now, f"{instance.name} {_ENDS[state]}"))
         instance.state, instance.since = state, now
-        if state in ("silent", "gone"):
+        if state in (*MISSING, *ENDED):
             instance.rates = dict.fromkeys(instance.rates, 0.0)
 
 
-def _end(state: str) -> str:
-    return "is gone without a word" if state == "silent" else "stopped"
+_ENDS = {"gone": "stopped", "done": "is done", "failed": "cannot run"}
 
 
 def _rates(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from gorgond.roles import place
 from gorgond.service.metrics import Operation
 from gorgond.stats.brokers import durability
 from gorgond.stats.history import History
-from gorgond.stats.instances import Instance
+from gorgond.stats.instances import DOUBLED, STATES, Instance
 from gorgond.stats.queues import ledger
 from gorgond.stats.verdict import verdict
 
@@ -80,6 +80,8 @@ def instance_row(instance: Instance, now: float, at: float) -> Row:
         "rss": last["rss"],
         "cpu": round(instance.rates["cpu"], 4),
         "silent": round(instance.silent(now), 1),
+        "failed": instance.why if instance.state == "failed" else "",
+        "doubled": now - instance.doubled < DOUBLED,
         "stuck": last["silent"],
         "restarts": instance.restarts,
         "version": last["version"],
@@ -92,9 +94,7 @@ def roles(people: Sequence[Row]) -> list[Row]:
     """How many instances of each role are how, and what they take and finish per second together."""
     found: dict[str, Row] = {}
     for each in people:
-        role = found.setdefault(
-            each["role"], {"role": each["role"], "up": 0, "draining": 0, "silent": 0, "gone": 0, "in": 0.0, "out": 0.0}
-        )
+        role = found.setdefault(each["role"], {"role": each["role"], **dict.fromkeys(STATES, 0), "in": 0.0, "out": 0.0})
         role[each["state"]] += 1
         role["in"] = round(role["in"] + each["in"], 1)
         role["out"] = round(role["out"] + each["out"], 1)

@@ -22,7 +22,7 @@ from gorgond.service.metrics import Histogram, Operation, upper_edge
 EDGES = tuple(2**power for power in range(7, 25))
 """µs below which a bucket of Prometheus ends: 128 µs to 16.8 s, each twice the one before."""
 
-STATES = ("well", "degraded", "down")
+STATES = ("well", "degraded", "down", "unknown")
 _PLACES = {"queued": "queued", "in_flight": "in_flight", "delayed": "delayed", "dead": "dead"}
 _COUNTED = {
     "accepted": "Messages that were accepted",

@@ -1,4 +1,5 @@
-"""The verdict: well, degraded or down, and in words what hurts. A pure function of the picture's parts.
+"""The verdict: well, degraded or down, and in words what hurts; or that it is not known yet. A pure function of the
+picture's parts.
 
 The words begin with what hurts most. Each limit is such that a fabric under full load is well: it is degraded when
 somebody waits who should not, or when it will be so soon unless somebody acts.
@@ -20,12 +21,14 @@ from gorgond.service.words import counted
 OLDEST = 2.0  # seconds that the oldest message of a queue may wait
 BACKLOG = 1000  # messages that may wait while more come than go
 LAG = 0.5  # seconds that an event loop may be late
+MISSED = 60.0  # seconds of silence after which it is said how to have an instance missed no more
 STUCK = 5.0  # seconds that a loop of an instance may take for a turn
 MEMORY = 0.9  # of a broker's maxmemory
 FAILING = 0.01  # of the requests of the last seconds
 FAILURES = 5  # of them, at least
 UNANSWERED = 3.0  # seconds for which the database may leave a question unanswered
 SHOWN = 3  # reasons in the text
+PRESENT = ("up", "draining")
 
 _WAITING = re.compile("^waiting for (.*?) (?:for|since)(?= [0-9])")  # "since" is what 0.1.0 says
 
@@ -43,7 +46,7 @@ def verdict(
     settled: bool = True,
 ) -> dict[str, Any]:
     """{"state", "text", "reasons"} of the picture's rows; `lately` are the rows of the last seconds. Unless `settled`,
-    we have not listened for long enough to miss anybody."""
+    we have not listened for long enough to miss anybody, so what hurts is known, but not that all is well."""
     down = list(_brokers_away(redis))
     hurt: list[str] = []
     if not down:  # or nobody can be heard
@@ -58,11 +61,14 @@ def verdict(
     if ledger["difference"]:
         hurt.append(ledger["text"].replace("The", "the", 1))
     reasons = down + hurt
-    state = "down" if down else "degraded" if hurt else "well"
-    text = f"{state.capitalize()}: {'; '.join(reasons[:SHOWN])}" if reasons else "All is well"
+    state = "down" if down else "degraded" if hurt else "well" if settled else "unknown"
+    text = f"{state.capitalize()}: {'; '.join(reasons[:SHOWN])}" if reasons else _NOTHING[state]
     if len(reasons) > SHOWN:
         text += f"; and {len(reasons) - SHOWN} more"
     return {"state": state, "text": text + _lying(queues), "reasons": reasons}
+
+
+_NOTHING = {"well": "All is well", "unknown": "Not known yet: it has only begun to listen"}
 
 
 def _brokers_away(redis: Sequence[Row]) -> Iterator[str]:
@@ -73,7 +79,7 @@ def _brokers_away(redis: Sequence[Row]) -> Iterator[str]:
 
 
 def _present(instances: Sequence[Row]) -> list[Row]:
-    return [each for each in instances if each["state"] in ("up", "draining")]
+    return [each for each in instances if each["state"] in PRESENT]
 
 
 def _clocks(instances: Sequence[Row], redis: Sequence[Row]) -> Iterator[str]:
@@ -112,11 +118,16 @@ def _database_away(instances: Sequence[Row]) -> Iterator[str]:
 def _silent(instances: Sequence[Row]) -> Iterator[str]:
     for each in instances:
         if each["state"] == "silent":
-            yield f"{each['name']} has been silent for {each['silent']:.0f} s"
-        elif each["state"] != "gone" and each["stuck"] > STUCK:
+            forget = f" (gorgonctl forget {each['name']}, if it is not to come back)" if each["silent"] > MISSED else ""
+            yield f"{each['name']} has been silent for {each['silent']:.0f} s{forget}"
+        elif each["state"] == "failed":
+            yield f"{each['name']} cannot run: {each['failed']}"
+        elif each["state"] in PRESENT and each["stuck"] > STUCK:
             yield f"{each['name']} hangs: a loop has not turned for {each['stuck']:.0f} s"
         elif each["state"] == "up" and each["status"].startswith("waiting for"):
             yield f"{each['name']} has been {each['status']}"
+        if each["doubled"]:
+            yield f"two processes have the name {each['name']}: end one, or give its host another name"
 
 
 def _backlogs(instances: Sequence[Row], queues: Sequence[Row], settled: bool) -> Iterator[str]:
@@ -155,6 +166,12 @@ def _full(redis: Sequence[Row]) -> Iterator[str]:
     for broker in redis:
         if broker["maxmemory"] and broker["memory"] > broker["maxmemory"] * MEMORY:
             yield f"broker {broker['where']} has filled {broker['memory'] / broker['maxmemory']:.0%} of its memory"
+        if broker["lost"]:
+            lost = ", ".join(f"{count:,} of {queue}" for queue, count in sorted(broker["lost"].items()))
+            yield (
+                f"broker {broker['where']} has less than it had accepted: {lost}; once you know why, gorgonctl forget "
+                f"{broker['name']}"
+            )
         if broker["refused"]:
             yield f"broker {broker['where']} has refused {counted(broker['refused'], 'connection')} in the last minute"
         if broker["slow_fsyncs"]:

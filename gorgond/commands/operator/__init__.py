@@ -7,6 +7,7 @@ listing        the picture as tables: queues, instances
 letters        dead letters
 groups         the durable groups of topics
 tracing        where a request is, or what became of it
+missing        what is missed, and is to be missed no more
 roles          what users may do
 noted          the line in the log that says who did what
 text           tables and units for people

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from gorgond.commands.operator import text
 from gorgond.commands.operator.text import Row
+from gorgond.stats.verdict import PRESENT
 
 NOW = ("queue", ">waiting", ">oldest", ">in flight", ">delayed", ">dead", ">in/s", ">out/s")
 SINCE = ("accepted", "done", "retried", "recovered", "expired")
@@ -44,7 +45,7 @@ def _instance(row: Row) -> Sequence[str]:
     since = text.duration(max(time.time() - row["since"] / 1000, 0))
     rates = [text.rate(row[key]) for key in ("in", "out", "errors")]
     lag = text.latency(max(row["lag"], 0) * 1e6)
-    gone = row["state"] in ("gone", "silent")
+    gone = row["state"] not in PRESENT
     vitals = [lag, _clock(row["clock"]), text.size(row["rss"]), f"{row['cpu'] * 100:.0f} %"]
     now = ("", "", "", "") if gone else vitals
     return (row["name"], row["state"], since, *rates, *now, str(row["restarts"]), "" if gone else row["status"])

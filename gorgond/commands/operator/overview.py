@@ -8,12 +8,13 @@ from typing import Any
 from gorgond.commands.operator import listing, text
 from gorgond.commands.operator.text import Row
 from gorgond.service.plain import plain
+from gorgond.stats.instances import STATES
 from gorgond.stats.verdict import SHOWN
 
-EXIT_CODES = {"well": 0, "degraded": 1, "down": 2}
+EXIT_CODES = {"well": 0, "degraded": 1, "down": 2, "unknown": 3}
 
-_SIGNS = {"well": "●", "degraded": "▲", "down": "✖"}
-_COLOURS = {"well": text.GREEN, "degraded": text.YELLOW, "down": text.RED}
+_SIGNS = {"well": "●", "degraded": "▲", "down": "✖", "unknown": "○"}
+_COLOURS = {"well": text.GREEN, "degraded": text.YELLOW, "down": text.RED, "unknown": text.YELLOW}
 _SPANS = (("minute", "last minute"), ("hour", "last hour"), ("day", "last day"))
 _KEPT = {
     "always": "; what is accepted survives a power failure",
@@ -68,12 +69,12 @@ def _span(title: str, row: Row) -> Sequence[str]:
 
 
 def _roles(rows: Sequence[Row]) -> list[str]:
-    header = ("role", ">up", ">draining", ">silent", ">gone", ">in/s", ">out/s")
-    states = ("up", "draining", "silent", "gone")
+    states = ("up", *(each for each in STATES[1:] if any(row.get(each) for row in rows)))
+    header = ("role", *(f">{each}" for each in states), ">in/s", ">out/s")
     return text.table(
         header,
         [
-            (row["role"], *(str(row[state] or "") for state in states), text.rate(row["in"]), text.rate(row["out"]))
+            (row["role"], *(str(row.get(state) or "") for state in states), text.rate(row["in"]), text.rate(row["out"]))
             for row in rows
         ],
     )

@@ -5,16 +5,17 @@
 -- KEY limits: hget hset
 -- KEY epoch: get incr
 -- ARGV group, limit, the epoch that stands ('': the first)
--- Returns {"ok", 1}, {"ok", 0} when it was so already, or {"stale", epoch that stands}: nothing was done.
+-- Returns {"ok", 1} when there was no such group, {"ok", 0} when there was one, or {"stale", epoch that stands}: nothing
+-- was done.
 -- A late copy is stale, or finds that it was so already.
 -- Done even without memory: the group's consumer may be the one that empties it.
 local GROUPS, LIMITS, EPOCH = unpack(KEYS)
 local GROUP, LIMIT, STANDS = ARGV[1], ARGV[2], ARGV[3]
 
-local limit = redis.call('HGET', LIMITS, GROUP)
-if redis.call('SISMEMBER', GROUPS, GROUP) == 1 and limit == LIMIT then return {'ok', 0} end
+local new = 1 - redis.call('SISMEMBER', GROUPS, GROUP)
+if new == 0 and redis.call('HGET', LIMITS, GROUP) == LIMIT then return {'ok', 0} end
 if epoch_of(EPOCH) ~= STANDS then return {'stale', epoch_of(EPOCH)} end
 redis.call('INCR', EPOCH)
 redis.call('HSET', LIMITS, GROUP, LIMIT)
 redis.call('SADD', GROUPS, GROUP)
-return {'ok', 1}
+return {'ok', new}

@@ -1,0 +1,31 @@
+"""What the stats servers miss, and are told to miss no more: instances, and what a broker has lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gorgond.commands.operator.brokers import PATIENCE
+from gorgond.commands.operator.installation import Installation
+from gorgond.errors import GorgonError
+from gorgond.redpill import Message, Producer
+from gorgond.stats.instances import MISSING
+
+
+def missing(picture: Mapping[str, Any]) -> list[str]:
+    """The names of what is missed: of instances, and of brokers that have lost something."""
+    instances = [each["name"] for each in picture["instances"] if each["state"] in MISSING]
+    return [*instances, *(each["name"] for each in picture["redis"] if each.get("lost"))]
+
+
+async def forget(installation: Installation, picture: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Have them miss these no more; what was done, in words. Raises GorgonError, when one of them is not missed, before
+    anything is done."""
+    there = missing(picture)
+    for name in names:
+        if name not in there:
+            raise GorgonError(f"{name} is not missed; what is: {' '.join(there) or 'nothing'}")
+    async with asyncio.timeout(PATIENCE), Producer(installation.connect().calls, "gorgonctl") as producer:
+        await producer.publish("stats", *(Message("stats.forget", {"name": name}) for name in names))
+    return [f"{name} is missed no more" for name in names]
