@@ -122,10 +122,11 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     made.add_argument("groups", metavar="TOPIC/GROUP", nargs="+", help="as groups calls them")
 
-    made = anywhere(command("pause", _pause, "let nothing more be taken from queues; pushes go on", "pause store_put"))
-    made.add_argument("queues", metavar="QUEUE", nargs="+")
-    made = anywhere(command("resume", _resume, "undo a pause", "resume store_put"))
-    made.add_argument("queues", metavar="QUEUE", nargs="+")
+    for made in (
+        anywhere(command("pause", _pause, "let nothing more be taken from queues; pushes go on", "pause store_put")),
+        anywhere(command("resume", _resume, "undo a pause", "resume store_put")),
+    ):
+        made.add_argument("queues", metavar="QUEUE", nargs="+")
 
     made = anywhere(
         command(

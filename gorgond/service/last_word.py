@@ -20,10 +20,13 @@ def tell_failed(config: Config, name: str, why: str) -> None:
 
 
 async def _tell(config: Config, event: Message) -> None:
-    producer = Producer(connect_fabric(config).calls, f"{event.args['name']} end")
-    producer.start()
+    broker = connect_fabric(config).calls
+    producer, link = Producer(broker, f"{event.args['name']} end"), broker.link(f"{event.args['name']} end")
     try:
         async with asyncio.timeout(LAST_WORD):
+            await link.ping()  # a producer would wait for a broker that is away
+            producer.start()
             await producer.publish("stats", event)
+            await producer.stop(timeout=0)
     finally:
-        await producer.stop(timeout=0)
+        await link.close()

@@ -157,7 +157,7 @@ def test_a_fabric_of_which_nothing_is_known_yet_is_shown_too() -> None:
         ledger={"accepted": 0}, database={"name": "", "away": 0.0},
     )  # fmt: skip
     assert len(overview(nothing, colours=False)) == 4
-    assert EXIT_CODES == {"well": 0, "degraded": 1, "down": 2}
+    assert EXIT_CODES == {"well": 0, "degraded": 1, "down": 2, "unknown": 3}
 
 
 def test_tables_of_queues_and_instances() -> None:

@@ -10,7 +10,7 @@ import pytest
 from gorgond.redpill import Counts
 from gorgond.service.metrics import Histogram, Metrics, Operation
 from gorgond.stats.brokers import BrokerHealth, durability
-from gorgond.stats.instances import FORGOTTEN, GONE, SILENT, Instances
+from gorgond.stats.instances import FORGOTTEN, SILENT, Instances
 from gorgond.stats.marks import KEPT, SHOWN, Marks
 from gorgond.stats.queues import Queues, ledger, together
 
@@ -22,6 +22,8 @@ class Process:
         self.name, self.pid, self.version, self.uptime = name, pid, version, uptime
         self.metrics = Metrics()
         self.cpu = 0.0
+        self.run = f"{pid} of {version}"
+        self.done = False
 
     def answer(self, count: int, seconds: float = 0.001, status: int = 200) -> None:
         self.metrics.measure("GET /", count, count * (status >= 500), 10 * count, seconds)
@@ -32,7 +34,7 @@ class Process:
         return {
             "name": self.name, "role": "web", "instance": "1", "host": "host", "pid": self.pid,
             "version": self.version, "uptime": self.uptime, "state": state, "status": "serving", "silent": 0.0,
-            "lag": 0.0, "clock": -0.25, "rss": 1, "cpu": self.cpu, "queues": {},
+            "lag": 0.0, "clock": -0.25, "run": self.run, "done": self.done, "rss": 1, "cpu": self.cpu, "queues": {},
             "counters": dict(self.metrics.counters), "operations": self.metrics.operations(),
         }  # fmt: skip
 
@@ -125,9 +127,58 @@ def test_silence_is_seen_unless_nobody_can_be_heard() -> None:
     instances.look(500.0, False)
     instances.look(500.5, True)
     assert instances.all[process.name].state == "up"
-    instances.look(501.0 + GONE, True)
-    assert instances.all[process.name].state == "gone"
-    assert instances.take_events()[-1].text == "web@1.host stopped"
+    # and one that is silent is missed for as long as it is
+    instances.look(501.0 + 10 * FORGOTTEN, True)
+    assert instances.all[process.name].state == "silent"
+    # until the operator says that it will not come back
+    instances.forget(process.name)
+    assert instances.all == {}
+
+
+def test_one_that_is_done_has_not_stopped() -> None:
+    instances, process = Instances(0.0), Process()
+    heard(instances, process.snapshot(), 1.0)
+    process.done = True
+    heard(instances, process.snapshot(state="draining"), 2.0)
+    assert instances.all[process.name].state == "draining"
+    heard(instances, process.snapshot(state="gone"), 3.0)
+    instances.look(100.0, True)
+    assert instances.all[process.name].state == "done"
+    assert instances.take_events()[-1].text == "web@1.host is done"
+
+
+def test_two_processes_of_one_name_are_told_from_a_successor() -> None:
+    # given a process and its successor
+    instances, first, second = Instances(0.0), Process(pid=7), Process(pid=7)
+    second.run = "another host's"
+    heard(instances, first.snapshot(), 1.0)
+    heard(instances, second.snapshot(), 2.0)
+    [row] = instances.all.values()
+    assert row.doubled < 0
+    # when the first is heard again, then two have the name, and its end is not that of the other
+    assert instances.heard(first.snapshot(state="gone"), 3.0) is None
+    assert (row.doubled, row.state, row.restarts) == (3.0, "up", 1)
+    # and when the second is silent, then the first has it
+    instances.look(9.0, True)
+    heard(instances, first.snapshot(), 10.0)
+    assert (row.doubled, row.state, row.restarts) == (3.0, "up", 2)
+
+
+def test_one_that_cannot_run_is_missed_and_not_taken_for_stopped() -> None:
+    # given one that was stopped, whose successor cannot run
+    instances, process = Instances(0.0), Process()
+    heard(instances, process.snapshot(), 1.0)
+    heard(instances, process.snapshot(state="gone"), 2.0)
+    instances.failed(process.name, "its successor", "shop.py:3: NameError", 3.0)
+    instances.look(3.0 + 2 * FORGOTTEN, True)
+    row = instances.all[process.name]
+    assert (row.state, row.why) == ("failed", "shop.py:3: NameError")
+    # when it runs, then that is over; and a failure of others under its name is not its own
+    heard(instances, process.snapshot(), 9.0)
+    instances.failed(process.name, "another host's", "superseded", 9.5)
+    assert row.state == "up"
+    instances.failed("web@9.host", "unknown", "x", 9.5)
+    assert list(instances.all) == [process.name]
 
 
 @pytest.mark.parametrize(

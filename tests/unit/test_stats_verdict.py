@@ -19,7 +19,7 @@ def instance(name: str, **changes: Any) -> dict[str, Any]:
     role = name.partition("@")[0]
     queues = {"store": ["store_get", "store_put"]}.get(role, [])
     well = {"name": name, "role": role, "state": "up", "silent": 0.5, "stuck": 0.1, "lag": 0.0, "status": "at work",
-            "host": "db1", "clock": 0.004}  # fmt: skip
+            "host": "db1", "clock": 0.004, "failed": "", "doubled": False}  # fmt: skip
     return {**well, "queues": queues, **changes}
 
 
@@ -56,6 +56,16 @@ def test_all_is_well() -> None:
          "database m has been away for 4 s: refused; store@1 has been waiting for database m for 4 s: refused"),
         ({"instances": [WEB, STORE, instance("store@2", state="silent", silent=4.0)]}, "degraded",
          "store@2 has been silent for 4 s"),
+        ({"instances": [WEB, STORE, instance("store@2", state="silent", silent=4000.0)]}, "degraded",
+         "store@2 has been silent for 4000 s (gorgonctl forget store@2, if it is not to come back)"),
+        ({"instances": [WEB, STORE, instance("store@2", state="failed", failed="shop.py:3: NameError", stuck=7.0)]},
+         "degraded", "store@2 cannot run: shop.py:3: NameError"),
+        ({"instances": [WEB, STORE, instance("store@2", doubled=True)]}, "degraded",
+         "two processes have the name store@2: end one, or give its host another name"),
+        ({"instances": [WEB, STORE, instance("provider@x", state="done", silent=99.0, stuck=9.0)]}, "well", ""),
+        ({"redis": [broker(lost={"store_put": 1204, "q": 1})]}, "degraded",
+         "broker b.sock has less than it had accepted: 1 of q, 1,204 of store_put; once you know why, gorgonctl forget "
+         "durable"),
         ({"instances": [WEB, STORE, instance("store@2", stuck=7.0)]}, "degraded",
          "store@2 hangs: a loop has not turned for 7 s"),
         ({"instances": [WEB, STORE, instance("store@2", state="gone", silent=99.0)]}, "well", ""),
@@ -125,7 +135,11 @@ def test_while_the_broker_is_away_nobody_else_is_blamed() -> None:
 
 
 def test_who_has_only_begun_to_listen_misses_nobody() -> None:
-    assert judged(instances=[], settled=False)["state"] == "well"
+    # nor does it know that all is well
+    begun = judged(instances=[], settled=False)
+    assert (begun["state"], begun["text"]) == ("unknown", "Not known yet: it has only begun to listen")
+    # but what hurts it knows
+    assert judged(redis=[broker(away=1.0)], settled=False)["state"] == "down"
 
 
 def test_the_text_has_the_first_reasons_and_counts_the_others() -> None:
