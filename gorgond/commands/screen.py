@@ -11,11 +11,13 @@ from gorgond.service.plain import plain
 
 
 class Screen:
-    """Standard output. It is a stream too, so that the log can be written to it."""
+    """Standard output. It is a stream too, so that the log can be written to it. Of a table that is taller than the
+    terminal the first lines are drawn: what has left its upper edge could not be erased."""
 
     def __init__(self) -> None:
         self.terminal = sys.stdout.isatty()
         self._table: Sequence[str] = ()
+        self._height = 0  # lines that are drawn
 
     def write(self, text: str) -> None:
         """Write lines above the table."""
@@ -34,11 +36,17 @@ class Screen:
         """Nothing is kept back."""
 
     def _erased(self) -> str:
-        return f"\x1b[{len(self._table)}A\x1b[J" if self._table else ""
+        height = min(self._height, shutil.get_terminal_size().lines - 1)  # it may have become lower since
+        return f"\r\x1b[{height}A\x1b[J" if height else ""
 
     def _drawn(self) -> str:
-        columns = shutil.get_terminal_size().columns
-        return "".join(f"{line[: columns - 1]}\n" for line in self._table)
+        columns, rows = shutil.get_terminal_size()
+        shown = list(self._table)
+        if len(shown) >= rows > 1:
+            left = len(shown) - rows + 2
+            shown[rows - 2 :] = [f"… {left} lines more in a taller terminal, or with gorgonctl top"]
+        self._height = len(shown)
+        return "".join(f"{line[: columns - 1]}\n" for line in shown)
 
     def _print(self, text: str) -> None:
         with suppress(OSError):  # the terminal was closed: what runs is to end in order all the same

@@ -61,7 +61,7 @@ async def _push(url: str, enough: Event) -> None:
     ("trouble", "state", "words"),
     [
         (killed_broker, "down", "is away"),
-        (hung_store, "degraded", "is silent"),
+        (hung_store, "degraded", "has been silent"),
         (growing_backlog, "degraded", "store_put backlog"),
     ],
     ids=["killed broker", "hung store", "growing backlog"],

@@ -110,7 +110,7 @@ def test_the_verdict_says_which_store_hangs_and_what_piles_up(fabric: Fabric) ->
     roles = all_started(fabric)
     # a store that hangs
     os.kill(roles["store"].pid, signal.SIGSTOP)
-    eventually(lambda: fabric.says("store@1", "is silent"))
+    eventually(lambda: fabric.says("store@1", "has been silent"))
     os.kill(roles["store"].pid, signal.SIGCONT)
     eventually(fabric.well)
     # a backlog that nobody works off

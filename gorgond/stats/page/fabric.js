@@ -76,7 +76,7 @@ const breakable = (name) => make("span", {}, ...name.split(/(?<=\.)/).flatMap((p
 const turned = (item) => Math.max(item.silent, item.stuck ?? 0);
 
 const words = (role) =>
-  ["up", "draining", "silent", "gone"]
+  ["up", "draining", "silent", "failed", "done", "gone"]
     .filter((it) => role[it])
     .map((it) => `${role[it]} ${it}`)
     .join(", ") || "none up";
@@ -118,8 +118,9 @@ const instancesTable = new Table(
 );
 
 export function showInstances({ at, roles, instances }) {
-  const up = instances.filter((instance) => instance.state === "up").length;
-  say($("instances-sum"), `${up} of ${instances.length} instances up`);
+  const number = (...states) => instances.filter((instance) => states.includes(instance.state)).length;
+  const done = number("done") ? `, ${number("done")} done` : "";
+  say($("instances-sum"), `${number("up")} of ${instances.length - number("done", "gone")} instances up${done}`);
   instancesTable.show(
     roles.flatMap((role) => [
       { ...role, group: true },
