@@ -44,7 +44,7 @@ def test_every_file_that_is_named_is_there() -> None:
         value.partition("/")[2] for _, attributes in ELEMENTS for value in attributes.values() if "static/" in value
     }
     named |= {name for script in SCRIPTS.values() for name in re.findall(r'(?:from|import) "\./([^"]+)"', script)}
-    named |= {f"{state}.svg" for state in ("well", "degraded", "down", "stale")}
+    named |= {f"{state}.svg" for state in ("well", "degraded", "down", "unknown", "stale")}
     # then these are the files, no more and no fewer
     assert named | {"index.html"} == {path.name for path in PAGE.iterdir()}
 

@@ -11,7 +11,7 @@ from gorgond.commands.screen import Screen
 
 
 class Terminal:
-    """As much of one as the screen uses: text, line feeds, up, erase below. `gone` are lines that left its upper edge."""
+    """As much of one as a screen uses: text, line feeds, up, erase below. `gone` are lines that left its upper edge."""
 
     def __init__(self, rows: int) -> None:
         self.rows, self.at = rows, 0
@@ -38,8 +38,7 @@ class Terminal:
         """It is all there."""
 
 
-@pytest.fixture
-def screen(monkeypatch: pytest.MonkeyPatch) -> tuple[Screen, Terminal]:
+def screen_on(monkeypatch: pytest.MonkeyPatch) -> tuple[Screen, Terminal]:
     terminal = Terminal(8)
     made = Screen()
     monkeypatch.setattr("sys.stdout", terminal)
@@ -47,8 +46,8 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> tuple[Screen, Terminal]:
     return made, terminal
 
 
-def test_a_table_is_drawn_anew_below_what_stays(screen: tuple[Screen, Terminal]) -> None:
-    shown, terminal = screen
+def test_a_table_is_drawn_anew_below_what_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, terminal = screen_on(monkeypatch)
     for number in range(3):
         shown.show([f"web@1 {number}", f"web@2 {number}"])
         shown.say(f"line {number}")
@@ -56,8 +55,8 @@ def test_a_table_is_drawn_anew_below_what_stays(screen: tuple[Screen, Terminal])
 
 
 @pytest.mark.parametrize("height", [7, 8, 9, 30])
-def test_of_a_table_taller_than_the_terminal_a_part_is_drawn(screen: tuple[Screen, Terminal], height: int) -> None:
-    shown, terminal = screen
+def test_of_a_table_taller_than_the_terminal_a_part_is_drawn(monkeypatch: pytest.MonkeyPatch, height: int) -> None:
+    shown, terminal = screen_on(monkeypatch)
     # when it is drawn again and again, with a line of the log in between
     for number in range(5):
         shown.show([f"row {row} {number}" for row in range(height)])
@@ -73,8 +72,8 @@ def test_of_a_table_taller_than_the_terminal_a_part_is_drawn(screen: tuple[Scree
         assert drawn[-1].startswith(f"… {height - 6} lines more in a taller termin")
 
 
-def test_a_terminal_that_becomes_lower_is_drawn_on_too(screen: tuple[Screen, Terminal]) -> None:
-    shown, terminal = screen
+def test_a_terminal_that_becomes_lower_is_drawn_on_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, terminal = screen_on(monkeypatch)
     shown.show([f"row {row}" for row in range(6)])
     terminal.gone, terminal.lines = terminal.lines[:3], terminal.lines[3:]
     terminal.rows, terminal.at = 4, 3
