@@ -339,12 +339,12 @@ def test_top_shows_all_fits_the_terminal_and_leaves_it_as_it_was(fabric: Fabric)
     try:
         # given the whole picture on a large terminal, each line of it in its place
         frame = eventually(lambda: frame if shown(frame := terminal.frame(), "store@1.", "web@1.") else [])
-        assert frame[0][0] in "●▲"
+        assert frame[0][0] in "●▲○"
         assert (len(frame), frame[-1]) == (50, "q quits")
         # when the terminal is made smaller, then it shows what has room
         terminal.resize(8, 40)
         small = eventually(lambda: frame if len(frame := terminal.frame()) == 8 else [])
-        assert (small[0][0] in "●▲", small[-1]) == (True, "q quits")
+        assert (small[0][0] in "●▲○", small[-1]) == (True, "q quits")
         assert max(map(len, small)) <= 40
         # when q is pressed, then it ends, and the terminal is as it was
         os.write(terminal.master, b"q")

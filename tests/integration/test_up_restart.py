@@ -4,81 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
 import pymongo
 import pytest
 
-from gorgond.commands.control import ask
 from gorgond.roles import ROLES
 from tests.conftest import MongodServer
-from tests.programs import asked, ended, free_port, gorgonctl, started
+from tests.integration.upping import SHOP, Running, up_with
+from tests.programs import asked
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("redis_binary")
 
-SHOP = """from gorgond import App
-
-app = App("shop")
-
-
-@app.get("/shop")
-async def shop(ctx):
-    return "first"
-"""
-
-
-class Running:
-    """A `gorgond up` with an application that is ours to change."""
-
-    def __init__(self, data: Path, module: Path, output: Path, port: int) -> None:
-        self.module, self.port, self._data, self._output = module, port, data, output
-
-    @property
-    def written(self) -> str:
-        return self._output.read_text()
-
-    def processes(self) -> dict[str, tuple[int, str]]:
-        rows = ask(self._data / "control.sock", "list")["processes"]
-        return {each["name"]: (each["pid"], each["state"]) for each in rows}
-
-    def up(self) -> bool:
-        return "all is up: http://localhost:" in self.written
-
-    def shop(self) -> str | None:
-        answer = asked(f"http://localhost:{self.port}/shop")
-        return answer.decode() if answer else None
-
-    def ctl(self, *arguments: str) -> tuple[int, str]:
-        done = gorgonctl(*arguments, "--data", str(self._data))
-        return done.returncode, done.stdout + done.stderr
-
-
-@contextmanager
-def up_with(tmp_path: Path, *flags: str) -> Iterator[Running]:
-    module = tmp_path / "ta_shop.py"
-    module.write_text(SHOP)
-    port, output = free_port(), tmp_path / "output"
-    fixed = ("--port", str(port), "--no-provider", "--module", "ta_shop")
-    with TemporaryDirectory(prefix="gorgond-") as data:
-        made = Running(Path(data), module, output, port)
-        with started("up", "--data", data, *fixed, *flags, output=output, PYTHONPATH=str(tmp_path)) as process:
-            eventually(made.up)
-            yield made
-            assert ended(process) == 0
-
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
-    with up_with(tmp_path, "--stores", "1") as made:
+    with up_with(tmp_path, "--no-provider", "--stores", "1") as made:
         yield made
 
 
@@ -93,6 +43,7 @@ def test_a_typo_stops_the_roll_at_the_first_and_the_rest_stays(running: Running)
     assert "restarting app@2" not in said
     assert "app@1 was not ready before it ended with exit code 78: wrong configuration: " in said
     assert f"{running.module}:6: NameError: name 'itn' is not defined" in said
+    assert re.search(r"Degraded: app@1\.\S+ cannot run: wrong configuration: \S+ta_shop.py:6: ", running.verdict())
     after = running.processes()
     assert after.pop("app@1") == (0, "failed")
     assert after == {name: each for name, each in before.items() if name != "app@1"}
@@ -178,7 +129,7 @@ def test_a_roll_stops_where_the_database_does_not_let_one_in(
         file.write_text(f"[store]\nurl = {url}\n")
 
     configured("good")
-    with up_with(tmp_path, "--config", str(file), "--apps", "0", "--web", "1") as running:
+    with up_with(tmp_path, "--no-provider", "--config", str(file), "--apps", "0", "--web", "1") as running:
         before = running.processes()
         # when a wrong one is configured, and they are restarted
         configured("wrong")
