@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
 from gorgond.redpill import (
     Listener,
     Message,
     Producer,
     Subscription,
     connect,
+    session,
 )
 from tests.conftest import RedisServer
 from tests.contract.stage import OUTAGE, Expect, Handler, Stage, messages, running
@@ -53,6 +56,24 @@ async def test_a_group_keeps_events_for_consumers_that_are_away(stage: Stage) ->
 
     assert (await subscribed()).ids == ["c", "d", "e"]
     assert (await stage.counts("topic/group")).overflow == 2
+
+
+async def test_a_group_that_was_deleted_past_us_is_made_again(
+    redis_stage: Stage, shared_redis: RedisServer, expected_logs: Expect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected_logs("the group group of topic was no group any more, and is made again")
+    monkeypatch.setattr(session, "REJOIN", 0.1)
+    handler = Handler()
+    consumer = Subscription(redis_stage.broker, "topic", "group", "consumer", handler)
+    async with running(consumer), Producer(redis_stage.broker, "p") as producer:
+        await consumer.joined.wait()
+        # when somebody deletes the groups of the topic, of which nobody is told
+        assert shared_redis.cli("DEL", "gorgon:{topic}:groups") == "1"
+        # then the consumer finds out, and hears of what is published from then on
+        await eventually_async(lambda: shared_redis.cli("SCARD", "gorgon:{topic}:groups") == "1")
+        await producer.publish("topic", *messages("a"))
+        await redis_stage.done(1, "topic/group")
+    assert handler.ids == ["a"]
 
 
 async def test_a_subscription_joins_again_when_the_broker_has_forgotten_it(
