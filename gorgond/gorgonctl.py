@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--data", metavar="DIR", help="of the gorgond up in this directory, not of this host's units")
         return made
 
-    anywhere(command("status", _status, "how everything is, the verdict first: 0 well, 1 degraded, 2 down, 3 not known"))
+    anywhere(command("status", _status, "how everything is; exit code 0 well, 1 degraded, 2 down, 3 not known"))
     anywhere(command("top", _top, "the same live, with every instance; q quits"))
     anywhere(command("queues", _queues, "every queue: what waits, what moves"))
     anywhere(command("instances", _instances, "every instance of every role, and what it does"))
