@@ -3,6 +3,7 @@
 operations   what may be asked of the auth server: register, log in, log out …
 users        accounts in the store, an e-mail address once
 passwords    Argon2id
+erasing      the end of an account
 tokens       sessions: begun, validated from a cache, revoked everywhere
 limits       how often a password may be tried
 rights       who may do what

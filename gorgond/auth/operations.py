@@ -4,6 +4,8 @@
     auth.login      {"email", "password", "client", "token"}    → {"user", "expires"}
     auth.me                                                      → the user
     auth.password   {"old", "new", "client", "token"}           → {"user", "expires"}; the other sessions ended
+    auth.rename     {"name"}                                     → the user
+    auth.delete     {"password", "client"}                       → null; the account, and all that is its user's
     auth.logout                                                  → null; this session ended
     auth.sessions                                                → {"sessions": […]}
     auth.revoke     {"id"}, or {} for all of them               → null
@@ -20,6 +22,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gorgond.auth import texts
+from gorgond.auth.erasing import Erasing
 from gorgond.auth.limits import Limits
 from gorgond.auth.passwords import Passwords, rule_broken
 from gorgond.auth.records import Document
@@ -32,7 +35,7 @@ from gorgond.redpill import CallFailed, Message
 QUICK = ("auth.me", "auth.sessions", "auth.oauth2.sites", "auth.oauth2.linked")
 """Those that neither hash a password nor ask another site nor change anything."""
 
-ENDING = ("auth.logout", "auth.revoke")
+ENDING = ("auth.logout", "auth.revoke", "auth.delete")
 """Those that may end the session that asks."""
 
 ARGUMENTS: Mapping[str, Sequence[str]] = {
@@ -40,6 +43,8 @@ ARGUMENTS: Mapping[str, Sequence[str]] = {
     "auth.login": ("email", "password", "client", "token", "former"),
     "auth.me": (),
     "auth.password": ("old", "new", "client", "token", "former"),
+    "auth.rename": ("name",),
+    "auth.delete": ("password", "client"),
     "auth.logout": (),
     "auth.sessions": (),
     "auth.revoke": ("id",),
@@ -55,15 +60,18 @@ Own = Callable[[Message, User], Awaitable[Any]]
 class Operations:
     """The operations, on what they need. Each raises CallFailed for what it refuses."""
 
-    def __init__(self, users: Users, passwords: Passwords, tokens: Tokens, limits: Limits) -> None:
+    def __init__(self, users: Users, passwords: Passwords, tokens: Tokens, limits: Limits, erasing: Erasing) -> None:
         self._users = users
         self._passwords = passwords
         self._tokens = tokens
         self._limits = limits
+        self._erasing = erasing
         self.public: dict[str, Public] = {"auth.register": self.register, "auth.login": self.login}
         self.own: dict[str, Own] = {
             "auth.me": self.me,
             "auth.password": self.password,
+            "auth.rename": self.rename,
+            "auth.delete": self.delete,
             "auth.logout": self.logout,
             "auth.sessions": self.sessions,
             "auth.revoke": self.revoke,
@@ -122,23 +130,38 @@ class Operations:
 
     async def password(self, message: Message, user: User) -> Any:
         args = message.args
-        account = await self._account(user)
         new = _new_password(args, "new")
-        if account["passhash"]:  # who came by way of another site has none yet
-            old, email = text(args, "old"), account["email"]
-            counted = texts.account(email) if email else account["id"]
-            proved = await self._proved(counted, old, client_of(args), lambda: self._account(user))
-            if proved is None:
-                raise CallFailed(403, "old: this is not the password", "old")
-            account = proved
-        else:
-            await self.check_fresh(user)
+        account = await self._owner(user, args, "old")
         # One write changes the password and ends the sessions that were begun before.
         changes = {"passhash": await self._passwords.hash(new), **new_era()}
         await self._users.change_unchanged(account, changes)
         answer = await self.begin(account | changes, args)
         await self._tokens.end_others(account["id"])
         return answer
+
+    async def _owner(self, user: User, args: Mapping[str, Any], name: str) -> Document:
+        """The account of a user who proves to be its owner: by the password, the argument of this name, or where there
+        is none by having just logged in. Raises CallFailed 403 and 429."""
+        account = await self._account(user)
+        if not account["passhash"]:  # who came by way of another site has none yet
+            await self.check_fresh(user)
+            return account
+        password, email = text(args, name), account["email"]
+        counted = texts.account(email) if email else account["id"]
+        proved = await self._proved(counted, password, client_of(args), lambda: self._account(user))
+        if proved is None:
+            raise CallFailed(403, f"{name}: this is not the password", name)
+        return proved
+
+    async def rename(self, message: Message, user: User) -> Any:
+        account = await self._account(user)
+        changes = {"name": texts.name(text(message.args, "name", NAME_MAX))}
+        await self._users.change(account, changes)
+        await self._tokens.changed(account["id"])
+        return described(account | changes)
+
+    async def delete(self, message: Message, user: User) -> Any:
+        await self._erasing.begin(await self._owner(user, message.args, "password"))
 
     async def check_fresh(self, user: User) -> None:
         """Refuse to change by which ways a user may log in, when a session is all that shows who asks: it may have been

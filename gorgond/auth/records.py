@@ -1,4 +1,5 @@
-"""Documents in the store, asked for and changed through auth_store_get and auth_store_put, to which only we may push.
+"""Documents in the store, asked for and changed through auth_store_get and auth_store_put, to which only we may push;
+and the notes of users whose accounts end, through the queues of all.
 
 Every write says the newer `ts` of the clock and of the document it changes, so that hosts whose clocks differ a little
 do not refuse each other's changes; one that comes too late all the same is made again on what is there by then.
@@ -74,12 +75,22 @@ class Records:
         """Delete a document unless it is a newer one by now."""
         await self._write(f"{collection}.delete", {"id": document["id"], "ts": document["ts"]})
 
+    async def notes(self, userid: int, most: int) -> list[Document]:
+        """So many of a user's notes, private ones too, with their ids alone."""
+        args = {"filter": {"userid": userid}, "limit": most, "fields": ["ts"]}
+        found: list[Document] = await self._ask("store_get", "items.find", args, {"id": str(userid), "reads": "own"})
+        return found
+
+    async def delete_note(self, id: str, userid: str) -> None:
+        """Delete a note of this user, whatever it is by now."""
+        await self._ask("store_put", "items.delete", {"id": id}, {"id": userid})
+
     async def _write(self, op: str, args: Document) -> str:
         effect: str = (await self._ask("auth_store_put", op, args))["results"][0]["effect"]
         return effect
 
-    async def _ask(self, queue: str, op: str, args: Document) -> Any:
-        reply = await self._caller.call(queue, Message(op, args, deadline=now_ms() + TIMEOUT))
+    async def _ask(self, queue: str, op: str, args: Document, user: Document | None = None) -> Any:
+        reply = await self._caller.call(queue, Message(op, args, user=user, deadline=now_ms() + TIMEOUT))
         if reply.error is not None:
             raise reply.error
         return loads(reply.body)

@@ -21,6 +21,7 @@ SECRETS = {
     "auth.register": ("password",),
     "auth.login": ("password",),
     "auth.password": ("old", "new"),
+    "auth.delete": ("password",),
     "auth.oauth2.login": ("code", "verifier"),
     "auth.oauth2.link": ("code", "verifier"),
 }

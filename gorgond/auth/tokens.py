@@ -167,8 +167,12 @@ class Tokens:
     async def _end(self, sessions: list[Document]) -> None:
         await asyncio.gather(*(self._records.delete("sessions", session) for session in sessions))
 
+    async def changed(self, userid: str) -> None:
+        """Tell that a user is called otherwise from now on."""
+        await self._publish(Message("auth.changed", {"userid": userid}))
+
     def heard(self, event: Message) -> None:
-        """Forget the sessions that ended: an event of auth_notify."""
+        """Forget the sessions that ended, or whose user has changed: an event of auth_notify."""
         self._news += 1
         for token in event.args.get("sessions", ()):
             self._cache.pop(token, None)

@@ -4,7 +4,8 @@ Two writes make an account, and the first decides. `emails` has a document for e
 who register at once one insert is stored. That document holds the whole new user until the second write, the one to
 `users`, is done; whoever finds it there, at the next login or registration, does the second write. So a crash between
 the two leaves an account that is made, never an address that is locked, and nobody has to guess by the time.
-A user that was deleted leaves the address to who registers it next.
+A user that was deleted leaves the address to who registers it next. While an account ends (`auth.erasing`) its document
+is `erased`, and nobody is known by it.
 
     users   {"id", "name", "email", "passhash", "authtokens": {"since", "era"}, "roles"} and what applications add
     emails  {"id": hash of the address, "userid", "user": the new user or nothing}
@@ -33,6 +34,7 @@ from gorgond.bounds import REGISTERED, WHOLE_MAX
 from gorgond.redpill import CallFailed, now_ms
 
 LOWEST, HIGHEST = REGISTERED, WHOLE_MAX  # of ids
+ERASED = "erased"  # the field of a user whose account is ending: since when, ms
 
 
 class Users:
@@ -42,8 +44,13 @@ class Users:
         self._records = records
 
     async def get(self, id: str) -> Document | None:
-        """The user of this id."""
-        return await self._records.get("users", id)
+        """The user of this id, unless the account is ending."""
+        found = await self._records.get("users", id)
+        return None if found is None or found.get(ERASED) else found
+
+    def claims(self, email: str) -> list[str]:
+        """The ids of what may claim this address, in whatever form, in `emails`."""
+        return [_key(form) for form in texts.forms(email)] if email else []
 
     async def by_email(self, email: str) -> Document | None:
         """The user with this address, in whatever form, whose account is finished where it is not yet. It asks the

@@ -23,10 +23,12 @@ from gorgond.http.credentials import (
     proof,
     xsrf_token,
 )
+from gorgond.http.export import Export
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.redpill import loads
 
 _NONE: Mapping[str, int] = {}
+_KEPT = {200: ("all that is the user's, written as it is read", "Export")}
 _SESSION = Parameter("id", "the session's id", str, high=64)
 UNKNOWN = {401: ("nobody is logged in, or not any more", "Error")}
 OFTEN = {429: ("too many attempts; Retry-After says when to come again", "Error")}
@@ -53,6 +55,12 @@ class Accounts:
                   user="required"),
             Route("GET", "/auth/me", self.me, "Who asks", answers={200: ("the user", "User")} | UNKNOWN,
                   user="required"),
+            Route("PATCH", "/auth/me", self.rename, "Have another name", body="Renaming", user="required",
+                  answers={200: ("the user", "User")} | mine),
+            Route("POST", "/auth/delete", self.delete, "End the account and delete all that is the user's",
+                  body="Deletion", user="required", answers={204: ("it has ended", "")} | mine | OFTEN),
+            Route("GET", "/auth/export", Export(asking).answer, "All that is the user's, as a file",
+                  answers=_KEPT | UNKNOWN, user="required"),
             Route("GET", "/auth/sessions", self.sessions, "One's sessions, the one last used first",
                   answers={200: ("the sessions", "Sessions")} | UNKNOWN, user="required"),
             Route("DELETE", "/auth/sessions", self.revoke, "End all of one's sessions, this one too",
@@ -86,6 +94,16 @@ class Accounts:
         reply = await self._ask(request, "auth.me", {}, credentials(request, "required"))
         xsrf = xsrf_token(request)
         return made({**loads(reply.body), "xsrf": xsrf}) if xsrf else ok(reply.body)
+
+    async def rename(self, request: Request) -> Answer:
+        user = credentials(request, "required")
+        return ok((await self._ask(request, "auth.rename", _fields(request, {"name": NAME_MAX}), user)).body)
+
+    async def delete(self, request: Request) -> Answer:
+        user = credentials(request, "required")
+        args = {"password": "", **_fields(request, {}, {"password": PASSWORD_MAX}), "client": client_of(request)}
+        await self._ask(request, "auth.delete", args, user)
+        return _ended(request)
 
     async def sessions(self, request: Request) -> Answer:
         return ok((await self._ask(request, "auth.sessions", {}, credentials(request, "required"))).body)

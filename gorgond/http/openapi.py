@@ -88,6 +88,18 @@ def _input(required: Sequence[str], **most: int) -> dict[str, Any]:
 
 
 _USER = _object(id=_TEXT, name=_TEXT, email=_TEXT, roles={"type": "array", "items": _TEXT})
+_SESSIONS = {
+    "type": "array",
+    "items": _object(
+        id=_TEXT,
+        created=_WHOLE,
+        used=_WHOLE,
+        expires=_WHOLE,
+        agent=_TEXT,
+        address=_TEXT,
+        current={"type": "boolean"},
+    ),
+}
 _SCHEMAS: dict[str, Any] = {
     "Item": _item(_FIELDS),
     "Items": {"oneOf": [_ITEM, _LIST | {"minItems": 1, "maxItems": LIM_MAX}]},
@@ -101,25 +113,15 @@ _SCHEMAS: dict[str, Any] = {
     "Login": _input(("email", "password"), email=EMAIL_MAX, password=PASSWORD_MAX)
     | {"properties": {"email": _text(EMAIL_MAX), "password": _text(PASSWORD_MAX), "cookie": {"type": "boolean"}}},
     "Password": _input(("new",), old=PASSWORD_MAX, new=PASSWORD_MAX),
+    "Renaming": _input(("name",), name=NAME_MAX),
+    "Deletion": _input((), password=PASSWORD_MAX),
+    "Export": _object(exported=_WHOLE, user=_USER, sessions=_SESSIONS, links={"type": "array"}, notes=_LIST),
     "Begun": {
         "type": "object",
         "required": ["user", "expires"],
         "properties": {"token": _TEXT, "user": _USER, "expires": _WHOLE, "xsrf": _TEXT},
     },
-    "Sessions": _object(
-        sessions={
-            "type": "array",
-            "items": _object(
-                id=_TEXT,
-                created=_WHOLE,
-                used=_WHOLE,
-                expires=_WHOLE,
-                agent=_TEXT,
-                address=_TEXT,
-                current={"type": "boolean"},
-            ),
-        }
-    ),
+    "Sessions": _object(sessions=_SESSIONS),
     "Alive": _object(alive={"const": True}),
     "Kept": _object(id=_TEXT),
     "Ready": _object(ready={"const": True}),

@@ -121,8 +121,16 @@ ROLES: Mapping[str, Role] = {
             # or not.
             restarts=1,
             access=Access(
-                pushes=("auth_put", "web_get", "auth_store_get", "auth_store_put"),
-                consumes=("auth_get", "auth_put"),
+                pushes=(
+                    "auth_put",
+                    "auth_erase",
+                    "web_get",
+                    "auth_store_get",
+                    "auth_store_put",
+                    "store_get",
+                    "store_put",
+                ),
+                consumes=("auth_get", "auth_put", "auth_erase"),
                 waits_on=("auth_data",),
                 replies=True,
                 publishes=("auth_notify", "stats"),

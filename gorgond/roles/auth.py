@@ -6,6 +6,7 @@
                goes on to `next`, which is none of our own queues; or its caller is answered 401 or 403. One without
                `next` asks this server: `auth.operations` lists what.
     auth_put   what takes long or changes something goes on to there by itself, so that nobody waits behind it
+    auth_erase what is left to do for accounts that ended, at the broker that lasts (`auth.erasing`)
 
 Messages go on before they are settled, so none is lost when this process dies, and some may arrive twice.
 """
@@ -17,9 +18,10 @@ import functools
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
-from gorgond.auth import operations, site_logins
+from gorgond.auth import erasing, operations, site_logins
+from gorgond.auth.erasing import Erasing
 from gorgond.auth.identities import Identities
 from gorgond.auth.limits import Limits
 from gorgond.auth.oauth2 import IdentityProvider
@@ -34,6 +36,7 @@ from gorgond.auth.users import Users
 from gorgond.config import Config
 from gorgond.errors import ConfigError
 from gorgond.redpill import (
+    Attempts,
     Broker,
     BrokerError,
     CallFailed,
@@ -50,6 +53,7 @@ from gorgond.redpill import (
     handling,
     told,
 )
+from gorgond.service.ends import Handling
 from gorgond.service.fabric import Fabric
 from gorgond.service.heartbeat import Heartbeat
 from gorgond.service.life import Service
@@ -58,6 +62,7 @@ from gorgond.service.pseudonyms import Pseudonyms
 PUT_LANES = 4  # of those that may take long, at a time
 OURS = "auth_"  # so the names of the queues begin to which none but us may push, auth_get excepted
 ARGUMENTS = {**operations.ARGUMENTS, **site_logins.ARGUMENTS}
+PATIENT = Attempts(most=1000)  # what is left to do waits out a database that is away for hours
 TURN = 1.0  # seconds between two signs of life while others are waited for
 
 log = logging.getLogger("gorgond.auth")
@@ -82,7 +87,8 @@ class AuthServer(Service):
         pseudonyms = Pseudonyms(settings.key.split()[0].encode() if settings.key else os.urandom(32))
         limits = Limits(self._link, settings.attempts, settings.address_attempts, pseudonyms)
         users = Users(records)
-        accounts = Operations(users, self._passwords, self.tokens, limits)
+        self._erasing = Erasing(records, users, self.tokens, self._keep)
+        accounts = Operations(users, self._passwords, self.tokens, limits, self._erasing)
         self._sites = _sites(config)
         logins = SiteLogins(self._sites, Identities(records, users), users, limits, accounts)
         self._public = {**accounts.public, **logins.public}
@@ -96,13 +102,22 @@ class AuthServer(Service):
                 # It finishes what it has begun: half a change might not be one.
                 self._side_by_side(broker, "auth_put", self.answer, 1, part=str(number), finishes=True)
 
+        self._side_by_side(self.fabric.durable, erasing.QUEUE, self._erase, 4, finishes=True, attempts=PATIENT)
+
+    async def _keep(self, job: Message, delay: float) -> None:
+        await self.producer().push(erasing.QUEUE, job, delay=delay or None)
+
+    async def _erase(self, job: Message) -> Outcome:
+        await self._erasing.part(job)
+        return Done()
+
     def _side_by_side(
-        self, broker: Broker, queue: str, work: Work, batch: int, part: str = "", finishes: bool = False
+        self, broker: Broker, queue: str, work: Work, batch: int, part: str = "", **more: Unpack[Handling]
     ) -> None:
         """Consume a queue, whose messages are handled side by side."""
         heartbeat = self.heartbeats.start(f"{queue}{part} at {broker.outage.what}")
         handler = _SideBySide(work, heartbeat)
-        self.consumer(queue, handler, batch, broker=broker, part=part, finishes=finishes, heartbeat=heartbeat)
+        self.consumer(queue, handler, batch, broker=broker, part=part, heartbeat=heartbeat, **more)
 
     async def close(self) -> None:
         await self._link.close()

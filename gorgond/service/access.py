@@ -28,7 +28,7 @@ WATCH = "watch"  # looks whether the broker answers, loads the scripts, and ends
 
 USERS = (*ROLES, WATCH, OPERATOR)
 
-UNREAD = (*PRIVATE, "auth_get", "auth_put")  # who could read there has passwords and sessions
+UNREAD = (*PRIVATE, *ROLES["auth"].access.consumes)  # who could read there has passwords and sessions
 OPERATED = sorted(
     {name for each in ROLES.values() for name in (*each.access.pushes, *each.access.consumes)} - {*UNREAD}
 )

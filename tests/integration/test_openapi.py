@@ -129,6 +129,13 @@ def test_every_operation_answers_as_described(
             (403, "/account/password", b"old=not+it&new=long+enough+too", FORM | mine),
             (401, "/account/password", b"", FORM),
         ],
+        ("POST", "/account/name"): [
+            (303, "/account/name", b"name=n", FORM | mine), (401, "/account/name", b"name=n", FORM),
+            (400, "/account/name", b"name=%E2%80%AE", FORM | mine),
+        ],
+        ("POST", "/account/delete"): [
+            (403, "/account/delete", b"password=not+it", FORM | mine), (401, "/account/delete", b"", FORM),
+        ],
         ("POST", "/account/sessions/{id}"): [(404, "/account/sessions/none", b"", FORM | mine)],
         ("GET", "/live"): [(200, "/live?uid=1&since=1", None, {}), (400, "/live?uid=x", None, {})],
         ("GET", "/static/{name}"): [(200, "/static/site.css?v=x", None, {}), (404, "/static/none", None, {})],
@@ -143,6 +150,15 @@ def test_every_operation_answers_as_described(
             (403, "/auth/login", account, {"Sec-Fetch-Site": "cross-site"}),
         ],
         ("GET", "/auth/me"): [(200, "/auth/me", None, mine), (401, "/auth/me", None, {})],
+        ("PATCH", "/auth/me"): [
+            (200, "/auth/me", {"name": "other"}, mine), (400, "/auth/me", {}, mine),
+            (401, "/auth/me", {"name": "x"}, {}),
+        ],
+        ("POST", "/auth/delete"): [
+            (403, "/auth/delete", {"password": "not it"}, mine), (400, "/auth/delete", {"x": 1}, mine),
+            (401, "/auth/delete", {}, {}),
+        ],
+        ("GET", "/auth/export"): [(401, "/auth/export", None, {})],  # test_account_ends.py reads one
         ("GET", "/auth/sessions"): [(200, "/auth/sessions", None, mine), (401, "/auth/sessions", None, {})],
         ("DELETE", "/auth/sessions/{id}"): [
             (404, "/auth/sessions/none", None, mine), (401, "/auth/sessions/none", None, {}),

@@ -18,7 +18,7 @@ PARTS = [f"{PRIVATE}:{key}" for key in ("held", "paused", "dead", "counts")]
 GROUP = "gorgon:{store_notify}/journal"
 PUSHERS = ("web", "app", "provider")
 KEYS = ("dead", "delayed", "lanes", "counts", "pushed", "memory", "watched", "epoch", "paused")
-AUTHS, SCORED = ("auth_get", "auth_put", "auth_store_get", "auth_store_put"), ("dead", "delayed")
+AUTHS, SCORED = ("auth_get", "auth_put", "auth_erase", "auth_store_get", "auth_store_put"), ("dead", "delayed")
 LASTING = {"appendonly": "yes", "maxmemory_policy": "noeviction"}
 LOOP = "while true do end"
 

@@ -1,4 +1,5 @@
-"""Pages of accounts: register, log in and out, change the password, see and end sessions."""
+"""Pages of accounts: register, log in and out; be called otherwise, change the password, see and end sessions, take all
+that is one's own along, delete the account."""
 
 from __future__ import annotations
 
@@ -36,14 +37,19 @@ class Account:
         old = Parameter(
             "old", "the password now; who came from another site has none yet", str, high=PASSWORD_MAX, empty=True
         )
+        now = Parameter(
+            "password", "the password; who came from another site has none yet", str, high=PASSWORD_MAX, empty=True
+        )
         words = (old, _password("new", "8 to 256 characters"))
         self.routes = (
-            Route("GET", "/login", self.login_form, "The form to log in", answers=PAGE),
+            Route("GET", "/login", self.login_form, "The form to log in", query=(DID,), answers=PAGE),
             Route("POST", "/login", self.login, "Log in", form=(_EMAIL, word), answers=GO_ON),
             Route("GET", "/register", self.register_form, "The form to register", answers=PAGE),
             Route("POST", "/register", self.register, "Register", form=(_NAME, _EMAIL, word), answers=GO_ON),
             Route("POST", "/logout", self.logout, "Log out", answers=GO_ON),
             Route("GET", "/account", self.account, "One's account", query=(DID,), answers=OWN_PAGE),
+            Route("POST", "/account/name", self.rename, "Have another name", form=(_NAME,), answers=GO_ON),
+            Route("POST", "/account/delete", self.delete, "Delete the account", form=(now,), answers=GO_ON),
             Route("POST", "/account/password", self.password, "Change the password", form=words, answers=GO_ON),
             Route("POST", "/account/sessions/{id}", self.revoke, "End a session", (_ID,), answers=GO_ON),
         )
@@ -52,7 +58,7 @@ class Account:
         self, request: Request, said: str = "", wrong: str = "", typed: Mapping[str, str] = _NONE
     ) -> Answer:
         """The form to log in."""
-        return self._door("login", "Log in", said, wrong, typed)
+        return self._door("login", "Log in", said, wrong, typed, request.parameters.get("did", ""))
 
     async def register_form(
         self, request: Request, said: str = "", wrong: str = "", typed: Mapping[str, str] = _NONE
@@ -60,8 +66,8 @@ class Account:
         """The form to register."""
         return self._door("register", "Register", said, wrong, typed)
 
-    def _door(self, here: str, heading: str, said: str, wrong: str, typed: Mapping[str, str]) -> Answer:
-        shown = {"here": here, "heading": heading, "said": said, "wrong": wrong, "values": typed}
+    def _door(self, here: str, heading: str, said: str, wrong: str, typed: Mapping[str, str], did: str = "") -> Answer:
+        shown = {"here": here, "heading": heading, "said": said, "wrong": wrong, "values": typed, "did": did}
         return page(self._templates.render("login.html", NOBODY, **shown, providers=self._providers))
 
     async def login(self, request: Request) -> Answer:
@@ -113,6 +119,23 @@ class Account:
         except CallFailed as failed:
             return await again(failed, lambda said, wrong: self.account(request, said, wrong))
         return see_other("/account?did=password", begun.cookie())
+
+    async def rename(self, request: Request) -> Answer:
+        """Have another name."""
+        try:
+            await self._asking.mine(request, "auth.rename", {"name": form_body(request).get("name", "")})
+        except CallFailed as failed:
+            return await again(failed, lambda said, wrong: self.account(request, said, wrong))
+        return see_other("/account?did=renamed")
+
+    async def delete(self, request: Request) -> Answer:
+        """End the account, and delete all that is the user's."""
+        args = {"password": form_body(request).get("password", ""), "client": client_of(request)}
+        try:
+            await self._asking.mine(request, "auth.delete", args)
+        except CallFailed as failed:
+            return await again(failed, lambda said, wrong: self.account(request, said, wrong))
+        return see_other("/login?did=erased", cleared_cookie())
 
     async def revoke(self, request: Request) -> Answer:
         """End a session."""

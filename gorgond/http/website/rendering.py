@@ -45,6 +45,8 @@ _DONE = {
     "deleted": "The note is deleted.",
     "password": "The password is changed; all other sessions have ended.",
     "ended": "That session has ended.",
+    "renamed": "The name is changed.",
+    "erased": "The account is deleted, and all its notes are being deleted.",
 }
 PAGE = {200: ("the page", "text/html")}
 FOUND = {

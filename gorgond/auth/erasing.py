@@ -1,0 +1,76 @@
+"""The end of an account: what its user asks for is answered at once, the rest is a job that is kept.
+
+    auth_erase   {"id", "claims"}   a user's id and what `emails` may have of the user; with "last" the account goes too
+
+The account is marked first: in one write it loses its password, address, name, roles and sessions, and nobody is
+known by it. The job does that too, so it does not matter who died in between. Then it deletes, a part at a time, the
+user's sessions, identities at other sites, claim to the address, and notes, private ones too, through the stores'
+queues, as their owner would: each is announced, and gone for good. Each part is a message of its own, and all that it
+does can be done again.
+
+What the user had asked for just before may still lie in a queue. So the job looks once more, LATER seconds after it has
+found nothing, and deletes the account itself then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from gorgond.auth.records import Document, Records
+from gorgond.auth.tokens import Tokens, new_era
+from gorgond.auth.users import ERASED, Users
+from gorgond.redpill import Message, now_ms
+
+QUEUE = "auth_erase"
+PART = 200  # notes that one message deletes
+LATER = 60.0  # seconds: longer than a request may be under way
+
+Push = Callable[[Message, float], Awaitable[None]]
+"""Keeps a message for QUEUE until so many seconds have passed."""
+
+
+class Erasing:
+    """Ends accounts. Raises what asking the store raises, and pushing."""
+
+    def __init__(self, records: Records, users: Users, tokens: Tokens, push: Push) -> None:
+        self._records = records
+        self._users = users
+        self._tokens = tokens
+        self._push = push
+
+    async def begin(self, user: Document) -> None:
+        """End this user's account: on return it is sure to be erased, and nobody is known by it any more."""
+        args = {"id": user["id"], "claims": self._users.claims(user["email"])}
+        await self._push(Message("auth.erase", args), 0)
+        await self._mark(user)
+
+    async def _mark(self, user: Document) -> None:
+        blank = {"name": "", "email": "", "passhash": "", "roles": [], ERASED: now_ms(), **new_era()}
+        await self._records.patch("users", user, blank)
+        await self._tokens.end_others(user["id"])
+
+    async def part(self, job: Message) -> None:
+        """Do a part of what the job asks for, and see to the next one."""
+        id, claims, last = job.args["id"], job.args.get("claims", ()), job.args.get("last", False)
+        user = await self._records.get("users", id)
+        if user is not None and not user.get(ERASED):
+            await self._mark(user)
+        for collection in ("sessions", "identities"):
+            await self._delete(collection, await self._records.find(collection, {"userid": id}))
+        for claim in claims:
+            found = await self._records.get("emails", claim)
+            if found is not None and found["userid"] == id:
+                await self._records.delete_unchanged("emails", found)
+        notes = await self._records.notes(int(id), PART)
+        await asyncio.gather(*(self._records.delete_note(note["id"], id) for note in notes))
+        if notes:
+            await self._push(Message(job.op, job.args), 0)
+        elif not last:
+            await self._push(Message(job.op, {**job.args, "last": True}), LATER)
+        elif user is not None:
+            await self._records.delete("users", user)
+
+    async def _delete(self, collection: str, documents: list[Document]) -> Any:
+        return await asyncio.gather(*(self._records.delete(collection, document) for document in documents))

@@ -1,0 +1,82 @@
+"""All that is a user's, as one JSON file to keep, written as it is read: notes may be many.
+
+    {"exported": ms, "user": {…}, "sessions": […], "links": […], "notes": […]}
+
+Notes come oldest first: one that is changed meanwhile comes once more at the end, and none is missed. A file that
+was cut off, since a server ended or the store was away, is no JSON: its last brace is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from gorgond.http.answers import JSON, Answer, Sink, Streamed
+from gorgond.http.asking import Asking
+from gorgond.http.routes import Request
+from gorgond.redpill import GorgonError, dumps, now_ms
+
+PART = 200  # notes asked for at a time
+AHEAD = 1024 * 1024  # bytes that the client may be behind before more is asked for
+LOOK = 0.05  # seconds between two looks whether it has taken some
+PART_MS = 10_000  # for one question
+
+log = logging.getLogger("gorgond.http")
+
+
+class Export:
+    """Makes such files."""
+
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
+        self._writing: set[asyncio.Task[None]] = set()
+
+    async def answer(self, request: Request) -> Answer:
+        """The file of the user who asks. Raises what asking raises; from then on what goes wrong ends the file."""
+        user, sessions, links = await asyncio.gather(
+            self._asking.mine(request, "auth.me", {}),
+            self._asking.mine(request, "auth.sessions", {}),
+            self._asking.mine(request, "auth.oauth2.linked", {}),
+        )
+        about = {"exported": now_ms(), "user": user, "sessions": sessions["sessions"], "links": links["linked"]}
+
+        def begin(sink: Sink) -> None:
+            task = asyncio.get_running_loop().create_task(self._write(request, int(user["id"]), sink))
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+
+        name = f'attachment; filename="gorgond-{user["id"]}.json"'
+        head = dumps(about)[:-1] + b',"notes":['
+        return Streamed(200, head, JSON, {"Content-Disposition": name}, begin)
+
+    async def _write(self, request: Request, uid: int, sink: Sink) -> None:
+        comma = b""
+        try:
+            async for note in self._notes(request, uid):
+                sink.write(comma + dumps(note))
+                comma = b","
+                while sink.unsent > AHEAD:
+                    await asyncio.sleep(LOOK)
+                    if sink.closed():
+                        return
+            sink.write(b"]}\n")
+        except GorgonError as error:
+            log.warning("a user's export is cut off: %s", error)
+        finally:
+            sink.close()
+
+    async def _notes(self, request: Request, uid: int) -> AsyncIterator[Mapping[str, Any]]:
+        """The notes of a user, private ones too, oldest first. Those of one time are counted, as many may have it."""
+        since, seen = 0, 0
+        more = True
+        while more:
+            request.deadline = now_ms() + PART_MS
+            filter = {"userid": uid, "ts": {"$gte": since}}
+            args = {"filter": filter, "sort": [["ts", 1], ["id", 1]], "limit": PART, "skip": seen}
+            found = await self._asking.find(request, "items", args, {"id": str(uid), "reads": "own"})
+            for note in found:
+                since, seen = (since, seen + 1) if note["ts"] == since else (note["ts"], 1)
+                yield note
+            more = found.more or len(found) == PART

@@ -1,0 +1,235 @@
+"""A user takes everything along, is called otherwise, or ends the account: then nothing of it is left, whoever dies."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from gorgond.auth import erasing
+from gorgond.config import load
+from gorgond.http import export
+from gorgond.redpill import Message
+from gorgond.stores import open_store
+from gorgond.stores.contract import Query
+from tests.conftest import RedisServer
+from tests.integration.website import Website
+from tests.programs import free_port, started
+from tests.waiting import eventually
+
+PASSWORD = "a violin in the attic"
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def site(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
+    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"), appendonly="yes")
+    try:
+        server.start()
+        with Website(server.url, tmp_path_factory.mktemp("ends"), auth__address_attempts="100000") as site:
+            yield site
+    finally:
+        server.close()
+
+
+class Somebody:
+    """A user with an account."""
+
+    def __init__(self, site: Website) -> None:
+        self.site = site
+        self.account = {"email": f"ends{next(_numbers)}@notes.example", "password": PASSWORD}
+        self.user = site.ask("POST", "/auth/register", {**self.account, "name": "Ada"}).json
+        self.token = self.login()
+
+    def login(self) -> str:
+        token: str = self.site.ask("POST", "/auth/login", self.account).json["token"]
+        return token
+
+    def ask(self, method: str, target: str, body: Any = None, token: str = "") -> Any:
+        return self.site.ask(method, target, body, Authorization=f"Bearer {token or self.token}")
+
+    def kept(self) -> dict[str, list[str]]:
+        return kept(self.site.config.store.url, self.user["id"])
+
+
+@pytest.fixture
+def ada(site: Website) -> Somebody:
+    return Somebody(site)
+
+
+def kept(url: str, id: str) -> dict[str, list[str]]:
+    """What the database has of a user: ids by collection."""
+    store = open_store(url)
+    asked: dict[str, dict[str, Any]] = {
+        "users": {"id": id},
+        **{name: {"userid": id} for name in ("emails", "sessions", "identities")},
+        "items": {"userid": int(id)},
+    }
+    try:
+        answers = store.find([Query(name, filter, limit=1000) for name, filter in asked.items()])
+        return {
+            name: [each["id"] for each in json.loads(answer)]
+            for name, answer in zip(asked, answers, strict=True)
+            if isinstance(answer, bytes) and answer != b"[]"
+        }
+    finally:
+        store.close()
+
+
+def test_another_name_is_seen_by_all_at_once(ada: Somebody) -> None:
+    assert ada.ask("GET", "/auth/me").json["name"] == "Ada"
+    answer = ada.ask("PATCH", "/auth/me", {"name": "  Ada   Lovelace "})
+    assert answer.json == {**ada.user, "name": "Ada Lovelace"}
+    eventually(lambda: ada.ask("GET", "/auth/me").json["name"] == "Ada Lovelace")
+    assert ada.site.ask("GET", f"/users/{ada.user['id']}").json["name"] == "Ada Lovelace"
+    for name in ("\u202e", "a\0b", 5, "x" * 201):
+        assert ada.ask("PATCH", "/auth/me", {"name": name}).error["field"] == "name"
+
+
+def exported(somebody: Somebody) -> tuple[dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", somebody.site.port, timeout=60)
+    connection.request("GET", "/auth/export", headers={"Authorization": f"Bearer {somebody.token}"})
+    answer = connection.getresponse()
+    assert answer.status == 200
+    body = answer.read()
+    connection.close()
+    return {name.lower(): text for name, text in answer.getheaders()}, body
+
+
+def test_everything_that_is_a_users_is_in_one_file(ada: Somebody, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "PART", 3)
+    # given notes, private ones too, many of one time, and what is somebody else's
+    mine = f"/info/{ada.user['id']}"
+    ids = ada.ask(
+        "POST", mine, [{"title": f"t{n}", "ts": 1000 + n // 5, "private": n % 2 == 0} for n in range(14)]
+    ).json["ids"]
+    Somebody(ada.site).ask("POST", "/me/notes", {"title": "not hers"})
+    # when they are exported
+    headers, body = exported(ada)
+    found = json.loads(body)
+    # then each is there once, and the account
+    assert sorted(note["id"] for note in found["notes"]) == sorted(ids)
+    assert [note["ts"] for note in found["notes"]] == sorted(note["ts"] for note in found["notes"])
+    assert found["user"] == ada.user
+    assert [each["current"] for each in found["sessions"]] == [True]
+    assert found["links"] == []
+    assert b"passhash" not in body
+    assert headers["content-disposition"] == f'attachment; filename="gorgond-{ada.user["id"]}.json"'
+    assert headers["cache-control"] == "no-store"
+
+
+def test_an_account_ends_with_its_password_alone(ada: Somebody) -> None:
+    for body, field in (({"password": "not it"}, "password"), ({}, "password")):
+        answer = ada.ask("POST", "/auth/delete", body)
+        assert (answer.status, answer.error["field"]) == (403, field)
+    assert ada.ask("GET", "/auth/me").status == 200
+
+
+def test_of_an_account_that_ended_nothing_is_left(ada: Somebody, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasing, "LATER", 1.0)
+    monkeypatch.setattr(erasing, "PART", 3)
+    # given an account with two sessions and notes, and a neighbour
+    other, bob = ada.login(), Somebody(ada.site)
+    bob.ask("POST", "/me/notes", {"title": "his"})
+    for number in range(10):
+        ada.ask("POST", "/me/notes", {"title": f"note {number}", "private": number > 5})
+    assert {name: len(ids) for name, ids in ada.kept().items()} == {"users": 1, "emails": 1, "sessions": 2, "items": 10}
+    # when it ends
+    assert ada.ask("POST", "/auth/delete", {"password": PASSWORD}).status == 204
+    # then nobody is known by it any more
+    for token in (ada.token, other):
+        eventually(lambda: ada.ask("GET", "/auth/me", token=token).status == 401)  # noqa: B023
+    assert ada.site.ask("POST", "/auth/login", ada.account).status == 401
+    # and soon nothing of it is left, but all of the others
+    eventually(lambda: ada.kept() == {})
+    assert {name: len(ids) for name, ids in bob.kept().items()} == {"users": 1, "emails": 1, "sessions": 1, "items": 1}
+    # and its address is somebody's who registers it
+    again = ada.site.ask("POST", "/auth/register", ada.account)
+    assert again.status == 201
+    assert again.json["id"] != ada.user["id"]
+
+
+def test_a_note_that_was_still_on_its_way_goes_too(ada: Somebody, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasing, "LATER", 3.0)
+    assert ada.ask("POST", "/auth/delete", {"password": PASSWORD}).status == 204
+    eventually(lambda: set(ada.kept()) == {"users"})
+    # given a job that was kept before the account ended, and is done after its notes were deleted
+    late = Message("items.insert", {"documents": [{"id": f"late {ada.user['id']}", "userid": int(ada.user["id"])}]})
+    with redis.Redis.from_url(ada.site.config.broker.url) as client:
+        client.rpush("gorgon:{store_put}", late.encode())
+        client.hincrby("gorgon:{store_put}:pushed", "accepted", 1)
+    eventually(lambda: "items" in ada.kept())
+    # then it goes with the account
+    eventually(lambda: ada.kept() == {})
+
+
+# ---- processes that are killed
+
+
+def ask(port: int, method: str, path: str, body: Any = None, token: str = "") -> tuple[int, Any]:
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        return answer.status, json.loads(text) if text else None
+    finally:
+        connection.close()
+
+
+def test_it_ends_although_auth_servers_and_stores_are_killed(
+    redis_factory: Callable[..., RedisServer], tmp_path: Path
+) -> None:
+    environ = {
+        "GORGOND_BROKER_URL": redis_factory(appendonly="yes").url,
+        "GORGOND_STORE_URL": f"sqlite:///{tmp_path}/test.db",
+        "GORGOND_WEB_PORT": str(free_port()),
+    }
+    port, url = int(environ["GORGOND_WEB_PORT"]), load(None, environ, {}).store.url
+
+    def run(closing: ExitStack, *roles: str) -> None:
+        for role in roles:
+            closing.enter_context(started(role, output=tmp_path / role, **environ))
+
+    with ExitStack() as closing:
+        run(closing, "web")
+        # given an account with a thousand notes
+        with ExitStack() as first:
+            run(first, "auth", "store")
+            eventually(lambda: _lives(port))
+            account = {"email": "ada@notes.example", "password": PASSWORD}
+            _, user = ask(port, "POST", "/auth/register", account)
+            token = ask(port, "POST", "/auth/login", account)[1]["token"]
+            notes = [{"title": "x", "private": True}] * 1000
+            assert ask(port, "POST", f"/info/{user['id']}", notes, token)[0] == 201
+            assert len(kept(url, user["id"])["items"]) == 1000
+            # when it ends, and those who are to delete it are killed again and again in the midst of it
+            assert ask(port, "POST", "/auth/delete", {"password": PASSWORD}, token)[0] == 204
+        for _ in range(4):
+            before = len(kept(url, user["id"]).get("items", ()))
+            with ExitStack() as next:
+                run(next, "auth", "store")
+                eventually(lambda: len(kept(url, user["id"]).get("items", ())) < max(before, 1))  # noqa: B023
+        # then all of it goes all the same
+        with ExitStack() as last:
+            run(last, "auth", "store")
+            eventually(lambda: set(kept(url, user["id"])) <= {"users"})
+            assert ask(port, "POST", "/auth/login", account)[0] == 401
+            assert ask(port, "POST", "/auth/register", account)[0] == 201
+
+
+def _lives(port: int) -> bool:
+    try:
+        return ask(port, "GET", "/readyz")[0] == 200
+    except OSError:
+        time.sleep(0.05)
+        return False
