@@ -3,6 +3,7 @@ own."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from gorgond.http.credentials import credentials, digest, new_token, session_coo
 from gorgond.http.routes import Request
 from gorgond.redpill import CallFailed, Message, Reply, loads, now_ms
 
+SURE = 60.0  # seconds for which what a store can do is remembered
 TRACE_MAX = 100  # characters kept of a traceparent; one has 55
 
 User = Mapping[str, str]
@@ -35,6 +37,8 @@ class Asking:
 
     def __init__(self, backend: WebBackend) -> None:
         self._backend = backend
+        self._searched = True
+        self._sure_until = 0.0  # on the monotonic clock
 
     async def ask(self, request: Request, op: str, args: Mapping[str, Any], user: User | None = None) -> Reply:
         """Have the auth server do something, by the user of these credentials if there are any."""
@@ -77,6 +81,15 @@ class Asking:
     ) -> Documents:
         """The same, as documents."""
         return await documents_of(await self.found(request, collection, args, user))
+
+    async def searches(self, request: Request) -> bool:
+        """Whether words can be searched for here. A store is asked once in SURE seconds; meanwhile it was so."""
+        now = time.monotonic()
+        if now > self._sure_until:
+            self._sure_until = now + SURE
+            reply = await self._backend.call("store_get", message_of(request, "store.health", {}))
+            self._searched = _value(reply).get("search", True)
+        return self._searched
 
     async def names(self, request: Request, uids: Iterable[Any]) -> dict[Any, str]:
         """The names of users, by their numbers; those who are not registered are not among them."""

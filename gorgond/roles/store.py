@@ -6,7 +6,7 @@ nobody else may push (`service.access`).
 Each consumer has a thread with an event loop of its own in which the database's driver blocks: while one consumer waits
 for the database, another one's Python runs. A batch is one question to the database.
 
-    store_get   store.health        → {"database", "version", "latency_ms", "pool"}
+    store_get   store.health        → {"database", "version", "latency_ms", "pool", "search"}
                 <collection>.find   {"filter", "sort", "limit", "skip", "fields", "search", "short"} → array
                 <collection>.count  {"filter", "search"} → number
     store_search  the same: what is dear has a queue and a consumer of its own, so that nobody else waits for it
@@ -86,7 +86,7 @@ class DataStore(Service):
         with config.blaming("store", "url"):
             self.store = open_store(config.store.url)
         self.outage = Outage(f"database {masked(config.store.url)}")
-        self.searchable = config.store.search == "yes"
+        self.searchable = {"yes": True, "no": False, "auto": self.store.searched}[config.store.search]
         self._preparing: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -157,7 +157,7 @@ class DataStore(Service):
         if self.searchable:
             self.store.make_search()
         elif self.store.drop_search():
-            log.warning("the index for searches is done away with, since [store] search = no")
+            log.warning("the index for searches is done away with; [store] search = yes keeps it")
 
     async def meet(self) -> None:
         await super().meet()
@@ -227,12 +227,12 @@ class _Reader(_Handler):
         counts: list[tuple[int, Query]] = []
         for index, message in enumerate(batch):
             if message.op == "store.health":
-                outcomes[index] = Done(dumps(self._store.health()))
+                outcomes[index] = Done(dumps({**self._store.health(), "search": self._service.searchable}))
                 continue
             try:
                 verb, query = query_of(message, self._queue)
                 if query.search and not self._service.searchable:
-                    raise StoreRefused("search: there is none here ([store] search = no)", field="search")
+                    raise StoreRefused("search: there is none here; [store] search = yes has it", field="search")
             except StoreRefused as refused:
                 outcomes[index] = told_refused(refused)
             else:

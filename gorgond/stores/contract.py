@@ -16,7 +16,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from gorgond.errors import StoreRefused
 from gorgond.redpill import canonical
@@ -173,6 +173,10 @@ def not_searchable() -> StoreRefused:
 class Store(ABC):
     """One database. Implementations: `sqlite.SqliteStore`, `mongo.MongoStore`. It is made with its URL, of which it may
     raise ConfigError; nothing is connected yet."""
+
+    searched: ClassVar[bool] = True
+    """Whether it has the indexes for searches where `[store] search` does not say: not where a write with them costs
+    more than twice as much."""
 
     @abstractmethod
     def prepare(self) -> None:

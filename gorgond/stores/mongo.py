@@ -106,6 +106,8 @@ CODEC: CodecOptions[dict[str, Any]] = CodecOptions(type_registry=TypeRegistry([_
 class MongoStore(Store):
     """One MongoDB database, one pool of connections for all threads."""
 
+    searched = False  # its index for words has a key for each, and takes five times the time of an insert
+
     def __init__(self, url: str) -> None:
         self._url = url
         self._pool = PoolCount()

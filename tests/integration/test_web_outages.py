@@ -139,7 +139,7 @@ def test_where_nothing_is_to_be_indexed_a_search_is_refused(shared_redis: RedisS
         assert site.ask("POST", "/info/1", NOTE).status == 201
         answer = site.ask("GET", "/items?q=t")
         assert answer.status == 400
-        assert answer.json["error"]["message"] == "q: there is none here ([store] search = no)"
+        assert answer.json["error"]["message"] == "q: there is none here; [store] search = yes has it"
         assert site.ask("GET", "/items?userid=1").status == 200
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -10,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from gorgond.config import load
 from gorgond.errors import StoreRefused
+from gorgond.roles.store import DataStore
 from gorgond.roles.web import SEARCHES
+from gorgond.service.fabric import connect_fabric
 from gorgond.stores.contract import Query
 from gorgond.stores.sqlite import SqliteStore
 from tests.conftest import RedisServer
@@ -104,3 +108,39 @@ def test_a_search_has_sixteen_words_at_most(site: Website) -> None:
         answer = site.ask("GET", target + "+".join(f"w{n}" for n in range(17)))
         assert (answer.status, answer.error["field"]) == (400, "q")
         assert "16 words" in answer.error["message"]
+
+
+@pytest.mark.parametrize(("setting", "there"), [("auto", True), ("no", False)])
+def test_pages_ask_for_words_where_they_can_be_searched_for(
+    redis_server: RedisServer, tmp_path: Path, expected_logs: Any, setting: str, there: bool
+) -> None:
+    expected_logs("loses its messages")
+    with Website(redis_server.url, tmp_path, web__deadline="60s", store__search=setting) as site:
+        for target in ("/", "/by/1"):
+            page = site.ask("GET", target).body.decode()
+            assert ('name="q"' in page) is there
+            assert 'name="keyword"' in page
+        # who has the address of a search is told why there is none, and sees what was searched for
+        answer = site.ask("GET", "/?q=fox", Accept="text/html")
+        if not there:
+            assert answer.status == 400
+            assert "there is none here" in answer.body.decode()
+
+
+@pytest.mark.parametrize(
+    ("url", "setting", "searched"),
+    [
+        ("sqlite:///{tmp}/x.db", "auto", True),
+        ("sqlite:///{tmp}/x.db", "no", False),
+        ("mongodb://localhost/x", "auto", False),
+        ("mongodb://localhost/x", "yes", True),
+    ],
+)
+def test_mongodb_has_an_index_for_words_only_if_it_is_asked_for(
+    tmp_path: Path, url: str, setting: str, searched: bool
+) -> None:
+    settings = {"store.url": url.format(tmp=tmp_path), "store.search": setting, "broker.url": "memory://words"}
+    config = load(os.devnull, {}, settings)
+    store = DataStore(config, connect_fabric(config), "0")
+    assert store.searchable is searched
+    store.store.close()

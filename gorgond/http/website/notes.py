@@ -145,6 +145,7 @@ class Notes:
         shown: dict[str, Any] = {
             "mine": False, "values": {}, "did": values.get("did", ""), "at": at, "q": q, "keyword": keyword,
             "notes": notes, "names": await self._names(request, notes), "fields": _NOTE, "by": "",
+            "searched": bool(q) or await self._asking.searches(request),
             "older": at + query(q=q, keyword=keyword, off=off + (len(notes) or 1)) if cut else "",
             "newer": at + query(q=q, keyword=keyword, off=max(off - LIM, 0)) if off else "",
             "where": lambda keyword: at + query(keyword=keyword),
