@@ -30,6 +30,7 @@ KEPT = 2_000  # events, for viewers who connect again
 VIEWERS_MAX = 1_000
 PAUSE = 0.3  # seconds between two rounds of telling
 MOST = 20  # events told a viewer in one round; of more, the newest
+BUSY = 2.0  # seconds between them when there were more: nobody reads as fast, and each costs a store and the browser
 QUIET = 15.0  # seconds after which a viewer is sent a comment, so that its connection is not taken for dead
 LINGER = 60.0  # seconds for which events are kept after the last viewer has gone
 
@@ -138,16 +139,17 @@ class Live:
         loop = asyncio.get_running_loop()
         listener = self._hear(TOPIC, self._heard, self._missed)
         empty = loop.time()
+        pause = PAUSE
         try:
             while self._hub or loop.time() - empty < LINGER:
                 beat()
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(pause)
                 self._hub.sweep()
                 if self._hub:
                     empty = loop.time()
                 if self._hearing:
                     try:
-                        await self._round(loop.time())
+                        pause = BUSY if await self._round(loop.time()) else PAUSE
                     except GorgonError:
                         log.debug("the store is away: pages are told in the next round")
                     except Exception:
@@ -157,7 +159,8 @@ class Live:
             self._events.clear()  # there is a gap from here on
             self._hearing = False
 
-    async def _round(self, now: float) -> None:
+    async def _round(self, now: float) -> bool:
+        """Tell each viewer what is new; whether that was as much as may be for any."""
         number = self._number
         due = {viewer: self._due(viewer) for viewer in self._hub}
         ids = {event.item for events in due.values() for event in events if not event.gone}
@@ -172,6 +175,7 @@ class Live:
             if data or now - viewer.told > QUIET:
                 viewer.told = now
                 viewer.write(data or b": quiet\n\n")
+        return any(len(events) == MOST for events in due.values())
 
     def _due(self, viewer: _Viewer) -> list[_Event]:
         """The events that it is to be told: of several changes of a note the last, and of many notes the newest."""
