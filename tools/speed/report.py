@@ -18,7 +18,17 @@ from tools.speed.measure import Answers
 _COMPARE: dict[str, Callable[[float, float], bool]] = {"≤": operator.le, "≥": operator.ge}
 _LIBRARIES = ("pymongo", "tornado", "redis", "hiredis", "httptools", "uvloop", "orjson")
 
-HEADLINES = ("info_ratio", "flow_ratio", "rpc_cpu_us", "ingest_per_s", "queue_per_s", "load_p50_ms", "load_p99_ms")
+HEADLINES = (
+    "info_ratio",
+    "flow_ratio",
+    "rpc_cpu_us",
+    "ingest_per_s",
+    "ingest_ratio",
+    "ingest_cpu_us",
+    "queue_per_s",
+    "load_p50_ms",
+    "load_p99_ms",
+)
 """The top-level keys of the JSON; null where a case was not run."""
 
 

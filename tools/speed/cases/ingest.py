@@ -1,11 +1,15 @@
 """ingest: a provider pushes as fast as it can, stores write all of it to mongod, journaled.
 
-Without an index for searches; `searched_per_s` is the same with it, of fewer items, into an empty database.
+Without an index for searches. `insert_many_per_s` are the same notes put into the same mongod by pymongo alone, in the
+same round. `searched` is ingest of fewer items into an empty database that indexes their words, as a part of ingest
+into one that does not: for MongoDB, and for SQLite with one store.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
@@ -19,6 +23,7 @@ from tools.speed.stage import Stage, say
 QUEUE_LIMIT = 100_000  # the default of [broker] queue_limit
 SEED = 1  # of what is pushed
 FLAT_OUT = 1_000_000  # items a second that no provider reaches
+SLOWEST = 500  # items a second; below that something is wrong
 SEARCHED = 0.05  # of the items, where they are indexed for searches
 
 
@@ -27,22 +32,34 @@ def ingest(stage: Stage, brokers: str = "two") -> Result:
     number, tried = stage.scale.ingest, stage.scale.stores
     flows: dict[int, list[Flow]] = {stores: [] for stores in tried}
     cpu: dict[int, list[dict[str, float]]] = {stores: [] for stores in tried}
+    alone: list[float] = []
     searched: list[float] = []
+    sqlite: dict[bool, list[float]] = {False: [], True: []}
     for turn in range(stage.scale.rounds):
         say(f"ingest, {brokers}: round {turn + 1} of {stage.scale.rounds}")
         for stores in tried:
             flow, used = _round(stage, brokers, stores)
             flows[stores].append(flow)
             cpu[stores].append(used)
+        alone.append(_inserted(stage))
         searched.append(_searched(stage, brokers, tried[-1]))
+        for search, found in sqlite.items():
+            found.append(_on_sqlite(stage, brokers, search))
     speeds = {stores: [number / flow.seconds for flow in flows[stores]] for stores in tried}
     best = max(tried, key=lambda stores: median(speeds[stores]))
+    sums = [sum(each.values()) for each in cpu[best]]
     rows = [
         Row("per_s", speeds[best], "≥ 15000", "ingest_per_s"),
+        Row("of_insert_many", _ratios(speeds[best], alone), "≥ 0.45", "ingest_ratio"),
+        Row("insert_many_per_s", alone),
+        Row("cpu_us", sums, "≤ 130", "ingest_cpu_us"),
         Row("queue_deepest", [flow.deepest for flow in flows[best]], f"≤ {QUEUE_LIMIT}"),
         *rows_of_cpu(cpu[best]),
         *(Row(f"stores_{stores}_per_s", speeds[stores]) for stores in tried),
+        Row("searched", _ratios(searched, speeds[tried[-1]]), "≥ 0.6"),
         Row("searched_per_s", searched),
+        Row("sqlite_searched", _ratios(sqlite[True], sqlite[False]), "≥ 0.6"),
+        Row("sqlite_per_s", sqlite[False]),
     ]
     return Result("ingest", rows, {"brokers": brokers, "stores": best, "items": number, "lost": 0})
 
@@ -60,6 +77,31 @@ def _round(stage: Stage, brokers: str, stores: int) -> tuple[Flow, dict[str, flo
     if stored != number:
         raise BenchError(f"{number - stored} of {number} items were lost: {flow.counts}")
     return flow, used
+
+
+def _ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """In each round."""
+    return [one / other for one, other in zip(ours, theirs, strict=True)]
+
+
+def _inserted(stage: Stage) -> float:
+    """Items a second that pymongo alone puts there."""
+    number = stage.scale.ingest
+    with stage.crew() as crew:
+        inserting = crew.python(
+            "insert_many", "tools.speed.insert", stage.store, str(number), str(stage.scale.users), str(SEED)
+        )
+        told: dict[str, float] = json.loads(inserting.output(PATIENCE + number / SLOWEST))
+    stage.remove(SEED)
+    return number / told["seconds"]
+
+
+def _on_sqlite(stage: Stage, brokers: str, search: bool) -> float:
+    """Items a second into a file of SQLite."""
+    number = round(stage.scale.ingest * SEARCHED)
+    with stage.crew() as crew:
+        site = Site(crew, Layout(web=0, stores=1), brokers, f"sqlite:///{crew.directory}/notes.db", search=search)
+        return number / _pushed(site, number, stage.scale.users).seconds
 
 
 def _searched(stage: Stage, brokers: str, stores: int) -> float:
