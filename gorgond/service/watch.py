@@ -102,7 +102,7 @@ class Watch:
                 busy = busy or time.monotonic()
                 said = (await redis.ask("SCRIPT", "KILL")).decode()
                 log.warning("a script kept the broker %s from answering; to SCRIPT KILL it says %s", self.path, said)
-            await asyncio.sleep(AGAIN if answer.startswith(b"-LOADING") else TICK)
+            await redis.rest(AGAIN if answer.startswith(b"-LOADING") else TICK)
 
     async def _agree(self, redis: _Asking) -> bool:
         """Whether its keys and scripts are of our major version; where none is noted, ours is. A broker whose users are
@@ -149,6 +149,13 @@ class _Asking:
             if line.startswith(b"$"):
                 return (await self._reader.readexactly(int(line[1:]) + 2))[:-2]
         return line.rstrip()
+
+    async def rest(self, seconds: float) -> None:
+        """Wait so long. Raises EOFError as soon as Redis has ended: the next one wants its scripts at once."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._reader.read(1)
+                raise EOFError
 
 
 def kill(pid: int) -> str:

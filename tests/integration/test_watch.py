@@ -11,18 +11,19 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from gorgond.redpill import keys, protocol, script
+from gorgond.service import watch
 from gorgond.service.watch import Watch
 from tests.conftest import RedisServer
-from tests.waiting import eventually_async
+from tests.waiting import HANGS, eventually_async
 
 SLOW = {"busy_reply_threshold": "100"}  # ms after which Redis says that a script keeps it busy
 
 
 @asynccontextmanager
 async def watched(server: RedisServer, patience: float) -> AsyncIterator[Watch]:
-    watch = Watch(str(server.socket), patience=patience)
-    task = asyncio.ensure_future(watch.run())
-    yield watch
+    watching = Watch(str(server.socket), patience=patience)
+    task = asyncio.ensure_future(watching.run())
+    yield watching
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
@@ -49,6 +50,19 @@ async def test_the_scripts_and_their_version_are_there_after_each_start(redis_se
         # then it has them again
         await eventually_async(lambda: has_scripts(redis_server))
         assert redis_server.cli("GET", keys.PROTOCOL) == protocol.VERSION
+
+
+async def test_a_broker_that_was_killed_has_its_scripts_again_without_waiting_for_the_next_look(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a watch that looks seldom
+    monkeypatch.setattr(watch, "TICK", HANGS)
+    async with watched(redis_server, 60):
+        await eventually_async(lambda: has_scripts(redis_server))
+        # when Redis is killed and started again, then it has them all the same
+        redis_server.kill()
+        redis_server.start()
+        await eventually_async(lambda: has_scripts(redis_server))
 
 
 async def test_a_broker_of_another_version_is_given_no_scripts(

@@ -8,18 +8,21 @@ import socket
 import threading
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from gorgond.chaos import attempts
+from gorgond.chaos import attempts, cli
 from gorgond.chaos.attempts import Attempt, Book
 from gorgond.chaos.cli import main
-from gorgond.chaos.errors import Refused
+from gorgond.chaos.drill import Result
+from gorgond.chaos.errors import Aborted, Refused
 from gorgond.chaos.faults import Faults
 from gorgond.chaos.load import Load, Plan, about
 from gorgond.chaos.rails import check_number, permit
 from gorgond.chaos.target import Target, Victim, chosen, signal_of
 from gorgond.chaos.undo import UndoLog
+from gorgond.chaos.verdict import Check, Verdict
 from gorgond.config import load
 
 VICTIMS = [
@@ -275,3 +278,33 @@ def test_what_cannot_be_done_is_refused(
         3,
         why.replace("{tmp}", str(tmp_path)),
     )
+
+
+FINE, WRONG = Verdict(), Verdict([Check("lost", False, "1 acknowledged and not there")])
+
+
+@pytest.mark.parametrize(
+    ("second", "code", "told"),
+    [
+        ({"verdict": FINE}, 0, "redis-down: passed in"),
+        ({"skipped": "there is no store"}, 0, "redis-down: skipped, there is no store"),
+        ({"verdict": WRONG}, 1, "redis-down: DEVIATED in"),
+        ({"error": Aborted("it takes longer than it may")}, 2, "redis-down: ABORTED, it takes longer than it may"),
+        ({"error": Refused("store@1 is dead")}, 3, "redis-down: REFUSED, store@1 is dead"),
+    ],
+)
+def test_however_a_drill_ends_the_next_one_runs(
+    second: dict[str, Any], code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    ends = {"redis-kill": {"verdict": FINE}, "redis-down": second, "redis-hang": {"verdict": FINE}}
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(cli, "run_drill", lambda drill, *_: Result(drill, 1, **ends[drill.name]))
+    files = [f"--junit={tmp_path / 'junit'}", f"--json={tmp_path / 'json'}"]
+    assert main(["drill", *ends, "--target", "local", *files]) == code
+    said = capsys.readouterr().out
+    assert [told in said, said.count("redis-hang: passed in")] == [True, 1]
+    # and programs are told the same
+    passed = [each["passed"] for each in json.loads((tmp_path / "json").read_text())]
+    assert passed == [True, second.get("verdict") is FINE, True]
+    suites = ElementTree.parse(tmp_path / "junit").getroot()
+    assert [suite.get("errors") for suite in suites] == ["0", str(int("error" in second)), "0"]
