@@ -27,6 +27,8 @@ from gorgond.service.systemd import Notifier
 
 Items: TypeAlias = "Collection[dict[str, Any]]"
 
+BARE = b'{"items":[],"uid":5,"lim":20,"off":0}'
+
 
 class Answering(RequestHandler):
     """Answers JSON."""
@@ -43,7 +45,7 @@ class Bare(Answering):
     """GET /info/<uid>."""
 
     def get(self, uid: str) -> None:
-        self.answer(b'{"items":[],"uid":5,"lim":20,"off":0}')
+        self.answer(BARE)
 
 
 class Inline(Answering):
@@ -53,7 +55,7 @@ class Inline(Answering):
         self.items = items
 
     def get(self, uid: str, lim: str) -> Any:
-        self.answer(_newest(self.items, int(uid), int(lim)))
+        self.answer(newest(self.items, int(uid), int(lim)))
 
 
 class Threads(Inline):
@@ -61,17 +63,19 @@ class Threads(Inline):
 
     async def get(self, uid: str, lim: str) -> None:
         loop = asyncio.get_running_loop()
-        self.answer(await loop.run_in_executor(None, _newest, self.items, int(uid), int(lim)))
+        self.answer(await loop.run_in_executor(None, newest, self.items, int(uid), int(lim)))
 
 
-def _newest(items: Items, uid: int, lim: int) -> bytes:
+def newest(items: Items, uid: int, lim: int) -> bytes:
+    """The answer to GET /info/<uid>/<lim>."""
     found = list(items.find({"userid": uid}, sort=[("ts", -1)], limit=lim))
     for item in found:
         item["id"] = item.pop("_id")
     return dumps({"items": found, "uid": uid, "lim": lim, "off": 0})
 
 
-def _items(url: str) -> Items:
+def items_of(url: str) -> Items:
+    """The notes of a database, connected."""
     client: MongoClient[dict[str, Any]] = MongoClient(url)
     items = client.get_default_database()["items"]
     items.find_one()  # connect
@@ -82,7 +86,7 @@ async def _serve(port: int, how: str, *url: str) -> None:
     routes: list[Any] = [(r"/info/(\d+)", Bare)]
     if how != "bare":
         handler = {"inline": Inline, "threads": Threads}[how]
-        routes = [(r"/info/(\d+)/(\d+)", handler, {"items": _items(*url)})]
+        routes = [(r"/info/(\d+)/(\d+)", handler, {"items": items_of(*url)})]
     server = HTTPServer(Application(routes, log_function=lambda _: None))
     server.add_sockets(bind_sockets(port, "127.0.0.1", backlog=4096, reuse_port=True))
     Notifier().ready()
