@@ -27,6 +27,7 @@ from gorgond.service.systemd import Notifier
 
 Items: TypeAlias = "Collection[dict[str, Any]]"
 
+SHOWN = {"_gorgon_first": 0}  # all but what gorgond's stores keep beside a note
 BARE = b'{"items":[],"uid":5,"lim":20,"off":0}'
 
 
@@ -68,7 +69,7 @@ class Threads(Inline):
 
 def newest(items: Items, uid: int, lim: int) -> bytes:
     """The answer to GET /info/<uid>/<lim>."""
-    found = list(items.find({"userid": uid}, sort=[("ts", -1)], limit=lim))
+    found = list(items.find({"userid": uid}, sort=[("ts", -1)], limit=lim, projection=SHOWN))
     for item in found:
         item["id"] = item.pop("_id")
     return dumps({"items": found, "uid": uid, "lim": lim, "off": 0})

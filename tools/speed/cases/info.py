@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
+from tools.speed.baseline import SHOWN
 from tools.speed.measure import Answers, ask
 from tools.speed.others import has_starlette, start_starlette
 from tools.speed.processes import BenchError, Crew
@@ -113,7 +114,7 @@ def _asked(stage: Stage, url: str, crew: Crew) -> Asked:
 def _check(stage: Stage, uid: int, answer: object) -> None:
     """Both sides must give the answer that the database has."""
     with stage.items() as items:
-        notes = list(items.find({"userid": uid}, sort=[("ts", -1)], limit=10))
+        notes = list(items.find({"userid": uid}, sort=[("ts", -1)], limit=10, projection=SHOWN))
     for note in notes:
         note["id"] = note.pop("_id")
     if answer != {"items": notes, "uid": uid, "lim": 10, "off": 0}:
