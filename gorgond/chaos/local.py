@@ -14,14 +14,16 @@ from gorgond.config import load
 
 
 class LocalTarget(Target):
-    """The `gorgond up` that runs in the directory `data` (None: in the user's state directory)."""
+    """The `gorgond up` that runs in the directory `data` (None: in the user's state directory). Its stats server is at
+    `stats`."""
 
     def __init__(self, data: str | None) -> None:
         directory = Directory(data)
         self.directory = directory.path
         self.place = f"the gorgond up in {directory.path}"
         self._control = directory.control
-        self.url = ask(self._control, "list")["url"]
+        listed = ask(self._control, "list")
+        self.url, self.stats = listed["url"], listed["stats"]
         urls = {"broker.url": directory.broker_url("broker"), "broker.calls": directory.broker_url("calls")}
         self.config = load(os.devnull, {}, urls)
 

@@ -14,6 +14,7 @@ from gorgond.roles import COMMANDS, restarting
 
 BROKEN = frozenset({"broken connection"})  # what a client sees whose web server dies with its request
 BACK = 20.0  # seconds within which a victim must work again
+ENDED = 40.0  # seconds within which one that hangs must: its watchdog's 15 s are in them, and 5 to say where it hangs
 
 
 def killing(role: str, times: int) -> Callable[[Run], None]:
@@ -45,6 +46,14 @@ def _rolling(run: Run) -> None:
         run.until(lambda victim=victim: run.back(victim), BACK, f"{victim.name} is back")  # type: ignore[misc]
 
 
+def _hang(run: Run) -> None:
+    """Of roles that nobody's request waits for: a stopped web server keeps those that it has taken."""
+    victim = run.chance.choice(run.victims("journal", "stats"))
+    run.faults.pause(victim.name)
+    run.until(lambda: run.back(victim), ENDED, f"{victim.name} was ended and started again")
+    run.faults.over("pause", victim.name)
+
+
 def _drill(role: str, times: int, cast: Cast, limits: Limits, *ways: str) -> Drill:
     """The drill that kills a role, `ways` being what leads through it besides the usual load."""
     what = f"SIGKILL of {role} instances {times} times at random moments"
@@ -66,6 +75,12 @@ OWN = {
 
 DRILLS = (
     *(OWN.get(name) or _drill(name, 10, Cast(), Limits()) for name in COMMANDS),
+    Drill(
+        "hang",
+        "SIGSTOP of a journal or a stats server, until its watchdog ends it",
+        _hang,
+        roles=("journal", "stats"),
+    ),
     Drill(
         "rolling",
         "every instance and broker restarted, one after another",

@@ -1,11 +1,14 @@
-"""A broker has no room, on its disk or in its memory, or loses the end of its file."""
+"""A broker has no room, on its disk or in its memory, or loses the end of its file, or all that it has."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 
 from gorgond.chaos.attempts import ACKNOWLEDGED, read
 from gorgond.chaos.drill import Drill, Run
@@ -19,6 +22,7 @@ FULL = AWAY | {"QueueFull", "BrokerRefused"}
 ROOM = 3 * 1024 * 1024  # bytes that the broker's memory may still grow
 CUT = 40  # transactions cut off an append-only file
 DISK = 24  # megabytes
+TOLD = 20.0  # seconds within which the stats server must know
 
 _EXEC = b"*1\r\n$4\r\nEXEC\r\n"  # the end of a transaction in an append-only file
 _MARK = re.compile(rb'"chaos": ?"([^"]+)"')
@@ -99,6 +103,28 @@ def _cut_copy(files: Path, whole: Path) -> set[str]:
     return {mark.decode() for mark in _MARK.findall(data[boundary:])}
 
 
+def _empty(run: Run) -> None:
+    if run.stage is None:
+        return
+    stats, broker = run.stage.target.stats, run.servers["broker"]
+    run.until(lambda: _accepted(stats) > 0, TOLD, "the stats server knows what the broker has accepted")
+    run.faults.begin("emptied", "broker", broker.redis.flushall)
+    run.until(lambda: "has less than it had accepted" in _picture(stats)["verdict"]["text"], TOLD, "the loss is told")
+    run.faults.over("emptied", "broker")
+
+
+def _picture(stats: str) -> dict[str, Any]:
+    """The picture of the stats server there."""
+    with urlopen(f"{stats}/api/stats.json", timeout=TOLD) as answer:  # noqa: S310
+        found: dict[str, Any] = json.loads(answer.read())
+        return found
+
+
+def _accepted(stats: str) -> int:
+    """How many messages store_put has accepted, as far as it knows."""
+    return sum(row["accepted"] for row in _picture(stats)["queues"] if row["name"] == "store_put")
+
+
 DRILLS = (
     Drill(
         "redis-full",
@@ -124,6 +150,15 @@ DRILLS = (
         _cut,
         Limits(expected=AWAY, recovery=30.0),
         JOBS,
+        alone=True,
+    ),
+    Drill(
+        "redis-emptied",
+        "FLUSHALL of the durable broker: is the loss reported?",
+        _empty,
+        Limits(recovery=30.0),
+        Plan(queuers=0, ways=("post", "get")),  # calls alone: a job that waits in that moment is lost
+        Cast(flags=("--rate", "50", "--count", "1000000")),
         alone=True,
     ),
 )
