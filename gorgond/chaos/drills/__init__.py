@@ -2,8 +2,8 @@
 
 broker     brokers die, are away, hang
 network    the network to them is slow, breaks off, swallows everything
-roles      instances die, or are restarted
-room       a broker has no room, or loses the end of its file
+roles      instances die, hang, or are restarted
+room       a broker has no room, or loses what it had
 store      a store hangs, its database dies, a message kills
 soak       everything at random; instances that come and go
 """
