@@ -10,10 +10,10 @@ from __future__ import annotations
 import ctypes
 import gc
 
-YOUNG = 50_000  # objects that are made, and not freed, between two looks for garbage
+YOUNG = 20_000  # objects that are made, and not freed, between two looks for garbage
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt(3)
-KEPT = 16 * 1024 * 1024  # bytes that are not given back
-APART = 8 * 1024 * 1024  # bytes of one object that is given back by itself
+KEPT = 8 * 1024 * 1024  # bytes that are not given back
+APART = 4 * 1024 * 1024  # bytes of one object that is given back by itself
 
 
 def keep_memory() -> None:
