@@ -45,7 +45,6 @@ def test_a_batch_finds_the_memory_of_the_one_before() -> None:
     pages, _ = _costs("left alone")
     # when: memory is kept
     kept, looks = _costs("kept")
-    # then: twenty batches of a megabyte fetch next to nothing, and nobody looks for garbage among them
-    assert kept < 500
-    assert kept < pages / 2 or pages < 500
+    # then: twenty batches of a megabyte fetch a fraction, and nobody looks for garbage among them
+    assert kept < pages / 5
     assert looks == 0
