@@ -15,19 +15,24 @@ import asyncio
 import functools
 import logging
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gorgond.app.application import Schedule
 from gorgond.app.dispatch import Dispatcher
 from gorgond.app.loading import load_apps
 from gorgond.app.schedule import ScheduleLoop
+from gorgond.bounds import LIM_MAX
 from gorgond.config import Config
 from gorgond.errors import NotFound
-from gorgond.redpill import BrokerError, ConcurrentSubscription, Message, Outcome, Reply
+from gorgond.redpill import BrokerError, ConcurrentSubscription, GorgonError, Message, Outcome, Reply, loads, now_ms
+from gorgond.roles.row import Indexes
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
+from gorgond.stores.declared import declaration
 
 AGAIN = 5.0  # seconds until the stores are told again what they were not
+ANSWER_MS = 5000  # for what they were told before
 EVENTS = 16  # events of one topic under way at the same time
 
 log = logging.getLogger("gorgond.app")
@@ -50,7 +55,7 @@ class AppServer(Service):
     async def start(self) -> None:
         self.concurrent_consumer("web_get", self._answer, self.config.app.requests)
         self._adjust()
-        self._declare()
+        self.task(self._declare(), "declare")
 
     def _adjust(self) -> None:
         """Listen to the topics that the applications name now, and run what they have run every so often."""
@@ -68,25 +73,33 @@ class AppServer(Service):
             if schedule.name not in self._scheduled:
                 self._schedule(schedule)
 
-    def _declare(self) -> None:
-        """Tell the stores what the applications have indexed: a document each, which they find when they look."""
-        documents = [
-            {"id": f"{app.name}.{name}", "collection": name, "newest": each.newest, "values": each.values}
-            for app in self._apps
-            for name, each in app.collections.items()
-        ]
-        if documents:
-            self.task(self._told(Message("indexes.replace", {"documents": documents})), "declare")
-
-    async def _told(self, message: Message) -> None:
+    async def _declare(self) -> None:
+        """Tell the stores what the applications have indexed, and what they had: a document for each of their
+        collections, which the stores find when they look."""
         while True:
+            question = Message("indexes.find", {"filter": {}, "limit": LIM_MAX}, deadline=now_ms() + ANSWER_MS)
             try:
-                await self.events.push("store_put", message)
+                documents = list(self._declared(loads((await self.call("store_get", question)).body)))
+                if documents:
+                    await self.events.push("store_put", Message("indexes.replace", {"documents": documents}))
             except BrokerError as error:
                 log.warning("the stores are not told yet what is to be indexed: %s", error)
-                await asyncio.sleep(AGAIN)
+            except GorgonError as error:  # no store answers, which others tell
+                log.debug("the stores are not told yet what is to be indexed: %s", error)
             else:
                 return
+            await asyncio.sleep(AGAIN)
+
+    def _declared(self, stands: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        before = {document["id"]: document for document in stands}
+        for app in self._apps:
+            names = dict.fromkeys(app.collections)
+            for id, document in before.items():
+                if id.startswith(f"{app.name}.") and (document.get("newest") or document.get("values")):
+                    names[id.removeprefix(f"{app.name}.")] = None
+            for name in names:
+                id = f"{app.name}.{name}"
+                yield declaration(id, name, app.collections.get(name, Indexes()), before.get(id, {}))
 
     def _listen(self, queue: str) -> None:
         topic, _, group = queue.partition("/")
@@ -121,7 +134,7 @@ class AppServer(Service):
         self._apps = apps
         self._dispatcher = Dispatcher(apps, self)
         self._adjust()
-        self._declare()
+        self.task(self._declare(), "declare")
 
     async def call(self, queue: str, message: Message) -> Reply:
         """Push a request and wait for the reply; its errors are raised. A provider that is not in the

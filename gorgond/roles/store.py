@@ -56,7 +56,7 @@ from gorgond.service.loop import in_thread
 from gorgond.settings import masked
 from gorgond.stores import open_store
 from gorgond.stores.contract import Cut, Query
-from gorgond.stores.declared import indexes_of
+from gorgond.stores.declared import dropped_of, indexes_of
 from gorgond.stores.jobs import Change, Job, told_refused
 from gorgond.stores.requests import query_of
 from gorgond.stores.schema import INDEXES
@@ -140,12 +140,20 @@ class DataStore(Service):
                 return
 
     async def _index_declared(self) -> None:
-        """Make the indexes that applications declare, and look whether there are more of them, again and again."""
+        """Make the indexes that applications declare, do away with those that they declare no more, and look whether
+        there are others, again and again."""
         made: dict[str, Indexes] = {}
+        gone: dict[str, tuple[str, ...]] = {}
         while not self.draining:
             try:
                 [found] = self.store.find([Query(INDEXES, {}, limit=LIM_MAX)])
-                for name, each in indexes_of(loads(found) if isinstance(found, bytes) else []).items():
+                documents = loads(found) if isinstance(found, bytes) else []
+                before, gone = gone, dropped_of(documents)
+                for name, fields in gone.items():
+                    if before.get(name) != fields:
+                        self.store.drop_index(name, fields)
+                        made.pop(name, None)
+                for name, each in indexes_of(documents).items():
                     if made.get(name) != each and not self.draining:
                         self.store.index(name, each.newest, each.values)
                         made[name] = each

@@ -190,6 +190,11 @@ class Store(ABC):
         An index that is there already costs a look."""
 
     @abstractmethod
+    def drop_index(self, collection: str, fields: Sequence[str]) -> None:
+        """Do away with the indexes of these fields that `index` has made, if there are any. On SQLite writers wait for
+        it, some seconds with a million documents."""
+
+    @abstractmethod
     def make_search(self) -> None:
         """Make the indexes for searches, the same way; returns when they are there, or the store was closed. Until then
         a search is refused with 503. Raises StoreRefused when the database will not have them."""

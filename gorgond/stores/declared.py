@@ -4,15 +4,17 @@ An app server writes what its applications declare into the collection INDEXES, 
 application, as it writes any other. The stores look there again and again, and make what is not there yet. So no store
 runs an application's code, and one that is started later, or a database that is moved, has the same indexes.
 
-    {"id": "shop.orders", "collection": "orders", "newest": ["customer"], "values": ["sku"]}
+    {"id": "shop.orders", "collection": "orders", "newest": ["customer"], "values": ["sku"], "dropped": ["price"]}
 
-An index that is no longer declared stays: others may ask for it, and to make it again may take long.
+A field that an application declared once, and does not any more, is `dropped`: its index goes, unless others ask for
+it. Those of an application that nobody runs any more stay: who knows whether it comes back, and to make them again may
+take long.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gorgond.errors import StoreRefused
@@ -20,8 +22,34 @@ from gorgond.roles.row import FIELD, Indexes
 from gorgond.stores.filters import check_collection
 from gorgond.stores.schema import DECLARED, PRIVATE
 
+DROPPED_MAX = 100  # fields of a declaration that are remembered: those that were dropped last
 FIELDS_MAX = 16  # of a collection: each makes a write dearer
 COLLECTIONS_MAX = 200
+
+
+def declaration(id: str, collection: str, asked: Indexes, before: Mapping[str, Any]) -> dict[str, Any]:
+    """The document that asks for these indexes, where `before` is the one that stands, or {}."""
+    fields = {*asked.newest, *asked.values}
+    once = [field for name in ("newest", "values", "dropped") for field in before.get(name) or ()]
+    dropped = [field for field in dict.fromkeys(once) if field not in fields]
+    return {
+        "id": id, "collection": collection, "newest": list(asked.newest), "values": list(asked.values),
+        "dropped": dropped[-DROPPED_MAX:],
+    }  # fmt: skip
+
+
+def dropped_of(documents: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """The fields, by collection, that documents of INDEXES once asked for and none asks for now."""
+    wanted, dropped = indexes_of(documents), dict[str, tuple[str, ...]]()
+    for document in documents:
+        name, fields = document.get("collection"), document.get("dropped")
+        if not isinstance(name, str) or not isinstance(fields, list) or name in PRIVATE:
+            continue
+        kept = {field for each in (wanted.get(name), DECLARED.get(name)) if each for field in each.newest + each.values}
+        gone = [each for each in fields if isinstance(each, str) and re.fullmatch(FIELD, each) and each not in kept]
+        if gone:
+            dropped[name] = tuple(dict.fromkeys([*dropped.get(name, ()), *gone]))
+    return dropped
 
 
 def indexes_of(documents: Iterable[Mapping[str, Any]]) -> dict[str, Indexes]:

@@ -163,29 +163,33 @@ class MongoStore(Store):
             # Not sparse: such an index makes {$gte: null} miss the documents without the field (MongoDB 6.0).
             self._try_index(collection, [(field, 1)])
 
+    def drop_index(self, collection: str, fields: Sequence[str]) -> None:
+        ours = [keys for field in fields for keys in ([(field, 1), ("ts", -1)], [(field, 1)])]
+        self._drop(collection, lambda about: list(about["key"]) in ours)
+
     def make_search(self) -> None:
         # MongoDB goes on with it although we end.
         for collection, fields in TEXT.items():
             # No language: words are words, as in our other drivers. A document's own field `language` would choose its
             # language, and an unknown one make the insert fail; hence a field that no document can have.
             keys = [(field, "text") for field in fields]
-            self._drop_text(collection, lambda index: index["language_override"] == LANGUAGE_ONCE)
+            self._drop(collection, lambda index: index.get("language_override") == LANGUAGE_ONCE)
             try:
                 self._make_index(collection, keys, default_language="none", language_override=LANGUAGE)
             except OperationFailure as error:
                 raise StoreRefused(str(error)) from error
 
     def drop_search(self) -> bool:
-        dropped = [self._drop_text(collection, lambda _: True) for collection in TEXT]
+        dropped = [self._drop(collection, lambda index: "textIndexVersion" in index) for collection in TEXT]
         return any(dropped)
 
-    def _drop_text(self, name: str, unwanted: Callable[[Mapping[str, Any]], bool]) -> bool:
-        """Do away with a collection's index for searches, if there is one and it is unwanted; whether there was."""
+    def _drop(self, name: str, unwanted: Callable[[Mapping[str, Any]], bool]) -> bool:
+        """Do away with those of a collection's indexes that are unwanted; whether there were any."""
         collection, dropped = self._db[name], False
         with reachable():
             try:
                 for index, about in collection.index_information().items():
-                    if "textIndexVersion" in about and unwanted(about):
+                    if unwanted(about):
                         collection.drop_index(index)
                         dropped = True
             except OperationFailure as error:

@@ -198,6 +198,10 @@ class SqliteStore(Store):
                 self._transaction(index.begin)
                 self._fill(index.gap, index.more)
 
+    def drop_index(self, collection: str, fields: Sequence[str]) -> None:
+        for field in fields:
+            self._transaction(Index(Collection(collection), field).drop)
+
     def _fill(
         self,
         look: Callable[[_Connection], Gap | None],

@@ -20,6 +20,7 @@ _TABLE = (
 
 _VALUE = "CASE e.type WHEN 'true' THEN x'01' WHEN 'false' THEN x'00' ELSE e.atom END"  # as sqlite_tables.key_value
 _SCALAR = "e.type IN ('text', 'integer', 'real', 'true', 'false')"
+_TRIGGERS = ("added", "changed", "gone")
 _ONCE = "ON CONFLICT DO NOTHING"  # a value may be twice in a list
 
 
@@ -64,18 +65,15 @@ class Index:
         """Make it, empty, unless it is there; from now on whoever writes keeps it."""
         connection.execute(_TABLE)
         name = self._collection.name
-        known = connection.execute(
-            'SELECT 1 FROM "gorgon.indexes" WHERE collection = ? AND field = ?', (name, self._field)
-        ).fetchone()
-        if known:
+        if self._is_known(connection):
             return
         self._collection.make(connection)
         connection.execute(KEYS.format(keys=self._collection.keys))
         put = f"{self._put('new')} {_ONCE}"
         for what, when, work in (
-            ("added", "INSERT", (put,)),
-            ("changed", "UPDATE", (self._take("old"), put)),
-            ("gone", "DELETE", (self._take("old"),)),
+            (_TRIGGERS[0], "INSERT", (put,)),
+            (_TRIGGERS[1], "UPDATE", (self._take("old"), put)),
+            (_TRIGGERS[2], "DELETE", (self._take("old"),)),
         ):
             connection.execute(
                 f'CREATE TRIGGER "{name}.{self._field}.{what}" AFTER {when} ON {self._collection.docs}'
@@ -83,6 +81,21 @@ class Index:
             )
         all = f"SELECT ?, ?, 0, coalesce(max(n), 0), '', 0 FROM {self._collection.docs}"
         connection.execute(f'INSERT INTO "gorgon.indexes" {all}', (name, self._field))
+
+    def _is_known(self, connection: sqlite3.Connection) -> bool:
+        row = self._collection.name, self._field
+        found = connection.execute('SELECT 1 FROM "gorgon.indexes" WHERE collection = ? AND field = ?', row)
+        return found.fetchone() is not None
+
+    def drop(self, connection: sqlite3.Connection) -> None:
+        """Do away with it, if it is there; with all of its rows, or one made later would find what they say."""
+        if not _is_there(connection) or not self._is_known(connection):
+            return
+        name, field = self._collection.name, self._field
+        for what in _TRIGGERS:
+            connection.execute(f'DROP TRIGGER IF EXISTS "{name}.{field}.{what}"')
+        connection.execute(f"DELETE FROM {self._collection.keys} WHERE field = ?", (field,))
+        connection.execute('DELETE FROM "gorgon.indexes" WHERE collection = ? AND field = ?', (name, field))
 
     def gap(self, connection: sqlite3.Connection) -> Gap | None:
         """The gap in it while it is being made; None when it is whole."""

@@ -13,7 +13,7 @@ import pytest
 from gorgond.roles.row import Indexes
 from gorgond.stores import open_store, sqlite
 from gorgond.stores.contract import Query, Store, Write
-from gorgond.stores.declared import FIELDS_MAX, indexes_of
+from gorgond.stores.declared import FIELDS_MAX, declaration, dropped_of, indexes_of
 from tests.contract.stores import found, ids, mongo_client
 
 
@@ -162,3 +162,37 @@ def test_what_cannot_be_indexed_is_left_out() -> None:
     assert indexes_of([*bad, good, *bad]) == {"orders": Indexes(("customer",), ("sku",))}
     many = [{"collection": "orders", "values": [f"f{n}" for n in range(FIELDS_MAX + 5)]}]
     assert len(indexes_of(many)["orders"].values) == FIELDS_MAX
+
+
+def test_an_index_that_nobody_declares_any_more_is_done_away_with(store: Store, url: str) -> None:
+    # given: two indexes, and documents of which one is changed when they are gone
+    store.index("orders", ["customer"], ["sku"])
+    store.write([order("a", 1, customer=5, sku=["x", "y"]), order("b", 2, customer=5, sku="x")])
+    # when
+    store.drop_index("orders", ["customer", "unknown"])
+    store.drop_index("nowhere", ["customer"])
+    # then: that one is gone, and the same is found
+    assert not is_led(url, "customer")
+    assert is_led(url, "sku")
+    assert orders(store, customer=5) == ["b", "a"]
+    assert orders(store, sku="y") == ["a"]
+    # and made anew it knows what happened meanwhile
+    store.write([Write("patch", "orders", "b", 3, {"customer": 6})])
+    store.index("orders", ["customer"], [])
+    assert is_led(url, "customer")
+    assert (orders(store, customer=5), orders(store, customer=6)) == (["a"], ["b"])
+
+
+def test_fields_are_dropped_that_none_declares() -> None:
+    before = declaration("shop.orders", "orders", Indexes(("customer", "price"), ("sku",)), {})
+    assert dropped_of([before]) == {}
+    now = declaration("shop.orders", "orders", Indexes(("customer",)), before)
+    assert dropped_of([now]) == {"orders": ("price", "sku")}
+    # those that somebody else asks for stay
+    other = declaration("till.orders", "orders", Indexes((), ("sku",)), {})
+    assert dropped_of([now, other]) == {"orders": ("price",)}
+    # and those that are asked for again
+    again = declaration("shop.orders", "orders", Indexes(("price",), ("sku",)), now)
+    assert dropped_of([again]) == {"orders": ("customer",)}
+    # what is no declaration is left out
+    assert dropped_of([{"id": "x", "collection": "items", "dropped": ["userid", "a.b", 5]}, {"dropped": "a"}]) == {}

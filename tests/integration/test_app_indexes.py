@@ -61,6 +61,31 @@ def test_an_applications_indexes_are_made(shop: str, tmp_path: Path) -> None:
         assert len(site.get("/orders/5").json) == 2
 
 
+def test_an_index_goes_when_its_application_declares_it_no_more(shop: str, tmp_path: Path) -> None:
+    path = tmp_path / "shop.db"
+
+    def indexed() -> list[str]:
+        with closing(sqlite3.connect(path)) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'gorgon.indexes'").fetchone():
+                return []
+            return [field for (field,) in connection.execute('SELECT field FROM "gorgon.indexes" ORDER BY field')]
+
+    # given an application whose orders have two indexes
+    with serving(shop, store__url=f"sqlite:///{path}"):
+        eventually(lambda: indexed() == ["customer", "skus"])
+    # when its next version declares one of them, and then none
+    for version, declared, left in (
+        ("ta_shop_2", 'app.collection("orders", newest=["customer"])', ["customer"]),
+        ("ta_shop_3", "", []),
+    ):
+        (tmp_path / f"{version}.py").write_text(
+            SHOP.replace('app.collection("orders", newest=["customer"], values=["skus"])', declared)
+        )
+        # then the other is done away with, by stores that have never heard of it
+        with serving(version, store__url=f"sqlite:///{path}"):
+            eventually(lambda: indexed() == left)  # noqa: B023
+
+
 @pytest.mark.parametrize(
     ("name", "fields", "named"),
     [
