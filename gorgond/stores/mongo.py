@@ -414,7 +414,8 @@ def _filter(query: Query) -> dict[str, Any]:
     if seen := _seen(query):
         conditions = {"$and": [conditions, seen]} if conditions else seen
     if query.search:
-        conditions["$text"] = {"$search": " ".join(words(query.search))}
+        # It finds whole words: of other forms at least the commonest plural.
+        conditions["$text"] = {"$search": " ".join(f"{word} {word}s" for word in words(query.search))}
     return conditions
 
 

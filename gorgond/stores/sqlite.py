@@ -44,6 +44,7 @@ from gorgond.stores.sqlite_writes import claim_all, write_all
 
 T = TypeVar("T")
 
+BEGINNING = 3  # characters of a word that is taken for the beginning of others, too
 BUSY_SECONDS = 5.0
 READ_SECONDS = 5.0  # for a batch of reads
 INDEX_STEP = 100  # documents put into a search index in one transaction, some 15 ms
@@ -326,6 +327,12 @@ def _use_log(connection: sqlite3.Connection) -> None:
             return
 
 
+def _matched(word: str) -> str:
+    """A word of a search, as FTS5 wants it: also words that begin with it are found, unless it is so short that most
+    do."""
+    return f'"{word}"*' if len(word) >= BEGINNING else f'"{word}"'
+
+
 def _has_fts5(connection: _Connection) -> bool:
     modules = connection.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'")
     return modules.fetchone() is not None
@@ -361,7 +368,7 @@ def _source(query: Query, parameters: Parameters, connection: _Connection) -> st
         source += f" JOIN {key}"
         parameters.columns["ts"] = "k.ts"
     if query.search:
-        match = parameters.add(" OR ".join(f'"{word}"' for word in words(query.search)))
+        match = parameters.add(" OR ".join(map(_matched, words(query.search))))
         found = f"SELECT rowid AS n, rank FROM {collection.text} WHERE {collection.text} MATCH {match}"
         source += f" JOIN ({found}) s ON s.n = d.n"
     if query.viewer is not None:

@@ -122,3 +122,14 @@ def test_a_document_for_which_there_is_never_room_does_not_hide_the_others(store
         assert len(answers) == len(queries)
         assert [each["id"] for answer in answers for each in json.loads(answer)] == ["a", "c"]
         assert any(isinstance(answer, Cut) for answer in answers)
+
+
+def test_a_word_finds_its_plural_and_case_does_not_matter(store: Store) -> None:
+    # given notes with a word in several forms, one of which only begins so
+    for id, title in (("one", "An egg"), ("many", "EGGS"), ("leg", "leggings"), ("other", "tea")):
+        store.write([write("insert", id, 1, title=title)])
+    # then all forms are found by either case, and nothing that has the word within
+    for search in ("egg", "Egg", "EGG"):
+        assert sorted(ids(found(store, query(search=search)))) == ["many", "one"]
+    # and what is short is not the beginning of everything
+    assert ids(found(store, query(search="te"))) == []

@@ -235,6 +235,28 @@ def test_a_search_that_is_not_understood_is_explained(ann: Browser, target: str,
     assert re.search(r'role="alert">Words: must be .*Letters and digits are searched for', page)
 
 
+def test_keywords_are_found_whatever_their_case(browser: Browser, site: Website) -> None:
+    # given notes with a keyword in several spellings, more than a page of them
+    for number in range(30):
+        keyword = ("Quince", "quince", "QUINCE")[number % 3]
+        site.ask("POST", "/info/79", {"title": f"number {number:02}", "ts": 1000 + number, "keywords": [keyword]})
+    for typed in ("quince", "Quince", "QUINCE"):
+        # then each spelling finds them all, newest first, page by page
+        seen, at = [], f"/?keyword={typed}"
+        while at:
+            page = browser.get(at)
+            seen += re.findall(r">number (\d\d)<", page)
+            older = re.search(r'rel="next" href="([^"]+)"', page)
+            at = html.unescape(older[1]) if older else ""
+        assert list(dict.fromkeys(seen)) == [f"{number:02}" for number in reversed(range(30))], typed
+
+
+def test_a_word_finds_its_plural(ann: Browser) -> None:
+    ann.send("/my", title="Two pomegranates")
+    assert "Two pomegranates" in ann.get("/my?q=pomegranate")
+    assert "Two pomegranates" in ann.get("/?q=Pomegranate")
+
+
 def test_the_rules_of_passwords_are_told_before(ann: Browser, browser: Browser) -> None:
     for page in (browser.get("/register"), ann.get("/account")):
         assert "8 to 256 characters, and none of the commonest" in page

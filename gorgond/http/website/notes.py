@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gorgond.app.clients import Documents
-from gorgond.bounds import DOCUMENT_ID_MAX, FORM_BODY_MAX, KEYWORD_MAX, OFF_MAX, TITLE_MAX, URL_MAX, WHOLE_MAX
+from gorgond.bounds import DOCUMENT_ID_MAX, FORM_BODY_MAX, KEYWORD_MAX, LIM_MAX, OFF_MAX, TITLE_MAX, URL_MAX, WHOLE_MAX
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer, Problem
 from gorgond.http.asking import Asking
@@ -15,7 +15,7 @@ from gorgond.http.bodies import form_body
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.website.live import Cards
 from gorgond.http.website.rendering import DID, FOUND, GO_ON, OWN_PAGE, PAGE, Templates, page, query, see_other
-from gorgond.http.website.visitor import Visitor, again, known, visitor_of
+from gorgond.http.website.visitor import Visitor, again, known, visitor_of, wants_page
 from gorgond.redpill import CallFailed, new_id, now_ms
 
 LIM = 20  # notes on a page
@@ -94,11 +94,11 @@ class Notes:
     async def _searched(
         self, request: Request, filter: Mapping[str, Any], user: Mapping[str, str] | None = None
     ) -> tuple[Documents, Refused]:
-        """The notes that a page shows, or why those that were searched for are not known."""
+        """The notes that a page shows, or for a browser why those that were searched for are not known."""
         try:
             return await self._found(request, filter, user), None
         except (BadRequest, CallFailed) as error:
-            if "q" not in request.parameters and "keyword" not in request.parameters:
+            if request.parameters.keys().isdisjoint(("q", "keyword")) or not wants_page(request.headers):
                 raise
             return Documents(), error
 
@@ -107,12 +107,19 @@ class Notes:
     ) -> Documents:
         """The notes that a page shows, and one more if there is one; with what is private to a user who is given."""
         values = request.parameters
-        args = {"filter": dict(filter), "sort": _NEWEST, "limit": LIM + 1, "skip": values.get("off", 0)} | _LISTED
-        if "keyword" in values:
-            args["filter"]["keywords"] = values["keyword"]
+        off = values.get("off", 0)
+        args = {"filter": dict(filter), "sort": _NEWEST, "limit": LIM + 1, "skip": off} | _LISTED
         if "q" in values:
             args["search"] = values["q"]
-        return await self._asking.find(request, "items", args, user)
+        if "keyword" not in values:
+            return await self._asking.find(request, "items", args, user)
+        # Each spelling is found by the index; one after the other, since searches of a client are counted.
+        args |= {"limit": min(off + LIM + 1, LIM_MAX), "skip": 0}
+        notes: dict[str, dict[str, Any]] = {}
+        for spelling in _spellings(values["keyword"]):
+            spelt = args | {"filter": {**filter, "keywords": spelling}}
+            notes |= {note["id"]: note for note in await self._asking.find(request, "items", spelt, user)}
+        return Documents(sorted(notes.values(), key=lambda note: -note["ts"])[off : off + LIM + 1])
 
     async def mine(
         self, request: Request, said: str = "", wrong: str = "", typed: Mapping[str, str] | None = None
@@ -275,6 +282,11 @@ def _number(note: Mapping[str, Any]) -> int | None:
     """The number of a note's owner; what programs have stored may be anything."""
     owner = note.get("userid")
     return owner if type(owner) is int else None
+
+
+def _spellings(keyword: str) -> list[str]:
+    """A keyword as it is typed, and as others may have typed it: small, with capitals first, in capitals."""
+    return list(dict.fromkeys((keyword, keyword.lower(), keyword.capitalize(), keyword.title(), keyword.upper())))
 
 
 def _keyword(keyword: str) -> str:

@@ -14,7 +14,7 @@ from gorgond.http.website.account import Account
 from gorgond.http.website.live import Hear, Live, Spawn
 from gorgond.http.website.notes import Notes
 from gorgond.http.website.rendering import Static, Templates, page, see_other
-from gorgond.http.website.visitor import NOBODY
+from gorgond.http.website.visitor import NOBODY, wants_page
 from gorgond.redpill import ID_MAX
 
 _LAST = Parameter("Last-Event-ID", "go on after this event", str, high=ID_MAX)
@@ -61,7 +61,7 @@ class Website:
     def problem(self, problem: Problem, request: str, headers: Mapping[str, str]) -> Answer:
         """An error as a page for a client that asks for one, as browsers do when they go somewhere; else in JSON. A
         visitor who is not logged in and should be is sent to do that."""
-        if "text/html" not in headers.get("Accept", ""):
+        if not wants_page(headers):
             return problem.answer(request)
         if problem.status == 401:
             return see_other("/login", cleared_cookie())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gorgond.errors import BadRequest
-from gorgond.http.answers import Answer
+from gorgond.http.answers import Answer, sendable
 from gorgond.http.asking import Asking
 from gorgond.http.credentials import token_of, xsrf_token
 from gorgond.http.routes import Request
@@ -31,6 +31,11 @@ class Visitor:
 
 
 NOBODY = Visitor(None, "")
+
+
+def wants_page(headers: Mapping[str, str]) -> bool:
+    """Whether a client wants errors as pages, as browsers do when they go somewhere; programs want JSON."""
+    return "text/html" in headers.get("Accept", "")
 
 
 async def visitor_of(asking: Asking, request: Request) -> Visitor:
@@ -61,4 +66,5 @@ async def again(error: BadRequest | CallFailed, form: Callable[[str, str], Await
     else:
         raise error
     answer = await form(named(text, error.field), error.field)
-    return replace(answer, status=status)
+    headers = {**answer.headers, **(sendable(error.headers) if isinstance(error, CallFailed) else {})}
+    return replace(answer, status=status, headers=headers)
