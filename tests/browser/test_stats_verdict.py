@@ -60,7 +60,7 @@ async def _push(url: str, enough: Event) -> None:
 @pytest.mark.parametrize(
     ("trouble", "state", "words"),
     [
-        (killed_broker, "down", "is away"),
+        (killed_broker, "down", "has been away"),
         (hung_store, "degraded", "has been silent"),
         (growing_backlog, "degraded", "store_put backlog"),
     ],
