@@ -24,6 +24,7 @@ from gorgond.service.plain import plain, plain_lines
 
 UNKNOWN = 3  # of status
 Command = Callable[[argparse.Namespace], int]
+Wider = Callable[[argparse.ArgumentParser], argparse.ArgumentParser]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,22 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     anywhere(command("queues", _queues, "every queue: what waits, what moves"))
     anywhere(command("instances", _instances, "every instance of every role, and what it does"))
 
-    dead = commands.add_parser("dead", help="dead letters: list, show, requeue or drop them", allow_abbrev=False)
-    deeds = dead.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    made = anywhere(command("list", _dead_list, "list dead letters", "dead list store_put", within=deeds))
-    made.add_argument("queue", metavar="QUEUE", nargs="?", help="of this queue (all)")
-    made = anywhere(command("show", _dead_show, "show a dead letter whole", "dead show store_put 3", within=deeds))
-    made.add_argument("queue", metavar="QUEUE")
-    made.add_argument("letter", metavar="LETTER", help="as dead list calls it: 3, c3")
-    for name, run, help in (
-        ("requeue", _dead_requeue, "put dead letters back at the end of their queue, as new"),
-        ("drop", _dead_drop, "delete dead letters for good"),
-    ):
-        examples = (f"dead {name} store_put 3 4", f"dead {name} store_put --all")
-        made = anywhere(command(name, run, help, *examples, within=deeds))
-        made.add_argument("queue", metavar="QUEUE")
-        made.add_argument("letters", metavar="LETTER", nargs="*", help="as dead list calls them: 3, c3")
-        made.add_argument("--all", action="store_true", dest="every", help="all of the queue")
+    _add_dead(commands, command, anywhere)
 
     groups = anywhere(command("groups", _groups, "every durable group of a topic: what it keeps, who consumes it"))
     deeds = groups.add_subparsers(title="commands", metavar="COMMAND")
@@ -172,6 +158,27 @@ def _parser() -> argparse.ArgumentParser:
     made = command("secrets", _secrets, "make the passwords, rights and keys of what runs here where they are missing")
     made.add_argument("--keep", action="store_true", help="leave what is allowed besides until the next time: upgrades")
     return parser
+
+
+def _add_dead(commands: Any, command: Callable[..., argparse.ArgumentParser], anywhere: Wider) -> None:
+    """The commands for dead letters."""
+    dead = commands.add_parser("dead", help="dead letters: list, show, requeue or drop them", allow_abbrev=False)
+    deeds = dead.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    made = anywhere(command("list", _dead_list, "list dead letters", "dead list store_put", within=deeds))
+    made.add_argument("queue", metavar="QUEUE", nargs="?", help="of this queue (all)")
+    made.add_argument("--id", metavar="ID", type=_text, default="", help="those that speak of this request or item")
+    made = anywhere(command("show", _dead_show, "show a dead letter whole", "dead show store_put 3", within=deeds))
+    made.add_argument("queue", metavar="QUEUE")
+    made.add_argument("letter", metavar="LETTER", help="as dead list calls it: 3, c3")
+    for name, run, help in (
+        ("requeue", _dead_requeue, "put dead letters back at the end of their queue, as new"),
+        ("drop", _dead_drop, "delete dead letters for good"),
+    ):
+        examples = (f"dead {name} store_put 3 4", f"dead {name} store_put --all")
+        made = anywhere(command(name, run, help, *examples, within=deeds))
+        made.add_argument("queue", metavar="QUEUE")
+        made.add_argument("letters", metavar="LETTER", nargs="*", help="as dead list calls them: 3, c3")
+        made.add_argument("--all", action="store_true", dest="every", help="all of the queue")
 
 
 # ---- how it is answered
@@ -277,7 +284,7 @@ def _picture_of_living(arguments: argparse.Namespace) -> dict[str, Any]:
 def _dead_list(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.letters import letter_table, letters
 
-    found = _asked(letters(Installation.of(arguments.data), arguments.queue))
+    found = _asked(letters(Installation.of(arguments.data), arguments.queue, arguments.id))
     _tell(arguments, [each.row() for each in found], letter_table(found))
     return 0
 

@@ -19,7 +19,7 @@ class Access(NamedTuple):
     replies: bool = False
     publishes: tuple[str, ...] = ("stats",)
     listens: tuple[str, ...] = ()  # to topics, live
-    operates: bool = False  # looks at all queues, and at the broker itself; puts dead letters back or deletes them
+    operates: bool = False  # looks at all queues and the broker itself; pauses queues, settles dead letters
     limits: tuple[str, ...] = ()  # families of limits on how often
     leases: tuple[str, ...] = ()  # the beginnings of the names of leases
 

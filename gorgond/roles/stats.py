@@ -17,8 +17,8 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,7 +30,6 @@ from gorgond.http.server import Server, open_port
 from gorgond.redpill import (
     BrokerError,
     BrokerRefused,
-    DeadLetter,
     GorgonError,
     Listener,
     Message,
@@ -48,6 +47,7 @@ from gorgond.stats.api import Api
 from gorgond.stats.archive import Archive, Kept
 from gorgond.stats.collector import ANSWER, Collector, Watched
 from gorgond.stats.history import LATE
+from gorgond.stats.letters import Links
 from gorgond.stats.marks import Marks
 from gorgond.stats.picture import database_row
 from gorgond.stats.viewers import Viewers
@@ -135,6 +135,10 @@ class StatsMonitor(Service):
 
     def now(self) -> int:
         return int(time.time())
+
+    @property
+    def lately(self) -> list[dict[str, Any]]:
+        return list(self._collector.queues.lately)
 
     # ---- listen
 
@@ -244,17 +248,10 @@ class StatsMonitor(Service):
                 return f"{broker.outage.what} has been away for {broker.outage.length:.0f} s: {broker.outage.reason}"
         return ""
 
-    async def dead(self, queue: str, after: int) -> list[tuple[str, DeadLetter]]:
+    @asynccontextmanager
+    async def operating(self) -> AsyncIterator[Links]:
         async with self._operating:
-            return [(name, letter) for name, link in self._links.items() for letter in await link.dead(queue, after)]
-
-    async def requeue(self, broker: str, queue: str, number: int) -> bool:
-        async with self._operating:
-            return broker in self._links and await self._links[broker].requeue(queue, number)
-
-    async def drop(self, broker: str, queue: str, number: int) -> bool:
-        async with self._operating:
-            return broker in self._links and await self._links[broker].drop(queue, number)
+            yield self._links
 
     def _measure(self, route: str, status: int, seconds: float, bytes: int) -> None:
         self.metrics.count(f"http {status}")

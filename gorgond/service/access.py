@@ -32,7 +32,8 @@ UNREAD = (*PRIVATE, *ROLES["auth"].access.consumes)  # who could read there has 
 OPERATED = sorted(
     {name for each in ROLES.values() for name in (*each.access.pushes, *each.access.consumes)} - {*UNREAD}
 )
-"""The queues whose dead letters the stats server shows, puts back or deletes, beside those of topics."""
+"""The queues that the stats server pauses, and whose dead letters it shows, puts back or deletes, beside those of
+topics."""
 OPERATED.append(f"{ANY}/{ANY}")
 LIVE = ("stats", "auth_notify")  # topics without durable groups
 EVERY = (ANY, f"{ANY}/{ANY}")
@@ -97,7 +98,7 @@ def _uses(access: Access) -> Iterator[_Use]:
         for name in EVERY:
             yield _Use(name, [script.COUNTS])
         for name in OPERATED:
-            yield _Use(name, [script.REQUEUE, script.DROP], {"head": ["lindex"]})
+            yield _Use(name, [script.REQUEUE, script.DROP, script.PAUSE, script.RESUME], {"head": ["lindex"]})
     for name in access.leases:
         yield _Use(name, [script.LEASE])
     for family in access.limits:

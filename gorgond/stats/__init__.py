@@ -13,6 +13,8 @@ collector   what is heard and seen, for the stats server and gorgonctl
 picture     all of it as one JSON object, computed once a second for all who look
 prometheus  all of it for Prometheus
 api         the HTTP API; `visitors` says who may do what, `viewers` sends the picture to who looks
+operating   what of it is the operator's alone; `letters` are the dead ones
+documents   the documentation, which the page leads to
 guesses     wrong passwords, and how they slow down whoever gives them
 sessions    who has logged in
 """

@@ -5,7 +5,9 @@ The page's own files say nothing of the fabric and are for everybody; `visitors`
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,9 +16,10 @@ from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer, Problem, made, ok
 from gorgond.http.bodies import json_body
 from gorgond.http.routes import Parameter, Request, Route, Routes
-from gorgond.redpill import DeadLetter, Undecodable, decode
+from gorgond.stats.documents import document
 from gorgond.stats.heat import heat
 from gorgond.stats.history import History
+from gorgond.stats.operating import Desk, Operating
 from gorgond.stats.picture import PUBLIC, row
 from gorgond.stats.prometheus import exposition
 from gorgond.stats.spans import SPANS, columns, step
@@ -40,39 +43,27 @@ SAFE = {
     "Cache-Control": "no-cache",
 }
 FRESH = {"minute": 1, "hour": 5, "day": 30, "month": 30, "year": 30}  # seconds for which an answer is fresh
-LETTERS_MAX = 100  # in one answer
-SHOWN_MAX = 64 * 1024  # bytes of a dead letter that are shown
 
 _OF = Parameter("of", "the series", str, high=300, default=PUBLIC)
 _SPAN = Parameter("span", " ".join(SPANS), str, high=10, default="minute")
-_QUEUE = Parameter("queue", "the queue's name, / as %2F", str, high=401)
-_NUMBER = Parameter("number", "the dead letter's number", int, 1, 2**53)
-_BROKER = Parameter("broker", "durable or calls: where it lies", str, high=10, default="durable")
-
-
 Look = Callable[[History, str, str, int], dict[str, Any]]
 
 
-class Monitor(Protocol):
+class Monitor(Desk, Protocol):
     """The stats server, as its API sees it."""
 
     history: History
     picture: dict[str, Any]
+
+    @property
+    def lately(self) -> list[dict[str, Any]]:
+        """What lay in all queues together in each of the last seconds: {"at", "queued", "dead"}, `at` in ms."""
 
     def now(self) -> int:
         """Seconds since 1970."""
 
     def unready(self) -> str:
         """Why there is nothing to see; empty when there is."""
-
-    async def dead(self, queue: str, after: int) -> list[tuple[str, DeadLetter]]:
-        """Dead letters numbered above `after`, with the broker that each lies on."""
-
-    async def requeue(self, broker: str, queue: str, number: int) -> bool:
-        """Put one back; False when there is none."""
-
-    async def drop(self, broker: str, queue: str, number: int) -> bool:
-        """Delete one; False when there is none."""
 
 
 class Api:
@@ -85,24 +76,25 @@ class Api:
         self._looks: dict[tuple[str, str, str], tuple[int, bytes]] = {}  # until when they are fresh, and the answer
         files = {file.name: _file(file) for file in sorted(PAGE.glob("*"))} if PAGE.is_dir() else {}
         self._index, self._files = files.pop("index.html", None), files
-        name = Parameter("name", "one of the page's files", str, high=100)
-        letter = (_QUEUE, _NUMBER)
+        name = Parameter("name", "one of the files", str, high=100)
         self.routes = Routes(
             [
                 Route("GET", "/", self.index, "The page"),
                 Route("GET", "/static/{name}", self.file, "Its files", (name,)),
+                Route("GET", "/docs/{name}", self.document, "The documentation", (name,)),
                 Route("GET", "/api/stats.json", self.stats, "The picture"),
                 Route("GET", "/api/events", self.events, "The picture each second, as server-sent events"),
                 Route("GET", "/api/heat.json", self.heat, "Latency by time", (), (_OF, _SPAN)),
                 Route("GET", "/api/history.json", self.rows, "What was done, by time", (), (_OF, _SPAN)),
+                Route("GET", "/api/history.csv", self.rows_csv, "The same as a table", (), (_OF, _SPAN)),
+                Route("GET", "/api/queues.csv", self.queues_csv, "The queues of the picture as a table"),
+                Route("GET", "/api/instances.csv", self.instances_csv, "The instances of the picture as a table"),
+                Route("GET", "/api/lately.json", self.lately, "What lay in the queues in the last minute"),
                 Route("GET", "/metrics", self.metrics, "All of it for Prometheus"),
                 Route("GET", "/api/session", self.session, "Whether this is the operator"),
                 Route("POST", "/api/login", self.login, "Become the operator"),
                 Route("POST", "/api/logout", self.logout, "Be nobody again"),
-                Route("GET", "/api/dead/{queue}", self.dead, "Dead letters", (_QUEUE,), (
-                      Parameter("after", "numbered above this", int, 0, 2**53, 0),)),
-                Route("POST", "/api/dead/{queue}/{number}/requeue", self.requeue, "Put one back", letter, (_BROKER,)),
-                Route("POST", "/api/dead/{queue}/{number}/drop", self.drop, "Delete one", letter, (_BROKER,)),
+                *Operating(monitor, visitors).routes,
                 Route("GET", "/healthz", self.healthz, "Whether this process lives"),
                 Route("GET", "/readyz", self.readyz, "Whether there is something to see"),
             ]
@@ -121,6 +113,14 @@ class Api:
             raise Problem(404, f"the page has no file {request.parameters['name']}")
         return found
 
+    async def document(self, request: Request) -> Answer:
+        found = document(request.parameters["name"])
+        if found is None:
+            raise Problem(
+                404, "the documentation is not installed here: it is docs/ of the source, or the Debian package"
+            )
+        return Answer(200, found, "text/plain; charset=utf-8", SAFE)
+
     # ---- to look at
 
     async def stats(self, request: Request) -> Answer:
@@ -138,6 +138,24 @@ class Api:
     async def rows(self, request: Request) -> Answer:
         await self._visitors.check_reader(request)
         return self._looked_up(request, _rows)
+
+    async def rows_csv(self, request: Request) -> Answer:
+        await self._visitors.check_reader(request)
+        series, span = self._asked(request)
+        name = f"{series} {span}".replace("/", "-").replace("{", "").replace("}", "")
+        return _table(name, _rows(self._monitor.history, series, span, self._monitor.now())["rows"])
+
+    async def queues_csv(self, request: Request) -> Answer:
+        await self._visitors.check_reader(request)
+        return _table("queues", self._monitor.picture["queues"])
+
+    async def instances_csv(self, request: Request) -> Answer:
+        await self._visitors.check_reader(request)
+        return _table("instances", self._monitor.picture["instances"])
+
+    async def lately(self, request: Request) -> Answer:
+        await self._visitors.check_reader(request)
+        return _fresh(made({"rows": self._monitor.lately}))
 
     def _looked_up(self, request: Request, look: Look) -> Answer:
         """What `look` makes of the history, computed once for all who ask for it within FRESH seconds."""
@@ -193,35 +211,6 @@ class Api:
         await self._visitors.check_operator(request)
         return Answer(204, headers={"Set-Cookie": self._visitors.log_out(request)})
 
-    async def dead(self, request: Request) -> Answer:
-        await self._visitors.check_operator(request)
-        queue = request.parameters["queue"]
-        try:
-            letters = await self._monitor.dead(queue, request.parameters["after"])
-        except ValueError as error:
-            raise BadRequest("queue", str(error)) from None
-        shown = [_letter(*each) for each in letters[:LETTERS_MAX]]
-        return _fresh(made({"queue": queue, "letters": shown, "more": len(letters) > LETTERS_MAX}))
-
-    async def requeue(self, request: Request) -> Answer:
-        return await self._change(request, self._monitor.requeue, "put back into the queue")
-
-    async def drop(self, request: Request) -> Answer:
-        return await self._change(request, self._monitor.drop, "deleted")
-
-    async def _change(self, request: Request, change: Callable[[str, str, int], Awaitable[bool]], what: str) -> Answer:
-        await self._visitors.check_operator(request)
-        values = request.parameters
-        queue, number = values["queue"], values["number"]
-        try:
-            done = await change(values["broker"], queue, number)
-        except ValueError as error:
-            raise BadRequest("queue", str(error)) from None
-        if not done:
-            raise Problem(404, f"there is no dead letter {number} of {queue} on the {values['broker']} broker")
-        self._visitors.note(request, f"the operator: dead letter {number} of {queue} {what}")
-        return Answer(204)
-
 
 def _file(path: Path) -> Answer:
     return Answer(200, path.read_bytes(), KINDS.get(path.suffix, "application/octet-stream"), SAFE)
@@ -237,20 +226,12 @@ def _rows(history: History, series: str, span: str, now: int) -> dict[str, Any]:
     return {"of": series, "span": span, "step": step(history, span), "rows": rows}
 
 
-def _letter(broker: str, letter: DeadLetter) -> dict[str, Any]:
-    """The part of a dead letter that is shown, from the broker it lies on; `raw` is cut after SHOWN_MAX of its `size`
-    bytes."""
-    try:
-        op = decode(letter.raw).op
-    except Undecodable:
-        op = ""
-    return {
-        "broker": broker,
-        "number": letter.number,
-        "at": letter.at,
-        "reason": letter.reason,
-        "attempts": letter.attempts,
-        "op": op,
-        "size": len(letter.raw),
-        "raw": letter.raw[:SHOWN_MAX].decode(errors="replace"),
-    }
+def _table(name: str, rows: Sequence[Mapping[str, Any]]) -> Answer:
+    """Rows with the same keys as a file of CSV, the keys first."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [])
+    writer.writeheader()
+    for each in rows:
+        writer.writerow({key: " ".join(cell) if isinstance(cell, list) else cell for key, cell in each.items()})
+    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+    return _fresh(Answer(200, text.getvalue().encode(), "text/csv; charset=utf-8", headers))

@@ -128,6 +128,7 @@ class Collector:
             return
         names = set.intersection(*map(set, parts))
         self.queues.look({name: together([each[name] for each in parts]) for name in names}, now)
+        self.queues.note(clock)
         for name, grown in self.queues.growth.items():
             if grown.done or grown.expired:
                 self.history.add(f"queue {name}", clock - 1, _amount(grown.done + grown.expired, grown.expired))

@@ -38,6 +38,7 @@ class Queues:
         self.names: dict[str, None] = {}
         self.figures: dict[str, Counts] = {}
         self.growth: dict[str, Growth] = {}  # since the last look
+        self.lately: deque[dict[str, Any]] = deque(maxlen=MINUTE)  # what lay in all of them, second by second
         self._at = 0.0
         self._rates: dict[str, tuple[float, float]] = {}
         self._dead: dict[str, deque[int]] = {}
@@ -63,6 +64,11 @@ class Queues:
             grown = self.growth[name] = Growth(*(_growth(then, now, key) for key in Growth._fields))
             self._rates[name] = grown.accepted / seconds, grown.done / seconds
         self.figures, self._at = dict(figures), at
+
+    def note(self, clock: int) -> None:
+        """Remember what lies in all of them now, `clock` seconds since 1970."""
+        sums = {key: sum(getattr(each, key) for each in self.figures.values()) for key in ("queued", "dead")}
+        self.lately.append({"at": clock * 1000, **sums})
 
     def rows(self) -> list[dict[str, Any]]:
         """The queues that were ever used, by name."""

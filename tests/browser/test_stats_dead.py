@@ -33,7 +33,7 @@ async def _letters(url: str) -> list[int]:
         return [letter.number for letter in await link.dead("store_put")]
 
 
-async def _drop(url: str) -> None:
+async def drop_letters(url: str) -> None:
     async with looking(url) as link:
         for letter in await link.dead("store_put"):
             await link.drop("store_put", letter.number)
@@ -58,7 +58,7 @@ def letters(fabric: Fabric) -> Iterator[list[int]]:
     apart(_push(fabric.redis.url))
     eventually(lambda: counts(fabric).dead == len(NONSENSE))
     yield apart(_letters(fabric.redis.url))
-    apart(_drop(fabric.redis.url))
+    apart(drop_letters(fabric.redis.url))
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def operator(page: Viewer, letters: list[int]) -> Viewer:
 @pytest.mark.usefixtures("letters")
 def test_only_the_operator_sees_them(page: Viewer) -> None:
     # given somebody who may look at the figures
-    page.sees("#dead-said", "Only the operator may see them")
+    page.sees("#dead-said", "Only the operator may see them, and act on them")
     expect(page.find("#letters")).to_be_hidden()
     # when they try a password
     page.find("#to-log-in").click()

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,12 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gorgond.redpill import Message, Producer, connect
+from gorgond.redpill import Consumer, Dead, Message, Producer, connect
 from tests.conftest import RedisServer
 from tests.integration.watched import PASSWORD, Fabric, fabric_in
 from tests.neighbours import Neighbours
 from tests.programs import asked, free_port, gorgond
-from tests.waiting import eventually
+from tests.waiting import eventually, eventually_async
 
 
 @pytest.fixture
@@ -209,6 +209,63 @@ def test_dead_letters_are_the_operators_business(fabric: Fabric) -> None:
     assert status("POST", drop, **session, **ours)[0] == 404
     assert status("GET", f"{fabric.stats}/api/dead/no%20name", **session)[0] == 400
     assert status("POST", f"{fabric.stats}/api/logout", **session, **ours)[0] == 204
+
+
+def test_many_dead_letters_are_looked_through_and_settled_together(
+    fabric: Fabric, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs("gives up")
+    # given more than one answer holds, and a queue that nobody takes them from again
+    fabric.start("stats")
+    eventually(lambda: asked(f"{fabric.stats}/healthz"))
+    ids = [f"1a20aa6bf76000{number:04}" for number in range(130)]
+
+    async def die() -> None:
+        async def give_up(messages: Sequence[Message]) -> list[Dead]:
+            return [Dead("nobody can") for _ in messages]
+
+        async with Producer(connect(fabric.durable.url), "test") as producer:
+            await producer.push("store_put", *(Message("items.nonsense", {}, id=id) for id in ids))
+        consumer = Consumer(connect(fabric.durable.url), "store_put", "test", give_up)
+        running = asyncio.create_task(consumer.run())
+        link = connect(fabric.durable.url).link("test")
+
+        async def all_dead() -> bool:
+            return (await link.counts(["store_put"]))[0].dead == len(ids)
+
+        await eventually_async(all_dead)
+        await link.close()
+        consumer.stop()
+        await running
+
+    asyncio.run(die())
+    operator = {"Authorization": f"Bearer {PASSWORD}"}
+    url = f"{fabric.stats}/api/dead/store_put"
+    # then they come a hundred at a time, each once
+    eventually(lambda: status("GET", url, **operator)[1].get("more"))
+    first = status("GET", url, **operator)[1]
+    second = status("GET", f"{url}?after={first['next']}", **operator)[1]
+    assert [each["id"] for each in first["letters"] + second["letters"]] == ids
+    assert (first["more"], second["more"]) == (True, False)
+    # and those of an id alone
+    assert [each["id"] for each in status("GET", f"{url}?id={ids[99]}", **operator)[1]["letters"]] == [ids[99]]
+    # and all as lines
+    with urlopen(Request(f"{url}/letters.jsonl", headers=operator), timeout=60) as answer:
+        assert [json.loads(line)["id"] for line in answer.read().splitlines()] == ids
+    # when some are put back, and the others dropped, then it is so many, the oldest first
+    assert status("POST", f"{url}/requeue?limit=25", **operator)[1] == {"done": 25}
+    assert status("GET", url, **operator)[1]["letters"][0]["id"] == ids[25]
+    assert status("POST", f"{url}/drop", **operator)[1] == {"done": 105}
+    assert fabric.durable.cli("LLEN", "gorgon:{store_put}") == "25"
+    # and nobody but the operator does so, nor with names that are none
+    assert status("POST", f"{url}/drop")[0] == 401
+    assert status("POST", f"{fabric.stats}/api/queues/store_put/pause")[0] == 401
+    assert status("POST", f"{fabric.stats}/api/queues/nosuch/pause", **operator)[0] == 404
+    assert status("GET", f"{url}?after=x7", **operator)[0] == 400
+    # when the queue is paused and resumed, then that is said
+    for deed, paused in (("pause", True), ("resume", False)):
+        assert status("POST", f"{fabric.stats}/api/queues/store_put/{deed}", **operator)[1] == {"paused": paused}
+        eventually(lambda: ("store_put", paused) in [(it["name"], it["paused"]) for it in fabric.picture()["queues"]])  # noqa: B023
 
 
 def test_marks_of_others_are_shown(fabric: Fabric) -> None:

@@ -139,3 +139,10 @@ def test_an_environment_that_is_made_says_so_step_by_step(tmp_path: Path) -> Non
     ]
     # and nothing the second time
     assert sourced(tmp_path, prepare).stderr == ""
+
+
+@pytest.mark.parametrize("file", DOCS, ids=lambda file: file.name)
+def test_each_table_has_a_head(file: Path) -> None:
+    lines = file.read_text().splitlines()
+    heads = [lines[number - 1] for number, line in enumerate(lines) if re.fullmatch(r"\|(-+\|)+", line)]
+    assert [head for head in heads if not head.strip("| ")] == []

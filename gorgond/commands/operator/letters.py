@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,53 +11,42 @@ from gorgond.commands.operator import text
 from gorgond.commands.operator.brokers import Links, known, linked
 from gorgond.commands.operator.installation import Installation
 from gorgond.errors import GorgonError
-from gorgond.redpill import DeadLetter, Message, Undecodable, decode
+from gorgond.redpill import DeadLetter
 from gorgond.service.words import counted
-
-PAGE = 100
-_PREFIX = {"durable": "", "calls": "c"}
+from gorgond.stats.letters import label, letter_row, letters_of, message_of, placed
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter, and what it is called here."""
+    """A dead letter, and where it lies."""
 
     queue: str
-    label: str
+    broker: str
     letter: DeadLetter
+
+    @property
+    def label(self) -> str:
+        """What it is called here."""
+        return label(self.broker, self.letter.number)
 
     def row(self) -> dict[str, Any]:
         """For programs."""
-        one = self.letter
-        message = _decoded(one)
-        return {
-            "queue": self.queue,
-            "letter": self.label,
-            "at": one.at,
-            "attempts": one.attempts,
-            "reason": one.reason,
-            "id": message.id if message else "",
-            "op": message.op if message else "",
-            "message": one.raw.decode(errors="backslashreplace"),
-        }
+        return letter_row(self.queue, self.broker, self.letter)
 
 
-async def letters(installation: Installation, queue: str | None) -> list[Letter]:
-    """Those of a queue, or of all. Raises GorgonError."""
+async def letters(installation: Installation, queue: str | None, id: str = "") -> list[Letter]:
+    """Those of a queue, or of all; with an `id` those that speak of it. Raises GorgonError."""
     async with linked(installation.connect()) as links:
-        return [each async for each in _letters(links, queue)]
+        return [each async for each in _letters(links, queue, id)]
 
 
-async def _letters(links: Links, queue: str | None) -> AsyncIterator[Letter]:
+async def _letters(links: Links, queue: str | None, id: str = "") -> AsyncIterator[Letter]:
     if queue is not None:
         await known(links, queue)
-    for broker, link in links.items():
-        for name in [queue] if queue is not None else await link.queues():
-            after = 0
-            while page := await link.dead(name, after, PAGE):
-                after = page[-1].number
-                for letter in page:
-                    yield Letter(name, f"{_PREFIX[broker]}{letter.number}", letter)
+    names = [queue] if queue is not None else {name: None for link in links.values() for name in await link.queues()}
+    for name in names:
+        async for broker, letter in letters_of(links, name, id=id):
+            yield Letter(name, broker, letter)
 
 
 async def settle(
@@ -69,13 +57,13 @@ async def settle(
     async with linked(installation.connect()) as links:
         there = [each.label async for each in _letters(links, queue)]
         chosen = there if every else list(dict.fromkeys(labels))
-        for label in chosen:
-            if label not in there:
-                raise GorgonError(f"{queue} has no dead letter {label}; there are {' '.join(there[:20]) or 'none'}")
+        for name in chosen:
+            if name not in there:
+                raise GorgonError(f"{queue} has no dead letter {name}; there are {' '.join(there[:20]) or 'none'}")
         done = 0
-        for label in chosen:
-            link = links["calls" if label.startswith("c") else "durable"]
-            number = int(re.sub(r"\D", "", label))
+        for name in chosen:
+            broker, number = placed(name)
+            link = links[broker]
             done += await (link.requeue(queue, number) if requeue else link.drop(queue, number))
     what = "put back into the queue" if requeue else "deleted"
     return [f"{counted(done, 'dead letter')} of {queue} {what}"]
@@ -87,7 +75,7 @@ def letter_table(found: Sequence[Letter]) -> list[str]:
         return ["there are no dead letters"]
     rows = []
     for each in found:
-        one, message = each.letter, _decoded(each.letter)
+        one, message = each.letter, message_of(each.letter)
         about = (message.op, message.id) if message else ("no message", "")
         rows.append((each.queue, each.label, text.clock(one.at), str(one.attempts), *about, one.reason))
     return text.table(("queue", ">letter", "given up", ">attempts", "operation", "id", "why"), rows)
@@ -110,10 +98,3 @@ def _pretty(raw: bytes) -> list[str]:
         return json.dumps(json.loads(raw), indent=2, ensure_ascii=False).splitlines()
     except ValueError:
         return [f"no message, but {len(raw)} bytes:", raw.decode(errors="backslashreplace")]
-
-
-def _decoded(letter: DeadLetter) -> Message | None:
-    try:
-        return decode(letter.raw)
-    except Undecodable:
-        return None

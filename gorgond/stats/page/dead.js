@@ -1,11 +1,15 @@
-// Dead letters: list, look, requeue, drop. For the operator; the server decides, this only asks.
+// Dead letters: list, find, look, requeue, drop, export. For the operator; the server decides, this only asks.
 
 import { ask } from "./api.js";
 import { $, Table, make, say } from "./dom.js";
-import { bytes, count, moment } from "./format.js";
+import { bytes, count, counted, moment } from "./format.js";
 import { askToLogIn, begin, change, isOperator, logOut, onOperator } from "./operator.js";
 
+const AT_ONCE = 1000; // letters that the server settles for one question
+
 let letters = [];
+let lying = new Map(); // queue → how many dead letters it has
+let next = ""; // behind which one the rest begins
 let known = ""; // the queues as they are shown
 let chosen = ""; // by the viewer; until then it is the first that has any
 let done = ""; // what the last deed has come to
@@ -15,12 +19,13 @@ const queue = () => $("dead-queue").value;
 const table = new Table(
   $("letters"),
   [
-    { name: "Number", words: true, of: (letter) => String(letter.number) },
-    { name: "Died", words: true, of: (letter) => moment(letter.at) },
-    { name: "Operation", words: true, of: (letter) => letter.op || "not readable" },
-    { name: "Starts", of: (letter) => count(letter.attempts) },
-    { name: "Size", of: (letter) => bytes(letter.size) },
-    { name: "Reason", words: true, class: "fill", of: (letter) => letter.reason },
+    { name: "Letter", about: "Its number; c stands before those of the broker of calls.", words: true, of: (letter) => letter.letter },
+    { name: "Died", about: "When it was given up.", words: true, of: (letter) => moment(letter.at) },
+    { name: "Operation", about: "What was to be done.", words: true, of: (letter) => letter.op || "not readable" },
+    { name: "Id", about: "Of the message: its request's X-Request-Id, with more behind it.", words: true, class: "fill", of: (letter) => letter.id },
+    { name: "Starts", about: "How often it was tried.", of: (letter) => count(letter.attempts) },
+    { name: "Size", about: "Of the whole message.", of: (letter) => bytes(letter.size) },
+    { name: "Reason", about: "Why it was given up.", words: true, class: "fill", of: (letter) => letter.reason },
     { name: "", title: "What to do", of: (letter) => letter.buttons },
   ],
   (letter) => `${letter.broker} ${letter.number}`,
@@ -31,7 +36,7 @@ function buttons(letter) {
     make("button", {
       type: "button",
       className: `row-button ${more}`,
-      ariaLabel: `${name} letter ${letter.number}`,
+      ariaLabel: `${name} letter ${letter.letter}`,
       textContent: name,
       onclick: () => act(letter),
     });
@@ -48,6 +53,7 @@ function buttons(letter) {
 
 /** With each picture: the queues, and how many dead letters each has. */
 export function showDead(queues) {
+  lying = new Map(queues.map((it) => [it.name, it.dead]));
   const words = queues.map((it) => (it.dead ? `${it.name} (${count(it.dead)})` : it.name));
   if (words.join("\n") === known) return;
   known = words.join("\n");
@@ -61,22 +67,36 @@ export function showDead(queues) {
 
 $("dead-queue").addEventListener("change", () => {
   chosen = queue();
+  begun();
+});
+
+$("dead-search").addEventListener("submit", (event) => {
+  event.preventDefault();
+  begun();
+});
+$("dead-id").addEventListener("search", begun); // also when it is emptied
+
+/** Another list is wanted. */
+function begun() {
   done = "";
   load();
-});
+}
 
 // ---- the list
 
-/** The first letters of the chosen queue, or those after the last one that is shown. */
+/** The first letters of the chosen queue, or those behind the last one that is shown. */
 async function load(after = "") {
   const of = queue();
+  const id = $("dead-id").value.trim();
   if (!of || !isOperator()) return;
   try {
-    const answer = await ask(`api/dead/${encodeURIComponent(of)}`, { after });
+    const answer = await ask(`api/dead/${encodeURIComponent(of)}`, { after, id });
     if (of !== queue()) return;
     const found = answer.letters.map((letter) => ({ ...letter, buttons: buttons(letter) }));
     letters = after === "" ? found : [...letters, ...found];
-    show(done || (letters.length ? "" : `${of} has none`), answer.more);
+    next = answer.next;
+    $("dead-export").href = `api/dead/${encodeURIComponent(of)}/letters.jsonl?${new URLSearchParams(id ? { id } : {})}`;
+    show(done || (letters.length ? "" : `${of} has none${id ? ` that speaks of ${id}` : ""}`), answer.more);
   } catch (problem) {
     say($("dead-said"), problem.message);
   }
@@ -85,6 +105,8 @@ async function load(after = "") {
 function show(words, more = false) {
   $("to-log-in").hidden = isOperator();
   $("log-out").hidden = !isOperator();
+  $("dead-search").hidden = !isOperator();
+  $("dead-all").hidden = letters.length === 0 || $("dead-id").value.trim() !== "";
   $("letters").hidden = letters.length === 0;
   $("more-letters").hidden = !more;
   table.show(letters);
@@ -94,11 +116,11 @@ function show(words, more = false) {
 onOperator(() => {
   letters = [];
   done = "";
-  show(isOperator() ? "" : "Only the operator may see them");
+  show(isOperator() ? "" : "Only the operator may see them, and act on them");
   load();
 });
 begin();
-$("more-letters").addEventListener("click", () => load(letters.at(-1).number));
+$("more-letters").addEventListener("click", () => load(next));
 $("to-log-in").addEventListener("click", askToLogIn);
 $("log-out").addEventListener("click", () => logOut().catch((problem) => say($("dead-said"), problem.message)));
 
@@ -117,7 +139,7 @@ function look(letter) {
     make("dt", { textContent: name }),
     make("dd", { textContent: value || "–" }),
   ]);
-  say($("letter-title"), `Letter ${letter.number} of ${queue()}`);
+  say($("letter-title"), `Letter ${letter.letter} of ${queue()}`);
   $("letter-facts").replaceChildren(...pairs);
   say($("letter-raw"), pretty(letter.raw));
   $("letter").showModal();
@@ -132,24 +154,64 @@ function pretty(raw) {
   }
 }
 
-const requeue = (letter) => settle(letter, "requeue", `Letter ${letter.number} is back in ${queue()}`);
+const requeue = (letter) => settle(letter, "requeue", `Letter ${letter.letter} is back in ${queue()}`);
 
-function drop(letter) {
-  const sure = $("sure");
-  say($("sure-title"), `Drop letter ${letter.number} of ${queue()}?`);
-  sure.returnValue = "";
-  sure.onclose = () => sure.returnValue === "drop" && settle(letter, "drop", `Letter ${letter.number} is dropped`);
-  sure.showModal();
+const drop = (letter) =>
+  sure(`Drop letter ${letter.letter} of ${queue()}?`, "Keep it", "Drop it", () =>
+    settle(letter, "drop", `Letter ${letter.letter} is dropped`),
+  );
+
+/** Ask before something is done that cannot be undone. */
+function sure(title, no, yes, act) {
+  const dialog = $("sure");
+  say($("sure-title"), title);
+  say($("sure-not"), no);
+  say($("sure-yes"), yes);
+  dialog.returnValue = "";
+  dialog.onclose = () => dialog.returnValue === "drop" && act();
+  dialog.showModal();
 }
 
 async function settle(letter, deed, words) {
+  const broker = new URLSearchParams({ broker: letter.broker });
   try {
-    const broker = new URLSearchParams({ broker: letter.broker });
     await change(`api/dead/${encodeURIComponent(queue())}/${letter.number}/${deed}?${broker}`);
     done = words;
   } catch (problem) {
     done = problem.message;
   }
+  await settled();
+}
+
+async function settled() {
   await load();
   $("dead").focus({ preventScroll: true }); // the button that had it is gone
+}
+
+// ---- what can be done with all
+
+$("requeue-all").addEventListener("click", () => settleAll(queue(), "requeue", "back in the queue"));
+$("drop-all").addEventListener("click", () =>
+  sure(`Drop ${counted(lying.get(queue()), "dead letter")} of ${queue()}?`, "Keep them", "Drop all", () =>
+    settleAll(queue(), "drop", "dropped"),
+  ),
+);
+
+/** As many as there are now, the oldest first: one that dies again meanwhile is left. */
+async function settleAll(of, deed, what) {
+  let left = Math.max(lying.get(of), letters.length);
+  let sum = 0;
+  try {
+    while (left > 0) {
+      const limit = new URLSearchParams({ limit: Math.min(left, AT_ONCE) });
+      const answer = await change(`api/dead/${encodeURIComponent(of)}/${deed}?${limit}`);
+      sum += answer.done;
+      left = answer.done ? left - answer.done : 0;
+      say($("dead-said"), `${counted(sum, "letter")} ${what}`);
+    }
+    done = `${counted(sum, "letter")} of ${of} ${sum === 1 ? "is" : "are"} ${what}`;
+  } catch (problem) {
+    done = `${counted(sum, "letter")} ${what}; then: ${problem.message}`;
+  }
+  await settled();
 }

@@ -66,9 +66,10 @@ export class Keyed {
 }
 
 /**
- * A table, of whose columns the first names the row. A column:
+ * A table, of whose columns the first names the row, and below it what the columns mean. A column:
  *
  *   name     in its head; where it is empty, `title` is there for screen readers
+ *   about    what it means, in a sentence
  *   of       item → string or element
  *   words    true for text instead of numbers
  *   mark     item → a class for what needs a look, or undefined
@@ -82,22 +83,32 @@ export class Table {
     const heads = columns.map((column) =>
       make(
         "th",
-        { scope: "col", className: column.words ? "words" : "" },
+        { scope: "col", role: "columnheader", className: column.words ? "words" : "", title: column.about ?? "" },
         column.name || make("span", { className: "unseen" }, column.title),
       ),
     );
-    const body = make("tbody");
+    const body = make("tbody", { role: "rowgroup" });
     const widths = columns.map(({ width }) => {
       const column = make("col");
       if (width) column.style.width = `${width}ch`;
       return column;
     });
-    table.replaceChildren(make("colgroup", {}, ...widths), make("thead", {}, make("tr", {}, ...heads)), body);
+    table.role = "table"; // also where the style sheet lays it out as blocks
+    table.replaceChildren(
+      make("colgroup", {}, ...widths),
+      make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...heads)),
+      body,
+    );
+    explain(table.parentElement, "What the columns mean", columns);
     const create = (item) =>
       make(
         "tr",
-        { className: classOf(item) },
-        ...columns.map((_, index) => (index ? make("td") : make("th", { scope: "row" }))),
+        { className: classOf(item), role: "row" },
+        ...columns.map((column, index) => {
+          const cell = index ? make("td", { role: "cell" }) : make("th", { scope: "row", role: "rowheader" });
+          cell.dataset.name = column.name;
+          return cell;
+        }),
       );
     const fill = (row, item) => columns.forEach((column, index) => fillCell(row.children[index], column, item));
     this.#rows = new Keyed(body, key, create, fill);
@@ -106,6 +117,27 @@ export class Table {
   show(items) {
     this.#rows.show(items);
   }
+}
+
+/** Behind an element: what the items mean that have something `about` them, for who wants to know. */
+export function explain(element, title, items) {
+  const before = element.nextElementSibling;
+  const told = items.filter((item) => item.about);
+  if (before?.matches("details.help")) before.remove();
+  if (told.length === 0) return;
+  const pairs = told.flatMap(({ name, about }) => [
+    make("dt", { textContent: name }),
+    make("dd", { textContent: about }),
+  ]);
+  const open = Boolean(before?.open);
+  element.after(
+    make(
+      "details",
+      { className: "help", open },
+      make("summary", { textContent: title }),
+      make("dl", { className: "pairs" }, ...pairs),
+    ),
+  );
 }
 
 function fillCell(cell, column, item) {

@@ -1,62 +1,9 @@
-// What the fabric is made of: queues, roles and their instances, the ledger, Redis, the database, marks.
+// What the fabric is made of: roles and their instances, the ledger, Redis, the database, marks.
 
-import { $, Keyed, Table, icon, make, say } from "./dom.js";
-import { age, ahead, bytes, count, latency, moment, percent, rate } from "./format.js";
+import { $, Keyed, Table, explain, icon, make, say } from "./dom.js";
+import { age, ahead, bytes, count, counted, latency, moment, percent, rate } from "./format.js";
 
 const positive = (value, word) => (value > 0 ? word : undefined);
-
-// ---- queues
-
-const QUEUE_OLD = 5; // seconds that a message may wait before the table says so in bold
-
-const queuesTable = new Table(
-  $("queues"),
-  [
-    {
-      name: "Queue",
-      words: true,
-      of: (queue) =>
-        queue.paused ? make("span", { className: "state" }, `${queue.name} `, icon("paused"), "paused") : queue.name,
-    },
-    {
-      name: "Waiting",
-      width: 8,
-      of: (queue) => count(queue.queued),
-      mark: (queue) => positive(queue.oldest > QUEUE_OLD, "bad"),
-    },
-    {
-      name: "Oldest",
-      width: 9,
-      of: (queue) => (queue.queued ? age(queue.oldest) : "–"),
-      mark: (queue) => positive(queue.oldest > QUEUE_OLD, "bad"),
-    },
-    { name: "In flight", width: 8, of: (queue) => count(queue.in_flight) },
-    { name: "In /s", width: 7, of: (queue) => rate(queue.in) },
-    { name: "Out /s", width: 8, of: (queue) => rate(queue.out) },
-    { name: "Delayed", width: 8, of: (queue) => count(queue.delayed) },
-    { name: "Dead", width: 6, of: (queue) => count(queue.dead), mark: (queue) => positive(queue.dead, "worse") },
-    { name: "Retried", width: 8, of: (queue) => count(queue.retried) },
-    { name: "Recovered", width: 10, of: (queue) => count(queue.recovered) },
-    { name: "Expired", width: 8, of: (queue) => count(queue.expired) },
-    { name: "Overflow", width: 9, of: (queue) => count(queue.overflow) },
-    { name: "Dropped", width: 9, of: (queue) => count(queue.dropped) },
-    { name: "Accepted", width: 12, of: (queue) => count(queue.accepted) },
-    { name: "Done", width: 12, of: (queue) => count(queue.done) },
-    {
-      name: "Difference",
-      width: 11,
-      of: (queue) => count(queue.difference),
-      mark: (queue) => (queue.difference ? "bad" : undefined),
-    },
-  ],
-  (queue) => queue.name,
-);
-
-export function showQueues(queues) {
-  const busy = queues.filter((queue) => queue.queued).length;
-  say($("queues-sum"), `${queues.length} queues, ${busy === 0 ? "all empty" : `${busy} with messages waiting`}`);
-  queuesTable.show(queues);
-}
 
 // ---- roles and instances
 
@@ -84,34 +31,65 @@ const words = (role) =>
 const instancesTable = new Table(
   $("instances"),
   [
-    { name: "Instance", words: true, of: (item) => (item.group ? item.role : breakable(item.name)) },
-    { name: "State", width: 14, words: true, of: state },
-    { name: "Since", width: 11, of: (item) => (item.group ? "" : age((item.now - item.since) / 1000)) },
-    { name: "In /s", width: 8, of: (item) => rate(item.in) },
-    { name: "Out /s", width: 8, of: (item) => rate(item.out) },
-    { name: "Errors /s", width: 9, of: (item) => rate(item.errors), mark: (item) => positive(item.errors, "bad") },
-    { name: "Loop lag", width: 9, of: (item) => age(item.lag), mark: (item) => positive(item.lag > 0.2, "bad") },
+    { name: "Instance", words: true, width: 20, of: (item) => (item.group ? item.role : breakable(item.name)) },
+    {
+      name: "State",
+      about: "Draining: it ends after what it has begun. Silent: not heard for 2 s. Failed: it cannot run. Done: it had no more to do. Gone: it ended in good order.",
+      width: 11,
+      words: true,
+      of: state,
+    },
+    {
+      name: "Since",
+      about: "How long it has been in this state.",
+      width: 10,
+      of: (item) => (item.group ? "" : age((item.now - item.since) / 1000)),
+    },
+    { name: "In /s", about: "Requests or messages that came, a second.", width: 7, of: (item) => rate(item.in) },
+    { name: "Out /s", about: "Those that were done well, a second.", width: 7, of: (item) => rate(item.out) },
+    {
+      name: "Errors /s",
+      about: "Those that were not, a second.",
+      width: 8,
+      of: (item) => rate(item.errors),
+      mark: (item) => positive(item.errors, "bad"),
+    },
+    {
+      name: "Lag",
+      about: "By how much its event loop was late in the last second; more than 200 ms is coloured.",
+      width: 7,
+      of: (item) => age(item.lag),
+      mark: (item) => positive(item.lag > 0.2, "bad"),
+    },
     {
       name: "Clock",
-      width: 9,
+      about: "By how much its host's clock is ahead (+) or behind (−) that of the broker.",
+      width: 8,
       of: (item) => (item.group ? "" : ahead(item.clock)),
       mark: (item) => positive(Math.abs(item.clock ?? 0) >= 1, "bad"),
     },
     {
       name: "Last turn",
-      width: 11,
+      about: "When its slowest loop gave a sign of life; more than 5 s ago is coloured.",
+      width: 9,
       of: (item) => (item.group ? "" : turned(item) < 2 ? "now" : `${age(turned(item))} ago`),
       mark: (item) => positive(turned(item) > 5, "bad"),
     },
     {
       name: "CPU",
-      width: 13,
+      about: "Its share of a core.",
+      width: 10,
       of: (item) => (item.group ? "" : make("span", {}, gauge(item.cpu), percent(item.cpu, 1))),
     },
-    { name: "Memory", width: 9, of: (item) => bytes(item.rss) },
-    { name: "Restarts", width: 9, of: (item) => count(item.restarts) },
-    { name: "Version", width: 8, of: (item) => item.version ?? "" },
-    { name: "Doing", width: 28, words: true, class: "fill", of: (item) => item.status ?? "" },
+    { name: "Memory", about: "Resident in RAM.", width: 7, of: (item) => bytes(item.rss) },
+    {
+      name: "Restarts",
+      about: "How often another process took its name since this stats server began.",
+      width: 8,
+      of: (item) => count(item.restarts),
+    },
+    { name: "Version", about: "Of gorgond.", width: 7, of: (item) => item.version ?? "" },
+    { name: "Doing", about: "Its own line, as in systemctl status.", words: true, class: "fill", of: (item) => item.status ?? "" },
   ],
   (item) => (item.group ? `role ${item.role}` : item.name),
   (item) => (item.group ? "group" : ""),
@@ -119,8 +97,9 @@ const instancesTable = new Table(
 
 export function showInstances({ at, roles, instances }) {
   const number = (...states) => instances.filter((instance) => states.includes(instance.state)).length;
-  const done = number("done") ? `, ${number("done")} done` : "";
-  say($("instances-sum"), `${number("up")} of ${instances.length - number("done", "gone")} instances up${done}`);
+  const done = number("done") ? `, ${count(number("done"))} done` : "";
+  const all = counted(instances.length - number("done", "gone"), "instance");
+  say($("instances-sum"), `${count(number("up"))} of ${all} up${done}`);
   instancesTable.show(
     roles.flatMap((role) => [
       { ...role, group: true },
@@ -132,30 +111,32 @@ export function showInstances({ at, roles, instances }) {
 // ---- the ledger
 
 const ENTRIES = [
-  ["accepted", "Accepted"],
-  ["stored", "Stored"],
-  ["queued", "Queued"],
-  ["in_flight", "In flight"],
-  ["delayed", "Delayed"],
-  ["dead", "Dead"],
-  ["expired", "Expired"],
-  ["dropped", "Dropped"],
-  ["overflow", "Overflow"],
-  ["difference", "Difference"],
+  { key: "accepted", name: "Accepted", about: "All messages that the brokers ever took." },
+  { key: "stored", name: "Stored", about: "Done: what was to be done with them is done." },
+  { key: "queued", name: "Queued", about: "They wait for a consumer." },
+  { key: "in_flight", name: "In flight", about: "A consumer is at work on them." },
+  { key: "delayed", name: "Delayed", about: "To be tried again, or due later." },
+  { key: "dead", name: "Dead", about: "Given up; the dead letters are below." },
+  { key: "expired", name: "Expired", about: "Nobody waited for them any more." },
+  { key: "dropped", name: "Dropped", about: "Dead letters that the operator deleted." },
+  { key: "overflow", name: "Overflow", about: "Events that a full group could not keep." },
+  { key: "difference", name: "Difference", about: "What is in none of these places. It must be 0." },
 ];
+
+explain($("ledger"), "What the entries mean", ENTRIES);
 
 const entries = new Keyed(
   $("ledger"),
-  ([name]) => name,
-  ([, title]) => make("div", {}, make("dt", { textContent: title }), make("dd")),
-  (element, [name, , value]) => {
+  ({ key }) => key,
+  ({ name, about }) => make("div", { title: about }, make("dt", { textContent: name }), make("dd")),
+  (element, { key, value }) => {
     say(element.lastChild, count(value));
-    element.lastChild.className = name === "difference" && value ? "bad" : value ? "" : "zero";
+    element.lastChild.className = key === "difference" && value ? "bad" : value ? "" : "zero";
   },
 );
 
 export function showLedger(ledger) {
-  entries.show(ENTRIES.map(([name, title]) => [name, title, ledger[name]]));
+  entries.show(ENTRIES.map((entry) => ({ ...entry, value: ledger[entry.key] })));
   const note = $("ledger-text");
   const className = ledger.difference ? "note bad" : "note good";
   if (note.className === className && note.dataset.text === ledger.text) return;
@@ -170,10 +151,17 @@ const redisTable = new Table(
   $("redis"),
   [
     { name: "", title: "Broker", words: true, of: (redis) => redis.name },
-    { name: "State", width: 18, words: true, of: (redis) => standing(redis.away) },
+    {
+      name: "State",
+      about: "Up, or for how long it has not answered.",
+      width: 16,
+      words: true,
+      of: (redis) => standing(redis.away),
+    },
     {
       name: "Memory",
-      width: 24,
+      about: "What it uses, of maxmemory.",
+      width: 23,
       of: (redis) =>
         redis.maxmemory
           ? make(
@@ -184,28 +172,30 @@ const redisTable = new Table(
             )
           : bytes(redis.memory),
     },
-    { name: "Clients", width: 8, of: (redis) => count(redis.clients) },
+    { name: "Clients", about: "Connections that are open.", width: 7, of: (redis) => count(redis.clients) },
     {
       name: "Rejected",
-      width: 9,
+      about: "Connections that it refused, since it began.",
+      width: 8,
       of: (redis) => count(redis.rejected),
       mark: (redis) => positive(redis.rejected, "bad"),
     },
     {
-      name: "Delayed fsyncs",
-      width: 13,
+      name: "Late fsyncs",
+      about: "Writes that waited for the disk, since it began.",
+      width: 10,
       of: (redis) => count(redis.delayed_fsync),
       mark: (redis) => positive(redis.delayed_fsync, "bad"),
     },
-    { name: "Version", width: 9, of: (redis) => redis.version ?? "" },
-    { name: "On disk", width: 9, words: true, of: (redis) => (redis.aof ? redis.fsync : "no") },
+    { name: "Version", about: "Of Redis.", width: 8, of: (redis) => redis.version ?? "" },
+    { name: "On disk", about: "What it does before it answers: always, everysec, or no.", width: 8, words: true, of: (redis) => (redis.aof ? redis.fsync : "no") },
   ],
   (redis) => redis.name,
 );
 
 const standing = (away) =>
   away
-    ? make("span", { className: "state silent" }, icon("silent"), `away since ${age(away)}`)
+    ? make("span", { className: "state silent" }, icon("silent"), `away for ${age(away)}`)
     : make("span", { className: "state up" }, icon("up"), "up");
 
 export const showRedis = (brokers) => redisTable.show(brokers);

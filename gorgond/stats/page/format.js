@@ -17,6 +17,9 @@ const known = (value, words) => (value === undefined || value === null || Number
 /** 56411445 → "56,411,445" */
 export const count = (n) => known(n, (it) => WHOLE.format(it));
 
+/** 1 message, 1,909 messages: for nouns whose plural ends in s */
+export const counted = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
+
 /** Per second: 0.2 → "0.2", 2411.6 → "2,412" */
 export const rate = (n) => known(n, (it) => (it < 10 ? FEW.format(Math.round(it * 10) / 10) : WHOLE.format(it)));
 

@@ -130,10 +130,19 @@ $("as-table").addEventListener("click", () => {
 
 function choose() {
   cursor = null;
+  showExports();
   due = performance.now() + NEWS[span()] * 1000 - 500;
   load();
 }
 
+/** The figures of what is chosen, as files. */
+function showExports() {
+  const chosen = new URLSearchParams({ span: span(), ...(operation() ? { of: operation() } : {}) });
+  $("as-csv").href = `api/history.csv?${chosen}`;
+  $("as-json").href = `api/history.json?${chosen}`;
+}
+
+showExports();
 $("operation").addEventListener("change", choose);
 $("spans").addEventListener("change", choose);
 

@@ -16,10 +16,10 @@ export async function begin() {
   take((await ask("api/session").catch(() => ({ operator: false }))).operator);
 }
 
-/** Have something done that is the operator's; throws a Problem. A login that has ended is noticed. */
+/** Have something done that is the operator's; its answer. Throws a Problem. A login that has ended is noticed. */
 export async function change(path) {
   try {
-    await tell(path);
+    return await tell(path);
   } catch (problem) {
     if (problem.status === 401) take(false);
     throw problem;

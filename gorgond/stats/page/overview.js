@@ -12,11 +12,16 @@ const DURABILITY = {
   unknown: "not known",
 };
 
-/** The verdict: the first reason in large, the others below. */
+const LYING = "dead letters to put back or delete: "; // what is told of them, whatever the state
+
+/** The verdict: the first reason in large, the others below, with the dead letters that wait for somebody. */
 export function showVerdict({ state, text, reasons }) {
-  const words = reasons.length > 1 ? `${state[0].toUpperCase()}${state.slice(1)}: ${reasons[0]}` : text;
-  showState(state, words, reasons.slice(1));
+  const [words, lying] = text.split(`; ${LYING}`);
+  const others = [...reasons.slice(1), ...(lying ? [LYING + lying] : [])];
+  showState(state, reasons.length ? `${capital(state)}: ${reasons[0]}` : words, others.map(capital));
 }
+
+const capital = (words) => words[0].toUpperCase() + words.slice(1);
 
 /** Show a state everywhere it is shown: header, title, favicon. */
 export function showState(state, words, reasons = []) {
@@ -91,6 +96,7 @@ const TILES = [
     sub: ({ queues }) => `oldest ${age(oldest(queues))}`,
     bad: ({ verdict, queues }) => verdict.state !== "well" && oldest(queues) > 5,
     live: ({ queues }) => sum(queues, (queue) => queue.queued),
+    past: (row) => row.queued,
     floor: 10,
   },
   {
@@ -99,6 +105,7 @@ const TILES = [
     sub: ({ ledger }) => (ledger.difference ? `ledger off by ${count(ledger.difference)}` : "the ledger balances"),
     bad: ({ queues }) => sum(queues, (queue) => queue.dead) > 0,
     live: ({ queues }) => sum(queues, (queue) => queue.dead),
+    past: (row) => row.dead,
     floor: 4,
   },
 ].map((tile) => ({ ...tile, sparkline: new Sparkline(tile.floor) }));
@@ -140,9 +147,12 @@ export function showTiles(picture) {
 
 /** The last minute before this page was opened. */
 export async function loadMinute() {
-  const { rows } = await ask("api/history.json", { span: "minute" });
-  for (const tile of TILES.filter((it) => it.spark))
-    for (const row of rows) tile.sparkline.add(row.at / 1000, tile.spark(row));
+  const [work, lay] = await Promise.all([ask("api/history.json", { span: "minute" }), ask("api/lately.json")]);
+  for (const tile of TILES) {
+    const [rows, of] = tile.spark ? [work.rows, tile.spark] : [lay.rows, tile.past];
+    for (const row of rows) tile.sparkline.add(row.at / 1000, of(row));
+  }
+  tiles.show(TILES);
 }
 
 // ---- the web requests by span
@@ -151,19 +161,25 @@ const spansTable = new Table(
   $("spans-table"),
   [
     { name: "", title: "When", words: true, of: (row) => row.name },
-    { name: "Requests", width: 10.5, of: (row) => count(row.count) },
-    { name: "Per second", width: 9, of: (row) => rate(perSecond(row)) },
+    { name: "Requests", about: "HTTP requests to all web servers.", width: 10.5, of: (row) => count(row.count) },
+    {
+      name: "Per second",
+      about: "The same by the seconds that were listened to.",
+      width: 9,
+      of: (row) => rate(perSecond(row)),
+    },
     {
       name: "Failed",
+      about: "Answered with status 500 and above; more than one of a thousand is coloured.",
       width: 9.5,
       of: (row) => percent(row.errors, row.count),
       mark: (row) => (row.errors > row.count / 1000 ? "bad" : undefined),
     },
-    { name: "Data", width: 7, of: (row) => bytes(row.bytes) },
-    { name: "p50", width: 7, of: (row) => took(row, "p50") },
-    { name: "p95", width: 7, of: (row) => took(row, "p95") },
-    { name: "p99", width: 7, of: (row) => took(row, "p99") },
-    { name: "Max", width: 7.5, of: (row) => took(row, "max") },
+    { name: "Data", about: "Bytes of the bodies of requests and answers.", width: 7, of: (row) => bytes(row.bytes) },
+    { name: "p50", about: "Half of the requests took at most so long, to the answer's going out.", width: 7, of: (row) => took(row, "p50") },
+    { name: "p95", about: "95 of a hundred took at most so long.", width: 7, of: (row) => took(row, "p95") },
+    { name: "p99", about: "99 of a hundred took at most so long.", width: 7, of: (row) => took(row, "p99") },
+    { name: "Max", about: "The longest.", width: 7.5, of: (row) => took(row, "max") },
   ],
   (row) => row.place,
 );

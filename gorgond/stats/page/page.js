@@ -2,7 +2,8 @@
 
 import { $, label } from "./dom.js";
 import { showDead } from "./dead.js";
-import { showDatabase, showInstances, showLedger, showMarks, showQueues, showRedis } from "./fabric.js";
+import { showDatabase, showInstances, showLedger, showMarks, showRedis } from "./fabric.js";
+import { showQueues } from "./queues.js";
 import { ask } from "./api.js";
 import { clock } from "./format.js";
 import { tickLatency } from "./latency.js";
@@ -71,7 +72,7 @@ function refused(problem) {
 
 function showPause() {
   $("pause").ariaPressed = String(paused);
-  label($("pause"), paused ? "play" : "paused", paused ? "Go on" : "Pause");
+  label($("pause"), paused ? "play" : "paused", paused ? "Resume page" : "Pause page");
 }
 
 $("pause").addEventListener("click", () => {

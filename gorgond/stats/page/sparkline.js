@@ -29,6 +29,7 @@ export class Sparkline {
   }
 
   draw() {
+    if (this.#values.size === 0) return;
     const last = Math.max(...this.#values.keys());
     for (const second of this.#values.keys()) if (second <= last - SECONDS) this.#values.delete(second);
     const highest = Math.max(this.#floor, ...this.#values.values()) || 1;

@@ -1,0 +1,67 @@
+"""Dead letters as the stats server and gorgonctl tell of them.
+
+Each broker numbers those of a queue by itself. Where calls have a broker of their own, its letters are c1, c2, …
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from gorgond.redpill import DeadLetter, Link, Message, Undecodable, decode, dumps
+
+PAGE = 100  # letters that a broker is asked for at once
+_PREFIX = {"durable": "", "calls": "c"}
+Links = Mapping[str, Link]  # to each broker by its name, the durable one first
+
+
+def label(broker: str, number: int) -> str:
+    """What a letter of this broker is called: 3, c3."""
+    return f"{_PREFIX[broker]}{number}"
+
+
+def placed(text: str) -> tuple[str, int]:
+    """The broker and the number of what is called so. Raises ValueError."""
+    broker = "calls" if text.startswith("c") else "durable"
+    number = text.removeprefix(_PREFIX[broker])
+    if not (number.isascii() and number.isdecimal()):
+        raise ValueError(f"{text} is no dead letter's name; they are called 3, or c3")
+    return broker, int(number)
+
+
+async def letters_of(links: Links, queue: str, after: str = "0", id: str = "") -> AsyncIterator[tuple[str, DeadLetter]]:
+    """The dead letters of a queue behind the one that is called `after`, broker by broker, the oldest first, with the
+    broker that each lies on. With an `id` those that speak of it: of this request, or of an item that begins so."""
+    first, number = placed(after)
+    needle = dumps(id)[:-1] if id else b""  # without the last quotation mark: ids are made of others by adding to them
+    names = list(links)
+    for broker in names[names.index(first) :] if first in names else ():
+        last = number if broker == first else 0
+        while page := await links[broker].dead(queue, last, PAGE):
+            last = page[-1].number
+            for letter in page:
+                if needle in letter.raw:
+                    yield broker, letter
+
+
+def message_of(letter: DeadLetter) -> Message | None:
+    """The message in it; None where it is none."""
+    try:
+        return decode(letter.raw)
+    except Undecodable:
+        return None
+
+
+def letter_row(queue: str, broker: str, letter: DeadLetter) -> dict[str, Any]:
+    """All of one for programs."""
+    message = message_of(letter)
+    return {
+        "queue": queue,
+        "letter": label(broker, letter.number),
+        "at": letter.at,
+        "attempts": letter.attempts,
+        "reason": letter.reason,
+        "id": message.id if message else "",
+        "op": message.op if message else "",
+        "message": letter.raw.decode(errors="backslashreplace"),
+    }

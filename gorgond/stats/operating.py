@@ -1,0 +1,190 @@
+"""What the operator alone may see and do over HTTP: dead letters, and which queues are paused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, Protocol
+
+from gorgond.errors import BadRequest
+from gorgond.http.answers import Answer, Problem, made
+from gorgond.http.routes import Parameter, Request, Route
+from gorgond.redpill import DeadLetter, dumps
+from gorgond.service.words import counted
+from gorgond.stats.letters import Links, label, letter_row, letters_of, message_of
+from gorgond.stats.visitors import Visitors
+
+LETTERS_MAX = 100  # in one answer
+SETTLED_MAX = 1000  # that one request puts back or deletes
+SHOWN_MAX = 64 * 1024  # bytes of a dead letter that are shown
+EXPORT_MAX = 32 * 1024 * 1024  # bytes in an answer with all letters of a queue
+NOT_KEPT = {"Cache-Control": "no-store"}
+
+_QUEUE = Parameter("queue", "the queue's name, / as %2F", str, high=401)
+_NUMBER = Parameter("number", "the dead letter's number", int, 1, 2**53)
+_BROKER = Parameter("broker", "durable or calls: where it lies", str, high=10, default="durable")
+_ID = Parameter("id", "only those that speak of this request or item", str, high=300, default="")
+_AFTER = Parameter("after", "behind the one that is called so: 3, c3", str, high=20, default="0")
+_LIMIT = Parameter("limit", "so many at most, the oldest first", int, 1, SETTLED_MAX, SETTLED_MAX)
+
+
+class Desk(Protocol):
+    """Where the operator's work is done: the stats server."""
+
+    def operating(self) -> AbstractAsyncContextManager[Links]:
+        """The brokers, for one at a time."""
+
+
+class Operating:
+    """The handlers; `routes` says which is for what."""
+
+    def __init__(self, desk: Desk, visitors: Visitors) -> None:
+        self._desk = desk
+        self._visitors = visitors
+        letter = (_QUEUE, _NUMBER)
+        self.routes = [
+            Route("GET", "/api/dead/{queue}", self.dead, "Dead letters", (_QUEUE,), (_AFTER, _ID)),
+            Route("GET", "/api/dead/{queue}/letters.jsonl", self.lines, "All of them, whole", (_QUEUE,), (_ID,)),
+            Route("POST", "/api/dead/{queue}/requeue", self.requeue_all, "Put all back", (_QUEUE,), (_LIMIT,)),
+            Route("POST", "/api/dead/{queue}/drop", self.drop_all, "Delete all", (_QUEUE,), (_LIMIT,)),
+            Route("POST", "/api/dead/{queue}/{number}/requeue", self.requeue, "Put one back", letter, (_BROKER,)),
+            Route("POST", "/api/dead/{queue}/{number}/drop", self.drop, "Delete one", letter, (_BROKER,)),
+            Route("POST", "/api/queues/{queue}/pause", self.pause, "Let nothing more be taken from it", (_QUEUE,)),
+            Route("POST", "/api/queues/{queue}/resume", self.resume, "Undo a pause", (_QUEUE,)),
+        ]
+
+    # ---- dead letters
+
+    async def dead(self, request: Request) -> Answer:
+        await self._visitors.check_operator(request)
+        values = request.parameters
+        with _understood():
+            async with self._desk.operating() as links:
+                found = letters_of(links, values["queue"], values["after"], values["id"])
+                some = [each async for each in _first(found, LETTERS_MAX + 1)]
+        shown = some[:LETTERS_MAX]
+        answer = {
+            "queue": values["queue"],
+            "letters": [_shown(*each) for each in shown],
+            "more": len(some) > LETTERS_MAX,
+            "next": label(shown[-1][0], shown[-1][1].number) if shown else values["after"],
+        }
+        return made(answer, headers=NOT_KEPT)
+
+    async def lines(self, request: Request) -> Answer:
+        """JSON lines. Where they would be too many, the last line says behind which letter the rest begins."""
+        await self._visitors.check_operator(request)
+        queue, lines, size = request.parameters["queue"], [], 0
+        with _understood():
+            async with self._desk.operating() as links:
+                async for broker, letter in letters_of(links, queue, id=request.parameters["id"]):
+                    lines.append(dumps(letter_row(queue, broker, letter)))
+                    size += len(lines[-1])
+                    if size > EXPORT_MAX:
+                        lines.append(dumps({"more_after": label(broker, letter.number)}))
+                        break
+        name = f"{queue.replace('/', '-')}-dead-letters.jsonl"
+        headers = NOT_KEPT | {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Answer(200, b"".join(line + b"\n" for line in lines), "application/jsonl", headers)
+
+    async def requeue(self, request: Request) -> Answer:
+        return await self._settle_one(request, put_back=True)
+
+    async def drop(self, request: Request) -> Answer:
+        return await self._settle_one(request, put_back=False)
+
+    async def requeue_all(self, request: Request) -> Answer:
+        return await self._settle_all(request, put_back=True)
+
+    async def drop_all(self, request: Request) -> Answer:
+        return await self._settle_all(request, put_back=False)
+
+    async def _settle_one(self, request: Request, put_back: bool) -> Answer:
+        await self._visitors.check_operator(request)
+        values = request.parameters
+        queue, number, broker = values["queue"], values["number"], values["broker"]
+        with _understood():
+            async with self._desk.operating() as links:
+                link = links.get(broker)
+                done = link and await (link.requeue(queue, number) if put_back else link.drop(queue, number))
+        if not done:
+            raise Problem(404, f"there is no dead letter {number} of {queue} on the {broker} broker")
+        self._visitors.note(request, f"the operator: dead letter {number} of {queue} {_what(put_back)}")
+        return Answer(204)
+
+    async def _settle_all(self, request: Request, put_back: bool) -> Answer:
+        """Those that are there now, the oldest first: one that dies again meanwhile lies behind them."""
+        await self._visitors.check_operator(request)
+        queue, limit = request.parameters["queue"], request.parameters["limit"]
+        done = 0
+        with _understood():
+            async with self._desk.operating() as links:
+                chosen = [each async for each in _first(letters_of(links, queue), limit)]
+                for broker, letter in chosen:
+                    link = links[broker]
+                    done += await (link.requeue(queue, letter.number) if put_back else link.drop(queue, letter.number))
+        if done:
+            self._visitors.note(request, f"the operator: {counted(done, 'dead letter')} of {queue} {_what(put_back)}")
+        return made({"done": done}, headers=NOT_KEPT)
+
+    # ---- queues
+
+    async def pause(self, request: Request) -> Answer:
+        return await self._pausing(request, undo=False)
+
+    async def resume(self, request: Request) -> Answer:
+        return await self._pausing(request, undo=True)
+
+    async def _pausing(self, request: Request, undo: bool) -> Answer:
+        await self._visitors.check_operator(request)
+        queue = request.parameters["queue"]
+        with _understood():
+            async with self._desk.operating() as links:
+                if not any([queue in await link.queues() for link in links.values()]):
+                    raise Problem(404, f"there is no queue {queue}")
+                # The durable broker first: what it says counts for consumers of both.
+                changed = [await (link.resume(queue) if undo else link.pause(queue)) for link in links.values()]
+        if any(changed):
+            self._visitors.note(request, f"the operator: {queue} is {'resumed' if undo else 'paused'}")
+        return made({"paused": not undo}, headers=NOT_KEPT)
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """A name that no queue can have, or no letter, is the client's fault."""
+    try:
+        yield
+    except ValueError as error:
+        raise BadRequest("queue", str(error)) from None
+
+
+async def _first(letters: AsyncIterator[tuple[str, DeadLetter]], number: int) -> AsyncIterator[tuple[str, DeadLetter]]:
+    """The first so many."""
+    left = number
+    async for each in letters:
+        yield each
+        left -= 1
+        if not left:
+            return
+
+
+def _what(put_back: bool) -> str:
+    return "put back into the queue" if put_back else "deleted"
+
+
+def _shown(broker: str, letter: DeadLetter) -> dict[str, Any]:
+    """The part of a dead letter that is shown, from the broker it lies on; `raw` is cut after SHOWN_MAX of its `size`
+    bytes."""
+    message = message_of(letter)
+    return {
+        "broker": broker,
+        "number": letter.number,
+        "letter": label(broker, letter.number),
+        "at": letter.at,
+        "reason": letter.reason,
+        "attempts": letter.attempts,
+        "op": message.op if message else "",
+        "id": message.id if message else "",
+        "size": len(letter.raw),
+        "raw": letter.raw[:SHOWN_MAX].decode(errors="replace"),
+    }
