@@ -80,6 +80,10 @@ async def test_what_was_accepted_is_there_after_a_restart(guarded: Callable[[], 
         assert await link.queues() == ["store_put"]
         # and a topic's group can be looked at like any queue
         assert [each.queued for each in await link.counts(["store_notify/journal", "auth_store_put"])] == [0, 0]
+        # and the stats server may pause and resume it
+        assert await link.pause("store_put")
+        assert (await link.counts(["store_put"]))[0].paused
+        assert await link.resume("store_put")
         await link.close()
         # and nobody was refused anything
         assert server.cli("ACL", "LOG") == ""
