@@ -166,7 +166,7 @@ def _add_dead(commands: Any, command: Callable[..., argparse.ArgumentParser], an
     deeds = dead.add_subparsers(title="commands", metavar="COMMAND", required=True)
     made = anywhere(command("list", _dead_list, "list dead letters", "dead list store_put", within=deeds))
     made.add_argument("queue", metavar="QUEUE", nargs="?", help="of this queue (all)")
-    made.add_argument("--id", metavar="ID", type=_text, default="", help="those that speak of this request or item")
+    made.add_argument("--id", metavar="ID", type=_text, help="those that speak of this request or item")
     made = anywhere(command("show", _dead_show, "show a dead letter whole", "dead show store_put 3", within=deeds))
     made.add_argument("queue", metavar="QUEUE")
     made.add_argument("letter", metavar="LETTER", help="as dead list calls it: 3, c3")
@@ -284,7 +284,7 @@ def _picture_of_living(arguments: argparse.Namespace) -> dict[str, Any]:
 def _dead_list(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.letters import letter_table, letters
 
-    found = _asked(letters(Installation.of(arguments.data), arguments.queue, arguments.id))
+    found = _asked(letters(Installation.of(arguments.data), arguments.queue, arguments.id or ""))
     _tell(arguments, [each.row() for each in found], letter_table(found))
     return 0
 

@@ -54,7 +54,7 @@ def test_lines_stay_lines() -> None:
 
 def letter() -> Letter:
     message = Message(f"items.{BAD}", {"a": BAD}, BAD)
-    return Letter(f"q{BAD}", "1", DeadLetter(1, 1_700_000_000_000, BAD, 1, message.encode()))
+    return Letter(f"q{BAD}", "durable", DeadLetter(1, 1_700_000_000_000, BAD, 1, message.encode()))
 
 
 def printed(text: str) -> bool:

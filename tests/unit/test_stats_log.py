@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +14,9 @@ from tornado.httputil import HTTPHeaders
 
 from gorgond.http.answers import Problem
 from gorgond.http.routes import Request
-from gorgond.stats.api import Api, Monitor
-from gorgond.stats.viewers import Viewers
+from gorgond.redpill import Link
+from gorgond.stats.letters import Links
+from gorgond.stats.operating import Operating
 from gorgond.stats.visitors import Visitors
 
 PASSWORD = "the operator's own"
@@ -57,16 +60,21 @@ async def test_each_login_and_each_failure_is_a_line_by_a_pseudonym(
     assert await tried(visitors(tmp_path / "2"), caplog) == lines
 
 
-class Queue:
-    """A backend with one dead letter."""
+class Letters:
+    """A broker with one dead letter."""
 
-    def __init__(self) -> None:
-        self.there = {("durable", "store_put", 7)}
-
-    async def requeue(self, broker: str, queue: str, number: int) -> bool:
-        return (broker, queue, number) in self.there
+    async def requeue(self, queue: str, number: int) -> bool:
+        return (queue, number) == ("store_put", 7)
 
     drop = requeue
+
+
+class OneLetter:
+    """Where the operator works on it."""
+
+    @asynccontextmanager
+    async def operating(self) -> AsyncIterator[Links]:
+        yield {"durable": cast("Link", Letters())}
 
 
 @pytest.mark.parametrize(("do", "what"), [("requeue", "put back into the queue"), ("drop", "deleted")])
@@ -74,9 +82,9 @@ async def test_what_the_operator_does_with_letters_is_a_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, do: str, what: str
 ) -> None:
     caplog.set_level(logging.INFO)
-    api = Api(cast("Monitor", Queue()), visitors(tmp_path / "1"), Viewers())
+    operating = Operating(OneLetter(), visitors(tmp_path / "1"))
     asked = request(Authorization=f"Bearer {PASSWORD}")
-    handler: Any = getattr(api, do)
+    handler: Any = getattr(operating, do)
     asked.parameters = {"broker": "durable", "queue": "store_put", "number": 7}
     assert (await handler(asked)).status == 204
     asked.parameters["number"] = 8

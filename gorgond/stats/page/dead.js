@@ -13,6 +13,7 @@ let next = ""; // behind which one the rest begins
 let known = ""; // the queues as they are shown
 let chosen = ""; // by the viewer; until then it is the first that has any
 let done = ""; // what the last deed has come to
+let late = 0; // pictures whose figures may still be those of before the last deed
 
 const queue = () => $("dead-queue").value;
 
@@ -55,7 +56,10 @@ function buttons(letter) {
 export function showDead(queues) {
   lying = new Map(queues.map((it) => [it.name, it.dead]));
   const words = queues.map((it) => (it.dead ? `${it.name} (${count(it.dead)})` : it.name));
-  if (words.join("\n") === known) return;
+  if (words.join("\n") === known) {
+    if (late-- > 0) load();
+    return;
+  }
   known = words.join("\n");
   $("dead-queue").replaceChildren(
     ...queues.map((it, index) => make("option", { value: it.name, textContent: words[index] })),
@@ -184,6 +188,7 @@ async function settle(letter, deed, words) {
 }
 
 async function settled() {
+  late = 3;
   await load();
   $("dead").focus({ preventScroll: true }); // the button that had it is gone
 }
