@@ -11,6 +11,7 @@ more) are dropped.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from secrets import token_urlsafe
@@ -18,6 +19,7 @@ from typing import Self
 
 from gorgond.redpill import keys
 from gorgond.redpill.broker import BLOCK, CLAIM_BYTES, FETCH_MAX, Broker
+from gorgond.redpill.deadline import NEVER, Deadline
 from gorgond.redpill.ending import Background
 from gorgond.redpill.errors import BrokerAway, BrokerError, DeadlineExceeded, GorgonError, LoopEnded, Undecodable
 from gorgond.redpill.hooks import UNHEARD, Hooks
@@ -27,21 +29,22 @@ from gorgond.redpill.persist import BACKOFF
 from gorgond.redpill.producer import Producer, Submitted
 
 LISTS = 3  # of replies that are looked at: the newest, and those of before the last gaps
+TOGETHER = 0.02  # seconds that a call's end may be late, so that the calls that have become late end together
 LATELY = 0.95  # what the number of replies of a fetch counts for at the next one
 
 
 class _Pending:
     """A call that waits: where it goes, as what, and for whom."""
 
-    __slots__ = ("answer", "message", "queue", "submitted", "taken", "timer")
+    __slots__ = ("answer", "late_at", "message", "queue", "submitted", "taken")
 
     def __init__(self, queue: str, message: Message, answer: asyncio.Future[Reply]) -> None:
         self.queue = queue
         self.message = message
         self.answer = answer
+        self.late_at = time.monotonic() + (message.deadline - now_ms()) / 1000  # on the monotonic clock
         self.taken = False  # by the broker, once
         self.submitted: Submitted
-        self.timer: asyncio.TimerHandle
 
     def pushed(self, error: GorgonError | None) -> None:
         """Take note of what became of the push. Once the broker had it, there may be an answer, whatever becomes of a
@@ -86,6 +89,7 @@ class Caller:
         self._link = broker.link(f"{name} {list_name}")
         self._producer = producer
         self._pending: dict[str, list[_Pending]] = {}
+        self._deadline = Deadline(self._look_for_late)  # not later than the first of theirs
         self._lately = 1.0  # replies that a fetch brought lately, the most of them
         self._most = 1  # replies taken at a time
         self._background: Background | None = None
@@ -127,6 +131,7 @@ class Caller:
         if self._background is not None:
             await self._background.end()
         await self._link.close()
+        self._deadline.end()
         for pending in self._all():
             self._late(pending)
 
@@ -146,7 +151,8 @@ class Caller:
             return answer
         id = message.id
         self._submit(pending)
-        pending.timer = loop.call_later((message.deadline - now_ms()) / 1000, self._late, pending)
+        if pending.late_at < self._deadline.at:
+            self._deadline.set(pending.late_at)
         self._pending.setdefault(id, []).append(pending)
         answer.add_done_callback(lambda _: self._forget(id, pending))
         return answer
@@ -159,13 +165,22 @@ class Caller:
         return [pending for same in self._pending.values() for pending in same]
 
     def _forget(self, id: str, pending: _Pending) -> None:
-        pending.timer.cancel()
         pending.submitted.withdraw()
-        del pending.timer, pending.submitted  # both know it: a cycle, which would keep the reply for long
+        del pending.submitted  # it knows it: a cycle, which would keep the reply for long
         same = self._pending[id]
         same.remove(pending)
         if not same:
             del self._pending[id]
+
+    def _look_for_late(self) -> None:
+        """End the calls whose deadlines have passed, and see when to look again."""
+        now, first = time.monotonic(), NEVER
+        for pending in self._all():
+            if pending.late_at <= now:
+                self._late(pending)
+            else:
+                first = min(first, pending.late_at)
+        self._deadline.set(max(first, now + TOGETHER))
 
     def _late(self, pending: _Pending) -> None:
         outage = self._link.broker.outage

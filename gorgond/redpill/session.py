@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from gorgond.redpill.broker import BLOCK, CLAIM_BYTES, SILENCE, TOUCH, Broker, Claim, Voided
+from gorgond.redpill.deadline import Deadline
 from gorgond.redpill.ending import Ending
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
 from gorgond.redpill.logline import counted, log
@@ -195,16 +196,16 @@ class SignsOfLife:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._timer: asyncio.TimerHandle
+        self._deadline = Deadline(self._send)
         self._touching: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """A handler begins."""
-        self._timer = asyncio.get_running_loop().call_later(SILENCE / 4, self._send)
+        self._deadline.set(time.monotonic() + SILENCE / 4)
 
     async def end(self) -> None:
         """It has ended: from now on the connection is free for others."""
-        self._timer.cancel()
+        self._deadline.lift()
         if self._touching is not None:
             await self._touching
             self._touching = None

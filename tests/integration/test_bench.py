@@ -11,8 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis
 
-from tests.waiting import HANGS
+from tests.waiting import HANGS, eventually
+from tools.speed.site import Layout
+from tools.speed.stage import QUICK, Stage
 
 ROOT = Path(__file__).parents[2]
 NO_WRK = shutil.which("wrk") is None and os.environ.get("CI") != "true"
@@ -42,3 +45,15 @@ def test_it_measures_and_leaves_nothing_behind(tmp_path: Path, tmp_path_factory:
     assert list(directory.iterdir()) == []
     processes = psutil.process_iter(["cmdline"])
     assert [process for process in processes if str(directory) in " ".join(process.info["cmdline"] or [])] == []
+
+
+@pytest.mark.usefixtures("redis_binary")
+def test_stores_without_a_database_are_as_many_as_asked_for() -> None:
+    # given a site with three of them
+    with Stage(QUICK, None) as stage, stage.site(Layout(stores=3), store=False) as site:
+        stores = [process.popen for process in site.crew.processes if process.name == "store"]
+        calls = redis.Redis.from_url(site.calls)
+        # then each is a consumer of its own, and none ends another
+        eventually(lambda: calls.hlen("gorgon:{store_get}:lanes") == 3)
+        assert [store.poll() for store in stores] == [None] * 3
+        calls.close()

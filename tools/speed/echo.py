@@ -1,4 +1,9 @@
-"""A store without a database: answers every request of store_get at once, with no items."""
+"""A store without a database: answers every request of store_get at once, with no items.
+
+    python -m tools.speed.echo INSTANCE
+
+Each on a fabric has a name of its own: of two of a name the newer one ends the other.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +35,11 @@ async def _answer(batch: Sequence[Message]) -> Sequence[Outcome]:
     return [Done(b"[]")] * len(batch)
 
 
-def _main() -> int:
+def _main(instance: str) -> int:
     config = load(None, os.environ, {})
-    set_up(config.log.level, config.log.format, "store@echo")
-    return run_process(lambda: Echo(config, connect_fabric(config), "echo"), lambda: config)
+    set_up(config.log.level, config.log.format, f"store@{instance}")
+    return run_process(lambda: Echo(config, connect_fabric(config), instance), lambda: config)
 
 
 if __name__ == "__main__":
-    sys.exit(_main())
+    sys.exit(_main(sys.argv[1]))

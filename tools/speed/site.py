@@ -99,7 +99,7 @@ class Site:
             if store:
                 self.gorgond("store", "--instance", str(number))
             else:
-                crew.python("store", "tools.speed.echo", settings=self._settings)
+                crew.python("store", "tools.speed.echo", f"echo{number}", settings=self._settings)
         for number in range(layout.web):
             self.gorgond("web", "--instance", str(number))
 
