@@ -10,4 +10,5 @@ flow        watching a queue until all of it is settled
 cases       one function for each case
 report      the table and the JSON
 echo, pump  processes of our own: a store without a database; a producer or consumer of messages
+raw         what pump is compared with: the same straight on Redis
 """

@@ -47,7 +47,7 @@ async def produce(url: str, count: int, size: int) -> None:
     began, used = time.monotonic(), time.process_time()
     async with Producer(connect(url), "producer") as producer:
         await asyncio.gather(worker(producer), worker(producer))
-    _tell(began, used)
+    tell(began, used)
 
 
 async def consume(url: str, count: int, number: int, batch: int) -> None:
@@ -77,10 +77,11 @@ async def consume(url: str, count: int, number: int, batch: int) -> None:
     broker = connect(url)
     Notifier().ready()
     await asyncio.gather(*(pull(f"consumer.{place}") for place in range(number)))
-    _tell(ended, used)
+    tell(ended, used)
 
 
-def _tell(at: float, used: float) -> None:
+def tell(at: float, used: float) -> None:
+    """Print when that was, and the CPU since it had used so much."""
     print(json.dumps({"at": at, "cpu": time.process_time() - used}))
 
 
