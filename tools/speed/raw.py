@@ -15,7 +15,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from gorgond.redpill.resp import Command, pack, reader
+from hiredis import Reader, pack_command
+
 from gorgond.service.systemd import Notifier
 from tools.speed.pump import QUEUE, tell
 
@@ -28,7 +29,7 @@ class Redis:
     def __init__(self, url: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(url.removeprefix("unix://"))
-        self._reader = reader()
+        self._reader = Reader()
 
     def ask(self, packed: bytes, count: int) -> Sequence[Any]:
         """The answers to so many commands."""
@@ -43,27 +44,23 @@ class Redis:
         return answers
 
 
-def pipeline(command: Command, batch: int) -> bytes:
-    """The command so many times."""
-    return pack(command) * batch
-
-
 def produce(server: Redis, count: int, size: int, batch: int) -> None:
     """Push messages that are `size` bytes each."""
-    command: Command = ["RPUSH", QUEUE, b"x" * size]
-    whole = pipeline(command, batch)
+    command = pack_command(("RPUSH", QUEUE, b"x" * size))  # type: ignore[arg-type] # it takes more than one
+    whole = command * batch
     Notifier().ready()
     began, used = time.monotonic(), time.process_time()
     for _ in range(count // batch):
         server.ask(whole, batch)
-    server.ask(pipeline(command, count % batch), count % batch)
+    server.ask(command * (count % batch), count % batch)
     tell(began, used)
 
 
 def consume(server: Redis, count: int, batch: int) -> None:
     """Pop them; where none is left, wait for one."""
     used = time.process_time()
-    whole, wait = pipeline(["LPOP", QUEUE], batch), pack(["BLPOP", QUEUE, 0])
+    whole = pack_command(("LPOP", QUEUE)) * batch  # type: ignore[arg-type]
+    wait = pack_command(("BLPOP", QUEUE, 0))  # type: ignore[arg-type]
     Notifier().ready()
     while count > 0:
         found = batch - server.ask(whole, batch).count(None)
