@@ -82,10 +82,10 @@ def apply(say: Say, role: str = "") -> None:
 
 def restart(say: Say, patterns: Iterable[str] = ()) -> None:
     """Restart instances one after another, each when the one before it is ready; all of them, or those of these roles
-    or names (store, store@2). A failure ends it, so that the others go on as they are."""
+    or names (store, store@2), with those that have failed. A failure ends it, so that the others go on as they are."""
     load(None, {}, {})
     chosen = list(patterns)
-    units = [unit for unit in instances() if not chosen or any(_matches(unit, each) for each in chosen)]
+    units = [unit for unit in instances("failed") if not chosen or any(_matches(unit, each) for each in chosen)]
     if chosen and not units:
         raise GorgonError(f"nothing of {' '.join(chosen)} is running")
     for unit in units:
@@ -136,10 +136,10 @@ def drain(instance: str, say: Say) -> None:
     say(f"{unit} has finished and ended; systemctl start {unit} starts it again")
 
 
-def instances() -> list[str]:
-    """The instances that run, or try to, as unit names in order."""
+def instances(*also: str) -> list[str]:
+    """The instances that run, or try to, as unit names in order; and those in these other states."""
     lines = _systemctl("list-units", "--all", "--plain", "--no-legend", "gorgon-*@*.service").splitlines()
-    found = [words[0] for words in map(str.split, lines) if words[2] in ("active", "activating", "reloading")]
+    found = [words[0] for words in map(str.split, lines) if words[2] in ("active", "activating", "reloading", *also)]
     return sorted(filter(_INSTANCE.fullmatch, found), key=_order)
 
 

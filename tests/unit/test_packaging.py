@@ -15,6 +15,7 @@ from gorgond import __version__, gorgonctl
 from gorgond.chaos import cli as chaos
 from gorgond.chaos.drills import DRILLS
 from gorgond.commands import units
+from gorgond.errors import GorgonError
 from gorgond.providers import SOURCES
 from gorgond.providers.random import RandomSettings
 from gorgond.roles import COMMANDS, ROLES, SCALED
@@ -137,6 +138,25 @@ def test_an_upgrade_restarts_auth_servers_then_stores_then_the_others(monkeypatc
     # then each comes after those that must understand it
     order = ["gorgon-auth@9", "gorgon-auth@10", "gorgon-store@1", "gorgon-web@1"]
     assert said == [f"restarting {name}.service" for name in order]
+
+
+def test_a_roll_begins_with_what_has_failed_and_says_why_it_fails_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given an app server whose configuration was wrong, and is, one that was drained, and one that works
+    states = {"gorgon-app@1": "failed failed", "gorgon-app@2": "inactive dead", "gorgon-app@3": "active running"}
+    why = "wrong configuration: shop.py:3: NameError: name 'itn' is not defined"
+
+    def systemctl(verb: str, *_: str) -> str:
+        if verb == "restart":
+            raise GorgonError("systemctl restart: Job failed")
+        listed = "\n".join(f"{name}.service loaded {state} x" for name, state in states.items())
+        return listed if verb == "list-units" else f"{why}\n"
+
+    monkeypatch.setattr(units, "_systemctl", systemctl)
+    # when they are restarted, then it stops at the first, with its own words
+    said: list[str] = []
+    with pytest.raises(GorgonError, match=rf"^gorgon-app@1\.service: {re.escape(why)}; see: journalctl -u "):
+        units.restart(said.append, ["app"])
+    assert said == ["restarting gorgon-app@1.service"]
 
 
 def test_who_asks_ends_before_who_answers() -> None:
