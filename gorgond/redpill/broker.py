@@ -26,14 +26,17 @@ from gorgond.redpill.persist import Persistent
 
 T = TypeVar("T")
 
-BLOCK = 1.0  # seconds a blocking call lasts at most; stopping waits for its end, since it is never cancelled
+BLOCK = 1.0  # seconds a blocking call lasts at most where stopping waits for its end
 ATTEMPTS = 3  # starts of a message's handling after which it is given up
 SILENCE = 20.0  # seconds without a claim after which a consumer is taken for dead
+IDLE = SILENCE / 4  # seconds that a consumer with nothing in hand waits at most
+HEEDED = 10  # ms for which a consumer leaves the messages of a queue to the one whose turn it is
 FORGET = 7 * 86400.0  # seconds after which one whose desk is empty is forgotten: no network holds a call for so long
 BATCH_MAX = 1000  # messages pushed or taken at a time; far more, and Lua cannot pass them on (its `unpack`)
 DUE_MAX = 100  # delayed messages that are due, of which a claim brings so many back to the queue
 REASON_MAX = 500  # characters of a failure's reason that are kept
 CLAIM_BYTES = 4 * 1024 * 1024  # messages brought in one claim, and what one round sends, unless one alone is larger
+AT_QUEUE, STANDING_BY, LOOKING = range(3)  # how a consumer is to wait that got nothing
 TOUCH = -1  # what a claim wants that is a sign of life and nothing else
 FETCH_MAX = 1000  # replies that one fetch takes at most
 REPLY_TTL = 60.0  # seconds a reply waits for its caller
@@ -99,7 +102,10 @@ class Claim:
     `expired` says how many of them were dropped past their deadline, `failures` which of them failed. It sends
     `replies`: list name → replies. It takes messages until `want` lie on the desk; with 0 none is handed out, and TOUCH
     repeats the last claim as a sign of life. The consumer has the first `held` of the messages that then lie there in
-    hand, and the broker does not hand them out again."""
+    hand, and the broker does not hand them out again.
+
+    A consumer that takes turns with the others of its queue has `patience`: for so many ms it leaves what there is to
+    the one whose turn it is. With 0 it takes it."""
 
     number: int = 0
     length: int = 0
@@ -110,15 +116,18 @@ class Claim:
     want: int = 1
     later: Sequence[int] = ()
     held: int = 0
+    patience: int = 0
 
 
 class Claimed(NamedTuple):
     """The answer to a claim: the desk's length, the messages to handle next, and, where there are none, in how many
-    seconds the next of the delayed is due, if that is known."""
+    seconds the next of the delayed is due, if that is known, and how the consumer is to wait: at the queue (AT_QUEUE),
+    for the bell (STANDING_BY), or to claim again soon (LOOKING)."""
 
     length: int
     messages: list[bytes]
     due: float | None = None
+    stand: int = AT_QUEUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +308,11 @@ class Link(Persistent, ABC):
 
         Raises QueueFull when the broker has no room to let anybody wait; `claim` works even then.
         """
+
+    async def stand_by(self, queue: str, timeout: float) -> bool:
+        """Wait for the bell of a queue: whether it rang. A late copy takes a ring away, and the next push rings again.
+        Only asked where a claim has said STANDING_BY."""
+        raise NotImplementedError
 
     @abstractmethod
     async def leave(self, queue: str, consumer: str, token: str, unhandled: bool = False) -> int:

@@ -137,7 +137,7 @@ class ConcurrentConsumer(AnyConsumer):
         finally:
             self._waiting = False
         if raw is None:
-            return await self._turn_over()
+            return () if self._session.ending.asked and not self._jobs else await self._turn_over()
         self._more = True
         return (raw,)
 

@@ -81,7 +81,10 @@ class Consumer(AnyConsumer):
                 raws = await session.claim(await self._handle(raws), self._batch)
             else:
                 raw = await session.wait()
-                raws = await session.claim(Claim(), self._batch) if raw is None else (raw,)
+                if raw is not None:
+                    raws = (raw,)
+                elif not session.ending.asked:
+                    raws = await session.claim(Claim(), self._batch)
 
     async def _handle(self, raws: Sequence[bytes]) -> Claim:
         """Handle a batch: the claim that settles it. Its replies are the session's to send."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from gorgond.redpill.broker import BLOCK, Broker
 from gorgond.redpill.errors import GorgonError, LoopEnded
 
 PATIENCE = 0.2  # seconds beyond those for which a wait blocks; then the broker will not answer
+T = TypeVar("T")
+
 LOOK = 0.1  # seconds between two looks at a loop with something in hand
 
 
@@ -29,6 +31,7 @@ class Ending:
         self._broker = broker
         self._patience = patience
         self._cut = False
+        self._waits = False  # for what may be cut off at once
         self._task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop
         self._timer: asyncio.TimerHandle | None = None
@@ -57,7 +60,25 @@ class Ending:
                 self._timer.cancel()
         return True
 
+    async def unless_asked(self, waiting: Coroutine[Any, Any, T]) -> T | None:
+        """What `waiting` answers, with nothing in hand; None when the end is asked for, which cuts it off at once."""
+        if self.asked:
+            waiting.close()
+            return None
+        self._waits = True
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            if self._waits or self._task is None or self._task.uncancel():
+                raise
+            return None
+        finally:
+            self._waits = False
+
     def _wait(self) -> None:
+        if self._waits and self._task is not None:
+            self._waits = False
+            self._task.cancel()
         if self._timer is None and self._task is not None:
             away = self._broker.outage.length > 0
             self._timer = self._loop.call_later(LOOK if away else self._patience, self._look)

@@ -18,6 +18,9 @@ that a Redis Cluster keeps them on one node.
     gorgon:{q}:memory                   hash    bound: bytes measured last and pushed since; full: when too many
     gorgon:{q}:watched                  string  "<since> <last>": when somebody looked for silent consumers, ms
                                                 since 1970, without a gap; expires
+    gorgon:{q}:turn                     string  "<consumer> <ms since 1970> <waits, ms, or -> <consumer> <ms>":
+                                                whose turn it is, and who is behind it; scripts/turn.lua
+    gorgon:{q}:bell                     list    rings for a consumer that stands by
     gorgon:{q}:epoch                    string  how often the queue was paused, resumed, joined or parted from
     gorgon:{q}:paused                   string  1 while the queue is paused
     gorgon:{q}:pushed                   hash    what is counted by who pushes: accepted overflow, and later: how many
@@ -129,6 +132,16 @@ def watched(name: str) -> str:
     return f"{queue(name)}:watched"
 
 
+def turn(name: str) -> str:
+    """Whose turn it is to take what comes to queue `name`."""
+    return f"{queue(name)}:turn"
+
+
+def bell(name: str) -> str:
+    """The list that rings for the consumers of queue `name` that stand by."""
+    return f"{queue(name)}:bell"
+
+
 def epoch(name: str) -> str:
     """How often queue `name` was switched: paused, resumed, joined, parted from."""
     return f"{queue(name)}:epoch"
@@ -197,8 +210,8 @@ def asker(family: str, who: str) -> str:
 NAMED: Mapping[str, Callable[..., str]] = {
     each.__name__: each
     for each in (
-        queue, held, paused, desk, delayed, dead, consumers, memory, watched, epoch, pushed, counts, producer,
-        publisher, replies, groups, limits, live, lease, rate, asker,
+        queue, held, paused, desk, delayed, dead, consumers, memory, watched, turn, bell, epoch, pushed, counts,
+        producer, publisher, replies, groups, limits, live, lease, rate, asker,
     )
 }  # fmt: skip
 """The keys by what the scripts call them."""

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gorgond.redpill.broker import (
-    BLOCK,
     CLAIM_BYTES,
     DUE_MAX,
     FORGET,
+    IDLE,
     REASON_MAX,
     Claim,
     Claimed,
@@ -93,7 +93,7 @@ class MemoryQueue:
             due = each.ms if each.at else now + delay
             if due <= now:
                 self.waiting.append(each.raw)
-            elif waited_for and due - now < BLOCK * 1000 and each.raw.startswith(b'{"'):
+            elif waited_for and due - now < IDLE * 1000 and each.raw.startswith(b'{"'):
                 self.waiting.append(marked(each.raw, due, self.later, delay))
                 waited_for = False
             else:

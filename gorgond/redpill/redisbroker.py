@@ -15,11 +15,11 @@ from redis.exceptions import ResponseError
 from gorgond.redpill import keys, script
 from gorgond.redpill.broker import (
     ATTEMPTS,
-    BLOCK,
     CLAIM_BYTES,
     DUE_MAX,
     FETCH_MAX,
     FORGET,
+    IDLE,
     REASON_MAX,
     REPLY_TTL,
     Batch,
@@ -46,7 +46,7 @@ from gorgond.redpill.script import Script
 
 _ABOUT = ("server", "clients", "memory", "persistence", "stats")  # sections of INFO
 _REPLY_TTL_MS = int(REPLY_TTL * 1000)
-_BLOCK_MS = int(BLOCK * 1000)
+_IDLE_MS = int(IDLE * 1000)
 _FIGURES = ("accepted", "done", "expired", "retried", "recovered", "requeued", "dropped", "overflow")
 
 
@@ -109,7 +109,7 @@ class RedisLink(RedisWire):
                 later: list[str | bytes] = []
                 for each in batch.later:
                     later += [_when(each), each.raw]
-                limits = (batch.number, *bounds, _BLOCK_MS, len(batch.later))
+                limits = (batch.number, *bounds, _IDLE_MS, len(batch.later))
                 commands.append(_run(script.PUSH, name, *limits, *later, *batch.messages, who=producer))
         outcome: list[BrokerError | None] = []
         for batch, answer in zip(batches, await self._round(commands), strict=True):
@@ -157,7 +157,7 @@ class RedisLink(RedisWire):
             reason = failure.reason[:REASON_MAX].encode(errors="replace")
             failures += [failure.index, delay, reason, int(failure.started)]
         known = (claim.number, claim.length, claim.done, claim.want, attempts, claim.expired, claim.held)
-        places = (len(claim.later), *claim.later, *failures)
+        places = (claim.patience, len(claim.later), *claim.later, *failures)
         given: list[str | bytes | int] = [consumer, token, *known, CLAIM_BYTES, DUE_MAX, *places]
         commands.append(_run(script.CLAIM, queue, *given, who=consumer))
         *sent, answer = await self._round(commands)
@@ -169,7 +169,7 @@ class RedisLink(RedisWire):
         except QueueFull as full:
             raise BrokerAway(str(full)) from None
         if status == b"ok":
-            return Claimed(rest[0], rest[2:], None if rest[1] < 0 else rest[1] / 1000)
+            return Claimed(rest[0], rest[3:], None if rest[1] < 0 else rest[1] / 1000, rest[2])
         if status == b"void":
             raise Voided(f"the desk of {consumer} on {queue} was given to others")
         raise Superseded(f"another process has taken over as {consumer} on {queue}")
@@ -178,6 +178,9 @@ class RedisLink(RedisWire):
         command = ["BLMOVE", keys.queue(queue), keys.desk(queue, consumer), "LEFT", "RIGHT", _seconds(timeout)]
         raw: bytes | None = await self._ask(command, queue, timeout)
         return raw
+
+    async def stand_by(self, queue: str, timeout: float) -> bool:
+        return await self._ask(["BLPOP", keys.bell(queue), _seconds(timeout)], queue, timeout) is not None
 
     async def leave(self, queue: str, consumer: str, token: str, unhandled: bool = False) -> int:
         given = (consumer, token, int(unhandled))

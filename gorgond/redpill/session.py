@@ -2,9 +2,10 @@
 
 The session takes the desk, which gives it a fencing token, and makes claims, numbered 1, 2, 3, … A claim is one round
 trip: it settles what was handled, sends its replies and brings the next messages. On an empty queue the session waits
-for the broker to put a message on the desk. A message leaves the desk only when it is settled, so whatever happens to
-the consumer, what it had is found on its desk: by its successor of the same name, or by any consumer of the queue,
-which looks for silent ones every few seconds.
+for the broker to put a message on the desk, or stands by when it is another consumer's turn: a claim says which, and
+scripts/claim.lua why. A message leaves the desk only when it is settled, so whatever happens to the consumer, what it
+had is found on its desk: by its successor of the same name, or by any consumer of the queue, which looks for silent
+ones every few seconds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,19 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from gorgond.redpill.broker import BLOCK, CLAIM_BYTES, SILENCE, TOUCH, Broker, Claim, Voided
+from gorgond.redpill.broker import (
+    AT_QUEUE,
+    BLOCK,
+    CLAIM_BYTES,
+    HEEDED,
+    IDLE,
+    SILENCE,
+    STANDING_BY,
+    TOUCH,
+    Broker,
+    Claim,
+    Voided,
+)
 from gorgond.redpill.deadline import Deadline
 from gorgond.redpill.ending import Ending
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
@@ -27,6 +40,7 @@ from gorgond.redpill.message import ATTEMPTS_PREFIX
 LEAVE = 1.0  # seconds that giving up a desk may take; what is not given up is found
 SHORTEST = 0.01  # seconds to wait for a message, however soon one is due
 REJOIN = 60.0  # seconds between two looks whether a group is still one
+LATE_STEPS = 3  # from one claim to the next: Redis, the answer, the handler
 POLL = 0.1  # seconds between two looks at a queue whose broker has no room to let us wait there
 
 
@@ -60,6 +74,9 @@ class Session:
         self._group: tuple[str, str, int] | None = None
         self._number = 0  # of the last claim
         self._due: float | None = None  # in how many seconds after it the next of the delayed is due
+        self._stand = AT_QUEUE  # how it said to wait
+        self._room = 1  # that it had
+        self._patience = HEEDED
         self._unhandled = False
         self._look_at = 0.0  # when to look for silent consumers
         self._rejoin_at = 0.0  # when to look whether the group is still one
@@ -98,11 +115,13 @@ class Session:
         """Settle what `claim` says, and take up to `room` messages: what to handle next. A desk that was lost meanwhile
         is taken anew."""
         self._number += 1
-        claim.number, claim.length = self._number, self.length
+        claim.number, claim.length, claim.patience = self._number, self.length, self._patience
+        self._patience = HEEDED
         claim.want = 0 if self.ending.asked else claim.held + room
+        self._room = room
         claim.replies, self._replies, self._size = self._replies, {}, 0
         try:
-            self.length, messages, self._due = await self._link.persist(
+            self.length, messages, self._due, self._stand = await self._link.persist(
                 lambda: self._link.claim(self._queue, self._name, self.token, claim, self._attempts), self._beat
             )
         except Voided:
@@ -121,12 +140,14 @@ class Session:
         return messages
 
     async def wait(self) -> bytes | None:
-        """Wait for the broker to put a message on the desk, which is to be handled then, or until the next of the
-        delayed is due. None: claim, there may be something."""
-        timeout = BLOCK if self._due is None else min(BLOCK, max(SHORTEST, self._due))
+        """Wait for the broker to put a message on the desk, which is to be handled then; or, when it is another one's
+        turn, to be rung for; or until the next of the delayed is due. None: claim, there may be something, unless it is
+        to end."""
+        timeout = IDLE if self.ending.idle else BLOCK
+        timeout = timeout if self._due is None else min(timeout, max(SHORTEST, self._due))
         self._beat()
         try:
-            raw = await self._link.wait(self._queue, self._name, timeout)
+            raw = await (self.ending.unless_asked(self._wait(timeout)) if self.ending.idle else self._wait(timeout))
         except BrokerAway as away:
             self._link.lost(away)
             if not self.length:
@@ -139,6 +160,18 @@ class Session:
             return None
         self.length += 1
         return None if raw.startswith(ATTEMPTS_PREFIX) else raw  # the broker counts a further start before it happens
+
+    async def _wait(self, timeout: float) -> bytes | None:
+        if self._stand == AT_QUEUE:
+            return await self._link.wait(self._queue, self._name, timeout)
+        if self._stand == STANDING_BY and not await self._link.stand_by(self._queue, timeout):
+            return None
+        if self._room > 1:  # who takes one message at a time has a whole batch in each
+            due = time.monotonic() + HEEDED / 1000
+            await asyncio.sleep(HEEDED / 1000)
+            # On a host that is so busy that we are late, the one whose turn it is may be late at each step it takes.
+            self._patience = HEEDED + round(LATE_STEPS * 1000 * (time.monotonic() - due))
+        return None
 
     async def answer(self, name: str, reply: bytes) -> None:
         """Have a reply sent to the list `name`: with the next claim, or before it when they are too many for one."""

@@ -85,7 +85,7 @@ def _uses(access: Access) -> Iterator[_Use]:
     for name in access.subscribes:
         yield _Use(name, [script.JOIN])
     for name in (*access.consumes, *access.subscribes):
-        yield _Use(name, CONSUMING, {"queue": ["blmove"], "desk": ["blmove"]})
+        yield _Use(name, CONSUMING, {"queue": ["blmove"], "desk": ["blmove"], "bell": ["blpop"]})
     for name in access.waits_on:
         yield _Use(name, [], {"replies": ["blmpop"]})
     if access.replies:

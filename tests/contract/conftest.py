@@ -36,6 +36,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes a second in earnest takes less here."""
     for name in ("session", "concurrent", "call", "topic"):
         monkeypatch.setattr(f"gorgond.redpill.{name}.BLOCK", 0.05)
+    monkeypatch.setattr("gorgond.redpill.session.IDLE", 0.05)
     monkeypatch.setattr("gorgond.redpill.outcome.Attempts.delay", lambda *_: 0.01)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gorgond.redpill.broker import ATTEMPTS, Claim, Failure, Link
+from gorgond.redpill.broker import AT_QUEUE, ATTEMPTS, Claim, Failure, Link
 
 
 class Puppet:
@@ -18,6 +18,8 @@ class Puppet:
         self.length = 0
         self.claimed = Claim()
         self.attempts = ATTEMPTS
+        self.patience = 0  # ms for which it heeds another one's turn
+        self.stand = AT_QUEUE  # how it is to wait, by the last claim
         self.due: float | None = None  # in how many seconds a delayed message is, by the last claim
 
     async def take(self) -> int:
@@ -39,13 +41,15 @@ class Puppet:
     ) -> list[bytes]:
         """The next claim: what it hands out."""
         number = self.claimed.number + 1
-        self.claimed = Claim(number, self.length, done, expired, failures, replies or {}, want, later, held)
+        self.claimed = Claim(
+            number, self.length, done, expired, failures, replies or {}, want, later, held, self.patience
+        )
         return await self.repeat()
 
     async def repeat(self) -> list[bytes]:
         """The same claim again, as after a lost answer."""
         claimed = await self.link.claim(self.queue, self.name, self.token, self.claimed, self.attempts)
-        self.length, self.due = claimed.length, claimed.due
+        self.length, self.due, self.stand = claimed.length, claimed.due, claimed.stand
         return claimed.messages
 
     async def wait(self, timeout: float = 1.0) -> bytes | None:

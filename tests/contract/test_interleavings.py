@@ -47,9 +47,20 @@ async def test_interleavings_on_redis_go_as_in_memory(shared_redis: RedisServer,
     with redis.Redis.from_url(shared_redis.url) as client:
         for seed in seeds(many):
             world = InMemory()
-            expected = await walk(world, links_of(world.broker), seed, outages=False)
-            found = await walk(InRedis(broker, client), links, seed, outages=False)
+            expected = await walk(world, links_of(world.broker), seed)
+            found = await walk(InRedis(broker, client), links, seed)
             for number, (one, other) in enumerate(zip(expected, found, strict=True)):
                 assert one == other, f"step {number} of INTERLEAVINGS_SEED={seed}: {expected[: number + 1]}"
+    for link in links:
+        await link.close()
+
+
+@pytest.mark.parametrize("many", [MANY // PARTS] * PARTS)
+async def test_interleavings_of_consumers_that_take_turns(many: int, shared_redis: RedisServer) -> None:
+    broker = RedisBroker(shared_redis.url, durable=False)
+    links = links_of(broker)
+    with redis.Redis.from_url(shared_redis.url) as client:
+        for seed in seeds(many):
+            await walk(InRedis(broker, client), links, seed, turns=True)
     for link in links:
         await link.close()

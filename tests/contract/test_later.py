@@ -201,7 +201,7 @@ class Noted:
 async def test_it_is_handled_soon_after_it_is_due_by_consumers_that_wait(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gorgond.redpill.session.BLOCK", 600.0)  # they look at nothing by themselves
+    monkeypatch.setattr("gorgond.redpill.session.IDLE", 600.0)  # they look at nothing by themselves
     handler = Noted()
     consumers = [Consumer(stage.broker, "q", f"consumer{number}", handler) for number in range(2)]
     running = [asyncio.create_task(consumer.run()) for consumer in consumers]
@@ -256,7 +256,7 @@ async def test_it_survives_the_broker(frail: tuple[Bench, MemoryBroker | RedisSe
     number = length = 0
     while not got:
         number += 1
-        length, got, _ = await link.claim("q", "consumer", token, Claim(number, length))
+        length, got, *_ = await link.claim("q", "consumer", token, Claim(number, length))
         await asyncio.sleep(0.01)
     assert got == raws("x")
     assert await bench.places() == (0, 1, 1, 0)

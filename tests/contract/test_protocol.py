@@ -71,7 +71,7 @@ class Stranger:
     def push(self, queue: str, number: int, *messages: bytes, limit: int = 1000) -> Any:
         q = f"gorgon:{{{queue}}}"
         waiting = [q, f"{q}:held", f"{q}:paused", f"{q}:delayed"]
-        names = [*waiting, f"{q}:producer:stranger", f"{q}:pushed", f"{q}:memory"]
+        names = [*waiting, f"{q}:producer:stranger", f"{q}:pushed", f"{q}:memory", f"{q}:turn", f"{q}:bell"]
         return self.run("push", names, number, limit, 1_000_000, 1000, 0, *messages)
 
     def consume(self, queue: str, consumer: str, last: str) -> Iterator[bytes]:
@@ -88,15 +88,17 @@ class Stranger:
         while True:
             claim += 1
             names = [q, desk, f"{q}:paused", f"{q}:delayed", f"{q}:dead", consumers, f"{q}:counts"]
-            bounds = (4_000_000, 100)
+            names += [f"{q}:turn", f"{q}:bell"]
+            bounds = (4_000_000, 100, 0)
             answer = self.run(
                 "claim", names, consumer, token, claim, length, done, want, 3, 0, 0, *bounds, 0, *failures
             )
             assert answer[0] == b"ok"
-            length, messages = answer[1], answer[3:]
+            length, messages = answer[1], answer[4:]
             done, failures = 0, []
             if want == 0:
-                self.run("leave", [q, f"{q}:held", f"{q}:paused", desk, consumers], consumer, token, 0)
+                names = [q, f"{q}:held", f"{q}:paused", desk, consumers, f"{q}:turn", f"{q}:bell"]
+                self.run("leave", names, consumer, token, 0)
                 return
             if not messages:
                 raw = self.ask("BLMOVE", q, desk, "LEFT", "RIGHT", 1)

@@ -4,6 +4,8 @@ Repeats, crashes, pauses, consumers that come too late and outages are among the
 anybody arrive late, as from a connection that was broken long ago. What is in the places is compared with what the
 broker has answered so far. At the end everything is drained, and nothing may be missing.
 
+Where consumers take `turns`, claims heed those of others or do not, by chance, and somebody hears the bell.
+
 Time stands still unless an hour passes, or the clock is set back by one, which are steps too: on Redis all times it
 keeps are changed.
 """
@@ -20,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from gorgond.redpill.broker import ATTEMPTS, Batch, Failure, Later, Link, Room, Stale, Voided
+from gorgond.redpill.broker import ATTEMPTS, HEEDED, Batch, Failure, Later, Link, Room, Stale, Voided
 from gorgond.redpill.errors import BrokerAway, Superseded
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.raw import attempts_of
@@ -53,10 +55,11 @@ class Actor:
 class Walk:
     """One interleaving: what happened (`log`), and what of the messages is known from the answers."""
 
-    def __init__(self, world: World, links: Sequence[Link], seed: int, outages: bool) -> None:
+    def __init__(self, world: World, links: Sequence[Link], seed: int, outages: bool, turns: bool) -> None:
         self.world = world
         self.random = random.Random(seed)
         self.outages = outages
+        self.turns = turns
         self.log: list[object] = []
         self.link, self.waiter, self.network = links
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
@@ -97,7 +100,7 @@ class Walk:
             self.zombie_claim: 2, self.wait: 3, self.late_wait: 1, self.crash: 2, self.leave: 1, self.pass_hour: 1,
             self.clock_set_back: 1, self.late_copy: 12,
             self.recover: 2, self.die: 1, self.outlive: 1, self.requeue: 1, self.drop: 1, self.pause: 1, self.resume: 2,
-            self.outage: int(self.outages),
+            self.outage: int(self.outages), self.stand_by: 3 * self.turns,
         }  # fmt: skip
         for step in self.random.choices(list(steps), list(steps.values()), k=STEPS):
             answer = await step()
@@ -185,6 +188,7 @@ class Walk:
         ]
         actor.kept = others if held else []
         want = self.random.choice((0, 1, 3, 5, 8))
+        puppet.patience = self.random.choice((0, HEEDED)) if self.turns else 0
         before = self.world.places(puppet.queue)
         try:
             handed = await puppet.claim(
@@ -278,6 +282,10 @@ class Walk:
         if not attempts_of(raw):  # or a further start is to be counted by the next claim
             self._start(actor, [*actor.handed, raw])
         return raw, pushed
+
+    async def stand_by(self) -> object:
+        """Somebody hears the bell, or a late copy does, and nobody looks."""
+        return await self.network.stand_by(self.random.choice(self.queues), 0.001)
 
     async def late_wait(self) -> object:
         """A wait of a lost connection is served."""
@@ -459,9 +467,11 @@ class Walk:
             assert counts.accepted == counts.done + counts.expired + counts.dropped, counts
 
 
-async def walk(world: World, links: Sequence[Link], seed: int, outages: bool) -> list[object]:
+async def walk(
+    world: World, links: Sequence[Link], seed: int, *, outages: bool = False, turns: bool = False
+) -> list[object]:
     """The interleaving of that seed: all its answers and states."""
-    steps = Walk(world, links, seed, outages)
+    steps = Walk(world, links, seed, outages, turns)
     try:
         await steps.run()
     except BaseException as error:

@@ -51,6 +51,7 @@ if __name__ == "__main__":
     vars(session)["SILENCE"] = silence = float(os.environ.get("TEST_SILENCE", broker.SILENCE))
     for module in (session, concurrent):
         vars(module)["BLOCK"] = min(broker.BLOCK, silence / 8)  # they look for the silent more often than that
+    vars(session)["IDLE"] = min(broker.IDLE, silence / 8)
     life.DRAIN_MAX = float(os.environ.get("TEST_DRAIN", life.DRAIN_MAX))
     vars(journald)["SOCKET"] = Path(os.environ.get("TEST_JOURNALD", journald.SOCKET))
     SqliteStore.change = weak_change  # type: ignore[method-assign]

@@ -14,11 +14,13 @@
 -- KEY pushed: del exists
 -- KEY memory: del
 -- KEY watched: del
+-- KEY turn: del
+-- KEY bell: del
 -- MAKES desk: del
 -- ARGV group, what a desk's key starts with, the epoch that stands ('': the first)
 -- Returns {"ok", 1}, {"ok", 0} when there was none, or {"stale", epoch that stands}: nothing was done.
 -- A late copy is stale, or finds that there is none: a group that was joined again loses nothing. So its epoch stays.
-local GROUPS, LIMITS, EPOCH, QUEUE, HELD, PAUSED, DELAYED, DEAD, CONSUMERS, COUNTS, PUSHED, MEMORY, WATCHED = unpack(KEYS)
+local GROUPS, LIMITS, EPOCH, QUEUE, HELD, PAUSED, DELAYED, DEAD, CONSUMERS, COUNTS, PUSHED, MEMORY, WATCHED, TURN, BELL = unpack(KEYS)
 local GROUP, DESKS, STANDS = ARGV[1], ARGV[2], ARGV[3]
 
 local known = redis.call('SISMEMBER', GROUPS, GROUP) + redis.call('EXISTS', QUEUE, HELD, CONSUMERS, PUSHED)
@@ -28,5 +30,5 @@ redis.call('INCR', EPOCH)
 redis.call('SREM', GROUPS, GROUP)
 redis.call('HDEL', LIMITS, GROUP)
 for _, consumer in ipairs(redis.call('HKEYS', CONSUMERS)) do redis.call('DEL', DESKS .. consumer) end
-redis.call('DEL', QUEUE, HELD, PAUSED, DELAYED, DEAD, CONSUMERS, COUNTS, PUSHED, MEMORY, WATCHED)
+redis.call('DEL', QUEUE, HELD, PAUSED, DELAYED, DEAD, CONSUMERS, COUNTS, PUSHED, MEMORY, WATCHED, TURN, BELL)
 return {'ok', 1}

@@ -83,7 +83,8 @@ if HELD == 0 and (suspect or length == 0 and attempts_of(head) > 0) then
 end
 local suspect_next = suspect_at(HELD)
 while suspect_next and put_off(DESK, HELD, suspect_next) do suspect_next = suspect_at(HELD) end
-local some = suspect_next and {} or (#head < LARGE and take_small or take_large)(WANT - length)
+local left_alone = heeds and not ours and redis.call('LLEN', QUEUE) < WANT - length
+local some = (suspect_next or left_alone) and {} or (#head < LARGE and take_small or take_large)(WANT - length)
 length = length + #some
 if length == HELD + #some then return give(some, next_due) end
 local lying = {}

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
---! count held measure memory seen
+--! clock count held measure memory ring seen
 -- Append a batch of events to every durable group of a topic, once, and send it to who listens now.
 -- A group that is full, in number or in bytes, loses its oldest events, and counts them; in bytes a sixteenth more than
 -- it must, so that it is measured seldom. One that cannot be written to, since somebody made something else of it,
@@ -14,6 +14,8 @@
 -- MAKES group_paused: exists
 -- MAKES group_pushed: hincrby hset
 -- MAKES group_memory: hincrby hset
+-- MAKES group_turn: get set
+-- MAKES group_bell: llen rpush
 -- ARGV number of the batch, topic's key, how many events a group keeps that has no limit, how many bytes of memory they
 --      may take, event, …
 -- Returns 1.
@@ -54,6 +56,7 @@ local function append(group)
     if over > 0 then redis.call('LTRIM', list, over, -1) end
     over = over + over_in_bytes(list, key .. ':memory', length - over)
   end
+  if list == key then ring(key .. ':turn', key .. ':bell', N) end
   count(key .. ':pushed', 'accepted', N)
   if over > 0 then count(key .. ':pushed', 'overflow', over) end
 end

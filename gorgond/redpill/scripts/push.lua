@@ -8,6 +8,8 @@
 -- KEY producer: get set
 -- KEY pushed: hincrby hset
 -- KEY memory: hincrby hset hget
+-- KEY turn: get set
+-- KEY bell: llen rpush
 -- ARGV number of the batch, how many messages may wait or be delayed, how many bytes of memory they may take, for how
 --      many ms a consumer waits without looking, how many messages are for later, for each of them when (in so many ms:
 --      +5000, or at that many ms since 1970) and the message; the other messages
@@ -16,7 +18,7 @@
 -- batch that was answered long ago. A producer's number is forgotten after a day of silence; a batch is repeated for
 -- seconds.
 -- The script reads all that could fail before it writes anything: so a batch that met an error did not happen.
-local QUEUE, HELD, PAUSED, DELAYED, PRODUCER, PUSHED, MEMORY = unpack(KEYS)
+local QUEUE, HELD, PAUSED, DELAYED, PRODUCER, PUSHED, MEMORY, TURN, BELL = unpack(KEYS)
 local NUMBER, MESSAGES, BYTES, SOON, LATER = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local FIRST = 6 + 2 * LATER -- of the messages that are not for later
 
@@ -26,6 +28,7 @@ if outcome then return outcome end
 local waiting = waiting_list(QUEUE, HELD, PAUSED)
 local length, delayed = redis.call('LLEN', waiting), redis.call('ZCARD', DELAYED)
 local n = #ARGV - 5 - LATER
+local came = n - LATER
 
 local fits = length + delayed + n <= MESSAGES
 if fits and length + delayed > 0 then
@@ -60,10 +63,12 @@ if fits and LATER > 0 then
     local number = count(PUSHED, 'later', 1)
     if each.due <= now then
       redis.call('RPUSH', waiting, each.raw)
+      came = came + 1
     elseif waited_for and each.due - now < SOON and string.sub(each.raw, 1, 2) == '{"' then
       local mark = string.format('{"attempts":1,"later":"%.0f %.0f %s",', each.due, number, each.delay)
       redis.call('RPUSH', waiting, mark .. string.sub(each.raw, 2))
       waited_for = false
+      came = came + 1
     else
       delay_until(DELAYED, each.due, number, each.delay, each.raw)
     end
@@ -73,6 +78,10 @@ end
 if fits then
   if FIRST <= #ARGV then redis.call('RPUSH', waiting, unpack(ARGV, FIRST)) end
   count(PUSHED, 'accepted', n)
+  if came > 0 and waiting == QUEUE then
+    --! clock ring
+    ring(TURN, BELL, came)
+  end
 end
 remember(PRODUCER, NUMBER, fits and 1 or 0)
 return fits and 1 or 0

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
---! attempts clock count held
+--! attempts clock count held ring
 -- Return the desks of silent consumers to the head of the queue and void their tokens.
 -- KEY queue: lpush
 -- KEY held: lpush
@@ -8,6 +8,8 @@
 -- KEY consumers: hdel hgetall hset
 -- KEY counts: hincrby hset
 -- KEY watched: get set
+-- KEY turn: get set
+-- KEY bell: llen rpush
 -- MAKES desk: del lrange
 -- ARGV what a desk's key starts with, silence in ms after which a consumer is taken for dead, and for gone
 -- Returns {consumer, number of messages, …} of the desks that had any, the one silent for longest first.
@@ -18,7 +20,7 @@
 -- its desk. Messages on a desk that was given up, or given to others, were put there so, and started by nobody.
 -- When the clock was set back, what is kept of the time before is brought down to it: nobody was heard in the future,
 -- and what is delayed is due after its delay at most.
-local QUEUE, HELD, PAUSED, DELAYED, CONSUMERS, COUNTS, WATCHED = unpack(KEYS)
+local QUEUE, HELD, PAUSED, DELAYED, CONSUMERS, COUNTS, WATCHED, TURN, BELL = unpack(KEYS)
 local DESKS, SILENCE, FORGET = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local CHUNK = 1000
 
@@ -74,4 +76,5 @@ for _, each in ipairs(silent) do
     redis.call('HDEL', CONSUMERS, each.consumer)
   end
 end
+if #found > 0 then ring(TURN, BELL, #found) end
 return found

@@ -1,15 +1,17 @@
 #!lua flags=allow-oom
---! attempts count held
+--! attempts clock count held ring
 -- Put one dead letter back at the end of its queue, its attempts forgotten.
 -- KEY queue: rpush
 -- KEY held: rpush
 -- KEY paused: exists
 -- KEY dead: zrangebyscore zrem
 -- KEY counts: hincrby hset
+-- KEY turn: get set
+-- KEY bell: llen rpush
 -- ARGV number of the letter
 -- Returns 1, or 0 when there is none of that number.
 -- A late copy finds none: a message that is given up again gets another number.
-local QUEUE, HELD, PAUSED, DEAD, COUNTS = unpack(KEYS)
+local QUEUE, HELD, PAUSED, DEAD, COUNTS, TURN, BELL = unpack(KEYS)
 local NUMBER = ARGV[1]
 
 local found = redis.call('ZRANGEBYSCORE', DEAD, NUMBER, NUMBER)
@@ -19,4 +21,5 @@ if string.sub(raw, 1, 12) == PREFIX then raw = string.gsub(raw, '^{"attempts":%d
 redis.call('RPUSH', waiting_list(QUEUE, HELD, PAUSED), raw)
 redis.call('ZREM', DEAD, found[1])
 count(COUNTS, 'requeued', 1)
+ring(TURN, BELL, 1)
 return 1
