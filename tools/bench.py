@@ -16,6 +16,7 @@
     ingest    notes a second from a provider through store_put into mongod, journaled, none lost
     stats     what it costs that instances tell what they do, and that 50 people look at it
     queue     messages a second from one producer to one consumer
+    growth    the same requests with up to 16 stores or app servers, many queues, a fabric that has nothing to do
     memory    the most that any web server or store had in all of these
 
 Figures are medians of the rounds, with the smallest and the largest: where these are far apart the machine had other
@@ -103,6 +104,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--stores", metavar="N", type=_whole, nargs="+", help="how many in ingest, each number is tried"
+    )
+    parser.add_argument(
+        "--grown", metavar="N", type=_whole, nargs="+", help="numbers of instances in growth, from the least"
     )
     parser.add_argument("--consumers", metavar="C", type=_consumer, nargs="+", help="of the case queue: LANESxBATCH …")
     parser.add_argument("--soak", metavar="MINUTES", type=float, help="watch the memory for so long, nothing else")

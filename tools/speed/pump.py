@@ -1,7 +1,9 @@
 """One producer or one consumer of messages, as a process of its own.
 
-    python -m tools.speed.pump produce URL COUNT BYTES
-    python -m tools.speed.pump consume URL COUNT LANES BATCH
+    python -m tools.speed.pump produce URL COUNT BYTES QUEUES
+    python -m tools.speed.pump consume URL COUNT QUEUES LANES BATCH
+
+The messages go over so many queues, one to each in turn, and each queue has so many consumers.
 
 Each prints one line of JSON: `at`, the time (of the clock that all processes share) when the producer began, or when
 the consumer had settled the last message; `cpu`, the seconds of CPU used for it.
@@ -24,20 +26,21 @@ PUSH = 500  # messages handed in at a time
 PAUSE = 0.005  # seconds until a full queue is tried again
 
 
-async def produce(url: str, count: int, size: int) -> None:
+async def produce(url: str, count: int, size: int, queues: int) -> None:
     """Push messages that are `size` bytes each; while some travel the next are made."""
     text = "x" * (size - len(Message("bench.text", {"text": ""}).encode()))
     left = count
+    names = list(enumerate(_names(queues)))
 
     async def worker(producer: Producer) -> None:
         nonlocal left
         while left > 0:
-            number = min(PUSH, left)
+            number = min(PUSH if queues == 1 else queues, left)
             left -= number
             messages = [Message("bench.text", {"text": text}) for _ in range(number)]
             while True:
                 try:
-                    await producer.push(QUEUE, *messages)
+                    await asyncio.gather(*(producer.push(name, *messages[place::queues]) for place, name in names))
                 except QueueFull:  # refused as a whole: they travel as one batch
                     await asyncio.sleep(PAUSE)
                 else:
@@ -50,12 +53,13 @@ async def produce(url: str, count: int, size: int) -> None:
     tell(began, used)
 
 
-async def consume(url: str, count: int, number: int, batch: int) -> None:
-    """Settle messages, doing nothing with them, in `number` consumers: while one waits for Redis, another works."""
+async def consume(url: str, count: int, queues: int, number: int, batch: int) -> None:
+    """Settle messages, doing nothing with them, in `number` consumers of each queue: while one waits for Redis, another
+    works."""
     left, ended = count, 0.0
     consumers: list[Consumer] = []
 
-    async def pull(name: str) -> None:
+    async def pull(queue: str, name: str) -> None:
         nonlocal ended
         last = False
 
@@ -68,16 +72,21 @@ async def consume(url: str, count: int, number: int, batch: int) -> None:
                     each.stop()
             return [DONE] * len(messages)
 
-        consumers.append(Consumer(broker, QUEUE, name, handle, batch))
-        await consumers[-1].run()
+        consumer = Consumer(broker, queue, name, handle, batch)
+        consumers.append(consumer)
+        await consumer.run()
         if last:  # another may still wait for messages
             ended = time.monotonic()
 
     used = time.process_time()
     broker = connect(url)
     Notifier().ready()
-    await asyncio.gather(*(pull(f"consumer.{place}") for place in range(number)))
+    await asyncio.gather(*(pull(queue, f"consumer.{place}") for queue in _names(queues) for place in range(number)))
     tell(ended, used)
+
+
+def _names(queues: int) -> list[str]:
+    return [QUEUE, *(f"{QUEUE}.{number}" for number in range(1, queues))]
 
 
 def tell(at: float, used: float) -> None:

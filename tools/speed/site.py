@@ -99,9 +99,13 @@ class Site:
             if store:
                 self.gorgond("store", "--instance", str(number))
             else:
-                crew.python("store", "tools.speed.echo", f"echo{number}", settings=self._settings)
+                self.echo(number)
         for number in range(layout.web):
             self.gorgond("web", "--instance", str(number))
+
+    def echo(self, number: int) -> Process:
+        """Start a store without a database."""
+        return self.crew.python("store", "tools.speed.echo", f"echo{number}", settings=self._settings)
 
     def gorgond(self, command: str, *arguments: str) -> Process:
         """Start a service of this site."""

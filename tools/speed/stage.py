@@ -37,6 +37,7 @@ class Scale:
     messages: int = 300_000  # of a round of the case queue
     consumers: tuple[str, ...] = ("1x64", "1x256", "2x256")  # of the case queue: lanes, messages each takes at a time
     stores: tuple[int, ...] = (1, 2)  # tried in the case ingest
+    grown: tuple[int, ...] = (1, 2, 4, 8, 16)  # instances, in the case growth
     soak: float = 0.0  # minutes
 
 
@@ -50,6 +51,7 @@ QUICK = Scale(
     messages=20_000,
     consumers=("1x64",),
     stores=(1,),
+    grown=(1, 4, 16),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tools.speed.cases.flow import flow
+from tools.speed.cases.growth import growth
 from tools.speed.cases.info import info
 from tools.speed.cases.ingest import ingest
 from tools.speed.cases.load import load
@@ -22,6 +23,7 @@ CASES: dict[str, Callable[[Stage], Result]] = {
     "ingest": ingest,
     "queue": queue,
     "stats": stats,
+    "growth": growth,
 }
 
 DURABILITY: tuple[Callable[[Stage, str], Result], ...] = (rpc, load, ingest)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from tools.speed.processes import Process
+from tools.speed.processes import Crew, Process
 from tools.speed.report import Result, Row, rows_of_cpu
 from tools.speed.servers import start_redis
 from tools.speed.stage import Stage, say
@@ -57,19 +57,22 @@ def _ratios(ours: Sequence[float], others: Sequence[float]) -> list[float]:
 
 def _round(stage: Stage, fsync: str, consumer: str, pump: str = "pump") -> tuple[float, dict[str, float]]:
     """Messages a second; µs of CPU a message of each process."""
-    count = stage.scale.messages
-    lanes, batch = consumer.split("x")
+    count, (lanes, batch) = stage.scale.messages, consumer.split("x")
+    produce, consume = ([batch], [batch]) if pump == "raw" else (["1"], ["1", lanes, batch])
     with stage.crew() as crew:
-        url = start_redis(crew, "redis", fsync)
-        redis = crew.processes[-1]
-        raw = pump == "raw"
-        module, pulls = f"tools.speed.{pump}", [batch] if raw else [lanes, batch]
-        puller = crew.python("consumer", module, "consume", url, str(count), *pulls)
-        before = redis.cpu()
-        size = [str(MESSAGE_BYTES), *([batch] if raw else [])]
-        producer = crew.python("producer", module, "produce", url, str(count), *size)
-        began, ended = (_told(process, 10 + count / SLOWEST) for process in (producer, puller))
-        used = {"producer": began["cpu"], "redis": redis.cpu() - before, "consumer": ended["cpu"]}
+        return pumped(crew, start_redis(crew, "redis", fsync), count, pump, produce, consume)
+
+
+def pumped(
+    crew: Crew, url: str, count: int, pump: str, produce: Sequence[str], consume: Sequence[str]
+) -> tuple[float, dict[str, float]]:
+    """The same for so many messages by way of the Redis that `crew` has started last."""
+    module, redis = f"tools.speed.{pump}", crew.processes[-1]
+    puller = crew.python("consumer", module, "consume", url, str(count), *consume)
+    before = redis.cpu()
+    producer = crew.python("producer", module, "produce", url, str(count), str(MESSAGE_BYTES), *produce)
+    began, ended = (_told(process, 10 + count / SLOWEST) for process in (producer, puller))
+    used = {"producer": began["cpu"], "redis": redis.cpu() - before, "consumer": ended["cpu"]}
     return count / (ended["at"] - began["at"]), {name: seconds / count * 1e6 for name, seconds in used.items()}
 
 
