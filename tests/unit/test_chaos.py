@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import threading
@@ -16,6 +17,7 @@ from gorgond.chaos import attempts, cli
 from gorgond.chaos.attempts import Attempt, Book
 from gorgond.chaos.cli import main
 from gorgond.chaos.drill import Result
+from gorgond.chaos.drills import DRILLS
 from gorgond.chaos.errors import Aborted, Refused
 from gorgond.chaos.faults import Faults
 from gorgond.chaos.load import Load, Plan, about
@@ -24,6 +26,7 @@ from gorgond.chaos.target import Target, Victim, chosen, signal_of
 from gorgond.chaos.undo import UndoLog
 from gorgond.chaos.verdict import Check, Verdict
 from gorgond.config import load
+from tests.programs import ROOT
 
 VICTIMS = [
     Victim("broker", "broker", 1, "up"),
@@ -308,3 +311,10 @@ def test_however_a_drill_ends_the_next_one_runs(
     assert passed == [True, second.get("verdict") is FINE, True]
     suites = ElementTree.parse(tmp_path / "junit").getroot()
     assert [suite.get("errors") for suite in suites] == ["0", str(int("error" in second)), "0"]
+
+
+def test_the_manual_names_the_drills_that_no_host_can_run() -> None:
+    manual = " ".join((ROOT / "docs/chaos.md").read_text().split())
+    named = re.search(r"Those that need [^(]* \((.*?)\) run with", manual)
+    assert named is not None
+    assert set(re.findall("`(.*?)`", named[1])) == {drill.name for drill in DRILLS.values() if drill.alone}
