@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
+import sys
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 
@@ -28,6 +31,23 @@ def by_llhttp() -> Reader:
 def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = heads.by_tornado if request.param == "tornado" else request.getfixturevalue("by_llhttp")
     monkeypatch.setattr(heads, "read_fields", chosen)
+
+
+@pytest.mark.parametrize("version", ["0.1.1", "0.5.0", ""])
+def test_an_older_parser_is_not_used(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    # given a httptools from before it had llhttp as it is today, or none
+    older = ModuleType("httptools")
+    older.__dict__.update(vars(sys.modules["httptools"]) if "httptools" in sys.modules else {}, __version__=version)
+    monkeypatch.setitem(sys.modules, "httptools", older if version else None)
+    monkeypatch.delitem(sys.modules, "gorgond.http.llhttp", raising=False)
+    spec = importlib.util.find_spec("gorgond.http.heads")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "gorgond.http.heads", module)
+    spec.loader.exec_module(module)
+    # then Tornado reads headers
+    assert module.read_fields.__name__ == "by_tornado"
 
 
 @pytest.mark.usefixtures("reader")
