@@ -119,6 +119,19 @@ def test_a_chunked_body(connection: Connection, uid: int) -> None:
 def test_a_bad_chunk_ends_it(connection: Connection, uid: int, chunk: bytes) -> None:
     connection.send(POST % uid + b"Transfer-Encoding: chunked\r\n\r\n" + chunk)
     connection.socket.shutdown(socket.SHUT_WR)
+    answer = connection.read()
+    assert answer.status == 400
+    assert "field" not in answer.error  # it is not about what the body says
+    assert connection.closed()
+
+
+@pytest.mark.parametrize("lengths", [b"Content-Length: 24\r\n%s", b"%sContent-Length: 24\r\n", b"%s%s"])
+def test_a_body_ends_in_one_way(connection: Connection, uid: int, lengths: bytes) -> None:
+    # given a body in chunks that are good, and another word on where it ends
+    chunked = b"Transfer-Encoding: chunked\r\n"
+    head = POST % uid + lengths.replace(b"%s", chunked) + b"\r\n"
+    connection.send(head + b"e\r\n" + NOTE + b"\r\n0\r\n\r\n")
+    connection.socket.shutdown(socket.SHUT_WR)
     assert connection.read().status == 400
     assert connection.closed()
 
