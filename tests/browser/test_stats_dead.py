@@ -77,6 +77,7 @@ def test_only_the_operator_sees_them(page: Viewer) -> None:
     # given somebody who may look at the figures
     page.sees("#dead-said", "Only the operator may see them, and act on them")
     expect(page.find("#letters")).to_be_hidden()
+    expect(page.find("#dead .help")).to_be_hidden()
     # when they try a password
     page.find("#to-log-in").click()
     page.find("#password").fill("guessed")
