@@ -207,8 +207,10 @@ async def test_it_is_handled_soon_after_it_is_due_by_consumers_that_wait(
     running = [asyncio.create_task(consumer.run()) for consumer in consumers]
     wanted: dict[str, float] = {}
     async with Producer(stage.broker, "p") as producer:
-        # given consumers that wait already, and messages for different moments
-        await asyncio.sleep(0.3)
+        # given consumers that have done something and wait for more, and messages for different moments
+        await producer.push("q", Message("op", id="before"))
+        await stage.done(1)
+        handler.at.clear()
         for number, delay in enumerate((0.25, 0.5, 0.7, 0.3, 0.9)):
             message = Message("op", id=f"{number}")
             wanted[message.id] = time.time() + delay
