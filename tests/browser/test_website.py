@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
@@ -191,6 +192,34 @@ def test_a_private_note_is_seen_by_its_owner(visit: Open) -> None:
     # when the reader's open page shows what was written after it, then it does not show it
     reader.sees("#notes", "said aloud")
     expect(reader.find("#notes").get_by_text("whispered")).to_have_count(0)
+
+
+def test_an_account_is_renamed_taken_along_and_deleted(visit: Open) -> None:
+    ann = visit()
+    register(ann)
+    write(ann, "to be taken along")
+    ann.page.goto(f"{ann.url}/account")
+    # another name
+    ann.page.get_by_role("textbox", name="Name").fill("Ann Other")
+    ann.page.get_by_role("button", name="Rename").click()
+    ann.sees(".said", "The name is changed.")
+    # a file with everything
+    with ann.page.expect_download() as download:
+        ann.page.get_by_role("link", name="Download it").click()
+    found = json.loads(download.value.path().read_text())
+    assert (found["user"]["name"], [note["title"] for note in found["notes"]]) == ("Ann Other", ["to be taken along"])
+    # the end, with the password alone, and no barrier before it
+    ann.page.get_by_text("Delete the account and all its notes").click()
+    look(ann)
+    ann.page.get_by_role("textbox", name="Password", exact=True).fill("not it, I fear")
+    ann.page.get_by_role("button", name="Delete everything").click()
+    ann.sees(".said", "Password: this is not the password")
+    ann.wrong.clear()  # the console tells of 403
+    ann.page.get_by_role("textbox", name="Password", exact=True).fill(PASSWORD)
+    ann.page.get_by_role("button", name="Delete everything").click()
+    ann.sees(".said", "The account is deleted")
+    ann.page.goto(f"{ann.url}/my")
+    ann.sees("h1", "Log in")
 
 
 def test_right_to_left_is_read_from_the_right(visit: Open, site: Website) -> None:
