@@ -1,6 +1,7 @@
 """What integration tests share.
 
 site         web servers that none of them stops, each test with users and items of its own: `uid`
+browser      one that looks at its pages; `ann` is one of somebody who has just registered
 parser       a test that uses it is run with each parser of requests
 fabric_of    processes that a test kills, around a broker and a database
 durable      a Redis that keeps what was accepted
@@ -16,6 +17,7 @@ import pytest
 
 from gorgond.http import heads
 from tests.conftest import RedisServer
+from tests.integration.browsing import Browser, somebody
 from tests.integration.killing import Fabric
 from tests.integration.website import Website
 
@@ -44,6 +46,16 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
         readers["llhttp"] = by_llhttp
     monkeypatch.setattr(heads, "read_fields", readers[request.param])
+
+
+@pytest.fixture
+def browser(site: Website) -> Browser:
+    return Browser(site)
+
+
+@pytest.fixture
+def ann(site: Website) -> Browser:
+    return somebody(site)
 
 
 @pytest.fixture
