@@ -10,6 +10,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, __v
 _OLDEST = (0, 6)
 
 _LINE = b"GET / HTTP/1.1\r\n"
+_ENDING = {b"connection", b"proxy-connection"}  # may say that the request is the last: llhttp reads no other one then
 
 if tuple(map(int, re.findall(r"\d+", __version__)[:2])) < _OLDEST:
     raise ImportError(f"httptools {__version__} is older than 0.6")
@@ -38,7 +39,7 @@ class _Reader:
         self._over = False
         try:
             self._parser.feed_data(_LINE + lines)
-            clean = self._over and b"connection" not in fields
+            clean = self._over and not _ENDING & fields.keys()
         except HttpParserUpgrade:  # to another protocol, which is the client's wish alone
             clean = False
         except HttpParserError as error:

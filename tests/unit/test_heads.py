@@ -117,6 +117,7 @@ def test_other_headers_are_refused(lines: bytes) -> None:
     [
         b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Connection: close", b"Connection: Upgrade\r\nUpgrade: x",
         b"Content-Length: 0\r\nConnection: keep-alive", b"Expect: 100-continue\r\nContent-Length: 1",
+        b"Proxy-Connection: close",
     ],
 )  # fmt: skip
 def test_no_head_changes_how_the_next_is_read(lines: bytes) -> None:
@@ -133,6 +134,7 @@ NAMES = [
     b"Content-Length",
     b"Transfer-Encoding",
     b"Connection",
+    b"Proxy-Connection",
     b"Upgrade",
     b"Expect",
     b"Cookie",
