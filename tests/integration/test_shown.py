@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import ROOT, SCRIPTS, bare_path, free_port
+from tests.programs import ROOT, SCRIPTS, asked, bare_path, free_port
 from tests.waiting import HANGS, eventually
 
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -80,6 +80,7 @@ class Shell:
     def __init__(self, where: Path, home: Path, programs: bool) -> None:
         kept = {name: text for name, text in os.environ.items() if not name.startswith("GORGOND_")}
         self._port = free_port()
+        self._stats = f"http://127.0.0.1:{free_port()}"
         self._log = home / "log"
         self._log.touch()
         self._served: str = ""
@@ -87,7 +88,7 @@ class Shell:
             "PATH": f"{SCRIPTS}:{bare_path()}" if programs else bare_path(),
             "XDG_STATE_HOME": str(home / "state"),
             "GORGOND_WEB_PORT": str(self._port),
-            "GORGOND_STATS_PORT": str(free_port()),
+            "GORGOND_STATS_PORT": self._stats.rpartition(":")[2],
             "GORGOND_PROVIDER_RANDOM_COUNT": "1",
         }
         self._bash = subprocess.Popen(
@@ -108,6 +109,7 @@ class Shell:
         self._served = command
         eventually(lambda: "all is up" in self._log.read_text() or not self._serves(), HANGS)
         assert self._serves(), f"{command}\n{self._log.read_text()}"
+        eventually(lambda: b'"unknown"' not in (asked(f"{self._stats}/api/stats.json") or b'"unknown"'))
 
     def _serves(self) -> bool:
         return self._ask("kill -0 $served")[0] == 0
