@@ -116,7 +116,7 @@ async def test_a_message_that_kills_is_given_up_and_its_neighbours_are_done(
     pusher = Pusher(fabric, 1, 0)
     await pusher.push(30)
     deaths = 0
-    store = fabric.start_store(TEST_POISON="item13")
+    store = fabric.child("store", "--instance", "1", TEST_POISON="item13")
 
     async def given_up() -> bool:
         return (await fabric.counts()).dead > 0
