@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from gorgond.redpill import Counts
+from gorgond.redpill.broker import IDLE
 from gorgond.stats.brokers import BrokerHealth
 from gorgond.stats.picture import database_row
 from gorgond.stats.queues import Queues, ledger
-from gorgond.stats.verdict import verdict
+from gorgond.stats.verdict import STUCK, verdict
 
 QUEUE = {"queued": 0, "oldest": 0.0, "in": 0.0, "out": 0.0, "died": 0, "dead": 0, "paused": False}
 
@@ -147,3 +148,8 @@ def test_the_text_has_the_first_reasons_and_counts_the_others() -> None:
     found = judged(instances=[WEB, STORE, *silent])
     assert len(found["reasons"]) == 6
     assert found["text"].endswith("; and 3 more")
+
+
+def test_a_consumer_with_nothing_to_do_does_not_hang() -> None:
+    # it gives a sign of life each IDLE seconds, and on a busy host somewhat later
+    assert IDLE <= 0.6 * STUCK
