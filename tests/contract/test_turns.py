@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from gorgond.redpill import DONE, AnyConsumer, ConcurrentConsumer, Consumer, Message, Outcome, Producer, connect, keys
-from gorgond.redpill.broker import AT_QUEUE, LOOKING, STANDING_BY
+from gorgond.redpill.broker import AT_QUEUE, LOOKING, STANDING_BY, Failure
 from tests.conftest import RedisServer
 from tests.contract.bench import Bench, raw, raws
 from tests.contract.puppet import Puppet
@@ -111,6 +111,21 @@ async def test_a_second_one_waits_at_the_queue_while_the_first_does(bench: Bench
     await bench.push(raw("a"))
     assert await two.wait() == raw("a")
     assert (await two.claim(done=1), two.stand) == ([], AT_QUEUE)
+
+
+async def test_what_is_due_is_not_left_to_one_who_died_as_it_waited(bench: Bench) -> None:
+    # given a message that is for later, and one who dies as it waits at the queue
+    one, two = await patient(bench, "one"), await patient(bench, "two")
+    await bench.push(raw("a"))
+    assert await one.claim() == [raw("a")]
+    put_off = [Failure(0, 0.001, "for a newer one", started=False)]
+    assert (await one.claim(done=1, failures=put_off), one.stand) == ([], AT_QUEUE)
+    await asyncio.sleep(0.002)
+    # when it is due, then another one leaves it alone for as long as it has patience, and no longer
+    assert (await two.claim(want=2), two.stand) == ([], LOOKING)
+    two.patience = 1
+    await asyncio.sleep(0.002)
+    assert len(await two.claim(want=2)) == 1
 
 
 @pytest.mark.parametrize("how", ["leaves", "comes back", "resumed", "requeued"])

@@ -25,7 +25,7 @@ elseif #messages > 0 then -- whoever was rung for looks no longer
   end
 elseif left > 0 then
   stand = LOOKING
-  if tonumber(state) then state = string.format('%.0f', now) end
+  if state ~= '-' then state = string.format('%.0f', now) end -- who waits at the queue has it already, or is gone
 elseif state ~= 'waits' then
   state, stand = '-', STANDING_BY
 elseif now - at >= PATIENCE and (second == CONSUMER or unseen >= GONE or unseen < 0) then
