@@ -87,6 +87,7 @@ class Stream(asyncio.Protocol):
         self._ended = False  # the client sends no more
         self._unread = bytearray()
         self._paused = False
+        self._advancing = False  # in the next turn of the event loop
         self._request: Receiver | None = None  # that is received, or not answered yet
         self._rest: deque[memoryview] = deque()  # written, and not given to the transport yet
         self._full = False  # the transport wants no more for now
@@ -163,7 +164,7 @@ class Stream(asyncio.Protocol):
             self._hanging_up = False
             self.loop.call_soon(self._hang_up)
         else:
-            self.loop.call_soon(self._advance)
+            self._advance_soon()
 
     # ---- reading
 
@@ -180,7 +181,17 @@ class Stream(asyncio.Protocol):
         self._request = None
         self.enter("idle")
         if self._unread or self._ended:
-            self.loop.call_soon(self._advance)
+            self._advance_soon()
+
+    def _advance_soon(self) -> None:
+        """Advance in the next turn of the event loop: once, whoever asks for it."""
+        if not self._advancing:
+            self._advancing = True
+            self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._advancing = False
+        self._advance()
 
     def _advance(self) -> None:
         """Read the next request, or more of it; hang up if it cannot come any more."""
@@ -197,7 +208,7 @@ class Stream(asyncio.Protocol):
         if len(self._unread) <= UNREAD_MAX:
             self._listen()
         if going_on and (self._unread or self._ended):
-            self.loop.call_soon(self._advance)
+            self._advance_soon()
         elif self._ended and self.phase != "busy" and not (waiting and self._unread):
             self.close()
 

@@ -9,6 +9,8 @@ import socket
 import time
 from collections.abc import AsyncIterator
 
+import pytest
+
 from gorgond.http import framing
 from gorgond.http.accepting import Acceptor
 from gorgond.http.framing import body_of
@@ -18,7 +20,9 @@ from tests.waiting import eventually_async
 
 
 class Request:
-    """A request that is answered when a test says so."""
+    """A request that is answered when a test says so, or `at_once`."""
+
+    at_once = False
 
     def __init__(self, stream: Stream, head: Head) -> None:
         stream.enter("body")
@@ -31,6 +35,8 @@ class Request:
 
     def finish(self) -> None:
         self._stream.enter("busy")
+        if self.at_once:
+            self._stream.answered()
 
     def gone(self) -> None:
         self._stream.abort()
@@ -78,6 +84,19 @@ async def test_what_was_sent_and_not_read_is_seen() -> None:
         assert not stream.unread()
         stream.close()
         assert not stream.unread()
+
+
+async def test_many_requests_that_are_answered_at_once_keep_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Request, "at_once", True)
+    async with pair() as (_, theirs, requests):
+        # given a client that sends a thousand requests, each of which is answered as it is read
+        theirs.sendall((HEAD + b"\r\n") * 1000)
+        most = before = 0
+        # when they are read, then only one or two are in a turn of the event loop
+        while len(requests) < 1000:
+            await asyncio.sleep(0)
+            most, before = max(most, len(requests) - before), len(requests)
+        assert most <= 2
 
 
 async def test_who_sends_too_soon_is_not_listened_to_for_a_while() -> None:
