@@ -55,6 +55,8 @@ class Export:
         comma = b""
         try:
             async for note in self._notes(request, uid):
+                if sink.closed():
+                    return
                 sink.write(comma + dumps(note))
                 comma = b","
                 while sink.unsent > AHEAD:
@@ -68,15 +70,16 @@ class Export:
             sink.close()
 
     async def _notes(self, request: Request, uid: int) -> AsyncIterator[Mapping[str, Any]]:
-        """The notes of a user, private ones too, oldest first. Those of one time are counted, as many may have it."""
-        since, seen = 0, 0
+        """The notes of a user, private ones too, oldest first. Those of one time, as many may have it, by their ids."""
+        since, last = 0, ""
         more = True
         while more:
             request.deadline = now_ms() + PART_MS
-            filter = {"userid": uid, "ts": {"$gte": since}}
-            args = {"filter": filter, "sort": [["ts", 1], ["id", 1]], "limit": PART, "skip": seen}
+            later = [{"ts": {"$gt": since}}, {"id": {"$gt": last}}]
+            filter = {"userid": uid, "ts": {"$gte": since}, "$or": later}
+            args = {"filter": filter, "sort": [["ts", 1], ["id", 1]], "limit": PART}
             found = await self._asking.find(request, "items", args, {"id": str(uid), "reads": "own"})
             for note in found:
-                since, seen = (since, seen + 1) if note["ts"] == since else (note["ts"], 1)
+                since, last = note["ts"], note["id"]
                 yield note
-            more = found.more or len(found) == PART
+            more = bool(found) and (found.more or len(found) == PART)

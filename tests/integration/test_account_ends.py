@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import itertools
 import json
@@ -14,9 +15,12 @@ from typing import Any
 import pytest
 import redis
 
+from gorgond.app.clients import Documents
 from gorgond.auth import erasing, tokens
 from gorgond.config import load
 from gorgond.http import export
+from gorgond.http.asking import Asking
+from gorgond.http.routes import Request
 from gorgond.redpill import Message
 from gorgond.stores import open_store
 from gorgond.stores.contract import Query
@@ -128,6 +132,27 @@ def test_everything_that_is_a_users_is_in_one_file(ada: Somebody, monkeypatch: p
     assert b"passhash" not in body
     assert headers["content-disposition"] == f'attachment; filename="gorgond-{ada.user["id"]}.json"'
     assert headers["cache-control"] == "no-store"
+
+
+def test_a_note_that_is_changed_meanwhile_keeps_no_other_out_of_the_file(
+    ada: Somebody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "PART", 3)
+    # given notes of one time
+    notes = [{"id": f"{ada.user['id']}-{number}", "title": "x", "ts": 1000} for number in range(9)]
+    ids = ada.ask("POST", f"/info/{ada.user['id']}", notes).json["ids"]
+    find, calls = Asking.find, itertools.count()
+
+    async def changing(asking: Asking, request: Request, collection: str, *more: Any) -> Documents:
+        if collection == "items" and next(calls) == 1:
+            await asyncio.to_thread(ada.ask, "PATCH", f"/items/{ids[0]}", {"title": "y"})
+        return await find(asking, request, collection, *more)
+
+    # when one of those that were written first is changed before the others are read
+    monkeypatch.setattr(Asking, "find", changing)
+    _, body = exported(ada)
+    # then all are there, and that one once more
+    assert sorted(note["id"] for note in json.loads(body)["notes"]) == sorted([*ids, ids[0]])
 
 
 def test_an_account_ends_with_its_password_alone(ada: Somebody) -> None:
