@@ -35,7 +35,7 @@ REFUSED = (
     # counts what others count, numbers dead letters, or pauses a queue
     *((role, "HSET", f"{QUEUE}:counts", field, "1") for role in PUSHERS for field in ("paused", "dead", "done")),
     *((role, "HINCRBY", f"{QUEUE}:counts", "dead", "9223372036854775807") for role in PUSHERS),
-    *((role, "SET", f"{QUEUE}:paused", "1") for role in (*PUSHERS, "stats", "journal")),
+    *((role, "SET", f"{QUEUE}:paused", "1") for role in (*PUSHERS, "journal")),
     *((role, "GET", f"{QUEUE}:delayed") for role in PUSHERS),
     *((role, "ZREM", f"{QUEUE}:delayed", "x") for role in PUSHERS),
     *((role, "ZRANGE", f"{QUEUE}:delayed", "0", "-1") for role in PUSHERS),

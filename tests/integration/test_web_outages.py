@@ -356,7 +356,8 @@ def test_a_socket_of_another_name_is_a_wrong_configuration(shared_redis: RedisSe
     with listener() as held, web(shared_redis.url, held, name="page") as process:
         _, written = process.communicate(timeout=60)
     assert process.returncode == 78
-    assert written.decode() == "gorgond: systemd passed 1 sockets, but none with FileDescriptorName=web\n"
+    *_, last = written.decode().splitlines()  # after what it may say of its broker
+    assert last == "gorgond: systemd passed 1 sockets, but none with FileDescriptorName=web"
 
 
 def test_a_port_that_is_taken_is_a_wrong_configuration(shared_redis: RedisServer) -> None:
@@ -365,8 +366,8 @@ def test_a_port_that_is_taken_is_a_wrong_configuration(shared_redis: RedisServer
         done = gorgond(
             "web", GORGOND_BROKER_URL=shared_redis.url, GORGOND_WEB_PORT=port, GORGOND_WEB_ADDRESS="127.0.0.1"
         )
-    assert (done.returncode, done.stderr.count("\n")) == (78, 1)
-    assert f"cannot listen on 127.0.0.1:{port}: " in done.stderr
+    *_, last = done.stderr.splitlines()
+    assert (done.returncode, f"cannot listen on 127.0.0.1:{port}: " in last) == (78, True)
 
 
 def test_without_the_website_no_error_is_a_page(shared_redis: RedisServer) -> None:

@@ -44,9 +44,9 @@ class Site:
         self._started = 0
         self._ports: list[int] = []
 
-    def store(self) -> None:
+    def store(self, **variables: str) -> None:
         """Start one more store."""
-        self._start("store")
+        self._start("store", **variables)
 
     def web(self, **variables: str) -> int:
         """Start one more web server: its number."""
@@ -156,7 +156,7 @@ def test_a_handler_changes_what_is_newer_than_its_event(tmp_path: Path, monkeypa
 
 def test_a_job_is_stored_or_there_is_a_dead_letter_that_says_why(site: Site) -> None:
     web = site.web()
-    site.store()
+    site.store(GORGOND_STORE_SEARCH="yes")
     assert eventually(lambda: site.ask(web, "GET", "/items?q=fox").status == 200)  # the index for it is there
     # when a note says a language that no database knows, or a name of the store's own
     wait = {"Prefer": "respond-async"}
