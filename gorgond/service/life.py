@@ -31,7 +31,7 @@ from gorgond.service.figures import Figures, of_consumers, of_process
 from gorgond.service.heart import TICK, Heart
 from gorgond.service.systemd import Notifier
 
-MEET_MAX = 5.0  # seconds for all that it needs to let it in or not; what takes longer counts as away
+MEET_MAX = 10.0  # seconds for all that it needs to let it in or not; what takes longer counts as away
 DRAIN_MAX = 15.0  # seconds draining may take, under the unit's TimeoutStopSec
 
 log = logging.getLogger("gorgond.service")
