@@ -106,13 +106,13 @@ def _parser() -> argparse.ArgumentParser:
             "groups drop store_notify/shop", within=deeds,
         )
     )  # fmt: skip
-    made.add_argument("groups", metavar="TOPIC/GROUP", nargs="+", help="as groups calls them")
+    made.add_argument("groups", metavar="TOPIC/GROUP", type=_text, nargs="+", help="as groups calls them")
 
     for made in (
         anywhere(command("pause", _pause, "let nothing more be taken from queues; pushes go on", "pause store_put")),
         anywhere(command("resume", _resume, "undo a pause", "resume store_put")),
     ):
-        made.add_argument("queues", metavar="QUEUE", nargs="+")
+        made.add_argument("queues", metavar="QUEUE", type=_text, nargs="+")
 
     made = anywhere(
         command(
@@ -120,7 +120,9 @@ def _parser() -> argparse.ArgumentParser:
             "forget store@2.db1", "forget durable",
         )
     )  # fmt: skip
-    made.add_argument("names", metavar="NAME", nargs="+", help="as the verdict calls it: store@2.db1, durable")
+    made.add_argument(
+        "names", metavar="NAME", type=_text, nargs="+", help="as the verdict calls it: store@2.db1, durable"
+    )
     made = anywhere(command("trace", _trace, "where a request or an item is, or what became of it"))
     made.add_argument("id", metavar="ID", type=_text, help="its id; that of a request is its answer's X-Request-Id")
 
@@ -138,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     chosen.add_argument("--none", action="store_true", help="take all of them away")
 
     made = anywhere(command("drain", _drain, "let an instance finish what it has begun, and end", "drain store@2"))
-    made.add_argument("instance", metavar="INSTANCE", help="store@2")
+    made.add_argument("instance", metavar="INSTANCE", type=_text, help="store@2")
     made = anywhere(
         command(
             "scale", _scale, "set how many instances of a role run on this host, for good and at once",
@@ -146,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     )  # fmt: skip
     made.add_argument("role", choices=SCALED, metavar="ROLE", help=", ".join(SCALED))
-    made.add_argument("number", metavar="N", help='a number, or "1 per core"')
+    made.add_argument("number", metavar="N", type=_text, help='a number, or "1 per core"')
     command("apply", _apply, "start and stop instances until those run that [instances] of the configuration names")
     made = anywhere(
         command(
@@ -154,7 +156,9 @@ def _parser() -> argparse.ArgumentParser:
             "restart", "restart store web@1",
         )
     )  # fmt: skip
-    made.add_argument("instance", metavar="INSTANCE", nargs="*", help="a role or an instance: store, store@2 (all)")
+    made.add_argument(
+        "instance", metavar="INSTANCE", type=_text, nargs="*", help="a role or an instance: store, store@2 (all)"
+    )
     made = command("secrets", _secrets, "make the passwords, rights and keys of what runs here where they are missing")
     made.add_argument("--keep", action="store_true", help="leave what is allowed besides until the next time: upgrades")
     return parser
@@ -165,19 +169,19 @@ def _add_dead(commands: Any, command: Callable[..., argparse.ArgumentParser], an
     dead = commands.add_parser("dead", help="dead letters: list, show, requeue or drop them", allow_abbrev=False)
     deeds = dead.add_subparsers(title="commands", metavar="COMMAND", required=True)
     made = anywhere(command("list", _dead_list, "list dead letters", "dead list store_put", within=deeds))
-    made.add_argument("queue", metavar="QUEUE", nargs="?", help="of this queue (all)")
+    made.add_argument("queue", metavar="QUEUE", type=_text, nargs="?", help="of this queue (all)")
     made.add_argument("--id", metavar="ID", type=_text, help="those that speak of this request or item")
     made = anywhere(command("show", _dead_show, "show a dead letter whole", "dead show store_put 3", within=deeds))
-    made.add_argument("queue", metavar="QUEUE")
-    made.add_argument("letter", metavar="LETTER", help="as dead list calls it: 3, c3")
+    made.add_argument("queue", metavar="QUEUE", type=_text)
+    made.add_argument("letter", metavar="LETTER", type=_text, help="as dead list calls it: 3, c3")
     for name, run, help in (
         ("requeue", _dead_requeue, "put dead letters back at the end of their queue, as new"),
         ("drop", _dead_drop, "delete dead letters for good"),
     ):
         examples = (f"dead {name} store_put 3 4", f"dead {name} store_put --all")
         made = anywhere(command(name, run, help, *examples, within=deeds))
-        made.add_argument("queue", metavar="QUEUE")
-        made.add_argument("letters", metavar="LETTER", nargs="*", help="as dead list calls them: 3, c3")
+        made.add_argument("queue", metavar="QUEUE", type=_text)
+        made.add_argument("letters", metavar="LETTER", type=_text, nargs="*", help="as dead list calls them: 3, c3")
         made.add_argument("--all", action="store_true", dest="every", help="all of the queue")
 
 

@@ -256,9 +256,13 @@ def test_without_systemd_there_are_no_units_to_apply(
     )
 
 
-@pytest.mark.parametrize("id", ["", " "])
-def test_nothing_is_no_id_to_trace(id: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("word", ["", " "])
+@pytest.mark.parametrize(
+    "command",
+    ["trace", "pause", "resume", "forget", "restart", "dead list", "dead requeue", "groups drop"],
+)
+def test_nothing_names_nothing(command: str, word: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["trace", id])
+        main([*command.split(), word])
     assert ended.value.code == 2
-    assert "argument ID: must not be empty" in capsys.readouterr().err
+    assert "must not be empty" in capsys.readouterr().err
