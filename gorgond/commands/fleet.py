@@ -30,6 +30,7 @@ class Fleet:
         self.brokers = brokers
         self._groups, self._make, self._failed = groups, make, failed
         self.services = {child.name: child for group in reversed(groups) for child in group}
+        self._groups_of = {role: group for group in groups for child in group for role in [_numbered(child)[0]] if role}
         self._vitals = {name: Vitals() for name in self.services}
         self._tasks: dict[Child, asyncio.Task[None]] = {}
 
@@ -102,21 +103,20 @@ class Fleet:
 
     async def add(self, role: str) -> dict[str, Any]:
         """Start one more of a role, of the next number; back when it is ready. One that cannot be is forgotten."""
-        for group in self._groups:
-            names = [child.name.partition("@") for child in group]
-            numbers = [int(instance) for its, _, instance in names if its == role and instance.isdecimal()]
-            if numbers:
-                child = self._make(ROLES[role], str(max(numbers) + 1))
-                group.append(child)
-                self.services[child.name], self._vitals[child.name] = child, Vitals()
-                self.start([child])
-                try:
-                    await child.begun()
-                except GorgonError:
-                    await self.remove(child.name)
-                    raise
-                return {"name": child.name}
-        raise GorgonError(f"there is no numbered {role} here that could get another beside it")
+        if role not in self._groups_of:
+            raise GorgonError(f"no {role} was started here with a number, beside which there could be another")
+        group = self._groups_of[role]
+        last = max((number for its, number in map(_numbered, group) if its == role), default=0)
+        child = self._make(ROLES[role], str(last + 1))
+        group.append(child)
+        self.services[child.name], self._vitals[child.name] = child, Vitals()
+        self.start([child])
+        try:
+            await child.begun()
+        except GorgonError:
+            await self.remove(child.name)
+            raise
+        return {"name": child.name}
 
     async def remove(self, name: str) -> dict[str, Any]:
         """End it and forget it."""
@@ -165,3 +165,9 @@ class Fleet:
             "state": self.state(child),
             "restarts": max(child.starts - 1, 0),
         }
+
+
+def _numbered(child: Child) -> tuple[str, int]:
+    """The role and the number of an instance; no role for one that has a name instead."""
+    role, _, instance = child.name.partition("@")
+    return (role, int(instance)) if instance.isdecimal() else ("", 0)

@@ -261,14 +261,20 @@ def test_processes_are_listed_stopped_started_and_added(data: Path, tmp_path: Pa
         eventually(lambda: states()["store@2"][1] == "up")
         ask(control, "remove", name="store@2")
         assert "store@2" not in states()
+        # and when the last of a role was removed, there can be one again
+        ask(control, "remove", name="store@1")
+        assert ask(control, "add", role="store") == {"name": "store@1"}
         # what cannot be is refused with the reason
         for request, why in (
             (
                 {"do": "stop", "name": "store@9"},
-                "there is no store@9 here; there are broker calls store@1 journal@1 auth@1 web@1 stats@1",
+                "there is no store@9 here; there are broker calls journal@1 auth@1 web@1 stats@1 store@1",
             ),
             ({"do": "remove", "name": "broker"}, "broker cannot be removed: all others need it"),
-            ({"do": "add", "role": "broker"}, "there is no numbered broker here that could get another beside it"),
+            (
+                {"do": "add", "role": "broker"},
+                "no broker was started here with a number, beside which there could be another",
+            ),
             ({"do": "dance"}, 'this is no request: {"do": "dance"}'),
         ):
             with pytest.raises(GorgonError, match=f"^{re.escape(why)}$"):
