@@ -85,6 +85,11 @@ class Records:
         """Delete a note of this user, whatever it is by now."""
         await self._ask("store_put", "items.delete", {"id": id}, {"id": userid})
 
+    async def pass_writes(self) -> None:
+        """Wait until the stores have taken up all that lies before this in the broker's `store_put`. It changes
+        nothing there: nothing is so old that it is older than the time 0."""
+        await self._ask("store_put", "items.patch", {"id": "none", "changes": {}, "ts": 0})
+
     async def _write(self, op: str, args: Document) -> str:
         effect: str = (await self._ask("auth_store_put", op, args))["results"][0]["effect"]
         return effect

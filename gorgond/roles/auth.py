@@ -62,7 +62,7 @@ from gorgond.service.pseudonyms import Pseudonyms
 PUT_LANES = 4  # of those that may take long, at a time
 OURS = "auth_"  # so the names of the queues begin to which none but us may push, auth_get excepted
 ARGUMENTS = {**operations.ARGUMENTS, **site_logins.ARGUMENTS}
-PATIENT = Attempts(most=1000)  # what is left to do waits out a database that is away for hours
+PATIENT = Attempts(most=1000)  # what is left to do outlasts a broker that takes nothing for hours
 TURN = 1.0  # seconds between two signs of life while others are waited for
 
 log = logging.getLogger("gorgond.auth")
@@ -76,7 +76,9 @@ class AuthServer(Service):
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
         settings = config.auth
-        records = Records(self.caller("auth_data"))
+        records = kept = Records(self.caller("auth_data"))
+        if fabric.durable is not fabric.calls:
+            kept = Records(self.caller("auth_data", fabric.durable))
         self._link = fabric.calls.link(f"{self.name} limits")
         self._sealing = Sealing(settings.key)
         self._passwords = Passwords()
@@ -87,7 +89,7 @@ class AuthServer(Service):
         pseudonyms = Pseudonyms(settings.key.split()[0].encode() if settings.key else os.urandom(32))
         limits = Limits(self._link, settings.attempts, settings.address_attempts, pseudonyms)
         users = Users(records)
-        self._erasing = Erasing(records, users, self.tokens, self._keep)
+        self._erasing = Erasing(records, kept, users, self.tokens, self._keep)
         accounts = Operations(users, self._passwords, self.tokens, limits, self._erasing)
         self._sites = _sites(config)
         logins = SiteLogins(self._sites, Identities(records, users), users, limits, accounts)

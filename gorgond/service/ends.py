@@ -83,9 +83,11 @@ class QueueEnds(Watched):
         self._beating[producer] = heartbeat
         return producer
 
-    def caller(self, list_name: str) -> Caller:
-        """A caller over the broker of calls, whose replies come to a list of its own that begins so."""
-        broker, heartbeat = self.fabric.calls, self.heartbeats.start(f"{self.name} {list_name}")
+    def caller(self, list_name: str, broker: Broker | None = None) -> Caller:
+        """A caller over `broker`, that of calls unless another is given, whose replies come to a list of its own that
+        begins so."""
+        broker = broker or self.fabric.calls
+        heartbeat = self.heartbeats.start(f"{self.name} {list_name} at {broker.outage.what}")
         caller = Caller(broker, self.producer(broker), list_name, self.name, hooks=self.hooks(heartbeat))
         self._beating[caller] = heartbeat
         self._callers.append(caller)

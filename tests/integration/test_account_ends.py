@@ -16,12 +16,13 @@ import pytest
 import redis
 
 from gorgond.app.clients import Documents
-from gorgond.auth import erasing, tokens
+from gorgond.auth import erasing, records, tokens
+from gorgond.auth.records import Records
 from gorgond.config import load
 from gorgond.http import export
 from gorgond.http.asking import Asking
 from gorgond.http.routes import Request
-from gorgond.redpill import Message
+from gorgond.redpill import CallFailed, Message, connect, keys
 from gorgond.stores import open_store
 from gorgond.stores.contract import Query
 from tests.conftest import RedisServer
@@ -198,6 +199,70 @@ def test_a_note_that_was_still_on_its_way_goes_too(ada: Somebody, monkeypatch: p
     eventually(lambda: "items" in ada.kept())
     # then it goes with the account
     eventually(lambda: ada.kept() == {})
+
+
+async def operate(url: str, what: str, queue: str) -> Any:
+    link = connect(url).link("operator")
+    try:
+        return await getattr(link, what)(queue)
+    finally:
+        await link.close()
+
+
+@pytest.mark.parametrize("brokers", [1, 2])
+def test_a_note_that_lies_in_a_paused_queue_goes_too(
+    redis_factory: Callable[..., RedisServer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    brokers: int,
+) -> None:
+    monkeypatch.setattr(erasing, "LATER", 0.3)
+    monkeypatch.setattr(records, "TIMEOUT", 1000)
+    caplog.set_level("INFO", "gorgond.auth")
+    url, calls = redis_factory(appendonly="yes").url, redis_factory().url if brokers == 2 else ""
+    with Website(url, tmp_path, broker__calls=calls) as site, redis.Redis.from_url(url) as client:
+        ada = Somebody(site)
+        # given a note that was answered 202 and is not written yet, since the queue is paused
+        asyncio.run(operate(url, "pause", "store_put"))
+        authorized = {"Authorization": f"Bearer {ada.token}", "Prefer": "respond-async"}
+        assert (
+            site.ask("POST", f"/info/{ada.user['id']}", {"title": "hers", "private": True}, **authorized).status == 202
+        )
+        eventually(lambda: client.llen(keys.held("store_put")))
+        # when the account ends
+        assert ada.ask("POST", "/auth/delete", {"password": PASSWORD}).status == 204
+        # then the job waits behind the note, again and again, each time as if for the first time
+        eventually(lambda: caplog.text.count("is tried again") > 1 or not ada.kept())
+        assert set(ada.kept()) == {"users"}
+        assert any(b"items.patch" in raw for raw in client.lrange(keys.held("store_put"), 0, -1))
+        (raw,) = eventually(lambda: client.zrange("gorgon:{auth_erase}:delayed", 0, -1))
+        assert b"attempts" not in raw
+        # and when that goes on, the note goes with the account
+        asyncio.run(operate(url, "resume", "store_put"))
+        eventually(lambda: ada.kept() == {})
+        assert client.zcard("gorgon:{auth_erase}:dead") == 0
+
+
+def test_it_ends_although_others_change_the_same(ada: Somebody, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasing, "LATER", 0.3)
+    delete, calls = Records.delete_note, itertools.count()
+
+    async def refused(records: Records, id: str, userid: str) -> None:
+        if next(calls) < 1:
+            raise CallFailed(409, "items: others change this at the same time")
+        await delete(records, id, userid)
+
+    # given that others change what is to be deleted
+    ada.ask("POST", "/me/notes", {"title": "hers"})
+    monkeypatch.setattr(Records, "delete_note", refused)
+    # when the account ends
+    assert ada.ask("POST", "/auth/delete", {"password": PASSWORD}).status == 204
+    # then it is tried again until it is done, and nobody has to put it back
+    with redis.Redis.from_url(ada.site.config.broker.url) as client:
+        eventually(lambda: ada.kept() == {} or client.zcard("gorgon:{auth_erase}:dead"))
+        assert client.zcard("gorgon:{auth_erase}:dead") == 0
+    assert ada.kept() == {}
 
 
 # ---- processes that are killed
