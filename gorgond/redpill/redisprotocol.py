@@ -7,6 +7,7 @@ for each answer, of which all but one wait for nothing.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from gorgond.redpill.errors import Overslept
 from gorgond.redpill.outage import late
 from gorgond.redpill.resp import Command, pack, reader
 
+LAST_LOOK = 0.02  # seconds in which an answer is read that came before its deadline
 UNREAD_MAX = 1 << 17  # bytes taken from the socket while nobody asks for an answer
 
 
@@ -40,6 +42,7 @@ class RedisProtocol(asyncio.Protocol):
         self._paused = False
         self._lost: Exception | None = None
         self._deadline = Deadline(self._late)
+        self._due = math.inf  # when the round's deadline is
         transport.set_protocol(self)
 
     def send(self, commands: Sequence[Command]) -> None:
@@ -61,7 +64,8 @@ class RedisProtocol(asyncio.Protocol):
             return whole
         if commands:
             self.send(commands)
-        self._deadline.set(time.monotonic() + timeout)
+        self._due = time.monotonic() + timeout
+        self._deadline.set(self._due)
         self._read()  # what a listener has not heard yet
         return whole
 
@@ -103,7 +107,9 @@ class RedisProtocol(asyncio.Protocol):
         self._fail(self._lost)
 
     def _late(self) -> None:
-        if late(self._deadline.at):
+        if self._deadline.at == self._due:  # an answer that lies there, since we were stopped, is read first
+            self._deadline.set(time.monotonic() + LAST_LOOK)
+        elif late(self._due):
             self._fail(Overslept("this process did not run when an answer was due; it connects again"))
         else:
             self._fail(TimeoutError())

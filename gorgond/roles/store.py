@@ -69,6 +69,7 @@ REPEATS = 16
 
 DECLARED = 10.0  # seconds between two looks at what applications have indexed
 AGAIN = 60.0  # seconds until the database is asked again for an index that it has refused
+LOOKS = 3  # whether a database lets us in, before it counts as away
 
 WRITES = 500
 """Messages of store_put taken at a time. A write waits for the disk of the broker and of the database whatever its
@@ -172,12 +173,15 @@ class DataStore(Service):
         await in_thread(self._enter, "enter the database")
 
     async def _enter(self) -> None:
-        try:
-            self.store.find([Query(INDEXES, {}, limit=1)])
-        except StoreDenied:
-            raise
-        except StoreAway as away:
-            log.debug("the database is waited for: %s", away)
+        for _ in range(LOOKS):  # who is refused beside us has the driver drop our connection too, which looks like away
+            try:
+                self.store.find([Query(INDEXES, {}, limit=1)])
+            except StoreDenied:
+                raise
+            except StoreAway as away:
+                log.debug("the database is waited for: %s", away)
+            else:
+                return
 
     async def close(self) -> None:
         for task in self._preparing:
