@@ -114,7 +114,8 @@ async def test_one_instance_polls_and_another_one_goes_on(simple: Place) -> None
     simple.write(*(f"line {n}" for n in range(10)))
     async with running(simple, "store"), AsyncExitStack() as first:
         await first.enter_async_context(running(simple, "echo"))
-        await eventually_async(lambda: len(simple.stored()) == 10)
+        await eventually_async(lambda: [each["cursor"] for each in simple.stored("providers")] == [10])
+        assert len(simple.stored()) == 10
         # given another instance that stands by
         async with running(simple, "echo.2") as second:
             other = second["echo.2"]
