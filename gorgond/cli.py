@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from gorgond import __version__
 from gorgond.commands.flags import add_config, add_ports, add_settings, natural, number, settings_of, whole
 from gorgond.commands.serving import serve
-from gorgond.config import Config, load
-from gorgond.errors import ConfigError, GorgonError, Mistakes
+from gorgond.config import load
+from gorgond.errors import ConfigError, GorgonError
 from gorgond.roles import COMMANDS, ROLES
 from gorgond.roles.row import Role
 from gorgond.service.plain import plain_lines
@@ -215,27 +215,11 @@ def _new(arguments: argparse.Namespace) -> int:
 
 
 def _configuration(arguments: argparse.Namespace) -> int:
-    config = load(arguments.config, os.environ, {})
     if arguments.show:
-        print(config.show())
+        print(load(arguments.config, os.environ, {}).show())
     else:
-        _try(config)
+        from gorgond.commands.checking import check
+
+        check(arguments.config, os.environ)
         print("the configuration is well")
     return 0
-
-
-def _try(config: Config) -> None:
-    """Have the drivers read the addresses, as each service does at its start; nothing is connected for it. The same
-    for the names of providers."""
-    from gorgond.service.fabric import connect_fabric
-    from gorgond.stores import open_store
-
-    mistakes = Mistakes()
-    with mistakes.noted():
-        connect_fabric(config)
-    with mistakes.noted(), config.blaming("store", "url"):
-        open_store(config.store.url).close()
-    for name in config.instances.provider.split():
-        with mistakes.noted(), config.blaming("instances", "provider"):
-            config.provider(name)
-    mistakes.tell()

@@ -115,7 +115,13 @@ class Config:
         try:
             yield
         except (ConfigError, ValueError) as error:
-            raise ConfigError(f"{self.settings[section][key].origin}: [{section}] {key}: {error}") from error
+            raise ConfigError(f"{self.origin(section, key)}: [{section}] {key}: {error}") from error
+
+    def origin(self, section: str, key: str) -> str:
+        """Where a setting has its value from; of one that is not set, where the first of its section is that is."""
+        given = self.settings[section]
+        others = (each.origin for each in given.values() if each.origin != given[key].origin)
+        return given[key].origin if given[key].origin != "default" else next(others, "default")
 
     def show(self, mask: bool = True) -> str:
         """The file that would give this configuration, with where each value came from."""
@@ -156,6 +162,14 @@ def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str])
     """The configuration from the file at `path` and all the other places; `flags` maps `section.key` to text. Raises
     ConfigError with all that is wrong."""
     mistakes = Mistakes()
+    config = draft(path, environ, flags, mistakes)
+    mistakes.tell()
+    return config
+
+
+def draft(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str], mistakes: Mistakes) -> Config:
+    """The same, with the default in the place of each value that is not allowed; `mistakes` has all that is wrong.
+    Raises ConfigError when the file cannot be read."""
     written = _read(path or environ.get("GORGOND_CONFIG"), mistakes)
     names = [*SECTIONS, *(name for name in written if name not in SECTIONS)]
     if not any(map(_is("provider"), names)):
@@ -180,8 +194,7 @@ def load(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str])
         with mistakes.noted():
             _value(sections[section], section, key, setting)
         settings[section][key] = setting
-    mistakes.tell()
-    made = {name: _made(sections[name], name, settings[name]) for name in names}
+    made = {name: _made(sections[name], name, settings[name], mistakes) for name in names}
     single: dict[str, Any] = {name: made[name] for name in SECTIONS}
     named: dict[str, dict[str, Any]] = {
         kind: {name.partition(".")[2]: made[name] for name in filter(_is(kind), names)} for kind in NAMED
@@ -224,8 +237,12 @@ def _is(kind: str) -> Callable[[str], bool]:
     return lambda section: section.startswith(f"{kind}.")
 
 
-def _made(kind: type[Section], section: str, settings: Mapping[str, Setting]) -> Section:
-    return kind(**{key: _value(kind, section, key, setting) for key, setting in settings.items()})
+def _made(kind: type[Section], section: str, settings: Mapping[str, Setting], mistakes: Mistakes) -> Section:
+    values: dict[str, Any] = {}
+    for key, setting in settings.items():
+        with mistakes.noted(f"{section}.{key}"):
+            values[key] = _value(kind, section, key, setting)
+    return kind(**values)
 
 
 def _check(kind: type[Section], section: str, written: Mapping[str, Setting], mistakes: Mistakes) -> None:

@@ -13,7 +13,9 @@ GorgonError
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from gorgond.redpill import CallFailed, GorgonError
@@ -43,21 +45,32 @@ class Mistakes:
 
     def __init__(self) -> None:
         self._found: dict[str, None] = {}  # each once, though two looks find it
+        self._places: set[str] = set()
 
     @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Keep a ConfigError and go on."""
+    def noted(self, place: str = "", needs: Collection[str] = ()) -> Iterator[None]:
+        """Keep a ConfigError, which is one of the setting `place` (section.key) if that is given, and go on. One that
+        comes of looking at `needs`, settings of which one is wrong itself, is no mistake of its own."""
         try:
             yield
         except ConfigError as error:
-            self._found[str(error)] = None
+            if self._places.isdisjoint(needs):
+                self._found[str(error)] = None
+                self._places.add(place)
 
     def tell(self) -> None:
-        """Raise ConfigError if there was any."""
+        """Raise ConfigError if there was any: those with a line of the file first, in their order there."""
         if len(self._found) > 1:
-            raise ConfigError("\n".join([f"the configuration has {len(self._found)} mistakes:", *self._found]))
+            found = sorted(self._found, key=_line)
+            raise ConfigError("\n".join([f"the configuration has {len(found)} mistakes:", *found]))
         for only in self._found:
             raise ConfigError(only)
+
+
+def _line(mistake: str) -> float:
+    """The line of the file at which a mistake is: it begins with its place, FILE:LINE."""
+    place = re.match(r"[^'\"]*?:(\d+): ", mistake)
+    return int(place[1]) if place else math.inf
 
 
 class StoreError(GorgonError):

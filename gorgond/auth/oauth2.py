@@ -22,7 +22,6 @@ import jwt
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from gorgond.auth.sites import Identity, endpoints_of, issuer_of, openid_identity
-from gorgond.errors import ConfigError
 from gorgond.redpill import CallFailed
 from gorgond.settings import OAuth2
 
@@ -36,7 +35,8 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 
 
 class IdentityProvider:
-    """One other site, [oauth2.NAME]; `callback` is where it sends browsers back to. Raises ConfigError."""
+    """One other site, [oauth2.NAME]; `callback` is where it sends browsers back to. Raises ConfigError when its issuer
+    is not said."""
 
     def __init__(self, name: str, settings: OAuth2, callback: str) -> None:
         self.name = name
@@ -44,9 +44,7 @@ class IdentityProvider:
         self._settings = settings
         self._callback = callback
         self._endpoints = endpoints_of(settings)
-        if not settings.client_id:
-            raise ConfigError(f"[oauth2.{name}] client_id must be given: the site gives it to who registers with it")
-        self._issuer = "" if self._endpoints else issuer_of(name, settings)
+        self._issuer = "" if self._endpoints else issuer_of(settings)
         self._http = AsyncHTTPClient(force_instance=True, defaults={"user_agent": "gorgond", "follow_redirects": False})
         self._metadata: dict[str, Any] = {}
         self._metadata_until = 0.0

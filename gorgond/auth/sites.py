@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gorgond.errors import ConfigError
+from gorgond.config import Config
+from gorgond.errors import ConfigError, Mistakes
 from gorgond.settings import OAuth2
 
 GOOGLE = "https://accounts.google.com"
@@ -71,12 +72,27 @@ def endpoints_of(settings: OAuth2) -> Endpoints | None:
     return _KNOWN.get(settings.kind)
 
 
-def issuer_of(name: str, settings: OAuth2) -> str:
+def issuer_of(settings: OAuth2) -> str:
     """The issuer of an OpenID provider. Raises ConfigError when it is not said."""
     issuer = GOOGLE if settings.kind == "google" else settings.issuer
     if not issuer:
-        raise ConfigError(f"[oauth2.{name}] issuer must be given for kind {settings.kind}, as https://id.example")
+        raise ConfigError(f"must be given for kind {settings.kind}, as https://id.example")
     return issuer
+
+
+def check_sites(config: Config, mistakes: Mistakes) -> None:
+    """Note what is missing in the configuration for the sites that it names."""
+    for name, settings in config.oauth2.items():
+        section = f"oauth2.{name}"
+        with mistakes.noted(needs=("web.url",)), config.blaming("web", "url"):
+            if not config.web.url:
+                raise ConfigError("must be given, as https://notes.example: other sites send browsers back to it")
+        with mistakes.noted(needs=(f"{section}.client_id",)), config.blaming(section, "client_id"):
+            if not settings.client_id:
+                raise ConfigError("must be given: the site gives it to who registers with it")
+        with mistakes.noted(needs=(f"{section}.kind", f"{section}.issuer")), config.blaming(section, "issuer"):
+            if not endpoints_of(settings):
+                issuer_of(settings)
 
 
 def openid_identity(claims: Mapping[str, Any]) -> Identity:

@@ -14,6 +14,7 @@ simulate      every role as a task of one process
 client        many clients ask a web server: over `http11`, told by `report`, drawn by `plot`
 load          a database filled with made-up notes
 new           a small application to begin with
+checking      all that is wrong with the configuration
 watching      the watch over the broker
 flags         flags that several commands have
 units         gorgond's units under systemd

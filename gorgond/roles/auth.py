@@ -31,10 +31,11 @@ from gorgond.auth.records import Records
 from gorgond.auth.rights import User, check_need, unknown
 from gorgond.auth.sealing import Sealing
 from gorgond.auth.site_logins import SiteLogins
+from gorgond.auth.sites import check_sites
 from gorgond.auth.tokens import TOPIC, Tokens
 from gorgond.auth.users import Users
 from gorgond.config import Config
-from gorgond.errors import ConfigError
+from gorgond.errors import Mistakes
 from gorgond.redpill import (
     Attempts,
     Broker,
@@ -215,8 +216,9 @@ class _SideBySide:
 
 def _sites(config: Config) -> dict[str, IdentityProvider]:
     """The other sites that the configuration names. Raises ConfigError."""
-    if config.oauth2 and not config.web.url:
-        raise ConfigError("[web] url must be given, as https://notes.example: other sites send browsers back to it")
+    mistakes = Mistakes()
+    check_sites(config, mistakes)
+    mistakes.tell()
     base = config.web.url.rstrip("/")
     return {
         name: IdentityProvider(name, each, f"{base}/auth/oauth2/{name}/callback")

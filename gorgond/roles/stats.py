@@ -24,7 +24,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gorgond.config import Config
-from gorgond.errors import ConfigError
 from gorgond.http.answers import Problem
 from gorgond.http.server import Server, open_port
 from gorgond.redpill import (
@@ -51,7 +50,7 @@ from gorgond.stats.letters import Links
 from gorgond.stats.marks import Marks
 from gorgond.stats.picture import database_row
 from gorgond.stats.viewers import Viewers
-from gorgond.stats.visitors import Visitors, is_loopback
+from gorgond.stats.visitors import Visitors, check_address
 
 SECOND = 1.0
 DEADLINE = 10.0  # seconds for a request
@@ -98,10 +97,7 @@ class StatsMonitor(Service):
         if settings.open == "no" and not settings.password:
             log.warning("nobody may look: set [stats] password, or [stats] open = local where no proxy leads here")
         if sockets is None:
-            if not is_loopback(settings.address) and not settings.password:
-                raise ConfigError(
-                    "[stats] address: others than this host may look only with a password; set [stats] password too"
-                )
+            check_address(self.config)
             sockets = open_port(settings.address, settings.port)
         self.port = sockets[0].getsockname()[1]
         self._paint()

@@ -33,11 +33,21 @@ class Fabric:
 
 def connect_fabric(config: Config) -> Fabric:
     """The brokers that the configuration names; nothing is connected yet. Raises ConfigError."""
-    with config.blaming("broker", "url"):
-        durable = connect(_signed(config.broker.url, config.broker))
-    with config.blaming("broker", "calls"):
-        calls = connect(_signed(config.broker.calls, config.broker), durable=False) if config.broker.calls else durable
+    durable = durable_broker(config)
+    calls = calls_broker(config) if config.broker.calls else durable
     return Fabric(durable, calls, Room(config.broker.queue_limit, config.broker.queue_bytes))
+
+
+def durable_broker(config: Config) -> Broker:
+    """The one of [broker] url. Raises ConfigError when its driver cannot read that."""
+    with config.blaming("broker", "url"):
+        return connect(_signed(config.broker.url, config.broker))
+
+
+def calls_broker(config: Config) -> Broker:
+    """The one of [broker] calls, which must be given. Raises the same."""
+    with config.blaming("broker", "calls"):
+        return connect(_signed(config.broker.calls, config.broker), durable=False)
 
 
 def _signed(url: str, settings: Settings) -> str:

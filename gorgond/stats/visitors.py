@@ -27,6 +27,8 @@ from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from gorgond.config import Config
+from gorgond.errors import ConfigError
 from gorgond.http.addresses import came_by_tls, is_trusted
 from gorgond.http.answers import Problem
 from gorgond.http.routes import Request
@@ -171,6 +173,14 @@ def check_ours(request: Request) -> None:
     name, value = OURS
     if request.headers.get(name) != value or request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
         raise Problem(403, f"this needs the header {name}: {value}, and to come from the page itself")
+
+
+def check_address(config: Config) -> None:
+    """Raises ConfigError when others than this host may come, and there is no password."""
+    settings = config.stats
+    with config.blaming("stats", "address"):
+        if not is_loopback(settings.address) and not settings.password:
+            raise ConfigError("others than this host may look only with a password; set [stats] password too")
 
 
 def is_loopback(address: str) -> bool:

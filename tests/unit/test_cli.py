@@ -115,6 +115,58 @@ def test_a_provider_that_is_not_configured_is_no_good_configuration(
     assert capsys.readouterr().err == f"{place}there is no section [provider.nosuch]; the providers are: random\n"
 
 
+def test_mistakes_between_settings_are_told_with_those_of_values_in_the_order_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given values that are none, and right ones that do not fit together
+    file = tmp_path / "gorgond.conf"
+    file.write_text(
+        "[oauth2.ours]\nkind = oidc\n[web]\nport = 3001\n[store]\nurl = sqlite:///:memory:\nlanes = 1000\n"
+        "[instances]\nprovider = nosuch random other\nstore = many\n"
+        "[broker]\nurl = redis://user:hid/den@host\ncalls = redis://host?nosuch=1\n[stats]\naddress = 0.0.0.0\n"
+    )
+    # when they are checked
+    assert cli.main(["config", "--check", "--config", str(file)]) == 78
+    first, *lines = capsys.readouterr().err.splitlines()
+    # then each is told, by its line
+    assert first == "gorgond: the configuration has 12 mistakes:"
+    places = [line.removeprefix(f"{file}:").split(": ")[:2] for line in lines]
+    assert [(int(number), of.split()[0]) for number, of in places] == [
+        (2, "[oauth2.ours]"), (2, "[oauth2.ours]"), (4, "[web]"), (6, "[store]"), (7, "[store]"), (9, "[instances]"),
+        (9, "[instances]"), (10, "[instances]"), (12, "[broker]"), (13, "[broker]"), (15, "[stats]"), (15, "[stats]"),
+    ]  # fmt: skip
+    assert f"3001 is that of [web] too, at {file}:4" in lines[-1] + lines[-2]
+
+
+def test_what_follows_from_a_wrong_value_is_no_mistake_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given values that are none, whose defaults would not fit to the others
+    file = tmp_path / "gorgond.conf"
+    file.write_text(
+        "[web]\nport = x\nurl = notes.example\n[stats]\nport = 3000\naddress = 0.0.0.0\npassword = a b\n"
+        "[oauth2.ours]\nclient_id = a b\nissuer = id.example\n"
+    )
+    # then each is told, and nothing else
+    assert cli.main(["config", "--check", "--config", str(file)]) == 78
+    assert "has 5 mistakes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("web", "stats", "well"),
+    [
+        ("", "127.0.0.1", False),
+        ("127.0.0.1", "127.0.0.1", False),
+        ("127.0.0.1", "127.0.0.2", True),
+        ("127.0.0.1", "::", False),
+    ],
+)
+def test_two_roles_cannot_listen_on_one_port(tmp_path: Path, web: str, stats: str, well: bool) -> None:
+    file = tmp_path / "gorgond.conf"
+    file.write_text(f"[web]\naddress = {web}\n[stats]\nport = 3000\naddress = {stats}\npassword = some\n")
+    assert cli.main(["config", "--check", "--config", str(file)]) == (0 if well else 78)
+
+
 @pytest.mark.parametrize("arguments", [[], ["nosuch"], ["client", "--clients", "0"], ["client", "--rate", "-1"]])
 def test_what_is_not_understood_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -86,7 +86,7 @@ def test_an_openid_address_counts_when_it_is_proved() -> None:
 
 
 def test_an_openid_provider_is_known_by_its_issuer() -> None:
-    assert issuer_of("google", OAuth2("google")) == "https://accounts.google.com"
-    assert issuer_of("ours", OAuth2("oidc", "https://id.example")) == "https://id.example"
-    with pytest.raises(ConfigError, match=r"\[oauth2.ours\] issuer must be given"):
-        issuer_of("ours", OAuth2("oidc"))
+    assert issuer_of(OAuth2("google")) == "https://accounts.google.com"
+    assert issuer_of(OAuth2("oidc", "https://id.example")) == "https://id.example"
+    with pytest.raises(ConfigError, match="must be given for kind oidc"):
+        issuer_of(OAuth2("oidc"))
