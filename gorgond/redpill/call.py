@@ -18,7 +18,7 @@ from secrets import token_urlsafe
 from typing import Self
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import BLOCK, CLAIM_BYTES, FETCH_MAX, Broker
+from gorgond.redpill.broker import BLOCK, CLAIM_BYTES, FETCH_MAX, IDLE, Broker
 from gorgond.redpill.deadline import NEVER, Deadline
 from gorgond.redpill.ending import Background
 from gorgond.redpill.errors import BrokerAway, BrokerError, DeadlineExceeded, GorgonError, LoopEnded, Undecodable
@@ -196,7 +196,7 @@ class Caller:
                     self._push_again()
                     gap = False
                 self._hooks.beat()
-                self._deliver(await self._fetch(BLOCK))
+                self._deliver(await self._fetch(BLOCK if self._pending else IDLE))
             except BrokerAway as away:
                 gap = True
                 self._link.lost(away)

@@ -33,7 +33,7 @@ def _no_measure(op: str, count: int, errors: int, bytes: int, seconds: float) ->
 class Hooks:
     """Called by a loop, in the thread and the event loop in which it runs; none may block or raise.
 
-    `beat()` is called at every turn: about once a second, or each three (`IDLE`) by a consumer with nothing to do, also
+    `beat()` is called at every turn: about once a second, or each three (`IDLE`) by a loop with nothing to do, also
     while the broker is away. Only a handler that a consumer waits for keeps it from that. A loop that does not call it
     for long hangs.
     `failed(ended)` is called by a producer or a caller that has ended although nobody stopped it, and otherwise the log

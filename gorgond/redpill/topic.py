@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gorgond.redpill.broker import BLOCK, Broker
+from gorgond.redpill.broker import IDLE, Broker
 from gorgond.redpill.concurrent import ConcurrentConsumer, Work
 from gorgond.redpill.consumer import Consumer, Handler
 from gorgond.redpill.ending import Ending
@@ -109,7 +109,7 @@ class Listener:
     async def _listen(self) -> None:
         connects = 0
         while not self._ending.asked:
-            found = await self._link.persist(lambda: self._link.listen(self._topics, BLOCK), self._beat)
+            found = await self._link.persist(lambda: self._link.listen(self._topics, IDLE), self._beat)
             if connects != self._link.connects:
                 connects = self._link.connects
                 self._missed()

@@ -34,9 +34,10 @@ _numbers = count()
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes a second in earnest takes less here."""
-    for name in ("session", "concurrent", "call", "topic"):
+    for name in ("session", "concurrent", "call"):
         monkeypatch.setattr(f"gorgond.redpill.{name}.BLOCK", 0.05)
-    monkeypatch.setattr("gorgond.redpill.session.IDLE", 0.05)
+    for name in ("session", "call", "topic"):
+        monkeypatch.setattr(f"gorgond.redpill.{name}.IDLE", 0.05)
     monkeypatch.setattr("gorgond.redpill.outcome.Attempts.delay", lambda *_: 0.01)
 
 

@@ -16,12 +16,15 @@ import pytest
 from gorgond.redpill import (
     BrokerError,
     BrokerRefused,
+    Caller,
     CallFailed,
     Consumer,
     DeadlineExceeded,
     Done,
+    Hooks,
     Message,
     Outcome,
+    Producer,
     QueueFull,
     Reply,
     connect,
@@ -38,6 +41,17 @@ async def test_concurrent_calls_get_each_its_own_answer(stage: Stage) -> None:
         replies = await asyncio.gather(*(caller.call("q", each) for each in requests))
         assert not caller
     assert all(answers(each.id, reply) for each, reply in zip(requests, replies, strict=True))
+
+
+async def test_a_caller_that_nobody_waits_for_asks_seldom(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a caller that asks for ever when a call waits, and soon again when none does
+    monkeypatch.setattr("gorgond.redpill.call.BLOCK", 600.0)
+    turns: list[None] = []
+    async with Producer(stage.broker, "p") as producer:
+        caller = Caller(stage.broker, producer, "data", "c", hooks=Hooks(beat=lambda: turns.append(None)))
+        async with caller:
+            # then it turns while none does
+            await eventually_async(lambda: len(turns) > 3)
 
 
 async def test_large_answers_after_small_ones_are_taken_few_at_a_time(
