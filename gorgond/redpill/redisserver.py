@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from abc import ABC
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -52,6 +54,12 @@ class RedisServer(Broker, ABC):
         if "path" in where:
             self.socket = UnixSocket(where["path"], where.get("username") or "default", where.get("password") or "")
         self.durable, self.checked, self.may_load = durable, False, True
+        self._loading: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+    def loading(self) -> asyncio.Lock:
+        """Held by the connection of this event loop that loads scripts: all of them meet a new Redis at once, and one
+        is enough."""
+        return self._loading.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
     @classmethod
     def at(cls, url: str, durable: bool) -> RedisServer:

@@ -26,7 +26,7 @@ from gorgond.redpill.redisprotocol import RedisProtocol
 from gorgond.redpill.redisserver import RedisServer
 from gorgond.redpill.resp import Command
 
-SHAS = [each.sha for each in script.ALL]
+_EXIST: Command = ["SCRIPT", "EXISTS", *(each.sha for each in script.ALL)]
 OLDEST_REDIS = (7, 0)
 
 # The driver's words and those of a lost connection, none for our own timeout, where somebody listens and gives no
@@ -126,11 +126,12 @@ class RedisWire(Link):
         version = protocol.VERSION if _not_permitted(said) else _text(_good(said))
         _agree(version)
         name = "gorgon:" + "".join(c for c in self.name if "!" <= c <= "~")
-        commands: list[Command] = [["CLIENT", "SETNAME", name], ["SCRIPT", "EXISTS", *SHAS]]
+        commands: list[Command] = [["CLIENT", "SETNAME", name], _EXIST]
         if not self.broker.checked:
             commands += [["INFO", section] for section in ("server", "memory", "persistence")]
         _, known, *about = map(_good, await connection.ask(commands, len(commands), ROUND_TIMEOUT))
-        await self._load_scripts(connection, known)
+        if not all(known):
+            await self._load_scripts(connection)
         if protocol.outdated(version) and self.broker.may_load:
             await self._note_version(connection, version)
         return about
@@ -156,16 +157,18 @@ class RedisWire(Link):
         else:
             _agree("" if said else _text(answer))
 
-    async def _load_scripts(self, connection: RedisProtocol, known: Sequence[int]) -> None:
+    async def _load_scripts(self, connection: RedisProtocol) -> None:
         """Load what Redis does not know. A role that may not load waits until somebody has: raises BrokerAway."""
-        missing = [each.text for each, there in zip(script.ALL, known, strict=True) if not there]
-        if missing and self.broker.may_load:
-            commands: list[Command] = [["SCRIPT", "LOAD", text] for text in missing]
-            answers = await connection.ask(commands, len(commands), ROUND_TIMEOUT)
-            if not any(map(_not_permitted, answers)):
-                list(map(_good, answers))
-                return
-            self.broker.may_load = False
+        async with self.broker.loading():
+            [known] = map(_good, await connection.ask([_EXIST], 1, ROUND_TIMEOUT))  # another one may just have
+            missing = [each.text for each, there in zip(script.ALL, known, strict=True) if not there]
+            if missing and self.broker.may_load:
+                commands: list[Command] = [["SCRIPT", "LOAD", text] for text in missing]
+                answers = await connection.ask(commands, len(commands), ROUND_TIMEOUT)
+                if not any(map(_not_permitted, answers)):
+                    list(map(_good, answers))
+                    return
+                self.broker.may_load = False
         if missing:
             raise BrokerAway(
                 "it has not the scripts of this version, and only its operator may load them: "

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gorgond.redpill import script
 from gorgond.redpill.broker import Batch, Failure, Room
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
 from gorgond.redpill.memory import MemoryBroker
@@ -192,7 +193,17 @@ async def test_scripts_that_redis_forgot_are_loaded_again(shared_redis: RedisSer
     assert await consumer.repeat() == raws("b")
 
 
-# ---- limits on how often
+async def test_scripts_are_loaded_once_however_many_connections_meet_a_new_redis(
+    redis_server: RedisServer,
+) -> None:
+    # given a Redis that knows no script
+    broker = RedisBroker(redis_server.url, durable=False)
+    bench = Bench(broker)
+    # when a process connects with all that it has
+    await asyncio.gather(*(bench.link().ping() for _ in range(20)))
+    # then one connection has loaded each
+    loads = [line for line in redis_server.cli("INFO", "commandstats").splitlines() if "script|load" in line]
+    assert [line.partition("calls=")[2].partition(",")[0] for line in loads] == [str(len(script.ALL))]
 
 
 async def test_an_outage_is_told_once_however_many_connections_it_cost(
