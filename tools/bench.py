@@ -23,7 +23,8 @@ Figures are medians of the rounds, with the smallest and the largest: where thes
 things to do. CPU is that of all threads of a process, in microseconds a request. The servers that are compared were
 running at the same time and were asked in turns. It needs redis-server, mongod and wrk, and a Python with gorgond's
 libraries: tools/test installs all of it, the Python is .venv/bin/python then. Run it with nothing else going on.
-info and rpc measure Starlette and Moleculer too, where these are installed; tools/speed/others.py says how.
+info and rpc measure Starlette and Moleculer too, queue RabbitMQ and NATS, where these are installed;
+tools/speed/others.py says how.
 """
 
 from __future__ import annotations

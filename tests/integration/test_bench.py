@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import psutil
@@ -40,11 +42,36 @@ def test_it_measures_and_leaves_nothing_behind(tmp_path: Path, tmp_path_factory:
     missing = {"info_ratio", "flow_ratio", "ingest_per_s", "load_p50_ms", "load_p99_ms"}
     assert {name for name in missing if found[name] is None} == missing
     assert set(found["details"]) == {"queue", "rpc", "memory"}
-    assert found["details"]["queue"]["always_1x64_per_s"]["rounds"]
+    queue = found["details"]["queue"]
+    assert queue["always_1x64_per_s"]["rounds"]
+    # and others are measured beside it, or it is said that they are not
+    for other in ("rabbitmq", "jetstream"):
+        assert (f"{other}_per_s" in queue) != (f"queue: {other} is not measured" in ran.stderr)
     # and nothing is left behind
     assert list(directory.iterdir()) == []
     processes = psutil.process_iter(["cmdline"])
     assert [process for process in processes if str(directory) in " ".join(process.info["cmdline"] or [])] == []
+
+
+@pytest.mark.usefixtures("redis_binary", "mongod_binary")
+@pytest.mark.skipif(NO_WRK, reason="wrk is not installed")
+def test_growth_tells_what_more_instances_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given the case on a small scale
+    growth = import_module("tools.speed.cases.growth")
+    monkeypatch.setattr(growth, "QUEUES", 10)
+    monkeypatch.setattr(growth, "IDLE", (("web", 1), ("store", 1)))
+    scale = replace(QUICK, items=1000, users=10, grown=(1, 2))
+    # when it is measured
+    with Stage(scale, None) as stage:
+        found = growth.growth(stage)
+    # then it tells each figure that is wanted, as a ratio to one instance
+    wanted = {row.name: row.must for row in found.rows if row.must}
+    ratios = {f"{case}_{what}_ratio" for case in ("rpc", "info", "app") for what in ("cpu", "speed")}
+    assert set(wanted) == ratios | {"queues_us", "idle_percent"}
+    assert all(row.middle > 0 for row in found.rows)
+    two = next(row.middle for row in found.rows if row.name == "rpc_2_cpu_us")
+    one = next(row.middle for row in found.rows if row.name == "rpc_1_cpu_us")
+    assert next(row.middle for row in found.rows if row.name == "rpc_cpu_ratio") == two / one
 
 
 @pytest.mark.usefixtures("redis_binary")

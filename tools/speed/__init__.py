@@ -10,5 +10,6 @@ flow        watching a queue until all of it is settled
 cases       one function for each case
 report      the table and the JSON
 echo, pump  processes of our own: a store without a database; a producer or consumer of messages
-raw         what pump is compared with: the same straight on Redis
+raw         what pump is compared with: the same straight on Redis; amqp and jetstream: over RabbitMQ, over NATS
+others      other systems, started where they are installed
 """

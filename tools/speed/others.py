@@ -2,6 +2,8 @@
 
 starlette    pip install starlette uvicorn httptools
 moleculer    npm install --prefix ~/.cache/gorgond/node moleculer ioredis
+rabbitmq     apt install rabbitmq-server; pip install pika
+nats         apt install nats-server; pip install nats-py
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ import importlib.util
 import os
 import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from tools.speed.processes import Crew
 from tools.speed.site import free_port
 
+_RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one in the path changes to the user of its service
 _NODE_MODULES = Path.home() / ".cache/gorgond/node/node_modules"
 
 
@@ -27,6 +31,16 @@ def has_moleculer() -> bool:
     """Whether Moleculer can be measured."""
     there = all((_NODE_MODULES / each).exists() for each in ("moleculer", "ioredis"))
     return there and shutil.which("node") is not None
+
+
+def has_rabbitmq() -> bool:
+    """Whether RabbitMQ can be measured."""
+    return _RABBITMQ.exists() and importlib.util.find_spec("pika") is not None
+
+
+def has_nats() -> bool:
+    """Whether NATS can be measured."""
+    return shutil.which("nats-server") is not None and importlib.util.find_spec("nats") is not None
 
 
 def start_starlette(crew: Crew, processes: int, how: str, *url: str) -> str:
@@ -43,11 +57,46 @@ def start_moleculer(crew: Crew, redis: str) -> str:
     path = redis.removeprefix("unix://")
     settings = {"NODE_PATH": os.fspath(_NODE_MODULES), "NODE_ENV": "production"}
 
-    def listening() -> bool:
+    program = os.fspath(Path(__file__).with_name("moleculer.cjs"))
+    crew.start("service", ["node", program, "service", path], settings, ready=lambda: True)
+    crew.start("gateway", ["node", program, "gateway", path, str(port)], settings, ready=_listening(port))
+    return f"http://127.0.0.1:{port}"
+
+
+def start_rabbitmq(crew: Crew) -> str:
+    """Start RabbitMQ, and what it names its node at, which it would leave behind; its URL."""
+    node, names, port = (free_port() for _ in range(3))
+    directory = os.fspath(crew.directory)
+    settings = {
+        "HOME": directory,
+        "ERL_EPMD_PORT": str(names),
+        "RABBITMQ_NODENAME": "bench@localhost",
+        "RABBITMQ_DIST_PORT": str(node),
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_CONFIG_FILE": f"{directory}/rabbitmq",
+        "RABBITMQ_ENABLED_PLUGINS_FILE": f"{directory}/plugins",
+        "RABBITMQ_LOG_BASE": directory,
+        "RABBITMQ_MNESIA_BASE": directory,
+    }
+    crew.start("epmd", ["epmd", "-address", "127.0.0.1"], settings, ready=_listening(names))
+    crew.start("rabbitmq", [os.fspath(_RABBITMQ)], settings, ready=_listening(port))
+    return f"amqp://guest:guest@127.0.0.1:{port}/"
+
+
+def start_nats(crew: Crew) -> str:
+    """Start NATS with JetStream; its URL."""
+    port = free_port()
+    words = ["--addr", "127.0.0.1", "--port", str(port), "--jetstream", "--store_dir", os.fspath(crew.directory)]
+    crew.start("nats", ["nats-server", *words], ready=_listening(port))
+    return f"nats://127.0.0.1:{port}"
+
+
+def _listening(port: int) -> Callable[[], bool]:
+    """Whether somebody listens there, to be asked again and again."""
+
+    def listens() -> bool:
         with socket.socket() as client:
             return client.connect_ex(("127.0.0.1", port)) == 0
 
-    program = os.fspath(Path(__file__).with_name("moleculer.cjs"))
-    crew.start("service", ["node", program, "service", path], settings, ready=lambda: True)
-    crew.start("gateway", ["node", program, "gateway", path, str(port)], settings, ready=listening)
-    return f"http://127.0.0.1:{port}"
+    return listens
