@@ -57,7 +57,7 @@ def draw(result: Result, path: Path) -> None:
         f"{result.drill.name}: {'passed' if verdict.passed else 'DEVIATED'}", weight="bold", size=15,
         color=GREEN if verdict.passed else RED,
     )  # fmt: skip
-    axes[0].set_title(f"{result.drill.what}; seed {result.seed}", size=10, color="#444444", loc="left")
+    axes[0].set_title(f"{result.what}; seed {result.seed}", size=10, color="#444444", loc="left")
     figure.supxlabel(_summary(result), size=8.5, family="monospace", x=0.01, ha="left", linespacing=1.35)
     with mpl.rc_context({"svg.hashsalt": "gorgond"}):
         figure.savefig(path, format="svg", facecolor="white", metadata={"Date": None})

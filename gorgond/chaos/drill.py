@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -87,7 +88,8 @@ class Stopwatch:
 @dataclass(slots=True)
 class Result:
     """The outcome of a drill. There is no verdict where `skipped` says why it had nothing to do here, or where `error`
-    kept it from beginning or broke it off; `parts` are the seconds that each part took."""
+    kept it from beginning or broke it off; `parts` are the seconds that each part took. `short` was one with few
+    faults."""
 
     drill: Drill
     seed: int
@@ -98,6 +100,15 @@ class Result:
     parts: dict[str, float] = field(default_factory=dict)
     skipped: str = ""
     error: Refused | Aborted | None = None
+    short: bool = False
+
+    @property
+    def what(self) -> str:
+        """What was done. The drill says it of a whole one; of a short one its faults say it."""
+        if not self.short:
+            return self.drill.what
+        kinds = Counter(fault.kind for fault in self.faults)
+        return f"a short one ({', '.join(f'{kind}: {number}' for kind, number in kinds.items()) or 'no fault'})"
 
     @property
     def judged(self) -> bool:
@@ -242,9 +253,7 @@ def _asked(condition: Callable[[], T]) -> T | None:
 def run_drill(drill: Drill, target: Target | None, options: Options, journal: UndoLog, say: Say) -> Result:
     """Run a drill on `target`, or on a fabric of its own when there is none. One that is not to be begun, or is broken
     off, has an error; in each case the fabric is as it was."""
-    if options.short:
-        drill = replace(drill, what=f"fewer and shorter faults than: {drill.what}")
-    say(f"== {drill.name}: {drill.what}")
+    say(f"== {drill.name}: {'fewer and shorter faults than: ' * options.short}{drill.what}")
     watch = Stopwatch()
     try:
         if target is None:
@@ -346,7 +355,9 @@ def _perform(
     verdict.check("Retry-After", not load.without_retry_after, f"{load.without_retry_after} answers 503 without it")
     verdict.checks += run.checks
     watch.end("read back")
-    return Result(drill, options.seed, verdict, attempts, gauges.samples, faults.done, watch.parts)
+    return Result(
+        drill, options.seed, verdict, attempts, gauges.samples, faults.done, watch.parts, short=options.short
+    )  # fmt: skip
 
 
 def _clean(run: Run) -> None:

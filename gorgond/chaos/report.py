@@ -35,7 +35,7 @@ def figures(results: Sequence[Result]) -> list[dict[str, Any]]:
     return [
         {
             "drill": result.drill.name,
-            "what": result.drill.what,
+            "what": result.what,
             "seed": result.seed,
             "seconds": round(result.seconds, 1),
             "parts": result.parts,

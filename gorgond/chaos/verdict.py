@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gorgond.chaos.attempts import ACKNOWLEDGED, FOREIGN, GOOD, REFUSED, UNANSWERED, UNKNOWN, Attempt
-from gorgond.chaos.faults import Fault
+from gorgond.chaos.faults import HURTING, Fault
 from gorgond.chaos.gauges import Sample
+from gorgond.chaos.target import BROKERS
 from gorgond.chaos.witness import Found
 
 STORED_WAYS = ("post", "key")  # what is acknowledged when it is in the database
@@ -149,18 +150,20 @@ def _waited_for_one(attempt: Attempt, faults: Sequence[Fault]) -> bool:
 
 
 def _recovery(verdict: Verdict, attempts: Sequence[Attempt], faults: Sequence[Fault], limits: Limits) -> None:
-    """How long after the end of each fault something was stored again, and how long each fault lasted."""
+    """How long after the end of each fault something was stored again, and how long each fault lasted. Nobody can store
+    while a broker is away: where one was killed again before that, its absence is not counted."""
     good = [each for each in attempts if each.result == ACKNOWLEDGED]
     stored = sorted(each.end for each in [each for each in good if each.way in STORED_WAYS] or good)
+    away = [(each.begin, each.end) for each in faults if each.name in BROKERS and each.kind in HURTING and each.end]
     times = []
     for fault in faults:
         at = bisect_right(stored, fault.end)
         # When load ended with the fault there is nothing to measure.
         if fault.end and at < len(stored):
-            times.append(stored[at] - fault.end)
-    away = [fault.end - fault.begin for fault in faults if fault.end]
+            times.append(stored[at] - fault.end - _covered(away, fault.end, stored[at]))
+    lasted = [fault.end - fault.begin for fault in faults if fault.end]
     verdict.figures["faults"] = dict(Counter(fault.kind for fault in faults))
-    verdict.figures["away s"] = spread(away)
+    verdict.figures["away s"] = spread(lasted)
     verdict.figures["recovery s"] = spread(times)
     longest = max(times, default=0.0)
     verdict.check(
@@ -168,6 +171,15 @@ def _recovery(verdict: Verdict, attempts: Sequence[Attempt], faults: Sequence[Fa
         longest <= limits.recovery,
         f"stored again {longest:.2f} s after a fault at the longest (≤ {limits.recovery:g} s)",
     )
+
+
+def _covered(spans: Sequence[tuple[float, float]], begin: float, end: float) -> float:
+    """The seconds from `begin` to `end` that lie in any of these spans."""
+    covered, last = 0.0, begin
+    for one, other in sorted(spans):
+        covered += max(min(other, end) - max(one, last), 0.0)
+        last = max(last, other)
+    return covered
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

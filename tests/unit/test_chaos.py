@@ -19,7 +19,7 @@ from gorgond.chaos.cli import main
 from gorgond.chaos.drill import Result
 from gorgond.chaos.drills import DRILLS
 from gorgond.chaos.errors import Aborted, Refused
-from gorgond.chaos.faults import Faults
+from gorgond.chaos.faults import Fault, Faults
 from gorgond.chaos.load import Load, Plan, about
 from gorgond.chaos.rails import check_number, permit
 from gorgond.chaos.target import Target, Victim, chosen, signal_of
@@ -311,6 +311,13 @@ def test_however_a_drill_ends_the_next_one_runs(
     assert passed == [True, second.get("verdict") is FINE, True]
     suites = ElementTree.parse(tmp_path / "junit").getroot()
     assert [suite.get("errors") for suite in suites] == ["0", str(int("error" in second)), "0"]
+
+
+def test_a_short_drill_says_what_it_did_and_a_whole_one_what_it_does() -> None:
+    faults = [Fault("kill", "broker", 1.0, 1.2), Fault("kill", "calls", 2.0, 2.2), Fault("stop", "broker", 3.0, 3.1)]
+    drill = DRILLS["redis-kill"]
+    assert Result(drill, 1, faults=faults, short=True).what == "a short one (kill: 2, stop: 1)"
+    assert Result(drill, 1, faults=faults).what == "SIGKILL of the brokers 50 times at random moments"
 
 
 def test_the_manual_names_the_drills_that_no_host_can_run() -> None:

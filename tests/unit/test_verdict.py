@@ -111,6 +111,19 @@ def test_a_slow_recovery_deviates() -> None:
     assert failed(verdict(limits=Limits(recovery=0.3))) == ["recovery"]
 
 
+def test_while_a_broker_is_away_again_nothing_can_recover() -> None:
+    # given a broker that is killed a second time before anything was stored, which takes 0.1 s and then 0.3 s
+    broker = [Fault("kill", "broker", 0.4, 1.0), Fault("kill", "broker", 1.1, 1.6)]
+    kept = Found(stored=stored("a-1", "a-2", "a-3"))
+    found = judge(GOOD, kept, [BALANCED], broker, Limits(recovery=0.45))
+    # then its absence is not counted as its recovery
+    assert found.figures["recovery s"] == {"count": 2, "p50": 0.3, "p90": 0.4, "max": 0.4}
+    assert found.passed
+    # but while another victim is away somebody else could have stored something
+    store = [Fault("kill", "store@1", 0.4, 1.0), Fault("kill", "store@2", 1.1, 1.6)]
+    assert failed(judge(GOOD, kept, [BALANCED], store, Limits(recovery=0.45))) == ["recovery"]
+
+
 def test_books_that_are_out_at_one_look_deviate() -> None:
     out = replace(BALANCED, counts={"store_put": Counts(accepted=3, done=2)})
     away = replace(BALANCED, counts=None)
