@@ -83,7 +83,7 @@ class Queues:
             "in_flight": counts.in_flight,
             "delayed": counts.delayed,
             "dead": counts.dead,
-            "died": max(dead[-1] - dead[0], 0),
+            "died": min(max(dead[-1] - dead[0], 0), counts.dead),  # none that was put back or deleted since
             "oldest": round(counts.oldest, 3),
             "accepted": counts.accepted,
             "done": counts.done,

@@ -2,10 +2,11 @@
 picture's parts.
 
 The words begin with what hurts most. Each limit is such that a fabric under full load is well: it is degraded when
-somebody waits who should not, or when it will be so soon unless somebody acts.
+somebody waits who should not, or when it will be so soon unless somebody acts. No reason begins with a name: a page may
+begin a sentence with it, and a name is written as it is.
 
 A dead letter degrades the fabric for a minute. From then on it harms nobody who waits, but somebody was promised what
-is in it: so it is told beside whatever is said, until it is put back or deleted.
+is in it: so it is told beside whatever is said. Both end when it is put back or deleted.
 """
 
 from __future__ import annotations
@@ -119,13 +120,13 @@ def _silent(instances: Sequence[Row]) -> Iterator[str]:
     for each in instances:
         if each["state"] == "silent":
             forget = f" (gorgonctl forget {each['name']}, if it is not to come back)" if each["silent"] > MISSED else ""
-            yield f"{each['name']} has been silent for {each['silent']:.0f} s{forget}"
+            yield f"instance {each['name']} has been silent for {each['silent']:.0f} s{forget}"
         elif each["state"] == "failed":
-            yield f"{each['name']} cannot run: {each['failed']}"
+            yield f"instance {each['name']} cannot run: {each['failed']}"
         elif each["state"] in PRESENT and each["stuck"] > STUCK:
-            yield f"{each['name']} hangs: a loop has not turned for {each['stuck']:.0f} s"
+            yield f"instance {each['name']} hangs: a loop has not turned for {each['stuck']:.0f} s"
         elif each["state"] == "up" and each["status"].startswith("waiting for"):
-            yield f"{each['name']} has been {each['status']}"
+            yield f"instance {each['name']} has been {each['status']}"
         if each["doubled"]:
             yield f"two processes have the name {each['name']}: end one, or give its host another name"
 
@@ -133,15 +134,15 @@ def _silent(instances: Sequence[Row]) -> Iterator[str]:
 def _backlogs(instances: Sequence[Row], queues: Sequence[Row], settled: bool) -> Iterator[str]:
     consumed = {queue for each in _present(instances) for queue in each["queues"]}
     for queue in queues:
-        waits = f"{queue['name']} backlog {queue['queued']:,}, oldest {queue['oldest']:.0f} s"
+        waits = f"queue {queue['name']} backlog {queue['queued']:,}, oldest {queue['oldest']:.0f} s"
         if queue["paused"]:
-            yield f"{queue['name']} is paused, with {counted(queue['queued'], 'message')} waiting"
+            yield f"queue {queue['name']} is paused, with {counted(queue['queued'], 'message')} waiting"
         elif settled and queue["queued"] and queue["name"] not in consumed:
             yield f"{waits}: nobody consumes it"
         elif queue["oldest"] > OLDEST:
             yield waits
         elif queue["queued"] > BACKLOG and queue["in"] > queue["out"]:
-            yield f"{queue['name']} backlog {queue['queued']:,} and growing"
+            yield f"queue {queue['name']} backlog {queue['queued']:,} and growing"
 
 
 def _failing(lately: Sequence[Row]) -> Iterator[str]:
@@ -153,7 +154,7 @@ def _failing(lately: Sequence[Row]) -> Iterator[str]:
 def _dead(queues: Sequence[Row]) -> Iterator[str]:
     for queue in queues:
         if queue["died"]:
-            yield f"{queue['name']}: {counted(queue['died'], 'new dead letter')} in the last minute"
+            yield f"queue {queue['name']}: {counted(queue['died'], 'new dead letter')} in the last minute"
 
 
 def _lying(queues: Sequence[Row]) -> str:
@@ -186,4 +187,4 @@ def _unanswered(database: Row) -> Iterator[str]:
 def _slow(instances: Sequence[Row]) -> Iterator[str]:
     for each in _present(instances):
         if each["lag"] > LAG:
-            yield f"{each['name']}: its event loop is {each['lag']:.1f} s late"
+            yield f"the event loop of {each['name']} is {each['lag']:.1f} s late"

@@ -143,7 +143,7 @@ def test_a_job_is_traced_through_a_pause(fabric: Fabric) -> None:
     id = fabric.add("waits")
     # then it waits, and all is not well
     assert re.search(r"^store_put +waits, 0 before it +items.insert +sent ", fabric.ok("trace", id), re.MULTILINE)
-    eventually(lambda: "Degraded: store_put is paused, with 1 message waiting" in fabric.run("status").stdout)
+    eventually(lambda: "Degraded: queue store_put is paused, with 1 message waiting" in fabric.run("status").stdout)
     assert fabric.run("status").returncode == 1
     assert [row["paused"] for row in fabric.json("queues") if row["name"] == "store_put"] == [True]
     # until the queue is resumed

@@ -43,7 +43,7 @@ def test_a_typo_stops_the_roll_at_the_first_and_the_rest_stays(running: Running)
     assert "restarting app@2" not in said
     assert "app@1 was not ready before it ended with exit code 78: wrong configuration: " in said
     assert f"{running.module}:6: NameError: name 'itn' is not defined" in said
-    told = re.compile(r"Degraded: app@1\.\S+ cannot run: wrong configuration: \S+ta_shop.py:6: ")
+    told = re.compile(r"Degraded: instance app@1\.\S+ cannot run: wrong configuration: \S+ta_shop.py:6: ")
     eventually(lambda: told.search(running.verdict()))
     after = running.processes()
     assert after.pop("app@1") == (0, "failed")

@@ -71,7 +71,10 @@ def test_upgrade_remove_install_again_purge(machine: Machine, packages: Packages
     machine.run("apt-get install -y -qq gorgond")
     # then the note is there
     assert eventually(lambda: get(machine, "/info/5"))["items"][0]["id"] == note["ids"][0]
-    # when it is purged
+    # when it is purged, while an instance cannot run
+    conf.write_text(conf.read_text().replace("[web]", "[web]\nno = such setting"))
+    machine.process("systemctl restart gorgon-web@1")
+    eventually(lambda: machine.show("gorgon-web@1", "ActiveState") == "failed")
     machine.run("apt-get purge -y -qq gorgond")
     # then nothing is left but the users
     assert machine.processes() == []

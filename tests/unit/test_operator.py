@@ -150,6 +150,11 @@ def test_status_tells_every_reason_and_what_is_away() -> None:
     assert "database sqlite has not answered for 3.0 s: no answer" in lines
 
 
+def test_of_a_broker_that_has_lost_something_nobody_says_what_it_survives() -> None:
+    lost = {**picture()["redis"][0], "lost": {"store_put": 7}}
+    assert "survives" not in "".join(overview(picture("degraded", redis=[lost]), colours=False))
+
+
 def test_a_fabric_of_which_nothing_is_known_yet_is_shown_too() -> None:
     nothing = picture(
         queues=[], roles=[], instances=[], marks=[], durability="unknown",

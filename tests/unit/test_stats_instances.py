@@ -204,6 +204,12 @@ def test_rates_and_new_dead_letters_of_queues() -> None:
     (row,) = queues.rows()
     assert (row["in"], row["out"], row["died"], row["queued"]) == (25.0, 20.0, 2, 8)
     assert queues.growth["q"] == (50, 40, 0)
+    # those that were dropped or put back since are new no more
+    queues.look(
+        {"q": Counts(accepted=150, done=130, dead=1, requeued=5, dropped=6, queued=8), "unused": Counts()}, 13.0
+    )
+    (row,) = queues.rows()
+    assert (row["died"], row["dead"]) == (1, 1)
     # a broker that has forgotten everything begins anew
     queues.look({"q": Counts(accepted=5, done=5)}, 13.0)
     assert queues.growth["q"] == (5, 5, 0)

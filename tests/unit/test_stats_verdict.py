@@ -54,13 +54,14 @@ def test_all_is_well() -> None:
         ({"instances": [WEB]}, "down", "no store server is up that reads; no store server is up that writes"),
         ({"instances": [WEB, instance("store-read@1")]}, "down", "no store server is up that writes"),
         ({"instances": [WEB, instance("store@1", status="waiting for database m for 4 s: refused")]}, "down",
-         "database m has been away for 4 s: refused; store@1 has been waiting for database m for 4 s: refused"),
+         "database m has been away for 4 s: refused; "
+         "instance store@1 has been waiting for database m for 4 s: refused"),
         ({"instances": [WEB, STORE, instance("store@2", state="silent", silent=4.0)]}, "degraded",
-         "store@2 has been silent for 4 s"),
+         "instance store@2 has been silent for 4 s"),
         ({"instances": [WEB, STORE, instance("store@2", state="silent", silent=4000.0)]}, "degraded",
-         "store@2 has been silent for 4000 s (gorgonctl forget store@2, if it is not to come back)"),
+         "instance store@2 has been silent for 4000 s (gorgonctl forget store@2, if it is not to come back)"),
         ({"instances": [WEB, STORE, instance("store@2", state="failed", failed="shop.py:3: NameError", stuck=7.0)]},
-         "degraded", "store@2 cannot run: shop.py:3: NameError"),
+         "degraded", "instance store@2 cannot run: shop.py:3: NameError"),
         ({"instances": [WEB, STORE, instance("store@2", doubled=True)]}, "degraded",
          "two processes have the name store@2: end one, or give its host another name"),
         ({"instances": [WEB, STORE, instance("provider@x", state="done", silent=99.0, stuck=9.0)]}, "well", ""),
@@ -68,11 +69,11 @@ def test_all_is_well() -> None:
          "broker b.sock has less than it had accepted: 1 of q, 1,204 of store_put; once you know why, gorgonctl forget "
          "durable"),
         ({"instances": [WEB, STORE, instance("store@2", stuck=7.0)]}, "degraded",
-         "store@2 hangs: a loop has not turned for 7 s"),
+         "instance store@2 hangs: a loop has not turned for 7 s"),
         ({"instances": [WEB, STORE, instance("store@2", state="gone", silent=99.0)]}, "well", ""),
         ({"instances": [WEB, STORE, instance("journal@1", status="waiting for /log for 2 s: full")]}, "degraded",
-         "journal@1 has been waiting for /log for 2 s: full"),
-        ({"instances": [WEB, instance("store@1", lag=1.26)]}, "degraded", "store@1: its event loop is 1.3 s late"),
+         "instance journal@1 has been waiting for /log for 2 s: full"),
+        ({"instances": [WEB, instance("store@1", lag=1.26)]}, "degraded", "the event loop of store@1 is 1.3 s late"),
         ({"instances": [WEB, instance("store@1", host="db2", clock=11.2)]}, "degraded",
          "the clock of db2 is 11.2 s ahead of the broker's: messages expire there too early; "
          "mend it, with timedatectl or chrony"),
@@ -85,22 +86,23 @@ def test_all_is_well() -> None:
         ({"instances": [instance("web@1", host="web1", clock=3600.2), instance("store@1", clock=3600.1)]}, "degraded",
          "the clock of broker b.sock is 3,600.1 s behind that of every host: mend it, with timedatectl or chrony"),
         ({"queues": [{"name": "store_get", **QUEUE, "queued": 4210, "oldest": 38.2}]}, "degraded",
-         "store_get backlog 4,210, oldest 38 s"),
+         "queue store_get backlog 4,210, oldest 38 s"),
         ({"queues": [{"name": "store_get", **QUEUE, "queued": 1500, "in": 5.0}]}, "degraded",
-         "store_get backlog 1,500 and growing"),
+         "queue store_get backlog 1,500 and growing"),
         ({"queues": [{"name": "web_get", **QUEUE, "queued": 1}]}, "degraded",
-         "web_get backlog 1, oldest 0 s: nobody consumes it"),
+         "queue web_get backlog 1, oldest 0 s: nobody consumes it"),
         ({"queues": [{"name": "store_put", **QUEUE, "queued": 12, "paused": True}]}, "degraded",
-         "store_put is paused, with 12 messages waiting"),
+         "queue store_put is paused, with 12 messages waiting"),
         ({"queues": [{"name": "store_put", **QUEUE, "died": 3}]}, "degraded",
-         "store_put: 3 new dead letters in the last minute"),
+         "queue store_put: 3 new dead letters in the last minute"),
         ({"redis": [broker(maxmemory=100, memory=95)]}, "degraded", "broker b.sock has filled 95% of its memory"),
         ({"queues": [{"name": "store_put", **QUEUE, "queued": 1, "paused": True, "died": 1}]}, "degraded",
-         "store_put is paused, with 1 message waiting; store_put: 1 new dead letter in the last minute"),
+         "queue store_put is paused, with 1 message waiting; queue store_put: 1 new dead letter in the last minute"),
         ({"redis": [broker(refused=7)]}, "degraded", "broker b.sock has refused 7 connections in the last minute"),
         ({"redis": [broker(refused=1)]}, "degraded", "broker b.sock has refused 1 connection in the last minute"),
         ({"instances": [WEB, instance("store@1", status="waiting for database m since 1 s: refused")]}, "down",
-         "database m has been away for 1 s: refused; store@1 has been waiting for database m since 1 s: refused"),
+         "database m has been away for 1 s: refused; "
+         "instance store@1 has been waiting for database m since 1 s: refused"),
         ({"redis": [broker(slow_fsyncs=1)]}, "degraded", "broker b.sock waits for its disk"),
         ({"database": database_row({}, 0.0, 5.0, "no answer")}, "degraded",
          "no store server has answered for 5 s: no answer"),
@@ -121,6 +123,18 @@ def test_dead_letters_are_told_until_somebody_puts_them_back_or_deletes_them() -
     assert judged(queues=old, instances=[STORE])["text"] == f"Down: no web server is up{told}"
     # when they are gone, then they are told no more
     assert judged(queues=[{**each, "dead": 0} for each in old])["text"] == "All is well"
+
+
+def test_a_reason_may_begin_a_sentence() -> None:
+    # given whatever can be said of a queue and an instance of these names, then no reason begins with them
+    backlog = {"name": "a_queue", **QUEUE, "queued": 5000, "in": 5.0, "died": 1, "oldest": 3.0}
+    ill = [{"state": "silent"}, {"state": "failed"}, {"stuck": 9.0}, {"status": "waiting for x"}, {"lag": 9.0}]
+    found = judged(
+        instances=[WEB, STORE, *(instance("a_name@1", doubled=True, **changes) for changes in ill)],
+        queues=[backlog, {**backlog, "paused": True}, {**backlog, "queued": 1}, {**backlog, "oldest": 0.0}],
+    )
+    assert len(found["reasons"]) >= 12
+    assert [each for each in found["reasons"] if each.startswith("a_")] == []
 
 
 def test_a_difference_in_the_books_is_said() -> None:

@@ -50,7 +50,8 @@ def _headline(state: str, verdict: Row) -> Iterator[str]:
 
 def _about(picture: Row) -> str:
     watched = f"watched for {text.duration(picture['uptime'])}"
-    return f"gorgond {picture['version']}, {watched}, {text.clock(picture['at'])}{_KEPT[picture['durability']]}"
+    kept = "" if any(broker.get("lost") for broker in picture["redis"]) else _KEPT[picture["durability"]]
+    return f"gorgond {picture['version']}, {watched}, {text.clock(picture['at'])}{kept}"
 
 
 def _requests(spans: Row) -> list[str]:
