@@ -4,7 +4,7 @@ broker.sock broker.conf broker/    the Redis of all that must last, with its app
 calls.sock calls.conf calls/       the Redis of calls, which keeps nothing
 gorgond.db                         the database, unless --store says otherwise
 events.log                         every change of the database
-sessions/                          who has logged in as the operator of the stats page
+sessions/                          who has logged in as the operator of the stats page, and who is to be missed there
 lock                               held while it is in use
 control.sock                       who may open it may stop and start the processes: see control.py
 notices.sock                       where the processes say how they are: see notices.py
@@ -20,6 +20,7 @@ from typing import Self
 from urllib.parse import quote
 
 from gorgond.errors import ConfigError, GorgonError
+from gorgond.stats import roster
 
 SOCKET_PATH_MAX = 107  # bytes; see unix(7)
 FSYNC = "always"  # 201 and 202 mean kept, also when the power fails
@@ -60,6 +61,7 @@ class Directory:
             self._write("broker", LASTING)
             self._write("calls", FORGETTING)
             self.sessions().mkdir(mode=0o700, exist_ok=True)
+            (self.sessions() / roster.FILE).unlink(missing_ok=True)  # who is to be there is now begun anew
         except OSError as error:
             raise ConfigError(f"{error.filename or self.path}: {error.strerror}") from None
         return self

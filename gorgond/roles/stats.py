@@ -49,10 +49,12 @@ from gorgond.stats.history import LATE
 from gorgond.stats.letters import Links
 from gorgond.stats.marks import Marks
 from gorgond.stats.picture import database_row
+from gorgond.stats.roster import Roster
 from gorgond.stats.viewers import Viewers
 from gorgond.stats.visitors import Visitors, check_address
 
 SECOND = 1.0
+FAREWELL = 1.2  # seconds that it listens as it ends: who ends with it says so, and is not missed afterwards
 DEADLINE = 10.0  # seconds for a request
 
 log = logging.getLogger("gorgond.stats")
@@ -80,12 +82,14 @@ class StatsMonitor(Service):
         self._keeping: asyncio.Task[None]
         self._viewers = Viewers()
         settings = config.stats
-        visitors = Visitors(settings.password, self._sessions(), settings.open == "local", settings.trusted_proxies)
+        state = self._state()
+        self._roster = Roster(state)
+        visitors = Visitors(settings.password, state, settings.open == "local", settings.trusted_proxies)
         self._server = Server(Api(self, visitors, self._viewers).routes, DEADLINE, _problem, self._measure)
         self._server.trusted_proxies = settings.trusted_proxies
 
-    def _sessions(self) -> Path:
-        """Where the operator's sessions are: the unit's state directory, else one of this process."""
+    def _state(self) -> Path:
+        """Where its files are: the unit's state directory, else one of this process."""
         if given := os.environ.get("STATE_DIRECTORY"):
             return Path(given)
         self._scratch = TemporaryDirectory(prefix="gorgond-stats-")
@@ -100,6 +104,7 @@ class StatsMonitor(Service):
             check_address(self.config)
             sockets = open_port(settings.address, settings.port)
         self.port = sockets[0].getsockname()[1]
+        self._collector.expect(self._roster.read())
         self._paint()
         self._listener = self.listener(["stats"], self._heard)
         for watched in self._collector.brokers:
@@ -113,7 +118,10 @@ class StatsMonitor(Service):
 
     async def drain(self) -> None:
         self._viewers.close()
+        listened = asyncio.create_task(asyncio.sleep(FAREWELL))
         await self._server.drain()
+        await listened
+        self._paint()
         self._listener.stop()
         self._keeping.cancel()
         self.history.finish()
@@ -209,6 +217,7 @@ class StatsMonitor(Service):
         self.picture = self._collector.picture(now, at, self._database, self._marks.newest())
         self._note_outage(before, self.picture["verdict"])
         self._viewers.send("picture", dumps(self.picture))
+        self._roster.write(self._collector.expected())
 
     def _note_outage(self, before: Mapping[str, Any], verdict: Mapping[str, Any]) -> None:
         if verdict["state"] == "down" != before.get("state"):

@@ -6,6 +6,7 @@ brokers     what the brokers say of themselves
 verdict     well, degraded or down, in words
 history     what was done in each second, minute, hour and day; `packed` is how a period is kept
 spans       what of it can be looked at; `heat` is the same as time by latency
+roster      who is to be missed, for the next stats server
 marks       what happened when
 losses      what the durable broker had accepted, and has no record of any more
 archive     history, marks and losses in the store

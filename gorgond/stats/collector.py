@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gorgond.redpill import Broker, BrokerAway, BrokerError, Counts, Link, Message, overslept
@@ -13,7 +13,7 @@ from gorgond.service.fabric import Fabric
 from gorgond.service.metrics import Operation
 from gorgond.stats.brokers import BrokerHealth
 from gorgond.stats.history import History
-from gorgond.stats.instances import Instances, LifecycleEvent
+from gorgond.stats.instances import Expected, Instances, LifecycleEvent
 from gorgond.stats.losses import Losses
 from gorgond.stats.picture import picture
 from gorgond.stats.queues import Queues, together
@@ -96,6 +96,14 @@ class Collector:
         """Miss no more what is missing: an instance, or what a broker has lost."""
         self._instances.forget(name)
         self.losses.forget(name)
+
+    def expect(self, them: Iterable[Expected]) -> None:
+        """Miss these instances unless they are heard soon."""
+        self._instances.expect(them, time.monotonic(), time.time())
+
+    def expected(self) -> list[Expected]:
+        """The instances that are there or missed, for the next stats server."""
+        return self._instances.expected(time.monotonic(), time.time())
 
     def add_up(self, now: float, at: float, hearing: bool) -> list[LifecycleEvent]:
         """Take all that came until now into the figures, by the monotonic clock and that of the wall; what became of

@@ -7,6 +7,9 @@
     gone            it has ended in good order
     done            it has ended since it had done all that it had to do
 
+A stats server that begins expects those that the one before it had heard (`expect`, `expected`). One that it does not
+hear either is missed, as if it had been heard before.
+
 An instance that is new to us is counted from its first snapshot on if it began after we did; otherwise that one is what
 later ones are compared with. A process that takes another's name begins anew.
 """
@@ -15,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
@@ -23,6 +26,7 @@ from typing import Any
 from gorgond.service.metrics import Operation, upper_edge
 
 SILENT = 2.0  # seconds without a word after which an instance counts as silent: it speaks each second
+SETTLED = 3.0  # seconds of listening after which who was not heard is missed
 FORGOTTEN = 3600.0  # seconds after which nothing is said any more of one that has ended
 DOUBLED = 60.0  # seconds for which it is told that two processes have one name
 FORMER = 4  # processes before the present one of which it is known that they had the name
@@ -46,7 +50,7 @@ class Instance:
     last: Mapping[str, Any]  # the newest snapshot
     heard: float
     since: float  # when its state began
-    run: object  # of the process: what no other has
+    run: object  # of the process: what no other has; None: it was not heard by us
     state: str = "up"
     why: str = ""  # it has failed
     restarts: int = 0
@@ -57,6 +61,26 @@ class Instance:
     def silent(self, now: float) -> float:
         """Seconds since it, or its slowest loop, gave a sign of life."""
         return max(now - self.heard, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """An instance that the next stats server is to miss when it does not hear it: what is known of it, its state, when
+    it was heard last in seconds since 1970, and why it has failed."""
+
+    name: str
+    role: str
+    instance: str
+    host: str
+    version: str
+    state: str
+    heard: float
+    why: str
+
+    @classmethod
+    def of(cls, heard: float, **texts: str) -> Expected:
+        """One that was written down. Raises TypeError, ValueError for what is none."""
+        return cls(heard=float(heard), **{key: str(text) for key, text in texts.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +108,31 @@ class Instances:
         self.all: dict[str, Instance] = {}
         self._events: list[LifecycleEvent] = []
         self._listening_since = now
+        self._expected: dict[str, Instance] = {}  # who was not heard yet, and need not be until
+        self._due = now
+
+    def expect(self, them: Iterable[Expected], now: float, at: float) -> None:
+        """Miss these unless they are heard soon. `at` is `now` in seconds since 1970."""
+        for each in them:
+            missed = each.state in MISSING
+            heard = now - max(at - each.heard, 0.0) if missed else now
+            last = {**_UNHEARD, **{key: getattr(each, key) for key in _KEPT}}
+            state = each.state if missed else "silent"
+            self._expected[each.name] = Instance(each.name, last, heard, heard, None, state, each.why)
+        self._due = now + SETTLED
+
+    def expected(self, now: float, at: float) -> list[Expected]:
+        """Who is there or missed, for the next stats server. Who drains has said that it will end."""
+        return [
+            Expected(
+                **{key: each.last.get(key, "") for key in _KEPT},
+                state=each.state,
+                heard=int(at - each.silent(now)),
+                why=each.why,
+            )
+            for each in (self._expected | self.all).values()
+            if each.state not in (*ENDED, "draining")
+        ]
 
     def heard(self, snapshot: Mapping[str, Any], now: float) -> Done | None:
         """Take a snapshot in; what was done since the one before. None for what is no snapshot."""
@@ -104,7 +153,8 @@ class Instances:
         run = snapshot.get("run", snapshot["pid"])  # an earlier gorgond has none
         known = self.all.get(name)
         before: Mapping[str, Any] = {}
-        if known is None:
+        if known is None or known.run is None:
+            self._expected.pop(name, None)
             if len(self.all) >= INSTANCES_MAX:
                 return None
             known = self.all[name] = Instance(name, snapshot, now, now - snapshot["uptime"], run)
@@ -141,13 +191,14 @@ class Instances:
 
     def failed(self, name: str, run: object, why: str, now: float) -> None:
         """A process says why it cannot run under this name. That is no news while another one does."""
-        known = self.all.get(name)
+        known = (self._expected | self.all).get(name)
         if known is not None and (run == known.run or known.state not in ("up", "draining")):
             known.why = why
             self._enter(known, "failed", now)
 
     def forget(self, name: str) -> None:
         """Miss it no more."""
+        self._expected.pop(name, None)
         if name in self.all and self.all[name].state not in ("up", "draining"):
             del self.all[name]
 
@@ -158,6 +209,11 @@ class Instances:
 
     def look(self, now: float, hearing: bool) -> None:
         """See who has become silent; nobody while we hear nothing since the broker is away."""
+        if not hearing:
+            self._due = now + SETTLED
+        elif now > self._due:
+            self.all |= self._expected
+            self._expected.clear()
         for name, instance in list(self.all.items()):
             if instance.state in ENDED:
                 if instance.silent(now) > FORGOTTEN:
@@ -179,6 +235,11 @@ class Instances:
         if state in (*MISSING, *ENDED):
             instance.rates = dict.fromkeys(instance.rates, 0.0)
 
+
+_KEPT = ("name", "role", "instance", "host", "version")
+_UNHEARD: Mapping[str, Any] = {
+    "pid": 0, "uptime": 0.0, "silent": 0.0, "lag": 0.0, "rss": 0, "cpu": 0.0, "status": "", "queues": {},
+}  # fmt: skip
 
 _ENDS = {"gone": "stopped", "done": "is done", "failed": "cannot run"}
 

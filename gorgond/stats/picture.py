@@ -10,13 +10,12 @@ from gorgond.roles import place
 from gorgond.service.metrics import Operation
 from gorgond.stats.brokers import durability
 from gorgond.stats.history import History
-from gorgond.stats.instances import DOUBLED, STATES, Instance
+from gorgond.stats.instances import DOUBLED, SETTLED, STATES, Instance
 from gorgond.stats.queues import ledger
 from gorgond.stats.verdict import verdict
 
 PUBLIC = "web"  # the series of all requests of web servers
 LATELY = 5  # seconds shown one by one
-SETTLED = 3.0  # seconds after which who was not heard is missed
 
 Row = dict[str, Any]
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 IDLE = 3600  # seconds after which a session that is not used ends
 LIFETIME = 12 * 3600  # seconds after which every session ends
+NAME = 64  # characters of the name of a file
 NOTED = 60  # seconds between two notes that a session is used
 
 
@@ -31,7 +32,7 @@ class Sessions:
 
     def begin(self) -> str:
         """A new session: its token. Raises OSError when it cannot be kept."""
-        for file in self._directory.iterdir():
+        for file in self._directory.glob("?" * NAME):
             if not self._lasts(file):
                 file.unlink(missing_ok=True)
         token = secrets.token_urlsafe(32)

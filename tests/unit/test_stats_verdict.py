@@ -128,7 +128,13 @@ def test_dead_letters_are_told_until_somebody_puts_them_back_or_deletes_them() -
 def test_a_reason_may_begin_a_sentence() -> None:
     # given whatever can be said of a queue and an instance of these names, then no reason begins with them
     backlog = {"name": "a_queue", **QUEUE, "queued": 5000, "in": 5.0, "died": 1, "oldest": 3.0}
-    ill = [{"state": "silent"}, {"state": "failed"}, {"stuck": 9.0}, {"status": "waiting for x"}, {"lag": 9.0}]
+    ill: list[dict[str, Any]] = [
+        {"state": "silent"},
+        {"state": "failed"},
+        {"stuck": 9.0},
+        {"status": "waiting for x"},
+        {"lag": 9.0},
+    ]
     found = judged(
         instances=[WEB, STORE, *(instance("a_name@1", doubled=True, **changes) for changes in ill)],
         queues=[backlog, {**backlog, "paused": True}, {**backlog, "queued": 1}, {**backlog, "oldest": 0.0}],

@@ -14,6 +14,7 @@ from gorgond.http.answers import Problem
 from gorgond.http.routes import Request
 from gorgond.http.sse import BEHIND_MAX
 from gorgond.stats.guesses import SLOW, WAITING_MAX, WRONG_MAX
+from gorgond.stats.roster import FILE
 from gorgond.stats.sessions import IDLE, LIFETIME, Sessions
 from gorgond.stats.viewers import VIEWERS_MAX, Viewers
 from gorgond.stats.visitors import Visitors, is_loopback
@@ -149,6 +150,10 @@ def test_what_has_ended_is_put_away(tmp_path: Path) -> None:
     # whoever reads the directory has no session by it
     assert not sessions.lasts(sessions._file(token).name)
     assert all(each.stat().st_mode & 0o777 == 0o600 for each in tmp_path.iterdir())
+    # and what lies there besides is not put away
+    (tmp_path / FILE).write_text("[]")
+    sessions.begin()
+    assert (tmp_path / FILE).exists()
 
 
 async def test_over_https_the_cookie_is_for_https_and_this_host_alone(at: At) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 from gorgond.redpill import Listener, Message
 from gorgond.service.fabric import Fabric
 from gorgond.stats.collector import Collector
-from gorgond.stats.picture import SETTLED, database_row
+from gorgond.stats.instances import SETTLED
+from gorgond.stats.picture import database_row
 
 
 class Observer:
