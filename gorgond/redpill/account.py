@@ -31,6 +31,7 @@ class Tally:
     bytes_in: int = 0
     bytes_out: int = 0
     busy: float = 0.0  # seconds spent in the handler
+    rejoined: int = 0  # how often its group was deleted past it, and made again
 
 
 class Account:
@@ -42,6 +43,10 @@ class Account:
         self._name = name
         self._queue = queue
         self._measure = measure
+
+    def rejoined(self) -> None:
+        """The group was deleted past us, and is made again."""
+        self.tally.rejoined += 1
 
     def received(self, received: Received) -> None:
         """These have come."""

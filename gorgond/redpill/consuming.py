@@ -34,8 +34,8 @@ class AnyConsumer(ABC):
         self._attempts = attempts
         self._finishes = finishes
         self._beat = hooks.beat
-        self._session = Session(broker, queue, name, attempts.most, hooks.beat, renewed)
         self._account = Account(name, queue, hooks.measure)
+        self._session = Session(broker, queue, name, attempts.most, hooks.beat, renewed, self._account.rejoined)
 
     @property
     def tally(self) -> Tally:

@@ -50,7 +50,8 @@ class Abandoned(Exception):
 
 class Session:
     """The desk of the consumer `name` on `queue`. `attempts` is how often a message's handling is started at most;
-    `beat` is called before each round trip; `renewed` is called when the desk was taken: nothing of before is ours."""
+    `beat` is called before each round trip; `renewed` is called when the desk was taken: nothing of before is ours;
+    `rejoined` when the group was made again that somebody had deleted."""
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Session:
         attempts: int,
         beat: Callable[[], None],
         renewed: Callable[[], None] = lambda: None,
+        rejoined: Callable[[], None] = lambda: None,
     ) -> None:
         self.ending = Ending(broker)
         self.token = ""  # the fencing token of our desk, empty when we have none
@@ -70,7 +72,7 @@ class Session:
         self._name = name
         self._attempts = attempts
         self._beat = beat
-        self._renewed = renewed
+        self._renewed, self._rejoined = renewed, rejoined
         self._group: tuple[str, str, int] | None = None
         self._number = 0  # of the last claim
         self._due: float | None = None  # in how many seconds after it the next of the delayed is due
@@ -210,6 +212,7 @@ class Session:
                     "to %g s, it never gets",
                     group, topic, REJOIN,
                 )  # fmt: skip
+                self._rejoined()
 
     async def _leave(self) -> None:
         """Give back what was not started, unless the broker is away: then it is found on the desk."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ class BrokerHealth:
     away: float = 0.0
     reason: str = ""
     lost: Mapping[str, int] = field(default_factory=dict)  # accepted messages of which it has no record, by queues
+    deaf: Collection[str] = ()  # queues of groups that were deleted, and missed events
     _growing: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MINUTE))
 
     def heard(self, about: Mapping[str, str]) -> None:
@@ -53,6 +54,7 @@ class BrokerHealth:
             "away": round(self.away, 1),
             "reason": self.reason,
             "lost": dict(self.lost),
+            "deaf": sorted(self.deaf),
         }
 
 

@@ -76,6 +76,8 @@ class Collector:
         if done is None:
             return
         self.queues.know(event.args["queues"])
+        for queue in done.rejoined:
+            self.losses.rejoined(queue)
         at, now = event.sent // 1000, int(time.time())
         if abs(at - now) > CLOCKS:
             at = now
@@ -120,7 +122,7 @@ class Collector:
         if durable.counts is not None and self.losses.look(durable.counts):
             text = f"broker {durable.health.where} has less than it had accepted"
             yield LifecycleEvent("outage", durable.health.name, now, text)
-        durable.health.lost = self.losses.lost
+        durable.health.lost, durable.health.deaf = self.losses.lost, self.losses.deaf
 
     def picture(self, now: float, at: float, database: dict[str, Any], marks: Sequence[Any]) -> dict[str, Any]:
         """All of it."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
@@ -85,10 +85,12 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The work of an instance between two snapshots: by operation."""
+    """The work of an instance between two snapshots, by operation; and its groups that were deleted past it and made
+    again, by their queues."""
 
     instance: Instance
     operations: Mapping[str, Operation]
+    rejoined: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ class Instances:
         known.last, known.heard = snapshot, now
         ended = snapshot["state"] == "gone" and snapshot.get("done") is True
         self._enter(known, "done" if ended else snapshot["state"], now)
-        return Done(known, operations)
+        return Done(known, operations, _rejoined(before.get("queues", {}), snapshot["queues"]))
 
     def _successor(self, known: Instance, snapshot: Mapping[str, Any], now: float) -> None:
         """Another process has the name."""
@@ -270,6 +272,12 @@ def _work(snapshot: Mapping[str, Any]) -> tuple[float, float, float]:
     expired = sum(consumer["expired"] for consumer in consumers)
     pushed = counters.get("pushed", 0)
     return answered + handled + failed + expired, answered - broken + handled + pushed, broken + failed
+
+
+def _rejoined(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The queues whose group was made again between two snapshots of one process; one of an earlier gorgond tells of
+    none."""
+    return [queue for queue, row in after.items() if row.get("rejoined", 0) > before.get(queue, {}).get("rejoined", 0)]
 
 
 def _differences(

@@ -173,6 +173,12 @@ def _full(redis: Sequence[Row]) -> Iterator[str]:
                 f"broker {broker['where']} has less than it had accepted: {lost}; once you know why, gorgonctl forget "
                 f"{broker['name']}"
             )
+        if broker["deaf"]:
+            yield (
+                f"somebody has deleted groups of broker {broker['where']}: {', '.join(broker['deaf'])}; they are made "
+                f"again, and never get the events of up to a minute before that; once you know why, gorgonctl forget "
+                f"{broker['name']}"
+            )
         if broker["refused"]:
             yield f"broker {broker['where']} has refused {counted(broker['refused'], 'connection')} in the last minute"
         if broker["slow_fsyncs"]:

@@ -74,6 +74,8 @@ async def test_a_group_that_was_deleted_past_us_is_made_again(
         await producer.publish("topic", *messages("a"))
         await redis_stage.done(1, "topic/group")
     assert handler.ids == ["a"]
+    # and tells that it missed something
+    assert consumer.tally.rejoined == 1
 
 
 async def test_a_subscription_joins_again_when_the_broker_has_forgotten_it(

@@ -14,6 +14,7 @@ from gorgond.commands.operator import text, tracing
 from gorgond.commands.operator.installation import Installation
 from gorgond.commands.operator.listing import instance_table, queue_table
 from gorgond.commands.operator.live import _cut
+from gorgond.commands.operator.missing import missing
 from gorgond.commands.operator.overview import EXIT_CODES, overview
 from gorgond.errors import GorgonError
 from gorgond.gorgonctl import main
@@ -148,6 +149,14 @@ def test_status_tells_every_reason_and_what_is_away() -> None:
     assert lines[:2] == ["\x1b[1m\x1b[31m✖ Down: one; two; three; and 1 more\x1b[0m", "  four"]
     assert "broker /run/broker.sock has been away for 4.2 s: Connection refused" in lines
     assert "database sqlite has not answered for 3.0 s: no answer" in lines
+
+
+def test_what_is_missed_is_instances_and_what_brokers_have_lost() -> None:
+    silent, failed = ({**INSTANCE, "name": state, "state": state} for state in ("silent", "failed"))
+    well = {**picture()["redis"][0], "name": "calls", "lost": {}, "deaf": []}
+    for ill in ({"lost": {"store_put": 7}}, {"deaf": ["store_notify/journal"]}):
+        found = picture(instances=[INSTANCE, silent, failed], redis=[{**well, **ill, "name": "durable"}, well])
+        assert missing(found) == ["silent", "failed", "durable"]
 
 
 def test_of_a_broker_that_has_lost_something_nobody_says_what_it_survives() -> None:

@@ -147,6 +147,22 @@ def test_one_that_is_done_has_not_stopped() -> None:
     assert instances.take_events()[-1].text == "web@1.host is done"
 
 
+def test_a_group_that_was_made_again_is_told_once() -> None:
+    def told(instances: Instances, rejoined: int | None, now: float, process: Process) -> list[str]:
+        row = {"handled": 0, "failed": 0, "expired": 0} | ({} if rejoined is None else {"rejoined": rejoined})
+        done = instances.heard({**process.snapshot(), "queues": {"t/g": row, "q": {**row, "rejoined": 0}}}, now)
+        assert done is not None
+        return list(done.rejoined)
+
+    instances, process = Instances(0.0), Process()
+    assert [told(instances, *each, process) for each in ((0, 1.0), (1, 2.0), (1, 3.0), (2, 4.0))] == [
+        [], ["t/g"], [], ["t/g"],
+    ]  # fmt: skip
+    # what happened before we listened was told then, and an earlier gorgond tells of none
+    assert told(Instances(100.0), 3, 101.0, Process(uptime=1000.0)) == []
+    assert told(Instances(0.0), None, 1.0, Process()) == []
+
+
 def test_two_processes_of_one_name_are_told_from_a_successor() -> None:
     # given a process and its successor
     instances, first, second = Instances(0.0), Process(pid=7), Process(pid=7)

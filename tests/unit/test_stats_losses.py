@@ -44,6 +44,25 @@ def test_a_group_that_was_dropped_is_no_loss() -> None:
     assert losses.lost == {"store_notify/shop": 30}
 
 
+def test_a_group_that_was_deleted_is_told_until_somebody_takes_note_by_the_next_stats_server_too() -> None:
+    first = Losses("durable", "b.sock")
+    first.rejoined("store_notify/journal")
+    [document] = first.unsaved()
+    # a second time is no news
+    first.rejoined("store_notify/journal")
+    assert first.unsaved() == []
+    second = Losses("durable", "b.sock")
+    second.restore(document)
+    assert second.deaf == {"store_notify/journal"}
+    second.forget("durable")
+    assert second.deaf == set()
+    assert second.unsaved()[0]["deaf"] == []
+    # one of an earlier gorgond knows of none
+    del document["deaf"]
+    second.restore(document)
+    assert second.deaf == set()
+
+
 def test_the_next_stats_server_knows_what_was_there_and_what_was_lost() -> None:
     # given one that has seen a loss, and saved it
     first = Losses("durable", "b.sock")

@@ -68,6 +68,9 @@ def test_all_is_well() -> None:
         ({"redis": [broker(lost={"store_put": 1204, "q": 1})]}, "degraded",
          "broker b.sock has less than it had accepted: 1 of q, 1,204 of store_put; once you know why, gorgonctl forget "
          "durable"),
+        ({"redis": [broker(deaf=["store_notify/journal", "t/g"])]}, "degraded",
+         "somebody has deleted groups of broker b.sock: store_notify/journal, t/g; they are made again, and never get "
+         "the events of up to a minute before that; once you know why, gorgonctl forget durable"),
         ({"instances": [WEB, STORE, instance("store@2", stuck=7.0)]}, "degraded",
          "instance store@2 hangs: a loop has not turned for 7 s"),
         ({"instances": [WEB, STORE, instance("store@2", state="gone", silent=99.0)]}, "well", ""),

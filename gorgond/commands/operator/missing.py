@@ -16,7 +16,7 @@ from gorgond.stats.instances import MISSING
 def missing(picture: Mapping[str, Any]) -> list[str]:
     """The names of what is missed: of instances, and of brokers that have lost something."""
     instances = [each["name"] for each in picture["instances"] if each["state"] in MISSING]
-    return [*instances, *(each["name"] for each in picture["redis"] if each.get("lost"))]
+    return [*instances, *(each["name"] for each in picture["redis"] if each.get("lost") or each.get("deaf"))]
 
 
 async def forget(installation: Installation, picture: Mapping[str, Any], names: Sequence[str]) -> list[str]:
