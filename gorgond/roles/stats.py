@@ -118,9 +118,9 @@ class StatsMonitor(Service):
 
     async def drain(self) -> None:
         self._viewers.close()
-        listened = asyncio.create_task(asyncio.sleep(FAREWELL))
+        goodbyes = asyncio.create_task(asyncio.sleep(0 if self.fabric.away() else FAREWELL))
         await self._server.drain()
-        await listened
+        await goodbyes
         self._paint()
         self._listener.stop()
         self._keeping.cancel()
