@@ -45,13 +45,13 @@ def test_a_typo_stops_the_roll_at_the_first_and_the_rest_stays(running: Running)
     assert f"{running.module}:6: NameError: name 'itn' is not defined" in said
     told = re.compile(r"Degraded: instance app@1\.\S+ cannot run: wrong configuration: \S+ta_shop.py:6: ")
     eventually(lambda: told.search(running.verdict()))
-    # and the next stats server says so, too
-    assert running.ctl("restart", "stats")[0] == 0
-    eventually(lambda: told.search(running.verdict()))
     after = running.processes()
     assert after.pop("app@1") == (0, "failed")
     assert after == {name: each for name, each in before.items() if name != "app@1"}
     assert running.shop() == '"first"'
+    # and the next stats server says so, too
+    assert running.ctl("restart", "stats")[0] == 0
+    eventually(lambda: told.search(running.verdict()))
     # and one that dies meanwhile cannot come back, and takes nobody along
     os.kill(after["web@1"][0], signal.SIGKILL)
     eventually(lambda: running.processes()["web@1"] == (0, "failed"))
