@@ -45,9 +45,11 @@ class House:
         assert code in (None, done.returncode), done.stdout + done.stderr
         return done.stdout
 
-    def started(self, *arguments: str, output: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    def started(
+        self, *arguments: str, output: Path, **variables: str
+    ) -> AbstractContextManager[subprocess.Popen[bytes]]:
         """A command of it that runs meanwhile."""
-        return programs.started(*arguments, output=output, root=self.root)
+        return programs.started(*arguments, output=output, root=self.root, **variables)
 
 
 @pytest.fixture
