@@ -38,6 +38,7 @@ def main() -> int:
             changed += 1
             print("".join(difference(file, now, text)) if check else f"{file.relative_to(ROOT)} is written")
             if not check:
+                file.parent.mkdir(exist_ok=True)
                 file.write_text(text)
     return int(check and changed > 0)
 
@@ -55,6 +56,10 @@ def made() -> dict[Path, str]:
     for role in PORTS:
         files[units / f"gorgon-{role.name}.socket"] = port(role)
         files[units / f"gorgon-{role.name}-socket.service"] = stand_in(role)
+        files[instead(f"gorgon-{role.name}-socket")] = STANDS_IN
+    for role in ROLES.values():
+        if role.unit.instead:
+            files[instead(f"gorgon-{role.name}@")] = "\n".join(("[Service]", *role.unit.instead, ""))
     for place, begin, end, lines in LISTS:
         file = ROOT / place
         before, rest = file.read_text().split(begin, 1)
@@ -71,6 +76,7 @@ def unit(role: Role) -> str:
     needs = role.unit
     which = "%i" if role.section else "--instance %i"
     mode = f" --mode {role.mode}" if role.mode else ""
+    program = role.program or f"/usr/bin/gorgond {role.command} {which}{mode}"
     lines = [
         "[Unit]",
         f"Description=gorgond {role.title} %i",
@@ -87,7 +93,7 @@ def unit(role: Role) -> str:
         "",
         "[Service]",
         f"User={needs.user or f'gorgon-{role.name}'}",
-        f"ExecStart=/usr/bin/gorgond {role.command} {which}{mode}",
+        f"ExecStart={program}",
         "ExecReload=/bin/sh -c 'kill -HUP $MAINPID'",
         f"Environment=GORGOND_BROKER_USER={role.name}",
         f"LoadCredential=broker.password:gorgond.broker.password.{role.name}",
@@ -99,8 +105,6 @@ def unit(role: Role) -> str:
             "# Without it systemd makes the shared port blocking at each start, for the other servers too.",
             "NonBlocking=yes",
         ]
-    if role.finishes:
-        lines += ["# One that has done all it shall ends well and is not started again.", "Restart=on-failure"]
     lines.append(f"WatchdogSec={needs.watchdog}s")
     if needs.weight != 100:
         lines.append(f"CPUWeight={needs.weight}")
@@ -145,13 +149,24 @@ BindsTo=gorgon-{role.name}.socket
 
 [Service]
 User={role.unit.user or f"gorgon-{role.name}"}
-Type=oneshot
-Restart=no
 RemainAfterExit=yes
 NonBlocking=yes
 ExecStart=/bin/true
+"""
+
+
+STANDS_IN = """\
+[Service]
+Type=oneshot
+Restart=no
 ExecStopPost=
 """
+
+
+def instead(unit: str) -> Path:
+    """The file in which a unit has its own in place of what all have in common. A drop-in wins over the unit's own
+    lines, and of two drop-ins the one that is later in the alphabet."""
+    return ROOT / f"systemd/{unit}.service.d/20-own.conf"
 
 
 # ---- lists
@@ -171,6 +186,7 @@ def generator() -> str:
             "yes" if role.database else "-",
             ",".join(role.unit.secrets) or "-",
             ",".join(role.unit.opens) or "-",
+            role.unit.kind or "-",
             "named" if role.section else role.number,
         )
         for role in ROLES.values()

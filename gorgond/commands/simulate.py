@@ -58,7 +58,7 @@ async def _simulate(config: Config, without: frozenset[str], duration: float | N
     services = [
         make(role, config, fabric, instance if role.section else INSTANCE)
         for role in ENDING
-        if role.name not in without and (fabric.durable.in_process or not role.sink)
+        if role.name not in without and not role.program and (fabric.durable.in_process or not role.sink)
         for instance in instances(role, config, min(role.up, 1))
     ]
 

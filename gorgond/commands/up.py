@@ -19,6 +19,7 @@ import contextlib
 import functools
 import logging
 import os
+import shlex
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -98,13 +99,11 @@ def up(
         notices = Notices(directory.notices)
 
         def service(role: Role, instance: str) -> Child:
-            command = [sys.executable, "-m", "gorgond", role.command]
-            command += [instance] if role.section else ["--mode", role.mode] if role.mode else []
             named = {**environ, "GORGOND_INSTANCE": instance, "STATE_DIRECTORY": str(directory.sessions())}
             shared = sockets.get(role.name, ())
             return Child(
-                f"{role.name}@{instance}", command, named, screen.say, ends=role.finishes, sockets=shared,
-                notices=notices, watchdog=role.unit.watchdog,
+                f"{role.name}@{instance}", _command(role, instance), named, screen.say, ends=role.finishes,
+                sockets=shared, notices=notices, watchdog=role.unit.watchdog,
             )  # fmt: skip
 
         running = Up(
@@ -125,6 +124,14 @@ def up(
             log.warning("%s", line)
         run(running.run())
     return 0
+
+
+def _command(role: Role, instance: str) -> list[str]:
+    """The command line of an instance, whose name is in its environment too."""
+    if role.program:
+        return shlex.split(role.program.replace("%i", instance))
+    which = [instance] if role.section else ["--mode", role.mode] if role.mode else []
+    return [sys.executable, "-m", "gorgond", role.command, *which]
 
 
 def _number(role: Role, numbers: Mapping[str, int | None]) -> int:

@@ -181,6 +181,8 @@ ROLES: Mapping[str, Role] = {
             access=Access(subscribes=("store_notify/journal",)),
             unit=Unit(
                 weight=50,
+                secrets=("journal.*",),
+                kind="journal",
                 lines=(
                     "# Where [journal] file may be without a change here, and where it is without journald.",
                     "LogsDirectory=gorgond",
@@ -229,12 +231,15 @@ ROLES: Mapping[str, Role] = {
                 publishes=("stats", "provider_data"),
                 leases=("provider:",),
             ),
-            unit=Unit(weight=50),
+            unit=Unit(
+                weight=50,
+                instead=("# One that has done all it shall ends well and is not started again.", "Restart=on-failure"),
+            ),
         ),
     )
 }
 
-COMMANDS: Mapping[str, Role] = {role.name: role for role in ROLES.values() if not role.mode}
+COMMANDS: Mapping[str, Role] = {role.name: role for role in ROLES.values() if not role.mode and not role.program}
 """Those that have a command."""
 
 PRIVATE = ("auth_store_get", "auth_store_put")  # who could push there could be anybody

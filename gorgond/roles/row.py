@@ -46,22 +46,26 @@ class Unit(NamedTuple):
     credentials: tuple[str, ...] = ()  # settings that are keys; `gorgonctl secrets` makes them
     secrets: tuple[str, ...] = ()  # those that it is given where /etc/credstore has them: store.url, oauth2.*
     opens: tuple[str, ...] = ()  # sections that open its network, by how their names begin: oauth2.
+    kind: str = ""  # the section whose `kind` opens it, unless that is one of ours which asks nobody
     hides: tuple[str, ...] = ("/var/lib/gorgond", "/etc/gorgond/broker")  # directories that it does not see
     lines: tuple[str, ...] = ()  # of [Service]: its files, and what else there is
+    instead: tuple[str, ...] = ()  # the same, in place of what all units have in common
 
 
 class Role(NamedTuple):
     """One row. A role with a `mode` is another kind of the role it is named after, and has no command of its own:
-    store-read is `gorgond store --mode read`."""
+    store-read is `gorgond store --mode read`. Neither has one that is no class of gorgond's but a `program`: units and
+    `gorgond up` run it, and tell it what they tell a command."""
 
     name: str
-    path: str  # its class, imported when it is needed: gorgond.roles.web:WebServer
+    path: str  # its class, imported when it is needed: gorgond.roles.web:WebServer; nothing where it has a program
     title: str  # what an instance is
     many: str  # what several are, and where that is not clear what they do
     access: Access
     help: str = ""  # of its command
     flags: Mapping[str, tuple[str, ...]] = {}  # settings that its command has flags for, by section
     mode: str = ""
+    program: str = ""  # with its arguments, of which %i is the name of the instance: /usr/bin/node /usr/share/x/x.js %i
     # How many there are
     number: str = "1"  # on a host, unless [instances] says otherwise
     up: int = 1  # under `gorgond up`, and whether `gorgond simulate` has one

@@ -33,6 +33,8 @@ DEFAULT = Path("/var/log/gorgond/events.log")  # where it is unless [journal] fi
 class FileSink(Sink):
     """The log at `path`. Several processes may share it."""
 
+    network = False
+
     def __init__(self, path: Path) -> None:
         self.name = f"event log {path}"
         self._path = path

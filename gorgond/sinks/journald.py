@@ -36,6 +36,8 @@ _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_S
 class JournaldSink(Sink):
     """The journal behind the socket at `path`."""
 
+    network = False
+
     def __init__(self, path: Path) -> None:
         self.name = f"journald {path}"
         self._path = str(path)

@@ -28,6 +28,8 @@ class Sink(ABC):
 
     settings: ClassVar[type[Journal]] = Journal
     """What [journal] has of this kind: a class of its own adds its own settings."""
+    network: ClassVar[bool] = True
+    """Whether the unit of its journal needs the network."""
     name: str
     """Its name in the log: "event log /var/log/gorgond/events.log"."""
 

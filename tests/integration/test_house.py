@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import socket
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -117,7 +120,7 @@ def test_a_role_more_is_in_the_package(echoing: House) -> None:
     assert "ListenStream=127.0.0.1:3002\n" in echoing.read("systemd/gorgon-echo.socket")
     assert 'u gorgon-echo - "gorgond echo servers"\n' in echoing.read("debian/gorgond.sysusers")
     rows = echoing.read("systemd/lib/gorgond-generator").splitlines()
-    assert ["echo", "127.0.0.1:3002", "-", "echo.greeting", "-", "1"] in [row.split() for row in rows]
+    assert ["echo", "127.0.0.1:3002", "-", "echo.greeting", "-", "-", "1"] in [row.split() for row in rows]
     assert "\necho = 1\n" in echoing.read("etc/gorgond.conf")
     assert ".B echo\nRun an echo server.\n" in echoing.read("debian/man/gorgond.8")
     # and it is known to every command
@@ -196,6 +199,56 @@ async def test_a_role_more_is_let_in_by_the_broker(echoing: House, tmp_path: Pat
         assert server.cli("ACL", "LOG") == ""
     finally:
         server.close()
+
+
+PROGRAM = """#!{python} -I
+# A role that has nothing of gorgond: says that it is there, and that it lives, as sd_notify(3) does.
+import os, signal, socket, sys
+
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+say = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+say.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+print(sys.argv[1], "runs as", os.getpid(), "at", os.environ["GORGOND_BROKER_URL"].partition(":")[0], flush=True)
+while not signal.sigtimedwait([signal.SIGTERM], 1):
+    say.sendto(b"WATCHDOG=1", os.environ["NOTIFY_SOCKET"])
+"""
+
+FOREIGN = """        Role(
+            "foreign",
+            "",
+            title="foreign server",
+            many="foreign servers",
+            program="PROGRAM %i",
+            access=Access(consumes=("foreign_get",), replies=True),
+        ),
+"""
+
+
+@pytest.mark.usefixtures("redis_binary")
+def test_a_role_in_another_language_is_a_program(house: House, tmp_path: Path) -> None:
+    # given a role more whose row says what runs it
+    program, output = tmp_path / "program", tmp_path / "output"
+    program.write_text(PROGRAM.replace("{python}", sys.executable))
+    program.chmod(0o755)
+    house.insert("gorgond/roles/__init__.py", "    )\n}\n\nCOMMANDS", FOREIGN.replace("PROGRAM", str(program)))
+    house.run("tools/made.py")
+    # then its unit runs that, and gorgond has no command of its name, nor simulates it
+    unit = house.read("systemd/gorgon-foreign@.service")
+    assert f"\nExecStart={program} %i\n" in unit
+    assert "\nUser=gorgon-foreign\n" in unit
+    assert "foreign" not in house.run("-m", "gorgond", "--help")
+    assert "foreign" not in house.run("-m", "gorgond", "simulate", "--duration", "0.1", "--port", "0", "--count", "1")
+    # and `gorgond up` keeps it running
+    with tempfile.TemporaryDirectory() as data:
+        few = ("--web", "1", "--apps", "0", "--stores", "1", "--no-provider")
+        ports = ("--port", str(free_port()), "--stats-port", "0")
+        with house.started("up", "--data", data, *few, *ports, output=output) as process:
+            runs = re.compile(r"^.*\b1 runs as ([0-9]+) at unix$", re.MULTILINE)
+            [pid] = eventually(lambda: runs.findall(output.read_text()))
+            os.kill(int(pid), signal.SIGKILL)
+            eventually(lambda: len(runs.findall(output.read_text())) == 2)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=60) == 0
 
 
 def test_a_role_more_is_simulated_and_helps_in_tests(echoing: House) -> None:

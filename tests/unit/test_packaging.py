@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +17,8 @@ from gorgond import __version__, gorgonctl
 from gorgond.chaos import cli as chaos
 from gorgond.chaos.drills import DRILLS
 from gorgond.commands import units
+from gorgond.config import KINDS
 from gorgond.errors import GorgonError
-from gorgond.providers import SOURCES
 from gorgond.providers.random import RandomSettings
 from gorgond.roles import COMMANDS, ROLES, SCALED
 from gorgond.roles.row import ANY, Role
@@ -109,7 +111,38 @@ def test_units_of_roles_have_the_same_beginning(unit: Path) -> None:
         assert line in lines
     shared = (UNITS / "gorgon-.service.d/10-common.conf").read_text()
     own = {line.partition("=")[0] for line in lines if "=" in line and not line.startswith("#")}
-    assert {key for key in own if re.search(rf"^{key}=", shared, re.MULTILINE)} <= {"Restart"}
+    assert {key for key in own if re.search(rf"^{key}=", shared, re.MULTILINE)} == set()
+
+
+def test_what_a_unit_has_in_place_of_what_is_common_has_the_last_word() -> None:
+    """A drop-in comes after the unit's own lines; of several the last one in the alphabet, from wherever it is."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("there is no systemd-analyze")
+    common = "10-common.conf"
+    assert {file.name for file in UNITS.glob("*.d/*")} == {common, "20-own.conf"}
+    with tempfile.TemporaryDirectory() as root:
+        units = Path(root) / "etc/systemd/system"
+        shutil.copytree(UNITS / "gorgon-.service.d", units / "gorgon-.service.d")
+        shutil.copy(UNITS / "gorgon-provider@.service", units)
+        own = units / "gorgon-provider@.service.d/20-own.conf"
+        own.parent.mkdir()
+
+        def private_network() -> bool:
+            command = ["systemd-analyze", "security", "--offline=true", f"--root={root}", "gorgon-provider@x.service"]
+            said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+            return re.search("^✓ PrivateNetwork=", said, re.MULTILINE) is not None
+
+        # given what all units have in common, when one of them has something else, then that is so
+        assert private_network()
+        own.write_text("[Service]\nPrivateNetwork=no\n")
+        assert not private_network()
+
+
+def test_a_provider_that_has_done_all_is_not_started_again_and_who_stands_in_just_ends() -> None:
+    assert "\nRestart=on-failure\n" in (UNITS / "gorgon-provider@.service.d/20-own.conf").read_text()
+    for role in ("web", "stats"):
+        own = (UNITS / f"gorgon-{role}-socket.service.d/20-own.conf").read_text()
+        assert own == "[Service]\nType=oneshot\nRestart=no\nExecStopPost=\n"
 
 
 def test_the_package_makes_the_users_of_all_units() -> None:
@@ -204,11 +237,13 @@ def test_the_generator_does_what_the_table_says(tmp_path: Path) -> None:
     # given a host with an oauth2 site, a database elsewhere, and secrets
     conf, credentials, output = tmp_path / "conf", tmp_path / "credentials", tmp_path / "made"
     credentials.mkdir()
-    for secret in ("store.url", "stats.password", "oauth2.google.client_secret", "provider.post.password"):
+    secrets = ("store.url", "stats.password", "oauth2.google.client_secret", "provider.post.password", "journal.token")
+    for secret in secrets:
         (credentials / f"gorgond.{secret}").write_text("sql://db\n")
     conf.write_text(
         "[instances]\nstore = 3\nstats = 0\nprovider = slow post post.2\n"
         "[web]\nport = 80\n[oauth2.google]\n[provider.slow]\nkind = random\n[provider.post]\nkind = mail\n"
+        "[journal]\nkind = pager\n"
     )
     text = (UNITS / "lib/gorgond-generator").read_text()
     for name, path in (("conf", conf), ("credentials", credentials), ("units", UNITS)):
@@ -228,7 +263,8 @@ def test_the_generator_does_what_the_table_says(tmp_path: Path) -> None:
     drop_ins = {str(each.relative_to(output)).replace("@.service.d/50-", " ") for each in output.glob("*@.service.d/*")}
     store = {f"gorgon-{each} {what}.conf" for each in ASKING for what in ("store.url", "network")}
     auth = {"gorgon-auth oauth2.google.client_secret.conf", "gorgon-auth network.conf"}
-    assert drop_ins == {*store, *auth, "gorgon-stats stats.password.conf"}
+    journal = {"gorgon-journal network.conf", "gorgon-journal journal.token.conf"}
+    assert drop_ins == {*store, *auth, *journal, "gorgon-stats stats.password.conf"}
     # and a provider whose kind asks the world has its network, and its secrets, for itself
     alone = {str(each.relative_to(output)) for each in output.glob("gorgon-provider@*/*")}
     assert alone == {
@@ -240,10 +276,16 @@ def test_the_generator_does_what_the_table_says(tmp_path: Path) -> None:
     assert not (output / "gorgon-stats.socket.d").exists()
 
 
-def test_the_generator_knows_which_kinds_of_providers_need_no_network() -> None:
-    offline = re.search("^offline=(.*?)  #", (UNITS / "lib/gorgond-generator").read_text(), re.MULTILINE)
+def test_the_generator_knows_which_kinds_need_no_network() -> None:
+    """Without a kind it is one of ours that needs none."""
+    offline = re.search('^offline="(.*?)"  #', (UNITS / "lib/gorgond-generator").read_text(), re.MULTILINE)
     assert offline is not None
-    assert offline[1].split() == [name for name in SOURCES.table if not SOURCES.found(name).network]
+    assert offline[1].split() == [
+        f"{section}:{name}"
+        for section, kinds in KINDS.items()
+        for name in ("", *kinds.table)
+        if not name or not kinds.found(name).network
+    ]
 
 
 def test_the_package_has_the_version_of_the_program() -> None:

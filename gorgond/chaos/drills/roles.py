@@ -10,7 +10,7 @@ from gorgond.chaos.load import Plan
 from gorgond.chaos.stage import Cast
 from gorgond.chaos.target import Victim
 from gorgond.chaos.verdict import Limits
-from gorgond.roles import COMMANDS, restarting
+from gorgond.roles import ROLES, restarting
 
 BROKEN = frozenset({"broken connection"})  # what a client sees whose web server dies with its request
 BACK = 20.0  # seconds within which a victim must work again
@@ -74,7 +74,7 @@ OWN = {
 """The drills of roles whose killing is special; all others are killed ten times under the usual load."""
 
 DRILLS = (
-    *(OWN.get(name) or _drill(name, 10, Cast(), Limits()) for name in COMMANDS),
+    *(OWN.get(name) or _drill(name, 10, Cast(), Limits()) for name, role in ROLES.items() if not role.mode),
     Drill(
         "hang",
         "SIGSTOP of a journal or a stats server, until its watchdog ends it",
