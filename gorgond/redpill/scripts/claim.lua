@@ -81,7 +81,7 @@ end
 -- The claim ends: return what it gives, which lies on the desk behind what is in hand, and note how many. `next_due` is
 -- when the first of the delayed is, if none of them is due by now.
 local function give(messages, next_due)
-  note(first and #messages or given)
+  if not first or #messages > 0 then note(first and #messages or given) end -- else that stands already
   local stand = AT_QUEUE
   if heeds then
     --! take_turn

@@ -76,7 +76,9 @@ end
 
 local suspect = suspect_at(0)
 if HELD > 0 and suspect then return give({}, next_due) end
-local head = redis.call('LINDEX', QUEUE, 0) or ''
+local head = redis.call('LINDEX', QUEUE, 0)
+if not head and length == HELD then return give({}, next_due) end -- nothing new, nothing left behind what is in hand
+head = head or ''
 if HELD == 0 and (suspect or length == 0 and attempts_of(head) > 0) then
   --! restart
   if #started > 0 then return give(started) end
