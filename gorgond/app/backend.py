@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from gorgond.redpill import CallFailed, Message, Reply
+from gorgond.redpill import Call, CallFailed, Message, Reply, Told
 
 
 class Backend(Protocol):
@@ -22,7 +22,14 @@ class AppBackend(Backend, Protocol):
         """Publish an event; back when it is kept."""
 
 
-class WebBackend(Backend, Protocol):
+class Asker(Protocol):
+    """A server that asks others for who does not wait."""
+
+    def ask(self, queue: str, message: Message, told: Told) -> Call:
+        """Push a request; `told` is called with the reply or with the error."""
+
+
+class WebBackend(Backend, Asker, Protocol):
     """A web server, as its routes see it."""
 
     async def push(self, queue: str, message: Message) -> None:

@@ -25,7 +25,7 @@ from gorgond.http.asking import Asking, message_of
 from gorgond.http.bodies import check_item, check_private, check_ts, items, json_body
 from gorgond.http.credentials import credentials, unauthorized
 from gorgond.http.openapi import describe
-from gorgond.http.routes import Parameter, Request, Route, Routes
+from gorgond.http.routes import Parameter, Question, Request, Route, Routes
 from gorgond.http.site_logins import SiteLogins
 from gorgond.redpill import CallFailed, Message, Reply, dumps, loads
 
@@ -101,12 +101,15 @@ class Api:
                   user="optional"),
         ]  # fmt: skip
 
-    async def info(self, request: Request) -> Answer:
+    def info(self, request: Request) -> Question:
         values = request.parameters
         uid, lim, off = values["uid"], values["lim"], values["off"]
         args = {"filter": {"userid": uid}, "sort": _NEWEST, "limit": lim, "skip": off}
-        reply = await self._asking.found(request, "items", args)
-        return ok(b'{"items":%s,"uid":%d,"lim":%d,"off":%d%s}' % (reply.body, uid, lim, off, _more(reply)))
+
+        def answer(reply: Reply) -> Answer:
+            return ok(b'{"items":%s,"uid":%d,"lim":%d,"off":%d%s}' % (reply.body, uid, lim, off, _more(reply)))
+
+        return Question(self._backend, "store_get", message_of(request, "items.find", args), answer)
 
     async def search(self, request: Request) -> Answer:
         values = request.parameters
@@ -124,14 +127,18 @@ class Api:
         lim, off = values["lim"], values["off"]
         return ok(b'{"items":%s,"lim":%d,"off":%d%s}' % (reply.body, lim, off, _more(reply)))
 
-    async def item(self, request: Request) -> Answer:
+    def item(self, request: Request) -> Question:
         id = request.parameters["id"]
-        reply = await self._asking.found(request, "items", {"filter": {"id": id}, "limit": 1})
-        if reply.more:
-            raise Problem(422, f"item {id} is too large to be sent")
-        if reply.body == b"[]":
-            raise _no_item(id)
-        return ok(reply.body[1:-1])
+
+        def answer(reply: Reply) -> Answer:
+            if reply.more:
+                raise Problem(422, f"item {id} is too large to be sent")
+            if reply.body == b"[]":
+                raise _no_item(id)
+            return ok(reply.body[1:-1])
+
+        message = message_of(request, "items.find", {"filter": {"id": id}, "limit": 1})
+        return Question(self._backend, "store_get", message, answer)
 
     async def add(self, request: Request) -> Answer:
         uid = request.parameters["uid"]

@@ -13,13 +13,14 @@ from typing import Any
 
 from gorgond.app.annotations import BODY, TEXT_MAX, Read
 from gorgond.app.application import App, Argument, Endpoint
-from gorgond.app.backend import Backend
+from gorgond.app.backend import Asker
 from gorgond.errors import BadRequest
 from gorgond.http.answers import JSON, Answer, sendable
 from gorgond.http.asking import message_of
 from gorgond.http.bodies import json_body
 from gorgond.http.credentials import credentials
-from gorgond.http.routes import Parameter, Request, Route
+from gorgond.http.routes import Parameter, Question, Request, Route
+from gorgond.redpill import Reply
 
 ANSWERED = {
     200: ("what the handler gives back", "Value"),
@@ -30,16 +31,16 @@ ANSWERED = {
 ANSWERED_ABOUT_USERS = {401: ("nobody is logged in, or not any more", "Error"), 403: ("it is not theirs", "Error")}
 
 
-def routes_of(apps: Sequence[App], backend: Backend) -> list[Route]:
+def routes_of(apps: Sequence[App], asker: Asker) -> list[Route]:
     """The routes of these applications."""
-    return [_route(endpoint, backend) for app in apps for endpoint in app.endpoints.values()]
+    return [_route(endpoint, asker) for app in apps for endpoint in app.endpoints.values()]
 
 
-def _route(endpoint: Endpoint, backend: Backend) -> Route:
+def _route(endpoint: Endpoint, asker: Asker) -> Route:
     return Route(
         endpoint.method,
         endpoint.path,
-        _Asking(endpoint, backend).ask,
+        _Asking(endpoint, asker).ask,
         endpoint.doc,
         tuple(_parameter(each, in_path=True) for each in endpoint.parts),
         tuple(_parameter(each) for each in endpoint.query),
@@ -53,24 +54,27 @@ def _route(endpoint: Endpoint, backend: Backend) -> Route:
 class _Asking:
     """Has one endpoint's requests answered."""
 
-    def __init__(self, endpoint: Endpoint, backend: Backend) -> None:
+    def __init__(self, endpoint: Endpoint, asker: Asker) -> None:
         self._endpoint = endpoint
-        self._backend = backend
+        self._asker = asker
 
-    async def ask(self, request: Request) -> Answer:
+    def ask(self, request: Request) -> Question:
         endpoint, args = self._endpoint, request.parameters
         if endpoint.body is not None and (endpoint.body.required or request.body):
             args[endpoint.body.name] = json_body(request)
             endpoint.body.kind.read(args[endpoint.body.name], BODY)
         if endpoint.user == "none":
-            reply = await self._backend.call("web_get", message_of(request, endpoint.op, args))
-        else:
-            user = credentials(request, endpoint.user, endpoint.rights)
-            reply = await self._backend.call("auth_get", message_of(request, endpoint.op, args, user, "web_get"))
-        if not reply.headers:
-            return Answer(reply.status, reply.body)
-        kind = sendable({"type": reply.headers.get("Content-Type", JSON)}).get("type", JSON)
-        return Answer(reply.status, reply.body, kind, sendable(reply.headers))
+            return Question(self._asker, "web_get", message_of(request, endpoint.op, args), _answer)
+        user = credentials(request, endpoint.user, endpoint.rights)
+        message = message_of(request, endpoint.op, args, user, "web_get")
+        return Question(self._asker, "auth_get", message, _answer)
+
+
+def _answer(reply: Reply) -> Answer:
+    if not reply.headers:
+        return Answer(reply.status, reply.body)
+    kind = sendable({"type": reply.headers.get("Content-Type", JSON)}).get("type", JSON)
+    return Answer(reply.status, reply.body, kind, sendable(reply.headers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+from gorgond.app.backend import Asker
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer, Problem
+from gorgond.redpill import Message, Reply
 
 
 @dataclass(slots=True)
@@ -42,7 +44,17 @@ class Request:
             await self.heavy()
 
 
-Handler = Callable[[Request], Awaitable[Answer]]
+class Question(NamedTuple):
+    """What a handler gives back that asks one server and makes its answer of the reply: nobody waits in between, as a
+    coroutine would. `answer` may raise what a handler may."""
+
+    asker: Asker
+    queue: str
+    message: Message
+    answer: Callable[[Reply], Answer]
+
+
+Handler = Callable[[Request], Awaitable[Answer] | Question]
 Need = Literal["none", "optional", "required"]
 
 
@@ -100,6 +112,10 @@ class Route:
     user: Need = "none"
     rights: str = ""
     lenient: bool = False  # what is not known in the query is ignored
+    name: str = field(init=False)  # in figures and in the log
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"{self.method} {self.path}")
 
 
 class Routes:

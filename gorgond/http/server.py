@@ -8,8 +8,7 @@ import logging
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from tornado import netutil
 
@@ -19,9 +18,9 @@ from gorgond.http.addresses import came_by_tls, client_address
 from gorgond.http.answers import BODILESS, Answer, Problem, Streamed, protection, wire
 from gorgond.http.framing import Body, body_of
 from gorgond.http.heads import Head
-from gorgond.http.routes import Request, Routes
+from gorgond.http.routes import Handler, Question, Request, Routes
 from gorgond.http.stream import Stream
-from gorgond.redpill import contained, handling, new_id, now_ms
+from gorgond.redpill import Call, Reply, contained, handling, new_id, now_ms
 from gorgond.validators import Network
 
 BODY_MAX = 1024 * 1024  # bytes in a request's body
@@ -140,8 +139,8 @@ class Server:
 class Exchange:
     """One request and its answer."""
 
-    __slots__ = ("_answered", "_front", "_head", "_keep", "_parts", "_route", "_size", "_started", "_stream", "_task",
-                 "body", "id")  # fmt: skip
+    __slots__ = ("_answer", "_answered", "_front", "_head", "_keep", "_parts", "_route", "_size", "_started", "_stream",
+                 "_work", "body", "id")  # fmt: skip
 
     def __init__(self, front: Server, stream: Stream, head: Head) -> None:
         self._started = time.perf_counter()
@@ -151,7 +150,7 @@ class Exchange:
         self._parts: list[bytes] = []
         self._size = 0
         self._answered = False
-        self._task: asyncio.Task[None] | None = None
+        self._work: Call | asyncio.Task[None] | None = None
         self._route = ""
         self.body: Body | None = None
         self.id = new_id()
@@ -203,13 +202,10 @@ class Exchange:
         front = self._front
         try:
             route, parameters = front.routes.find(self._head.method, self._head.target)
-        except Problem as problem:
-            self._send(self._shown(problem))
+        except (Problem, BadRequest) as refused:
+            self._send(self._failed(refused))
             return
-        except BadRequest as bad:
-            self._send(self._shown(_bad(bad)))
-            return
-        self._route = f"{route.method} {route.path}"
+        self._route = route.name
         request = Request(
             self.id,
             self._head.method,
@@ -222,22 +218,57 @@ class Exchange:
             self._stream.client,
             front.turn if self._size > HEAVY else None,
         )
-        self._task = self._stream.loop.create_task(self._handle(route.handler, request))
+        if self._size > HEAVY:
+            self._work = self._stream.loop.create_task(self._handle_in_turn(route.handler, request))
+        else:
+            self._handle(route.handler, request)
 
-    async def _handle(self, handler: Any, request: Request) -> None:
+    async def _handle_in_turn(self, handler: Handler, request: Request) -> None:
+        await request.turn()
+        self._handle(handler, request)
+
+    def _handle(self, handler: Handler, request: Request) -> None:
+        """Have it handled: by a question, whose reply is passed on as it comes, or by a coroutine."""
         try:
-            await request.turn()
-            answer = await contained(handler(request))
-        except Problem as problem:
-            answer = self._shown(problem)
-        except BadRequest as bad:
-            answer = self._shown(_bad(bad))
-        except GorgonError as error:
-            answer = self._shown(self._front.translate(error))
-        except Exception:
-            log.exception("%s failed", self._route)
-            answer = self._shown(Problem(500, "this failed; the log of the server has the reason"))
+            work = handler(request)
+            if isinstance(work, Question):
+                self._answer = work.answer
+                self._work = work.asker.ask(work.queue, work.message, self._replied)
+            else:
+                self._work = self._stream.loop.create_task(self._wait_for(work))
+        except BaseException as error:  # noqa: BLE001 - applications check their parameters here
+            self._send(self._failed(error))
+
+    async def _wait_for(self, work: Awaitable[Answer]) -> None:
+        try:
+            answer = await contained(work)
+        except Exception as error:  # noqa: BLE001 - each is told
+            answer = self._failed(error)
         self._send(answer)
+
+    def _replied(self, outcome: Reply | GorgonError) -> None:
+        before = handling.set((self.id,))
+        try:
+            if not isinstance(outcome, Reply):
+                raise outcome
+            if outcome.error is not None:
+                raise outcome.error
+            answer = self._answer(outcome)
+        except Exception as error:  # noqa: BLE001 - each is told
+            answer = self._failed(error)
+        self._send(answer)
+        handling.reset(before)
+
+    def _failed(self, error: BaseException) -> Answer:
+        """How it is told that a handler has raised this."""
+        if isinstance(error, Problem):
+            return self._shown(error)
+        if isinstance(error, BadRequest):
+            return self._shown(_bad(error))
+        if isinstance(error, GorgonError):
+            return self._shown(self._front.translate(error))
+        log.error("%s failed", self._route, exc_info=error)
+        return self._shown(Problem(500, "this failed; the log of the server has the reason"))
 
     def _shown(self, problem: Problem) -> Answer:
         try:
@@ -298,8 +329,10 @@ class Exchange:
     def gone(self) -> None:
         """The client has gone."""
         self._done()
-        if self._task is not None:
-            self._task.cancel()
+        if isinstance(self._work, Call):
+            self._work.forget()
+        elif self._work is not None:
+            self._work.cancel()
 
 
 def _busy(stream: Stream) -> bool:

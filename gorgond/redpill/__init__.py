@@ -46,7 +46,7 @@ from gorgond.redpill.broker import (
     Room,
     UnixSocket,
 )
-from gorgond.redpill.call import Caller
+from gorgond.redpill.call import Call, Caller, Told
 from gorgond.redpill.codec import INT_MAX, INT_MIN, canonical, dumps, encoded, loads, loads_strictly, plain
 from gorgond.redpill.concurrent import ConcurrentConsumer, Work
 from gorgond.redpill.consumer import Consumer, Handler
@@ -78,11 +78,11 @@ from gorgond.redpill.topic import KEPT, ConcurrentSubscription, Listener, Subscr
 
 __all__ = [
     "BATCH_MAX", "CLAIM_BYTES", "DONE", "DRIVERS", "ID_MAX", "INT_MAX", "INT_MIN", "KEPT", "MORE", "SILENCE",
-    "UNHEARD", "AnyConsumer", "Attempts", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "CallFailed",
+    "UNHEARD", "AnyConsumer", "Attempts", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "Call", "CallFailed",
     "Caller", "ConcurrentConsumer", "ConcurrentSubscription", "Consumer", "Counts", "Dead", "DeadLetter",
     "DeadlineExceeded", "Done", "Ending", "Found", "GorgonError", "Group", "Handler", "Hooks", "Lease", "Limit",
     "Link", "Listener", "LoopEnded", "Message", "Outage", "Outcome", "OutcomeUnknown", "Producer", "QueueFull",
-    "Reply", "Retry", "Room", "Subscription", "Superseded", "Unavailable", "Undecodable", "UnixSocket", "Work",
+    "Reply", "Retry", "Room", "Subscription", "Superseded", "Told", "Unavailable", "Undecodable", "UnixSocket", "Work",
     "canonical", "connect", "contained", "decode", "dumps", "encoded", "fault_of", "handling", "keys", "loads",
     "loads_strictly", "new_id", "now_ms", "overslept", "plain", "protocol", "script", "told",
 ]  # fmt: skip

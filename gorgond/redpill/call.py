@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from secrets import token_urlsafe
 from typing import Self
 
@@ -33,18 +33,28 @@ TOGETHER = 0.02  # seconds that a call's end may be late, so that the calls that
 LATELY = 0.95  # what the number of replies of a fetch counts for at the next one
 
 
-class _Pending:
-    """A call that waits: where it goes, as what, and for whom."""
+Told = Callable[[Reply | GorgonError], None]
 
-    __slots__ = ("answer", "late_at", "message", "queue", "submitted", "taken")
 
-    def __init__(self, queue: str, message: Message, answer: asyncio.Future[Reply]) -> None:
+class Call:
+    """A call that waits: where it goes, as what, and who is `told` how it ends: a Reply or an error, once. Until then
+    it is among those that are `waiting`."""
+
+    __slots__ = ("_told", "_waiting", "late_at", "message", "queue", "submitted", "taken")
+
+    def __init__(self, queue: str, message: Message, told: Told, waiting: dict[str, list[Call]]) -> None:
         self.queue = queue
         self.message = message
-        self.answer = answer
         self.late_at = time.monotonic() + (message.deadline - now_ms()) / 1000  # on the monotonic clock
         self.taken = False  # by the broker, once
-        self.submitted: Submitted
+        self.submitted: Submitted | None = None
+        self._told: Told | None = told
+        self._waiting = waiting
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self._told is None
 
     def pushed(self, error: GorgonError | None) -> None:
         """Take note of what became of the push. Once the broker had it, there may be an answer, whatever becomes of a
@@ -52,11 +62,33 @@ class _Pending:
         if error is None:
             self.taken = True
         elif not self.taken:
-            self.fail(error)
+            self.end(error)
 
-    def fail(self, error: GorgonError) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
+    def end(self, outcome: Reply | GorgonError) -> None:
+        """It is over, and this is what it ends with; unless it was over before."""
+        told = self._told
+        self.forget()
+        if told is not None:
+            try:
+                told(outcome)
+            except Exception:  # noqa: BLE001 - what they raise is not the business of other calls
+                log.exception("somebody could not be told an answer", extra=about(self.message.id))
+
+    def forget(self) -> None:
+        """It is over, and nobody wants to hear how it ends."""
+        self._told = None
+        self.withdraw()
+        same = self._waiting.get(self.message.id)
+        if same is not None and self in same:
+            same.remove(self)
+            if not same:
+                del self._waiting[self.message.id]
+
+    def withdraw(self) -> None:
+        """Do not push it, unless that is under way."""
+        submitted, self.submitted = self.submitted, None  # it knows it: a cycle, which would keep the reply for long
+        if submitted is not None:
+            submitted.withdraw()
 
 
 class Caller:
@@ -88,7 +120,7 @@ class Caller:
         keys.replies(self.reply_to)  # is it a name?
         self._link = broker.link(f"{name} {list_name}")
         self._producer = producer
-        self._pending: dict[str, list[_Pending]] = {}
+        self._waiting: dict[str, list[Call]] = {}  # by the ids of their messages
         self._deadline = Deadline(self._look_for_late)  # not later than the first of theirs
         self._lately = 1.0  # replies that a fetch brought lately, the most of them
         self._most = 1  # replies taken at a time
@@ -105,7 +137,7 @@ class Caller:
 
     def __len__(self) -> int:
         """How many calls wait for their reply."""
-        return len(self._pending)
+        return len(self._waiting)
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -121,8 +153,8 @@ class Caller:
 
     def _over(self, ended: LoopEnded) -> None:
         self._ended = BrokerError("listening for replies has failed; there will be no answer")
-        for pending in self._all():
-            pending.fail(self._ended)
+        for call in self._all():
+            call.end(self._ended)
         self._hooks.failed(ended)
 
     async def stop(self) -> None:
@@ -132,8 +164,8 @@ class Caller:
             await self._background.end()
         await self._link.close()
         self._deadline.end()
-        for pending in self._all():
-            self._late(pending)
+        for call in self._all():
+            self._late(call)
 
     def call(self, queue: str, message: Message) -> asyncio.Future[Reply]:
         """Push `message`, which must have a deadline, in ms since 1970; the future has the Reply, whose `error` is the
@@ -143,49 +175,58 @@ class Caller:
         push fails with: QueueFull, BrokerRefused. Cancelling it forgets the call. Raises ValueError for what is no
         queue's name.
         """
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Reply] = loop.create_future()
-        pending = _Pending(queue, message, answer)
-        if self._ended is not None:
-            pending.fail(self._ended)
-            return answer
-        id = message.id
-        self._submit(pending)
-        if pending.late_at < self._deadline.at:
-            self._deadline.set(pending.late_at)
-        self._pending.setdefault(id, []).append(pending)
-        answer.add_done_callback(lambda _: self._forget(id, pending))
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        def told(outcome: Reply | GorgonError) -> None:
+            if answer.done():
+                return
+            if isinstance(outcome, Reply):
+                answer.set_result(outcome)
+            else:
+                answer.set_exception(outcome)
+
+        call = self.ask(queue, message, told)
+        answer.add_done_callback(lambda _: call.forget())
         return answer
 
-    def _submit(self, pending: _Pending) -> None:
-        raw = pending.message.encode(self.reply_to)
-        pending.submitted = self._producer.submit(pending.queue, (raw,), pending.pushed)
+    def ask(self, queue: str, message: Message, told: Told) -> Call:
+        """The same without a future: `told` is called with the Reply or with the error, in the turn of the event loop
+        in which it comes, and possibly before this returns. `forget` the Call and it is not called. It must not block,
+        and all replies of a fetch wait for it."""
+        call = Call(queue, message, told, self._waiting)
+        if self._ended is not None:
+            call.end(self._ended)
+            return call
+        self._submit(call)
+        if call.over:  # the producer takes nothing any more
+            call.withdraw()
+            return call
+        if call.late_at < self._deadline.at:
+            self._deadline.set(call.late_at)
+        self._waiting.setdefault(message.id, []).append(call)
+        return call
 
-    def _all(self) -> list[_Pending]:
-        return [pending for same in self._pending.values() for pending in same]
+    def _submit(self, call: Call) -> None:
+        raw = call.message.encode(self.reply_to)
+        call.submitted = self._producer.submit(call.queue, (raw,), call.pushed)
 
-    def _forget(self, id: str, pending: _Pending) -> None:
-        pending.submitted.withdraw()
-        del pending.submitted  # it knows it: a cycle, which would keep the reply for long
-        same = self._pending[id]
-        same.remove(pending)
-        if not same:
-            del self._pending[id]
+    def _all(self) -> list[Call]:
+        return [call for same in self._waiting.values() for call in same]
 
     def _look_for_late(self) -> None:
         """End the calls whose deadlines have passed, and see when to look again."""
         now, first = time.monotonic(), NEVER
-        for pending in self._all():
-            if pending.late_at <= now:
-                self._late(pending)
+        for call in self._all():
+            if call.late_at <= now:
+                self._late(call)
             else:
-                first = min(first, pending.late_at)
+                first = min(first, call.late_at)
         self._deadline.set(max(first, now + TOGETHER))
 
-    def _late(self, pending: _Pending) -> None:
+    def _late(self, call: Call) -> None:
         outage = self._link.broker.outage
         away = BrokerAway(f"{outage.what} is away: {outage.reason}") if outage.length else None
-        pending.fail(away or DeadlineExceeded(f"no answer from {pending.queue} in time"))
+        call.end(away or DeadlineExceeded(f"no answer from {call.queue} in time"))
 
     async def _run(self) -> None:
         gap = False
@@ -203,8 +244,8 @@ class Caller:
             except BrokerError as refused:  # an operator must act; until then no call has a chance
                 gap = True
                 self._link.broker.outage.begin(str(refused))
-                for pending in self._all():
-                    pending.fail(refused)
+                for call in self._all():
+                    call.end(refused)
                 await asyncio.sleep(BACKOFF[1])
 
     async def _fetch(self, timeout: float) -> list[bytes]:
@@ -223,10 +264,10 @@ class Caller:
         self._new_list()
         again = self._all()
         if again:
-            log.info("%s sent again after a gap", counted(len(again), "call"), extra=about(*self._pending))
-        for pending in again:
-            pending.submitted.withdraw()
-            self._submit(pending)
+            log.info("%s sent again after a gap", counted(len(again), "call"), extra=about(*self._waiting))
+        for call in again:
+            call.withdraw()
+            self._submit(call)
 
     def _deliver(self, raws: Sequence[bytes]) -> None:
         for raw in raws:
@@ -235,8 +276,9 @@ class Caller:
             except Undecodable as error:
                 log.warning("a reply on %s is dropped: %s", self.reply_to, error)
                 continue
-            waiting = [pending for pending in self._pending.get(reply.id, ()) if not pending.answer.done()]
-            if not waiting:
+            waiting = self._waiting.pop(reply.id, None)
+            if waiting is None:
                 self.unasked += 1
-            for pending in waiting:
-                pending.answer.set_result(reply)
+                continue
+            for call in waiting:
+                call.end(reply)

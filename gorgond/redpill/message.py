@@ -189,11 +189,16 @@ class Reply:
         return dumps(head) + b"\n" + self.body
 
 
+_NO_HEADERS: Mapping[str, str] = {}
+
+
 def decode_reply(raw: bytes) -> Reply:
     """The reply in `raw`. Raises Undecodable."""
     header, _, body = raw.partition(b"\n")
     try:
         wire = loads(header)
+        if len(wire) == 1:  # as nearly all are
+            return Reply(str(wire["id"]), body, None, 200, _NO_HEADERS)
         error = wire.get("error")
         if error is None:
             return Reply(str(wire["id"]), body, None, int(wire.get("status", 200)), _texts(wire))
@@ -204,7 +209,7 @@ def decode_reply(raw: bytes) -> Reply:
         raise Undecodable(f"not a reply: {problem!r}") from None
 
 
-def _texts(wire: Mapping[str, Any]) -> dict[str, str]:
+def _texts(wire: Mapping[str, Any]) -> Mapping[str, str]:
     """The headers in a part of a reply's header."""
     headers = wire.get("headers")
-    return {str(name): str(text) for name, text in headers.items()} if headers else {}
+    return {str(name): str(text) for name, text in headers.items()} if headers else _NO_HEADERS

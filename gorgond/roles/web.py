@@ -30,11 +30,13 @@ from gorgond.providers.source import takes_hooks
 from gorgond.redpill import (
     BrokerAway,
     BrokerError,
+    Call,
     CallFailed,
     GorgonError,
     Listener,
     Message,
     Reply,
+    Told,
     told,
 )
 from gorgond.service.fabric import Fabric
@@ -127,6 +129,10 @@ class WebServer(Service):
         if reply.error is not None:
             raise reply.error
         return reply
+
+    def ask(self, queue: str, message: Message, told: Told) -> Call:
+        """The same, for who is called with the reply or with the error."""
+        return self.calls.ask(queue, self._sealing.sealed(message), told)
 
     async def push(self, queue: str, message: Message) -> None:
         """Push a job, which has no deadline once it is kept; until then the request's holds.

@@ -14,8 +14,8 @@ from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer, Problem
 from gorgond.http.applications import routes_of
 from gorgond.http.openapi import describe
-from gorgond.http.routes import Request, Routes
-from gorgond.redpill import Message, Reply
+from gorgond.http.routes import Question, Request, Routes
+from gorgond.redpill import Call, GorgonError, Message, Reply, Told
 from gorgond.redpill.codec import dumps
 
 app = App("shop")
@@ -51,9 +51,10 @@ class Backend:
         self.asked: list[tuple[str, Message]] = []
         self.reply = Reply("", b"[]")
 
-    async def call(self, queue: str, message: Message) -> Reply:
+    def ask(self, queue: str, message: Message, told: Told) -> Call:
         self.asked.append((queue, message))
-        return self.reply
+        told(self.reply)
+        return Call(queue, message, told, {})
 
 
 @pytest.fixture
@@ -67,7 +68,13 @@ async def ask(
     route, parameters = Routes(routes_of([app], backend)).find(method, target)
     sent = {"Content-Type": "application/json", **(headers or {})}
     data = b"" if body is None else dumps(body)
-    return await route.handler(Request("r", method, target, sent, data, 5000, parameters=parameters))
+    question = route.handler(Request("r", method, target, sent, data, 5000, parameters=parameters))
+    assert isinstance(question, Question)
+    replies: list[Reply | GorgonError] = []
+    question.asker.ask(question.queue, question.message, replies.append)
+    [reply] = replies
+    assert isinstance(reply, Reply)
+    return question.answer(reply)
 
 
 async def test_what_needs_no_user_goes_to_the_app_servers(backend: Backend) -> None:
