@@ -19,9 +19,9 @@ BODILESS = (204, 304)  # answers that end with their headers: a client takes wha
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
-    """A response. `headers` are those beyond Content-Type and Content-Length."""
+    """A response, to be treated as a value. `headers` are those beyond Content-Type and Content-Length."""
 
     status: int
     body: bytes = b""
@@ -51,7 +51,7 @@ class Sink(Protocol):
         """End the answer, and the connection."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Streamed(Answer):
     """A response whose body is written bit by bit, by who gets the sink; `body` is its beginning."""
 
@@ -71,7 +71,7 @@ def protection(private: bool, secure: bool) -> Mapping[str, str]:
 
 def ok(body: bytes) -> Answer:
     """200 with JSON that is encoded already."""
-    return Answer(200, body)
+    return Answer(200, body, JSON, _NONE)
 
 
 def made(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:

@@ -104,7 +104,7 @@ def message_of(request: Request, op: str, args: Mapping[str, Any], user: User | 
     """A message on behalf of a request. Each has an id of its own, since a reply answers all of an id."""
     trace = request.headers.get("traceparent", "")[:TRACE_MAX]
     told = dict(user) if user is not None else None
-    return Message(op, dict(args), request.next_id(), next=next, user=told, deadline=request.deadline, trace=trace)
+    return Message(op, dict(args), request.next_id(), "", next, told, request.deadline, now_ms(), trace)
 
 
 def client_of(request: Request) -> dict[str, str]:

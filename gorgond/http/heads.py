@@ -23,12 +23,13 @@ Fields = dict[bytes, bytes]  # by names in lower case; the values of one name to
 
 class Headers(Mapping[str, str]):
     """The headers of a request, by names in whatever case; text is made of one when it is asked for. `raw` are the
-    bytes, by names in lower case."""
+    bytes, by names in lower case, `lines` are those in which they came."""
 
-    __slots__ = ("raw",)
+    __slots__ = ("lines", "raw")
 
-    def __init__(self, raw: Fields) -> None:
+    def __init__(self, raw: Fields, lines: bytes = b"") -> None:
         self.raw = raw
+        self.lines = lines
 
     def __getitem__(self, name: str) -> str:
         return self.raw[name.lower().encode()].decode("latin-1")
@@ -57,17 +58,20 @@ class Head(NamedTuple):
     headers: Headers
 
 
-def read_head(data: bytes) -> Head:
-    """The head in `data`, which ends with an empty line. Raises Problem 400."""
+def read_head(data: bytes, last: Headers | None = None) -> Head:
+    """The head in `data`, which ends with an empty line. A client mostly repeats its `last` headers: they are not read
+    again then. Raises Problem 400."""
     line = _LINE.match(data)
     if line is None:
         raise Problem(400, "this is not HTTP/1.1")
     method, target, version = line.groups()
-    try:
-        fields = read_fields(data[line.end() :])
-    except ValueError:
-        raise Problem(400, "the headers are not HTTP/1.1's") from None
-    return Head(method.decode(), target.decode("latin-1"), version, Headers(fields))
+    lines = data[line.end() :]
+    if last is None or lines != last.lines:
+        try:
+            last = Headers(read_fields(lines), lines)
+        except ValueError:
+            raise Problem(400, "the headers are not HTTP/1.1's") from None
+    return Head(method.decode(), target.decode("latin-1"), version, last)
 
 
 def by_tornado(lines: bytes) -> Fields:

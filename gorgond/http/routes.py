@@ -158,7 +158,7 @@ class Routes:
         if len(segments) > 1 and not segments[-1]:
             segments.pop()
         for shape in self._shapes.get((len(segments), segments[0] if segments else ""), ()):
-            if all(segments[index] == text for index, text in shape.fixed):
+            if not shape.fixed or all(segments[index] == text for index, text in shape.fixed):
                 methods = shape.methods
                 break
         else:
@@ -246,6 +246,8 @@ def _plain(target: str) -> str:
 
 
 def _unquoted(name: str, text: str) -> str:
+    if "%" not in text:
+        return text
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:

@@ -9,6 +9,7 @@ import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from tornado import netutil
 
@@ -78,10 +79,7 @@ class Server:
         self._acceptor = Acceptor(sockets, self._stream)
 
     def _stream(self) -> Stream:
-        return Stream(self.streams.add, self._begun, self.streams.discard, self.slow)
-
-    def _begun(self, stream: Stream, head: Head) -> Exchange:
-        return Exchange(self, stream, head)
+        return Stream(self.streams.add, partial(Exchange, self), self.streams.discard, self.slow)
 
     async def drain(self) -> None:
         """Accept nothing more, finish what is begun, close."""

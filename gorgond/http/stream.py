@@ -28,11 +28,12 @@ from typing import Protocol, cast
 
 from gorgond.http.answers import Problem, wire
 from gorgond.http.framing import Body
-from gorgond.http.heads import Head, read_head
+from gorgond.http.heads import Head, Headers, read_head
 from gorgond.redpill import new_id
 
 HEADER_MAX = 16 * 1024  # bytes in a request's headers
 PIECE = 256 * 1024  # bytes given to the transport at a time
+REPEATED_MAX = 2 * 1024  # bytes of a request's headers that are kept, to see whether the next one has the same
 UNREAD_MAX = 64 * 1024  # bytes that may lie here unread before the client is not listened to for a while
 
 LIMITS = {
@@ -86,6 +87,7 @@ class Stream(asyncio.Protocol):
         self._closed = False  # for us; its last bytes may still be on their way
         self._ended = False  # the client sends no more
         self._unread = bytearray()
+        self._headers: Headers | None = None  # of the last request
         self._paused = False
         self._advancing = False  # in the next turn of the event loop
         self._request: Receiver | None = None  # that is received, or not answered yet
@@ -100,8 +102,8 @@ class Stream(asyncio.Protocol):
         if self._closed:
             return
         self.phase = phase
-        self.since = time.monotonic()
-        self._until = self.since + LIMITS[phase]
+        self.since = now = time.monotonic()
+        self._until = now + LIMITS[phase]
 
     def check(self, now: float) -> None:
         """Close the connection if it has used up our patience; taking some of an answer renews it."""
@@ -219,20 +221,21 @@ class Stream(asyncio.Protocol):
             del unread[:2]
         if not unread:
             return False
-        if self.phase == "idle":
-            self.enter("head")
-        end = unread.find(b"\r\n\r\n", 0, HEADER_MAX)
-        if end < 0:
+        end = unread.find(b"\r\n\r\n", 0, HEADER_MAX) + 4
+        if end < 4:
+            if self.phase == "idle":
+                self.enter("head")
             if len(unread) > HEADER_MAX:
                 self._say(Problem(431, f"the headers have more than {HEADER_MAX} bytes"))
             return False
-        data = bytes(memoryview(unread)[: end + 4])
-        del unread[: end + 4]
+        data = bytes(memoryview(unread)[:end])
+        del unread[:end]
         try:
-            head = read_head(data)
+            head = read_head(data, self._headers)
         except Problem as problem:
             self._say(problem)
             return False
+        self._headers = head.headers if end <= REPEATED_MAX else None
         self._request = request = self._begun(self, head)
         if request.body is None:
             request.finish()

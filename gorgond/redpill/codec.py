@@ -54,7 +54,7 @@ try:
 except ImportError:  # Debian 12 has no orjson
     _plain = json.JSONDecoder(parse_constant=_constant, parse_float=_fraction)
 
-    def dumps(value: Any, default: Default | None = None) -> bytes:
+    def dumps(value: Any, /, default: Default | None = None) -> bytes:
         """`value` as compact JSON; `default` turns what JSON does not know into what it knows.
 
         Raises TypeError or ValueError for what cannot be written.
@@ -63,11 +63,11 @@ except ImportError:  # Debian 12 has no orjson
             return _encode(value).encode()
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=default).encode()
 
-    def loads(data: bytes | str) -> Any:
+    def loads(data: bytes | str, /) -> Any:
         """The value that `data` holds. Raises ValueError."""
         return _read(_plain, data)
 
-    def encoded(data: bytes) -> Any:
+    def encoded(data: bytes, /) -> Any:
         """A value for `dumps` whose JSON `data` is."""
         return loads(data)
 
@@ -77,18 +77,8 @@ except ImportError:  # Debian 12 has no orjson
         return _in_order(value).encode()
 
 else:
-
-    def dumps(value: Any, default: Default | None = None) -> bytes:
-        """`value` as compact JSON; `default` turns what JSON does not know into what it knows.
-
-        Raises TypeError or ValueError for what cannot be written.
-        """
-        return orjson.dumps(value, default)
-
-    def loads(data: bytes | str) -> Any:
-        """The value that `data` holds. Raises ValueError."""
-        return orjson.loads(data)
-
+    dumps = orjson.dumps
+    loads = orjson.loads
     encoded = getattr(orjson, "Fragment", loads)  # which orjson has since 3.9
 
     def _ordered(value: Any) -> bytes:
