@@ -252,7 +252,7 @@ class Exchange:
             if outcome.error is not None:
                 raise outcome.error
             answer = self._answer(outcome)
-        except Exception as error:  # noqa: BLE001 - each is told
+        except BaseException as error:  # noqa: BLE001 - each is told, and ends nothing else
             answer = self._failed(error)
         self._send(answer)
         handling.reset(before)

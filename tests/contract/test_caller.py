@@ -21,6 +21,7 @@ from gorgond.redpill import (
     Consumer,
     DeadlineExceeded,
     Done,
+    GorgonError,
     Hooks,
     Message,
     Outcome,
@@ -150,6 +151,28 @@ async def test_a_cancelled_call_is_forgotten(stage: Stage) -> None:
         await eventually_async(lambda: not caller)
         async with running(Consumer(stage.broker, "q", "consumer", echo)):
             await eventually_async(lambda: caller.unasked == 1)
+
+
+async def test_who_is_called_with_a_reply_and_raises_is_alone_with_that(stage: Stage, expected_logs: Expect) -> None:
+    expected_logs("somebody could not be told an answer")
+    async with calling(stage, None) as caller:
+        told: list[Reply | GorgonError] = []
+
+        def fail(_: Reply | GorgonError) -> None:
+            raise ZeroDivisionError
+
+        # given one who fails, one who wants it no more, and one who is told
+        caller.ask("q", request("same"), fail)
+        caller.ask("q", request("same"), fail).forget()
+        caller.ask("q", request("same"), told.append)
+        caller.ask("q", request("late", within=100), told.append)
+        async with stage.link() as link:
+            await link.reply(caller.reply_to, [Reply("same", b"1").encode()] * 2)
+        # then each is told once, how it ended
+        await eventually_async(lambda: len(told) == 2 and caller.unasked == 1)
+        assert isinstance(told[0], Reply)
+        assert isinstance(told[1], DeadlineExceeded)
+        assert not caller
 
 
 async def test_one_reply_answers_all_calls_of_its_id(stage: Stage) -> None:

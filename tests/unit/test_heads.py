@@ -70,6 +70,31 @@ def test_what_a_head_says() -> None:
 
 
 @pytest.mark.usefixtures("reader")
+def test_headers_that_are_repeated_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a look at what is read
+    read: list[bytes] = []
+    read_fields = heads.read_fields
+
+    def noted(lines: bytes) -> Fields:
+        read.append(lines)
+        return read_fields(lines)
+
+    monkeypatch.setattr(heads, "read_fields", noted)
+    first = read_head(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+    # when the next one has the same, in whatever first line
+    same = read_head(b"PUT /b HTTP/1.0\r\nHost: x\r\n\r\n", first.headers)
+    assert (same.method, same.target, same.version, dict(same.headers)) == ("PUT", "/b", b"1.0", {"host": "x"})
+    assert len(read) == 1
+    # then they are read again when a byte is another one
+    for lines in (b"Host: y", b"Host: x ", b"Host: x\r\nA: b", b"host: x"):
+        other = read_head(b"GET /a HTTP/1.1\r\n" + lines + END, first.headers)
+        assert other == read_head(b"GET /a HTTP/1.1\r\n" + lines + END)
+    assert len(read) == 9
+    with pytest.raises(Problem):
+        read_head(b"GET /a HTTP/1.1\r\nHost : x\r\n\r\n", first.headers)
+
+
+@pytest.mark.usefixtures("reader")
 @pytest.mark.parametrize("method", ["GET", "BREW", "get", "M-SEARCH", "a.b~c"])
 @pytest.mark.parametrize("target", ["/", "*", "http://x/y", "x", "/\xc3\xa4", "/%zz#", "/'\"<>\\^`{|}", "a:1"])
 def test_methods_and_targets_are_the_routes_affair(method: str, target: str) -> None:
