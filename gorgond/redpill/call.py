@@ -237,7 +237,7 @@ class Caller:
                     self._push_again()
                     gap = False
                 self._hooks.beat()
-                self._deliver(await self._fetch(BLOCK if self._pending else IDLE))
+                self._deliver(await self._fetch(BLOCK if self._waiting else IDLE))
             except BrokerAway as away:
                 gap = True
                 self._link.lost(away)

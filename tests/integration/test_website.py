@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from gorgond.http.website import live
-from gorgond.redpill import Message, Reply, keys
+from gorgond.redpill import Call, Message, Told, keys
 from tests.conftest import RedisServer
 from tests.integration.browsing import PASSWORD, Browser, Events, note_of, uid, version
 from tests.integration.website import Website
@@ -123,13 +123,13 @@ def test_all_that_a_page_asks_bears_its_trace_and_its_id(
 ) -> None:
     # given a look at what is asked of the others
     asked: list[Message] = []
-    call = site.web.call
+    ask = site.web.calls.ask
 
-    async def noted(queue: str, message: Message) -> Reply:
+    def noted(queue: str, message: Message, told: Told) -> Call:
         asked.append(message)
-        return await call(queue, message)
+        return ask(queue, message, told)
 
-    monkeypatch.setattr(site.web, "call", noted)
+    monkeypatch.setattr(site.web.calls, "ask", noted)
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     for target in ("/", "/my", "/account", "/?q=violin", "/info/5", "/items?q=violin", "/auth/me"):
         # when somebody looks at a page, or a program asks
