@@ -29,7 +29,7 @@ from typing import Any
 from gorgond.auth.records import Document, Records
 from gorgond.auth.tokens import Tokens, new_era
 from gorgond.auth.users import ERASED, Users
-from gorgond.redpill import GorgonError, Message, now_ms
+from gorgond.redpill import CallFailed, GorgonError, Message, now_ms
 
 QUEUE = "auth_erase"
 PART = 200  # notes that one message deletes
@@ -52,11 +52,18 @@ class Erasing:
         self._tokens = tokens
         self._push = push
 
-    async def begin(self, user: Document) -> None:
-        """End this user's account: on return it is sure to be erased, and nobody is known by it any more."""
+    async def begin(self, user: Document) -> bool:
+        """End this user's account: on return it is sure to be erased. Whether nobody is known by it any more already;
+        else the job sees to that soon, since others change the account at this moment."""
         args = {"id": user["id"], "claims": self._users.claims(user["email"])}
         await self._push(Message("auth.erase", args), 0)
-        await self._mark(user)
+        try:
+            await self._mark(user)
+        except CallFailed as failed:
+            if failed.code != 409:
+                raise
+            return False
+        return True
 
     async def _mark(self, user: Document) -> None:
         blank = {"name": "", "email": "", "passhash": "", "roles": [], ERASED: now_ms(), **new_era()}

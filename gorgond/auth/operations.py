@@ -6,6 +6,7 @@
     auth.password   {"old", "new", "client", "token"}           → {"user", "expires"}; the other sessions ended
     auth.rename     {"name"}                                     → the user
     auth.delete     {"password", "client"}                       → null; the account, and all that is its user's
+                    "queued" where others change the account just then: it ends soon
     auth.logout                                                  → null; this session ended
     auth.sessions                                                → {"sessions": […]}
     auth.revoke     {"id"}, or {} for all of them               → null
@@ -161,7 +162,8 @@ class Operations:
         return described(account | changes)
 
     async def delete(self, message: Message, user: User) -> Any:
-        await self._erasing.begin(await self._owner(user, message.args, "password"))
+        ended = await self._erasing.begin(await self._owner(user, message.args, "password"))
+        return None if ended else "queued"
 
     async def check_fresh(self, user: User) -> None:
         """Refuse to change by which ways a user may log in, when a session is all that shows who asks: it may have been

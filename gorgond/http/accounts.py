@@ -34,6 +34,7 @@ UNKNOWN = {401: ("nobody is logged in, or not any more", "Error")}
 OFTEN = {429: ("too many attempts; Retry-After says when to come again", "Error")}
 FORGED = {403: ("not asked for by a page of this site", "Error")}
 _BEGUN = {200: ("a session has begun", "Begun")}
+_ENDS = {204: ("it has ended", ""), 202: ("it ends in a moment, which is kept", "")}
 
 
 class Accounts:
@@ -58,7 +59,7 @@ class Accounts:
             Route("PATCH", "/auth/me", self.rename, "Have another name", body="Renaming", user="required",
                   answers={200: ("the user", "User")} | mine),
             Route("POST", "/auth/delete", self.delete, "End the account and delete all that is the user's",
-                  body="Deletion", user="required", answers={204: ("it has ended", "")} | mine | OFTEN),
+                  body="Deletion", user="required", answers=_ENDS | mine | OFTEN),
             Route("GET", "/auth/export", Export(asking).answer, "All that is the user's, as a file",
                   answers=_KEPT | UNKNOWN, user="required"),
             Route("GET", "/auth/sessions", self.sessions, "One's sessions, the one last used first",
@@ -102,8 +103,8 @@ class Accounts:
     async def delete(self, request: Request) -> Answer:
         user = credentials(request, "required")
         args = {"password": "", **_fields(request, {}, {"password": PASSWORD_MAX}), "client": client_of(request)}
-        await self._ask(request, "auth.delete", args, user)
-        return _ended(request)
+        reply = await self._ask(request, "auth.delete", args, user)
+        return _ended(request, 202 if loads(reply.body) == "queued" else 204)
 
     async def sessions(self, request: Request) -> Answer:
         return ok((await self._ask(request, "auth.sessions", {}, credentials(request, "required"))).body)
@@ -121,8 +122,8 @@ class Accounts:
         return made({**begun.answer, "xsrf": proof(begun.token)}, headers={"Set-Cookie": begun.cookie()})
 
 
-def _ended(request: Request) -> Answer:
-    return Answer(204, headers={"Set-Cookie": cleared_cookie()} if has_cookie(request) else {})
+def _ended(request: Request, status: int = 204) -> Answer:
+    return Answer(status, headers={"Set-Cookie": cleared_cookie()} if has_cookie(request) else {})
 
 
 def _fields(

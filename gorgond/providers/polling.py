@@ -2,8 +2,9 @@
 
     read → push the items → accepted → write the cursor
 
-The cursor is the document NAME of the collection `providers`. An instance that dies in between leaves an older cursor
-behind. Its successor reads the same items again; they have the same ids, and the store has each once.
+The cursor is the document NAME of the collection `providers`, which is asked for over a queue of the providers' own, so
+that they may read nothing else. An instance that dies in between leaves an older cursor behind. Its successor reads the
+same items again; they have the same ids, and the store has each once.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ class Polling:
             args = {"filter": {"id": name}, "limit": 1}
             question = Message(f"{COLLECTION}.find", args, deadline=now_ms() + int(READ * 1000))
             try:
-                reply = await self._caller.call("store_get", question)
+                reply = await self._caller.call("provider_store_get", question)
                 if reply.error is not None:
                     raise reply.error
             except GorgonError as error:

@@ -27,6 +27,7 @@ from gorgond.redpill.logline import about, counted, log
 from gorgond.redpill.message import Message, Reply, decode_reply, now_ms
 from gorgond.redpill.persist import BACKOFF
 from gorgond.redpill.producer import Producer, Submitted
+from gorgond.redpill.seldom import Seldom
 
 LISTS = 3  # of replies that are looked at: the newest, and those of before the last gaps
 TOGETHER = 0.02  # seconds that a call's end may be late, so that the calls that have become late end together
@@ -116,6 +117,7 @@ class Caller:
         self._lists: deque[str] = deque(maxlen=LISTS)  # on which replies may come, the newest first
         self._new_list()
         self.unasked = 0  # replies that nobody waited for
+        self._dropped = Seldom()  # replies that could not be read
         self._hooks = hooks
         keys.replies(self.reply_to)  # is it a name?
         self._link = broker.link(f"{name} {list_name}")
@@ -274,7 +276,8 @@ class Caller:
             try:
                 reply = decode_reply(raw)
             except Undecodable as error:
-                log.warning("a reply on %s is dropped: %s", self.reply_to, error)
+                if count := self._dropped.add():
+                    log.warning("a reply on %s is dropped: %s (%d by now)", self.reply_to, error, count)
                 continue
             waiting = self._waiting.pop(reply.id, None)
             if waiting is None:

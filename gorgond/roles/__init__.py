@@ -20,7 +20,8 @@ from collections.abc import Mapping
 
 from gorgond.roles.row import ANY, Access, Indexes, Role, Unit
 
-READ, WRITTEN = ("store_get", "store_search", "auth_store_get"), ("store_put", "auth_store_put")  # the store's queues
+READ = ("store_get", "store_search", "auth_store_get", "provider_store_get")  # the store's queues
+WRITTEN = ("store_put", "auth_store_put")
 
 # A question to a database that hangs may take 8 s, a batch of them longer. The queues are the broker's; who answers
 # queries has no business in its files.
@@ -224,7 +225,7 @@ ROLES: Mapping[str, Role] = {
             ends=4,
             finishes=True,
             access=Access(
-                pushes=("store_get", "store_put"),
+                pushes=("provider_store_get", "store_put"),
                 consumes=(f"provider_get:{ANY}", f"provider_put:{ANY}", f"provider_hook:{ANY}"),
                 waits_on=("cursor_data",),
                 replies=True,
@@ -244,7 +245,7 @@ COMMANDS: Mapping[str, Role] = {role.name: role for role in ROLES.values() if no
 
 PRIVATE = ("auth_store_get", "auth_store_put")  # who could push there could be anybody
 
-QUEUES = tuple(queue for queue in ROLES["store"].access.consumes if queue not in PRIVATE)
+QUEUES = tuple(queue for queue in ROLES["store"].access.consumes if queue.startswith("store_"))
 """Those of the database, for whoever wants to see what moves."""
 
 SCALED = tuple(role.name for role in ROLES.values() if not role.section)

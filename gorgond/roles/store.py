@@ -9,6 +9,7 @@ for the database, another one's Python runs. A batch is one question to the data
     store_get   store.health        → {"database", "version", "latency_ms", "pool", "search"}
                 <collection>.find   {"filter", "sort", "limit", "skip", "fields", "search", "short"} → array
                 <collection>.count  {"filter", "search"} → number
+    provider_store_get  providers.find alone: how far a provider has read
     store_search  the same: what is dear has a queue and a consumer of its own, so that nobody else waits for it
     store_put   <collection>.insert   {"documents": […]}      → {"results": [{"id", "effect"}, …]}
                 <collection>.replace  {"documents": […]}
@@ -69,7 +70,6 @@ REPEATS = 16
 
 DECLARED = 10.0  # seconds between two looks at what applications have indexed
 AGAIN = 60.0  # seconds until the database is asked again for an index that it has refused
-LOOKS = 3  # whether a database lets us in, before it counts as away
 
 WRITES = 500
 """Messages of store_put taken at a time. A write waits for the disk of the broker and of the database whatever its
@@ -96,8 +96,9 @@ class DataStore(Service):
             for broker in self.fabric.brokers:
                 for number in range(self.config.store.lanes if broker is self.fabric.calls else 1):
                     self._read("store_get", broker, str(number), batch)
-            # Reads of the auth server, and searches, are calls alone.
+            # Reads of the auth server and of providers, and searches, are calls alone.
             self._read("auth_store_get", self.fabric.calls, "0", batch)
+            self._read("provider_store_get", self.fabric.calls, "0", 1)
             # One at a time: each has the time of a whole batch for itself.
             self._read("store_search", self.fabric.calls, "s", 1)
         if self.writes:
@@ -173,15 +174,12 @@ class DataStore(Service):
         await in_thread(self._enter, "enter the database")
 
     async def _enter(self) -> None:
-        for _ in range(LOOKS):  # who is refused beside us has the driver drop our connection too, which looks like away
-            try:
-                self.store.find([Query(INDEXES, {}, limit=1)])
-            except StoreDenied:
-                raise
-            except StoreAway as away:
-                log.debug("the database is waited for: %s", away)
-            else:
-                return
+        try:
+            self.store.find([Query(INDEXES, {}, limit=1)])
+        except StoreDenied:
+            raise
+        except StoreAway as away:
+            log.debug("the database is waited for: %s", away)
 
     async def close(self) -> None:
         for task in self._preparing:
@@ -231,7 +229,7 @@ class _Handler:
 
 
 class _Reader(_Handler):
-    """Serves store_get, store_search or auth_store_get."""
+    """Serves store_get, or another queue that is read by."""
 
     async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
         outcomes: list[Outcome | None] = [None] * len(batch)

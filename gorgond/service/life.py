@@ -1,7 +1,8 @@
 """A service's life: start, run, drain, end.
 
+    meet       a broker or database that does not let it in ends it before it takes anything: a roll stops at it, and
+               others of its role work on
     start      sockets taken, loops begun; a broker or database that is away is waited for
-    meet       a broker or database that does not let it in ends it: a roll stops at it, and others of its role work on
     READY=1
     run        once a second: status line, watchdog (`heart`), what it tells of itself (`figures`)
     SIGHUP     the configuration is read again: what can change is applied, what is invalid is refused
@@ -105,8 +106,8 @@ class Service(QueueEnds, ABC):
         self._loop = asyncio.get_running_loop()
         try:
             self._begin_ends()
-            await self.start()
             await self._meet()
+            await self.start()
             if self.failed is None:
                 notifier.ready()
             self.ready.set()

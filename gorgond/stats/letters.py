@@ -52,16 +52,20 @@ def message_of(letter: DeadLetter) -> Message | None:
         return None
 
 
-def letter_row(queue: str, broker: str, letter: DeadLetter) -> dict[str, Any]:
-    """All of one for programs."""
+def description(broker: str, letter: DeadLetter) -> dict[str, Any]:
+    """What is known of one, but for the message as it is."""
     message = message_of(letter)
     return {
-        "queue": queue,
         "letter": label(broker, letter.number),
         "at": letter.at,
         "attempts": letter.attempts,
         "reason": letter.reason,
         "id": message.id if message else "",
         "op": message.op if message else "",
-        "message": letter.raw.decode(errors="backslashreplace"),
     }
+
+
+def letter_row(queue: str, broker: str, letter: DeadLetter) -> dict[str, Any]:
+    """All of one for programs."""
+    whole = letter.raw.decode(errors="backslashreplace")
+    return {"queue": queue, **description(broker, letter), "message": whole}

@@ -11,7 +11,7 @@ from gorgond.http.answers import Answer, Problem, made
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.redpill import DeadLetter, dumps
 from gorgond.service.words import counted
-from gorgond.stats.letters import Links, label, letter_row, letters_of, message_of
+from gorgond.stats.letters import Links, description, label, letter_row, letters_of
 from gorgond.stats.visitors import Visitors
 
 LETTERS_MAX = 100  # in one answer
@@ -175,16 +175,10 @@ def _what(put_back: bool) -> str:
 def _shown(broker: str, letter: DeadLetter) -> dict[str, Any]:
     """The part of a dead letter that is shown, from the broker it lies on; `raw` is cut after SHOWN_MAX of its `size`
     bytes."""
-    message = message_of(letter)
     return {
         "broker": broker,
         "number": letter.number,
-        "letter": label(broker, letter.number),
-        "at": letter.at,
-        "reason": letter.reason,
-        "attempts": letter.attempts,
-        "op": message.op if message else "",
-        "id": message.id if message else "",
+        **description(broker, letter),
         "size": len(letter.raw),
         "raw": letter.raw[:SHOWN_MAX].decode(errors="replace"),
     }

@@ -13,7 +13,7 @@ from gorgond.errors import StoreRefused
 from gorgond.redpill import ID_MAX, Message
 from gorgond.stores.contract import Kind, Once, Query, Write
 from gorgond.stores.ownership import NOBODY
-from gorgond.stores.schema import OWNED, PRIVATE
+from gorgond.stores.schema import OWNED, PRIVATE, PROVIDERS
 
 _FIND = frozenset({"filter", "sort", "limit", "skip", "fields", "search", "short"})
 _KINDS: dict[str, tuple[Kind, frozenset[str]]] = {
@@ -26,16 +26,18 @@ _KINDS: dict[str, tuple[Kind, frozenset[str]]] = {
 
 AUTH = "auth_"
 """The names of the auth server's own queues begin so: auth_store_get, auth_store_put."""
+OF_PROVIDERS = "provider_"
+"""And that of the providers' own: provider_store_get."""
 
 
 def query_of(message: Message, queue: str) -> tuple[str, Query]:
-    """The question of a message of store_get or auth_store_get: "find" or "count", and the query."""
+    """The question of a message of store_get, or of another queue that is read by: "find" or "count", and the query."""
     collection, _, verb = message.op.partition(".")
     if verb not in ("find", "count"):
         raise StoreRefused(f"{message.op}: {queue} takes <collection>.find and <collection>.count")
     args = message.args
     _only(args, _FIND)
-    if not (verb == "find" and _public(collection, args)):
+    if queue.startswith(OF_PROVIDERS) or not (verb == "find" and _public(collection, args)):
         _check_queue(collection, queue)
     sort, fields = args.get("sort", ()), args.get("fields", ())
     for name, pairs in (("sort", sort), ("fields", fields)):
@@ -127,6 +129,8 @@ def _check_queue(collection: str, queue: str) -> None:
         raise StoreRefused(f"{collection}: only the auth server may, over {AUTH}{queue}", 403)
     if collection not in PRIVATE and queue.startswith(AUTH):
         raise StoreRefused(f"{collection}: this goes over {queue.removeprefix(AUTH)}", 403)
+    if collection != PROVIDERS and queue.startswith(OF_PROVIDERS):
+        raise StoreRefused(f"{collection}: providers are told of the collection {PROVIDERS} alone", 403)
 
 
 def _public(collection: str, args: Mapping[str, Any]) -> bool:

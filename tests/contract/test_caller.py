@@ -143,6 +143,21 @@ async def test_replies_to_nobody_and_what_is_none_are_dropped(
         await eventually_async(lambda: caller.unasked == 1)
 
 
+async def test_a_flood_of_what_is_no_reply_is_told_once(
+    stage: Stage, expected_logs: Expect, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected_logs("a reply on data:c:.* is dropped: not a reply: .*by now")
+    async with calling(stage) as caller, stage.link() as link:
+        # when a peer sends rubbish again and again
+        for _ in range(10):
+            await link.reply(caller.reply_to, [b"\xff"] * 100)
+        call = request()
+        assert answers(call.id, await caller.call("q", call))
+        # then calls are answered, and the log has a line of it, not a thousand
+        told = [each for each in caplog.messages if "is dropped" in each]
+        assert len(told) == 1
+
+
 async def test_a_cancelled_call_is_forgotten(stage: Stage) -> None:
     async with calling(stage, None) as caller:
         call = caller.call("q", request("a"))

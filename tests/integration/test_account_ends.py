@@ -265,6 +265,38 @@ def test_it_ends_although_others_change_the_same(ada: Somebody, monkeypatch: pyt
     assert ada.kept() == {}
 
 
+def test_it_ends_although_its_account_changes_at_that_moment(ada: Somebody, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasing, "LATER", 0.3)
+    patch, calls = Records.patch, itertools.count()
+
+    async def refused(records: Records, collection: str, *more: Any) -> bool:
+        if collection == "users" and next(calls) < 1:
+            raise CallFailed(409, "users: others change this at the same time")
+        return await patch(records, collection, *more)
+
+    # when others change the account as it ends, then it is kept that it ends, and so it does
+    monkeypatch.setattr(Records, "patch", refused)
+    assert ada.ask("POST", "/auth/delete", {"password": PASSWORD}).status == 202
+    eventually(lambda: ada.kept() == {})
+
+
+def test_it_looks_again_before_the_last_look(ada: Somebody, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasing, "LATER", 1.0)
+    # when an account ends of which nothing is under way
+    assert ada.ask("POST", "/auth/delete", {"password": PASSWORD}).status == 204
+    waits = set()
+    with redis.Redis.from_url(ada.site.config.broker.url) as client:
+
+        def over() -> bool:
+            for raw in client.zrange("gorgon:{auth_erase}:delayed", 0, -1):
+                waits.add((b'"again":true' in raw, b'"last":true' in raw))
+            return ada.kept() == {}
+
+        eventually(over)
+    # then it waits twice before the account itself goes: for what is asked, and for what is being written
+    assert waits == {(True, False), (True, True)}
+
+
 # ---- processes that are killed
 
 

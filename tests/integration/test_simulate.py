@@ -48,7 +48,10 @@ def test_everything_in_one_process(tmp_path: Path) -> None:
 def test_runs_for_as_long_as_it_is_told_to() -> None:
     done = gorgond("simulate", "--duration", "1.5", "--port", str(free_port()), "--count", "10")
     assert done.returncode == 0
-    assert "store     consuming auth_store_get, auth_store_put, store_get, store_put, store_search" in done.stdout
+    assert (
+        "store     consuming auth_store_get, auth_store_put, provider_store_get, store_get, store_put, store_search"
+        in done.stdout
+    )
 
 
 def test_real_processes_take_the_place_of_the_simulated_ones_one_by_one(

@@ -48,6 +48,9 @@ REFUSED = (
     *((role, "RPUSH", PRIVATE, "users.patch") for role in ("web", "app", "provider", "journal", "stats")),
     *((role, "RPUSH", "gorgon:{auth_put}", "{}") for role in ("web", "app", "provider", "store")),
     # reads what is others'
+    ("provider", "RPUSH", "gorgon:{store_get}", "items.find"),
+    ("provider", "RPUSH", "gorgon:{store_search}", "items.find"),
+    *((role, "RPUSH", "gorgon:{provider_store_get}", "{}") for role in ("web", "app", "journal")),
     ("web", "LRANGE", "gorgon:{auth_get}", "0", "-1"),
     ("web", "LRANGE", PRIVATE, "0", "-1"),
     *(("stats", "LINDEX", f"gorgon:{{{queue}}}{part}", "0") for queue in AUTHS for part in ("", ":held")),

@@ -48,17 +48,21 @@ def test_a_command_is_allowed_on_the_keys_alone_on_which_the_scripts_use_it() ->
         for command, patterns in selectors_of("provider").items()
     }
     # then of others' it may do what its scripts do, on what they name
-    pushed = {f"~gorgon:{{{queue}}}{part}" for queue in ("store_put", "store_get") for part in ("", ":held", ":bell")}
+    pushed = {
+        f"~gorgon:{{{queue}}}{part}" for queue in ("store_put", "provider_store_get") for part in ("", ":held", ":bell")
+    }
     groups = {pattern for pattern in provider["+ltrim"] if pattern.startswith("~gorgon:{provider_data}/")}
     assert provider["+rpush"] == pushed | groups | {"~gorgon:{*}:replies", "~gorgon:{provider_data}/*:bell"}
     assert provider["+set"] == {
-        *(f"~gorgon:{{{queue}}}:producer:provider@*" for queue in ("store_put", "store_get")),
+        *(f"~gorgon:{{{queue}}}:producer:provider@*" for queue in ("store_put", "provider_store_get")),
         *(f"~gorgon:{{{topic}}}:publisher:provider@*" for topic in ("stats", "provider_data")),
-        *(f"~gorgon:{{{queue}}}:turn" for queue in ("store_put", "store_get")),
+        *(f"~gorgon:{{{queue}}}:turn" for queue in ("store_put", "provider_store_get")),
         "~gorgon:{provider_data}/*:turn",
     }
     assert provider["+ltrim"] == groups  # nobody keeps the figures of the topic stats
-    counted = {f"~gorgon:{{{queue}}}:{key}" for queue in ("store_put", "store_get") for key in ("pushed", "memory")}
+    counted = {
+        f"~gorgon:{{{queue}}}:{key}" for queue in ("store_put", "provider_store_get") for key in ("pushed", "memory")
+    }
     assert provider["+hset"] - {"~gorgon:{provider:*}:lease"} == counted | {
         f"~gorgon:{{provider_data}}/*:{key}" for key in ("pushed", "memory")
     }

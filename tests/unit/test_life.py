@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gorgond.config import load
-from gorgond.redpill import Caller, Consumer, GorgonError, LoopEnded, Message, Producer, Room, keys, now_ms
+from gorgond.redpill import DONE, Caller, Consumer, GorgonError, LoopEnded, Message, Producer, Room, keys, now_ms
 from gorgond.redpill.errors import BrokerError
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.service.fabric import Fabric
@@ -74,6 +74,31 @@ async def test_a_loop_that_is_cancelled_ends_the_service(what: str) -> None:
     with pytest.raises(GorgonError, match="was cancelled, and nobody had asked it to end") as ended:
         await asyncio.wait_for(running, 60)
     assert {"loop": "the loop", "producer": " push", "caller": " replies"}[what] in str(ended.value)
+
+
+class Refused(Toy):
+    """Is not let in by something that it needs."""
+
+    async def start(self) -> None:
+        self.consumer("q", lambda batch: asyncio.sleep(0, [DONE] * len(batch)))
+
+    async def meet(self) -> None:
+        for _ in range(100):  # as long as others would take what is there
+            await asyncio.sleep(0)
+        raise BrokerError("not you")
+
+
+async def test_who_is_not_let_in_takes_nothing() -> None:
+    toy = Refused(for_ever)
+    broker = toy.fabric.durable
+    async with Producer(broker, "p") as producer:
+        await producer.push("q", Message("op"))
+    # when it begins, then it ends with what it was told, and what it would have taken lies where it was
+    with pytest.raises(BrokerError, match="not you"):
+        await asyncio.wait_for(toy.run(Notifier()), 60)
+    link = broker.link("look")
+    [counts] = await link.counts(["q"])
+    assert (counts.queued, counts.done, counts.in_flight) == (1, 0, 0)
 
 
 async def test_calls_fail_when_nobody_listens_for_replies_any_more() -> None:

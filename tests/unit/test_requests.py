@@ -8,7 +8,7 @@ import pytest
 
 from gorgond.errors import StoreRefused
 from gorgond.redpill import Message
-from gorgond.stores.requests import writes_of
+from gorgond.stores.requests import query_of, writes_of
 
 
 def test_a_change_has_the_ts_of_its_message_where_it_has_none() -> None:
@@ -32,3 +32,14 @@ def test_each_document_has_an_id_of_its_own(verb: str, documents: list[Any]) -> 
     with pytest.raises(StoreRefused, match="id: ") as refused:
         writes_of(Message(f"items.{verb}", {"documents": documents}, "m"), "store_put")
     assert (refused.value.code, refused.value.field) == (400, "id")
+
+
+@pytest.mark.parametrize(
+    ("op", "args"),
+    [("items.find", {}), ("users.find", {"filter": {"id": "1"}, "fields": ["name"]}), ("items.count", {})],
+)
+def test_providers_read_nothing_over_their_queue_but_how_far_they_are(op: str, args: dict[str, Any]) -> None:
+    assert query_of(Message("providers.find", {"filter": {"id": "mail"}}), "provider_store_get")[0] == "find"
+    with pytest.raises(StoreRefused) as refused:
+        query_of(Message(op, args), "provider_store_get")
+    assert refused.value.code == 403
