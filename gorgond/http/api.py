@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -186,10 +186,18 @@ class Api:
             raise BadRequest("id", "must be the one in the path, or left out")
         if not changes:
             raise BadRequest("body", "must hold at least one field to change")
+        if changes.get("private") is True:
+            await self._check_private(request, changes)
         args: dict[str, Any] = {"id": id, "changes": changes}
         if "ts" in changes:
             args["ts"] = changes.pop("ts")
         return await self._changed(request, "items.patch", args)
+
+    async def _check_private(self, request: Request, changes: Mapping[str, Any]) -> None:
+        """The same for changes of a note whose owner is the one that it has, unless they say another."""
+        args = {"filter": {"id": request.parameters["id"]}, "fields": ["userid"], "limit": 1}
+        for note in await self._asking.find(request, "items", args):
+            check_private({**note, **changes})
 
     async def delete(self, request: Request) -> Answer:
         values = request.parameters

@@ -90,7 +90,9 @@ def check_ts(ts: int) -> None:
 
 def check_private(item: dict[str, Any]) -> None:
     """What is to be private has an owner who can see it."""
-    if item.get("private") is True and item.get("userid", 0) < REGISTERED:
+    owner = item.get("userid")
+    owners = [one for one in (owner if isinstance(owner, list) else [owner]) if isinstance(one, int | float)]
+    if item.get("private") is True and not any(one >= REGISTERED for one in owners):
         raise BadRequest("private", "must be false, or left out, where no registered user is the owner")
 
 

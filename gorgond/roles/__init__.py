@@ -55,7 +55,9 @@ ROLES: Mapping[str, Role] = {
                 listens=("store_notify",),
             ),
             collections={
-                "items": Indexes(newest=("userid",), values=("keywords",), by_time=True, text=("title", "body"))
+                "items": Indexes(
+                    newest=("userid",), values=("keywords",), folded=("keywords",), by_time=True, text=("title", "body")
+                )
             },
             unit=Unit(weight=200, port=True, credentials=("auth.key",)),
         ),

@@ -32,6 +32,7 @@ class Indexes(NamedTuple):
 
     newest: tuple[str, ...] = ()  # by the value of one of these fields, the newest first
     values: tuple[str, ...] = ()  # by the value of one of these, or by any value of a list
+    folded: tuple[str, ...] = ()  # of these two: those whose texts are found whatever their case
     by_time: bool = False  # the newest of all
     text: tuple[str, ...] = ()  # by words in these
 

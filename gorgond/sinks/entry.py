@@ -1,7 +1,8 @@
 """The part of an event that is logged, and how it reads.
 
 A log is read by more people than the database, and kept longer: it has who did what to which document, the names of
-the fields, and of their values those of LOGGED alone. So nobody needs to list here what is secret.
+the fields, and of their values those of LOGGED alone. So nobody needs to list here what is secret. No content is among
+them: a change does not say whether the document is private.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from gorgond.redpill import Message
 
-LOGGED: Mapping[str, tuple[str, ...]] = {"items": ("userid", "title")}
+LOGGED: Mapping[str, tuple[str, ...]] = {"items": ("userid",)}
 """The fields whose values are logged, by collection."""
 
 VALUE_MAX = 60  # characters of a text

@@ -7,9 +7,12 @@ docs/development.md says how to add one.
     filters            what may be asked, as data
     schema             what is indexed; `declared` is what applications have indexed beside that
     ownership          whose an item is
+    folding            texts that are found whatever their case
     repeats            how a write that comes again is told from another one
-    mongo              MongoDB: `mongo_writes`, `mongo_deletes`, `mongo_commands`, `mongo_requests`, `mongo_pool`
-    sqlite             SQLite: `sqlite_writes`, `sqlite_filters`, `sqlite_tables`, `sqlite_indexes`, `sqlite_files`
+    mongo              MongoDB: `mongo_writes`, `mongo_deletes`, `mongo_commands`, `mongo_requests`, `mongo_folding`,
+                       `mongo_pool`
+    sqlite             SQLite: `sqlite_writes`, `sqlite_filters`, `sqlite_tables`, `sqlite_indexes`, `sqlite_folding`,
+                       `sqlite_files`
 """
 
 from __future__ import annotations

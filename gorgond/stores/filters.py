@@ -3,7 +3,8 @@
 A filter is a JSON object. `{"userid": 5}` finds the documents whose field is 5, or is a list that holds 5; several
 fields are joined by "and". Operators: `$eq $ne $gt $gte $lt $lte` with one value, `$in` with a list, `$and $or` with
 a list of filters. Values are strings, numbers, booleans and null; null also finds documents without the field.
-Comparisons stay within a kind: numbers with numbers, strings with strings. `a.b` is field b of the object in field a.
+Comparisons stay within a kind: numbers with numbers, strings with strings. Texts in some fields (`schema.FOLDED`: the
+keywords of items) are equal whatever their case: for `$eq`, `$ne` and `$in`. `a.b` is field b of the object in field a.
 
 Every driver checks every request with these functions and gives what passes the same meaning. They raise
 StoreRefused, with a message that names the field and what is allowed.

@@ -44,13 +44,15 @@ from gorgond.stores.contract import (
     too_slow,
 )
 from gorgond.stores.filters import check_query, equality, words
-from gorgond.stores.mongo_commands import FIRST, MARKS, reachable
+from gorgond.stores.mongo_commands import COPIES, FIRST, MARKS, copy_of, reachable
+from gorgond.stores.mongo_folding import fold_all, whatever_case
 from gorgond.stores.mongo_pool import PoolCount
 from gorgond.stores.mongo_requests import claim_all
 from gorgond.stores.mongo_writes import write_batch
 from gorgond.stores.ownership import hidden
 from gorgond.stores.schema import (
     DECLARED,
+    FOLDED,
     OWN_FIELDS,
     REQUESTS,
     TEXT,
@@ -155,6 +157,11 @@ class MongoStore(Store):
                 self._try_index(collection, [("ts", -1)])
         for remembered in (TOMBSTONES, REQUESTS):
             self._try_index(remembered, [("at", 1)], expireAfterSeconds=TOMBSTONE_SECONDS)
+        for collection, fields in FOLDED.items():
+            for field in fields:
+                self._try_index(collection, [(copy_of(field), 1)], sparse=True)
+                with reachable(), self._connect(socketTimeoutMS=None) as client:
+                    fold_all(client[self._db.name][collection], field)
 
     def index(self, collection: str, newest: Sequence[str], values: Sequence[str]) -> None:
         for field in newest:
@@ -392,7 +399,7 @@ def _shape(query: Query) -> object:
     if field == "id":
         same = query.collection, field, query.projection, query.short, query.viewer
         return same if isinstance(value, str) and not query.skip else None
-    if value is None or field.startswith(("id.", "$")):
+    if value is None or field.startswith(("id.", "$")) or field in FOLDED.get(query.collection, ()):
         return None
     asked = query.sort, query.limit, query.skip, query.projection, query.short
     return query.collection, field, query.viewer, *asked
@@ -402,15 +409,21 @@ def _field(field: str) -> str:
     return "_" + field if field == "id" or field.startswith("id.") else field
 
 
-def _conditions(filter: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        _field(field): [_conditions(part) for part in condition] if field in ("$and", "$or") else condition
-        for field, condition in filter.items()
-    }
+def _conditions(filter: Mapping[str, Any], collection: str) -> dict[str, Any]:
+    conditions: dict[str, Any] = {}
+    more: list[dict[str, Any]] = []
+    for field, condition in filter.items():
+        if field in ("$and", "$or"):
+            conditions[field] = [_conditions(part, collection) for part in condition]
+        elif field in FOLDED.get(collection, ()):
+            more.extend(whatever_case(field, condition))
+        else:
+            conditions[_field(field)] = condition
+    return {"$and": [conditions, *more]} if more else conditions
 
 
 def _filter(query: Query) -> dict[str, Any]:
-    conditions = _conditions(query.filter)
+    conditions = _conditions(query.filter, query.collection)
     if seen := _seen(query):
         conditions = {"$and": [conditions, seen]} if conditions else seen
     if query.search:
@@ -442,6 +455,8 @@ def _json(documents: list[dict[str, Any]], short: int) -> bytes:
         document["id"] = document.pop("_id")
         document.pop(FIRST, None)
         document.pop(MARKS, None)
+        for copy in COPIES:
+            document.pop(copy, None)
         if short:
             shorten(document, short)
     return dumps(documents, _plain)

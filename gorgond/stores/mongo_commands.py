@@ -16,8 +16,8 @@ from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, 
 from gorgond.errors import StoreAway, StoreDenied, StoreRefused
 from gorgond.stores.contract import Write, Written
 from gorgond.stores.filters import DOCUMENT_BYTES, INT_MAX
-from gorgond.stores.ownership import check_owner
-from gorgond.stores.schema import OWN_FIELDS
+from gorgond.stores.ownership import PRIVATE, barred
+from gorgond.stores.schema import FOLDED, OWN_FIELDS
 
 Document = dict[str, Any]
 Operation: TypeAlias = "InsertOne[Any] | UpdateOne | DeleteOne"
@@ -25,6 +25,14 @@ Outcome = Written | StoreRefused
 
 FIRST, MARKS = f"{OWN_FIELDS}_first", f"{OWN_FIELDS}_marks"
 """A document's first content and who changed it, as in `stores.repeats`; a tombstone has those of what was deleted."""
+
+
+def copy_of(field: str) -> str:
+    """The field of a document that has the texts in `field` folded, those that are not so there: `stores.folding`."""
+    return f"{OWN_FIELDS}_{field}"
+
+
+COPIES = tuple(copy_of(field) for fields in FOLDED.values() for field in fields)
 
 AWAY_CODES = frozenset(
     {6, 7, 13, 18, 24, 64, 89, 91, 112, 134, 189, 262, 9001, 10107, 11600, 11601, 11602, 13388, 13435, 13436, 14031}
@@ -90,7 +98,7 @@ def bulk(collection: Collection[Document], operations: Mapping[int, Operation]) 
 
 def look(collection: Collection[Document], ids: Sequence[str]) -> dict[str, Document]:
     """Of those of the ids that are there: version, owner, what is kept of them; of tombstones, whether `known`."""
-    return _find(collection, ids, {"ts": 1, "userid": 1, "known": 1, FIRST: 1, MARKS: 1})
+    return _find(collection, ids, {"ts": 1, "userid": 1, PRIVATE: 1, "known": 1, FIRST: 1, MARKS: 1})
 
 
 def contents(collection: Collection[Document], ids: Sequence[str]) -> dict[str, Document]:
@@ -113,10 +121,9 @@ def version(stored: Document) -> int:
     return int(max(-1, min(ts, INT_MAX))) if isinstance(ts, int | float) and ts == ts else -1
 
 
-def refusal(stored: Document | None, write: Write) -> StoreRefused | None:
-    """Why the write may not touch what is stored."""
+def refusal(stored: Document | None, write: Write) -> Outcome | None:
+    """What becomes of a write that may not touch what is stored."""
     try:
-        check_owner(stored or {}, write.asker)
+        return barred(stored or {}, write)
     except StoreRefused as refused:
         return refused
-    return None

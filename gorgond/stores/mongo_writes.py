@@ -37,6 +37,7 @@ from pymongo.database import Database
 from gorgond.errors import StoreAway, StoreRefused
 from gorgond.stores.contract import Write, Written, refused_by
 from gorgond.stores.filters import check_write
+from gorgond.stores.folding import copies
 from gorgond.stores.mongo_commands import (
     FIRST,
     MARKS,
@@ -45,6 +46,7 @@ from gorgond.stores.mongo_commands import (
     Outcome,
     bulk,
     contents,
+    copy_of,
     encoded,
     look,
     refusal,
@@ -53,7 +55,7 @@ from gorgond.stores.mongo_commands import (
 from gorgond.stores.mongo_deletes import delete_all
 from gorgond.stores.ownership import allowed
 from gorgond.stores.repeats import MARKS_MAX, fingerprint, mark, newest, same_content
-from gorgond.stores.schema import TOMBSTONES
+from gorgond.stores.schema import FOLDED, TOMBSTONES
 
 DUPLICATE_KEY, IMMUTABLE_FIELD = 11000, 66
 
@@ -198,6 +200,11 @@ def _operation(write: Write, ts: int) -> Operation:
     own = mark(write)
     fields = {"_id": write.id, **write.document, "ts": ts}
     fields.pop("id", None)
+    for field in FOLDED.get(write.collection, ()):
+        if field in fields:
+            texts = list(copies(write.document, field))
+            if texts or write.kind == "patch":
+                fields[copy_of(field)] = texts or None
     if write.kind == "insert":
         fields[FIRST] = fingerprint(write)
         if own is not None:

@@ -17,6 +17,9 @@ DECLARED = {name: indexes for role in ROLES.values() for name, indexes in role.c
 
 TEXT: Mapping[str, tuple[str, ...]] = {name: each.text for name, each in DECLARED.items() if each.text}
 
+FOLDED: Mapping[str, tuple[str, ...]] = {name: each.folded for name, each in DECLARED.items() if each.folded}
+"""The fields whose texts are found whatever their case (`stores.folding`)."""
+
 INDEXES = "indexes"
 """The collection in which applications say what is to be indexed."""
 

@@ -34,10 +34,12 @@ from gorgond.stores.contract import (
     too_slow,
 )
 from gorgond.stores.filters import check_query, equality, words
+from gorgond.stores.folding import fold
 from gorgond.stores.ownership import PRIVATE, hidden
-from gorgond.stores.schema import DECLARED, TEXT
+from gorgond.stores.schema import DECLARED, FOLDED, TEXT
 from gorgond.stores.sqlite_files import Files
 from gorgond.stores.sqlite_filters import Parameters, order_by, where
+from gorgond.stores.sqlite_folding import Folding
 from gorgond.stores.sqlite_indexes import Index, indexed
 from gorgond.stores.sqlite_tables import Collection, Gap, key_value, make_tombstones
 from gorgond.stores.sqlite_writes import claim_all, write_all
@@ -49,6 +51,8 @@ BUSY_SECONDS = 5.0
 READ_SECONDS = 5.0  # for a batch of reads
 INDEX_STEP = 100  # documents put into a search index in one transaction, some 15 ms
 INDEX_PAUSE = 0.12  # seconds between two: a writer who waits for its turn looks every tenth of a second
+FOLD_STEP = 1000  # keys, some 10 ms
+FOLD_PAUSE = 0.02
 INDEX_LEASE = 10.0  # seconds that others leave a builder alone with its work
 STEPS_BETWEEN_LOOKS_AT_THE_CLOCK = 100_000
 
@@ -158,6 +162,7 @@ class SqliteStore(Store):
             connection.close()
             raise
         self._files = self._files or connection.files
+        connection.create_function("folded", 1, fold, deterministic=True)
         connection.set_progress_handler(
             lambda: time.monotonic() > connection.deadline, STEPS_BETWEEN_LOOKS_AT_THE_CLOCK
         )
@@ -182,6 +187,14 @@ class SqliteStore(Store):
                 Collection(name).make(connection)
 
         self._transaction(make)
+        for collection in map(Collection, FOLDED):
+            for field in collection.folded:
+                self._fold(Folding(collection, field))
+
+    def _fold(self, folding: Folding) -> None:
+        """Put into the index what older versions have not put there."""
+        while not self._closing.is_set() and self._transaction(lambda connection: folding.step(connection, FOLD_STEP)):
+            self._closing.wait(FOLD_PAUSE)
 
     def make_search(self) -> None:
         with self._connection() as connection:
@@ -356,6 +369,7 @@ def _source(query: Query, parameters: Parameters, connection: _Connection) -> st
     """FROM and WHERE: the documents `d` that match. An equality on an indexed field leads, through its key `k`, whose
     order is the newest first; a search leads through what the full-text index found, `s`."""
     collection = Collection(query.collection)
+    parameters.folded = collection.folded
     source = f"FROM {collection.docs} d"
     rest = dict(query.filter)
     given = [field for field in rest if equality(rest[field]) is not None]
@@ -363,9 +377,12 @@ def _source(query: Query, parameters: Parameters, connection: _Connection) -> st
     if given and not leading:
         leading = next((field for field in indexed(connection, collection.name) if field in given), None)
     if leading:
-        name, value = parameters.add(leading), parameters.add(key_value(equality(rest.pop(leading))))
-        key = f"{collection.keys} k ON k.field = {name} AND k.value = {value} AND k.n = d.n"
+        wanted = equality(rest.pop(leading))
+        value = parameters.add(key_value(fold(wanted) if leading in collection.folded else wanted))
+        key = f"{collection.keys} k ON k.field = {parameters.add(leading)} AND k.value = {value} AND k.n = d.n"
         source += f" JOIN {key}"
+        if leading in collection.folded:
+            source += " AND k.ts = d.ts"
         parameters.columns["ts"] = "k.ts"
     if query.search:
         match = parameters.add(" OR ".join(map(_matched, words(query.search))))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gorgond.redpill import dumps
+from gorgond.stores.folding import fold
 
 SIGNS = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
@@ -31,6 +32,7 @@ class Parameters(dict[str, Any]):
         super().__init__()
         self._prefix = prefix
         self.columns = {"id": "d.id", "ts": "d.ts"}
+        self.folded: tuple[str, ...] = ()  # fields whose texts are equal whatever their case
 
     def add(self, value: Any) -> str:
         name = f"{self._prefix}{len(self)}"
@@ -60,7 +62,13 @@ def _condition(field: str, operator: str, operand: Any, parameters: Parameters) 
         strings = [value for value in operand if isinstance(value, str)]
         return f"d.id IN (SELECT value FROM json_each({_json(strings, parameters)}))"
     tables, conditions, leaf = _values(field, parameters)
-    test = _in(leaf, operand, parameters) if operator == "$in" else _test(leaf, operator, operand, parameters)
+    atom = f"{leaf}.atom"
+    if field in parameters.folded and operator in ("$eq", "$in"):
+        atom, operand = f"folded({atom})", [*map(fold, operand)] if operator == "$in" else fold(operand)
+    if operator == "$in":
+        test = _in(leaf, operand, parameters, atom)
+    else:
+        test = _test(leaf, operator, operand, parameters, atom)
     return f"EXISTS (SELECT 1 FROM {tables} WHERE {' AND '.join([*conditions, test])})"
 
 
@@ -86,27 +94,27 @@ def _values(field: str, parameters: Parameters) -> tuple[str, list[str], str]:
     return ", ".join(tables), conditions, leaf
 
 
-def _test(e: str, operator: str, value: Any, parameters: Parameters) -> str:
-    """One comparison with the value in row `e`."""
+def _test(e: str, operator: str, value: Any, parameters: Parameters, atom: str) -> str:
+    """One comparison with the value in row `e`; of a text with `atom`."""
     if value is None:
         return f"{e}.type = 'null'" if operator in ("$eq", "$gte", "$lte") else NEVER
     if isinstance(value, bool):
         return f"({e}.type IN ('true', 'false') AND {e}.atom {SIGNS[operator]} {int(value)})"
     if isinstance(value, str):
-        return f"({e}.type = 'text' AND {e}.atom {SIGNS[operator]} {parameters.add(value)})"
+        return f"({e}.type = 'text' AND {atom} {SIGNS[operator]} {parameters.add(value)})"
     # Through JSON, so that both sides were made from decimals by the same arithmetic.
     number = f"json_extract({_json(value, parameters)}, '$')" if isinstance(value, float) else parameters.add(value)
     return f"({e}.type IN ('integer', 'real') AND {e}.atom {SIGNS[operator]} {number})"
 
 
-def _in(e: str, values: list[Any], parameters: Parameters) -> str:
+def _in(e: str, values: list[Any], parameters: Parameters, atom: str) -> str:
     strings = [value for value in values if isinstance(value, str)]
     numbers = [value for value in values if type(value) in (int, float)]
     others = [value for value in values if value is None or isinstance(value, bool)]
-    tests = [_test(e, "$eq", value, parameters) for value in dict.fromkeys(others)]
-    for types, some in (("'text'", strings), ("'integer', 'real'", numbers)):
+    tests = [_test(e, "$eq", value, parameters, atom) for value in dict.fromkeys(others)]
+    for types, value, some in (("'text'", atom, strings), ("'integer', 'real'", f"{e}.atom", numbers)):
         listed = f"SELECT value FROM json_each({_json(some, parameters)})"
-        tests.append(f"({e}.type IN ({types}) AND {e}.atom IN ({listed}))")
+        tests.append(f"({e}.type IN ({types}) AND {value} IN ({listed}))")
     return f"({' OR '.join(tests)})"
 
 

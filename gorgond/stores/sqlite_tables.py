@@ -1,7 +1,9 @@
 """The tables of a SQLite file, and the statements on them.
 
 `items`: n, id, ts, doc, first, marks. A collection, one JSON document a row; the last two as in `stores.repeats`.
-`items.keys`: field, value, ts, n. For every indexed field of a document a row; for a list, one for each element.
+`items.keys`: field, value, ts, n. For every indexed field of a document a row; for a list, one for each element. For a
+text that is found whatever its case one more, unless it is folded itself: folded. Processes of an older version neither
+make nor remove that. So its `ts` is compared with the document's, and what is missing is made when a store begins.
 `items.text`: FTS5, rowid = n. The words of a document, for searches.
 `text_building`: collection, upto, last, builder, until. While `items.text` is being made, by `builder`, whom the others
 leave alone with it until then: documents upto < n <= last are not in it yet.
@@ -18,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from gorgond.roles.row import Indexes
+from gorgond.stores.folding import copies
 from gorgond.stores.schema import DECLARED
 
 TEXT_BUILDING = (
@@ -76,6 +79,7 @@ class Collection:
         self.name = name
         declared = DECLARED.get(name, Indexes())
         self.indexed = (*declared.newest, *declared.values)
+        self.folded = declared.folded
         self._by_time = declared.by_time
         self.docs, self.keys, self.text = f'"{name}"', f'"{name}.keys"', f'"{name}.text"'
         fields = declared.text
@@ -90,7 +94,7 @@ class Collection:
         self.select = f"SELECT n, ts, doc, first, marks FROM {self.docs} WHERE id = ?"
         self.update = f"UPDATE {self.docs} SET ts = ?, doc = ?, first = ?, marks = ? WHERE n = ?"
         self.delete = f"DELETE FROM {self.docs} WHERE n = ?"
-        self.insert_key = f"INSERT INTO {self.keys} (field, value, ts, n) VALUES (?, ?, ?, ?)"
+        self.insert_key = f"INSERT INTO {self.keys} (field, value, ts, n) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
         self.delete_key = f"DELETE FROM {self.keys} WHERE field = ? AND value = ? AND ts = ? AND n = ?"
         self.insert_text = (
             f"INSERT INTO {self.text} (rowid, {self._text_columns})"
@@ -174,6 +178,9 @@ class Collection:
             values = found if isinstance(found, list | tuple) else (found,)
             for value in {key_value(one) for one in values if isinstance(one, str | int | float)}:
                 yield field, value, ts, n
+        for field in self.folded:
+            for text in copies(document, field):
+                yield field, text, ts, n
 
 
 def key_value(value: Any) -> Any:

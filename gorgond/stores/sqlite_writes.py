@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-from gorgond.errors import StoreRefused
+from gorgond.errors import GorgonError, StoreRefused
 from gorgond.redpill import dumps, loads
 from gorgond.stores.contract import Once, Write, Written
 from gorgond.stores.filters import DOCUMENT_BYTES, check_write
-from gorgond.stores.ownership import check_owner
+from gorgond.stores.ownership import barred
 from gorgond.stores.repeats import fingerprint, mark, marked, newest, same_content
 from gorgond.stores.schema import TOMBSTONE_SECONDS
 from gorgond.stores.sqlite_tables import Collection, Key, make_requests, make_tombstones
@@ -42,6 +42,14 @@ class _Tombstone(NamedTuple):
     marks: str | None
 
 
+class _Barred(GorgonError):
+    """What is stored is hidden from the writer; the `outcome` is that of a write that meets nothing."""
+
+    def __init__(self, outcome: Written) -> None:
+        super().__init__(outcome.effect)
+        self.outcome = outcome
+
+
 NEVER = _Tombstone(-1, 0, None, None)
 
 
@@ -58,6 +66,8 @@ def write_all(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[W
             done.append(collections[write.collection].do(write))
         except StoreRefused as error:
             done.append(error)
+        except _Barred as barred_by:
+            done.append(barred_by.outcome)
     for writer in collections.values():
         writer.flush()
     if any(write.kind == "delete" for write in writes):
@@ -165,13 +175,13 @@ class _Writer:
         return data.decode()
 
     def _row(self, write: Write) -> _Row | None:
-        """The stored document, if the write may touch it. Raises StoreRefused."""
+        """The stored document, if the write may touch it. Raises StoreRefused, _Barred."""
         found = self._connection.execute(self._collection.select, (write.id,)).fetchone()
         if found is None:
             return None
         row = _Row(*found)
-        if write.asker is not None:
-            check_owner(loads(row.doc), write.asker)
+        if write.asker is not None and (met := barred(loads(row.doc), write)):
+            raise _Barred(met)
         return row
 
     def _make(self, write: Write, ts: int, data: str, first: bytes, tombstone: _Tombstone) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from gorgond.bounds import REGISTERED
 from gorgond.errors import StoreRefused
 from gorgond.redpill import Message
-from gorgond.stores.contract import Query, Store, Write
+from gorgond.stores.contract import Kind, Query, Store, Write
 from gorgond.stores.ownership import NOBODY
 from gorgond.stores.requests import query_of
 
@@ -114,3 +114,24 @@ def test_a_message_says_for_whom_it_reads(user: dict[str, Any] | None, viewer: i
     for op in ("items.find", "items.count"):
         assert query_of(Message(op, {}, user=user), "store_get")[1].viewer == viewer
     assert query_of(Message("orders.find", {}, user=user), "store_get")[1].viewer is None
+
+
+@pytest.mark.parametrize("asker", [NOBODY, BOB, SEED + 1])
+def test_who_writes_to_it_is_told_no_more_than_of_any_id(notes: Store, asker: int) -> None:
+    # given a note that is private to another, and ids that are taken by others, or by none
+    def told(kind: Kind, id: str, ts: int = 99) -> Any:
+        dated = kind != "delete"
+        [done] = notes.write([Write(kind, "items", id, ts, {"title": "x"}, asker, dated)])
+        return done
+
+    before = notes.find([Query("items", {}, (("id", 1),), 100)])
+    # when somebody else changes or deletes it, then there is none; when they make one of its id, that is taken
+    assert (told("patch", "hers"), told("delete", "hers")) == (told("patch", "unknown"), "missing")
+    assert told("insert", "hers") == told("insert", "seed") == "conflict"
+    assert told("replace", "hers") == told("replace", "plain" if asker == BOB else "none", 0) == "stale"
+    # and another's that is for all is refused as before
+    if asker != ADA:
+        assert told("patch", "shown").code in (401, 403)
+    assert notes.find([Query("items", {}, (("id", 1),), 100)]) == before
+    # and its owner may
+    assert notes.write([Write("patch", "items", "hers", 100, {"title": "y"}, ADA)]) == ["stored"]

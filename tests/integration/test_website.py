@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from gorgond.http.website import live
-from gorgond.redpill import Call, Message, Told, keys
+from gorgond.redpill import Call, Message, Told, keys, now_ms
 from tests.conftest import RedisServer
 from tests.integration.browsing import PASSWORD, Browser, Events, note_of, uid, version
 from tests.integration.website import Website
@@ -212,6 +212,7 @@ def test_pages_hear_nothing_of_private_notes_but_that_one_has_gone(ann: Browser,
     id, mine = note_of(ann), uid(ann)
     events = Events(site, f"/live?uid={mine}&since=1")
     assert id in events.next()["data"]
+    other = Events(site, f"/live?since={now_ms() + 60_000}")  # which shows none of them
     # when a private note is written, changed, and another one becomes private
     ann.get("/my")
     ann.send("/my", title="whisper", private="on")
@@ -223,8 +224,18 @@ def test_pages_hear_nothing_of_private_notes_but_that_one_has_gone(ann: Browser,
     # then the page is told that this one has gone, and nothing of what the other one says
     while (event := events.next())["data"] != f'{{"id":"{id}"}}':
         assert "whisper" not in event["data"]
+        assert secret not in event["data"]
     assert event["event"] == "gone"
-    events.close()
+    # and neither that the other one is deleted
+    ann.get(f"/my/{secret}/delete")
+    ann.send(f"/my/{secret}/delete")
+    ann.get("/my")
+    ann.send("/my", title="the last")
+    for page in (events, other):
+        while "the last" not in (event := page.next())["data"]:
+            assert secret not in event["data"]
+            assert page is events or id not in event["data"]
+        page.close()
 
 
 def test_who_missed_too_much_is_told_to_begin_anew(site: Website) -> None:

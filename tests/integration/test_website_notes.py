@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -212,6 +213,39 @@ def test_programs_write_private_notes_of_registered_users_alone(ann: Browser, si
     for method, target in (("POST", "/info/5"), ("PUT", "/items/nobodys")):
         assert site.ask(method, target, note).error["field"] == "private"
     assert site.ask("POST", "/info/5", {"private": "yes"}).error["field"] == "private"
+    [id] = site.ask("POST", "/info/5", {"title": "anybody's"}).json["ids"]
+    assert site.ask("PATCH", f"/items/{id}", {"private": True}).error["field"] == "private"
+    assert site.ask("PATCH", f"/items/{id}", {"private": True, "userid": None}).error["field"] == "private"
+    assert site.ask("PATCH", f"/items/{id}", {"private": False}).status == 200
+
+
+def test_nobody_learns_that_there_is_a_private_note(ann: Browser, site: Website) -> None:
+    # given a note that is private, and somebody else; or nobody
+    ann.send("/my", title="diary", private="on")
+    id = note_of(ann)
+    bob = somebody(site, "Bob")
+    bob.get("/my")
+    for proof in ({}, {"Cookie": bob.cookie, "X_XSRF_Token": hidden(bob.page)}):
+
+        def told(method: str, target: str, body: Any = None, *, proof: dict[str, str] = proof) -> tuple[int, str]:
+            answer = site.ask(method, target, body, **proof)
+            return answer.status, answer.error["message"].replace(id, "unknown")
+
+        # when it is asked for, changed or deleted, then it is as one that was never there
+        for method, body in (("GET", None), ("PATCH", {"title": "x"}), ("PATCH", {"private": True}), ("DELETE", None)):
+            assert told(method, f"/items/{id}", body) == told(method, "/items/unknown", body)
+        # and its id is taken, as that of anybody's note
+        assert told("POST", "/info/5", {"id": id, "title": "x"})[0] == 422
+        assert told("PUT", f"/items/{id}", {"title": "x"})[0] == 409
+    for target in ("/note/{}", "/my/{}", "/my/{}/delete"):
+        bob.get(target.format(id))
+        assert bob.status == 404
+    for target in ("/my/{}", "/my/{}/delete"):
+        bob.get("/my")
+        bob.send(target.format(id), title="x")
+        first, _ = bob.status, bob.get("/my")
+        bob.send(target.format("unknown"), title="x")
+        assert bob.status == first, target
 
 
 def test_nobody_touches_what_is_somebody_elses(ann: Browser, site: Website) -> None:

@@ -89,7 +89,7 @@ def test_an_event_is_an_entry_with_a_field_for_each_thing(journald: Journald, lo
         "GORGON_USER": "u7",
         "GORGON_MESSAGE": "m-1a:0",
         "GORGON_TRACE": "00-abc",
-        "GORGON_ARGS": r'{"id":"1a","ts":5,"fields":["title","body","passhash"],"title":"two\nlines"}',
+        "GORGON_ARGS": r'{"id":"1a","ts":5,"fields":["title","body","passhash"]}',
     }
 
 
@@ -119,13 +119,13 @@ def test_of_a_document_the_names_are_logged_and_of_a_note_whose_it_is(
     # when it is written to either log
     log.write([told])
     FileSink(tmp_path / "events.log").write([told])
-    # then they have the names, and of the values those of a note that say whose it is and which
+    # then they have the names, and of the values that of a note which says whose it is
     for args in (
         json.loads(journald.entry()["GORGON_ARGS"]),
         json.loads((tmp_path / "events.log").read_text())["args"],
     ):
         assert args.pop("fields") == list(document)
-        note = {"userid": 5, "title": f"{secret[:60]}…"} if collection == "items" else {}
+        note = {"userid": 5} if collection == "items" else {}
         assert args == {"id": "1a", "ts": 5, **note}
 
 
@@ -133,14 +133,14 @@ def test_what_is_not_seen_does_nothing_to_the_terminal_of_who_reads(
     tmp_path: Path, journald: Journald, log: JournaldSink
 ) -> None:
     bad = "\x1b]0;owned\x07\x9b2J\u202e"
-    log.write([event(bad, document={"title": bad})])
-    FileSink(tmp_path / "events.log").write([event(bad, document={"title": bad})])
+    log.write([event(bad, document={bad: 1})])
+    FileSink(tmp_path / "events.log").write([event(bad, document={bad: 1})])
     entry = journald.entry()
     line = (tmp_path / "events.log").read_text()
     for text in (entry["MESSAGE"], entry["GORGON_ARGS"], line.rstrip()):
         assert text.isprintable()
     # and it is still all there
-    assert json.loads(entry["GORGON_ARGS"])["title"] == json.loads(line)["id"] == bad
+    assert json.loads(entry["GORGON_ARGS"])["fields"] == [json.loads(line)["id"]] == [bad]
 
 
 def test_without_journald_nothing_is_written(journald: Journald, log: JournaldSink) -> None:
@@ -191,7 +191,7 @@ def test_an_event_is_a_line(path: Path, file: FileSink) -> None:
         "id": "1a",
         "user": "",
         "message": "m-1a:0",
-        "args": {"id": "1a", "fields": ["title"], "title": "two\nlines"},
+        "args": {"id": "1a", "fields": ["title"]},
     }
     assert json.loads(second)["id"] == "2b"
 

@@ -1,10 +1,11 @@
 """New, changed and deleted notes as server-sent events, for pages that are open (HTML Standard, 9.2).
 
     event: note     data: {"id", "html"}     a note was added or changed
-    event: gone     data: {"id"}             it was deleted, or has become private
+    event: gone     data: {"id"}             one that it shows was deleted, or has become private
     event: reset    data: {}                 something was missed: load the page anew
 
-A page that connects says how new its newest note is (`since`), and is first told of those that came after. An
+A page that connects says how new its newest note is (`since`), and is first told of those that came after. It also says
+which notes it shows (`shown`, a tag each): of others it is not told that they have gone, since they may be private. An
 event's id is that of its message on store_notify, so a browser that connects again, to whichever web server, says in
 Last-Event-ID what it has seen and gets what came after. All web servers hear the same events in the same order; each
 keeps the newest, and listens only while it has viewers and a little longer.
@@ -18,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Protocol
 
 from gorgond.errors import BadRequest
@@ -29,6 +31,8 @@ TOPIC = "store_notify"
 KEPT = 2_000  # events, for viewers who connect again
 VIEWERS_MAX = 1_000
 PAUSE = 0.3  # seconds between two rounds of telling
+TAG = 12  # characters of a note's tag
+SHOWN = 100  # notes that a page shows: it keeps fewer
 MOST = 20  # events told a viewer in one round; of more, the newest
 BUSY = 2.0  # seconds between them when there were more: nobody reads as fast, and each costs a store and the browser
 QUIET = 15.0  # seconds after which a viewer is sent a comment, so that its connection is not taken for dead
@@ -51,7 +55,7 @@ class Renders(Protocol):
         """Of the newest of a user's, or everybody's, that are not older; the newest last."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Event:
     number: int  # counts what this server has heard
     id: str
@@ -59,6 +63,7 @@ class _Event:
     userid: Any  # None: not told by the event
     gone: bool
     private: bool  # it says that the note is, which may have been shown before
+    told: bool = False  # to somebody, with the note
 
 
 @dataclass(slots=True, eq=False)
@@ -67,6 +72,7 @@ class _Viewer(Viewer):
     since: int | None  # the `ts` of its newest note, as long as it was not told of those that came after
     seen: int  # number of the last event it was told
     told: float  # when it was last sent anything
+    shown: deque[str]  # the tags of the notes that it shows
 
 
 class Live:
@@ -84,14 +90,17 @@ class Live:
         self._hub: Hub[_Viewer] = Hub(VIEWERS_MAX, full, 60)
         self._telling: asyncio.Task[None] | None = None
 
-    def watch(self, userid: int | None, since: int, last: str) -> Answer:
+    def watch(self, userid: int | None, since: int, last: str, shown: str = "") -> Answer:
         """The answer for a new viewer, who has the notes up to the `ts` `since` or, if it was here before, has seen
-        the event `last`. Raises Problem 503."""
+        the event `last`, and shows the notes of the tags `shown`. Raises Problem 503."""
 
         def join(sink: Sink) -> _Viewer:
             seen = self._seen(last) if last else self._number
             now = asyncio.get_running_loop().time()
-            viewer = _Viewer(sink, userid, None if last else since, self._number if seen is None else seen, now)
+            tags = deque((shown[at : at + TAG] for at in range(0, len(shown), TAG)), SHOWN)
+            if last:
+                tags.extend(tag(event.item) for event in self._events if event.told)
+            viewer = _Viewer(sink, userid, None if last else since, self._number if seen is None else seen, now, tags)
             if seen is None:
                 viewer.write(json_event("reset", {}))
             if self._telling is None or self._telling.done():
@@ -168,7 +177,7 @@ class Live:
         for viewer, events in due.items():
             data = b""
             if viewer.since is not None:
-                data = _new(await self._notes.since(viewer.userid, viewer.since, MOST))
+                data = _new(viewer, await self._notes.since(viewer.userid, viewer.since, MOST))
                 viewer.since = None
             data += b"".join(_shown(viewer, events, cards))
             viewer.seen = number
@@ -188,17 +197,23 @@ class Live:
         return list(reversed(last.values()))
 
 
-def _new(cards: Cards) -> bytes:
+def tag(item: str) -> str:
+    """What stands for a note in the address of a page's events: ids may be long."""
+    return sha256(item.encode()).hexdigest()[:TAG]
+
+
+def _new(viewer: _Viewer, cards: Cards) -> bytes:
+    viewer.shown.extend(map(tag, cards))
     return b"".join(json_event("note", {"id": id, "html": html}) for id, (_, html) in cards.items())
 
 
 def _shown(viewer: _Viewer, events: Iterable[_Event], cards: Cards) -> Iterable[bytes]:
     for event in events:
-        if event.gone:
-            yield json_event("gone", {"id": event.item}, event.id)
-        elif event.item in cards:
+        if event.item in cards and not event.gone:
             userid, html = cards[event.item]
             if viewer.userid in (None, userid):
+                event.told = True
+                viewer.shown.append(tag(event.item))
                 yield json_event("note", {"id": event.item, "html": html}, event.id)
-        elif event.private:
+        elif (event.gone or event.private) and tag(event.item) in viewer.shown:
             yield json_event("gone", {"id": event.item}, event.id)

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gorgond.app.clients import Documents
-from gorgond.bounds import DOCUMENT_ID_MAX, FORM_BODY_MAX, KEYWORD_MAX, LIM_MAX, OFF_MAX, TITLE_MAX, URL_MAX, WHOLE_MAX
+from gorgond.bounds import DOCUMENT_ID_MAX, FORM_BODY_MAX, KEYWORD_MAX, OFF_MAX, TITLE_MAX, URL_MAX, WHOLE_MAX
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer, Problem
 from gorgond.http.asking import Asking
 from gorgond.http.bodies import form_body
 from gorgond.http.routes import Parameter, Request, Route
-from gorgond.http.website.live import Cards
+from gorgond.http.website.live import Cards, tag
 from gorgond.http.website.rendering import DID, FOUND, GO_ON, OWN_PAGE, PAGE, Templates, page, query, see_other
 from gorgond.http.website.visitor import Visitor, again, known, visitor_of, wants_page
 from gorgond.redpill import CallFailed, new_id, now_ms
@@ -88,7 +88,8 @@ class Notes:
             visitor_of(self._asking, request), self._searched(request, filter)
         )
         newest = max((note.get("ts", 0) for note in found), default=0)
-        live = "/live" + query(uid=filter.get("userid", ""), since=newest)
+        shown = "".join(tag(note["id"]) for note in found[:LIM])
+        live = "/live" + query(uid=filter.get("userid", ""), since=newest, shown=shown)
         return await self._list(request, visitor, found, refused, at=at, heading=heading, by=by, live=live)
 
     async def _searched(
@@ -108,18 +109,13 @@ class Notes:
         """The notes that a page shows, and one more if there is one; with what is private to a user who is given."""
         values = request.parameters
         off = values.get("off", 0)
-        args = {"filter": dict(filter), "sort": _NEWEST, "limit": LIM + 1, "skip": off} | _LISTED
+        wanted = dict(filter)
+        if "keyword" in values:
+            wanted["keywords"] = values["keyword"]
+        args = {"filter": wanted, "sort": _NEWEST, "limit": LIM + 1, "skip": off} | _LISTED
         if "q" in values:
             args["search"] = values["q"]
-        if "keyword" not in values:
-            return await self._asking.find(request, "items", args, user)
-        # Each spelling is found by the index; one after the other, since searches of a client are counted.
-        args |= {"limit": min(off + LIM + 1, LIM_MAX), "skip": 0}
-        notes: dict[str, dict[str, Any]] = {}
-        for spelling in _spellings(values["keyword"]):
-            spelt = args | {"filter": {**filter, "keywords": spelling}}
-            notes |= {note["id"]: note for note in await self._asking.find(request, "items", spelt, user)}
-        return Documents(sorted(notes.values(), key=lambda note: -note["ts"])[off : off + LIM + 1])
+        return await self._asking.find(request, "items", args, user)
 
     async def mine(
         self, request: Request, said: str = "", wrong: str = "", typed: Mapping[str, str] | None = None
@@ -282,11 +278,6 @@ def _number(note: Mapping[str, Any]) -> int | None:
     """The number of a note's owner; what programs have stored may be anything."""
     owner = note.get("userid")
     return owner if type(owner) is int else None
-
-
-def _spellings(keyword: str) -> list[str]:
-    """A keyword as it is typed, and as others may have typed it: small, with capitals first, in capitals."""
-    return list(dict.fromkeys((keyword, keyword.lower(), keyword.capitalize(), keyword.title(), keyword.upper())))
 
 
 def _keyword(keyword: str) -> str:

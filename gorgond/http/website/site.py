@@ -11,7 +11,7 @@ from gorgond.http.asking import Asking
 from gorgond.http.credentials import cleared_cookie
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.website.account import Account
-from gorgond.http.website.live import Hear, Live, Spawn
+from gorgond.http.website.live import SHOWN, TAG, Hear, Live, Spawn
 from gorgond.http.website.notes import Notes
 from gorgond.http.website.rendering import Static, Templates, page, see_other
 from gorgond.http.website.visitor import NOBODY, wants_page
@@ -35,7 +35,8 @@ class Website:
             *Account(asking, self._templates, providers).routes,
             Route("GET", "/live", self.live, "Notes as they change, as server-sent events", (),
                   (Parameter("uid", "only those of this user", int, 0, WHOLE_MAX),
-                   Parameter("since", "first those that are not older, ms since 1970", int, 0, WHOLE_MAX, 0)),
+                   Parameter("since", "first those that are not older, ms since 1970", int, 0, WHOLE_MAX, 0),
+                   Parameter("shown", "tags of the notes that the page shows", str, high=TAG * SHOWN)),
                   (_LAST,),
                   answers={200: ("changes, without an end", "text/event-stream")}),
             Route("GET", "/static/{name}", self.file, "A file that pages need",
@@ -48,7 +49,8 @@ class Website:
         """The stream of changes for a page that is open."""
         uid, since = request.parameters.get("uid"), request.parameters["since"]
         last = request.headers.get(_LAST.name)
-        return self._live.watch(uid, since, _LAST.read(last) if last else "")
+        shown = request.parameters.get("shown", "")
+        return self._live.watch(uid, since, _LAST.read(last) if last else "", shown)
 
     async def file(self, request: Request) -> Answer:
         """A static file."""
