@@ -20,6 +20,7 @@ from gorgond.config import load
 from gorgond.errors import ConfigError, GorgonError
 from gorgond.roles import COMMANDS, ROLES
 from gorgond.roles.row import Role
+from gorgond.service.output import until_seen
 from gorgond.service.plain import plain_lines
 from gorgond.settings import DEFAULT_PROVIDER
 
@@ -30,6 +31,10 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
+    return until_seen(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     command: Command = arguments.command
     try:

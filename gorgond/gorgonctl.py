@@ -20,6 +20,7 @@ from gorgond.errors import ConfigError, GorgonError
 from gorgond.redpill import BrokerAway
 from gorgond.roles import SCALED
 from gorgond.service.log import silence
+from gorgond.service.output import until_seen
 from gorgond.service.plain import plain, plain_lines
 
 UNKNOWN = 3  # of status
@@ -29,6 +30,10 @@ Wider = Callable[[argparse.ArgumentParser], argparse.ArgumentParser]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
+    return until_seen(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     command: Command = arguments.command
     silence()  # what a broker's loops would log is told as the answer
@@ -37,9 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GorgonError as error:
         print(plain_lines(f"gorgonctl: {error}"), file=sys.stderr)
         return _code(error) if command is not _status else UNKNOWN
-    except BrokenPipeError:  # who reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         return 130
 

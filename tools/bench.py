@@ -1,4 +1,4 @@
-#!/usr/bin/env -S sh -c 'exec "${0%/*}/../.venv/bin/python" "$0" "$@"'
+#!/usr/bin/env -S sh -c 'exec "${0%/*}/python" "$0" "$@"'
 """Measures gorgond on this machine: real Redis, real mongod, real processes, started fresh and ended afterwards.
 
     tools/bench.py                  every case on 1,000,000 notes of 2 kB, about a quarter of an hour
@@ -17,8 +17,8 @@
     stats     what it costs that instances tell what they do, and that 50 people look at it
     queue     messages a second from one producer to one consumer
     growth    the same requests with up to 16 stores or app servers, many queues, a fabric that has nothing to do
-    memory    the most that any web server or store had in all of these
 
+Beside these it tells the most memory that any web server or store had in all of them.
 Figures are medians of the rounds, with the smallest and the largest: where these are far apart the machine had other
 things to do. CPU is that of all threads of a process, in microseconds a request. The servers that are compared were
 running at the same time and were asked in turns. It needs redis-server, mongod and wrk, and a Python with gorgond's
@@ -40,6 +40,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gorgond.redpill import BATCH_MAX
+from gorgond.service.output import until_seen
 from tools.speed.cases import CASES, DURABILITY
 from tools.speed.cases.load import soak
 from tools.speed.processes import BenchError
@@ -152,4 +153,4 @@ def _scale(arguments: argparse.Namespace) -> Scale:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_seen(main))

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S sh -c 'exec "${0%/*}/../.venv/bin/python" "$0" "$@"'
+#!/usr/bin/env -S sh -c 'exec "${0%/*}/python" "$0" "$@"'
 """Kills, stops and hangs gorgond's processes, and proves that nothing is lost by it: gorgon-chaos, from a checkout.
 
 tools/chaos.py --help      docs/chaos.md is its manual

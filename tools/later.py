@@ -1,4 +1,4 @@
-#!/usr/bin/env -S sh -c 'exec "${0%/*}/../.venv/bin/python" "$0" "$@"'
+#!/usr/bin/env -S sh -c 'exec "${0%/*}/python" "$0" "$@"'
 """The cost of messages for later: pushes and claims of a queue in which few, and in which a million, are delayed.
 
     tools/later.py                   1,000 and 1,000,000, on a Redis of its own
@@ -22,6 +22,7 @@ import redis
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gorgond.redpill import DONE, Consumer, Message, Outcome, Producer, Room, connect
+from gorgond.service.output import until_seen
 
 FEW, MANY = 1000, 1_000_000
 ROUNDS, CALLS = 5, 100
@@ -105,4 +106,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_seen(main))

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S sh -c 'exec "${0%/*}/../.venv/bin/python" "$0" "$@"'
+#!/usr/bin/env -S sh -c 'exec "${0%/*}/python" "$0" "$@"'
 """Writes what the package has of the table of roles: run it after a change of gorgond/roles/__init__.py.
 
     tools/made.py             writes it: units, sockets, users, links and lists in pages of the manual
@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gorgond.roles import COMMANDS, ROLES, SCALED
 from gorgond.roles.row import Role
+from gorgond.service.output import until_seen
 from gorgond.settings import SECTIONS, keys
 
 ROOT = Path(__file__).parents[1]
@@ -251,4 +252,4 @@ LISTS = (
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_seen(main))

@@ -3,6 +3,7 @@
 # Nothing is done twice: programs that are there are not installed, and an environment that has what setup.cfg requires is kept.
 # shellcheck shell=bash
 
+sign_of_life=10  # seconds: pip says nothing while it installs what it has collected
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # packages NAME...: install these Debian packages, with sudo where we are not root.
@@ -61,7 +62,11 @@ environment() {
     (
         flock 9
         [ -e "$with" ] && [ -e "$made" ] && exit
+        SECONDS=0
         echo "preparing $directory, the first time for a minute or two" >&2
+        while sleep "$sign_of_life"; do echo "  … $SECONDS s" >&2; done 9>&- &
+        # shellcheck disable=SC2064
+        trap "kill $!" EXIT
         [ -e "$made" ] || { rm -rf "$directory"; python3 -m venv "$directory"; touch "$made"; }
         PYTHONUNBUFFERED=1 "$directory/bin/python" -m pip install --disable-pip-version-check --progress-bar off "$@" |
             sed -un 's/^\(Collecting\|Installing\|Building\|Successfully\)\b/  &/p' >&2

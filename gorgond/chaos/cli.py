@@ -28,6 +28,7 @@ from gorgond.chaos.target import Target, signal_of
 from gorgond.chaos.undo import UndoLog
 from gorgond.chaos.units import SystemdTarget
 from gorgond.errors import GorgonError
+from gorgond.service.output import until_seen
 from gorgond.service.plain import plain_lines
 
 DEVIATED, ABORTED, REFUSED = 1, 2, 3
@@ -43,6 +44,10 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
+    return until_seen(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     logging.getLogger("gorgond.redpill").setLevel(logging.ERROR)  # that a broker is away is our own doing
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all is made good

@@ -14,5 +14,6 @@ signals        of the process, from its first moment to its last
 answering      from a handler that others wrote to an outcome
 share          how much of something dear each client may have under way
 plain          text of others as it may be shown; `pseudonyms` is what stands for them in the log
+output         what a command prints, to a reader who may have gone
 words          figures in sentences
 """

@@ -1,4 +1,5 @@
-"""Each command in the fenced blocks of README.md and docs/ is run as it stands there, or named in LEFT with the reason.
+"""Each command in the fenced blocks of README.md and docs/ is run as it stands there, or named in LEFT with the reason,
+and the test that has it instead.
 
 Ports and the state directory are this test's own, and the checkout is one whose environment is ready; nothing else is
 changed. The commands of a file share a shell, as those of a reader do.
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -25,37 +27,52 @@ COMMENT = re.compile(r"\s{2,}#.*")
 SERVES = re.compile(r"(tools/up|gorgond up)\b")  # it runs until it is ended
 BESIDES = {"docs/chaos.md", "docs/operations.md"}  # files that speak of a fabric which runs already
 
-PACKAGE = "wants a host that systemd has started, and the package on it: tests/system"
+
+class Left(NamedTuple):
+    """Why a command is not run here, and where instead: a test that has it, or what it `shows` of it."""
+
+    why: str
+    test: str = ""
+    shows: str = ""
+
+
+def packaged(test: str = "", shows: str = "") -> Left:
+    """One of the package; without a test it is run by hand alone."""
+    return Left("wants a host that systemd has started, and the package on it", test and f"system/{test}", shows)
+
+
 ITSELF = "runs this test"
 LEFT = {
-    "tools/test": ITSELF,
-    "tools/test --fast": "runs the tests of the stages beside this one",
-    "tools/test integration -k journal": ITSELF,
-    "tools/test tests/unit/test_config.py -k url": "lints all files, and runs what runs beside this one",
-    "apt-get build-dep ./": PACKAGE,
-    "tools/build-deb --output dist && apt install ./dist/gorgond_*.deb": PACKAGE,
-    "apt install gorgond": PACKAGE,
-    "systemctl status 'gorgon-*'": PACKAGE,
-    "systemctl start gorgon-store@7": PACKAGE,
-    "systemctl stop gorgon.target gorgon.slice": PACKAGE,
-    "systemctl start gorgon.target": PACKAGE,
-    "systemctl reload gorgon.target": PACKAGE,
-    "mkdir -p /etc/gorgond/app.d && cp shop.py /etc/gorgond/app.d/": PACKAGE,
-    "gorgonctl apply": PACKAGE,
-    "journalctl -t gorgon-journal -f": PACKAGE,
-    "journalctl GORGON_ID=1a20aa6bf76000002fc67657962": PACKAGE,
-    "journalctl GORGON_USER=5 GORGON_EVENT=items.deleted": PACKAGE,
+    "tools/test": Left(ITSELF),
+    "tools/test --fast": Left("runs the tests of the stages beside this one"),
+    "tools/test integration -k journal": Left(ITSELF),
+    "tools/test tests/unit/test_config.py -k url": Left("lints all files, and runs what runs beside this one"),
+    "apt-get build-dep ./": packaged(),
+    "tools/build-deb --output dist && apt install ./dist/gorgond_*.deb": packaged("conftest.py", "tools/build-deb"),
+    "apt install gorgond": packaged("test_install.py", "apt-get install -y -qq gorgond"),
+    "systemctl status 'gorgon-*'": packaged(),
+    "systemctl start gorgon-store@7": packaged("test_scale.py"),
+    "systemctl stop gorgon.target gorgon.slice": packaged("test_outages.py"),
+    "systemctl start gorgon.target": packaged("test_outages.py"),
+    "systemctl reload gorgon.target": packaged("test_configuration.py"),
+    "mkdir -p /etc/gorgond/app.d && cp shop.py /etc/gorgond/app.d/": packaged(),
+    "gorgonctl apply": packaged("test_scale.py"),
+    "journalctl -t gorgon-journal -f": packaged(),
+    "journalctl GORGON_ID=1a20aa6bf76000002fc67657962": packaged(),
+    "journalctl GORGON_USER=5 GORGON_EVENT=items.deleted": packaged(),
     'python3 -c \'import sqlite3; sqlite3.connect("/var/lib/gorgond/gorgond.db")'
-    '.backup(sqlite3.connect("/root/gorgond.db"))\'': PACKAGE,
-    "tar -C / -czf /root/gorgond.tar.gz etc/gorgond var/lib/gorgond $(cd / && ls etc/credstore/gorgond.*)": PACKAGE,
+    '.backup(sqlite3.connect("/root/gorgond.db"))\'': packaged(),
+    "tar -C / -czf /root/gorgond.tar.gz etc/gorgond var/lib/gorgond $(cd / && ls etc/credstore/gorgond.*)": packaged(),
     "REDISCLI_AUTH=$(cat /etc/credstore/gorgond.broker.password.operator) redis-cli -s /run/gorgond/broker.sock "
-    "--user operator SREM 'gorgon:{store_notify}:groups' journal": PACKAGE,
-    "gorgonctl top": "wants a terminal: test_gorgonctl.py",
-    "tools/chaos.py drill redis-kill": "takes minutes: test_chaos.py has its short form",
-    "tools/chaos.py drill --all --svg pictures --json figures.json --junit drills.xml": "takes half an hour",
-    "gorgon-chaos kill 'store@*' --random 1 --every 5s --for 2m": "takes minutes: test_chaos.py has a shorter one",
-    "tools/bench.py --quick": "takes minutes: test_bench.py",
-    "tools/later.py": "takes minutes",
+    "--user operator SREM 'gorgon:{store_notify}:groups' journal": packaged(),
+    "gorgonctl top": Left("wants a terminal", "integration/test_gorgonctl.py", "top"),
+    "tools/chaos.py drill redis-kill": Left("takes minutes", "integration/test_chaos.py", "redis-kill"),
+    "tools/chaos.py drill --all --svg pictures --json figures.json --junit drills.xml": Left("takes half an hour"),
+    "gorgon-chaos kill 'store@*' --random 1 --every 5s --for 2m": Left(
+        "takes minutes", "integration/test_chaos.py", '"kill"'
+    ),
+    "tools/bench.py --quick": Left("takes minutes", "integration/test_bench.py", "--quick"),
+    "tools/later.py": Left("takes minutes"),
 }
 WHOLE = {"docs/tutorial.md": "test_tutorial.py", "docs/protocol.md": "test_protocol.py"}
 
@@ -188,5 +205,6 @@ def test_what_is_left_is_shown_and_what_runs_elsewhere_is_there() -> None:
     tests = {path.name: path for path in (ROOT / "tests").rglob("test_*.py")}
     for file, test in WHOLE.items():
         assert file in tests[test].read_text()
-    for reason in LEFT.values():
-        assert all(name in tests for name in re.findall(r"test_\w+\.py", reason)), reason
+    for command, left in LEFT.items():
+        if left.test:
+            assert (left.shows or command) in (ROOT / "tests" / left.test).read_text(), command

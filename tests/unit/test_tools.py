@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs import ROOT
+from tools.speed.cases import CASES
 
 SHOWN = re.compile(r"(?<![\w./-])tools/[\w.-]+\w")
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -35,6 +36,45 @@ def test_a_python_program_finds_the_environment_of_its_checkout_from_anywhere(na
     done = subprocess.run([ROOT / name, "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: ")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in shown() if (ROOT / name).read_bytes().startswith(b"#!/usr/bin/env -S")]
+)
+def test_a_python_program_of_a_checkout_without_environment_says_what_makes_it(name: str, tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    for each in (name, "tools/python"):
+        shutil.copy(ROOT / each, tmp_path / "tools")
+    done = subprocess.run([tmp_path / name, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"{tmp_path / name}: call tools/test or tools/up first, they make .venv\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "-m gorgond.chaos.cli drill --list",
+        "-m gorgond config --show",
+        "-m gorgond --help",
+        "-m gorgond.gorgonctl --help",
+        "tools/bench.py --help",
+    ],
+)
+def test_a_reader_who_has_seen_enough_is_no_error(command: str) -> None:
+    # given a pipe of which nobody reads any more
+    nobody, end = os.pipe()
+    os.close(nobody)
+    # when a command tells something, then it ends well, and says nothing about that
+    with os.fdopen(end, "wb") as output:
+        done = subprocess.run(
+            [sys.executable, *command.split()], cwd=ROOT, stdout=output, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_the_cases_that_the_benchmark_tells_of_are_those_that_there_are() -> None:
+    source = (ROOT / "tools/bench.py").read_text()
+    assert re.findall(r"^    (\w+) {2,}\w", source.partition('"""\n\n')[0], re.MULTILINE) == list(CASES)
 
 
 def requirements(root: Path) -> str:
@@ -118,18 +158,19 @@ def test_who_cannot_install_what_is_missing_is_told_what_to_install() -> None:
     ]
 
 
-def test_an_environment_that_is_made_says_so_step_by_step(tmp_path: Path) -> None:
+def test_an_environment_that_is_made_says_so_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # given a checkout that has none, and a pip that installs something
     for name in ("tools", "setup.cfg"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "bin").mkdir()
-    pip = "#!/bin/sh\nprintf '%s\\n' 'Collecting tornado' '  Using a cached one' 'Installing it'\n"
+    pip = "#!/bin/sh\nprintf '%s\\n' 'Collecting tornado' '  Using a cached one' 'Installing it'\nsleep $SILENT\n"
     venv = f'#!/bin/bash\n[ "$1" = --version ] || [ "$1" = -c ] && exec {sys.executable} "$@"\n'
     venv += f"mkdir -p $3/bin; cp {tmp_path}/pip $3/bin/python\n"
     for path, text in ((tmp_path / "pip", pip), (tmp_path / "bin/python3", venv)):
         path.write_text(text)
         path.chmod(0o755)
     prepare = f'root={tmp_path}; PATH="{tmp_path}/bin:$PATH"; environment .venv tornado'
+    monkeypatch.setenv("SILENT", "0")
     # when it is made, then what comes next is told, and what pip does
     assert sourced(tmp_path, prepare).stderr.splitlines() == [
         f"preparing {tmp_path}/.venv, the first time for a minute or two",
@@ -139,6 +180,10 @@ def test_an_environment_that_is_made_says_so_step_by_step(tmp_path: Path) -> Non
     ]
     # and nothing the second time
     assert sourced(tmp_path, prepare).stderr == ""
+    # when pip is long silent, then it is told that it goes on
+    monkeypatch.setenv("SILENT", "3")
+    again = sourced(tmp_path, f"sign_of_life=0.5; {prepare} starlette").stderr
+    assert re.search("Installing it\n  … [0-9]+ s\n", again)
 
 
 @pytest.mark.parametrize("file", DOCS, ids=lambda file: file.name)

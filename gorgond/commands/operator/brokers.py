@@ -14,15 +14,26 @@ from gorgond.service.fabric import Fabric
 PATIENCE = 3.0  # seconds that they may take
 NAMES = ("durable", "calls")
 
-Links = dict[str, Link]
+
+class Links(dict[str, Link]):
+    """A link to each broker by its name, `durable` first; within `patience` seconds they have to answer."""
+
+    def __init__(self, fabric: Fabric, patience: float) -> None:
+        super().__init__({name: each.link("gorgonctl") for name, each in zip(NAMES, fabric.brokers, strict=False)})
+        self.patience = patience
+        self.timeout = asyncio.timeout(patience)
+
+    def answered(self) -> None:
+        """They have as long again: there is more to ask than fits into that."""
+        self.timeout.reschedule(asyncio.get_running_loop().time() + self.patience)
 
 
 @asynccontextmanager
 async def linked(fabric: Fabric, patience: float = PATIENCE) -> AsyncIterator[Links]:
-    """A link to each broker by its name, `durable` first. Raises BrokerAway when they do not answer in time."""
-    links = {name: broker.link("gorgonctl") for name, broker in zip(NAMES, fabric.brokers, strict=False)}
+    """A link to each broker. Raises BrokerAway when they do not answer in time."""
+    links = Links(fabric, patience)
     try:
-        async with asyncio.timeout(patience):
+        async with links.timeout:
             yield links
     except TimeoutError:
         raise BrokerAway(f"no answer within {patience:g} s") from None

@@ -46,6 +46,7 @@ async def _letters(links: Links, queue: str | None, id: str = "") -> AsyncIterat
     names = [queue] if queue is not None else {name: None for link in links.values() for name in await link.queues()}
     for name in names:
         async for broker, letter in letters_of(links, name, id=id):
+            links.answered()
             yield Letter(name, broker, letter)
 
 
@@ -57,14 +58,16 @@ async def settle(
     async with linked(installation.connect()) as links:
         there = [each.label async for each in _letters(links, queue)]
         chosen = there if every else list(dict.fromkeys(labels))
+        known_here = set(there)
         for name in chosen:
-            if name not in there:
+            if name not in known_here:
                 raise GorgonError(f"{queue} has no dead letter {name}; there are {' '.join(there[:20]) or 'none'}")
         done = 0
         for name in chosen:
             broker, number = placed(name)
             link = links[broker]
             done += await (link.requeue(queue, number) if requeue else link.drop(queue, number))
+            links.answered()
     what = "put back into the queue" if requeue else "deleted"
     return [f"{counted(done, 'dead letter')} of {queue} {what}"]
 
