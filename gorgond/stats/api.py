@@ -16,7 +16,7 @@ from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer, Problem, made, ok
 from gorgond.http.bodies import json_body
 from gorgond.http.routes import Parameter, Request, Route, Routes
-from gorgond.stats.documents import document
+from gorgond.stats.documents import document_page
 from gorgond.stats.heat import heat
 from gorgond.stats.history import History
 from gorgond.stats.operating import Desk, Operating
@@ -91,7 +91,7 @@ class Api:
                 Route("GET", "/api/instances.csv", self.instances_csv, "The instances of the picture as a table"),
                 Route("GET", "/api/lately.json", self.lately, "What lay in the queues in the last minute"),
                 Route("GET", "/metrics", self.metrics, "All of it for Prometheus"),
-                Route("GET", "/api/session", self.session, "Whether this is the operator"),
+                Route("GET", "/api/session", self.session, "Whether this is the operator; whether there is none"),
                 Route("POST", "/api/login", self.login, "Become the operator"),
                 Route("POST", "/api/logout", self.logout, "Be nobody again"),
                 *Operating(monitor, visitors).routes,
@@ -114,12 +114,12 @@ class Api:
         return found
 
     async def document(self, request: Request) -> Answer:
-        found = document(request.parameters["name"])
+        found = document_page(request.parameters["name"])
         if found is None:
             raise Problem(
                 404, "the documentation is not installed here: it is docs/ of the source, or the Debian package"
             )
-        return Answer(200, found, "text/plain; charset=utf-8", SAFE)
+        return Answer(200, found, "text/html; charset=utf-8", SAFE)
 
     # ---- to look at
 
@@ -199,7 +199,8 @@ class Api:
     async def session(self, request: Request) -> Answer:
         operator = self._visitors.is_operator(request)
         cookie = self._visitors.browser(request) if operator else ""
-        return _fresh(made({"operator": operator}, headers={"Set-Cookie": cookie} if cookie else {}))
+        answer = {"operator": operator} | ({} if self._visitors.password else {"password": False})
+        return _fresh(made(answer, headers={"Set-Cookie": cookie} if cookie else {}))
 
     async def login(self, request: Request) -> Answer:
         body = json_body(request)

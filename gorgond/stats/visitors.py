@@ -66,7 +66,7 @@ class Visitors:
         proxies: Sequence[Network] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._password = password
+        self.password = password
         self._sessions = Sessions(directory, password, clock)
         self._local = local
         self._proxies = proxies
@@ -88,7 +88,7 @@ class Visitors:
         if scheme.lower() == "bearer":
             await self._check_password(request, given.strip())
             return
-        if not self._password:
+        if not self.password:
             raise Problem(403, _NO_PASSWORD)
         if not self.is_operator(request):
             raise Problem(401, "log in as the operator")
@@ -118,7 +118,7 @@ class Visitors:
     def is_operator(self, request: Request) -> bool:
         """Whether the request has a session that has not ended; it goes on from now."""
         token = self._given(request, SESSION)
-        return bool(self._password and token) and self._sessions.use(token)
+        return bool(self.password and token) and self._sessions.use(token)
 
     def browser(self, request: Request) -> str:
         """The Set-Cookie header by which the operator's browser is known from now on; empty if it is known already."""
@@ -127,12 +127,12 @@ class Visitors:
         return self._cookie(request, BROWSER, self._sessions.new_browser(), BROWSER_KNOWN)
 
     async def _check_password(self, request: Request, given: str) -> None:
-        if not self._password:
+        if not self.password:
             raise Problem(403, _NO_PASSWORD)
         browser = self._given(request, BROWSER)
         who = browser if self._sessions.is_browser(browser) else request.client
         slow = await self._guesses.turn(who)
-        if hmac.compare_digest(given.encode(), self._password.encode()):
+        if hmac.compare_digest(given.encode(), self.password.encode()):
             return
         self._guesses.wrong(who)
         self.note(request, "not the operator's password" + (", too many of them" if slow else ""))

@@ -129,7 +129,15 @@ def test_the_operator_pauses_a_queue(page: Viewer, fabric: Fabric) -> None:
     try:
         # when the operator pauses it
         page.page.get_by_role("button", name="Pause store_put").click()
-        # then that is said, and so it is
+        # then they are asked whether that is meant
+        page.sees("#sure-title", "Pause store_put?")
+        page.sees("#sure-text", "wait until their deadline")
+        assert page.barriers() == []
+        page.page.get_by_role("button", name="Let it run").click()
+        assert not counts(fabric).paused
+        # and when it is, that is said, and so it is
+        page.page.get_by_role("button", name="Pause store_put").click()
+        page.find("#sure-yes").click()
         page.sees("#queues-said", "store_put is paused")
         page.verdict("store_put is paused, with")
         assert counts(fabric).paused
@@ -189,4 +197,10 @@ def test_figures_are_files_too_and_the_documentation_is_there(page: Viewer, fabr
     for leads in page.find("nav a").all():
         answer = page.page.request.get(f"{fabric.stats_url}/{leads.get_attribute('href')}")
         assert answer.status == 200
-        assert re.match("text/plain", answer.headers["content-type"])
+        href = str(leads.get_attribute("href"))
+        assert re.match("text/html" if href.endswith(".md") else "text/plain", answer.headers["content-type"])
+    # the documentation with links that lead on
+    page.page.goto(f"{fabric.stats_url}/docs/stats.md")
+    page.page.get_by_role("link", name="operations.md").first.click()
+    page.sees("main", "Operations")
+    assert page.barriers() == []

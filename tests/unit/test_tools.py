@@ -74,7 +74,8 @@ def test_a_reader_who_has_seen_enough_is_no_error(command: str) -> None:
 
 def test_the_cases_that_the_benchmark_tells_of_are_those_that_there_are() -> None:
     source = (ROOT / "tools/bench.py").read_text()
-    assert re.findall(r"^    (\w+) {2,}\w", source.partition('"""\n\n')[0], re.MULTILINE) == list(CASES)
+    told = re.findall(r"^    (\w+) {2,}\w", source.partition('"""\n\n')[0], re.MULTILINE)
+    assert sorted(told) == sorted(CASES)
 
 
 def requirements(root: Path) -> str:

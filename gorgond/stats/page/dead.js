@@ -3,8 +3,9 @@
 import { ask } from "./api.js";
 import { $, Table, make, say } from "./dom.js";
 import { bytes, count, counted, moment } from "./format.js";
-import { askToLogIn, begin, change, isOperator, logOut, onOperator } from "./operator.js";
+import { askToLogIn, begin, canLogIn, change, howTo, isOperator, logOut, onOperator, sure } from "./operator.js";
 
+const LOST = "What is dropped cannot be brought back.";
 const AT_ONCE = 1000; // letters that the server settles for one question
 
 let letters = [];
@@ -107,7 +108,7 @@ async function load(after = "") {
 }
 
 function show(words, more = false) {
-  $("to-log-in").hidden = isOperator();
+  $("to-log-in").hidden = !canLogIn();
   $("log-out").hidden = !isOperator();
   $("dead-search").hidden = !isOperator();
   $("dead-all").hidden = letters.length === 0 || $("dead-id").value.trim() !== "";
@@ -120,7 +121,7 @@ function show(words, more = false) {
 onOperator(() => {
   letters = [];
   done = "";
-  show(isOperator() ? "" : "Only the operator may see them, and act on them");
+  show(isOperator() ? "" : `To see them, and to act on them, ${howTo()}`);
   load();
 });
 begin();
@@ -161,20 +162,9 @@ function pretty(raw) {
 const requeue = (letter) => settle(letter, "requeue", `Letter ${letter.letter} is back in ${queue()}`);
 
 const drop = (letter) =>
-  sure(`Drop letter ${letter.letter} of ${queue()}?`, "Keep it", "Drop it", () =>
+  sure(`Drop letter ${letter.letter} of ${queue()}?`, LOST, "Keep it", "Drop it", () =>
     settle(letter, "drop", `Letter ${letter.letter} is dropped`),
   );
-
-/** Ask before something is done that cannot be undone. */
-function sure(title, no, yes, act) {
-  const dialog = $("sure");
-  say($("sure-title"), title);
-  say($("sure-not"), no);
-  say($("sure-yes"), yes);
-  dialog.returnValue = "";
-  dialog.onclose = () => dialog.returnValue === "drop" && act();
-  dialog.showModal();
-}
 
 async function settle(letter, deed, words) {
   const broker = new URLSearchParams({ broker: letter.broker });
@@ -197,7 +187,7 @@ async function settled() {
 
 $("requeue-all").addEventListener("click", () => settleAll(queue(), "requeue", "back in the queue"));
 $("drop-all").addEventListener("click", () =>
-  sure(`Drop ${counted(lying.get(queue()), "dead letter")} of ${queue()}?`, "Keep them", "Drop all", () =>
+  sure(`Drop ${counted(lying.get(queue()), "dead letter")} of ${queue()}?`, LOST, "Keep them", "Drop all", () =>
     settleAll(queue(), "drop", "dropped"),
   ),
 );

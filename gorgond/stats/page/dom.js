@@ -149,7 +149,6 @@ function fillCell(cell, column, item) {
   ];
   const className = classes.filter(Boolean).join(" ");
   if (cell.className !== className) cell.className = className;
-  if (column.class === "fill") cell.title = content; // it may be cut
   if (typeof content === "string") say(cell, content);
   else if (cell.firstChild === null || !cell.firstChild.isEqualNode(content)) cell.replaceChildren(content);
 }

@@ -19,6 +19,9 @@ const state = (item) =>
 /** A name that may go on in the next line at its dots. */
 const breakable = (name) => make("span", {}, ...name.split(/(?<=\.)/).flatMap((part) => [part, make("wbr")]));
 
+/** It has ended in good order: what it did last is over. */
+const ended = (item) => item.state === "done" || item.state === "gone";
+
 /** Seconds since the instance, or the slowest of its loops, gave a sign of life. */
 const turned = (item) => Math.max(item.silent, item.stuck ?? 0);
 
@@ -59,7 +62,7 @@ const instancesTable = new Table(
       about: "By how much its event loop was late in the last second; more than 200 ms is coloured.",
       width: 7,
       of: (item) => age(item.lag),
-      mark: (item) => positive(item.lag > 0.2, "bad"),
+      mark: (item) => positive(!ended(item) && item.lag > 0.2, "bad"),
     },
     {
       name: "Clock",
@@ -72,8 +75,8 @@ const instancesTable = new Table(
       name: "Last turn",
       about: "When its slowest loop gave a sign of life; more than 5 s ago is coloured.",
       width: 9,
-      of: (item) => (item.group ? "" : turned(item) < 2 ? "now" : `${age(turned(item))} ago`),
-      mark: (item) => positive(turned(item) > 5, "bad"),
+      of: (item) => (item.group || ended(item) ? "" : turned(item) < 2 ? "now" : `${age(turned(item))} ago`),
+      mark: (item) => positive(!ended(item) && turned(item) > 5, "bad"),
     },
     {
       name: "CPU",
@@ -89,7 +92,7 @@ const instancesTable = new Table(
       of: (item) => count(item.restarts),
     },
     { name: "Version", about: "Of gorgond.", width: 7, of: (item) => item.version ?? "" },
-    { name: "Doing", about: "Its own line, as in systemctl status.", words: true, class: "fill", of: (item) => item.status ?? "" },
+    { name: "Doing", about: "Its own line, as in systemctl status.", words: true, class: "fill", of: (item) => (ended(item) ? "" : (item.status ?? "")) },
   ],
   (item) => (item.group ? `role ${item.role}` : item.name),
   (item) => (item.group ? "group" : ""),

@@ -5,15 +5,26 @@ import { $, say } from "./dom.js";
 
 const changes = new EventTarget();
 let operator = false;
+let password = true; // whether there is one
 
 export const isOperator = () => operator;
+
+/** How to become the operator, or to have one. */
+export const howTo = () =>
+  password
+    ? "is for the operator: log in"
+    : "is for the operator, and there is none yet: set [stats] password, for a gorgond up GORGOND_STATS_PASSWORD, and start it again";
+
+export const canLogIn = () => password && !operator;
 
 /** Call `show` whenever somebody has logged in or out. */
 export const onOperator = (show) => changes.addEventListener("change", show);
 
 /** Ask the server who we are; after a reload we may be logged in already. */
 export async function begin() {
-  take((await ask("api/session").catch(() => ({ operator: false }))).operator);
+  const session = await ask("api/session").catch(() => ({ operator: false }));
+  password = session.password ?? true;
+  take(session.operator);
 }
 
 /** Have something done that is the operator's; its answer. Throws a Problem. A login that has ended is noticed. */
@@ -29,6 +40,18 @@ export async function change(path) {
 export function askToLogIn() {
   say($("log-in-said"), "");
   $("log-in").showModal();
+}
+
+/** Ask before something is done that others feel. */
+export function sure(title, text, no, yes, act) {
+  const dialog = $("sure");
+  say($("sure-title"), title);
+  say($("sure-text"), text);
+  say($("sure-not"), no);
+  say($("sure-yes"), yes);
+  dialog.returnValue = "";
+  dialog.onclose = () => dialog.returnValue === "yes" && act();
+  dialog.showModal();
 }
 
 export async function logOut() {

@@ -2,8 +2,10 @@
 
 import { $, Table, icon, make, say } from "./dom.js";
 import { age, count, counted, rate } from "./format.js";
-import { change, isOperator, onOperator } from "./operator.js";
+import { change, howTo, isOperator, onOperator, sure } from "./operator.js";
 
+const WAITS =
+  "Nothing more is taken from it until it is resumed. What is pushed waits; requests that need an answer of it wait until their deadline, and then fail.";
 const OLD = 5; // seconds that a message may wait before the table says so in bold
 
 const positive = (value, word) => (value > 0 ? word : undefined);
@@ -83,7 +85,10 @@ function remake() {
 }
 
 $("queues-view").addEventListener("change", remake);
-onOperator(remake);
+onOperator(() => {
+  remake();
+  say($("queues-said"), isOperator() ? "" : `To pause a queue ${howTo()}`);
+});
 
 export function showQueues(queues) {
   shown = queues;
@@ -107,15 +112,19 @@ function button({ name, paused }) {
 }
 
 /** One listener for all of them: a button is made anew whenever it says something else. */
-$("queues").addEventListener("click", async ({ target }) => {
+$("queues").addEventListener("click", ({ target }) => {
   const row = target.closest("button")?.closest("tr");
   const queue = shown[[...$("queues").tBodies[0].children].indexOf(row)];
   if (!queue) return;
-  const deed = queue.paused ? "resume" : "pause";
+  if (queue.paused) turn(queue.name, "resume");
+  else sure(`Pause ${queue.name}?`, WAITS, "Let it run", "Pause it", () => turn(queue.name, "pause"));
+});
+
+async function turn(name, deed) {
   try {
-    await change(`api/queues/${encodeURIComponent(queue.name)}/${deed}`);
-    say($("queues-said"), `${queue.name} is ${deed}d`);
+    await change(`api/queues/${encodeURIComponent(name)}/${deed}`);
+    say($("queues-said"), `${name} is ${deed}d`);
   } catch (problem) {
     say($("queues-said"), problem.message);
   }
-});
+}
