@@ -16,6 +16,7 @@ from tests.browser.viewer import Viewer
 from tests.waiting import eventually
 
 View = Callable[..., Viewer]
+CUT = "[...document.querySelectorAll('.scroll')].filter((it) => it.scrollWidth > it.clientWidth + 1)"
 IDS = [f"1a20aa6bf7600000{number:03}" for number in range(4)]
 
 
@@ -60,11 +61,16 @@ def test_nothing_is_off_the_side(view: View, width: int, scheme: str) -> None:
     # and on a desk no column is cut off, whichever figures of the queues are shown
     for choice in ("all", "now") if width == 1280 else ():
         page.find(f"#queues-view input[value={choice}]").check()
-        cut = "[...document.querySelectorAll('.scroll')].filter((it) => it.scrollWidth > it.clientWidth + 1)"
-        assert page.page.evaluate(f"{cut}.map((it) => it.getAttribute('aria-labelledby'))") == []
-    # and on a phone the letters are whole
+        assert page.page.evaluate(f"{CUT}.map((it) => it.getAttribute('aria-labelledby'))") == []
+    # and on a phone each row is whole
+    if width == 390:
+        assert page.page.evaluate(f"{CUT}.map((it) => it.getAttribute('aria-labelledby'))") == []
     letters = "document.querySelector('#letters').parentElement"
     assert width == 1280 or page.page.evaluate(f"{letters}.scrollWidth - {letters}.clientWidth") <= 1
+    # nothing that is said of an instance or a letter is cut
+    short = "[...document.querySelectorAll('td.fill')].filter((it) => it.scrollWidth > it.clientWidth + 1).length"
+    assert page.page.evaluate(short) == 0
+    assert page.find("td.fill").first.evaluate("(it) => getComputedStyle(it).textOverflow") == "clip"
 
 
 @pytest.mark.usefixtures("letters")
