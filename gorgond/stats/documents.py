@@ -24,8 +24,8 @@ def document(name: str) -> bytes | None:
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} · gorgond</title><link rel="stylesheet" href="../static/page.css"></head>
-<body><main class="document"><p><a href="../">Stats</a></p><pre>{text}</pre></main></body></html>
+<title>{title} · gorgond</title><link rel="icon" href="../static/well.svg"><link rel="stylesheet" href="../static/page.css"></head>
+<body><main class="document"><p><a href="../">Stats</a></p><h1>{title}</h1><pre>{text}</pre></main></body></html>
 """
 _PICTURE = re.compile(r"!\[([^]]*)\]\([^)]*\)")
 _LINK = re.compile(r"\[([^][]+)\]\((https?://[^) ]+|[a-z0-9-]+\.md(?:#[\w-]*)?)\)")
@@ -39,6 +39,6 @@ def document_page(name: str) -> bytes | None:
     if found is None:
         return None
     text = _PICTURE.sub(r"\1", html.escape(found.decode()))
-    title = heading[1] if (heading := _HEADING.search(text)) else name
+    title, _, text = text.removeprefix("# ").partition("\n")
     text = _OTHER.sub(r"\1", _LINK.sub(r'<a href="\2">\1</a>', text))
     return _PAGE.format(title=title, text=_HEADING.sub(r"<strong>\g<0></strong>", text)).encode()
