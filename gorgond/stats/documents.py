@@ -24,7 +24,8 @@ def document(name: str) -> bytes | None:
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} · gorgond</title><link rel="icon" href="../static/well.svg"><link rel="stylesheet" href="../static/page.css"></head>
+<title>{title} · gorgond</title><link rel="icon" href="../static/well.svg">
+<link rel="stylesheet" href="../static/page.css"></head>
 <body><main class="document"><p><a href="../">Stats</a></p><h1>{title}</h1><pre>{text}</pre></main></body></html>
 """
 _PICTURE = re.compile(r"!\[([^]]*)\]\([^)]*\)")
