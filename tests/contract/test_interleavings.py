@@ -33,6 +33,12 @@ def seeds(many: int) -> Sequence[int]:
     return range(first, first + many)
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer of a broker is late because the machine is busy."""
+    monkeypatch.setattr("gorgond.redpill.rediswire.ROUND_TIMEOUT", 60.0)
+
+
 @pytest.mark.parametrize("many", [MANY // PARTS] * PARTS)
 async def test_interleavings_in_memory(many: int) -> None:
     for seed in seeds(many):

@@ -20,12 +20,17 @@ from gorgond.stores.repeats import MARKS_MAX
 from tests.contract.stores import found, ids, mongo_client, query, write
 
 KINDS: list[Kind] = ["insert", "replace", "patch", "delete"]
-messages = (f"message {n}" for n in count())
+_numbers = count()
+
+
+def message() -> str:
+    """The id of one more message. Several threads may ask at once."""
+    return f"message {next(_numbers)}"
 
 
 def undated(kind: Kind, id: str, sent: int, by: str = "", /, **document: Any) -> Write:
     """A write that comes after whatever is there, of a message of its own."""
-    return Write(kind, "items", id, sent, document, dated=False, by=by or next(messages))
+    return Write(kind, "items", id, sent, document, dated=False, by=by or message())
 
 
 def done(store: Store, *writes: Write) -> list[Effect | int]:
@@ -205,14 +210,14 @@ def test_what_is_dated_stays_as_it_was(store: Store) -> None:
 def test_of_several_who_change_what_they_found_one_succeeds(store: Store) -> None:
     # given a document that several have found as it is
     store.write([write("insert", "a", 5, x=0)])
-    found_at_5 = [Write("patch", "items", "a", 6, {"x": n}, by=next(messages), unchanged=5) for n in range(1, 9)]
+    found_at_5 = [Write("patch", "items", "a", 6, {"x": n}, by=message(), unchanged=5) for n in range(1, 9)]
     # when they change it, one after the other and side by side
     assert store.write([found_at_5[0], found_at_5[0], found_at_5[1]]) == ["stored", "stored", "stale"]
     with ThreadPoolExecutor(8) as pool:
         assert [effect for [effect] in pool.map(lambda one: store.write([one]), found_at_5[2:])] == ["stale"] * 6
     # then the first one's is there, and who finds that changes it
     assert found(store, query()) == [{"id": "a", "ts": 6, "x": 1}]
-    found_at_6 = [Write("patch", "items", "a", 7, {"x": n}, by=next(messages), unchanged=6) for n in range(8)]
+    found_at_6 = [Write("patch", "items", "a", 7, {"x": n}, by=message(), unchanged=6) for n in range(8)]
     with ThreadPoolExecutor(8) as pool:
         assert sorted(str(effect) for [effect] in pool.map(lambda one: store.write([one]), found_at_6)) == [
             *["stale"] * 7, "stored",

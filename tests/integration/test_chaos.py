@@ -179,7 +179,8 @@ def test_faults_by_hand_and_their_undoing(data: Path, tmp_path: Path) -> None:
         assert paused.status() != psutil.STATUS_STOPPED
         eventually(up)
         # when drills are run on it, one to its end, then the stats page has marks for both
-        assert do("drill", "poison", "--short").returncode == 0
+        poison = do("drill", "poison", "--short")
+        assert poison.returncode == 0, poison.stdout
         begun = [*command(tmp_path, "drill", "redis-hang", "--target", "local"), "--data", str(data)]
         with subprocess.Popen(begun, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as drill:
             assert drill.stderr is not None

@@ -57,7 +57,12 @@ class Site:
 
     def _start(self, role: str, **variables: str) -> None:
         self._started += 1
-        self.fabric.start(role, "--instance", str(self._started), GORGOND_STORE_URL=self._url, **variables)
+        settings = {
+            "GORGOND_STORE_URL": self._url,
+            "GORGOND_WEB_DEADLINE": "60s",
+            **variables,
+        }  # also on a busy machine
+        self.fabric.start(role, "--instance", str(self._started), **settings)
 
     def ask(self, web: int, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """A request to that web server."""

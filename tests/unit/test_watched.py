@@ -149,9 +149,10 @@ class Toy(Service):
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loops turn often, and hang soon."""
-    for module in (call, producer, session, concurrent, topic):
+    for module in (call, producer, session, concurrent):
         monkeypatch.setattr(module, "BLOCK", 0.05)
-    monkeypatch.setattr(session, "IDLE", 0.05)
+    for module in (call, session, topic):
+        monkeypatch.setattr(module, "IDLE", 0.05)
     for module in (heart, figures):
         monkeypatch.setattr(module, "TICK", 0.05)
     monkeypatch.setattr(heart, "HANGS", 3.0)

@@ -107,7 +107,7 @@ def _poison(run: Run) -> None:
             figures = server.counts(POISONED)
             return figures.get("done", 0) + figures.get("dead", 0) >= count
 
-        run.until(handled, 60, "all are handled")
+        run.until(handled, 300, "all are handled")
         figures = server.counts(POISONED)
     finally:
         consumer.terminate()
