@@ -66,11 +66,7 @@ class Store:
     url: str = setting("sqlite:////var/lib/gorgond/gorgond.db", STORE_URL, "the database", secret=True)
     lanes: int = setting("1", whole(1, 32), "reads that one store process has under way at the same time")
     batch: int = setting("12", whole(1, 1000), "reads that a lane takes at a time")
-    search: str = setting(
-        "auto",
-        one_of("auto", "yes", "no"),
-        "whether notes are indexed for searches by their words; auto: not on MongoDB",
-    )
+    search: str = setting("yes", one_of("yes", "no"), "whether notes are indexed for searches by their words")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ is settled, an event for each document goes to store_notify: op "<collection>.ad
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -69,6 +70,7 @@ REPEATS = 16
 """Documents read at a time to announce them once more: what a client may store is up to a megabyte each."""
 
 DECLARED = 10.0  # seconds between two looks at what applications have indexed
+KEPT = 10.0  # seconds between two times that the index for searches is tidied up
 AGAIN = 60.0  # seconds until the database is asked again for an index that it has refused
 
 WRITES = 500
@@ -87,7 +89,7 @@ class DataStore(Service):
         with config.blaming("store", "url"):
             self.store = open_store(config.store.url)
         self.outage = Outage(f"database {masked(config.store.url)}")
-        self.searchable = {"yes": True, "no": False, "auto": self.store.searched}[config.store.search]
+        self.searchable = config.store.search == "yes"
         self._preparing: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -139,7 +141,11 @@ class DataStore(Service):
                 log.warning("the index for searches is as it was, tried again in %g s: %s", AGAIN, refused)
                 await asyncio.sleep(AGAIN)
             else:
-                return
+                break
+        while not self.draining:
+            await asyncio.sleep(KEPT)
+            with contextlib.suppress(StoreAway):
+                self._keep_search()
 
     async def _index_declared(self) -> None:
         """Make the indexes that applications declare, do away with those that they declare no more, and look whether
@@ -168,6 +174,13 @@ class DataStore(Service):
             self.store.make_search()
         elif self.store.drop_search():
             log.warning("the index for searches is done away with; [store] search = yes keeps it")
+
+    def _keep_search(self) -> None:
+        if self.searchable:
+            try:
+                self.store.keep_search()
+            except StoreRefused as refused:
+                log.info("the index for searches is kept later: %s", refused)
 
     async def meet(self) -> None:
         await super().meet()

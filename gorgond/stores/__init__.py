@@ -9,8 +9,9 @@ docs/development.md says how to add one.
     ownership          whose an item is
     folding            texts that are found whatever their case
     repeats            how a write that comes again is told from another one
+    words              the words of texts, as they are searched for
     mongo              MongoDB: `mongo_writes`, `mongo_deletes`, `mongo_commands`, `mongo_requests`, `mongo_folding`,
-                       `mongo_pool`
+                       `mongo_pool`; searches: `mongo_words`, the index, `mongo_indexing`, `mongo_search`
     sqlite             SQLite: `sqlite_writes`, `sqlite_filters`, `sqlite_tables`, `sqlite_indexes`, `sqlite_folding`,
                        `sqlite_files`
 """

@@ -16,7 +16,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from gorgond.errors import StoreRefused
 from gorgond.redpill import canonical
@@ -174,10 +174,6 @@ class Store(ABC):
     """One database. Implementations: `sqlite.SqliteStore`, `mongo.MongoStore`. It is made with its URL, of which it may
     raise ConfigError; nothing is connected yet."""
 
-    searched: ClassVar[bool] = True
-    """Whether it has the indexes for searches where `[store] search` does not say: not where a write with them costs
-    more than twice as much."""
-
     @abstractmethod
     def prepare(self) -> None:
         """Make collections and indexes, without blocking readers and writers; may be called by several at once."""
@@ -198,6 +194,10 @@ class Store(ABC):
     def make_search(self) -> None:
         """Make the indexes for searches, the same way; returns when they are there, or the store was closed. Until then
         a search is refused with 503. Raises StoreRefused when the database will not have them."""
+
+    def keep_search(self) -> None:  # noqa: B027 - most have nothing to do
+        """Do what is left to be done for them beside the writes; called again and again when they are there. Raises
+        StoreRefused, too."""
 
     @abstractmethod
     def drop_search(self) -> bool:

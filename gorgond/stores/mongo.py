@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -38,22 +39,23 @@ from gorgond.stores.contract import (
     Write,
     Written,
     array,
-    not_searchable,
     refused_by,
     shorten,
     too_slow,
 )
-from gorgond.stores.filters import check_query, equality, words
-from gorgond.stores.mongo_commands import COPIES, FIRST, MARKS, copy_of, reachable
+from gorgond.stores.filters import check_query, equality
+from gorgond.stores.mongo_commands import COPIES, FIRST, MARKS, PUT, copy_of, reachable
 from gorgond.stores.mongo_folding import fold_all, whatever_case
+from gorgond.stores.mongo_indexing import NOT_PUT, WAIT, Indexing
 from gorgond.stores.mongo_pool import PoolCount
 from gorgond.stores.mongo_requests import claim_all
+from gorgond.stores.mongo_search import Search
+from gorgond.stores.mongo_words import Words
 from gorgond.stores.mongo_writes import write_batch
 from gorgond.stores.ownership import hidden
 from gorgond.stores.schema import (
     DECLARED,
     FOLDED,
-    OWN_FIELDS,
     REQUESTS,
     TEXT,
     TOMBSTONE_SECONDS,
@@ -71,11 +73,6 @@ LOOKUP_LIMIT = 100
 """Queries with a larger limit are asked one by one: together they might not fit into one document of 16 MB."""
 
 INDEX_NOT_FOUND, TOOK_TOO_LONG = 27, 50
-
-LANGUAGE = f"{OWN_FIELDS}_language"
-LANGUAGE_ONCE = "text language"
-"""The field that says a document's language to the index for searches, and the one it was, which a client could write:
-a language that is none made its document one that MongoDB refuses."""
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - bson's dates have no zone and are UTC
 
@@ -108,12 +105,13 @@ CODEC: CodecOptions[dict[str, Any]] = CodecOptions(type_registry=TypeRegistry([_
 class MongoStore(Store):
     """One MongoDB database, one pool of connections for all threads."""
 
-    searched = False  # its index for words has a key for each, and takes five times the time of an insert
-
     def __init__(self, url: str) -> None:
         self._url = url
         self._pool = PoolCount()
+        self._who = os.urandom(8)  # among the stores that make the index for searches
         self._making = threading.Lock()
+        self._closing = threading.Event()
+        self._indexes: dict[str, Words] = {}  # for searches, that writes keep
         self._made: Database[dict[str, Any]] | None = None
         self._failure, self._failed = "", 0.0  # why the last lookup of its addresses failed, and when
         self._has_lookup: bool | None = None
@@ -172,23 +170,40 @@ class MongoStore(Store):
 
     def drop_index(self, collection: str, fields: Sequence[str]) -> None:
         ours = [keys for field in fields for keys in ([(field, 1), ("ts", -1)], [(field, 1)])]
-        self._drop(collection, lambda about: list(about["key"]) in ours)
+        self._drop(collection, lambda about: list(about["key"].items()) in ours)
 
     def make_search(self) -> None:
-        # MongoDB goes on with it although we end.
-        for collection, fields in TEXT.items():
-            # No language: words are words, as in our other drivers. A document's own field `language` would choose its
-            # language, and an unknown one make the insert fail; hence a field that no document can have.
-            keys = [(field, "text") for field in fields]
-            self._drop(collection, lambda index: index.get("language_override") == LANGUAGE_ONCE)
-            try:
-                self._make_index(collection, keys, default_language="none", language_override=LANGUAGE)
-            except OperationFailure as error:
-                raise StoreRefused(str(error)) from error
+        for name in TEXT:
+            self._drop(name, lambda about: "textIndexVersion" in about)  # what an earlier version has made
+            indexing = self._indexing(name)
+            while not (self._closing.is_set() or indexing.is_begun()):
+                if not indexing.has_turn():
+                    self._closing.wait(WAIT)
+                    continue
+                with self._patient() as db:
+                    Indexing(db, name).forget()
+                try:
+                    self._make_index(name, [(PUT, 1)], name=NOT_PUT, partialFilterExpression={PUT: None})
+                except OperationFailure as error:
+                    raise StoreRefused(str(error)) from error
+            self._indexes[name] = Words(self._db, name)
+            indexing.fill(self._closing)
+
+    def keep_search(self) -> None:
+        for name in self._indexes:
+            self._indexing(name).keep(self._closing)
 
     def drop_search(self) -> bool:
-        dropped = [self._drop(collection, lambda index: "textIndexVersion" in index) for collection in TEXT]
-        return any(dropped)
+        self._indexes.clear()
+        dropped = False
+        for name in TEXT:
+            dropped |= self._drop(name, lambda about: "textIndexVersion" in about or PUT in about["key"])
+            with reachable():
+                self._db.drop_collection(Words(self._db, name).collection.name)
+        return dropped
+
+    def _indexing(self, name: str) -> Indexing:
+        return Indexing(self._db, name, self._who)
 
     def _drop(self, name: str, unwanted: Callable[[Mapping[str, Any]], bool]) -> bool:
         """Do away with those of a collection's indexes that are unwanted; whether there were any."""
@@ -196,7 +211,7 @@ class MongoStore(Store):
         with reachable():
             try:
                 for index, about in collection.index_information().items():
-                    if unwanted(about):
+                    if unwanted({**about, "key": dict(about["key"])}):
                         collection.drop_index(index)
                         dropped = True
             except OperationFailure as error:
@@ -215,14 +230,20 @@ class MongoStore(Store):
         """Make an index unless it is there. Readers and writers go on (`background` is for servers before 4.2); we
         wait until it is built, however long that takes, hence a connection of its own without a time limit."""
         index = IndexModel(keys, background=True, **options)
-        with reachable(), self._connect(socketTimeoutMS=None) as client:
-            hello = client.admin.command("ismaster")
+        with reachable(), self._patient() as db:
+            hello = db.client.admin.command("ismaster")
             # Unless told so, a replica set waits for all its members, also for one that is down. A single server, and
             # one before 4.4, does not know the word.
             quorum: dict[str, Any] = (
                 {"commitQuorum": "majority"} if "setName" in hello and hello["maxWireVersion"] >= 9 else {}
             )
-            client[self._db.name][collection].create_indexes([index], **quorum)
+            db[collection].create_indexes([index], **quorum)
+
+    @contextmanager
+    def _patient(self) -> Iterator[Database[dict[str, Any]]]:
+        """The database over a connection without a time limit."""
+        with self._connect(socketTimeoutMS=None) as client:
+            yield client[self._db.name]
 
     def find(self, queries: Sequence[Query]) -> list[bytes | StoreRefused]:
         answers: list[bytes | StoreRefused] = [b"[]"] * len(queries)
@@ -301,13 +322,14 @@ class MongoStore(Store):
         return self._has_lookup
 
     def _find_one_by_one(self, query: Query, until: float) -> bytes | StoreRefused:
-        sort = _sort(query) or ({"score": {"$meta": "textScore"}} if query.search else {})
-
         def ask(milliseconds: int) -> bytes:
+            if query.search:
+                found = Search(self._db, query, _filter(query), milliseconds).find(_sort(query), _projection(query))
+                return array(_json([document], query.short)[1:-1] for document in found)
             cursor = self._db[query.collection].find(
                 _filter(query),
                 _projection(query),
-                sort=list(sort.items()) or None,
+                sort=list(_sort(query).items()) or None,
                 skip=query.skip,
                 limit=query.limit,
                 batch_size=query.limit,
@@ -329,6 +351,8 @@ class MongoStore(Store):
             return error
 
         def ask(milliseconds: int) -> int:
+            if query.search:
+                return Search(self._db, query, _filter(query), milliseconds).count()
             return self._db[query.collection].count_documents(_filter(query), maxTimeMS=milliseconds)
 
         return self._asked(query, ask, until)
@@ -340,18 +364,18 @@ class MongoStore(Store):
         try:
             with reachable():
                 return ask(left)
+        except StoreRefused as refused:
+            return refused
         except OperationFailure as error:
             if error.code == TOOK_TOO_LONG:
                 return too_slow(READ_MS / 1000)
-            if error.code == INDEX_NOT_FOUND:
-                return not_searchable()
             return refused_by("MongoDB", error.code, error)
         except (BSONError, TypeError, ValueError) as error:
             log.info("a document of %s found cannot be written as JSON: %s", query.collection, error)
             return StoreRefused("a document found cannot be written as JSON", 500)
 
     def change(self, writes: Sequence[Write]) -> list[Written | StoreRefused]:
-        return write_batch(self._db, writes)
+        return write_batch(self._db, writes, self._indexes)
 
     def claim(self, requests: Sequence[Once]) -> list[bool]:
         return claim_all(self._db, requests)
@@ -365,6 +389,7 @@ class MongoStore(Store):
         return {"database": "mongodb", "version": version, "latency_ms": latency, "pool": pool}
 
     def close(self) -> None:
+        self._closing.set()
         if self._made is not None:
             self._made.client.close()
 
@@ -426,9 +451,6 @@ def _filter(query: Query) -> dict[str, Any]:
     conditions = _conditions(query.filter, query.collection)
     if seen := _seen(query):
         conditions = {"$and": [conditions, seen]} if conditions else seen
-    if query.search:
-        # It finds whole words: of other forms at least the commonest plural.
-        conditions["$text"] = {"$search": " ".join(f"{word} {word}s" for word in words(query.search))}
     return conditions
 
 
@@ -453,10 +475,8 @@ def _array(documents: list[dict[str, Any]], short: int) -> bytes:
 def _json(documents: list[dict[str, Any]], short: int) -> bytes:
     for document in documents:
         document["id"] = document.pop("_id")
-        document.pop(FIRST, None)
-        document.pop(MARKS, None)
-        for copy in COPIES:
-            document.pop(copy, None)
+        for own in (FIRST, MARKS, PUT, *COPIES):
+            document.pop(own, None)
         if short:
             shorten(document, short)
     return dumps(documents, _plain)

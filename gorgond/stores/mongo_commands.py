@@ -26,6 +26,9 @@ Outcome = Written | StoreRefused
 FIRST, MARKS = f"{OWN_FIELDS}_first", f"{OWN_FIELDS}_marks"
 """A document's first content and who changed it, as in `stores.repeats`; a tombstone has those of what was deleted."""
 
+PUT = f"{OWN_FIELDS}_words"
+"""The mark of a document that is in the index for searches as it is (`stores.mongo_indexing`)."""
+
 
 def copy_of(field: str) -> str:
     """The field of a document that has the texts in `field` folded, those that are not so there: `stores.folding`."""

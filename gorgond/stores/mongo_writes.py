@@ -28,7 +28,7 @@ Writes to one id keep their order in rounds: every id's first write, then every 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymongo import DeleteOne, InsertOne, UpdateOne
@@ -41,6 +41,7 @@ from gorgond.stores.folding import copies
 from gorgond.stores.mongo_commands import (
     FIRST,
     MARKS,
+    PUT,
     Document,
     Operation,
     Outcome,
@@ -53,9 +54,11 @@ from gorgond.stores.mongo_commands import (
     version,
 )
 from gorgond.stores.mongo_deletes import delete_all
+from gorgond.stores.mongo_words import Note, Words
 from gorgond.stores.ownership import allowed
 from gorgond.stores.repeats import MARKS_MAX, fingerprint, mark, newest, same_content
-from gorgond.stores.schema import FOLDED, TOMBSTONES
+from gorgond.stores.schema import FOLDED, TEXT, TOMBSTONES
+from gorgond.stores.words import text_of
 
 DUPLICATE_KEY, IMMUTABLE_FIELD = 11000, 66
 
@@ -69,8 +72,9 @@ NO_DOCUMENT = {"_id": 0}
 """Not an id that any document has: an upsert that finds none to update fails here, before it inserts."""
 
 
-def write_batch(db: Database[Document], writes: Sequence[Write]) -> list[Outcome]:
-    """Do the writes and say what became of each."""
+def write_batch(db: Database[Document], writes: Sequence[Write], indexes: Mapping[str, Words]) -> list[Outcome]:
+    """Do the writes and say what became of each; `indexes` are those for searches that are to be kept, by the names of
+    collections."""
     outcomes: list[Outcome] = [NOTHING] * len(writes)
     rounds: list[dict[tuple[str, bool], list[int]]] = []
     seen: Counter[tuple[str, str]] = Counter()
@@ -85,10 +89,17 @@ def write_batch(db: Database[Document], writes: Sequence[Write]) -> list[Outcome
         if turn == len(rounds):
             rounds.append({})
         rounds[turn].setdefault((write.collection, write.kind == "delete"), []).append(place)
+    for name, index in indexes.items():
+        some = [write for groups in rounds for place in groups.get((name, False), ()) if _puts(write := writes[place])]
+        index.put([Note(each.id, each.ts, text_of(each.document, TEXT[name])) for each in some])
     for groups in rounds:
         for (collection, deletes), places in groups.items():
             some = [writes[place] for place in places]
-            done = delete_all(db, collection, some) if deletes else _Changes(db, collection, some).run()
+            done = (
+                delete_all(db, collection, some)
+                if deletes
+                else _Changes(db, collection, some, collection in indexes).run()
+            )
             for place, outcome in zip(places, done, strict=True):
                 outcomes[place] = outcome
     return outcomes
@@ -97,7 +108,8 @@ def write_batch(db: Database[Document], writes: Sequence[Write]) -> list[Outcome
 class _Changes:
     """Inserts, replaces and patches of different ids in one collection."""
 
-    def __init__(self, db: Database[Document], name: str, writes: Sequence[Write]) -> None:
+    def __init__(self, db: Database[Document], name: str, writes: Sequence[Write], indexed: bool) -> None:
+        self._indexed = indexed
         self._collection = db[name]
         self._tombstones = db[TOMBSTONES]
         self._name = name
@@ -119,7 +131,7 @@ class _Changes:
         operations: dict[int, Operation] = {}
         for place, ts in todo.items():
             try:
-                operations[place] = _operation(self._writes[place], ts)
+                operations[place] = self._operation(self._writes[place], ts)
             except StoreRefused as refused:
                 self._outcomes[place] = refused
             else:
@@ -131,6 +143,10 @@ class _Changes:
             else:
                 self._outcomes[place] = refused_by("MongoDB", error["code"], error["errmsg"])
         return self._meet(blocked) if blocked else {}
+
+    def _operation(self, write: Write, ts: int) -> Operation:
+        """The write as it is sent. One with another `ts` than its own is in the index with the wrong one."""
+        return _operation(write, ts, self._indexed and _puts(write) and ts == write.ts)
 
     def _meet(self, blocked: list[int]) -> dict[int, int]:
         """See what was in the way of these; gives back those that have to go again."""
@@ -196,7 +212,12 @@ class _Changes:
         return marks[-1] in (self._found.get(place) or {}).get(MARKS, ())
 
 
-def _operation(write: Write, ts: int) -> Operation:
+def _puts(write: Write) -> bool:
+    """Whether a write has all words of its document."""
+    return write.kind in ("insert", "replace")
+
+
+def _operation(write: Write, ts: int, is_put: bool) -> Operation:
     own = mark(write)
     fields = {"_id": write.id, **write.document, "ts": ts}
     fields.pop("id", None)
@@ -205,6 +226,8 @@ def _operation(write: Write, ts: int) -> Operation:
             texts = list(copies(write.document, field))
             if texts or write.kind == "patch":
                 fields[copy_of(field)] = texts or None
+    if is_put:
+        fields[PUT] = True
     if write.kind == "insert":
         fields[FIRST] = fingerprint(write)
         if own is not None:
@@ -215,8 +238,7 @@ def _operation(write: Write, ts: int) -> Operation:
         return UpdateOne(older, [encoded(_replacement(write, own, fields))], upsert=True)
     del fields["_id"]
     change: Document = {"$set": {key: value for key, value in fields.items() if value is not None}}
-    if removed := {key: "" for key, value in fields.items() if value is None}:
-        change["$unset"] = removed
+    change["$unset"] = {PUT: "", **{key: "" for key, value in fields.items() if value is None}}
     if own is not None:
         change |= _marking(own)
     change["$setOnInsert"] = NO_DOCUMENT
@@ -259,7 +281,12 @@ def _revival(write: Write, own: int | None, ts: int, marks: list[int]) -> Operat
     ours: Document = {"_id": write.id}
     if own is not None:
         ours[MARKS] = {"$elemMatch": {"$eq": own}}
-    change = {"$max": {"ts": ts}, "$addToSet": {MARKS: {"$each": marks}}, "$setOnInsert": NO_DOCUMENT}
+    change = {
+        "$max": {"ts": ts},
+        "$addToSet": {MARKS: {"$each": marks}},
+        "$setOnInsert": NO_DOCUMENT,
+        "$unset": {PUT: ""},
+    }
     return UpdateOne(ours, change, upsert=True)
 
 

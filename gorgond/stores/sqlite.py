@@ -43,10 +43,10 @@ from gorgond.stores.sqlite_folding import Folding
 from gorgond.stores.sqlite_indexes import Index, indexed
 from gorgond.stores.sqlite_tables import Collection, Gap, key_value, make_tombstones
 from gorgond.stores.sqlite_writes import claim_all, write_all
+from gorgond.stores.words import BEGINNING
 
 T = TypeVar("T")
 
-BEGINNING = 3  # characters of a word that is taken for the beginning of others, too
 BUSY_SECONDS = 5.0
 READ_SECONDS = 5.0  # for a batch of reads
 INDEX_STEP = 100  # documents put into a search index in one transaction, some 15 ms

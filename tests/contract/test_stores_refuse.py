@@ -16,17 +16,16 @@ from gorgond.errors import StoreRefused
 from gorgond.stores import open_store
 from gorgond.stores.contract import Query, Store, Write
 from gorgond.stores.filters import WORDS_MAX, check_collection, check_write
-from gorgond.stores.mongo import LANGUAGE, LANGUAGE_ONCE
+from gorgond.stores.mongo_commands import PUT
 from gorgond.stores.schema import RESERVED, TEXT
 from tests.contract.stores import found, ids, mongo_client, query, write
-from tests.waiting import eventually
 
-NAMES = ["title", "body", "userid", "keywords", "text language", "language", LANGUAGE, "_gorgon_first", "_id", "_x",
+NAMES = ["title", "body", "userid", "keywords", "text language", "language", PUT, "_gorgon_first", "_id", "_x",
          "id", "ts", "", "$set", "a.b", "a\0", "a\ud800", "ü", "rowid", "n", "x" * 2000, "__proto__", "0"]  # fmt: skip
 VALUES: list[Any] = [
     None, True, 0, -(2**63), 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 0.0, -0.0, 1e308, 5e-324, float("nan"),
     float("inf"), "", "klingon", "none", "\0", "\ud800", "\udfff\ud800", "\ufffe\uffff", "𝄞", "a" * 300_000, b"bytes",
-    {"$ref": "a", "$id": 1}, {"$date": 1}, {"a.b": 1}, {"": 1}, {"language": "klingon"}, {LANGUAGE: "klingon"},
+    {"$ref": "a", "$id": 1}, {"$date": 1}, {"a.b": 1}, {"": 1}, {"language": "klingon"}, {PUT: "klingon"},
     [], [[]], [[["x"]], [1]], list(range(20_000)), {"a": {"b": [{"c": None}]}}, {5: 1}, (1, 2), {1, 2},
 ]  # fmt: skip
 
@@ -100,25 +99,27 @@ def test_a_patch_may_not_touch_what_is_the_stores(store: Store) -> None:
 
 def test_a_language_does_not_make_a_note_refused(store: Store) -> None:
     # when notes say a language where the index for searches might look for one
-    named = [{"title": "fox", name: "klingon"} for name in ("language", LANGUAGE_ONCE)]
+    named = [{"title": "fox", name: "klingon"} for name in ("language", "text language")]
     assert store.write([write("insert", f"{n}", 1, **each) for n, each in enumerate(named)]) == ["stored"] * 2
     # then they are stored and found
     assert sorted(ids(found(store, query(search="fox")))) == ["0", "1"]
 
 
-def test_an_index_of_before_that_looks_for_a_language_is_made_anew(mongod_url: str) -> None:
+def test_an_index_that_an_earlier_version_has_made_is_replaced(mongod_url: str) -> None:
     with mongo_client(mongod_url) as client, closing(open_store(mongod_url + "languages")) as store:
-        # given the index for searches as it was made before
+        # given MongoDB's own index for words, as it was made before, and a note in it
         keys = [(field, "text") for field in TEXT["items"]]
-        client.languages.items.create_index(keys, default_language="none", language_override=LANGUAGE_ONCE)
-        refused = store.write([write("insert", "a", 1, title="fox", **{LANGUAGE_ONCE: "klingon"})])
+        client.languages.items.create_index(keys, default_language="none", language_override="text language")
+        refused = store.write([write("insert", "a", 1, title="fox", **{"text language": "klingon"})])
         assert isinstance(refused[0], StoreRefused)
-        # when a store makes it, and once more
+        assert store.write([write("insert", "b", 1, title="fox")]) == ["stored"]
+        # when a store makes ours, and once more
         store.make_search()
         store.make_search()
-        # then every document is stored and found
-        assert store.write([write("insert", "a", 1, title="fox", **{LANGUAGE_ONCE: "klingon"})]) == ["stored"]
-        assert eventually(lambda: ids(found(store, query(search="fox")))) == ["a"]
+        # then every document is stored and found, and the other one is gone
+        assert store.write([write("insert", "a", 1, title="fox", **{"text language": "klingon"})]) == ["stored"]
+        assert sorted(ids(found(store, query(search="fox")))) == ["a", "b"]
+        assert not any("textIndexVersion" in each for each in client.languages.items.index_information().values())
         client.drop_database("languages")
 
 

@@ -1,0 +1,122 @@
+"""How the index for searches in MongoDB is made, and kept whole (`stores.mongo_words`).
+
+Who inserts or replaces a document puts it into the index first, and marks it. A document without that mark is not in
+the index yet: one of before there was an index, one that was patched, or that somebody else has written. These have an
+index of their own, which is empty when all is well. They are put in by and by; whoever searches looks at them, too.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from bson.codec_options import CodecOptions
+from bson.errors import BSONError
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError, OperationFailure
+
+from gorgond.errors import StoreRefused
+from gorgond.stores.mongo_commands import MARKS, PUT, Document, bulk, reachable, version
+from gorgond.stores.mongo_words import Note, Words
+from gorgond.stores.schema import TEXT
+from gorgond.stores.words import text_of
+
+AT_ONCE = 256  # documents put in at a time, at most
+AT_ONCE_BYTES = 4 * 1024 * 1024  # of text, from which on they are fewer
+TURN_MS = 30_000  # for which one store merges, or makes the index, unless it goes on
+WAIT = 1.0  # seconds between two looks whether another one has made it
+
+NOT_PUT = "not in the index for searches"
+"""The name of the index of the documents without the mark."""
+
+WHOLE = "whole"  # the _id of what says that the index is
+TURN = "turn"  # of what says whose turn it is
+
+
+class Indexing:
+    """Makes the index of one collection, for the store `who` if it does more than look. Its methods raise StoreAway,
+    and StoreRefused when the database will not have it."""
+
+    def __init__(self, db: Database[Document], name: str, who: bytes = b"") -> None:
+        # As BSON has it: a date, too, is compared with what is there.
+        plain: CodecOptions[Document] = CodecOptions()
+        self._documents = db.get_collection(name, codec_options=plain)
+        self._words = Words(db, name)
+        self._fields = TEXT[name]
+        self._who = who
+
+    def is_begun(self) -> bool:
+        """Whether marks say what is in it: from now on, who writes puts in what is written."""
+        with reachable():
+            return NOT_PUT in self._documents.index_information()
+
+    def forget(self) -> None:
+        """Let nothing be in it, nor be marked."""
+        with reachable():
+            self._words.collection.delete_many({"_id": {"$ne": TURN}})
+            self._documents.update_many({PUT: {"$exists": True}}, {"$unset": {PUT: ""}})
+
+    def whole(self) -> bool:
+        """Whether each document is in it, but for those without the mark."""
+        with reachable():
+            return self._words.collection.find_one({"_id": WHOLE}) is not None
+
+    def fill(self, closing: threading.Event) -> None:
+        """Put in what is not there yet, one store at a time; returns when all is in it."""
+        while not closing.is_set() and not self.whole():
+            if not self.has_turn():
+                closing.wait(WAIT)
+            elif not self._more():
+                with reachable():
+                    self._words.collection.update_one({"_id": WHOLE}, {"$set": {}}, upsert=True)
+
+    def keep(self, closing: threading.Event) -> None:
+        """Put in what was patched, and merge; one store at a time."""
+        if self.has_turn():
+            while not closing.is_set() and self._more():
+                pass
+            self._words.merge()
+
+    def has_turn(self) -> bool:
+        """Whether it is this store's turn. The database's clock says so. Two that work at the same time do harm to
+        nobody: what they put in is there twice."""
+        free = {"$or": [{"$eq": ["$who", self._who]}, {"$lt": ["$until", "$$NOW"]}]}
+        until = {"$add": ["$$NOW", TURN_MS]}
+        mine = {"who": {"$cond": [free, self._who, "$who"]}, "until": {"$cond": [free, until, "$until"]}}
+        try:
+            with reachable():
+                turn = self._words.collection.find_one_and_update(
+                    {"_id": TURN}, [{"$set": mine}], upsert=True, return_document=ReturnDocument.AFTER
+                )
+        except DuplicateKeyError:  # of two that are the first
+            return False
+        return turn is not None and turn["who"] == self._who
+
+    def _more(self) -> int:
+        """Put in some that are not there yet; how many."""
+        found = []
+        size = 0
+        try:
+            with reachable(), self._documents.find({PUT: None}, [*self._fields, "ts", MARKS], limit=AT_ONCE) as some:
+                for document in some:
+                    text = text_of(document, self._fields)
+                    size += len(text)
+                    found.append((document, text))
+                    if size > AT_ONCE_BYTES:
+                        break
+        except (OperationFailure, BSONError) as error:
+            raise StoreRefused(str(error)) from error
+        notes = [Note(each["_id"], version(each), text) for each, text in found if type(each["_id"]) is not dict]
+        self._words.put(notes)
+        # Only what is still as we have seen it: whoever changes it meanwhile has it put in again.
+        bulk(
+            self._documents,
+            {
+                place: UpdateOne(
+                    {"_id": each["_id"], "ts": {"$eq": each.get("ts")}, MARKS: each.get(MARKS), PUT: None},
+                    {"$set": {PUT: True}},
+                )
+                for place, (each, _) in enumerate(found)
+            },
+        )
+        return len(found)

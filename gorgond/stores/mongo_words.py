@@ -1,0 +1,154 @@
+"""Which words are in which documents: the index for searches, in MongoDB.
+
+MongoDB's own index for words has a key for every word of every document. This one is written once a batch, with all
+words of it: a word that many documents of the batch have is one entry. `NAME.words` holds, for the collection NAME:
+
+    block     {"_id": key, "ids"}: the ids of up to 256 documents. The key begins with the newest `ts` among them, so
+              that the order of keys is that of time; random bytes follow.
+    segment   {"_id", "tier", "bucket", "words": {word: entries}}. For each block with the word an entry: the block's
+              key, the number of its documents that have the word, less one, and their places in the block, a byte each.
+
+A batch is a segment of tier 0. When there are FAN segments of one bucket of a tier, they are merged, and what they hold
+goes to FAN buckets of the next tier: so a word is in a few segments, however many documents there are, and each segment
+is about as large as a batch. All words that begin alike are in one bucket.
+
+The index says where a word may be: also of a document that was written with it, and is gone or another one by now.
+Whoever searches looks at the documents.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Collection as Many
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+from zlib import crc32
+
+from pymongo import WriteConcern
+from pymongo.database import Database
+
+from gorgond.stores.mongo_commands import Document, reachable
+from gorgond.stores.words import LONGEST, Sought, head_of, words_in
+
+BLOCK = 256  # documents of a block: a place is a byte
+FAN = 8
+TIERS = 5  # a segment of the last one has the words of one bucket of FAN ** 4 batches
+KEY = 12  # bytes of a block's key
+SEGMENT_BYTES = 1 << 20  # from which on a segment is cut in two; one word of FAN ** 4 batches may have twice as many
+ENTRY = 32  # bytes that a word takes beside its letters and entries, about
+
+
+class Note(NamedTuple):
+    """A document to be put into the index."""
+
+    id: object
+    ts: int
+    text: str
+
+
+class Words:
+    """The index of the collection `name`. Its methods raise StoreAway."""
+
+    def __init__(self, db: Database[Document], name: str) -> None:
+        # What is written here is on the disk before what is written after it, and waits for.
+        self.collection = db[f"{name}.words"].with_options(write_concern=WriteConcern(w=1))
+
+    def put(self, notes: Sequence[Note]) -> None:
+        """Put documents in, before they are written: then none of them is missing, whatever happens."""
+        blocks: list[Document] = []
+        words: dict[str, bytes] = {}
+        for first in range(0, len(notes), BLOCK):
+            some = notes[first : first + BLOCK]
+            key = max(0, *(note.ts for note in some)).to_bytes(8) + os.urandom(KEY - 8)
+            blocks.append({"_id": key, "ids": [note.id for note in some]})
+            places: defaultdict[str, bytearray] = defaultdict(bytearray)
+            for place, note in enumerate(some):
+                for word in set(words_in(note.text)):
+                    places[word].append(place)
+            for word, found in places.items():
+                kept = word[:LONGEST]
+                words[kept] = b"%b%b%c%b" % (words.get(kept, b""), key, len(found) - 1, bytes(found))
+        if blocks:
+            self._insert([*blocks, *_segments(words, 0)])
+
+    def _insert(self, documents: Sequence[Document]) -> None:
+        with reachable():
+            self.collection.insert_many(documents, ordered=False)
+
+    def blocks(self, sought: Sought, milliseconds: int) -> dict[bytes, set[int]]:
+        """The blocks that may have one of the words, and the places of it there."""
+        found: defaultdict[bytes, set[int]] = defaultdict(set)
+        for tier in range(TIERS):  # in this order: what is merged meanwhile is in the next
+            where = {"tier": tier, "bucket": {"$in": sorted({_bucket(head, tier) for head in sought.heads})}}
+            with reachable():
+                for segment in self.collection.find(where, {"words": 1}, max_time_ms=milliseconds):
+                    for word, entries in segment["words"].items():
+                        if sought.finds(word):
+                            _read(entries, found)
+        return found
+
+    def ids(self, blocks: Mapping[bytes, Many[int]], milliseconds: int) -> Iterator[object]:
+        """The ids of the documents at these places."""
+        with reachable():
+            for block in self.collection.find({"_id": {"$in": list(blocks)}}, max_time_ms=milliseconds):
+                ids = block["ids"]
+                for place in blocks[block["_id"]]:
+                    yield ids[place]
+
+    def merge(self) -> None:
+        """Merge what can be. A segment is where it was until it is in the next tier, too."""
+        for tier in range(TIERS - 1):
+            count = {"$group": {"_id": "$bucket", "segments": {"$sum": 1}}}
+            with reachable():
+                full = self.collection.aggregate(
+                    [{"$match": {"tier": tier}}, count, {"$match": {"segments": {"$gte": FAN}}}]
+                )
+                buckets = [each["_id"] for each in full]
+            for bucket in buckets:
+                while self._merge(tier, bucket):
+                    pass
+
+    def _merge(self, tier: int, bucket: int) -> bool:
+        with reachable():
+            found = self.collection.find({"tier": tier, "bucket": bucket}, sort=[("_id", 1)], limit=FAN)
+            segments = list(found)
+        if len(segments) < FAN:
+            return False
+        words: defaultdict[str, list[bytes]] = defaultdict(list)
+        for segment in segments:
+            for word, entries in segment["words"].items():
+                words[word].append(entries)
+        self._insert(list(_segments({word: b"".join(parts) for word, parts in words.items()}, tier + 1)))
+        with reachable():
+            self.collection.delete_many({"_id": {"$in": [segment["_id"] for segment in segments]}})
+        return True
+
+
+def _bucket(head: str, tier: int) -> int:
+    buckets: int = FAN**tier
+    return crc32(head.encode()) % buckets
+
+
+def _segments(words: Mapping[str, bytes], tier: int) -> Iterator[Document]:
+    buckets: defaultdict[int, dict[str, bytes]] = defaultdict(dict)
+    for word, entries in words.items():
+        buckets[_bucket(head_of(word), tier)][word] = entries
+    for bucket, all in buckets.items():
+        some: dict[str, bytes] = {}
+        size = 0
+        for word, entries in all.items():
+            if size > SEGMENT_BYTES:
+                yield {"tier": tier, "bucket": bucket, "words": some}
+                some, size = {}, 0
+            some[word] = entries
+            size += len(word) + len(entries) + ENTRY
+        yield {"tier": tier, "bucket": bucket, "words": some}
+
+
+def _read(entries: bytes, found: defaultdict[bytes, set[int]]) -> None:
+    at = 0
+    while at < len(entries):
+        key, places = entries[at : at + KEY], at + KEY + 1
+        at = places + entries[places - 1] + 1
+        found[key].update(entries[places:at])

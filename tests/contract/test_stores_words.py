@@ -1,0 +1,151 @@
+"""Searches: what is found is what is stored, whoever wrote it and however much there is; in the order asked for."""
+
+from __future__ import annotations
+
+import random
+from contextlib import closing
+from itertools import pairwise
+
+import pytest
+
+from gorgond.errors import StoreRefused
+from gorgond.stores import mongo_search, mongo_words, open_store
+from gorgond.stores.contract import Query, Store, Write
+from gorgond.stores.mongo import MongoStore
+from gorgond.stores.mongo_commands import PUT
+from gorgond.stores.mongo_words import FAN
+from tests.contract.stores import found, ids, mongo_client, query, write
+
+NEWEST = (("ts", -1),)
+
+
+def everything(store: Store, search: str, limit: int = 7, **rest: object) -> list[str]:
+    """The ids of all that is found, page by page."""
+    pages: list[str] = []
+    while more := ids(found(store, query(search=search, limit=limit, skip=len(pages), **rest))):  # type: ignore[arg-type]
+        pages += more
+    return pages
+
+
+def test_pages_of_what_is_found_have_each_once_the_newest_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given notes of times in any order, some of the same, written in many batches, and an index that is looked into
+    # a few at a time
+    monkeypatch.setattr(mongo_search, "FIRST_LOOK", 3)
+    chance = random.Random(3)
+    times = {f"{n}": chance.randrange(60) for n in range(200)}
+    for n in range(0, 200, 5):
+        store.write([write("insert", f"{k}", times[f"{k}"], title="fox", userid=k % 2) for k in range(n, n + 5)])
+    # then page after page has each, the newest first
+    for filter in ({}, {"userid": 1}, {"url": None}):
+        pages = everything(store, "fox", filter=filter, sort=NEWEST)
+        assert sorted(pages) == sorted(id for id in times if not filter.get("userid") or int(id) % 2)
+        assert all(times[one] >= times[other] for one, other in pairwise(pages))
+    # and so it is by another order
+    assert everything(store, "fox", sort=(("id", 1),)) == sorted(times)
+    assert store.count([query(search="fox"), query({"userid": 1}, search="fox")]) == [200, 100]
+
+
+def test_what_was_changed_is_found_where_its_new_time_belongs(store: Store) -> None:
+    # given notes of which some were patched, replaced and deleted
+    store.write([write("insert", f"{n}", n, title="fox") for n in range(300)])
+    store.write(
+        [write("patch", "7", 900, url="x"), write("replace", "8", 901, title="fox"), write("delete", "299", 902)]
+    )
+    store.write([write("patch", "9", 903, title="wolf"), write("insert", "299", 904, title="hare")])
+    # then they are found at the times of their changes
+    assert ids(found(store, query(search="fox", sort=NEWEST, limit=4))) == ["8", "7", "298", "297"]
+    assert ids(found(store, query(search="wolf"))) == ["9"]
+    assert ids(found(store, query(search="hare"))) == ["299"]
+    assert store.count([query(search="fox")]) == [298]
+    # and after the index was tidied up, too
+    store.keep_search()
+    assert ids(found(store, query(search="fox", sort=NEWEST, limit=4))) == ["8", "7", "298", "297"]
+    assert ids(found(store, query(search="wolf"))) == ["9"]
+
+
+def test_a_change_that_comes_after_a_newer_one_is_found_at_its_time(store: Store) -> None:
+    # given a note that is newer than the clock says, and one a little older
+    store.write([write("insert", "a", 1000, title="fox"), write("insert", "b", 999, title="fox")])
+    # when another change of it comes, without a time of its own
+    assert store.write([Write("replace", "items", "a", 5, {"title": "fox"}, dated=False)]) == ["stored"]
+    # then it is the newest
+    assert ids(found(store, query(search="fox", sort=NEWEST, limit=1))) == ["a"]
+
+
+def test_words_that_are_very_long_or_have_accents_are_found(store: Store) -> None:
+    store.write([write("insert", "long", 1, title="x" * 3000), write("insert", "accents", 1, body="Ärger im Café")])
+    for search, id in (("x" * 900, "long"), ("arger", "accents"), ("CAFÉ", "accents"), ("cafe", "accents")):
+        assert ids(found(store, query(search=search))) == [id]
+
+
+@pytest.fixture
+def mongo(mongod_url: str) -> object:
+    with closing(open_store(mongod_url + "words")) as store, mongo_client(mongod_url) as client:
+        client.drop_database("words")
+        store.prepare()
+        store.make_search()
+        yield store
+        client.drop_database("words")
+
+
+def test_segments_are_merged_and_nothing_is_missing(mongo: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given more batches than one tier has segments, and segments that are cut
+    monkeypatch.setattr(mongo_words, "SEGMENT_BYTES", 200)
+    for n in range(FAN * FAN + 3):
+        mongo.write([write("insert", f"{n}", n, body=" ".join(f"w{n % 7}x{k} every{k}" for k in range(20)))])
+    before = {word: everything(mongo, word, 50, sort=NEWEST) for word in ("every3", "w3x5", "eve", "w3")}
+    words = mongo._db["items.words"]
+    # when they are merged
+    mongo.keep_search()
+    # then few are left in each bucket of a tier, in more than two tiers, and all is found as before
+    assert len(words.distinct("tier")) >= 2
+    group = {"$group": {"_id": {"tier": "$tier", "bucket": "$bucket"}, "n": {"$sum": 1}}}
+    assert all(each["n"] < FAN for each in words.aggregate([{"$match": {"tier": {"$lt": 4}}}, group]))
+    assert {word: everything(mongo, word, 50, sort=NEWEST) for word in before} == before
+    assert len(before["every3"]) == FAN * FAN + 3
+
+
+def test_what_others_write_is_found_and_put_into_the_index(mongo: MongoStore) -> None:
+    # given a note that somebody else has written, and one that an older store replaced, which knows no mark
+    mongo.write([write("insert", "b", 1, title="fox")])
+    mongo._db.items.insert_one({"_id": "a", "ts": 5, "title": "fox"})
+    mongo._db.items.replace_one({"_id": "b"}, {"_id": "b", "ts": 6, "title": "hare"})
+    # then they are found, before and after the index has them
+    for _ in range(2):
+        assert ids(found(mongo, query(search="fox", sort=NEWEST))) == ["a"]
+        assert ids(found(mongo, query(search="hare"))) == ["b"]
+        mongo.keep_search()
+    assert mongo._db.items.count_documents({PUT: None}) == 0
+
+
+def test_the_index_says_more_than_there_is_never_less(mongo: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a store that died between the index and the notes, and another one that does the same writes again
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gorgond.stores.mongo_writes._Changes.run", dies)
+    writes = [write("insert", "a", 1, title="fox")]
+    with pytest.raises(KeyboardInterrupt):
+        mongo.write(writes)
+    monkeypatch.undo()
+    # then nothing is found that is not there, and what is there once
+    assert ids(found(mongo, query(search="fox"))) == []
+    assert mongo.write(writes) == ["stored"]
+    assert ids(found(mongo, query(search="fox", sort=NEWEST))) == ids(found(mongo, query(search="fox"))) == ["a"]
+    assert mongo.count([query(search="fox")]) == [1]
+
+
+def test_too_much_to_be_sorted_by_anything_but_time_is_refused(
+    mongo: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mongo_search, "SORTED_MAX", 3)
+    mongo.write([write("insert", f"{n}", n, title="fox") for n in range(4)])
+    [refused] = mongo.find([query(search="fox", sort=(("title", 1),))])
+    assert isinstance(refused, StoreRefused)
+    assert "sort by ts" in str(refused)
+
+
+def test_the_notes_of_a_user_are_searched_without_the_index(mongo: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    mongo.write([write("insert", f"{n}", n, title="fox", userid=n) for n in range(4)])
+    monkeypatch.setattr("gorgond.stores.mongo_words.Words.blocks", None)
+    assert ids(found(mongo, Query("items", {"userid": 2}, search="fox", sort=NEWEST))) == ["2"]
