@@ -110,7 +110,7 @@ def test_a_search_has_sixteen_words_at_most(site: Website) -> None:
         assert "16 words" in answer.error["message"]
 
 
-@pytest.mark.parametrize(("setting", "there"), [("auto", True), ("no", False)])
+@pytest.mark.parametrize(("setting", "there"), [("yes", True), ("no", False)])
 def test_pages_ask_for_words_where_they_can_be_searched_for(
     redis_server: RedisServer, tmp_path: Path, expected_logs: Any, setting: str, there: bool
 ) -> None:
@@ -127,20 +127,12 @@ def test_pages_ask_for_words_where_they_can_be_searched_for(
             assert "there is none here" in answer.body.decode()
 
 
-@pytest.mark.parametrize(
-    ("url", "setting", "searched"),
-    [
-        ("sqlite:///{tmp}/x.db", "auto", True),
-        ("sqlite:///{tmp}/x.db", "no", False),
-        ("mongodb://localhost/x", "auto", False),
-        ("mongodb://localhost/x", "yes", True),
-    ],
-)
-def test_mongodb_has_an_index_for_words_only_if_it_is_asked_for(
-    tmp_path: Path, url: str, setting: str, searched: bool
+@pytest.mark.parametrize("url", ["sqlite:///{tmp}/x.db", "mongodb://localhost/x"])
+@pytest.mark.parametrize(("settings", "searched"), [({}, True), ({"store.search": "no"}, False)])
+def test_words_are_indexed_unless_that_is_not_wanted(
+    tmp_path: Path, url: str, settings: dict[str, str], searched: bool
 ) -> None:
-    settings = {"store.url": url.format(tmp=tmp_path), "store.search": setting, "broker.url": "memory://words"}
-    config = load(os.devnull, {}, settings)
+    config = load(os.devnull, {}, {**settings, "store.url": url.format(tmp=tmp_path), "broker.url": "memory://words"})
     store = DataStore(config, connect_fabric(config), "0")
     assert store.searchable is searched
     store.store.close()
