@@ -194,7 +194,7 @@ def draft(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str]
         with mistakes.noted():
             _value(sections[section], section, key, setting)
         settings[section][key] = setting
-    made = {name: _made(sections[name], name, settings[name], mistakes) for name in names}
+    made = {name: _make(sections[name], name, settings[name], mistakes) for name in names}
     single: dict[str, Any] = {name: made[name] for name in SECTIONS}
     named: dict[str, dict[str, Any]] = {
         kind: {name.partition(".")[2]: made[name] for name in filter(_is(kind), names)} for kind in NAMED
@@ -237,7 +237,7 @@ def _is(kind: str) -> Callable[[str], bool]:
     return lambda section: section.startswith(f"{kind}.")
 
 
-def _made(kind: type[Section], section: str, settings: Mapping[str, Setting], mistakes: Mistakes) -> Section:
+def _make(kind: type[Section], section: str, settings: Mapping[str, Setting], mistakes: Mistakes) -> Section:
     values: dict[str, Any] = {}
     for key, setting in settings.items():
         with mistakes.noted(f"{section}.{key}"):
@@ -279,7 +279,7 @@ def _read(path: str | None, mistakes: Mistakes) -> dict[str, dict[str, Setting]]
     file = Path(path or DEFAULT_PATH)
     if not path and not file.exists():
         return {}
-    return _parsed(_text(file), str(file), mistakes)
+    return _parse(_text(file), str(file), mistakes)
 
 
 def _text(file: Path) -> str:
@@ -292,7 +292,7 @@ def _text(file: Path) -> str:
         raise ConfigError(f"{file}:{line}: not UTF-8 text") from None
 
 
-def _parsed(text: str, path: str, mistakes: Mistakes) -> dict[str, dict[str, Setting]]:
+def _parse(text: str, path: str, mistakes: Mistakes) -> dict[str, dict[str, Setting]]:
     """The sections of an INI text, all of them known, and their settings, each given once."""
     sections: dict[str, dict[str, Setting]] = {}
     opened: dict[str, str] = {}
@@ -304,14 +304,14 @@ def _parsed(text: str, path: str, mistakes: Mistakes) -> dict[str, dict[str, Set
         with mistakes.noted():
             if line[0] == "[":
                 section = None
-                section = _opened(line, origin, opened)
+                section = _open(line, origin, opened)
                 sections[section] = {}
             elif section is not None:
                 _assign(line, origin, section, sections)
     return sections
 
 
-def _opened(line: str, origin: str, opened: dict[str, str]) -> str:
+def _open(line: str, origin: str, opened: dict[str, str]) -> str:
     """The name of a section that begins with this line; `opened` says where others began."""
     if line[-1] != "]":
         raise _neither(origin)

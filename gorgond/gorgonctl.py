@@ -208,7 +208,7 @@ def _act(arguments: argparse.Namespace, act: Callable[[Callable[[str], None]], N
     return 0
 
 
-def _asked(question: Coroutine[Any, Any, Any]) -> Any:
+def _ask(question: Coroutine[Any, Any, Any]) -> Any:
     """The answer of the brokers. Raises GorgonError, saying that it was them if they do not answer."""
     try:
         return asyncio.run(question)
@@ -290,7 +290,7 @@ def _picture_of_living(arguments: argparse.Namespace) -> dict[str, Any]:
 def _dead_list(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.letters import letter_table, letters
 
-    found = _asked(letters(Installation.of(arguments.data), arguments.queue, arguments.id or ""))
+    found = _ask(letters(Installation.of(arguments.data), arguments.queue, arguments.id or ""))
     _tell(arguments, [each.row() for each in found], letter_table(found))
     return 0
 
@@ -299,7 +299,7 @@ def _dead_show(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.letters import letter_lines, letters
 
     queue = arguments.queue
-    found = _asked(letters(Installation.of(arguments.data), queue))
+    found = _ask(letters(Installation.of(arguments.data), queue))
     chosen = next((each for each in found if each.label == arguments.letter), None)
     if chosen is None:
         raise GorgonError(f"{queue} has no dead letter {arguments.letter}; gorgonctl dead list {queue}")
@@ -321,7 +321,7 @@ def _settle(arguments: argparse.Namespace, requeue: bool) -> int:
     if bool(arguments.letters) == arguments.every:
         raise GorgonError("which dead letters? name them, or say --all")
     installation = Installation.of(arguments.data)
-    said = _asked(settle(installation, arguments.queue, arguments.letters, arguments.every, requeue))
+    said = _ask(settle(installation, arguments.queue, arguments.letters, arguments.every, requeue))
     _told(arguments, installation, said)
     return 0
 
@@ -329,7 +329,7 @@ def _settle(arguments: argparse.Namespace, requeue: bool) -> int:
 def _groups(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.groups import group_rows, group_table, groups
 
-    found = _asked(groups(Installation.of(arguments.data)))
+    found = _ask(groups(Installation.of(arguments.data)))
     _tell(arguments, group_rows(found), group_table(found))
     return 0
 
@@ -338,14 +338,14 @@ def _groups_drop(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.groups import drop
 
     installation = Installation.of(arguments.data)
-    _told(arguments, installation, _asked(drop(installation, arguments.groups)))
+    _told(arguments, installation, _ask(drop(installation, arguments.groups)))
     return 0
 
 
 def _trace(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.tracing import known, trace, trace_lines
 
-    found = _asked(trace(Installation.of(arguments.data), arguments.id))
+    found = _ask(trace(Installation.of(arguments.data), arguments.id))
     _tell(arguments, found, trace_lines(found))
     return 0 if known(found) else 1
 
@@ -365,7 +365,7 @@ def _pausing(arguments: argparse.Namespace, undo: bool) -> int:
     from gorgond.commands.operator.brokers import pause
 
     installation = Installation.of(arguments.data)
-    _told(arguments, installation, _asked(pause(installation, arguments.queues, undo)))
+    _told(arguments, installation, _ask(pause(installation, arguments.queues, undo)))
     return 0
 
 
@@ -373,7 +373,7 @@ def _forget(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.missing import forget
 
     installation, picture = Installation.of(arguments.data), _picture_of_living(arguments)
-    _told(arguments, installation, _asked(forget(installation, picture, arguments.names)))
+    _told(arguments, installation, _ask(forget(installation, picture, arguments.names)))
     return 0
 
 
@@ -390,7 +390,7 @@ def _roles(arguments: argparse.Namespace) -> int:
 
     change = [] if arguments.none else arguments.roles or None
     installation = Installation.of(arguments.data)
-    found = _asked(roles_of(installation, arguments.email, change))
+    found = _ask(roles_of(installation, arguments.email, change))
     if change is not None:
         from gorgond.commands.operator.noted import note
 

@@ -135,7 +135,7 @@ class RunningFabric:
 
     def publish(self, topic: str, op: str, args: Mapping[str, Any] | None = None) -> None:
         """Publish an event on a topic."""
-        self._done(lambda: self._producer.publish(topic, Message(op, dict(args or {}))))
+        self._do(lambda: self._producer.publish(topic, Message(op, dict(args or {}))))
 
     def call(self, queue: str, op: str, args: Mapping[str, Any] | None = None) -> Any:
         """Ask a server through its queue: the value of its answer, as of site.call("store_get", "items.count")."""
@@ -147,7 +147,7 @@ class RunningFabric:
                 raise reply.error
             return json.loads(reply.body)
 
-        return self._done(called)
+        return self._do(called)
 
     def eventually(self, condition: Callable[[], T]) -> T:
         """The first true value of a condition, for what happens in the background: handlers of events and schedules.
@@ -161,7 +161,7 @@ class RunningFabric:
             time.sleep(PAUSE)
         return value
 
-    def _done(self, work: Callable[[], Any]) -> Any:
+    def _do(self, work: Callable[[], Any]) -> Any:
         async def waited() -> Any:
             return await work()
 

@@ -31,9 +31,9 @@ class Dispatcher:
         if endpoint is None or not self._names[message.op].issuperset(message.args):  # a newer web server's
             return Done(error=CallFailed(503, f"no application here knows {message.op:.100} so; is it being changed?"))
         message.deadline = message.deadline or unasked()
-        return await answered(message, self._asked(endpoint, message), log)
+        return await answered(message, self._handle(endpoint, message), log)
 
-    async def _asked(self, endpoint: Endpoint, message: Message) -> Done:
+    async def _handle(self, endpoint: Endpoint, message: Message) -> Done:
         """All that is the application's: it reads the values, handles them, and gives back what is written."""
         values = endpoint.values(message.args)
         context = Context(self._backend, message)

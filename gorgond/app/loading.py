@@ -77,7 +77,7 @@ def _by_name(name: str, origin: str) -> App:
             f"{origin}: [app] module: there is no module {target}, neither here nor in PYTHONPATH, and no entry point "
             f"{name} in the group {GROUP}"
         )
-    return _app_of(_imported(target, lambda: importlib.import_module(target)), attribute)
+    return _app_of(_import(target, lambda: importlib.import_module(target)), attribute)
 
 
 def _in_file(file: Path) -> App:
@@ -93,14 +93,14 @@ def _in_file(file: Path) -> App:
         loader.exec_module(module)
         return module
 
-    return _app_of(_imported(str(file), run))
+    return _app_of(_import(str(file), run))
 
 
 def _module_name(file: Path) -> str:
     return f"gorgond_app_{file.stem}"
 
 
-def _imported(what: str, run: Callable[[], ModuleType]) -> ModuleType:
+def _import(what: str, run: Callable[[], ModuleType]) -> ModuleType:
     try:
         return run()
     except Exception as error:

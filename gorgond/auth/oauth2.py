@@ -67,7 +67,7 @@ class IdentityProvider:
         }
         if self._endpoints is not None:
             return f"{self._endpoints.authorization}?{urlencode({**query, 'scope': self._endpoints.scope})}"
-        where = (await self._described())["authorization_endpoint"]
+        where = (await self._describe())["authorization_endpoint"]
         query |= {"scope": "openid email profile", "nonce": nonce}
         return f"{where}{'&' if '?' in where else '?'}{urlencode(query)}"
 
@@ -78,7 +78,7 @@ class IdentityProvider:
         Raises CallFailed: 401 when it is not proved, 502 when the site does not answer.
         """
         if issuer and issuer != self._issuer:
-            raise self._unproved("it came back from another issuer")
+            raise self._no_proof("it came back from another issuer")
         try:
             tokens = await self._tokens(code, verifier)
             access = str(tokens.get("access_token", ""))
@@ -88,12 +88,12 @@ class IdentityProvider:
 
             if self._endpoints is not None:
                 return await self._endpoints.identity(ask)
-            claims = await self._checked(str(tokens.get("id_token", "")), nonce)
-            where = (await self._described()).get("userinfo_endpoint")
+            claims = await self._check(str(tokens.get("id_token", "")), nonce)
+            where = (await self._describe()).get("userinfo_endpoint")
             if "email" not in claims and where:
                 told = await ask(where)
                 if told["sub"] != claims["sub"]:
-                    raise self._unproved("its answers are about different users")
+                    raise self._no_proof("its answers are about different users")
                 claims = {**told, **claims}
             return openid_identity(claims)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
@@ -111,7 +111,7 @@ class IdentityProvider:
         if self._endpoints is not None:
             where, methods = self._endpoints.token, ["client_secret_post"]
         else:
-            described = await self._described()
+            described = await self._describe()
             where = described["token_endpoint"]
             methods = described.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         secret = self._settings.client_secret
@@ -124,7 +124,7 @@ class IdentityProvider:
         )  # fmt: skip
         return tokens
 
-    async def _checked(self, token: str, nonce: str) -> dict[str, Any]:
+    async def _check(self, token: str, nonce: str) -> dict[str, Any]:
         """The claims of an ID token that is the issuer's, for us, and for this login (OpenID Connect Core, 3.1.3.7)."""
         try:
             kid = jwt.get_unverified_header(token).get("kid")
@@ -134,12 +134,12 @@ class IdentityProvider:
                 leeway=LEEWAY, options={"require": ["iss", "sub", "aud", "exp", "iat"]},
             )  # fmt: skip
         except jwt.PyJWTError as error:
-            raise self._unproved(f"its ID token is refused: {error}") from None
+            raise self._no_proof(f"its ID token is refused: {error}") from None
         audience = claims["aud"]
         if isinstance(audience, list) and len(audience) > 1 and claims.get("azp") != self._settings.client_id:
-            raise self._unproved("its ID token was made for somebody else")
+            raise self._no_proof("its ID token was made for somebody else")
         if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
-            raise self._unproved("its ID token is of another login")
+            raise self._no_proof("its ID token is of another login")
         return claims
 
     async def _key(self, kid: Any) -> Any:
@@ -147,16 +147,16 @@ class IdentityProvider:
         now = time.monotonic()
         old = now - self._keys_at > KEPT
         if not self._keys or old or (kid not in self._keys and now - self._keys_at > KEYS_AGAIN):
-            found = jwt.PyJWKSet.from_dict(await self._ask((await self._described())["jwks_uri"]))
+            found = jwt.PyJWKSet.from_dict(await self._ask((await self._describe())["jwks_uri"]))
             self._keys = {str(key.key_id): key.key for key in found.keys if key.public_key_use in (None, "sig")}
             self._keys_at = now
         if kid is None and len(self._keys) == 1:
             return next(iter(self._keys.values()))
         if str(kid) not in self._keys:
-            raise self._unproved("its ID token is signed with a key that it does not publish")
+            raise self._no_proof("its ID token is signed with a key that it does not publish")
         return self._keys[str(kid)]
 
-    async def _described(self) -> Mapping[str, Any]:
+    async def _describe(self) -> Mapping[str, Any]:
         """The issuer's description of itself."""
         if time.monotonic() > self._metadata_until:
             found = await self._ask(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
@@ -174,10 +174,10 @@ class IdentityProvider:
             return json.loads(answer.body)
         except HTTPClientError as error:
             if error.code == 400 and request.method == "POST":
-                raise self._unproved("it does not take the code") from None
+                raise self._no_proof("it does not take the code") from None
             raise CallFailed(502, f"{self.name} does not answer as it should: {error}") from None
         except (OSError, ValueError) as error:
             raise CallFailed(502, f"{self.name} does not answer: {error}") from None
 
-    def _unproved(self, why: str) -> CallFailed:
+    def _no_proof(self, why: str) -> CallFailed:
         return CallFailed(401, f"{self.name} does not vouch for you: {why}")

@@ -91,12 +91,12 @@ class Operations:
     async def login(self, message: Message) -> Any:
         args = message.args
         email, password, client = text(args, "email"), text(args, "password"), client_of(args)
-        user = await self._proved(texts.account(email), password, client, lambda: self._users.by_email(email))
+        user = await self._prove(texts.account(email), password, client, lambda: self._users.by_email(email))
         if user is None:
             raise unknown("wrong e-mail address or password")
         return await self.begin(user, args)
 
-    async def _proved(
+    async def _prove(
         self, account: str, password: str, client: Mapping[str, str], find: Callable[[], Awaitable[Document | None]]
     ) -> Document | None:
         """The user whose password this is, or None; attempts are counted for this `account`. It takes the same time
@@ -149,7 +149,7 @@ class Operations:
             return account
         password, email = text(args, name), account["email"]
         counted = texts.account(email) if email else account["id"]
-        proved = await self._proved(counted, password, client_of(args), lambda: self._account(user))
+        proved = await self._prove(counted, password, client_of(args), lambda: self._account(user))
         if proved is None:
             raise CallFailed(403, f"{name}: this is not the password", name)
         return proved

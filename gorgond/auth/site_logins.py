@@ -77,7 +77,7 @@ class SiteLogins:
         site, args = self._site(message.args), message.args
         await self._limits.registration(client_of(args)["address"])
         try:
-            identity = await self._proved(site, args)
+            identity = await self._prove(site, args)
         except CallFailed as failed:
             if failed.code == 401:
                 log.info("%s does not vouch: %s", site.name, self._limits.about("", client_of(args)["address"]))
@@ -89,7 +89,7 @@ class SiteLogins:
         site = self._site(message.args)
         await self._accounts.check_fresh(user)
         account = await self._account(user)
-        await self._identities.link(account, site.name, await self._proved(site, message.args))
+        await self._identities.link(account, site.name, await self._prove(site, message.args))
 
     async def linked(self, message: Message, user: User) -> Any:
         found = await self._identities.of(await self._account(user))
@@ -99,7 +99,7 @@ class SiteLogins:
         await self._accounts.check_fresh(user)
         await self._identities.unlink(await self._account(user), text(message.args, "site"))
 
-    async def _proved(self, site: IdentityProvider, args: Mapping[str, Any]) -> Identity:
+    async def _prove(self, site: IdentityProvider, args: Mapping[str, Any]) -> Identity:
         code, nonce, verifier = text(args, "code", 4000), text(args, "nonce"), text(args, "verifier")
         return await site.finish(code, nonce, verifier, text(args, "issuer"))
 

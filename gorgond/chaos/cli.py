@@ -219,7 +219,7 @@ def _drill(arguments: argparse.Namespace) -> int:
         for drill in DRILLS.values():
             print(f"{drill.name:16} {drill.what}")
         return 0
-    chosen = _chosen(arguments)
+    chosen = _choose(arguments)
     if arguments.svg:
         from gorgond.chaos.chart import draw  # now, so that a missing library shows before the drills
 
@@ -257,7 +257,7 @@ def _code(result: Result) -> int:
     return 0 if result.skipped or result.verdict.passed else DEVIATED
 
 
-def _chosen(arguments: argparse.Namespace) -> list[Drill]:
+def _choose(arguments: argparse.Namespace) -> list[Drill]:
     if arguments.all:
         return [drill for drill in DRILLS.values() if drill.name != "soak"]
     if unknown := [name for name in arguments.drill if name not in DRILLS]:

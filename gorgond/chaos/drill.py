@@ -171,7 +171,7 @@ class Run:
         if self.options.dry:
             return None
         end = time.monotonic() + seconds
-        while not (value := _asked(condition)) and time.monotonic() < end:
+        while not (value := _value_of(condition)) and time.monotonic() < end:
             self._in_time()
             time.sleep(POLL)
         return value
@@ -239,7 +239,7 @@ class Run:
         return max(sizes, default=0)
 
 
-def _asked(condition: Callable[[], T]) -> T | None:
+def _value_of(condition: Callable[[], T]) -> T | None:
     """A condition's value; while the fabric cannot tell, none."""
     try:
         return condition()
@@ -339,7 +339,7 @@ def _perform(
                 finally:
                     load.stop()
                     gauges.stop()
-            found = _settled(run)
+            found = _settle(run)
             _see_up(run)  # who was only about to notice an outage has noticed it by now
             watch.end("settle")
             witness.look_at_store(target.config, load.uids, found)
@@ -362,11 +362,11 @@ def _perform(
 
 def _clean(run: Run) -> None:
     """Have what the drill stored deleted, however it ended, so that the next drill has its own work only."""
-    found = _settled(run)
+    found = _settle(run)
     witness.look_at_store(run.target.config, run.load.uids, found)
     notes = (id for ids in found.stored.values() for id in ids)
     witness.clean(run.target.config, notes, (account.id for account in run.load.accounts))
-    _settled(run)
+    _settle(run)
 
 
 @contextmanager
@@ -413,7 +413,7 @@ def _see_up(run: Run) -> None:
     run.until(lambda: all(each.up or each.state == "done" for each in run.victims()), 30, "all is up again")
 
 
-def _settled(run: Run) -> witness.Found:
+def _settle(run: Run) -> witness.Found:
     """Where our messages lie when nothing more is to be done, or when that has not come."""
     end = time.monotonic() + SETTLE
     while True:

@@ -58,7 +58,7 @@ class Proxy:
             writer.transport.abort()
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_unix_server(self._connected, self.path)
+        self._server = await asyncio.start_unix_server(self._serve, self.path)
         about = self.real.stat()
         os.chown(self.path, about.st_uid, about.st_gid)
         self.path.chmod(about.st_mode & 0o777)
@@ -71,7 +71,7 @@ class Proxy:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is not None:
             self._tasks.add(task)

@@ -160,7 +160,7 @@ def _recovery(verdict: Verdict, attempts: Sequence[Attempt], faults: Sequence[Fa
         at = bisect_right(stored, fault.end)
         # When load ended with the fault there is nothing to measure.
         if fault.end and at < len(stored):
-            times.append(stored[at] - fault.end - _covered(away, fault.end, stored[at]))
+            times.append(stored[at] - fault.end - _coverage(away, fault.end, stored[at]))
     lasted = [fault.end - fault.begin for fault in faults if fault.end]
     verdict.figures["faults"] = dict(Counter(fault.kind for fault in faults))
     verdict.figures["away s"] = spread(lasted)
@@ -173,7 +173,7 @@ def _recovery(verdict: Verdict, attempts: Sequence[Attempt], faults: Sequence[Fa
     )
 
 
-def _covered(spans: Sequence[tuple[float, float]], begin: float, end: float) -> float:
+def _coverage(spans: Sequence[tuple[float, float]], begin: float, end: float) -> float:
     """The seconds from `begin` to `end` that lie in any of these spans."""
     covered, last = 0.0, begin
     for one, other in sorted(spans):

@@ -42,14 +42,14 @@ class Control:
     async def run(self) -> None:
         """Serve until cancelled."""
         self._path.unlink(missing_ok=True)  # the directory is ours alone, so a socket there is a dead one's
-        server = await asyncio.start_unix_server(self._connected, self._path)
+        server = await asyncio.start_unix_server(self._serve, self._path)
         self._path.chmod(0o600)
         try:
             await server.serve_forever()
         finally:
             self._path.unlink(missing_ok=True)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             answer = await self._answer(await reader.readline())
             writer.write(json.dumps(answer).encode() + b"\n")

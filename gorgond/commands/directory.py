@@ -89,7 +89,7 @@ class Directory:
         files = self.redis_files(name)
         files.mkdir(mode=0o700, exist_ok=True)
         paths = {"socket": self._socket(name), "files": files, "log": self.redis_log(name)}
-        text = COMMON.format(**{key: _quoted(path) for key, path in paths.items()}) + more
+        text = COMMON.format(**{key: _quote(path) for key, path in paths.items()}) + more
         self.redis_configuration(name).write_text(text)
 
     @property
@@ -144,6 +144,6 @@ def _state_directory() -> Path:
     return base / "gorgond"
 
 
-def _quoted(path: Path) -> str:
+def _quote(path: Path) -> str:
     """A path as redis.conf takes it."""
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -21,7 +21,7 @@ class Screen:
 
     def write(self, text: str) -> None:
         """Write lines above the table."""
-        self._print(self._erased() + text + self._drawn())
+        self._print(self._erase() + text + self._drawn())
 
     def say(self, line: str) -> None:
         """Write one line above the table."""
@@ -29,13 +29,13 @@ class Screen:
 
     def show(self, table: Sequence[str]) -> None:
         """Draw the table anew."""
-        erased, self._table = self._erased(), list(map(plain, table))
+        erased, self._table = self._erase(), list(map(plain, table))
         self._print(erased + self._drawn())
 
     def flush(self) -> None:
         """Nothing is kept back."""
 
-    def _erased(self) -> str:
+    def _erase(self) -> str:
         height = min(self._height, shutil.get_terminal_size().lines - 1)  # it may have become lower since
         return f"\r\x1b[{height}A\x1b[J" if height else ""
 

@@ -90,7 +90,7 @@ def _has_own_password() -> bool:
         return True
 
 
-def _added(rules: Iterable[str]) -> Iterable[str]:
+def _additions(rules: Iterable[str]) -> Iterable[str]:
     """Of a user's rules those that give something."""
     return (rule for rule in rules if rule not in NOTHING)
 
@@ -115,7 +115,7 @@ def _load(password: str, text: str, keep: bool) -> None:
         ) as broker:
             for user in text.splitlines():
                 _, name, *rules = user.split()
-                broker.execute_command("ACL", "SETUSER", name, *(_added(rules) if keep else ("reset", *rules)))
+                broker.execute_command("ACL", "SETUSER", name, *(_additions(rules) if keep else ("reset", *rules)))
             said = (broker.get(keys.PROTOCOL) or b"").decode(errors="replace")
             if why := protocol.refusal(said):
                 raise GorgonError(f"the broker is not given our scripts: {why}")

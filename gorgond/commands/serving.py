@@ -42,11 +42,11 @@ def serve(arguments: argparse.Namespace) -> int:
     set_up(config.log.level, config.log.format, f"{role.name}@{instance}")
     name = f"{role.name}@{instance}.{own_host()}"
     return run_process(
-        lambda: _made(role, config, instance), read, lambda why: tell_failed(config, name, why)
+        lambda: _make(role, config, instance), read, lambda why: tell_failed(config, name, why)
     )  # fmt: skip
 
 
-def _made(role: Role, config: Config, instance: str) -> Service:
+def _make(role: Role, config: Config, instance: str) -> Service:
     from gorgond.roles.making import make
     from gorgond.service.fabric import connect_fabric
 

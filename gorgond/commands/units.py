@@ -98,7 +98,7 @@ def restart(say: Say, patterns: Iterable[str] = ()) -> None:
 def _old_broker() -> list[str]:
     """What still runs of the broker of this host though the configuration names another one. The generator masks its
     units then, and systemd does not stop a masked unit that nobody needs any more."""
-    return [unit for unit in BROKER if _state(unit) == "active" and _shown(unit, "LoadState") == "masked"]
+    return [unit for unit in BROKER if _state(unit) == "active" and _property(unit, "LoadState") == "masked"]
 
 
 def _end_old_broker(say: Say) -> None:
@@ -159,10 +159,10 @@ def _order(unit: str) -> tuple[int, int, str, int, str]:
 
 
 def _state(unit: str) -> str:
-    return _shown(unit, "ActiveState")
+    return _property(unit, "ActiveState")
 
 
-def _shown(unit: str, name: str) -> str:
+def _property(unit: str, name: str) -> str:
     return _systemctl("show", f"--property={name}", "--value", unit).strip()
 
 
@@ -171,7 +171,7 @@ def _begin(verb: str, unit: str) -> None:
     try:
         _systemctl(verb, unit)
     except GorgonError as error:
-        said = _shown(unit, "StatusText")
+        said = _property(unit, "StatusText")
         raise GorgonError(f"{unit}: {said}; see: journalctl -u {unit}" if said else str(error)) from None
 
 

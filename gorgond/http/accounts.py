@@ -89,7 +89,7 @@ class Accounts:
 
     async def logout(self, request: Request) -> Answer:
         await self._ask(request, "auth.logout", {}, credentials(request, "required"))
-        return _ended(request)
+        return _ending(request)
 
     async def me(self, request: Request) -> Answer:
         reply = await self._ask(request, "auth.me", {}, credentials(request, "required"))
@@ -104,14 +104,14 @@ class Accounts:
         user = credentials(request, "required")
         args = {"password": "", **_fields(request, {}, {"password": PASSWORD_MAX}), "client": client_of(request)}
         reply = await self._ask(request, "auth.delete", args, user)
-        return _ended(request, 202 if loads(reply.body) == "queued" else 204)
+        return _ending(request, 202 if loads(reply.body) == "queued" else 204)
 
     async def sessions(self, request: Request) -> Answer:
         return ok((await self._ask(request, "auth.sessions", {}, credentials(request, "required"))).body)
 
     async def revoke(self, request: Request) -> Answer:
         await self._ask(request, "auth.revoke", request.parameters, credentials(request, "required"))
-        return Answer(204) if request.parameters else _ended(request)
+        return Answer(204) if request.parameters else _ending(request)
 
     async def _begin(
         self, request: Request, op: str, args: Mapping[str, Any], cookie: bool, user: dict[str, str] | None = None
@@ -122,7 +122,7 @@ class Accounts:
         return made({**begun.answer, "xsrf": proof(begun.token)}, headers={"Set-Cookie": begun.cookie()})
 
 
-def _ended(request: Request, status: int = 204) -> Answer:
+def _ending(request: Request, status: int = 204) -> Answer:
     return Answer(status, headers={"Set-Cookie": cleared_cookie()} if has_cookie(request) else {})
 
 

@@ -176,7 +176,7 @@ class Api:
         item = json_body(request)
         check_item(item)
         check_private(item)
-        return await self._changed(request, "items.replace", self._whole(request, item))
+        return await self._apply(request, "items.replace", self._whole(request, item))
 
     async def patch(self, request: Request) -> Answer:
         changes = json_body(request)
@@ -191,7 +191,7 @@ class Api:
         args: dict[str, Any] = {"id": id, "changes": changes}
         if "ts" in changes:
             args["ts"] = changes.pop("ts")
-        return await self._changed(request, "items.patch", args)
+        return await self._apply(request, "items.patch", args)
 
     async def _check_private(self, request: Request, changes: Mapping[str, Any]) -> None:
         """The same for changes of a note whose owner is the one that it has, unless they say another."""
@@ -203,7 +203,7 @@ class Api:
         values = request.parameters
         if "ts" in values:
             check_ts(values["ts"])
-        await self._changed(request, "items.delete", {name: values[name] for name in ("id", "ts") if name in values})
+        await self._apply(request, "items.delete", {name: values[name] for name in ("id", "ts") if name in values})
         return Answer(204)
 
     async def healthz(self, request: Request) -> Answer:
@@ -231,7 +231,7 @@ class Api:
         message.user = {"id": id, "writes": "own"}
         return message
 
-    async def _changed(self, request: Request, op: str, args: dict[str, Any]) -> Answer:
+    async def _apply(self, request: Request, op: str, args: dict[str, Any]) -> Answer:
         effect = (await self._write(await self._change(request, op, args)))[0]["effect"]
         id = request.parameters["id"]
         if effect == "missing":

@@ -63,7 +63,7 @@ def token_of(request: Request) -> str:
             raise unauthorized("Authorization: must be Bearer and a token")
         return token
     token = _cookie(request)
-    if token and request.method not in _SAFE and not hmac.compare_digest(_given(request), proof(token)):
+    if token and request.method not in _SAFE and not hmac.compare_digest(_proof_of(request), proof(token)):
         raise Problem(403, f"{XSRF_HEADER}: must be the value that the page got, in the header or as {XSRF_FIELD}")
     return token
 
@@ -142,7 +142,7 @@ def proof(token: str) -> str:
     return hmac.new(token.encode(), b"xsrf", hashlib.sha256).hexdigest()
 
 
-def _given(request: Request) -> str:
+def _proof_of(request: Request) -> str:
     """The proof that a request brings, in its header or its form; of ASCII, as comparing wants it."""
     given = request.headers.get(XSRF_HEADER, "")
     if not given and is_form(request.headers.get("Content-Type", "")):

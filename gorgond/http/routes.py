@@ -208,7 +208,7 @@ class _Compiled:
     def read(self, segments: Sequence[str], query: str) -> dict[str, Any]:
         values = dict(self._defaults)
         for index, part in self._parts:
-            values[part.name] = part.read(_unquoted(part.name, segments[index]))
+            values[part.name] = part.read(_unquote(part.name, segments[index]))
         if query:
             given = set()
             for name, text in _pairs(query):
@@ -245,7 +245,7 @@ def _plain(target: str) -> str:
     return text
 
 
-def _unquoted(name: str, text: str) -> str:
+def _unquote(name: str, text: str) -> str:
     if "%" not in text:
         return text
     try:

@@ -190,7 +190,7 @@ class Exchange:
         """Answer before the whole request is read. The rest of it is read all the same and thrown away: a client that
         is still sending does not hear what it is told when the connection is closed."""
         self._keep = False
-        self._send(self._shown(problem))
+        self._send(self._show(problem))
 
     def finish(self) -> None:
         if self._answered:
@@ -260,15 +260,15 @@ class Exchange:
     def _failed(self, error: BaseException) -> Answer:
         """How it is told that a handler has raised this."""
         if isinstance(error, Problem):
-            return self._shown(error)
+            return self._show(error)
         if isinstance(error, BadRequest):
-            return self._shown(_bad(error))
+            return self._show(_bad(error))
         if isinstance(error, GorgonError):
-            return self._shown(self._front.translate(error))
+            return self._show(self._front.translate(error))
         log.error("%s failed", self._route, exc_info=error)
-        return self._shown(Problem(500, "this failed; the log of the server has the reason"))
+        return self._show(Problem(500, "this failed; the log of the server has the reason"))
 
-    def _shown(self, problem: Problem) -> Answer:
+    def _show(self, problem: Problem) -> Answer:
         try:
             return self._front.show(problem, self.id, self._head.headers)
         except Exception:
@@ -277,7 +277,7 @@ class Exchange:
 
     def _send(self, answer: Answer) -> None:
         if len(answer.body) > LARGE and not self._front.has_room(len(answer.body)):
-            answer = self._shown(_no_room())
+            answer = self._show(_no_room())
         self._answered = True
         self._done()
         head = self._head

@@ -73,7 +73,7 @@ class SiteLogins:
         url = loads((await self._ask(request, "auth.oauth2.begin", args)).body)["url"]
         journey = {"state": state, "nonce": nonce, "verifier": verifier, **values}
         kept = base64.urlsafe_b64encode(dumps(journey)).decode()
-        return _sent(url, f"{COOKIE}={kept}; Max-Age={JOURNEY}; {FLAGS}")
+        return _redirect(url, f"{COOKIE}={kept}; Max-Age={JOURNEY}; {FLAGS}")
 
     async def back(self, request: Request) -> Answer:
         values, journey = request.parameters, _journey(request)
@@ -87,9 +87,9 @@ class SiteLogins:
                 "verifier": journey["verifier"], "issuer": values.get("iss", "")}  # fmt: skip
         if journey["link"]:
             await self._ask(request, "auth.oauth2.link", args, credentials(request, "required"))
-            return _sent(journey["to"])
+            return _redirect(journey["to"])
         begun = await self._begin(request, "auth.oauth2.login", args | former(request))
-        return _sent(journey["to"], begun.cookie())
+        return _redirect(journey["to"], begun.cookie())
 
     async def linked(self, request: Request) -> Answer:
         return ok((await self._ask(request, "auth.oauth2.linked", {}, credentials(request, "required"))).body)
@@ -99,7 +99,7 @@ class SiteLogins:
         return Answer(204)
 
 
-def _sent(where: str, cookie: str = "") -> Answer:
+def _redirect(where: str, cookie: str = "") -> Answer:
     return Answer(303, headers={"Location": where, **({"Set-Cookie": cookie} if cookie else {})})
 
 

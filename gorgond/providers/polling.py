@@ -65,7 +65,7 @@ class Polling:
                 continue
             if self._source.remembers and term != self.leading.term:
                 term = self.leading.term
-                cursor = await self._read()
+                cursor = await self._read_cursor()
                 continue
             try:
                 batch = await self._poll(cursor)
@@ -124,7 +124,7 @@ class Polling:
             task.cancel()
             await asyncio.wait({task}, timeout=TURN)
 
-    async def _read(self) -> Any:
+    async def _read_cursor(self) -> Any:
         """The cursor in the store; None when there is none, or somebody asked to stop before it was there."""
         name = self._source.name
         while not self._stopping.is_set():

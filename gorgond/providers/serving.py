@@ -60,7 +60,7 @@ class Serving:
         """The outcome of a message on provider_hook."""
         try:
             async with asyncio.timeout(UNASKED_SECONDS):
-                items = await contained(self._source.hook(_pushed(message)))
+                items = await contained(self._source.hook(_push_of(message)))
             parts = self._pushing.parts(items)
         except CallFailed as refused:
             if refused.code >= 500:
@@ -74,6 +74,6 @@ class Serving:
         return DONE if await self._pushing.push(parts) else Retry("its provider ends", delay=0.0)
 
 
-def _pushed(message: Message) -> Pushed:
+def _push_of(message: Message) -> Pushed:
     args = message.args
     return Pushed(message.id, args["headers"], args["query"], b64decode(args["body"]))

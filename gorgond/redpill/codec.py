@@ -41,7 +41,7 @@ def _fraction(digits: str) -> float:
     return value
 
 
-def _read(decoder: json.JSONDecoder, data: bytes | str) -> Any:
+def _decode(decoder: json.JSONDecoder, data: bytes | str) -> Any:
     text = data if isinstance(data, str) else data.decode()
     value = decoder.decode(text)
     if _SURROGATE.search(text):
@@ -65,7 +65,7 @@ except ImportError:  # Debian 12 has no orjson
 
     def loads(data: bytes | str, /) -> Any:
         """The value that `data` holds. Raises ValueError."""
-        return _read(_plain, data)
+        return _decode(_plain, data)
 
     def encoded(data: bytes, /) -> Any:
         """A value for `dumps` whose JSON `data` is."""
@@ -118,6 +118,6 @@ def loads_strictly(data: bytes) -> Any:
     """The value that `data` from outside holds, the same whatever is installed: UTF-8, each key of an object once,
     whole numbers of at most 64 bits, the others finite, no surrogate alone. Raises ValueError for all else."""
     try:
-        return _read(_strict, data)
+        return _decode(_strict, data)
     except RecursionError:
         raise ValueError("nested too deeply") from None

@@ -111,7 +111,7 @@ class Consumer(AnyConsumer):
         delay = BACKOFF[0]
         while received.messages:
             self._beat()
-            outcomes = await self._tried([message for _, message in received.messages])
+            outcomes = await self._try([message for _, message in received.messages])
             if outcomes is not None:
                 return [
                     (index, message, outcome)
@@ -126,7 +126,7 @@ class Consumer(AnyConsumer):
                 received.drop_expired()
         return []
 
-    async def _tried(self, batch: Sequence[Message]) -> Sequence[Outcome] | None:
+    async def _try(self, batch: Sequence[Message]) -> Sequence[Outcome] | None:
         """The handler's outcomes for the batch; None when what it needs is away."""
         self._signs.begin()
         began = time.monotonic()

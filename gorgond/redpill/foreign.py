@@ -48,7 +48,7 @@ class contained(Generic[T]):  # noqa: N801 - it is used as a function is
                 if (now := cancelling()) != here:
                     own = max(own + now - here, 0)
                 if own:
-                    yield from _absorbed(task, before, own)
+                    yield from _absorb(task, before, own)
                     raise Escaped("it has cancelled its own task") from None
                 result: T = end.value
                 return result
@@ -56,13 +56,13 @@ class contained(Generic[T]):  # noqa: N801 - it is used as a function is
                 own = max(own + cancelling() - here, 0)
                 if cancelling() - before > own:
                     raise
-                yield from _absorbed(task, before, own)
+                yield from _absorb(task, before, own)
                 raise Escaped("it was cancelled, by itself or by what it waited for") from cancelled
             except BaseException as error:
                 if isinstance(given, GeneratorExit):  # whoever runs the task has closed it
                     raise
                 own = max(own + cancelling() - here, 0)
-                yield from _absorbed(task, before, own)
+                yield from _absorb(task, before, own)
                 if isinstance(error, Exception):
                     raise
                 raise Escaped(f"{type(error).__name__}: {error}") from error
@@ -76,7 +76,7 @@ class contained(Generic[T]):  # noqa: N801 - it is used as a function is
             here = cancelling()
 
 
-def _absorbed(task: asyncio.Task[Any], before: int, own: int) -> Generator[None, Any, None]:
+def _absorb(task: asyncio.Task[Any], before: int, own: int) -> Generator[None, Any, None]:
     """Let the cancellation come that it asked for, if it ended before it was given it: nobody else is to meet it."""
     if not own:
         return

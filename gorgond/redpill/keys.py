@@ -223,10 +223,10 @@ OF_TOPICS = ("groups", "limits")  # keys that a group's are beside
 @lru_cache(maxsize=10_000)
 def of(script: Script, name: str, who: str = "") -> Sequence[str]:
     """The keys of queue, topic, list or family `name` that a script is given by `who` runs it."""
-    return [_named(key, name, who) for key in script.keys]
+    return [_key_of(key, name, who) for key in script.keys]
 
 
-def _named(key: str, name: str, who: str) -> str:
+def _key_of(key: str, name: str, who: str) -> str:
     if key in _OWN:
         return NAMED[key](name, who)
     return NAMED[key](name.partition("/")[0] if key in OF_TOPICS else name)

@@ -162,7 +162,7 @@ class MemoryLink(Link):
             self.connected()
             self.broker.met = True
 
-    async def _blocked(self, waiters: Sequence[dict[asyncio.Future[T], str]], who: str, timeout: float) -> T | None:
+    async def _block(self, waiters: Sequence[dict[asyncio.Future[T], str]], who: str, timeout: float) -> T | None:
         """Wait to be served by whoever brings what is waited for; None when nobody did in time.
 
         Never cut short, since being served and running out of time may come at once.
@@ -237,7 +237,7 @@ class MemoryLink(Link):
         waited = self.broker.queue(queue)
         await self._round()
         if not waited.waiting or waited.paused:
-            return await self._blocked([waited.waiters], consumer, timeout)
+            return await self._block([waited.waiters], consumer, timeout)
         raw = waited.waiting.popleft()
         waited.desks[consumer].append(raw)
         return raw
@@ -277,7 +277,7 @@ class MemoryLink(Link):
         for each in lists:
             each.expire(self.broker.clock())
         if not any(each.replies for each in lists):
-            await self._blocked([each.waiters for each in lists], self.name, timeout)
+            await self._block([each.waiters for each in lists], self.name, timeout)
         return next((each.take(most) for each in lists if each.replies), [])
 
     async def join_if(self, topic: str, group: str, limit: int, stands: str) -> bool:
@@ -333,7 +333,7 @@ class MemoryLink(Link):
             for topic in topics:
                 self.broker.listeners[topic][self] = None
         if not self._heard:
-            await self._blocked([self._ears], self.name, timeout)
+            await self._block([self._ears], self.name, timeout)
         return self._heard.popleft() if self._heard else None
 
     def hear(self, events: Iterable[tuple[str, bytes]]) -> None:

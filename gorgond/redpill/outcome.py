@@ -98,7 +98,7 @@ def settle(index: int, message: Message, outcome: Outcome, attempts: Attempts) -
                 return (None if error is None else _failure(index, message, _untold(error), attempts)), b""
             if outcome.body is None and error is None:
                 return None, b""
-            return None, _encoded(Reply(message.id, outcome.body or b"", error, outcome.status, outcome.headers))
+            return None, _encode(Reply(message.id, outcome.body or b"", error, outcome.status, outcome.headers))
         failure = _failure(index, message, outcome, attempts)
     except Exception as problem:  # noqa: BLE001 - a handler may give back anything
         return settle(index, message, Retry(f"its outcome cannot be used: {problem!r}"), attempts)
@@ -129,7 +129,7 @@ def left_for_newer(index: int, message: Message) -> Failure:
     return Failure(index, NEWER * random.uniform(0.5, 1.5), reason, started=False)
 
 
-def _encoded(reply: Reply) -> bytes:
+def _encode(reply: Reply) -> bytes:
     """The reply, or another one if the handler made what cannot be sent: that is no reason to end the consumer."""
     if len(reply.body) > REPLY_BYTES:
         return Reply(reply.id, error=CallFailed(422, f"the answer has more than {REPLY_BYTES >> 20} MB")).encode()

@@ -119,7 +119,7 @@ class RedisLink(RedisWire):
                 outcome.append(QueueFull(batch.name))
             else:
                 try:
-                    await self._checked(answer, batch.name)
+                    await self._check(answer, batch.name)
                 except BrokerRefused as refused:
                     outcome.append(refused)
                 except QueueFull as full:
@@ -165,7 +165,7 @@ class RedisLink(RedisWire):
             for name, replies in claim.replies.items():
                 await self.reply(name, replies)
         try:
-            status, *rest = await self._checked(answer, queue)
+            status, *rest = await self._check(answer, queue)
         except QueueFull as full:
             raise BrokerAway(str(full)) from None
         if status == b"ok":
@@ -227,7 +227,7 @@ class RedisLink(RedisWire):
             topic, _, group = name.partition("/")
             commands: list[Command] = [["MEMORY", "USAGE", key(name), "SAMPLES", 0] for key in (keys.queue, keys.held)]
             commands += [["HGET", keys.limits(topic), group], ["HVALS", keys.consumers(name)]]
-            waiting, held, limit, consumers = [await self._checked(each, name) for each in await self._round(commands)]
+            waiting, held, limit, consumers = [await self._check(each, name) for each in await self._round(commands)]
             heard = [int(each.split()[2]) for each in consumers]
             kept = counts.queued + counts.in_flight + counts.delayed + counts.dead
             most = int(limit) if limit is not None and limit.isdigit() else None
@@ -256,7 +256,7 @@ class RedisLink(RedisWire):
 
     async def counts(self, queues: Sequence[str]) -> list[Counts]:
         answers = await self._round([_run(script.COUNTS, name, keys.desks(name)) for name in queues])
-        return [_counts(await self._checked(answer, name)) for name, answer in zip(queues, answers, strict=True)]
+        return [_counts(await self._check(answer, name)) for name, answer in zip(queues, answers, strict=True)]
 
     async def admit(self, family: str, asker: str, number: int, limits: Sequence[Limit], back: bool = False) -> float:
         names = [keys.asker(family, asker), *(keys.rate(family, limit.name) for limit in limits)]
@@ -272,7 +272,7 @@ class RedisLink(RedisWire):
     async def about(self) -> dict[str, str]:
         commands: list[Command] = [["INFO", section] for section in _ABOUT]
         *infos, fsync = await self._round([*commands, ["CONFIG", "GET", "appendfsync"]])
-        about = fields([await self._checked(info, "") for info in infos])
+        about = fields([await self._check(info, "") for info in infos])
         if not isinstance(fsync, ResponseError):
             about["appendfsync"] = fsync[1].decode()
         return about
@@ -295,7 +295,7 @@ class RedisLink(RedisWire):
         lists = [name for key in await self._keys() if key.endswith(":replies") and (name := keys.name_of(key))]
         commands: list[Command] = [_run(script.FIND, name, text, keys.desks(name)) for name in names]
         commands += [["LRANGE", keys.replies(name), 0, -1] for name in lists]
-        answers = [await self._checked(answer, "") for answer in await self._round(commands)]
+        answers = [await self._check(answer, "") for answer in await self._round(commands)]
         found = []
         for name, answer in zip(names, answers, strict=False):
             for place, detail, raw in zip(answer[::3], answer[1::3], answer[2::3], strict=True):

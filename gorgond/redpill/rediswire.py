@@ -198,9 +198,9 @@ class RedisWire(Link):
                 await self.close()
 
     async def _ask(self, command: Command, queue: str = "", blocking: float = 0.0) -> Any:
-        return await self._checked((await self._round((command,), blocking))[0], queue)
+        return await self._check((await self._round((command,), blocking))[0], queue)
 
-    async def _checked(self, answer: Any, queue: str) -> Any:
+    async def _check(self, answer: Any, queue: str) -> Any:
         """The answer, or its error raised; what must be repeated is repeated on a new connection."""
         if not isinstance(answer, ResponseError):
             return answer

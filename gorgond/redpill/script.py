@@ -16,9 +16,9 @@ _KEY = re.compile(r"^-- (KEY|MAKES) (\w+): (.*)$", re.MULTILINE)
 _INCLUDE = re.compile(r"^ *--! (.*)\n", re.MULTILINE)
 
 
-def _read(name: str) -> str:
+def _text_of(name: str) -> str:
     text = (_FOLDER / f"{name}.lua").read_text()
-    return _INCLUDE.sub(lambda wanted: "".join(map(_read, wanted[1].split())), text)
+    return _INCLUDE.sub(lambda wanted: "".join(map(_text_of, wanted[1].split())), text)
 
 
 class Script:
@@ -30,7 +30,7 @@ class Script:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.text = _read(name)
+        self.text = _text_of(name)
         declared = _KEY.findall(self.text)
         self.keys = tuple(key for how, key, _ in declared if how == "KEY")
         self.rights: Mapping[str, tuple[str, ...]] = {key: tuple(some.split()) for _, key, some in declared}

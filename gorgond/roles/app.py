@@ -79,7 +79,7 @@ class AppServer(Service):
         while True:
             question = Message("indexes.find", {"filter": {}, "limit": LIM_MAX}, deadline=now_ms() + ANSWER_MS)
             try:
-                documents = list(self._declared(loads((await self.call("store_get", question)).body)))
+                documents = list(self._declarations(loads((await self.call("store_get", question)).body)))
                 if documents:
                     await self.events.push("store_put", Message("indexes.replace", {"documents": documents}))
             except BrokerError as error:
@@ -90,7 +90,7 @@ class AppServer(Service):
                 return
             await asyncio.sleep(AGAIN)
 
-    def _declared(self, stands: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    def _declarations(self, stands: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
         before = {document["id"]: document for document in stands}
         for app in self._apps:
             names = dict.fromkeys(app.collections)

@@ -262,7 +262,7 @@ class _Reader(_Handler):
                 (finds if verb == "find" else counts).append((index, query))
         if finds:
             for (index, _), found in zip(finds, self._store.find([query for _, query in finds]), strict=True):
-                outcomes[index] = _found(found) if isinstance(found, bytes) else told_refused(found)
+                outcomes[index] = _answer_of(found) if isinstance(found, bytes) else told_refused(found)
         if counts:
             for (index, _), count in zip(counts, self._store.count([query for _, query in counts]), strict=True):
                 outcomes[index] = Done(dumps(count)) if isinstance(count, int) else told_refused(count)
@@ -289,7 +289,7 @@ class _Writer(_Handler):
         await self._announce([change.event(change.content()) for change in changes if not change.again])
         repeats = [change for change in changes if change.again]
         for begin in range(0, len(repeats), REPEATS):
-            await self._announce(self._repeated(repeats[begin : begin + REPEATS]))
+            await self._announce(self._events_again(repeats[begin : begin + REPEATS]))
         return [job.outcome() for job in jobs]
 
     def _claim(self, jobs: Sequence[Job]) -> None:
@@ -299,7 +299,7 @@ class _Writer(_Handler):
             if not first:
                 job.refuse(StoreRefused("once: this key was used for another request", 422, "once"))
 
-    def _repeated(self, changes: Sequence[Change]) -> list[Message]:
+    def _events_again(self, changes: Sequence[Change]) -> list[Message]:
         """The events of changes that were done before, since the first ones may be lost: of what is stored by now."""
         found = self._store.find([Query(each.write.collection, {"id": each.write.id}, limit=1) for each in changes])
         events = []
@@ -326,5 +326,5 @@ class _Writer(_Handler):
             self._announced.measure(f"store_notify {op}", count, 0, 0, took)
 
 
-def _found(documents: bytes) -> Done:
+def _answer_of(documents: bytes) -> Done:
     return Done(documents, headers=MORE) if isinstance(documents, Cut) else Done(documents)

@@ -66,7 +66,7 @@ class WebServer(Service):
         self._searches = Share(SEARCHES, "searches")
         self._sealing = Sealing(config.auth.key)
         self.site = Website(self, self._hear, partial(self.loop, ends=True), tuple(config.oauth2))
-        self.server = Server(self._routes(config), config.web.deadline, _problem, self._measure, self._shown)
+        self.server = Server(self._routes(config), config.web.deadline, _problem, self._measure, self._show)
         self.server.trusted_proxies = config.web.trusted_proxies
         self.server.secure = config.web.url.startswith("https://")
         self.port = 0
@@ -112,7 +112,7 @@ class WebServer(Service):
         kinds = {name: SOURCES.found(settings.kind) for name, settings in config.providers.items()}
         return Hooks(self, [name for name, kind in kinds.items() if takes_hooks(kind)])
 
-    def _shown(self, problem: Problem, request: str, headers: Mapping[str, str]) -> Answer:
+    def _show(self, problem: Problem, request: str, headers: Mapping[str, str]) -> Answer:
         return self.site.problem(problem, request, headers) if self._website else problem.answer(request)
 
     def _hear(self, topic: str, heard: Callable[[str, Message], None], missed: Callable[[], None]) -> Listener:

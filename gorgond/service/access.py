@@ -48,12 +48,12 @@ def acl_file(passwords: Mapping[str, str]) -> str:
     rules = {name: " ".join(_rules(name, role.access)) for name, role in ROLES.items()}
     rules[WATCH] = f"+auth +client|setname +ping +script|exists +script|kill +script|load (+get +set ~{keys.PROTOCOL})"
     for user, allowed in rules.items():
-        lines.append(f"user {user} on {_hashed(passwords[user])} resetkeys resetchannels -@all {allowed}")
-    lines.append(f"user {OPERATOR} on {_hashed(passwords[OPERATOR])} ~* &* +@all")
+        lines.append(f"user {user} on {_hash(passwords[user])} resetkeys resetchannels -@all {allowed}")
+    lines.append(f"user {OPERATOR} on {_hash(passwords[OPERATOR])} ~* &* +@all")
     return "\n".join(lines) + "\n"
 
 
-def _hashed(password: str) -> str:
+def _hash(password: str) -> str:
     return "#" + hashlib.sha256(password.encode()).hexdigest()
 
 

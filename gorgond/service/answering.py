@@ -32,15 +32,15 @@ async def answered(message: Message, work: Awaitable[Done], log: logging.Logger)
             return await contained(work)
     except TimeoutError:
         if not limit.expired():  # it is the handler's own
-            return _failed(message, log)
+            return _failure(message, log)
         return Done(error=CallFailed(504, f"{message.op} took too long"))
     except BadRequest as bad:
         return Done(error=CallFailed(400, str(bad), bad.field))
     except GorgonError as error:
         known = told(error)
-        return Done(error=known) if known is not None and _has_code(known) else _failed(message, log)
+        return Done(error=known) if known is not None and _has_code(known) else _failure(message, log)
     except Exception:  # noqa: BLE001 - a handler may fail as it likes
-        return _failed(message, log)
+        return _failure(message, log)
 
 
 def _has_code(error: CallFailed) -> bool:
@@ -48,7 +48,7 @@ def _has_code(error: CallFailed) -> bool:
     return type(error.code) is int and 400 <= error.code <= 599
 
 
-def _failed(message: Message, log: logging.Logger) -> Done:
+def _failure(message: Message, log: logging.Logger) -> Done:
     """The handler failed by a fault of its own."""
     log.exception("%s failed", message.op)  # noqa: LOG004 - it is called in a handler
     return Done(error=CallFailed(500, f"this failed; the log has the reason under {message.id}"))

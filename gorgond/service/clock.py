@@ -52,9 +52,9 @@ class HostClock:
         took = now_ms() - before
         self._connects = link.connects
         if 0 <= took <= ROUND_MAX:  # or the clock was set meanwhile
-            self._found((before + took / 2 - broker) / 1000)
+            self._find((before + took / 2 - broker) / 1000)
 
-    def _found(self, ahead: float) -> None:
+    def _find(self, ahead: float) -> None:
         self.ahead = round(ahead, 3)
         if not self._off and abs(ahead) >= HARM:
             self._off = True

@@ -71,7 +71,7 @@ class QueueEnds(Watched):
         """The service's producer over `broker`, the durable one unless another is given: one for all who ask."""
         broker = broker or self.fabric.durable
         if broker not in self._producers:
-            self._producers[broker] = self._made(self.producer_apart(self.name, broker))
+            self._producers[broker] = self._begin_if_begun(self.producer_apart(self.name, broker))
         return self._producers[broker]
 
     def producer_apart(self, name: str, broker: Broker | None = None) -> Producer:
@@ -91,9 +91,9 @@ class QueueEnds(Watched):
         caller = Caller(broker, self.producer(broker), list_name, self.name, hooks=self.hooks(heartbeat))
         self._beating[caller] = heartbeat
         self._callers.append(caller)
-        return self._made(caller)
+        return self._begin_if_begun(caller)
 
-    def _made(self, end: E) -> E:
+    def _begin_if_begun(self, end: E) -> E:
         if self._begun:
             end.start()
         return end
@@ -194,7 +194,7 @@ class QueueEnds(Watched):
         """The hooks that an end is given for the service to hear of it; a consumer, of that queue."""
         if not queue:
             return Hooks(heartbeat.beat, self.fail)
-        return Hooks(heartbeat.beat, self.fail, functools.partial(_measured, self.metrics.part(), queue))
+        return Hooks(heartbeat.beat, self.fail, functools.partial(_measure, self.metrics.part(), queue))
 
     def _consume(
         self,
@@ -254,5 +254,5 @@ class _Pushing:
             await self._consumer.run()
 
 
-def _measured(metrics: Metrics, queue: str, op: str, count: int, errors: int, bytes: int, seconds: float) -> None:
+def _measure(metrics: Metrics, queue: str, op: str, count: int, errors: int, bytes: int, seconds: float) -> None:
     metrics.measure(f"{queue} {op}", count, errors, bytes, seconds)

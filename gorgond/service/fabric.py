@@ -41,16 +41,16 @@ def connect_fabric(config: Config) -> Fabric:
 def durable_broker(config: Config) -> Broker:
     """The one of [broker] url. Raises ConfigError when its driver cannot read that."""
     with config.blaming("broker", "url"):
-        return connect(_signed(config.broker.url, config.broker))
+        return connect(_sign(config.broker.url, config.broker))
 
 
 def calls_broker(config: Config) -> Broker:
     """The one of [broker] calls, which must be given. Raises the same."""
     with config.blaming("broker", "calls"):
-        return connect(_signed(config.broker.calls, config.broker), durable=False)
+        return connect(_sign(config.broker.calls, config.broker), durable=False)
 
 
-def _signed(url: str, settings: Settings) -> str:
+def _sign(url: str, settings: Settings) -> str:
     """The URL with the configured user and password, unless it has its own."""
     scheme, _, rest = url.partition("://")
     if not settings.password or scheme == "memory" or "@" in rest.partition("/")[0]:

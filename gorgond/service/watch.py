@@ -85,7 +85,7 @@ class Watch:
     async def _look(self, redis: _Asking) -> None:
         """Ask again and again. Raises TimeoutError when it hangs, OSError and EOFError when it ends."""
         if self._login:
-            await self._told(redis, *self._login)
+            await self._tell(redis, *self._login)
         loaded, busy = False, 0.0
         while True:
             answer = await redis.ask("PING")
@@ -119,9 +119,9 @@ class Watch:
         return not why
 
     async def _load(self, redis: _Asking) -> bool:
-        return all([await self._told(redis, "SCRIPT", "LOAD", each.text) for each in script.ALL])
+        return all([await self._tell(redis, "SCRIPT", "LOAD", each.text) for each in script.ALL])
 
-    async def _told(self, redis: _Asking, *words: str) -> bool:
+    async def _tell(self, redis: _Asking, *words: str) -> bool:
         """Whether it did what it was told; the log says otherwise why, once."""
         answer = (await redis.ask(*words)).decode(errors="replace")
         refused = answer.startswith("-")

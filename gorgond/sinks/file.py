@@ -48,7 +48,7 @@ class FileSink(Sink):
         lines = b"".join(map(_line, events))
         try:
             self._reopen()
-            with _locked(self._file):
+            with _lock(self._file):
                 self._append(lines)
         except OSError as error:
             raise SinkAway(f"{self._path}: {error.strerror}", 0) from None
@@ -80,7 +80,7 @@ class FileSink(Sink):
 
 
 @contextmanager
-def _locked(file: int) -> Iterator[None]:
+def _lock(file: int) -> Iterator[None]:
     fcntl.flock(file, fcntl.LOCK_EX)
     try:
         yield

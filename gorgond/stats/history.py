@@ -124,7 +124,7 @@ class History:
             step = self.tiers[index].step
             if self.closed % step:
                 break
-            self._keep(index, self.closed - step, self._gathered(index, self.closed - step))
+            self._keep(index, self.closed - step, self._gather(index, self.closed - step))
 
     def _keep(self, index: int, at: int, period: Period) -> None:
         tier = self.tiers[index]
@@ -137,7 +137,7 @@ class History:
             tier.forget(self.closed)
             self._unsaved[index, at + tier.step - tier.chunk] = None
 
-    def _gathered(self, index: int, at: int) -> Period:
+    def _gather(self, index: int, at: int) -> Period:
         """The period of a tier that began at `at`, from those of the finer tier."""
         finer, step = self.tiers[index - 1], self.tiers[index].step
         covered, sums = 0, dict[str, Operation]()
@@ -260,7 +260,7 @@ class History:
             step = self.tiers[index].step
             for at in {at // step * step for at in self.tiers[index - 1].periods}:
                 if at + step <= self.closed:
-                    self._keep(index, at, self._gathered(index, at))
+                    self._keep(index, at, self._gather(index, at))
 
 
 _NONE = Period(0)

@@ -178,7 +178,7 @@ class Instances:
         known.last, known.heard = snapshot, now
         ended = snapshot["state"] == "gone" and snapshot.get("done") is True
         self._enter(known, "done" if ended else snapshot["state"], now)
-        return Done(known, operations, _rejoined(before.get("queues", {}), snapshot["queues"]))
+        return Done(known, operations, _groups_made_again(before.get("queues", {}), snapshot["queues"]))
 
     def _successor(self, known: Instance, snapshot: Mapping[str, Any], now: float) -> None:
         """Another process has the name."""
@@ -274,7 +274,7 @@ def _work(snapshot: Mapping[str, Any]) -> tuple[float, float, float]:
     return answered + handled + failed + expired, answered - broken + handled + pushed, broken + failed
 
 
-def _rejoined(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _groups_made_again(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The queues whose group was made again between two snapshots of one process; one of an earlier gorgond tells of
     none."""
     return [queue for queue, row in after.items() if row.get("rejoined", 0) > before.get(queue, {}).get("rejoined", 0)]

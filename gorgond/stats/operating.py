@@ -58,14 +58,14 @@ class Operating:
     async def dead(self, request: Request) -> Answer:
         await self._visitors.check_operator(request)
         values = request.parameters
-        with _understood():
+        with _clients_fault():
             async with self._desk.operating() as links:
                 found = letters_of(links, values["queue"], values["after"], values["id"])
                 some = [each async for each in _first(found, LETTERS_MAX + 1)]
         shown = some[:LETTERS_MAX]
         answer = {
             "queue": values["queue"],
-            "letters": [_shown(*each) for each in shown],
+            "letters": [_shown_part(*each) for each in shown],
             "more": len(some) > LETTERS_MAX,
             "next": label(shown[-1][0], shown[-1][1].number) if shown else values["after"],
         }
@@ -75,7 +75,7 @@ class Operating:
         """JSON lines. Where they would be too many, the last line says behind which letter the rest begins."""
         await self._visitors.check_operator(request)
         queue, lines, size = request.parameters["queue"], [], 0
-        with _understood():
+        with _clients_fault():
             async with self._desk.operating() as links:
                 async for broker, letter in letters_of(links, queue, id=request.parameters["id"]):
                     lines.append(dumps(letter_row(queue, broker, letter)))
@@ -103,7 +103,7 @@ class Operating:
         await self._visitors.check_operator(request)
         values = request.parameters
         queue, number, broker = values["queue"], values["number"], values["broker"]
-        with _understood():
+        with _clients_fault():
             async with self._desk.operating() as links:
                 link = links.get(broker)
                 done = link and await (link.requeue(queue, number) if put_back else link.drop(queue, number))
@@ -117,7 +117,7 @@ class Operating:
         await self._visitors.check_operator(request)
         queue, limit = request.parameters["queue"], request.parameters["limit"]
         done = 0
-        with _understood():
+        with _clients_fault():
             async with self._desk.operating() as links:
                 chosen = [each async for each in _first(letters_of(links, queue), limit)]
                 for broker, letter in chosen:
@@ -138,7 +138,7 @@ class Operating:
     async def _pausing(self, request: Request, undo: bool) -> Answer:
         await self._visitors.check_operator(request)
         queue = request.parameters["queue"]
-        with _understood():
+        with _clients_fault():
             async with self._desk.operating() as links:
                 if not any([queue in await link.queues() for link in links.values()]):
                     raise Problem(404, f"there is no queue {queue}")
@@ -150,7 +150,7 @@ class Operating:
 
 
 @contextmanager
-def _understood() -> Iterator[None]:
+def _clients_fault() -> Iterator[None]:
     """A name that no queue can have, or no letter, is the client's fault."""
     try:
         yield
@@ -172,7 +172,7 @@ def _what(put_back: bool) -> str:
     return "put back into the queue" if put_back else "deleted"
 
 
-def _shown(broker: str, letter: DeadLetter) -> dict[str, Any]:
+def _shown_part(broker: str, letter: DeadLetter) -> dict[str, Any]:
     """The part of a dead letter that is shown, from the broker it lies on; `raw` is cut after SHOWN_MAX of its `size`
     bytes."""
     return {

@@ -58,7 +58,7 @@ class Queues:
         for name, now in figures.items():
             then = self.figures.get(name)
             dead = self._dead.setdefault(name, deque(maxlen=MINUTE))
-            dead.append(_died(now))
+            dead.append(_deaths(now))
             if then is None:
                 continue
             grown = self.growth[name] = Growth(*(_growth(then, now, key) for key in Growth._fields))
@@ -107,7 +107,7 @@ def _growth(then: Counts, now: Counts, key: str) -> int:
     return after - before if after >= before else after
 
 
-def _died(counts: Counts) -> int:
+def _deaths(counts: Counts) -> int:
     """How many messages were ever given up."""
     return counts.dead + counts.dropped + counts.requeued
 

@@ -56,7 +56,7 @@ def verdict(
             *_clocks(instances, redis),
             *_silent(instances),
             *_backlogs(instances, queues, settled),
-            *_unanswered(database),
+            *_silence(database),
         ]
     hurt += [*_failing(lately), *_dead(queues), *_full(redis), *_slow(instances)]
     if ledger["difference"]:
@@ -185,7 +185,7 @@ def _full(redis: Sequence[Row]) -> Iterator[str]:
             yield f"broker {broker['where']} waits for its disk"
 
 
-def _unanswered(database: Row) -> Iterator[str]:
+def _silence(database: Row) -> Iterator[str]:
     if database["away"] > UNANSWERED:
         yield f"no store server has answered for {database['away']:.0f} s: {database['reason']}"
 

@@ -264,7 +264,7 @@ class MongoStore(Store):
 
     def _find_alike(self, queries: list[Query], until: float) -> Iterable[bytes | StoreRefused]:
         """The answers to queries of one shape: together, or one by one where together does not work."""
-        if len(queries) > 1 and (left := _left(until)):
+        if len(queries) > 1 and (left := _ms_until(until)):
             try:
                 if "id" in queries[0].filter:
                     return self._find_ids(queries, left)
@@ -338,7 +338,7 @@ class MongoStore(Store):
             with closing(cursor):
                 return array(_json([document], query.short)[1:-1] for document in cursor)
 
-        return self._asked(query, ask, until)
+        return self._ask_within(query, ask, until)
 
     def count(self, queries: Sequence[Query]) -> list[int | StoreRefused]:
         until = _deadline()
@@ -355,11 +355,11 @@ class MongoStore(Store):
                 return Search(self._db, query, _filter(query), milliseconds).count()
             return self._db[query.collection].count_documents(_filter(query), maxTimeMS=milliseconds)
 
-        return self._asked(query, ask, until)
+        return self._ask_within(query, ask, until)
 
-    def _asked(self, query: Query, ask: Callable[[int], T], until: float) -> T | StoreRefused:
+    def _ask_within(self, query: Query, ask: Callable[[int], T], until: float) -> T | StoreRefused:
         """What `ask` returns when given the milliseconds left, or why the server refuses this query."""
-        if not (left := _left(until)):
+        if not (left := _ms_until(until)):
             return too_slow(READ_MS / 1000)
         try:
             with reachable():
@@ -405,7 +405,7 @@ def _deadline() -> float:
     return time.monotonic() + READ_MS / 1000
 
 
-def _left(until: float) -> int:
+def _ms_until(until: float) -> int:
     """Milliseconds until then; 0 when it has passed."""
     return max(0, int((until - time.monotonic()) * 1000))
 

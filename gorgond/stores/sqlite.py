@@ -241,13 +241,13 @@ class SqliteStore(Store):
 
     def find(self, queries: Sequence[Query]) -> list[bytes | StoreRefused]:
         until = time.monotonic() + READ_SECONDS
-        return [self._read(query, self._find, until) for query in queries]
+        return [self._answer_of(query, self._find, until) for query in queries]
 
     def count(self, queries: Sequence[Query]) -> list[int | StoreRefused]:
         until = time.monotonic() + READ_SECONDS
-        return [self._read(query, self._count, until) for query in queries]
+        return [self._answer_of(query, self._count, until) for query in queries]
 
-    def _read(self, query: Query, read: Callable[[_Connection, Query], T], until: float) -> T | StoreRefused:
+    def _answer_of(self, query: Query, read: Callable[[_Connection, Query], T], until: float) -> T | StoreRefused:
         """What `read` returns, or why this query is refused."""
         try:
             check_query(query)
@@ -340,7 +340,7 @@ def _use_log(connection: sqlite3.Connection) -> None:
             return
 
 
-def _matched(word: str) -> str:
+def _match(word: str) -> str:
     """A word of a search, as FTS5 wants it: also words that begin with it are found, unless it is so short that most
     do."""
     return f'"{word}"*' if len(word) >= BEGINNING else f'"{word}"'
@@ -385,7 +385,7 @@ def _source(query: Query, parameters: Parameters, connection: _Connection) -> st
             source += " AND k.ts = d.ts"
         parameters.columns["ts"] = "k.ts"
     if query.search:
-        match = parameters.add(" OR ".join(map(_matched, words(query.search))))
+        match = parameters.add(" OR ".join(map(_match, words(query.search))))
         found = f"SELECT rowid AS n, rank FROM {collection.text} WHERE {collection.text} MATCH {match}"
         source += f" JOIN ({found}) s ON s.n = d.n"
     if query.viewer is not None:

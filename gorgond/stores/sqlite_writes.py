@@ -125,7 +125,7 @@ class _Writer:
         if own in _marks(tombstone) and self._row(write) is None:
             return Written("deleted", tombstone.ts)
         ts = newest(write, tombstone.ts)
-        if self._make(write, ts, self._encoded(write, ts, write.document), first, tombstone):
+        if self._make(write, ts, self._encode(write, ts, write.document), first, tombstone):
             return Written("stored", ts)
         row = cast("_Row", self._row(write))  # which was in the way
         if row.first == first if row.first is not None else same_content(write, loads(row.doc)):
@@ -153,7 +153,7 @@ class _Writer:
         if row is not None and write.kind == "patch":
             removed = {key for key, value in document.items() if value is None}
             document = {key: value for key, value in {**loads(row.doc), **document}.items() if key not in removed}
-        data = self._encoded(write, ts, document)
+        data = self._encode(write, ts, document)
         if row is None:
             self._make(write, ts, data, fingerprint(write), tombstone)
         else:
@@ -165,7 +165,7 @@ class _Writer:
             self._index(row.n, ts, document)
         return Written("stored", ts)
 
-    def _encoded(self, write: Write, ts: int, document: Any) -> str:
+    def _encode(self, write: Write, ts: int, document: Any) -> str:
         try:
             data = dumps({**document, "id": write.id, "ts": ts})
         except (TypeError, ValueError) as error:

@@ -107,7 +107,7 @@ def _empty(run: Run) -> None:
     if run.stage is None:
         return
     stats, broker = run.stage.target.stats, run.servers["broker"]
-    run.until(lambda: _accepted(stats) > 0, TOLD, "the stats server knows what the broker has accepted")
+    run.until(lambda: _count_accepted(stats) > 0, TOLD, "the stats server knows what the broker has accepted")
     run.faults.begin("emptied", "broker", broker.redis.flushall)
     run.until(lambda: "has less than it had accepted" in _picture(stats)["verdict"]["text"], TOLD, "the loss is told")
     run.faults.over("emptied", "broker")
@@ -120,7 +120,7 @@ def _picture(stats: str) -> dict[str, Any]:
         return found
 
 
-def _accepted(stats: str) -> int:
+def _count_accepted(stats: str) -> int:
     """How many messages store_put has accepted, as far as it knows."""
     return sum(row["accepted"] for row in _picture(stats)["queues"] if row["name"] == "store_put")
 

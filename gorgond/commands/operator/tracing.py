@@ -36,7 +36,7 @@ async def trace(installation: Installation, id: str) -> Trace:
     """
     fabric = installation.connect()
     messages = [found async for found in _messages(fabric, id)]
-    stored, unasked = await _stored(fabric, id)
+    stored, unasked = await _items_stored(fabric, id)
     file = installation.events()
     events = list(_lines(file, id)) if file else _journal(*(f"GORGON_ID={each}" for each in _items(id)))
     # The processes of a gorgond up write to its terminal.
@@ -89,7 +89,7 @@ def _items(id: str) -> list[str]:
     return [id, *(f"{id}-{number}" for number in range(1, PARTS))]
 
 
-async def _stored(fabric: Fabric, id: str) -> tuple[list[Mapping[str, Any]], str]:
+async def _items_stored(fabric: Fabric, id: str) -> tuple[list[Mapping[str, Any]], str]:
     """The items of that id, or of the request of that id; and why they are not known."""
     filter = {"id": {"$in": _items(id)}}
     question = Message("items.find", {"filter": filter, "limit": PARTS}, deadline=now_ms() + ANSWER)

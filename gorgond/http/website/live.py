@@ -179,7 +179,7 @@ class Live:
             if viewer.since is not None:
                 data = _new(viewer, await self._notes.since(viewer.userid, viewer.since, MOST))
                 viewer.since = None
-            data += b"".join(_shown(viewer, events, cards))
+            data += b"".join(_show(viewer, events, cards))
             viewer.seen = number
             if data or now - viewer.told > QUIET:
                 viewer.told = now
@@ -207,7 +207,7 @@ def _new(viewer: _Viewer, cards: Cards) -> bytes:
     return b"".join(json_event("note", {"id": id, "html": html}) for id, (_, html) in cards.items())
 
 
-def _shown(viewer: _Viewer, events: Iterable[_Event], cards: Cards) -> Iterable[bytes]:
+def _show(viewer: _Viewer, events: Iterable[_Event], cards: Cards) -> Iterable[bytes]:
     for event in events:
         if event.item in cards and not event.gone:
             userid, html = cards[event.item]

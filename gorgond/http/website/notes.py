@@ -81,29 +81,29 @@ class Notes:
         """The notes of one user."""
         uid = request.parameters["uid"]
         names = await self._asking.names(request, [uid])
-        return await self._public(request, f"/by/{uid}", "Notes of", {"userid": uid}, _called(uid, names))
+        return await self._public(request, f"/by/{uid}", "Notes of", {"userid": uid}, _name_of(uid, names))
 
     async def _public(self, request: Request, at: str, heading: str, filter: Mapping[str, Any], by: str = "") -> Answer:
         visitor, (found, refused) = await asyncio.gather(
-            visitor_of(self._asking, request), self._searched(request, filter)
+            visitor_of(self._asking, request), self._search(request, filter)
         )
         newest = max((note.get("ts", 0) for note in found), default=0)
         shown = "".join(tag(note["id"]) for note in found[:LIM])
         live = "/live" + query(uid=filter.get("userid", ""), since=newest, shown=shown)
         return await self._list(request, visitor, found, refused, at=at, heading=heading, by=by, live=live)
 
-    async def _searched(
+    async def _search(
         self, request: Request, filter: Mapping[str, Any], user: Mapping[str, str] | None = None
     ) -> tuple[Documents, Refused]:
         """The notes that a page shows, or for a browser why those that were searched for are not known."""
         try:
-            return await self._found(request, filter, user), None
+            return await self._find(request, filter, user), None
         except (BadRequest, CallFailed) as error:
             if request.parameters.keys().isdisjoint(("q", "keyword")) or not wants_page(request.headers):
                 raise
             return Documents(), error
 
-    async def _found(
+    async def _find(
         self, request: Request, filter: Mapping[str, Any], user: Mapping[str, str] | None = None
     ) -> Documents:
         """The notes that a page shows, and one more if there is one; with what is private to a user who is given."""
@@ -122,7 +122,7 @@ class Notes:
     ) -> Answer:
         """One's own notes, and the form for another one, with what was typed when something is wrong with it."""
         visitor, uid = await known(self._asking, request)
-        found, refused = await self._searched(request, {"userid": uid}, visitor.reads)
+        found, refused = await self._search(request, {"userid": uid}, visitor.reads)
         return await self._list(
             request, visitor, found, refused, at="/my", heading="My notes", mine=True,
             said=said, wrong=wrong, values=typed or {}, live="",
@@ -238,10 +238,10 @@ class Notes:
             await self._asking.app(request, "site.edit", args | {"note": _note(typed)})
         except (BadRequest, CallFailed) as error:
             conflict = isinstance(error, CallFailed) and error.code == 409
-            return await again(error, lambda said, wrong: self._mended(request, typed, conflict, said, wrong))
+            return await again(error, lambda said, wrong: self._show_again(request, typed, conflict, said, wrong))
         return see_other("/my?did=saved")
 
-    async def _mended(
+    async def _show_again(
         self, request: Request, typed: Mapping[str, str], conflict: bool, said: str, wrong: str
     ) -> Answer:
         """The form again with what was typed; after a conflict with what is stored by now, which the next save is to
@@ -270,7 +270,7 @@ class Notes:
         return see_other("/my?did=deleted")
 
 
-def _called(uid: int, names: Mapping[Any, str]) -> str:
+def _name_of(uid: int, names: Mapping[Any, str]) -> str:
     return names.get(uid) or f"user {uid}"
 
 

@@ -97,7 +97,7 @@ class Templates:
 
     def __init__(self, static: Static) -> None:
         tools: dict[str, Any] = {
-            "static": static.address, "iso": _iso, "shown": _shown, "short": _short, "link": _link, "path": _path,
+            "static": static.address, "iso": _iso, "shown": _date, "short": _short, "link": _link, "path": _path,
             "face": _face, "host": _host, "paragraphs": _paragraphs, "labels": LABELS, "rules": RULES,
         }  # fmt: skip
         self._loader = Loader(str(_HERE / "templates"), namespace=tools)
@@ -136,7 +136,7 @@ def _iso(ms: Any) -> str:
     return _time(ms).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _shown(ms: Any) -> str:
+def _date(ms: Any) -> str:
     return f"{_time(ms):%-d %b %Y, %H:%M} UTC"
 
 
