@@ -32,11 +32,12 @@ MOST = 0.8  # of the time that an attempt waited: a victim away for so long is w
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of a drill: `expected` are the kinds of failed attempts (503, broken connection) that its faults
-    bring; `overdue` those that they bring only to who waited for a victim that was away too long; `recovery` and `slow`
-    are seconds."""
+    bring; `overdue` those that they bring only to who waited for a victim that was away too long; `unseen` are the
+    kinds of faults while which nobody sees all messages; `recovery` and `slow` are seconds."""
 
     expected: frozenset[str] = frozenset()
     overdue: frozenset[str] = frozenset()
+    unseen: frozenset[str] = frozenset()
     recovery: float = 5.0
     slow: float = 1.0
 
@@ -102,14 +103,19 @@ def judge(
     verdict.nothing("unanswered", silent, "attempts without their one answer")
     both = found.dead & found.stored.keys()
     verdict.nothing("misplaced", found.twice | found.left | both, "in two places, or still under way")
-    _ledger(verdict, samples)
+    _ledger(verdict, samples, [each for each in faults if each.kind in limits.unseen])
     _failures(verdict, attempts, faults, limits)
     _recovery(verdict, attempts, faults, limits)
     return verdict
 
 
-def _ledger(verdict: Verdict, samples: Sequence[Sample]) -> None:
-    looks = [sample for sample in samples if sample.counts is not None]
+def _ledger(verdict: Verdict, samples: Sequence[Sample], unseen: Sequence[Fault]) -> None:
+    """Whether the books balance at every look, but for those during the faults `unseen`."""
+    looks = [
+        sample
+        for sample in samples
+        if sample.counts is not None and not any(each.begin <= sample.at <= each.end for each in unseen)
+    ]
     worst = max(
         ((abs(number), name, sample) for sample in looks for name, number in sample.unbalanced.items()),
         key=lambda each: each[0],

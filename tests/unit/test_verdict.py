@@ -133,6 +133,16 @@ def test_books_that_are_out_at_one_look_deviate() -> None:
     assert failed(judge(GOOD, kept, [away], [], Limits())) == ["ledger"]
 
 
+def test_books_are_not_judged_while_nobody_sees_all_messages() -> None:
+    kept = Found(stored=stored("a-1", "a-2", "a-3"))
+    out = [replace(BALANCED, at=at, counts={"store_put": Counts(accepted=3, done=2)}) for at in (0.6, 1.4, 1.6)]
+    emptied, limits = [Fault("emptied", "broker", 0.55, 1.5)], Limits(unseen=frozenset({"emptied"}))
+    assert failed(judge(GOOD, kept, [BALANCED, *out[:2]], emptied, limits)) == []
+    # but before and after that they are, and so they are while other faults last
+    assert failed(judge(GOOD, kept, [BALANCED, *out], emptied, limits)) == ["ledger"]
+    assert failed(judge(GOOD, kept, [BALANCED, *out[:2]], [FAULT], limits)) == ["ledger"]
+
+
 def test_a_run_in_which_nothing_was_acknowledged_shows_nothing() -> None:
     attempts = [Attempt("get", "", 0.2, 0.3, ANSWERED, "200")]
     assert failed(verdict(attempts, stored={})) == ["load"]
