@@ -48,7 +48,7 @@ from tools.speed.report import Result, Row, as_json, circumstances, table
 from tools.speed.site import BROKERS, Layout
 from tools.speed.stage import QUICK, Scale, Stage
 
-MEMORY_MAX = 80  # MB
+MEMORY_MAX = 60  # MB
 
 
 def main() -> int:

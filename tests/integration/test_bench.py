@@ -74,6 +74,18 @@ def test_growth_tells_what_more_instances_cost(monkeypatch: pytest.MonkeyPatch) 
     assert next(row.middle for row in found.rows if row.name == "rpc_cpu_ratio") == two / one
 
 
+@pytest.mark.usefixtures("redis_binary", "mongod_binary")
+def test_load_tells_what_tornado_takes_under_the_same_inserts() -> None:
+    load = import_module("tools.speed.cases.load")
+    scale = replace(QUICK, items=1000, users=10, clients=20)
+    with Stage(scale, None) as stage:
+        found = load.load(stage)
+    rows = {row.name: row for row in found.rows}
+    assert {"p99_of_tornado", "cpu_us"} <= {name for name, row in rows.items() if row.must and row.middle > 0}
+    parts = [row.middle for name, row in rows.items() if name.endswith("_cpu_us") and name != "mongod_cpu_us"]
+    assert rows["cpu_us"].middle == pytest.approx(sum(parts))
+
+
 @pytest.mark.usefixtures("redis_binary")
 def test_stores_without_a_database_are_as_many_as_asked_for() -> None:
     # given a site with three of them

@@ -3,10 +3,10 @@
     python -m tools.speed.baseline PORT inline|threads MONGODB-URL
     python -m tools.speed.baseline PORT bare
 
-It gives the same answers as gorgond's GET /info/<uid>/<lim>, with the same JSON library and event loop, without ETags
-and access log, which gorgond has not either. `inline` waits for the database in the event loop, which costs the least
-a request; `threads` waits in a thread pool, which answers several requests at a time; `bare` answers
-at once, with no notes, to GET /info/<uid>. Several processes share a port.
+It gives the same answers as gorgond's GET /info/<uid>/<lim>, or /info/<uid>?lim=<lim>, with the same JSON library and
+event loop, without ETags and access log, which gorgond has not either. `inline` waits for the database in the event
+loop, which costs the least a request; `threads` waits in a thread pool, which answers several requests at a time;
+`bare` answers at once, with no notes, to GET /info/<uid>. Several processes share a port.
 """
 
 from __future__ import annotations
@@ -50,21 +50,25 @@ class Bare(Answering):
 
 
 class Inline(Answering):
-    """GET /info/<uid>/<lim>."""
+    """GET /info/<uid>/<lim>, or /info/<uid>?lim=<lim>."""
 
     def initialize(self, items: Items) -> None:
         self.items = items
 
-    def get(self, uid: str, lim: str) -> Any:
-        self.answer(newest(self.items, int(uid), int(lim)))
+    def get(self, uid: str, lim: str | None) -> Any:
+        self.answer(newest(self.items, int(uid), self.many(lim)))
+
+    def many(self, lim: str | None) -> int:
+        """How many notes are asked for."""
+        return int(lim or self.get_query_argument("lim"))
 
 
 class Threads(Inline):
     """The same, waiting in a thread."""
 
-    async def get(self, uid: str, lim: str) -> None:
+    async def get(self, uid: str, lim: str | None) -> None:
         loop = asyncio.get_running_loop()
-        self.answer(await loop.run_in_executor(None, newest, self.items, int(uid), int(lim)))
+        self.answer(await loop.run_in_executor(None, newest, self.items, int(uid), self.many(lim)))
 
 
 def newest(items: Items, uid: int, lim: int) -> bytes:
@@ -87,7 +91,7 @@ async def _serve(port: int, how: str, *url: str) -> None:
     routes: list[Any] = [(r"/info/(\d+)", Bare)]
     if how != "bare":
         handler = {"inline": Inline, "threads": Threads}[how]
-        routes = [(r"/info/(\d+)/(\d+)", handler, {"items": items_of(*url)})]
+        routes = [(r"/info/(\d+)(?:/(\d+))?", handler, {"items": items_of(*url)})]
     server = HTTPServer(Application(routes, log_function=lambda _: None))
     server.add_sockets(bind_sockets(port, "127.0.0.1", backlog=4096, reuse_port=True))
     Notifier().ready()

@@ -1,4 +1,4 @@
-"""Other systems that do the same, to be measured beside gorgond in the same run where they are installed:
+"""Other systems that do the same, to be measured beside gorgond in the same run: Tornado, and where they are installed
 
 starlette    pip install starlette uvicorn httptools
 moleculer    npm install --prefix ~/.cache/gorgond/node moleculer ioredis
@@ -43,11 +43,20 @@ def has_nats() -> bool:
     return shutil.which("nats-server") is not None and importlib.util.find_spec("nats") is not None
 
 
+def start_tornado(crew: Crew, processes: int, how: str, *url: str) -> str:
+    """Start so many processes of the baseline on Tornado; the URL that they share."""
+    return _start_sharing(crew, "tornado", "tools.speed.baseline", processes, how, *url)
+
+
 def start_starlette(crew: Crew, processes: int, how: str, *url: str) -> str:
     """Start so many processes of Starlette; the URL that they share."""
+    return _start_sharing(crew, "starlette", "tools.speed.on_starlette", processes, how, *url)
+
+
+def _start_sharing(crew: Crew, name: str, module: str, processes: int, *what: str) -> str:
     port = free_port()
     for _ in range(processes):
-        crew.python("starlette", "tools.speed.on_starlette", str(port), how, *url)
+        crew.python(name, module, str(port), *what)
     return f"http://127.0.0.1:{port}"
 
 

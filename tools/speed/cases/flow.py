@@ -44,7 +44,7 @@ def flow(stage: Stage) -> Result:
     ratios = [whole.per_s / direct.per_s for whole, direct in zip(rounds["flow"], rounds["direct"], strict=True)]
     sums = {name: [sum(each.cpu_us.values()) for each in answers] for name, answers in rounds.items()}
     cpu = [whole / direct for whole, direct in zip(sums["flow"], sums["direct"], strict=True)]
-    rows = [Row("ratio", ratios, "≥ 0.5", "flow_ratio"), Row("cpu_ratio", cpu)]
+    rows = [Row("ratio", ratios, "≥ 0.5", "flow_ratio"), Row("cpu_ratio", cpu, "≤ 1.6")]
     for name, answers in rounds.items():
         rows += rows_of_answers(answers, f"{name}_")
     return Result("flow", rows, {"users": USERS})

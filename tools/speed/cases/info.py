@@ -17,10 +17,10 @@ from typing import Any
 
 from tools.speed.baseline import SHOWN
 from tools.speed.measure import Answers, ask
-from tools.speed.others import has_starlette, start_starlette
+from tools.speed.others import has_starlette, start_starlette, start_tornado
 from tools.speed.processes import BenchError, Crew
 from tools.speed.report import Result, Row, rows_of_answers
-from tools.speed.site import Layout, free_port
+from tools.speed.site import Layout
 from tools.speed.stage import Stage, say
 
 PATH = "/info/UID/10"
@@ -106,11 +106,8 @@ def _gorgond(stage: Stage, layout: str) -> Iterator[Asked]:
 @contextmanager
 def _baseline(stage: Stage, how: str) -> Iterator[Asked]:
     say(f"info: baseline {how}")
-    port, store = free_port(), stage.store
     with stage.crew() as crew:
-        for _ in range(BASELINE_PROCESSES):
-            crew.python("baseline", "tools.speed.baseline", str(port), how, store)
-        yield _asked(stage, f"http://127.0.0.1:{port}", crew)
+        yield _asked(stage, start_tornado(crew, BASELINE_PROCESSES, how, stage.store), crew)
 
 
 @contextmanager

@@ -17,27 +17,36 @@ from typing import Any
 
 from tools.speed.flow import counts
 from tools.speed.measure import cpu_us
+from tools.speed.others import start_tornado
 from tools.speed.processes import ROOT, BenchError, environ
 from tools.speed.report import Result, Row, rows_of_cpu
 from tools.speed.site import Layout, Site
 from tools.speed.stage import Stage, say
 
 INSERTS, REQUESTS = 1000, 500  # a second
+BASELINE_PROCESSES = 2
 SETTLE = 2.0  # seconds until the inserts flow evenly
 PARTS = 5  # of a soak
 SEED = 2  # of what is inserted
 
 
 def load(stage: Stage, brokers: str = "two") -> Result:
-    """Median and slowest hundredth of the answers."""
-    found = []
-    with _inserting(stage, brokers) as site:
+    """Median and slowest hundredth of the answers; the latter also as a ratio to that of Tornado straight on the same
+    database, into which the same is inserted meanwhile."""
+    found, beside = [], []
+    with _inserting(stage, brokers) as site, stage.crew() as crew:
+        tornado = start_tornado(crew, BASELINE_PROCESSES, "inline", stage.store)
         for number in range(stage.scale.rounds):
             say(f"load, {brokers}: round {number + 1} of {stage.scale.rounds}")
-            found.append(_clients(stage, site, stage.scale.seconds))
+            found.append(_clients(stage, site, site.url, stage.scale.seconds))
+            beside.append(_clients(stage, site, tornado, stage.scale.seconds))
+    slowest = [[each["latency_ms"]["p99"] for each in rounds] for rounds in (found, beside)]
+    cpu = [sum(used for name, used in each["cpu_us"].items() if name != "mongod") for each in found]
     rows = [
         Row("p50_ms", [each["latency_ms"]["p50"] for each in found], "≤ 5", "load_p50_ms"),
-        Row("p99_ms", [each["latency_ms"]["p99"] for each in found], "≤ 25", "load_p99_ms"),
+        Row("p99_ms", slowest[0], "≤ 25", "load_p99_ms"),
+        Row("p99_of_tornado", [our / their for our, their in zip(*slowest, strict=True)], "≤ 1.5"),
+        Row("cpu_us", cpu, "≤ 1600"),
         Row("max_ms", [each["latency_ms"]["max"] for each in found]),
         Row("client_late_p99_ms", [each["late_ms"]["p99"] for each in found]),
         Row("requests_per_s", [each["throughput"] for each in found]),
@@ -57,7 +66,7 @@ def soak(stage: Stage) -> Result:
     with _inserting(stage, "two") as site:
         for part in range(PARTS):
             say(f"soak: part {part + 1} of {PARTS}, {minutes / PARTS:g} minutes each")
-            _clients(stage, site, minutes * 60 / PARTS)
+            _clients(stage, site, site.url, minutes * 60 / PARTS)
             for process in site.crew.processes:
                 memory.setdefault(process.name, []).append(process.rss())
     rows = [Row(f"{name}_mb", sizes) for name, sizes in memory.items()]
@@ -76,9 +85,9 @@ def _inserting(stage: Stage, brokers: str) -> Iterator[Site]:
     stage.remove(SEED)
 
 
-def _clients(stage: Stage, site: Site, seconds: float) -> dict[str, Any]:
+def _clients(stage: Stage, site: Site, url: str, seconds: float) -> dict[str, Any]:
     """What `gorgond client` found, and how many inserts a second were settled meanwhile."""
-    command = [sys.executable, "-m", "gorgond", "client", "--json", f"--url={site.url}", f"--rate={REQUESTS}"]
+    command = [sys.executable, "-m", "gorgond", "client", "--json", f"--url={url}", f"--rate={REQUESTS}"]
     command += [f"--clients={stage.scale.clients}", f"--users={stage.scale.users}", f"--duration={seconds:g}"]
     crews = [site.crew, stage.mongod]
     began, before = time.monotonic(), asyncio.run(counts(site.durable, "store_put")).done

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from tools.speed.measure import Answers, ask
-from tools.speed.others import has_moleculer, has_starlette, start_moleculer, start_starlette
+from tools.speed.others import has_moleculer, has_starlette, start_moleculer, start_starlette, start_tornado
 from tools.speed.processes import Crew
 from tools.speed.report import Result, Row, rows_of_answers
-from tools.speed.site import Layout, free_port
+from tools.speed.site import Layout
 from tools.speed.stage import Stage, say
 
 PATH = "/info/5"
@@ -24,7 +24,7 @@ def rpc(stage: Stage, brokers: str = "two") -> Result:
     """CPU of web server, store and Redis together, for each request; and as a part of what others take."""
     with stage.site(Layout(web=1, stores=1), brokers, store=False) as site, ExitStack() as stack:
         sides = {"gorgond": (site.url, [site.crew])}
-        others: dict[str, Callable[[Crew], str]] = {"tornado": _start_tornado}
+        others: dict[str, Callable[[Crew], str]] = {"tornado": lambda crew: start_tornado(crew, 1, "bare")}
         if has_starlette():
             others["starlette"] = lambda crew: start_starlette(crew, 1, "bare")
         if has_moleculer():
@@ -40,12 +40,6 @@ def rpc(stage: Stage, brokers: str = "two") -> Result:
             for name, (url, crews) in sides.items():
                 found[name].append(ask(url, PATH, 0, stage.scale.seconds, crews))
     return Result("rpc", _rows(found), {"brokers": brokers})
-
-
-def _start_tornado(crew: Crew) -> str:
-    port = free_port()
-    crew.python("tornado", "tools.speed.baseline", str(port), "bare")
-    return f"http://127.0.0.1:{port}"
 
 
 def _rows(found: dict[str, list[Answers]]) -> list[Row]:
