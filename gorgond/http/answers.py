@@ -53,9 +53,12 @@ class Sink(Protocol):
 
 @dataclass(slots=True)
 class Streamed(Answer):
-    """A response whose body is written bit by bit, by who gets the sink; `body` is its beginning."""
+    """A response whose body is written bit by bit, by who gets the sink; `body` is its beginning. One that `ends` is
+    for a client too who has closed its own side, as one may who has asked for all it wants; of one without an end that
+    means that the client has gone."""
 
     begin: Callable[[Sink], None] = lambda sink: sink.close()
+    ends: bool = False
 
 
 _PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}

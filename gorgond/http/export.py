@@ -49,7 +49,7 @@ class Export:
 
         name = f'attachment; filename="gorgond-{user["id"]}.json"'
         head = dumps(about)[:-1] + b',"notes":['
-        return Streamed(200, head, JSON, {"Content-Disposition": name}, begin)
+        return Streamed(200, head, JSON, {"Content-Disposition": name}, begin, ends=True)
 
     async def _write(self, request: Request, uid: int, sink: Sink) -> None:
         comma = b""

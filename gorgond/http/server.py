@@ -288,7 +288,7 @@ class Exchange:
             self._write(answer, connection)
             self._stream.answered()
         elif isinstance(answer, Streamed) and streamed:
-            self._stream.enter("streaming")
+            self._stream.enter("sending" if answer.ends else "streaming")
             self._write(answer, connection)
             answer.begin(self._stream)
             if self._front.draining:

@@ -6,7 +6,7 @@ request needs a timer.
 
     idle  →  head  →  body  →  busy  →  idle …
                                      →  over       (from the others too, if the client is not understood)
-                                     →  streaming
+                                     →  sending, streaming
 
 A request is handed over as it is read: its head, what there is of its body, its end. The next one is looked at when the
 answer was given, and not in the same turn of the event loop, so that a client that sends thousands at once keeps nobody
@@ -41,6 +41,7 @@ LIMITS = {
     "head": 10.0,  # seconds from a request's first byte to the end of its headers
     "body": 15.0,  # seconds for its body
     "busy": math.inf,  # it is handled: that has a deadline of its own
+    "sending": math.inf,  # the answer is long; its writer looks after slow clients, and ends it
     "streaming": math.inf,  # the answer has no end; its writer looks after slow clients
     "over": 15.0,  # seconds for what still comes after the last answer; it is not looked at
 }
@@ -211,7 +212,7 @@ class Stream(asyncio.Protocol):
             self._listen()
         if going_on and (self._unread or self._ended):
             self._advance_soon()
-        elif self._ended and self.phase != "busy" and not (waiting and self._unread):
+        elif self._ended and self.phase not in ("busy", "sending") and not (waiting and self._unread):
             self.close()
 
     def _read_head(self) -> bool:

@@ -6,9 +6,10 @@ import asyncio
 import http.client
 import itertools
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from gorgond.redpill import CallFailed, Message, connect, keys
 from gorgond.stores import open_store
 from gorgond.stores.contract import Query
 from tests.conftest import RedisServer
-from tests.integration.website import Website
+from tests.integration.website import Connection, Website
 from tests.programs import free_port, started
 from tests.waiting import eventually
 
@@ -359,3 +360,21 @@ def _lives(port: int) -> bool:
     except OSError:
         time.sleep(0.05)
         return False
+
+
+@pytest.mark.usefixtures("parser")
+def test_a_client_that_has_asked_for_all_it_wants_gets_the_whole_file(
+    ada: Somebody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "PART", 1)
+    ids = ada.ask("POST", f"/info/{ada.user['id']}", [{"title": f"t{n}"} for n in range(60)]).json["ids"]
+    # given a client that closes its side while the file is written
+    with closing(Connection(ada.site.port)) as connection:
+        connection.request("GET", "/auth/export", Authorization=f"Bearer {ada.token}")
+        received = connection.socket.recv(100)
+        connection.socket.shutdown(socket.SHUT_WR)
+        # when it reads on, then nothing is missing
+        while data := connection.socket.recv(1 << 16):
+            received += data
+    found = json.loads(received.partition(b"\r\n\r\n")[2])
+    assert sorted(note["id"] for note in found["notes"]) == sorted(ids)

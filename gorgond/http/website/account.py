@@ -12,6 +12,7 @@ from gorgond.http.asking import Asking, client_of
 from gorgond.http.bodies import form_body
 from gorgond.http.credentials import check_origin, cleared_cookie, credentials, former
 from gorgond.http.routes import Parameter, Request, Route
+from gorgond.http.website.agents import browser_of
 from gorgond.http.website.rendering import DID, GO_ON, OWN_PAGE, PAGE, Templates, page, see_other
 from gorgond.http.website.visitor import NOBODY, again, visitor_of
 from gorgond.redpill import CallFailed
@@ -105,7 +106,8 @@ class Account:
         visitor, answer = await asyncio.gather(
             visitor_of(self._asking, request), self._asking.mine(request, "auth.sessions", {})
         )
-        shown = {"here": "account", "sessions": answer["sessions"], "said": said, "wrong": wrong}
+        sessions = sorted(answer["sessions"], key=lambda each: (not each["current"], -each["used"]))
+        shown = {"here": "account", "sessions": sessions, "browser": browser_of, "said": said, "wrong": wrong}
         shown["providers"] = self._providers
         shown["did"] = request.parameters.get("did", "")
         return page(self._templates.render("account.html", visitor, **shown))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gorgond.app.clients import Documents
-from gorgond.bounds import DOCUMENT_ID_MAX, FORM_BODY_MAX, KEYWORD_MAX, OFF_MAX, TITLE_MAX, URL_MAX, WHOLE_MAX
+from gorgond.bounds import DOCUMENT_ID_MAX, FORM_BODY_MAX, OFF_MAX, TITLE_MAX, URL_MAX, WHOLE_MAX
 from gorgond.errors import BadRequest
-from gorgond.http.answers import Answer, Problem
+from gorgond.http.answers import Answer, Problem, sendable
 from gorgond.http.asking import Asking
 from gorgond.http.bodies import form_body
+from gorgond.http.credentials import check_origin, xsrf_token
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.website.live import Cards, tag
 from gorgond.http.website.rendering import DID, FOUND, GO_ON, OWN_PAGE, PAGE, Templates, page, query, see_other
@@ -26,12 +27,20 @@ _FIELDS = ["title", "url", "body", "ts", "location", "keywords", "userid", "priv
 _LISTED: dict[str, Any] = {"fields": _FIELDS, "short": URL_MAX}
 """The arguments by which notes are listed; an address has up to 8000 characters."""
 
+_NOT_NOW = {
+    401: "You are logged out: log in in another tab, come back to this one, and send it again.",
+    403: "This page was made before you logged in; what it says now is sent as yourself: send it again.",
+    503: "It cannot be stored right now. What you wrote is still here: send it again in a moment.",
+    504: "Nobody has answered in time. What you wrote is still here: send it again in a moment.",
+}
+"""Why a note was not stored, and what helps."""
+
 _UID = Parameter("uid", "the user's number", int, 0, WHOLE_MAX)
 _ID = Parameter("id", "the note's id", str, high=DOCUMENT_ID_MAX)
 _NONE_SUCH = {404: ("one has no such note", "Error")}
 _SEARCH = (
     Parameter("q", "words in title or text", str, high=1000, empty=True),
-    Parameter("keyword", "one of the notes' keywords", str, high=KEYWORD_MAX, empty=True),
+    Parameter("keyword", "one of the notes' keywords", str, high=1000, empty=True),
     Parameter("off", "how many of the newest to leave out", int, 0, OFF_MAX, 0),
 )
 _VERSION = Parameter("version", "the `ts` of the note as the form shows it", int, 0, WHOLE_MAX, empty=True)
@@ -203,11 +212,32 @@ class Notes:
     async def add(self, request: Request) -> Answer:
         """Store what the form holds."""
         typed = form_body(request)
+
+        async def add() -> Answer:
+            try:
+                await self._asking.app(request, "site.add", {"note": _note(typed)})
+            except (BadRequest, CallFailed) as error:
+                return await again(error, lambda said, wrong: self.mine(request, said, wrong, typed))
+            return see_other("/my?did=added")
+
+        return await self._keeping(request, typed, add)
+
+    async def _keeping(
+        self, request: Request, typed: Mapping[str, str], store: Callable[[], Awaitable[Answer]]
+    ) -> Answer:
+        """Have what was typed stored. Where not even the page for it can be shown, since the session has ended or a
+        server is away, the form alone, to be sent once more."""
         try:
-            await self._asking.app(request, "site.add", {"note": _note(typed)})
-        except (BadRequest, CallFailed) as error:
-            return await again(error, lambda said, wrong: self.mine(request, said, wrong, typed))
-        return see_other("/my?did=added")
+            return await store()
+        except (CallFailed, Problem) as error:
+            status = error.code if isinstance(error, CallFailed) else error.status
+            said = _NOT_NOW.get(status)
+            if said is None or not wants_page(request.headers) or not any(map(typed.get, ("title", "body", "url"))):
+                raise
+            check_origin(request)
+            form = {"fields": _NOTE, "values": typed, "said": said, "login": status == 401, "action": request.path}
+            visitor = Visitor(None, xsrf_token(request))
+            return page(self._templates.render("kept.html", visitor, **form), status, sendable(error.headers))
 
     async def note(self, request: Request) -> Answer:
         """The form for one note."""
@@ -232,14 +262,18 @@ class Notes:
         """Store what the form holds in the note's place, if that is as the form showed it."""
         typed = form_body(request)
         args: dict[str, Any] = {"id": request.parameters["id"]}
-        try:
-            if version := typed.get("version", ""):
-                args["unchanged"] = _VERSION.read(version)
-            await self._asking.app(request, "site.edit", args | {"note": _note(typed)})
-        except (BadRequest, CallFailed) as error:
-            conflict = isinstance(error, CallFailed) and error.code == 409
-            return await again(error, lambda said, wrong: self._show_again(request, typed, conflict, said, wrong))
-        return see_other("/my?did=saved")
+
+        async def edit() -> Answer:
+            try:
+                if version := typed.get("version", ""):
+                    args["unchanged"] = _VERSION.read(version)
+                await self._asking.app(request, "site.edit", args | {"note": _note(typed)})
+            except (BadRequest, CallFailed) as error:
+                conflict = isinstance(error, CallFailed) and error.code == 409
+                return await again(error, lambda said, wrong: self._show_again(request, typed, conflict, said, wrong))
+            return see_other("/my?did=saved")
+
+        return await self._keeping(request, typed, edit)
 
     async def _show_again(
         self, request: Request, typed: Mapping[str, str], conflict: bool, said: str, wrong: str

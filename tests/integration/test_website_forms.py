@@ -1,0 +1,79 @@
+"""Forms of the website when something is away: what was typed is kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from gorgond.redpill import CallFailed
+from tests.integration.browsing import Browser, hidden, note_of, version
+from tests.integration.website import Website
+
+TYPED = {"title": "A long thought", "body": "that took an hour", "keywords": "slow, careful"}
+
+
+def is_kept(ann: Browser) -> None:
+    """Nothing is stored, and all that was typed is there to be sent again."""
+    assert "<h1>Not stored yet</h1>" in ann.page
+    for text in TYPED.values():
+        assert text in ann.page
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_session_that_ended_loses_no_text(ann: Browser, edited: bool) -> None:
+    # given a form that was opened before the session ended
+    ann.send("/my", title="before")
+    target = f"/my/{note_of(ann)}" if edited else "/my"
+    ann.get(target)
+    given = {**TYPED, "version": version(ann)} if edited else TYPED
+    before, ann.cookie = ann.cookie, ""
+    # when it is sent, then the text is there, and the way in
+    ann.send(target, **given)
+    assert ann.status == 401
+    is_kept(ann)
+    assert 'href="/login" target="_blank"' in ann.page
+    # when they have logged in elsewhere and send it with what the page knew, then they are asked once more
+    ann.cookie = before
+    ann.page = ann.page.replace(hidden(ann.page), "of-before")
+    ann.send(target, **given)
+    assert ann.status == 403
+    is_kept(ann)
+    # and then it is stored
+    assert "A long thought" in ann.send(target, **given)
+    assert ann.status == 200
+
+
+@pytest.mark.parametrize("status", [503, 504])
+def test_a_server_that_is_away_loses_no_text(ann: Browser, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    ann.get("/my")
+
+    async def away(*_: object) -> None:
+        raise CallFailed(status, "nobody answers", headers={"Retry-After": "1"})
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gorgond.http.asking.Asking.app", away)
+        patch.setattr("gorgond.http.asking.Asking.mine", away)
+        ann.send("/my", **TYPED)
+    assert ann.status == status
+    is_kept(ann)
+    assert "A long thought" in ann.send("/my", **TYPED)
+
+
+def test_another_site_has_nothing_shown(ann: Browser, site: Website) -> None:
+    # given a form that another site sends, then it is refused, and what it says is no page of ours
+    body = b"title=forged&_xsrf=none"
+    headers = {"Accept": "text/html", "Content_Type": "application/x-www-form-urlencoded", "Cookie": ann.cookie}
+    answer = site.ask("POST", "/my", body, **headers, Sec_Fetch_Site="cross-site")
+    assert answer.status == 403
+    assert b"forged" not in answer.body
+
+
+def test_a_keyword_that_nobody_can_have_finds_nothing(browser: Browser) -> None:
+    page = browser.get("/?keyword=" + "x" * 300)
+    assert browser.status == 200
+    assert "Nothing found." in page
+
+
+def test_sessions_are_called_as_people_call_them_the_own_one_first(ann: Browser) -> None:
+    page = ann.get("/account")
+    assert page.index("(this one)") < page.index("</tr>", page.index("<tbody>"))
+    assert ">unknown <strong>(this one)</strong>" in page
