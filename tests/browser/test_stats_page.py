@@ -201,3 +201,34 @@ def test_from_elsewhere_it_wants_a_password(page: Viewer, fabric: Fabric) -> Non
     # the browser says on its console that it was refused, and that without https some headers mean nothing
     assert [line for line in page.wrong if "401" not in line and "Cross-Origin-Opener-Policy" not in line] == []
     page.wrong.clear()
+
+
+def test_who_ended_in_good_order_is_not_late(page: Viewer) -> None:
+    page.verdict("All is well")
+    page.find("#pause").click()
+    # given an instance that has done all that it had to do, a while ago
+    ended = {
+        "role": "provider",
+        "name": "provider@random",
+        "state": "done",
+        "silent": 100,
+        "status": "3 items a second",
+    }
+    figures = {"in": 0, "out": 0, "errors": 0, "lag": 0, "clock": 0, "cpu": 0, "rss": 0, "restarts": 0, "since": 0}
+    picture = {"at": 100_000, "roles": [], "instances": [{**ended, **figures}]}
+    page.page.evaluate("(it) => import('/static/fabric.js').then((page) => page.showInstances(it))", picture)
+    # when it is shown, then nothing speaks of its last turn, nor of what it did
+    page.sees("#instances tbody tr", "provider@random")
+    assert page.find("#instances td.bad").count() == 0
+    assert "ago" not in page.text("#instances tbody tr")
+    assert "items" not in page.text("#instances tbody tr")
+
+
+def test_where_there_is_no_operator_it_says_how_there_is_one(page: Viewer) -> None:
+    # given a stats server without a password
+    page.page.route("**/api/session", lambda route: route.fulfill(json={"operator": False, "password": False}))
+    page.page.reload()
+    # then it is said where somebody looks for what the operator does, and nobody is asked for a password
+    for where in ("#queues-said", "#dead-said"):
+        page.sees(where, "there is none yet: set [stats] password")
+    expect(page.find("#to-log-in")).to_be_hidden()

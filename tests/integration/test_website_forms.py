@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from gorgond.redpill import CallFailed
-from tests.integration.browsing import Browser, hidden, note_of, version
+from tests.integration.browsing import PASSWORD, Browser, hidden, note_of, version
 from tests.integration.website import Website
 
 TYPED = {"title": "A long thought", "body": "that took an hour", "keywords": "slow, careful"}
@@ -73,7 +75,13 @@ def test_a_keyword_that_nobody_can_have_finds_nothing(browser: Browser) -> None:
     assert "Nothing found." in page
 
 
-def test_sessions_are_called_as_people_call_them_the_own_one_first(ann: Browser) -> None:
-    page = ann.get("/account")
-    assert page.index("(this one)") < page.index("</tr>", page.index("<tbody>"))
-    assert ">unknown <strong>(this one)</strong>" in page
+def test_sessions_are_called_as_people_call_them_the_own_one_first(ann: Browser, site: Website) -> None:
+    # given somebody who has logged in elsewhere since, twice
+    email = re.search(r"<dd>(\S+@\S+)</dd>", ann.get("/account"))
+    assert email
+    for agent in ("older/1.0", "Mozilla/5.0 (Android 14; Mobile; rv:128.0) Gecko/128.0 Firefox/128.0"):
+        begun = site.ask("POST", "/auth/login", {"email": email[1], "password": PASSWORD}, User_Agent=agent)
+        assert begun.status == 200
+    # then the own session is the first, and of the others the last that was used
+    shown = re.findall(r'<td title="[^"]*">(.*?)</td>', ann.get("/account"))
+    assert shown == ["unknown <strong>(this one)</strong>", "Firefox on Android", "older"]
