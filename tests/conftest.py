@@ -258,6 +258,17 @@ def shared_redis(_shared_redis: RedisServer) -> RedisServer:
     return _shared_redis
 
 
+@pytest.fixture(scope="module")
+def module_redis(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One that keeps what was accepted, for all tests of a module."""
+    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"), appendonly="yes")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
 @pytest.fixture
 def redis_factory(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RedisServer]]:
     with ExitStack() as closing:

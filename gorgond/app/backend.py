@@ -29,11 +29,15 @@ class Asker(Protocol):
         """Push a request; `told` is called with the reply or with the error."""
 
 
-class WebBackend(Backend, Asker, Protocol):
-    """A web server, as its routes see it."""
+class Keeper(Protocol):
+    """A server that keeps jobs for others."""
 
     async def push(self, queue: str, message: Message) -> None:
         """Push a job; back when it is kept."""
+
+
+class WebBackend(Backend, Asker, Keeper, Protocol):
+    """A web server, as its routes see it."""
 
     def searching(self, client: str) -> AbstractContextManager[None]:
         """For as long as the client at this address searches. Raises CallFailed 429."""

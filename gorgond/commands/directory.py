@@ -36,7 +36,7 @@ maxmemory-policy noeviction
 logfile {log}
 save ""
 """
-LASTING = f"appendonly yes\nappendfsync {FSYNC}\nauto-aof-rewrite-min-size 16mb\n"
+DURABLE = f"appendonly yes\nappendfsync {FSYNC}\nauto-aof-rewrite-min-size 16mb\n"
 FORGETTING = "appendonly no\n"
 
 
@@ -58,7 +58,7 @@ class Directory:
             self._make_private()
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             self._take()
-            self._write("broker", LASTING)
+            self._write("broker", DURABLE)
             self._write("calls", FORGETTING)
             self.sessions().mkdir(mode=0o700, exist_ok=True)
             (self.sessions() / roster.FILE).unlink(missing_ok=True)  # who is to be there is now begun anew

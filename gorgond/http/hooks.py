@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Collection
-from typing import Protocol
 
+from gorgond.app.backend import Keeper
 from gorgond.http.answers import Answer, Problem, made
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.redpill import Message
@@ -19,17 +19,10 @@ _NAME = Parameter("name", "the provider's name", str, high=100)
 _OURS = "cookie"  # of the headers: no provider's business
 
 
-class Backend(Protocol):
-    """The server that the route is in, as the route needs it."""
-
-    async def push(self, queue: str, message: Message) -> None:
-        """Push a job; back when it is kept."""
-
-
 class Hooks:
     """The route for the `providers` that take hooks."""
 
-    def __init__(self, backend: Backend, providers: Collection[str]) -> None:
+    def __init__(self, backend: Keeper, providers: Collection[str]) -> None:
         self._backend = backend
         self._providers = providers
         kept = {202: ("kept, and handled soon", "Kept"), 404: ("no provider of that name takes hooks", "Error")}

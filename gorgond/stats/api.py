@@ -19,7 +19,7 @@ from gorgond.http.routes import Parameter, Request, Route, Routes
 from gorgond.stats.documents import document_page
 from gorgond.stats.heat import heat
 from gorgond.stats.history import History
-from gorgond.stats.operating import Desk, Operating
+from gorgond.stats.operating import Operable, Operating
 from gorgond.stats.picture import PUBLIC, row
 from gorgond.stats.prometheus import exposition
 from gorgond.stats.spans import SPANS, columns, step
@@ -49,7 +49,7 @@ _SPAN = Parameter("span", " ".join(SPANS), str, high=10, default="minute")
 Look = Callable[[History, str, str, int], dict[str, Any]]
 
 
-class Monitor(Desk, Protocol):
+class Monitor(Operable, Protocol):
     """The stats server, as its API sees it."""
 
     history: History

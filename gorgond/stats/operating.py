@@ -28,8 +28,8 @@ _AFTER = Parameter("after", "behind the one that is called so: 3, c3", str, high
 _LIMIT = Parameter("limit", "so many at most, the oldest first", int, 1, SETTLED_MAX, SETTLED_MAX)
 
 
-class Desk(Protocol):
-    """Where the operator's work is done: the stats server."""
+class Operable(Protocol):
+    """The stats server, as the operator works with it."""
 
     def operating(self) -> AbstractAsyncContextManager[Links]:
         """The brokers, for one at a time."""
@@ -38,8 +38,8 @@ class Desk(Protocol):
 class Operating:
     """The handlers; `routes` says which is for what."""
 
-    def __init__(self, desk: Desk, visitors: Visitors) -> None:
-        self._desk = desk
+    def __init__(self, server: Operable, visitors: Visitors) -> None:
+        self._server = server
         self._visitors = visitors
         letter = (_QUEUE, _NUMBER)
         self.routes = [
@@ -59,7 +59,7 @@ class Operating:
         await self._visitors.check_operator(request)
         values = request.parameters
         with _clients_fault():
-            async with self._desk.operating() as links:
+            async with self._server.operating() as links:
                 found = letters_of(links, values["queue"], values["after"], values["id"])
                 some = [each async for each in _first(found, LETTERS_MAX + 1)]
         shown = some[:LETTERS_MAX]
@@ -76,7 +76,7 @@ class Operating:
         await self._visitors.check_operator(request)
         queue, lines, size = request.parameters["queue"], [], 0
         with _clients_fault():
-            async with self._desk.operating() as links:
+            async with self._server.operating() as links:
                 async for broker, letter in letters_of(links, queue, id=request.parameters["id"]):
                     lines.append(dumps(letter_row(queue, broker, letter)))
                     size += len(lines[-1])
@@ -104,7 +104,7 @@ class Operating:
         values = request.parameters
         queue, number, broker = values["queue"], values["number"], values["broker"]
         with _clients_fault():
-            async with self._desk.operating() as links:
+            async with self._server.operating() as links:
                 link = links.get(broker)
                 done = link and await (link.requeue(queue, number) if put_back else link.drop(queue, number))
         if not done:
@@ -118,7 +118,7 @@ class Operating:
         queue, limit = request.parameters["queue"], request.parameters["limit"]
         done = 0
         with _clients_fault():
-            async with self._desk.operating() as links:
+            async with self._server.operating() as links:
                 chosen = [each async for each in _first(letters_of(links, queue), limit)]
                 for broker, letter in chosen:
                     link = links[broker]
@@ -139,7 +139,7 @@ class Operating:
         await self._visitors.check_operator(request)
         queue = request.parameters["queue"]
         with _clients_fault():
-            async with self._desk.operating() as links:
+            async with self._server.operating() as links:
                 if not any([queue in await link.queues() for link in links.values()]):
                     raise Problem(404, f"there is no queue {queue}")
                 # The durable broker first: what it says counts for consumers of both.

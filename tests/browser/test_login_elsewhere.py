@@ -60,21 +60,16 @@ def window(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Window]:
 
 
 @pytest.fixture(scope="module")
-def site(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def site(module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of our website, at another host than the provider's; over TLS, without which WebKit keeps no cookie
     of a session, not even of localhost."""
     directory, port = tmp_path_factory.mktemp("site"), free_port()
     url = f"https://localhost:{port}"
-    redis = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"), appendonly="yes")
-    redis.start()
-    try:
-        with provider(f"{url}/auth/oauth2/house/callback") as issuer:
-            conf = directory / "gorgond.conf"
-            conf.write_text(f"[web]\nurl = {url}\n[oauth2.house]\nissuer = {issuer}\n{CLIENT}")
-            with Website(redis.url, directory, conf=str(conf)) as website, behind_tls(website.port, port, directory):
-                yield url
-    finally:
-        redis.close()
+    with provider(f"{url}/auth/oauth2/house/callback") as issuer:
+        conf = directory / "gorgond.conf"
+        conf.write_text(f"[web]\nurl = {url}\n[oauth2.house]\nissuer = {issuer}\n{CLIENT}")
+        with Website(module_redis.url, directory, conf=str(conf)) as website, behind_tls(website.port, port, directory):
+            yield url
 
 
 def sees(window: Window, expression: str, value: Any) -> None:

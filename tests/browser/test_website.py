@@ -21,14 +21,9 @@ _people = count(1)
 
 
 @pytest.fixture(scope="module")
-def site(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
-    redis = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"), appendonly="yes")
-    redis.start()
-    try:
-        with Website(redis.url, tmp_path_factory.mktemp("website")) as site:
-            yield site
-    finally:
-        redis.close()
+def site(module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
+    with Website(module_redis.url, tmp_path_factory.mktemp("website")) as site:
+        yield site
 
 
 @pytest.fixture

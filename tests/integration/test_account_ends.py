@@ -36,14 +36,9 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def site(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
-    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"), appendonly="yes")
-    try:
-        server.start()
-        with Website(server.url, tmp_path_factory.mktemp("ends"), auth__address_attempts="100000") as site:
-            yield site
-    finally:
-        server.close()
+def site(module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
+    with Website(module_redis.url, tmp_path_factory.mktemp("ends"), auth__address_attempts="100000") as site:
+        yield site
 
 
 class Somebody:

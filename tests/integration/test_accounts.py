@@ -20,15 +20,10 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def fabric(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
-    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"), appendonly="yes")
-    try:
-        server.start()
-        # so many attempts that tests which are not about them do not meet the limits
-        with Website(server.url, tmp_path_factory.mktemp("accounts"), auth__address_attempts="100000") as site:
-            yield site
-    finally:
-        server.close()
+def fabric(module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
+    # so many attempts that tests which are not about them do not meet the limits
+    with Website(module_redis.url, tmp_path_factory.mktemp("accounts"), auth__address_attempts="100000") as site:
+        yield site
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ async def often(ctx):
 DEEDS = ["exit", "interrupt", "base", "cancel", "cancel and return", "exit in another task"]
 
 
-class Site:
+class HostileApp:
     """A web server and an app server with that application."""
 
     def __init__(self, directory: Path, broker: RedisServer, closing: ExitStack) -> None:
@@ -135,12 +135,12 @@ class Site:
 
 
 @pytest.fixture
-def site(redis_factory: Callable[..., RedisServer], tmp_path: Path) -> Iterator[Site]:
+def site(redis_factory: Callable[..., RedisServer], tmp_path: Path) -> Iterator[HostileApp]:
     with ExitStack() as closing:
-        yield Site(tmp_path, redis_factory(appendonly="yes"), closing)
+        yield HostileApp(tmp_path, redis_factory(appendonly="yes"), closing)
 
 
-def test_a_request_is_500_and_its_neighbour_is_answered(site: Site) -> None:
+def test_a_request_is_500_and_its_neighbour_is_answered(site: HostileApp) -> None:
     # given a request under way
     with ThreadPoolExecutor(1) as threads:
         neighbour = threads.submit(site.get, "/wait")
@@ -161,12 +161,12 @@ def test_a_request_is_500_and_its_neighbour_is_answered(site: Site) -> None:
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
-def test_a_status_without_a_name_is_answered(site: Site, accept: str) -> None:
+def test_a_status_without_a_name_is_answered(site: HostileApp, accept: str) -> None:
     status, body = site.get("/do/refuse 499", accept)
     assert (status, b"no" in body) == (499, True)
 
 
-async def test_events_and_schedules_do_no_harm_either(site: Site) -> None:
+async def test_events_and_schedules_do_no_harm_either(site: HostileApp) -> None:
     # when handlers of events do their worst
     async with Producer(connect(site.broker, durable=False), "test") as producer:
         await producer.publish("deeds", *map(Message, DEEDS))
@@ -182,7 +182,7 @@ async def test_events_and_schedules_do_no_harm_either(site: Site) -> None:
     assert site.get("/do/nothing") == (200, str(site.app.pid).encode())
 
 
-def test_who_cancels_every_loop_ends_the_process_which_says_so(site: Site) -> None:
+def test_who_cancels_every_loop_ends_the_process_which_says_so(site: HostileApp) -> None:
     site.get("/do/everybody")
     assert site.app.wait(timeout=60) == 1
     assert "was cancelled, and nobody had asked it to end" in site.log()
@@ -210,7 +210,7 @@ def test_a_hangup_while_it_starts_is_no_end(redis_server: RedisServer, tmp_path:
 
 @pytest.mark.parametrize("size", [1, 100_000])
 @pytest.mark.parametrize("status", [204, 304])
-def test_an_answer_that_must_have_no_body_has_none(site: Site, status: int, size: int) -> None:
+def test_an_answer_that_must_have_no_body_has_none(site: HostileApp, status: int, size: int) -> None:
     # when a handler gives such an answer a body all the same, and its client asks on
     with socket.create_connection(("localhost", site.port), timeout=60) as client:
         asked = (f"/text/{status}/{size}", "/healthz")

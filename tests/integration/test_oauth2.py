@@ -35,20 +35,15 @@ def issuer() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def site(issuer: str, redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
+def site(issuer: str, module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
     conf = tmp_path_factory.mktemp("conf") / "gorgond.conf"
     conf.write_text(
         f"[web]\nurl = {SITE}\n[auth]\naddress_attempts = 100000\n"
         f"[oauth2.house]\nissuer = {issuer}\n{CLIENT}"
         "[oauth2.gone]\nissuer = http://127.0.0.1:1\nclient_id = x\n[oauth2.hub]\nkind = github\nclient_id = x\n"
     )
-    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"), appendonly="yes")
-    try:
-        server.start()
-        with Website(server.url, tmp_path_factory.mktemp("site"), conf=str(conf)) as website:
-            yield website
-    finally:
-        server.close()
+    with Website(module_redis.url, tmp_path_factory.mktemp("site"), conf=str(conf)) as website:
+        yield website
 
 
 class Browser:

@@ -30,19 +30,14 @@ class Person:
 
 @pytest.fixture(scope="module", params=SCHEMES)
 def fabric(
-    request: pytest.FixtureRequest, redis_binary: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Website]:
-    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"), appendonly="yes")
     directory = tmp_path_factory.mktemp("owners")
     url = f"sqlite:///{directory}/test.db"
     if request.param == "mongodb":
         url = f"{request.getfixturevalue('mongod_url')}owners"
-    try:
-        server.start()
-        with Website(server.url, directory, store__url=url, auth__address_attempts="100000") as site:
-            yield site
-    finally:
-        server.close()
+    with Website(module_redis.url, directory, store__url=url, auth__address_attempts="100000") as site:
+        yield site
 
 
 @pytest.fixture

@@ -37,21 +37,16 @@ LARGE = "x" * 900_000
 
 
 @pytest.fixture(scope="module")
-def site(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
+def site(module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
     """A site whose newest notes are twenty of 0.9 MB, and five small ones before them; with another application."""
     apps = tmp_path_factory.mktemp("apps")
     (apps / "plain.py").write_text(APPLICATION)
-    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"), appendonly="yes")
-    try:
-        server.start()
-        with Website(server.url, tmp_path_factory.mktemp("site"), app__directory=str(apps)) as site:
-            for number in range(25):
-                body = LARGE if number >= 5 else "small"
-                note = {"id": f"note {number}", "ts": 1000 + number, "title": "wordy", "body": body}
-                assert site.ask("POST", f"/info/{UID}", note).status == 201
-            yield site
-    finally:
-        server.close()
+    with Website(module_redis.url, tmp_path_factory.mktemp("site"), app__directory=str(apps)) as site:
+        for number in range(25):
+            body = LARGE if number >= 5 else "small"
+            note = {"id": f"note {number}", "ts": 1000 + number, "title": "wordy", "body": body}
+            assert site.ask("POST", f"/info/{UID}", note).status == 201
+        yield site
 
 
 # ---- lists

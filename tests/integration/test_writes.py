@@ -35,7 +35,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         client.drop_database("writes")
 
 
-class Site:
+class Writers:
     """Web servers and stores on one database."""
 
     def __init__(self, fabric: Fabric, store_url: str) -> None:
@@ -79,12 +79,12 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, redis_factory: Callable[..., RedisServer], store_url: str) -> Iterator[Site]:
+def site(tmp_path: Path, redis_factory: Callable[..., RedisServer], store_url: str) -> Iterator[Writers]:
     with fabric_in(tmp_path, redis_factory) as fabric:
-        yield Site(fabric, store_url)
+        yield Writers(fabric, store_url)
 
 
-def test_of_many_that_use_one_key_at_the_same_time_one_wins(site: Site) -> None:
+def test_of_many_that_use_one_key_at_the_same_time_one_wins(site: Writers) -> None:
     # given three web servers and two stores
     webs = [site.web() for _ in range(3)]
     for _ in range(2):
@@ -111,7 +111,7 @@ def test_of_many_that_use_one_key_at_the_same_time_one_wins(site: Site) -> None:
         assert sorted(shown, key=str) == sorted(wanted, key=str)
 
 
-def test_web_servers_whose_clocks_differ_change_the_same_item(site: Site, faketime_library: str) -> None:
+def test_web_servers_whose_clocks_differ_change_the_same_item(site: Writers, faketime_library: str) -> None:
     # given a web server that is 30 s ahead, and one that is not
     ahead, other = site.web(**off_by(faketime_library, "+30")), site.web()
     site.store()
@@ -159,7 +159,7 @@ def test_a_handler_changes_what_is_newer_than_its_event(tmp_path: Path, monkeypa
             assert site.get("/items/a").json["ts"] == later + n
 
 
-def test_a_job_is_stored_or_there_is_a_dead_letter_that_says_why(site: Site) -> None:
+def test_a_job_is_stored_or_there_is_a_dead_letter_that_says_why(site: Writers) -> None:
     web = site.web()
     site.store(GORGOND_STORE_SEARCH="yes")
     assert eventually(lambda: site.ask(web, "GET", "/items?q=fox").status == 200)  # the index for it is there
@@ -179,7 +179,7 @@ def test_a_job_is_stored_or_there_is_a_dead_letter_that_says_why(site: Site) -> 
     assert site.ask(web, "GET", "/items/a").json["userid"] == 5
 
 
-def test_what_is_announced_is_what_is_stored(site: Site) -> None:
+def test_what_is_announced_is_what_is_stored(site: Writers) -> None:
     web = site.web()
     site.store()
     with redis.Redis.from_url(site.fabric.durable.url) as client, client.pubsub() as events:
