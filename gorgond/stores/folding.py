@@ -6,7 +6,7 @@ folded too, and a condition of equality is folded as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from unicodedata import normalize
 
@@ -24,10 +24,9 @@ def fold(value: Any) -> Any:
     return folded(value) if isinstance(value, str) else value
 
 
-def copies(document: Mapping[str, Any], field: str) -> Iterator[str]:
+def copies(document: Mapping[str, Any], field: str) -> list[str]:
     """The texts in a field of a document, folded: those that it does not have so itself, each once."""
     found = document.get(field)
-    texts = [one for one in (found if isinstance(found, list | tuple) else (found,)) if isinstance(one, str)]
-    for text in dict.fromkeys(map(folded, texts)):
-        if text not in texts:
-            yield text
+    texts = found if isinstance(found, list | tuple) else (found,)
+    made = [folded(one) for one in texts if isinstance(one, str)]
+    return [text for text in dict.fromkeys(made) if text not in texts]

@@ -55,6 +55,6 @@ def fold_all(collection: Collection[Document], field: str) -> None:
 def _see_those_of(collection: Collection[Document], field: str, text: str, spelt: list[str]) -> None:
     """Make the copies anew that have this text, where the field seems to have none of its spellings."""
     for found in collection.find({copy_of(field): text, field: {"$nin": spelt}}, {field: 1}):
-        texts = list(copies(found, field))
+        texts = copies(found, field)
         change = {"$set": {copy_of(field): texts}} if texts else {"$unset": {copy_of(field): ""}}
         collection.update_one({"_id": found["_id"], field: found.get(field)}, change)

@@ -223,7 +223,7 @@ def _operation(write: Write, ts: int, is_put: bool) -> Operation:
     fields.pop("id", None)
     for field in FOLDED.get(write.collection, ()):
         if field in fields:
-            texts = list(copies(write.document, field))
+            texts = copies(write.document, field)
             if texts or write.kind == "patch":
                 fields[copy_of(field)] = texts or None
     if is_put:
