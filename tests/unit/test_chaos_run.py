@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ import pytest
 from gorgond.chaos.attempts import Book
 from gorgond.chaos.drill import Options, Run
 from gorgond.chaos.drills import DRILLS
+from gorgond.chaos.drills.roles import killing
 from gorgond.chaos.faults import Faults
 from gorgond.chaos.load import Load
 from gorgond.chaos.servers import Server
@@ -105,3 +107,14 @@ def test_redis_down_wants_the_memory_of_web_servers_bounded(
     DRILLS["redis-down"].body(found)
     assert [(check.name, check.passed) for check in found.checks] == [("memory", passes)]
     assert f"had {largest / 1e6:.0f} MB at most (≤ 150)" in found.checks[0].text
+
+
+def test_a_victim_that_has_just_come_back_lives_on_for_a_moment(run: Callable[..., Run]) -> None:
+    # given a role of one instance, which is back at once
+    running = run(Dummies(Victim("auth@1", "auth", 1, "up")))
+    # when it is killed again and again
+    killing("auth", 20)(running)
+    # then each successor could do something before it was killed, too
+    faults = running.faults.done
+    assert len(faults) == 3
+    assert min(after.begin - before.end for before, after in pairwise(faults)) >= 0.02

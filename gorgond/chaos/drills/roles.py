@@ -18,18 +18,21 @@ ENDED = 40.0  # seconds within which one that hangs must: its watchdog's 15 s ar
 
 
 def killing(role: str, times: int) -> Callable[[Run], None]:
-    """SIGKILL of instances of a role at random moments, as many at once as the rails allow; in the end all are back."""
+    """SIGKILL of instances of a role at random moments, as many at once as the rails allow; in the end all are back.
+    One that has just come back lives on for a random moment: else no successor would ever do anything."""
 
     def body(run: Run) -> None:
         left, dead = run.times(times), dict[str, tuple[Victim, float]]()
         while left or dead:
+            back = set[str]()
             for name, (victim, since) in list(dead.items()):
                 if run.options.dry or run.back(victim):
                     run.faults.over("kill", name)
                     del dead[name]
+                    back.add(name)
                 elif run.book.now - since > HURRY:
                     run.hurry(name)
-            alive = [each for each in run.victims(role) if each.up and each.name not in dead]
+            alive = [each for each in run.victims(role) if each.up and each.name not in back | dead.keys()]
             if left and alive and len(dead) < run.options.most:
                 victim = run.chance.choice(alive)
                 run.faults.kill(victim.name)
