@@ -187,6 +187,14 @@ async def test_a_message_is_dead_after_its_last_attempt(bench: Bench) -> None:
     assert (letter.reason, letter.attempts, letter.raw) == ("second", 2, raw("a", 2))
 
 
+async def test_an_empty_message_is_one(bench: Bench) -> None:
+    # given a queue in which nothing but it lies
+    consumer = await bench.consumer()
+    await bench.push(b"")
+    # then it is handed out as any other
+    assert await consumer.claim(want=5) == [b""]
+
+
 async def test_bytes_that_are_no_message_stay_as_they_are(bench: Bench) -> None:
     odd = [GARBAGE, b"", b"{}", b"[1]", b' {"id":"x"}', b'\n{"']
     await bench.push(*odd)
