@@ -119,7 +119,8 @@ def test_what_a_unit_has_in_place_of_what_is_common_has_the_last_word() -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("there is no systemd-analyze")
     common = "10-common.conf"
-    assert {file.name for file in UNITS.glob("*.d/*")} == {common, "20-own.conf"}
+    assert {*UNITS.glob("*.d/*")} == {UNITS / "gorgon-.service.d" / common, *made.made()} & {*UNITS.glob("*.d/*")}
+    assert {file.name for file in made.made() if file.parent.suffix == ".d"} == {"20-own.conf"}
     with tempfile.TemporaryDirectory() as root:
         units = Path(root) / "etc/systemd/system"
         shutil.copytree(UNITS / "gorgon-.service.d", units / "gorgon-.service.d")
