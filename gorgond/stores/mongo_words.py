@@ -25,10 +25,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 from zlib import crc32
 
-from pymongo import WriteConcern
+from pymongo import InsertOne, WriteConcern
 from pymongo.database import Database
 
-from gorgond.stores.mongo_commands import Document, reachable
+from gorgond.errors import StoreAway
+from gorgond.stores.mongo_commands import Document, bulk, reachable
 from gorgond.stores.words import LONGEST, Sought, head_of, words_in
 
 BLOCK = 256  # documents of a block: a place is a byte
@@ -51,8 +52,10 @@ class Words:
     """The index of the collection `name`. Its methods raise StoreAway."""
 
     def __init__(self, db: Database[Document], name: str) -> None:
-        # What is written here is on the disk before what is written after it, and waits for.
-        self.collection = db[f"{name}.words"].with_options(write_concern=WriteConcern(w=1))
+        # A primary that comes next has it, too. Nobody waits for the journal: what is written next comes later
+        # there, and is waited for.
+        concern = WriteConcern("majority", wtimeout=db.write_concern.document.get("wtimeout"))
+        self.collection = db[f"{name}.words"].with_options(write_concern=concern)
 
     def put(self, notes: Sequence[Note]) -> None:
         """Put documents in, before they are written: then none of them is missing, whatever happens."""
@@ -73,8 +76,8 @@ class Words:
             self._insert([*blocks, *_segments(words, 0)])
 
     def _insert(self, documents: Sequence[Document]) -> None:
-        with reachable():
-            self.collection.insert_many(documents, ordered=False)
+        if failures := bulk(self.collection, dict(enumerate(map(InsertOne, documents)))).failures:
+            raise StoreAway(f"MongoDB cannot keep the index for searches: {failures}"[:1000])
 
     def blocks(self, sought: Sought, milliseconds: int) -> dict[bytes, set[int]]:
         """The blocks that may have one of the words, and the places of it there."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from gorgond.errors import StoreRefused
+from gorgond.errors import StoreAway, StoreRefused
 from gorgond.stores import mongo_search, mongo_words, open_store
 from gorgond.stores.contract import Query, Store, Write
 from gorgond.stores.mongo import MongoStore
@@ -153,3 +153,15 @@ def test_the_notes_of_a_user_are_searched_without_the_index(mongo: MongoStore, m
     mongo.write([write("insert", f"{n}", n, title="fox", userid=n) for n in range(4)])
     monkeypatch.setattr("gorgond.stores.mongo_words.Words.blocks", None)
     assert ids(found(mongo, Query("items", {"userid": 2}, search="fox", sort=NEWEST))) == ["2"]
+
+
+def test_an_index_that_cannot_be_written_is_waited_for(mongo: MongoStore) -> None:
+    # given a database that refuses what is written into the index, as one whose disk is full refuses all
+    mongo._db.command("collMod", "items.words", validator={"tier": {"$exists": False}})
+    # then the batch is tried again, and nothing of it is stored without being in the index
+    with pytest.raises(StoreAway):
+        mongo.write([write("insert", "a", 1, title="fox")])
+    assert ids(found(mongo, query())) == []
+    mongo._db.command("collMod", "items.words", validator={})
+    assert mongo.write([write("insert", "a", 1, title="fox")]) == ["stored"]
+    assert ids(found(mongo, query(search="fox"))) == ["a"]
