@@ -26,8 +26,13 @@ class Key:
 
 
 def setting(default: str, kind: Kind, doc: str, secret: bool = False) -> Any:
-    """A dataclass field for a setting of a section; a secret stays out of the repr."""
-    return field(default=kind.parse(default), metadata={"key": Key(default, kind, doc, secret)}, repr=not secret)
+    """A dataclass field for a setting of a section; a secret stays out of the repr. Raises ValueError when the default
+    is not of that kind."""
+    try:
+        value = kind.parse(default)
+    except ValueError:
+        raise ValueError(f"the default {default!r} is not {kind.allowed}") from None
+    return field(default=value, metadata={"key": Key(default, kind, doc, secret)}, repr=not secret)
 
 
 BROKER_URLS = tuple(f"{scheme}://" for scheme in BROKERS)

@@ -2,7 +2,7 @@
 
     @dataclass(frozen=True, slots=True)
     class MailSettings(Provider):
-        server: str = setting("", matching("a host name", r"[\\w.-]+"), "where the mail is")
+        server: str = setting("", matching("a host name, or nothing", r"[\\w.-]*"), "where the mail is")
 
     class MailSource(Source):
         settings = MailSettings

@@ -1,9 +1,11 @@
 """The contract of a sink: it takes events, and has them for good when it returns.
 
 class PagerSink(Sink):
+    name = "pager"
+
     @classmethod
     def of(cls, settings):
-        return cls(settings.file)
+        return cls()
 
     def write(self, events):
         for written, event in enumerate(events):
@@ -11,6 +13,9 @@ class PagerSink(Sink):
                 self._send(event)
             except OSError as error:
                 raise SinkAway(str(error), written) from error
+
+    def close(self):
+        self._hang_up()
 """
 
 from __future__ import annotations
