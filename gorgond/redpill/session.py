@@ -221,7 +221,8 @@ class Session:
                 async with asyncio.timeout(LEAVE):
                     await self._link.leave(self._queue, self._name, self.token, self._unhandled)
         except (BrokerError, TimeoutError) as error:
-            log.warning("%s could not give up its desk of %s: %s", self._name, self._queue, error)
+            reason = str(error) or f"no answer within {LEAVE:g} s"
+            log.warning("%s could not give up its desk of %s: %s", self._name, self._queue, reason)
         finally:
             await self._link.close()
 

@@ -39,6 +39,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("session", "call", "topic"):
         monkeypatch.setattr(f"gorgond.redpill.{name}.IDLE", 0.05)
     monkeypatch.setattr("gorgond.redpill.outcome.Attempts.delay", lambda *_: 0.01)
+    monkeypatch.setattr("gorgond.redpill.session.LEAVE", 60.0)  # a busy machine takes its time
 
 
 @pytest.fixture(params=BROKERS)

@@ -61,7 +61,10 @@ async def test_stop_finishes_the_batch_and_gives_back_the_rest(stage: Stage, exp
     assert (successor.batches, successor.attempts) == ([["c"]], [2])
 
 
-async def test_an_idle_consumer_stops_though_the_broker_is_away(expected_logs: Expect) -> None:
+async def test_an_idle_consumer_stops_though_the_broker_is_away(
+    expected_logs: Expect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gorgond.redpill.session.LEAVE", 0.1)
     expected_logs(OUTAGE)
     expected_logs("could not give up its desk")
     broker = MemoryBroker()
