@@ -21,7 +21,7 @@ from gorgond.bounds import DOCUMENT_ID_MAX, LIM_MAX, OFF_MAX, WHOLE_MAX
 from gorgond.errors import BadRequest
 from gorgond.http.accounts import Accounts
 from gorgond.http.answers import Answer, Problem, made, ok
-from gorgond.http.asking import Asking, message_of
+from gorgond.http.asking import Asking, User, message_of
 from gorgond.http.bodies import check_item, check_private, check_ts, items, json_body
 from gorgond.http.credentials import credentials, unauthorized
 from gorgond.http.openapi import describe
@@ -176,7 +176,7 @@ class Api:
         item = json_body(request)
         check_item(item)
         check_private(item)
-        return await self._apply(request, "items.replace", self._whole(request, item))
+        return await self._apply(request, await self._change(request, "items.replace", self._whole(request, item)))
 
     async def patch(self, request: Request) -> Answer:
         changes = json_body(request)
@@ -186,24 +186,27 @@ class Api:
             raise BadRequest("id", "must be the one in the path, or left out")
         if not changes:
             raise BadRequest("body", "must hold at least one field to change")
-        if changes.get("private") is True:
-            await self._check_private(request, changes)
         args: dict[str, Any] = {"id": id, "changes": changes}
         if "ts" in changes:
             args["ts"] = changes.pop("ts")
-        return await self._apply(request, "items.patch", args)
+        change = await self._change(request, "items.patch", args)
+        if changes.get("private") is True or "userid" in changes:
+            await self._check_private(request, changes, {**(change.user or {}), "reads": "own"})
+        return await self._apply(request, change)
 
-    async def _check_private(self, request: Request, changes: Mapping[str, Any]) -> None:
-        """The same for changes of a note whose owner is the one that it has, unless they say another."""
-        args = {"filter": {"id": request.parameters["id"]}, "fields": ["userid"], "limit": 1}
-        for note in await self._asking.find(request, "items", args):
+    async def _check_private(self, request: Request, changes: Mapping[str, Any], user: User) -> None:
+        """The same for changes of a note that has its owner, and is private, unless they say something else. A private
+        one that was given to nobody would be everybody's to read."""
+        args = {"filter": {"id": request.parameters["id"]}, "fields": ["userid", "private"], "limit": 1}
+        for note in await self._asking.find(request, "items", args, user):
             check_private({**note, **changes})
 
     async def delete(self, request: Request) -> Answer:
         values = request.parameters
         if "ts" in values:
             check_ts(values["ts"])
-        await self._apply(request, "items.delete", {name: values[name] for name in ("id", "ts") if name in values})
+        args: dict[str, Any] = {name: values[name] for name in ("id", "ts") if name in values}
+        await self._apply(request, await self._change(request, "items.delete", args))
         return Answer(204)
 
     async def healthz(self, request: Request) -> Answer:
@@ -231,12 +234,12 @@ class Api:
         message.user = {"id": id, "writes": "own"}
         return message
 
-    async def _apply(self, request: Request, op: str, args: dict[str, Any]) -> Answer:
-        effect = (await self._write(await self._change(request, op, args)))[0]["effect"]
+    async def _apply(self, request: Request, change: Message) -> Answer:
+        effect = (await self._write(change))[0]["effect"]
         id = request.parameters["id"]
         if effect == "missing":
             raise _no_item(id)
-        if effect == "stale" or (effect == "deleted" and op != "items.delete"):
+        if effect == "stale" or (effect == "deleted" and change.op != "items.delete"):
             raise _stale(id)
         return made({"id": id, "state": effect})
 

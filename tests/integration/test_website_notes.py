@@ -219,6 +219,20 @@ def test_programs_write_private_notes_of_registered_users_alone(ann: Browser, si
     assert site.ask("PATCH", f"/items/{id}", {"private": False}).status == 200
 
 
+@pytest.mark.parametrize("owner", [5, None])
+def test_a_private_note_is_given_to_nobody_by_accident(ann: Browser, site: Website, owner: int | None) -> None:
+    # given a private note, which would be everybody's to read if it were no registered user's
+    token = {"Cookie": ann.cookie, "X_XSRF_Token": hidden(ann.page)}
+    [id] = site.ask("POST", f"/info/{uid(ann)}", {"title": "diary", "private": True}, **token).json["ids"]
+    # when its owner gives it away
+    given = site.ask("PATCH", f"/items/{id}", {"userid": owner}, **token)
+    # then that is refused, unless she says that all may read it
+    assert (given.status, given.error["field"]) == (400, "private")
+    assert site.ask("GET", f"/items/{id}").status == 404
+    assert site.ask("PATCH", f"/items/{id}", {"userid": owner, "private": False}, **token).status == 200
+    assert site.ask("GET", f"/items/{id}").json["title"] == "diary"
+
+
 def test_nobody_learns_that_there_is_a_private_note(ann: Browser, site: Website) -> None:
     # given a note that is private, and somebody else; or nobody
     ann.send("/my", title="diary", private="on")
