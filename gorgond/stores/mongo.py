@@ -375,7 +375,8 @@ class MongoStore(Store):
             return StoreRefused("a document found cannot be written as JSON", 500)
 
     def change(self, writes: Sequence[Write]) -> list[Written | StoreRefused]:
-        return write_batch(self._db, writes, self._indexes)
+        # Those of now: what is begun in the middle of a batch would have marks on what was not put in.
+        return write_batch(self._db, writes, dict(self._indexes))
 
     def claim(self, requests: Sequence[Once]) -> list[bool]:
         return claim_all(self._db, requests)

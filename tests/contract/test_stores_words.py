@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import threading
 from contextlib import closing
 from itertools import pairwise
 
 import pytest
 
 from gorgond.errors import StoreAway, StoreRefused
-from gorgond.stores import mongo_search, mongo_words, open_store
+from gorgond.stores import mongo_search, mongo_words, mongo_writes, open_store
 from gorgond.stores.contract import Query, Store, Write
 from gorgond.stores.mongo import MongoStore
 from gorgond.stores.mongo_commands import PUT
@@ -165,3 +166,23 @@ def test_an_index_that_cannot_be_written_is_waited_for(mongo: MongoStore) -> Non
     mongo._db.command("collMod", "items.words", validator={})
     assert mongo.write([write("insert", "a", 1, title="fox")]) == ["stored"]
     assert ids(found(mongo, query(search="fox"))) == ["a"]
+
+
+def test_an_index_that_is_begun_within_a_batch_misses_nothing(
+    mongod_url: str, mongo: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a store that begins to keep the index between two rounds of writes
+    run = mongo_writes._Changes.run
+    with closing(open_store(mongod_url + "words")) as other:
+
+        def begins(changes: mongo_writes._Changes) -> object:
+            done = run(changes)
+            thread = threading.Thread(target=other.make_search)
+            thread.start()
+            thread.join()
+            return done
+
+        monkeypatch.setattr(mongo_writes._Changes, "run", begins)
+        other.write([write("insert", "a", 1, title="hare"), write("replace", "a", 2, title="fox")])
+        # then what the second wrote is found
+        assert ids(found(other, query(search="fox"))) == ["a"]
