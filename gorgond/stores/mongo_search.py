@@ -26,7 +26,8 @@ from gorgond.stores.words import Sought, text_of, words_in
 FEW = 1_000  # documents that are looked at without the index
 AT_ONCE = 5_000  # ids in a question
 SORTED_MAX = 100_000  # documents that may have the words, to be sorted by anything but time
-RANKED = 1_000  # of those that may have them, the newest: among these the best are sought
+RANKED = 1_000  # of those that have them, the newest, about: among these the best are sought
+LATE_MAX = 10_000  # documents that are not in the index yet: with more of them it is made again
 FIRST_LOOK, GROWTH = 100, 4  # ids looked at first, and how many times as many next
 
 
@@ -64,7 +65,7 @@ class Search:
 
     def count(self) -> int:
         """How many they are."""
-        return sum(1 for ids in self._all() for _ in self._look({"_id": {"$in": ids}}, {}, self._text()))
+        return sum(1 for ids in self._all(AT_ONCE) for _ in self._look({"_id": {"$in": ids}}, {}, self._text()))
 
     def _text(self) -> Document:
         return dict.fromkeys(self._fields, 1)
@@ -91,7 +92,7 @@ class Search:
         if (few := self._few()) is not None:
             yield _Part(few, None)
             return
-        ids = self._ids({PUT: None}, FEW)  # what is not in the index yet
+        ids = self._late()
         blocks = self._words.blocks(self._sought, self._left())
         keys = sorted(blocks, reverse=True)
         at = 0
@@ -107,10 +108,20 @@ class Search:
             yield _Part(ids, int.from_bytes(keys[at][:8]))
             ids, first = [], first * GROWTH
 
-    def _all(self) -> Iterator[list[object]]:
-        """The ids of all that may have the words, each once."""
+    def _late(self) -> list[object]:
+        """The ids of what is not in the index yet, and has the words; the newest first."""
+        late = []
+        for number, document in enumerate(self._read({PUT: None}, {}, {**self._text(), "ts": 1})):
+            if number == LATE_MAX:
+                raise not_searchable()
+            if type(document["_id"]) is not dict and self._has_words(document):
+                late.append((version(document), str(document["_id"]), document["_id"]))
+        return [id for *_, id in sorted(late, key=lambda each: each[:-1], reverse=True)]
+
+    def _all(self, first: int) -> Iterator[list[object]]:
+        """The ids of all that may have the words, each once: some of the newest, at least `first`, then more."""
         seen = set[object]()
-        for part in self._parts(AT_ONCE):
+        for part in self._parts(first):
             new = [id for id in dict.fromkeys(part.ids) if id not in seen]
             seen.update(new)
             for begin in range(0, len(new), AT_ONCE):
@@ -141,10 +152,12 @@ class Search:
 
     def _best(self, projection: Document | None) -> Iterator[Document]:
         scores = []
-        ids = list(islice((id for ids in self._all() for id in ids), RANKED))
-        for document in self._look({"_id": {"$in": ids}}, {}, {**self._text(), "ts": 1}):
-            score = self._sought.score(words_in(text_of(document, self._fields)))
-            scores.append((score, version(document), str(document["_id"]), document["_id"]))
+        for ids in self._all(RANKED):
+            for document in self._look({"_id": {"$in": ids}}, {}, {**self._text(), "ts": 1}):
+                score = self._sought.score(words_in(text_of(document, self._fields)))
+                scores.append((score, version(document), str(document["_id"]), document["_id"]))
+            if len(scores) >= RANKED:
+                break
         end = self._query.skip + self._query.limit
         best = [each[-1] for each in nlargest(end, scores, key=lambda each: each[:-1])[self._query.skip :]]
         found = {each["_id"]: each for each in self._look({"_id": {"$in": best}}, {}, projection)}
@@ -154,6 +167,17 @@ class Search:
         """Of the documents asked for those that have the words, and all else."""
         fields = projection and {**projection, **self._text()}
         more = [field for field in fields or () if field not in (projection or {})]
+        for document in self._read(asked, sort, fields):
+            if self._has_words(document):
+                for field in more:
+                    document.pop(field, None)
+                yield document
+
+    def _has_words(self, document: Document) -> bool:
+        return any(map(self._sought.finds, words_in(text_of(document, self._fields))))
+
+    def _read(self, asked: Document, sort: Mapping[str, int], fields: Document | None) -> Iterator[Document]:
+        """Of the documents asked for those that have all but the words."""
         with reachable():
             found = self._documents.find(
                 {"$and": [asked, self._condition]} if self._condition else asked,
@@ -162,8 +186,4 @@ class Search:
                 max_time_ms=self._left(),
             )
             with found:
-                for document in found:
-                    if any(map(self._sought.finds, words_in(text_of(document, self._fields)))):
-                        for field in more:
-                            document.pop(field, None)
-                        yield document
+                yield from found

@@ -64,6 +64,35 @@ def test_what_was_changed_is_found_where_its_new_time_belongs(store: Store) -> N
     assert ids(found(store, query(search="wolf"))) == ["9"]
 
 
+@pytest.mark.parametrize("sort", [NEWEST, (("id", 1),), ()])
+def test_many_changes_at_once_hide_nothing(store: Store, sort: tuple[tuple[str, int], ...]) -> None:
+    # given more changes than are put into an index at a time, of what had other words and of what had the same
+    for title, changed in (("hare", "fox"), ("fox", "fox")):
+        store.write([write("insert", f"{title}{n}", n, title=title) for n in range(1100)])
+        store.write([write("patch", f"{title}{n}", 2000 + n, title=changed, url="x") for n in range(1100)])
+    # and notes of before that have a word for themselves
+    store.write([write("insert", "wolf", 1, title="wolf")])
+    # then each is found, once, as it is now
+    assert ids(found(store, query(search="wolf", sort=sort))) == ["wolf"]
+    assert ids(found(store, query(search="hare", sort=sort))) == []
+    assert store.count([query(search="fox")]) == [2200]
+    if sort:
+        assert len(set(everything(store, "fox", 400, sort=sort))) == 2200
+    if sort == NEWEST:
+        assert {each["ts"] for each in found(store, query(search="fox", sort=sort, limit=2))} == {3099}
+
+
+def test_what_is_gone_or_is_not_asked_for_crowds_out_nothing(store: Store) -> None:
+    # given an old and a new note with the word, and many between them, of which half were deleted
+    store.write([write("insert", "old", 1, title="fox", colour="red")])
+    store.write([write("insert", f"{n}", 2 + n, title="fox", colour="grey") for n in range(2400)])
+    store.write([write("insert", "new", 8000, title="fox", colour="red")])
+    store.write([write("delete", f"{n}", 9000) for n in range(1200, 2400)])
+    # then the best are found among those that are asked for
+    assert sorted(ids(found(store, query({"colour": "red"}, search="fox")))) == ["new", "old"]
+    assert len(found(store, query(search="fox", limit=20))) == 20
+
+
 def test_a_change_that_comes_after_a_newer_one_is_found_at_its_time(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,9 +197,8 @@ def test_an_index_that_cannot_be_written_is_waited_for(mongo: MongoStore) -> Non
     assert ids(found(mongo, query(search="fox"))) == ["a"]
 
 
-def test_an_index_that_is_begun_within_a_batch_misses_nothing(
-    mongod_url: str, mongo: MongoStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("mongo")
+def test_an_index_that_is_begun_within_a_batch_misses_nothing(mongod_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # given a store that begins to keep the index between two rounds of writes
     run = mongo_writes._Changes.run
     with closing(open_store(mongod_url + "words")) as other:
@@ -186,3 +214,18 @@ def test_an_index_that_is_begun_within_a_batch_misses_nothing(
         other.write([write("insert", "a", 1, title="hare"), write("replace", "a", 2, title="fox")])
         # then what the second wrote is found
         assert ids(found(other, query(search="fox"))) == ["a"]
+
+
+def test_with_too_much_that_is_not_in_the_index_searches_are_told_to_wait(
+    mongo: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given more notes of somebody else's than are looked at one by one
+    monkeypatch.setattr(mongo_search, "LATE_MAX", 3)
+    mongo._db.items.insert_many([{"_id": f"{n}", "ts": n, "title": "fox"} for n in range(4)])
+    # then nothing is left out without a word
+    [refused] = mongo.find([query(search="fox", sort=NEWEST)])
+    assert isinstance(refused, StoreRefused)
+    assert refused.code == 503
+    # and when they were put in, they are found
+    mongo.keep_search()
+    assert ids(found(mongo, query(search="fox", sort=NEWEST))) == ["3", "2", "1", "0"]
