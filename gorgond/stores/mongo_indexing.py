@@ -46,9 +46,13 @@ class Indexing:
         self._who = who
 
     def is_begun(self) -> bool:
-        """Whether marks say what is in it: from now on, who writes puts in what is written."""
+        """Whether marks say what is in it: from now on, who writes puts in what is written. They say nothing without
+        the collection that they are about: it was dropped, or is not in the backup that was played back."""
         with reachable():
-            return NOT_PUT in self._documents.index_information()
+            return (
+                self._words.collection.find_one({"_id": TURN}) is not None
+                and NOT_PUT in self._documents.index_information()
+            )
 
     def forget(self) -> None:
         """Let nothing be in it, nor be marked."""

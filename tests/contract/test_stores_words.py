@@ -229,3 +229,13 @@ def test_with_too_much_that_is_not_in_the_index_searches_are_told_to_wait(
     # and when they were put in, they are found
     mongo.keep_search()
     assert ids(found(mongo, query(search="fox", sort=NEWEST))) == ["3", "2", "1", "0"]
+
+
+def test_an_index_whose_words_are_gone_is_made_anew(mongo: MongoStore) -> None:
+    # given an index whose collection somebody has dropped, or has left out of a backup
+    mongo.write([write("insert", "a", 1, title="fox")])
+    mongo._db.drop_collection("items.words")
+    # when a store begins
+    mongo.make_search()
+    # then what is marked as being in it is found
+    assert ids(found(mongo, query(search="fox"))) == ["a"]
