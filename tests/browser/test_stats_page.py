@@ -164,6 +164,17 @@ def test_everybody_can_use_it(view: View, width: int, scheme: str) -> None:
     assert page.page.evaluate("document.documentElement.scrollWidth") == width
 
 
+@pytest.mark.parametrize("width", [360, 390, 700])
+def test_no_figure_of_a_phone_lies_over_the_next(view: View, fabric: Fabric, width: int) -> None:
+    # given a broker that tells how much memory it may use, as each of ours does
+    fabric.redis.cli("config", "set", "maxmemory", "512mb")
+    page = view(width=width)
+    page.sees("#redis", "MB of 537 MB")
+    # then each cell has room for what it says
+    wide = "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth).map(cell => cell.innerText)"
+    assert page.page.eval_on_selector_all(".rows tbody :is(th, td)", wide) == []
+
+
 def test_colours_are_as_the_viewer_chose(view: View) -> None:
     # given a system that is dark
     page = view(color_scheme="dark")
