@@ -6,10 +6,13 @@ import os
 import select
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 
 def until_seen(command: Callable[[], int]) -> int:
     """Run a command; its exit code, or 0 when the reader of its output has gone."""
+    if sys.stdout is None:  # it was closed by whoever has called us: `gorgond config --check >&-`
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends
     try:
         try:
             return command()
