@@ -218,12 +218,15 @@ class Caller:
     def _look_for_late(self) -> None:
         """End the calls whose deadlines have passed, and see when to look again."""
         now, first = time.monotonic(), NEVER
+        late = []
         for call in self._all():
             if call.late_at <= now:
-                self._late(call)
+                late.append(call)
             else:
                 first = min(first, call.late_at)
         self._deadline.set(max(first, now + TOGETHER))
+        for call in late:  # last: who is told so may call again, by a deadline that comes first
+            self._late(call)
 
     def _late(self, call: Call) -> None:
         outage = self._link.broker.outage

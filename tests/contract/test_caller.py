@@ -115,6 +115,22 @@ async def test_stopping_ends_the_calls_that_wait(stage: Stage) -> None:
         await call
 
 
+async def test_who_is_told_that_it_is_too_late_and_calls_at_once_is_told_again(stage: Stage) -> None:
+    async with calling(stage, None) as caller:
+        told: list[Reply | GorgonError] = []
+
+        def again(outcome: Reply | GorgonError) -> None:
+            told.append(outcome)
+            caller.ask("q", request("second", within=100), told.append)
+
+        # given nobody else who calls
+        caller.ask("q", request("first", within=100), again)
+        # then the second call ends at its deadline, too
+        await eventually_async(lambda: len(told) == 2)
+        assert {type(each) for each in told} == {DeadlineExceeded}
+        assert not caller
+
+
 async def test_the_answering_sides_no_is_in_the_reply(stage: Stage) -> None:
     async with calling(stage, Handler(lambda _: Done(error=CallFailed(404, "no such thing")))) as caller:
         reply = await caller.call("q", request())
