@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection as Many
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 from zlib import crc32
@@ -79,9 +78,9 @@ class Words:
         if failures := bulk(self.collection, dict(enumerate(map(InsertOne, documents)))).failures:
             raise StoreAway(f"MongoDB cannot keep the index for searches: {failures}"[:1000])
 
-    def blocks(self, sought: Sought, milliseconds: int) -> dict[bytes, set[int]]:
-        """The blocks that may have one of the words, and the places of it there."""
-        found: defaultdict[bytes, set[int]] = defaultdict(set)
+    def blocks(self, sought: Sought, milliseconds: int) -> dict[bytes, bytes]:
+        """The blocks that may have one of the words, and the places of it there, a byte each."""
+        found: dict[bytes, bytes] = {}
         for tier in range(TIERS):  # in this order: what is merged meanwhile is in the next
             where = {"tier": tier, "bucket": {"$in": sorted({_bucket(head, tier) for head in sought.heads})}}
             with reachable():
@@ -91,7 +90,7 @@ class Words:
                             _read(entries, found)
         return found
 
-    def ids(self, blocks: Mapping[bytes, Many[int]], milliseconds: int) -> Iterator[object]:
+    def ids(self, blocks: Mapping[bytes, bytes], milliseconds: int) -> Iterator[object]:
         """The ids of the documents at these places."""
         with reachable():
             for block in self.collection.find({"_id": {"$in": list(blocks)}}, max_time_ms=milliseconds):
@@ -149,9 +148,11 @@ def _segments(words: Mapping[str, bytes], tier: int) -> Iterator[Document]:
         yield {"tier": tier, "bucket": bucket, "words": some}
 
 
-def _read(entries: bytes, found: defaultdict[bytes, set[int]]) -> None:
+def _read(entries: bytes, found: dict[bytes, bytes]) -> None:
     at = 0
     while at < len(entries):
-        key, places = entries[at : at + KEY], at + KEY + 1
-        at = places + entries[places - 1] + 1
-        found[key].update(entries[places:at])
+        key, begin = entries[at : at + KEY], at + KEY + 1
+        at = begin + entries[begin - 1] + 1
+        places = entries[begin:at]
+        before = found.get(key)
+        found[key] = places if before is None or before == places else bytes({*before, *places})

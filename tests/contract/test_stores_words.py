@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import tracemalloc
 from contextlib import closing
 from itertools import pairwise
 
@@ -239,3 +240,20 @@ def test_an_index_whose_words_are_gone_is_made_anew(mongo: MongoStore) -> None:
     mongo.make_search()
     # then what is marked as being in it is found
     assert ids(found(mongo, query(search="fox"))) == ["a"]
+
+
+def test_a_word_that_every_note_has_takes_a_search_few_bytes_a_note() -> None:
+    # given the entries of a word for many blocks, and of another one for the same
+    full = bytes(range(mongo_words.BLOCK))
+    keys = [n.to_bytes(mongo_words.KEY) for n in range(500)]
+    entries = b"".join(key + full[-1:] + full for key in keys)
+    found: dict[bytes, bytes] = {}
+    # when both are read
+    tracemalloc.start()
+    mongo_words._read(entries, found)
+    mongo_words._read(b"".join(key + b"\1\0\7" for key in keys), found)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # then each note is there once
+    assert {key: sorted(places) for key, places in found.items()} == {key: list(full) for key in keys}
+    assert size < 3 * len(entries)
