@@ -65,7 +65,7 @@ class WebServer(Service):
         self._jobs = self.producer()
         self._searches = Share(SEARCHES, "searches")
         self._sealing = Sealing(config.auth.key)
-        self.site = Website(self, self._hear, partial(self.loop, ends=True), tuple(config.oauth2))
+        self.site = Website(self, self._hear, partial(self.loop, ends=True), _problem, tuple(config.oauth2))
         self.server = Server(self._routes(config), config.web.deadline, _problem, self._measure, self._show)
         self.server.trusted_proxies = config.web.trusted_proxies
         self.server.secure = config.web.url.startswith("https://")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from gorgond.redpill import CallFailed
+from gorgond.service.fabric import connect_fabric
 from tests.integration.browsing import PASSWORD, Browser, hidden, note_of, version
 from tests.integration.website import Website
 
@@ -58,6 +62,40 @@ def test_a_server_that_is_away_loses_no_text(ann: Browser, monkeypatch: pytest.M
     assert ann.status == status
     is_kept(ann)
     assert "A long thought" in ann.send("/my", **TYPED)
+
+
+@contextmanager
+def paused(site: Website, queue: str) -> Iterator[None]:
+    """Nothing is taken from a queue meanwhile."""
+
+    async def turn(pause: bool) -> None:
+        link = connect_fabric(site.config).durable.link("test")
+        try:
+            await (link.pause(queue) if pause else link.resume(queue))
+        finally:
+            await link.close()
+
+    asyncio.run(turn(pause=True))
+    try:
+        yield
+    finally:
+        asyncio.run(turn(pause=False))
+
+
+@pytest.mark.parametrize("queue", ["store_put", "web_get", "auth_get"])
+def test_a_queue_that_nobody_takes_from_loses_no_text(
+    ann: Browser, site: Website, monkeypatch: pytest.MonkeyPatch, queue: str
+) -> None:
+    ann.get("/my")
+    # given that no answer comes by the deadline
+    with paused(site, queue), monkeypatch.context() as patch:
+        patch.setattr(site.web.server, "deadline_ms", 300)
+        ann.send("/my", **TYPED)
+    assert ann.status == 504
+    is_kept(ann)
+    # then it is stored when it is sent again
+    assert "A long thought" in ann.send("/my", **TYPED)
+    assert ann.status == 200
 
 
 def test_another_site_has_nothing_shown(ann: Browser, site: Website) -> None:

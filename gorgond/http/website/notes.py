@@ -9,15 +9,16 @@ from typing import Any
 from gorgond.app.clients import Documents
 from gorgond.bounds import DOCUMENT_ID_MAX, FORM_BODY_MAX, OFF_MAX, TITLE_MAX, URL_MAX, WHOLE_MAX
 from gorgond.errors import BadRequest
-from gorgond.http.answers import Answer, Problem, sendable
+from gorgond.http.answers import Answer, Problem
 from gorgond.http.asking import Asking
 from gorgond.http.bodies import form_body
 from gorgond.http.credentials import check_origin, xsrf_token
 from gorgond.http.routes import Parameter, Request, Route
+from gorgond.http.server import Translate
 from gorgond.http.website.live import Cards, tag
 from gorgond.http.website.rendering import DID, FOUND, GO_ON, OWN_PAGE, PAGE, Templates, page, query, see_other
 from gorgond.http.website.visitor import Visitor, again, known, visitor_of, wants_page
-from gorgond.redpill import CallFailed, new_id, now_ms
+from gorgond.redpill import CallFailed, GorgonError, new_id, now_ms
 
 LIM = 20  # notes on a page
 CARDS_MS = 5000  # for looking up notes that have changed
@@ -61,11 +62,12 @@ _GONE = "This note was deleted in the meantime. What you have typed is here: it 
 
 
 class Notes:
-    """The pages; `routes` says which is for what."""
+    """The pages; `routes` says which is for what. `translate` says how an error of the fabric is told."""
 
-    def __init__(self, asking: Asking, templates: Templates) -> None:
+    def __init__(self, asking: Asking, templates: Templates, translate: Translate) -> None:
         self._asking = asking
         self._templates = templates
+        self._translate = translate
         self.routes = (
             Route("GET", "/", self.newest, "Everybody's notes", query=_SEARCH, answers=FOUND),
             Route("GET", "/by/{uid}", self.by, "The notes of a user", (_UID,), _SEARCH, answers=FOUND),
@@ -229,15 +231,18 @@ class Notes:
         server is away, the form alone, to be sent once more."""
         try:
             return await store()
-        except (CallFailed, Problem) as error:
-            status = error.code if isinstance(error, CallFailed) else error.status
-            said = _NOT_NOW.get(status)
+        except BadRequest:
+            raise
+        except (GorgonError, Problem) as error:
+            problem = error if isinstance(error, Problem) else self._translate(error)
+            said = _NOT_NOW.get(problem.status)
             if said is None or not wants_page(request.headers) or not any(map(typed.get, ("title", "body", "url"))):
                 raise
             check_origin(request)
-            form = {"fields": _NOTE, "values": typed, "said": said, "login": status == 401, "action": request.path}
-            visitor = Visitor(None, xsrf_token(request))
-            return page(self._templates.render("kept.html", visitor, **form), status, sendable(error.headers))
+            form = {"fields": _NOTE, "values": typed, "said": said, "action": request.path}
+            visitor, login = Visitor(None, xsrf_token(request)), problem.status == 401
+            kept = self._templates.render("kept.html", visitor, login=login, **form)
+            return page(kept, problem.status, problem.headers)
 
     async def note(self, request: Request) -> Answer:
         """The form for one note."""

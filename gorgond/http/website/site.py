@@ -10,6 +10,7 @@ from gorgond.http.answers import Answer, Problem, phrase
 from gorgond.http.asking import Asking
 from gorgond.http.credentials import cleared_cookie
 from gorgond.http.routes import Parameter, Request, Route
+from gorgond.http.server import Translate
 from gorgond.http.website.account import Account
 from gorgond.http.website.live import SHOWN, TAG, Hear, Live, Spawn
 from gorgond.http.website.notes import Notes
@@ -22,13 +23,16 @@ _LAST = Parameter("Last-Event-ID", "go on after this event", str, high=ID_MAX)
 
 class Website:
     """The pages and what their forms do; `routes` says which is for what. `hear` makes a listener of a
-    topic, `spawn` runs a task of the server's; `providers` are names of OAuth2 providers one may come from."""
+    topic, `spawn` runs a task of the server's, `translate` says how an error of the fabric is told; `providers` are
+    names of OAuth2 providers one may come from."""
 
-    def __init__(self, backend: WebBackend, hear: Hear, spawn: Spawn, providers: Sequence[str] = ()) -> None:
+    def __init__(
+        self, backend: WebBackend, hear: Hear, spawn: Spawn, translate: Translate, providers: Sequence[str] = ()
+    ) -> None:
         self._static = Static()
         self._templates = Templates(self._static)
         asking = Asking(backend)
-        notes = Notes(asking, self._templates)
+        notes = Notes(asking, self._templates, translate)
         self._live = Live(hear, spawn, notes)
         self.routes = [
             *notes.routes,
