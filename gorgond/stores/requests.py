@@ -125,12 +125,12 @@ def _number(user: Mapping[str, Any]) -> int:
 
 
 def _check_queue(collection: str, queue: str) -> None:
+    if collection != PROVIDERS and queue.startswith(OF_PROVIDERS):
+        raise StoreRefused(f"{collection}: providers are told of the collection {PROVIDERS} alone", 403)
     if collection in PRIVATE and not queue.startswith(AUTH):
         raise StoreRefused(f"{collection}: only the auth server may, over {AUTH}{queue}", 403)
     if collection not in PRIVATE and queue.startswith(AUTH):
         raise StoreRefused(f"{collection}: this goes over {queue.removeprefix(AUTH)}", 403)
-    if collection != PROVIDERS and queue.startswith(OF_PROVIDERS):
-        raise StoreRefused(f"{collection}: providers are told of the collection {PROVIDERS} alone", 403)
 
 
 def _public(collection: str, args: Mapping[str, Any]) -> bool:

@@ -40,6 +40,6 @@ def test_each_document_has_an_id_of_its_own(verb: str, documents: list[Any]) -> 
 )
 def test_providers_read_nothing_over_their_queue_but_how_far_they_are(op: str, args: dict[str, Any]) -> None:
     assert query_of(Message("providers.find", {"filter": {"id": "mail"}}), "provider_store_get")[0] == "find"
-    with pytest.raises(StoreRefused) as refused:
+    with pytest.raises(StoreRefused, match="of the collection providers alone") as refused:
         query_of(Message(op, args), "provider_store_get")
     assert refused.value.code == 403
