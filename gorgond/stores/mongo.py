@@ -26,7 +26,7 @@ try:
     from bson.errors import BSONError
     from pymongo import IndexModel, MongoClient
     from pymongo.database import Database
-    from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure
+    from pymongo.errors import ConfigurationError, DocumentTooLarge, InvalidURI, OperationFailure
 except ImportError as error:
     raise ConfigError(f"mongodb:// needs pymongo (apt install python3-pymongo): {error}") from error
 
@@ -370,6 +370,8 @@ class MongoStore(Store):
             if error.code == TOOK_TOO_LONG:
                 return too_slow(READ_MS / 1000)
             return refused_by("MongoDB", error.code, error)
+        except DocumentTooLarge:  # the question, since searches name what may be found
+            return StoreRefused("search: too many documents may have these words; ask for others", field="search")
         except (BSONError, TypeError, ValueError) as error:
             log.info("a document of %s found cannot be written as JSON: %s", query.collection, error)
             return StoreRefused("a document found cannot be written as JSON", 500)

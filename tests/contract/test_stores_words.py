@@ -10,12 +10,13 @@ from itertools import pairwise
 
 import pytest
 
+from gorgond.bounds import DOCUMENT_ID_MAX
 from gorgond.errors import StoreAway, StoreRefused
 from gorgond.stores import mongo_search, mongo_words, mongo_writes, open_store
 from gorgond.stores.contract import Query, Store, Write
 from gorgond.stores.mongo import MongoStore
 from gorgond.stores.mongo_commands import PUT
-from gorgond.stores.mongo_words import FAN
+from gorgond.stores.mongo_words import FAN, Note, Words
 from tests.contract.stores import found, ids, mongo_client, query, write
 
 NEWEST = (("ts", -1),)
@@ -257,3 +258,13 @@ def test_a_word_that_every_note_has_takes_a_search_few_bytes_a_note() -> None:
     # then each note is there once
     assert {key: sorted(places) for key, places in found.items()} == {key: list(full) for key in keys}
     assert size < 3 * len(entries)
+
+
+def test_more_than_a_question_can_name_is_refused(mongo: MongoStore) -> None:
+    # given many notes with the word, more than MongoDB can be asked for at once, and none that is asked for
+    notes = [Note(f"{n}".zfill(DOCUMENT_ID_MAX), n, "fox") for n in range(130_000)]
+    Words(mongo._db, "items").put(notes)
+    [refused] = mongo.find([query({"colour": "red"}, search="fox", sort=NEWEST)])
+    # then that is said
+    assert isinstance(refused, StoreRefused)
+    assert "may have these words" in str(refused)
