@@ -75,7 +75,7 @@ def operator(page: Viewer, letters: list[int]) -> Viewer:
 @pytest.mark.usefixtures("letters")
 def test_only_the_operator_sees_them(page: Viewer) -> None:
     # given somebody who may look at the figures
-    page.sees("#dead-said", "Only the operator may see them, and act on them")
+    page.sees("#dead-said", "To see them, and to act on them, is for the operator: log in")
     expect(page.find("#letters")).to_be_hidden()
     expect(page.find("#dead .help")).to_be_hidden()
     # when they try a password

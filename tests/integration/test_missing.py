@@ -58,7 +58,7 @@ def test_a_broker_that_was_emptied_has_lost_something(running: Running) -> None:
     eventually(lambda: told in running.verdict())
     # and the journal hears of what is stored from now on
     asked(f"http://localhost:{running.port}/info/77", b'{"title": "after"}')
-    eventually(lambda: '"user":"77"' in (running.data / "events.log").read_text())
+    eventually(lambda: '"userid":77' in (running.data / "events.log").read_text())
     # until the operator has taken note
     assert running.ctl("forget", "store@9")[0] == 1
     code, said = running.ctl("forget", "durable")
