@@ -17,6 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
+from unicodedata import normalize
 
 from gorgond.bounds import DEPTH_MAX, DOCUMENT_ID_MAX, LIM_MAX, OFF_MAX
 from gorgond.errors import StoreRefused
@@ -258,8 +259,9 @@ def equality(condition: Any) -> Any:
 
 
 def words(search: str) -> list[str]:
-    """The words of a search; a document is found when it has one of them."""
-    return _WORD.findall(search.replace("_", " "))
+    """The words of a search; a document is found when it has one of them. An accent may come as a character of its own,
+    as some keyboards write it: it parts no word."""
+    return _WORD.findall(normalize("NFC", search).replace("_", " "))
 
 
 def check_document(document: Any) -> None:

@@ -114,6 +114,15 @@ def test_words_that_are_very_long_or_have_accents_are_found(store: Store) -> Non
         assert ids(found(store, query(search=search))) == [id]
 
 
+def test_accents_that_are_characters_of_their_own_part_no_word(store: Store) -> None:
+    # given notes with an accent of either kind, and one with what a word has before its accent
+    titles = {"one": "Se\u00f1or", "own": "Sen\u0303or", "part": "sen"}
+    store.write([write("insert", id, 1, title=title) for id, title in titles.items()])
+    # then both are found by both
+    for search in ("se\u00f1or", "sen\u0303or", "SEN\u0303O"):
+        assert sorted(ids(found(store, query(search=search)))) == ["one", "own"]
+
+
 @pytest.fixture
 def mongo(mongod_url: str) -> object:
     with closing(open_store(mongod_url + "words")) as store, mongo_client(mongod_url) as client:
