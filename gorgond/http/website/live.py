@@ -17,6 +17,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
 from hashlib import sha256
@@ -72,7 +73,13 @@ class _Viewer(Viewer):
     since: int | None  # the `ts` of its newest note, as long as it was not told of those that came after
     seen: int  # number of the last event it was told
     told: float  # when it was last sent anything
-    shown: deque[str]  # the tags of the notes that it shows
+    shown: deque[str]  # the tags of the notes that it shows, those that it was told last at the end
+
+    def shows(self, item: str) -> None:
+        """It shows this note from now on. One that changes again and again takes no other one's place."""
+        with suppress(ValueError):
+            self.shown.remove(tag(item))
+        self.shown.append(tag(item))
 
 
 class Live:
@@ -203,7 +210,8 @@ def tag(item: str) -> str:
 
 
 def _new(viewer: _Viewer, cards: Cards) -> bytes:
-    viewer.shown.extend(map(tag, cards))
+    for id in cards:
+        viewer.shows(id)
     return b"".join(json_event("note", {"id": id, "html": html}) for id, (_, html) in cards.items())
 
 
@@ -213,7 +221,7 @@ def _show(viewer: _Viewer, events: Iterable[_Event], cards: Cards) -> Iterable[b
             userid, html = cards[event.item]
             if viewer.userid in (None, userid):
                 event.told = True
-                viewer.shown.append(tag(event.item))
+                viewer.shows(event.item)
                 yield json_event("note", {"id": event.item, "html": html}, event.id)
         elif (event.gone or event.private) and tag(event.item) in viewer.shown:
             yield json_event("gone", {"id": event.item}, event.id)
