@@ -35,7 +35,7 @@ BLOCK = 256  # documents of a block: a place is a byte
 FAN = 8
 TIERS = 5  # a segment of the last one has the words of one bucket of FAN ** 4 batches
 KEY = 12  # bytes of a block's key
-SEGMENT_BYTES = 1 << 20  # from which on a segment is cut in two; one word of FAN ** 4 batches may have twice as many
+SEGMENT_BYTES = 1 << 20  # from which on a segment is cut in two, and what there is of a word
 ENTRY = 32  # bytes that a word takes beside its letters and entries, about
 
 
@@ -140,12 +140,23 @@ def _segments(words: Mapping[str, bytes], tier: int) -> Iterator[Document]:
         some: dict[str, bytes] = {}
         size = 0
         for word, entries in all.items():
-            if size > SEGMENT_BYTES:
-                yield {"tier": tier, "bucket": bucket, "words": some}
-                some, size = {}, 0
-            some[word] = entries
-            size += len(word) + len(entries) + ENTRY
+            for part in (entries,) if len(entries) <= SEGMENT_BYTES else _parts_of(entries):
+                if size > SEGMENT_BYTES:
+                    yield {"tier": tier, "bucket": bucket, "words": some}
+                    some, size = {}, 0
+                some[word] = part
+                size += len(word) + len(part) + ENTRY
         yield {"tier": tier, "bucket": bucket, "words": some}
+
+
+def _parts_of(entries: bytes) -> Iterator[bytes]:
+    """The entries in parts of SEGMENT_BYTES and a little more, but the last: no document has more than 16 MB."""
+    begin = at = 0
+    while at < len(entries):
+        at += KEY + 2 + entries[at + KEY]
+        if at - begin > SEGMENT_BYTES or at == len(entries):
+            yield entries[begin:at]
+            begin = at
 
 
 def _read(entries: bytes, found: dict[bytes, bytes]) -> None:

@@ -150,6 +150,20 @@ def test_segments_are_merged_and_nothing_is_missing(mongo: MongoStore, monkeypat
     assert len(before["every3"]) == FAN * FAN + 3
 
 
+def test_a_word_of_very_many_notes_is_cut_too(mongo: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a word with more entries than a segment is to have
+    monkeypatch.setattr(mongo_words, "SEGMENT_BYTES", 200)
+    notes = 3 * FAN * FAN
+    for n in range(notes):
+        mongo.write([write("insert", f"{n}", n, title="fox", body=f"w{n}")])
+    # when segments of it are merged
+    mongo.keep_search()
+    # then none is much larger, and all is found
+    words = mongo._db["items.words"]
+    assert max(len(each["words"].get("fox", b"")) for each in words.find({"tier": {"$gt": 0}})) < 300
+    assert everything(mongo, "fox", 100, sort=NEWEST) == [f"{n}" for n in reversed(range(notes))]
+
+
 def test_what_others_write_is_found_and_put_into_the_index(mongo: MongoStore) -> None:
     # given a note that somebody else has written, and one that an older store replaced, which knows no mark
     mongo.write([write("insert", "b", 1, title="fox")])
