@@ -9,7 +9,7 @@ for the database, another one's Python runs. A batch is one question to the data
     store_get   store.health        → {"database", "version", "latency_ms", "pool", "search"}
                 <collection>.find   {"filter", "sort", "limit", "skip", "fields", "search", "short"} → array
                 <collection>.count  {"filter", "search"} → number
-    provider_store_get  providers.find alone: how far a provider has read
+    provider_store_get  what is asked of the collection providers: how far one has read
     store_search  the same: what is dear has a queue and a consumer of its own, so that nobody else waits for it
     store_put   <collection>.insert   {"documents": […]}      → {"results": [{"id", "effect"}, …]}
                 <collection>.replace  {"documents": […]}
