@@ -68,7 +68,9 @@ def test_growth_tells_what_more_instances_cost(monkeypatch: pytest.MonkeyPatch) 
     wanted = {row.name: row.must for row in found.rows if row.must}
     ratios = {f"{case}_{what}_ratio" for case in ("rpc", "info", "app") for what in ("cpu", "speed")}
     assert set(wanted) == ratios | {"queues_us", "idle_percent"}
-    assert all(row.middle > 0 for row in found.rows)
+    # but for those that are so little here that the kernel's clock may count nothing
+    little = ("idle_percent", "queues_us")
+    assert [row.name for row in found.rows if row.middle <= 0 and row.name not in little] == []
     two = next(row.middle for row in found.rows if row.name == "rpc_2_cpu_us")
     one = next(row.middle for row in found.rows if row.name == "rpc_1_cpu_us")
     assert next(row.middle for row in found.rows if row.name == "rpc_cpu_ratio") == two / one
