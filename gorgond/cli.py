@@ -3,7 +3,8 @@
 Settings of the configuration are flags of the commands they matter to, with the names, defaults and texts of
 `gorgond.config`. A command imports its modules when it is called: a restart must be quick.
 
-Exit codes: 0 well, 1 failed, 2 not understood, 78 the configuration is wrong, 130 interrupted.
+Exit codes: 0 well, 1 failed, 2 not understood, 74 the output cannot be written, 78 the configuration is
+wrong, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from gorgond.config import load
 from gorgond.errors import ConfigError, GorgonError
 from gorgond.roles import COMMANDS, ROLES
 from gorgond.roles.row import Role
-from gorgond.service.output import until_seen
+from gorgond.service.output import run_command
 from gorgond.service.plain import plain_lines
 from gorgond.settings import DEFAULT_PROVIDER
 
@@ -31,7 +32,7 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
-    return until_seen(lambda: _run(argv))
+    return run_command("gorgond", lambda: _run(argv))
 
 
 def _run(argv: Sequence[str] | None) -> int:

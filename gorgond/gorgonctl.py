@@ -1,7 +1,7 @@
 """gorgonctl: the operator's command, for the units of this host or for a `gorgond up`.
 
-Exit codes: 0 well, 1 failed, 2 not understood, 69 a broker does not answer, 78 the configuration is wrong. Those of
-`status` say how the fabric is: 0 well, 1 degraded, 2 down, 3 when that is not known.
+Exit codes: 0 well, 1 failed, 2 not understood, 69 a broker does not answer, 74 the output cannot be written, 78 the
+configuration is wrong. Those of `status` say how the fabric is: 0 well, 1 degraded, 2 down, 3 when that is not known.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gorgond.errors import ConfigError, GorgonError
 from gorgond.redpill import BrokerAway
 from gorgond.roles import SCALED
 from gorgond.service.log import silence
-from gorgond.service.output import until_seen
+from gorgond.service.output import run_command
 from gorgond.service.plain import plain, plain_lines
 
 UNKNOWN = 3  # of status
@@ -30,7 +30,7 @@ Wider = Callable[[argparse.ArgumentParser], argparse.ArgumentParser]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
-    return until_seen(lambda: _run(argv))
+    return run_command("gorgonctl", lambda: _run(argv))
 
 
 def _run(argv: Sequence[str] | None) -> int:

@@ -40,7 +40,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gorgond.redpill import BATCH_MAX
-from gorgond.service.output import until_seen
+from gorgond.service.output import run_command
 from tools.speed.cases import CASES, DURABILITY
 from tools.speed.cases.load import soak
 from tools.speed.processes import BenchError
@@ -153,4 +153,4 @@ def _scale(arguments: argparse.Namespace) -> Scale:
 
 
 if __name__ == "__main__":
-    sys.exit(until_seen(main))
+    sys.exit(run_command("tools/bench.py", main))

@@ -22,7 +22,7 @@ import redis
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gorgond.redpill import DONE, Consumer, Message, Outcome, Producer, Room, connect
-from gorgond.service.output import until_seen
+from gorgond.service.output import run_command
 
 FEW, MANY = 1000, 1_000_000
 ROUNDS, CALLS = 5, 100
@@ -106,4 +106,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(until_seen(main))
+    sys.exit(run_command("tools/later.py", main))

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gorgond.roles import COMMANDS, ROLES, SCALED
 from gorgond.roles.row import Role
-from gorgond.service.output import until_seen
+from gorgond.service.output import run_command
 from gorgond.settings import SECTIONS, keys
 
 ROOT = Path(__file__).parents[1]
@@ -252,4 +252,4 @@ LISTS = (
 
 
 if __name__ == "__main__":
-    sys.exit(until_seen(main))
+    sys.exit(run_command("tools/made.py", main))

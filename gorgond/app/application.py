@@ -154,7 +154,7 @@ class App:
         self.collections[name] = Indexes(tuple(newest), tuple(values))
 
     def on(self, topic: str) -> Callable[[H], H]:
-        """The handler of a topic's events, called with the context and the event, a `Message` with `op` and `args`.
+        """The handler of the events of `topic`, called with the context and the event, a `Message`.
 
         Of all instances one gets each event, also those that were published while none was running. An event whose
         handler raised comes again, three times in all. Events may be handled at the same time, and in any order.
@@ -174,8 +174,8 @@ class App:
         return declare
 
     def every(self, seconds: float) -> Callable[[H], H]:
-        """A handler that is run every so many seconds, 1 at least, called with the context; on one instance at a time,
-        and on another one when that one is gone."""
+        """A handler that is run every so many `seconds`, 1 at least, called with the context. It runs on one instance
+        at a time, and on another one when that one is gone."""
 
         def declare(handler: H) -> H:
             self._signature(handler, 1)

@@ -62,18 +62,22 @@ class Context:
         return ProviderClient(self)
 
     async def publish(self, topic: str, op: str, args: Mapping[str, Any] | None = None) -> None:
-        """Publish an event on a topic; back when it is kept for every group that listens."""
+        """Publish the event `op`, with the arguments `args`, on `topic`; back when it is kept for every group of it.
+
+        Raises BrokerError when it cannot be kept, and TypeError or ValueError for arguments that are no JSON."""
         await self._backend.publish(topic, self._message(op, dict(args or {}), self._next_id()))
 
     async def ask(self, queue: str, op: str, args: dict[str, Any], private: bool = False) -> Reply:
-        """Have something read or fetched, with what is private to the user who asks if so; its errors are raised."""
+        """The reply of the server that consumes `queue` to the question `op` with the arguments `args`; with `private`
+        the answer also has what is private to the user who asks. Raises the error that the server answers."""
         message = self._message(op, args, new_id())
         if private and message.user is not None:
             message.user["reads"] = "own"
         return await self._backend.call(queue, message)
 
     async def change(self, queue: str, op: str, args: dict[str, Any]) -> Reply:
-        """Have something changed, once, however often this handler is run for the same message."""
+        """The reply of the server that consumes `queue`, which makes the change `op` with the arguments `args`: once,
+        however often this handler is run for the same message. Raises the error that the server answers."""
         return await self._backend.call(queue, self._message(op, args, self._next_id()))
 
     def _next_id(self) -> str:

@@ -1,6 +1,7 @@
 """gorgon-chaos: kill, stop and hang gorgond's processes, and drill what must survive it.
 
-Exit codes: 0 passed, 1 deviated, 2 aborted and cleaned up (or not understood), 3 refused: nothing was done.
+Exit codes: 0 passed, 1 deviated, 2 aborted and cleaned up (or not understood), 3 refused: nothing was done,
+74 the output cannot be written.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from gorgond.chaos.target import Target, signal_of
 from gorgond.chaos.undo import UndoLog
 from gorgond.chaos.units import SystemdTarget
 from gorgond.errors import GorgonError
-from gorgond.service.output import until_seen
+from gorgond.service.output import run_command
 from gorgond.service.plain import plain_lines
 
 DEVIATED, ABORTED, REFUSED = 1, 2, 3
@@ -44,7 +45,7 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
-    return until_seen(lambda: _run(argv))
+    return run_command("gorgon-chaos", lambda: _run(argv))
 
 
 def _run(argv: Sequence[str] | None) -> int:

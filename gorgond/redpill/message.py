@@ -65,9 +65,18 @@ def new_id() -> str:
 
 @dataclass(slots=True)
 class Message:
-    """One request or job. Times are milliseconds since 1970; 0 and empty mean absent.
+    """One request, job or event. Times are milliseconds since 1970; 0 and empty mean absent.
 
-    To be treated as a value; it is not frozen, since making a frozen one takes three times as long.
+        Message("order.price", {"number": 7}, deadline=now_ms() + 10_000)
+
+    `op` is what is asked, and `args` are its arguments: whatever JSON can hold. `id`, 1 to 128 characters, is the
+    message's own: the same id means the same request. `reply` is the list on which the caller waits, and `next` the
+    queue to which the receiver passes the message on. `user` says who asks. Past its `deadline` the message is dropped.
+    `sent` is when it was made. `trace` is a W3C `traceparent`. `attempts` is how often its handling was started, which
+    the broker counts. `needs` is the version of the protocol that a consumer must know to understand it.
+
+    Treat it as a value. It is not frozen, since making a frozen one takes three times as long. Nothing is checked here:
+    `decode` raises Undecodable for a message that does not fit, and `encode` raises for arguments that are no JSON.
     """
 
     op: str
@@ -112,7 +121,8 @@ class Message:
         return 0 < self.deadline <= now
 
     def forwarded(self, **changes: Any) -> Message:
-        """The same message for the queue in `next`, with `changes`, its attempts starting anew there."""
+        """The same message for the queue in `next`, with other values of the fields in `changes`. Its attempts start
+        anew there."""
         return replace(self, next="", attempts=0, **changes)
 
 
@@ -153,7 +163,8 @@ def decode(raw: bytes) -> Message:
 
 @dataclass(slots=True)
 class Reply:
-    """The answer to the call `id`: a body, or an error with an HTTP status number and a message for the caller.
+    """The answer to the call whose message had this `id`: `body`, which is JSON unless both sides agree otherwise, or
+    `error`, which has an HTTP status number and a message for the caller.
 
     `status` and `headers` are for a caller who passes the body on over HTTP.
     """

@@ -21,7 +21,18 @@ KEPT = 1_000_000  # events a group keeps at most; beyond that the oldest are dro
 
 
 class Subscription(Consumer):
-    """A consumer of the durable group `group` of `topic`: of all consumers of the group, one handles each event."""
+    """A consumer of a durable group: of all consumers of the group, one handles each event of the topic.
+
+        async def tidy(events):
+            return [DONE for event in events]
+
+        await Subscription(broker, "order_changes", "tidy", "till@1", tidy).run()
+
+    The group `group` of `topic` is made when `run` begins, and gets all events from then on, also while nobody consumes
+    it. It keeps the newest `kept` of them. `joined`, an `asyncio.Event`, is set once no further event is missed.
+    `broker`, `name`, `handler`, `batch`, `attempts`, `finishes`, `hooks` and what is raised are as those of a
+    `Consumer`, and so is what `run` raises.
+    """
 
     def __init__(
         self,
@@ -44,7 +55,13 @@ class Subscription(Consumer):
 
 
 class ConcurrentSubscription(ConcurrentConsumer):
-    """A concurrent consumer of the durable group `group` of `topic`, as `Subscription` is a consumer."""
+    """A concurrent consumer of a durable group: it handles many events at the same time, each for itself.
+
+        await ConcurrentSubscription(broker, "order_changes", "mail", "till@1", work, limit=50).run()
+
+    `topic`, `group` and `kept` are as those of a `Subscription`. `broker`, `name`, `work`, `limit`, `attempts`,
+    `finishes`, `hooks` and what is raised are as those of a `ConcurrentConsumer`.
+    """
 
     def __init__(
         self,
@@ -67,9 +84,18 @@ class ConcurrentSubscription(ConcurrentConsumer):
 
 
 class Listener:
-    """Calls `heard(topic, event)` for each live event; what happens while it is not connected it never hears.
-    `missed()` is called when that may have been: each time a connection is made. An event that cannot be read, or for
-    which `heard` raises, is dropped; the log says so, with how many they are, once a minute at most.
+    """Hears the events of topics as they are published, and never those that it missed.
+
+        listener = Listener(broker, ["order_changes"], "page", lambda topic, event: print(topic, event.op))
+        await listener.run()
+
+    `broker` is what `connect` gave. `topics` are the names of the topics. `name` says in the log who listens. `heard`
+    is called with the topic and the event, a `Message`, and must not block. `missed` is called each time a connection
+    is made, since events may have been published while there was none. Of the `hooks`, `beat` is called as the
+    loop turns.
+
+    An event that cannot be read, or for which `heard` raises, is dropped; the log says so, with how many they are, once
+    a minute at most. `run` ends after `stop`, and raises BrokerRefused when an operator must act.
     """
 
     def __init__(

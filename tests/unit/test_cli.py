@@ -201,17 +201,6 @@ def test_a_provider_without_section_is_named() -> None:
     assert done.stderr == "gorgond: there is no section [provider.nosuch]; the providers are: random\n"
 
 
-@pytest.mark.parametrize("program", ["gorgond.cli", "gorgond.gorgonctl"])
-@pytest.mark.parametrize(("flag", "code"), [("--version", 0), ("--nonsense", 2)])
-def test_a_command_whose_output_is_closed_ends_as_it_does_otherwise(program: str, flag: str, code: int) -> None:
-    # given a program that is started with standard output closed
-    script = f"import sys; from {program} import main; sys.exit(main())"
-    command = ["sh", "-c", 'exec "$0" "$@" >&-', sys.executable, "-c", script, flag]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=600, check=False)
-    # then it says no more than otherwise
-    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
-
-
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, gorgond.cli as cli\n"

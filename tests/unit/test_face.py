@@ -9,12 +9,24 @@ from typing import Any
 
 import pytest
 
+import gorgond
 from gorgond import App, redpill
 from gorgond.config import load
 from gorgond.redpill import drivers
 from gorgond.redpill.memory import MemoryBroker
 
-FACE = (App, redpill.Broker, redpill.Caller, redpill.ConcurrentConsumer, redpill.Consumer, redpill.Producer)
+FACE = (
+    App,
+    redpill.Broker,
+    redpill.Caller,
+    redpill.ConcurrentConsumer,
+    redpill.ConcurrentSubscription,
+    redpill.Consumer,
+    redpill.Listener,
+    redpill.Message,
+    redpill.Producer,
+    redpill.Subscription,
+)
 
 
 @pytest.mark.parametrize("face", FACE, ids=lambda face: face.__name__)
@@ -31,6 +43,20 @@ def test_it_says_what_each_argument_is_what_is_raised_and_shows_an_example(face:
 def test_each_method_says_what_it_does(face: type) -> None:
     methods = [name for name, each in inspect.getmembers(face) if inspect.isfunction(each) and not name.startswith("_")]
     assert [name for name in methods if not inspect.getdoc(getattr(face, name))] == []
+
+
+def test_everything_that_is_offered_says_what_it_is() -> None:
+    offered = [getattr(module, name) for module in (gorgond, redpill) for name in module.__all__]
+    ours = [each for each in offered if getattr(each, "__module__", "").startswith("gorgond.") and callable(each)]
+    assert [each for each in ours if not each.__doc__] == []
+    methods = [
+        method
+        for each in ours
+        if isinstance(each, type)
+        for name, method in inspect.getmembers(each)
+        if (inspect.isfunction(method) or isinstance(method, property)) and not name.startswith("_")
+    ]
+    assert [method for method in methods if not inspect.getdoc(method)] == []
 
 
 def test_what_is_offered_is_there() -> None:
