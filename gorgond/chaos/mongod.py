@@ -18,15 +18,20 @@ from gorgond.chaos.errors import Aborted, Refused
 START = 60.0  # seconds it may take to serve, its journal read
 
 
+def mongod() -> str:
+    """The path of the program. Raises Refused where there is none."""
+    places = [shutil.which("mongod"), Path(sysconfig.get_path("purelib"), "fiftyone/db/bin/mongod")]
+    found = next((str(place) for place in places if place and Path(place).exists()), None)
+    if found is None:
+        raise Refused("mongod is not installed")
+    return found
+
+
 class Mongod:
     """On a unix socket in `directory`; the kernel kills it when this process dies. Raises Refused without mongod."""
 
     def __init__(self, directory: Path) -> None:
-        places = [shutil.which("mongod"), Path(sysconfig.get_path("purelib"), "fiftyone/db/bin/mongod")]
-        found = next((str(place) for place in places if place and Path(place).exists()), None)
-        if found is None:
-            raise Refused("mongod is not installed")
-        self._binary = found
+        self._binary = mongod()
         self._directory = directory
         self._socket = directory / "mongod.sock"
         self._process: subprocess.Popen[bytes] | None = None

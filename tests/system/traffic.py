@@ -82,6 +82,7 @@ class Client:
                 time.sleep(0.01)
             self.longest = max(self.longest, time.monotonic() - started)
             time.sleep(self._pause)
+        self._drop()
 
     def _ask(self, ask: Ask) -> None:
         if self._connection is None:
