@@ -8,6 +8,7 @@
     verdict                  from all of these: what was lost, doubled, misplaced
     drill drills/            the drills, and how one is run
     stage                    a fabric of the drill's own, in a temporary directory
+    hosts/                   three hosts with networks of their own, on this machine
     report junit             what is told
     marks                    when a drill began and ended, on the stats page
     cli errors               the command line; how a run ends otherwise than with a verdict
