@@ -11,6 +11,8 @@ DRIVERS: Mapping[str, str] = {
     "redis": "gorgond.redpill.redisbroker:RedisBroker",
     "rediss": "gorgond.redpill.redisbroker:RedisBroker",
     "unix": "gorgond.redpill.redisbroker:RedisBroker",
+    "sentinel": "gorgond.redpill.sentinelbroker:SentinelBroker",
+    "sentinels": "gorgond.redpill.sentinelbroker:SentinelBroker",
     "memory": "gorgond.redpill.memory:MemoryBroker",
 }
 """By scheme, the module and the class; a module is imported when an address asks for it."""
@@ -18,7 +20,7 @@ DRIVERS: Mapping[str, str] = {
 
 def connect(url: str, durable: bool = True) -> Broker:
     """The broker at `url`: redis://, rediss://, unix:// (user, password and ?db= as redis-py reads them),
-    memory://NAME.
+    sentinel://, sentinels:// (`sentineladdress`), memory://NAME.
 
     `durable` says that messages must outlive it, so that a Redis that is not set up for it is warned about. Nothing is
     connected yet. Raises ValueError for any other address.

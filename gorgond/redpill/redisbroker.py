@@ -34,12 +34,14 @@ from gorgond.redpill.broker import (
     Limit,
     Room,
     Stale,
+    UnixSocket,
     Voided,
 )
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, QueueFull, Superseded
 from gorgond.redpill.message import now_ms
 from gorgond.redpill.raw import age
-from gorgond.redpill.redisserver import RedisServer
+from gorgond.redpill.redisprotocol import RedisProtocol
+from gorgond.redpill.redisserver import RedisServer, dial, driver
 from gorgond.redpill.rediswire import RedisWire, fields
 from gorgond.redpill.resp import Command
 from gorgond.redpill.script import Script
@@ -84,6 +86,22 @@ def _counts(answer: Sequence[Any]) -> Counts:
 class RedisBroker(RedisServer):
     """A Redis by its URL."""
 
+    def __init__(self, url: str, durable: bool) -> None:
+        self._driver = driver(url)
+        where = self._driver.connection_kwargs
+        super().__init__(
+            url, where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}", durable
+        )
+        if "path" in where:
+            self.socket = UnixSocket(where["path"], where.get("username") or "default", where.get("password") or "")
+
+    @classmethod
+    def at(cls, url: str, durable: bool) -> RedisBroker:
+        return cls(url, durable)
+
+    async def open(self) -> RedisProtocol:
+        return await dial(self._driver)
+
     def link(self, name: str) -> RedisLink:
         return RedisLink(self, name)
 
@@ -112,7 +130,7 @@ class RedisLink(RedisWire):
                 limits = (batch.number, *bounds, _IDLE_MS, len(batch.later))
                 commands.append(_run(script.PUSH, name, *limits, *later, *batch.messages, who=producer))
         outcome: list[BrokerError | None] = []
-        for batch, answer in zip(batches, await self._round(commands), strict=True):
+        for batch, answer in zip(batches, await self._promised(commands), strict=True):
             if answer == 1:
                 outcome.append(None)
             elif answer == 0:
@@ -132,19 +150,19 @@ class RedisLink(RedisWire):
         if batch.topic:
             return bool(await self._ask(["GET", keys.publisher(batch.name, producer)]) == b"%d" % batch.number)
         try:
-            return bool(await self._ask(_run(script.REFUSE, batch.name, batch.number, who=producer)))
+            return bool(await self._promise(_run(script.REFUSE, batch.name, batch.number, who=producer)))
         except QueueFull:
             return bool(await self._ask(["GET", keys.producer(batch.name, producer)]) == b"%d 1" % batch.number)
 
-    async def _follow(self, which: Script, name: str, *args: str | int, who: str = "") -> Any:
+    async def _follow(self, which: Script, name: str, *args: str | int, who: str = "", promises: bool = True) -> Any:
         """The answer of a script that does nothing when something else stands."""
-        status, *rest = await self._persistent(_run(which, name, *args, who=who))
+        status, *rest = await self._persistent(_run(which, name, *args, who=who), promises)
         if status == b"stale":
             raise Stale(rest[0].decode())
         return rest
 
     async def take_if(self, queue: str, consumer: str, stands: str) -> tuple[str, int]:
-        token, length = await self._follow(script.TAKE, queue, consumer, stands, who=consumer)
+        token, length = await self._follow(script.TAKE, queue, consumer, stands, who=consumer, promises=False)
         return token.decode(), length
 
     async def claim(self, queue: str, consumer: str, token: str, claim: Claim, attempts: int = ATTEMPTS) -> Claimed:
@@ -314,7 +332,7 @@ class RedisLink(RedisWire):
         return letters
 
     async def requeue(self, queue: str, number: int) -> bool:
-        return bool(await self._ask(_run(script.REQUEUE, queue, number), queue))
+        return bool(await self._promise(_run(script.REQUEUE, queue, number), queue))
 
     async def pause_if(self, queue: str, stands: str) -> bool:
         return bool((await self._follow(script.PAUSE, queue, stands))[0])
@@ -323,4 +341,4 @@ class RedisLink(RedisWire):
         return bool((await self._follow(script.RESUME, queue, stands))[0])
 
     async def drop(self, queue: str, number: int) -> bool:
-        return bool(await self._ask(_run(script.DROP, queue, number), queue))
+        return bool(await self._promise(_run(script.DROP, queue, number), queue))

@@ -103,7 +103,7 @@ class RedisProtocol(asyncio.Protocol):
             self._transport.resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._lost = error or ConnectionError("Connection closed by server.")
+        self._lost = self._lost or error or ConnectionError("Connection closed by server.")
         self._fail(self._lost)
 
     def _late(self) -> None:
@@ -119,6 +119,17 @@ class RedisProtocol(asyncio.Protocol):
         whole, self._whole = self._whole, None
         if whole is not None and not whole.done():
             whole.set_exception(error)
+
+    def cut(self, why: str) -> None:
+        """End the connection from outside: whoever waits for an answer, or asks later, meets a ConnectionError."""
+        self._lost = ConnectionError(why)
+        self._fail(self._lost)
+        self.end()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing comes over it any more."""
+        return self._lost is not None or self._transport.is_closing()
 
     def end(self) -> None:
         """Let go of the connection; what was not sent yet is not sent any more."""

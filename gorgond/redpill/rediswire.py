@@ -8,13 +8,12 @@ caller.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from gorgond.redpill import keys, protocol, script
 from gorgond.redpill.broker import Link
@@ -23,17 +22,24 @@ from gorgond.redpill.logline import log
 from gorgond.redpill.meaning import ROUND_TIMEOUT, meaning
 from gorgond.redpill.outage import overslept
 from gorgond.redpill.redisprotocol import RedisProtocol
-from gorgond.redpill.redisserver import RedisServer
+from gorgond.redpill.redisserver import DRIVER_ERRORS, RedisServer
 from gorgond.redpill.resp import Command
 
 _EXIST: Command = ["SCRIPT", "EXISTS", *(each.sha for each in script.ALL)]
 OLDEST_REDIS = (7, 0)
+COPY_TIMEOUT = 1.0  # seconds that replicas have for having what was promised
+_COPIES = "copies"  # what of the broker is away when they have not
 
 # The driver's words and those of a lost connection, none for our own timeout, where somebody listens and gives no
 # answer, not even one of TLS.
 _NO_ANSWER = re.compile(r"$|Timeout|.*(reading from|Connection (closed|reset))(?!.*\[SSL: )")
 
-DRIVER_ERRORS = (RedisError, OSError, TimeoutError)
+_OTHER_SCHEME = {
+    "redis": "it speaks TLS: rediss://",
+    "rediss": "it speaks no TLS: redis://",
+    "sentinel": "it speaks TLS: sentinels://",
+    "sentinels": "it speaks no TLS: sentinel://",
+}
 
 
 def _text(answer: bytes | None) -> str:
@@ -91,15 +97,10 @@ class RedisWire(Link):
         self._listening: tuple[str, ...] = ()
 
     async def _connect(self) -> RedisProtocol:
-        made: Any = self.broker.pool.make_connection()  # type: ignore[no-untyped-call]
-        for name in ("host", "port"):  # redis 4.3.4 tells of a unix socket's errors with what only others have
-            if not hasattr(made, name):
-                setattr(made, name, "")
         connection: RedisProtocol | None = None
         try:
             async with asyncio.timeout(ROUND_TIMEOUT) as limit:
-                await made.connect()
-                connection = RedisProtocol(made)
+                connection = await self.broker.open()
                 about = await self._introduce(connection)
             if about:
                 _preflight(fields(about), self.broker.durable)
@@ -107,9 +108,6 @@ class RedisWire(Link):
         except BaseException as error:
             if connection is not None:
                 connection.end()
-            else:
-                with contextlib.suppress(*DRIVER_ERRORS):
-                    await made.disconnect()
             if isinstance(error, DRIVER_ERRORS):
                 raise self._unmet(error, limit) from None
             raise
@@ -140,8 +138,7 @@ class RedisWire(Link):
         """The error to raise when no connection was made. Where somebody who never answered yet does not answer, it may
         be that one side speaks TLS and the other does not."""
         found = _meaning(error, limit)
-        scheme = self.broker.url.partition(":")[0]
-        other = {"redis": "it speaks TLS: rediss://", "rediss": "it speaks no TLS: redis://"}.get(scheme)
+        other = _OTHER_SCHEME.get(self.broker.url.partition(":")[0])
         if other is None or self.broker.met or not _NO_ANSWER.match(str(error)):
             return found
         return BrokerAway(f"{found} (perhaps {other})")
@@ -197,8 +194,31 @@ class RedisWire(Link):
             if not whole:
                 await self.close()
 
+    @property
+    def _promised(self) -> Callable[[Sequence[Command]], Awaitable[list[Any]]]:
+        """A round of what promises something to somebody: it counts when the replicas that must have it have it."""
+        return self._kept if self.broker.copies else self._round
+
+    async def _kept(self, commands: Sequence[Command]) -> list[Any]:
+        """A round that ends when so many replicas have what it wrote, or what a copy of it wrote before. Raises
+        BrokerAway when they do not: it may be repeated, as any round without an answer."""
+        copies = self.broker.copies
+        *answers, have = await self._round([*commands, ["WAIT", copies, int(COPY_TIMEOUT * 1000)]], COPY_TIMEOUT)
+        if isinstance(have, int) and have >= copies:
+            self._outage.end(by=_COPIES)
+            return answers
+        await self.close()
+        if _not_permitted(have):
+            raise meaning(have)
+        what = f"{have} of {copies} replicas have what was sent" if isinstance(have, int) else f"Redis says: {have}"
+        self._outage.begin(what, by=_COPIES)  # for others it may be there
+        raise BrokerAway(what)
+
     async def _ask(self, command: Command, queue: str = "", blocking: float = 0.0) -> Any:
         return await self._check((await self._round((command,), blocking))[0], queue)
+
+    async def _promise(self, command: Command, queue: str = "") -> Any:
+        return await self._check((await self._promised((command,)))[0], queue)
 
     async def _check(self, answer: Any, queue: str) -> Any:
         """The answer, or its error raised; what must be repeated is repeated on a new connection."""
@@ -209,10 +229,10 @@ class RedisWire(Link):
             await self.close()
         raise error
 
-    async def _persistent(self, command: Command) -> Any:
+    async def _persistent(self, command: Command, promises: bool = False) -> Any:
         """The answer to a command that must not fail for want of room: a disk that is full is waited for."""
         try:
-            return await self._ask(command)
+            return await (self._promise(command) if promises else self._ask(command))
         except QueueFull as full:
             raise BrokerAway(str(full)) from None
 

@@ -20,13 +20,22 @@ from gorgond.redpill import keys, script
 from gorgond.roles import PRIVATE, ROLES
 from gorgond.roles.row import ANY, Access
 
-ALWAYS = ("auth", "client|setname", "info", "ping", "script|exists", "time")  # without a key
+ALWAYS = ("auth", "client|setname", "info", "ping", "role", "script|exists", "time", "wait")  # without a key
 CHANNELED = {"publish", "subscribe"}
 OPERATOR = "operator"  # may do everything; for the tools of an administrator
 WATCH = "watch"  # looks whether the broker answers, loads the scripts, and ends one that does not end
+REPLICA = "replica"  # a broker that follows the one of another host (masteruser)
+SENTINEL = "sentinel"  # makes one of several the master (sentinel auth-user)
 
+SERVERS = {
+    WATCH: f"+auth +client|setname +ping +script|exists +script|kill +script|load (+get +set ~{keys.PROTOCOL})",
+    REPLICA: "+auth +ping +psync +replconf",
+    SENTINEL: "+auth +client|kill +client|setname +config|rewrite +exec +info +multi +ping +publish +role +script|kill "
+    "+slaveof +subscribe &__sentinel__:hello",
+}
+"""What those may do that are no role and no operator."""
 
-USERS = (*ROLES, WATCH, OPERATOR)
+USERS = (*ROLES, *SERVERS, OPERATOR)
 
 UNREAD = (*PRIVATE, *ROLES["auth"].access.consumes)  # who could read there has passwords and sessions
 OPERATED = sorted(
@@ -46,7 +55,7 @@ def acl_file(passwords: Mapping[str, str]) -> str:
     # what scripts have written (Redis 7.0: execCommand checks the rights of the file's client too).
     lines = ["user default off ~* &* +@all"]
     rules = {name: " ".join(_rules(name, role.access)) for name, role in ROLES.items()}
-    rules[WATCH] = f"+auth +client|setname +ping +script|exists +script|kill +script|load (+get +set ~{keys.PROTOCOL})"
+    rules |= SERVERS
     for user, allowed in rules.items():
         lines.append(f"user {user} on {_hash(passwords[user])} resetkeys resetchannels -@all {allowed}")
     lines.append(f"user {OPERATOR} on {_hash(passwords[OPERATOR])} ~* &* +@all")

@@ -1,0 +1,143 @@
+"""A set of Redis servers under Sentinels: a loop is with the master, and with the next one when it is replaced."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gorgond.redpill import Broker, BrokerAway, BrokerRefused, Consumer, Message, Producer, connect
+from tests.contract.stage import OUTAGE, Handler, Stage, running
+from tests.programs import free_port
+from tests.sets import NAME, PASSWORD, MakeSet, Set, sets
+from tests.waiting import eventually_async
+
+
+@pytest.fixture
+def make_set(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSet]:
+    with sets(redis_binary, tmp_path_factory) as make:
+        yield make
+
+
+async def refused(url: str) -> str:
+    """Why a connection to that address is none, and of what kind that is."""
+    link = connect(url, durable=False).link("test")
+    try:
+        await link.ping()
+    except (BrokerAway, BrokerRefused) as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        await link.close()
+    return "nothing is wrong"
+
+
+async def replaced(made: Set, replace: Callable[[], object], broker: Broker) -> None:
+    """Messages are pushed and handled before the master is replaced, while it is, and afterwards: none is lost."""
+    handler = Handler()
+    async with running(Consumer(broker, "q", "one", handler)), Producer(broker, "p") as producer:
+        await producer.push("q", *(Message("op", id=f"before-{number}") for number in range(10)))
+        old = made.master()
+        replacing = asyncio.get_running_loop().run_in_executor(None, replace)
+        for number in range(10):
+            await producer.push("q", Message("op", id=f"during-{number}"))
+        await replacing
+        await asyncio.to_thread(made.switched, old)
+        await producer.push("q", Message("op", id="after"))
+        await eventually_async(lambda: len(set(handler.ids)) == 21)
+    await Stage(broker).settled()
+
+
+async def test_an_operator_makes_another_one_the_master(
+    make_set: MakeSet, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs(OUTAGE)
+    expected_logs("lost its desk")
+    made = make_set()
+    await replaced(made, made.fail_over, connect(made.url(), durable=False))
+
+
+async def test_a_master_that_is_killed_or_stopped_is_left(
+    make_set: MakeSet, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs(OUTAGE)
+    expected_logs("lost its desk|unfinished on its desk")
+    made = make_set(down_after=1.0)
+    broker = connect(made.url(), durable=False)
+    # when it is stopped, and goes on when another one has taken over
+    stopped = made.master()
+    await replaced(made, stopped.pause, broker)
+    stopped.resume()
+    await eventually_async(lambda: not stopped.is_master())
+    # and when the next one is killed
+    await replaced(made, made.master().kill, broker)
+
+
+async def test_one_sentinel_of_three_may_be_away_and_two_may_not(make_set: MakeSet) -> None:
+    made = make_set(replicas=1)
+    made.sentinels[0].kill()
+    assert await refused(made.url()) == "nothing is wrong"
+    made.sentinels[1].pause()
+    told = await refused(made.url())
+    assert told.startswith(f"BrokerAway: no majority of the Sentinels of {NAME} names a master (")
+    assert "no answer within 0.5 s; " in told
+    assert "it names " in told
+
+
+async def test_an_old_master_is_not_taken_for_the_master(make_set: MakeSet) -> None:
+    # given a master that follows another one, and Sentinels that have not seen it yet
+    made = make_set(replicas=1, down_after=60.0)
+    for each in made.sentinels:
+        each.pause()
+    made.members[0].cli("REPLICAOF", *map(str, made.members[1].place))
+    waiting = asyncio.create_task(refused(made.url()))
+    for each in made.sentinels:
+        each.resume()
+    # then nobody goes there
+    host, port = made.members[0].place
+    told = await waiting
+    assert told.startswith("BrokerAway: ")
+    assert f"{host}:{port}, which the Sentinels name, is no master yet" in told or "no majority" in told
+
+
+async def test_more_copies_than_replicas_are_refused_with_what_to_do(
+    make_set: MakeSet, expected_logs: Callable[[str], None]
+) -> None:
+    made = make_set(replicas=1)
+    assert await refused(made.url(copies=2)) == (
+        f"BrokerRefused: its address says copies=2, and {NAME} has 1 replica: "
+        "say copies=1, or make another host's Redis a replica"
+    )
+    # and one that is away now is told, and waited for
+    expected_logs("of the 1 replica that must have what counts the broker has 0 now")
+    made.members[1].kill()
+    await eventually_async(lambda: "connected_slaves:0" in made.members[0].cli("INFO", "replication"))
+    assert await refused(made.url()) == "nothing is wrong"
+
+
+async def test_a_set_of_another_name_is_refused(make_set: MakeSet) -> None:
+    made = make_set(replicas=1)
+    told = await refused(made.url().replace(f"/{NAME}?", "/other?"))
+    assert told == "BrokerRefused: the Sentinels know no set that is called other"
+
+
+async def test_sentinels_that_let_nobody_ask_are_told_how(make_set: MakeSet) -> None:
+    made = make_set(replicas=1)
+    for each in made.sentinels:
+        with each.client() as client:
+            client.execute_command("ACL", "SETUSER", "default", "off")
+    told = await refused(made.url())
+    assert told.startswith("BrokerRefused: a Sentinel says: NO")
+    assert "let anybody ask, in its sentinel.conf: user default on nopass -@all +ping" in told
+
+
+async def test_a_redis_is_taken_for_no_sentinel(make_set: MakeSet) -> None:
+    made = make_set(replicas=2)
+    places = ",".join(f"{host}:{port}" for host, port in (each.place for each in made.members))
+    assert "Sentinel" in await refused(f"sentinel://:{PASSWORD}@{places}/{NAME}")
+
+
+async def test_nobody_there_is_waited_for(make_set: MakeSet) -> None:
+    host = make_set(replicas=1).members[0].place[0]
+    places = ",".join(f"{host}:{free_port()}" for _ in range(3))
+    assert (await refused(f"sentinel://{places}/{NAME}")).startswith("BrokerAway: no majority")
