@@ -98,6 +98,11 @@ class Sentinel(Server):
         with redis.Redis.from_url(self.url, decode_responses=True, socket_timeout=5) as client:
             yield client
 
+    def tell(self, *command: str) -> Any:
+        """Its answer to an operator's command. Raises redis.ResponseError."""
+        with self.client() as client:
+            return client.execute_command(*command)  # type: ignore[no-untyped-call]
+
     def ready(self) -> bool:
         try:
             with self.client() as client:
@@ -136,8 +141,7 @@ class Set:
     def fail_over(self) -> Member:
         """Have a Sentinel make another one the master, as an operator does: that one."""
         old = self.master()
-        with self.sentinels[0].client() as client:
-            eventually(lambda: _done(lambda: client.execute_command("SENTINEL", "FAILOVER", NAME)))
+        eventually(lambda: _done(lambda: self.sentinels[0].tell("SENTINEL", "FAILOVER", NAME)))
         return self.switched(old)
 
     def _master(self) -> Member | None:

@@ -124,8 +124,7 @@ async def test_a_set_of_another_name_is_refused(make_set: MakeSet) -> None:
 async def test_sentinels_that_let_nobody_ask_are_told_how(make_set: MakeSet) -> None:
     made = make_set(replicas=1)
     for each in made.sentinels:
-        with each.client() as client:
-            client.execute_command("ACL", "SETUSER", "default", "off")
+        each.tell("ACL", "SETUSER", "default", "off")
     told = await refused(made.url())
     assert told.startswith("BrokerRefused: a Sentinel says: NO")
     assert "let anybody ask, in its sentinel.conf: user default on nopass -@all +ping" in told
