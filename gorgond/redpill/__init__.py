@@ -13,8 +13,8 @@ own business; others take nothing from its modules.
     errors         the root of the error tree, and redpill's branch
     broker         the contract; `drivers` has the brokers by scheme, `keys` every key in Redis
     redisbroker    Redis; `redisserver` a server by its address, `script` what Redis runs
-    sentinelbroker several Redis servers, one of them the master; `sentineladdress` its address, `sentinels` who says
-                   which, `sentinelwatch` that it is another one
+    sentinelbroker    several Redis servers, one of them the master; `sentineladdress` its address, `sentinels` who
+                   says which, `sentinelwatch` that it is another one
     rediswire      a connection, made as often as it is needed; `redisprotocol` what travels on one, `resp` its format
     deadline       one that costs next to nothing to set and to lift
     memory         the broker in memory; `memoryqueue` one queue of it
