@@ -111,7 +111,7 @@ class MongoStore(Store):
         self._who = os.urandom(8)  # among the stores that make the index for searches
         self._making = threading.Lock()
         self._closing = threading.Event()
-        self._indexes: dict[str, Words] = {}  # for searches, that writes keep
+        self._indexes: dict[str, Indexing] = {}  # for searches, that writes keep
         self._made: Database[dict[str, Any]] | None = None
         self._failure, self._failed = "", 0.0  # why the last lookup of its addresses failed, and when
         self._has_lookup: bool | None = None
@@ -175,7 +175,7 @@ class MongoStore(Store):
     def make_search(self) -> None:
         for name in TEXT:
             self._drop(name, lambda about: "textIndexVersion" in about)  # what an earlier version has made
-            indexing = self._indexing(name)
+            indexing = Indexing(self._db, name, self._who)
             while not (self._closing.is_set() or indexing.is_begun()):
                 if not indexing.has_turn():
                     self._closing.wait(WAIT)
@@ -186,12 +186,17 @@ class MongoStore(Store):
                     self._make_index(name, [(PUT, 1)], name=NOT_PUT, partialFilterExpression={PUT: None})
                 except OperationFailure as error:
                     raise StoreRefused(str(error)) from error
-            self._indexes[name] = Words(self._db, name)
+            self._try_index(
+                indexing.words.collection.name,
+                [("tier", 1), ("bucket", 1), ("_id", 1)],
+                partialFilterExpression={"tier": {"$exists": True}},
+            )
+            self._indexes[name] = indexing
             indexing.fill(self._closing)
 
     def keep_search(self) -> None:
-        for name in self._indexes:
-            self._indexing(name).keep(self._closing)
+        for indexing in self._indexes.values():
+            indexing.keep(self._closing)
 
     def drop_search(self) -> bool:
         self._indexes.clear()
@@ -201,9 +206,6 @@ class MongoStore(Store):
             with reachable():
                 self._db.drop_collection(Words(self._db, name).collection.name)
         return dropped
-
-    def _indexing(self, name: str) -> Indexing:
-        return Indexing(self._db, name, self._who)
 
     def _drop(self, name: str, unwanted: Callable[[Mapping[str, Any]], bool]) -> bool:
         """Do away with those of a collection's indexes that are unwanted; whether there were any."""
@@ -378,7 +380,7 @@ class MongoStore(Store):
 
     def change(self, writes: Sequence[Write]) -> list[Written | StoreRefused]:
         # Those of now: what is begun in the middle of a batch would have marks on what was not put in.
-        return write_batch(self._db, writes, dict(self._indexes))
+        return write_batch(self._db, writes, {name: each.words for name, each in self._indexes.items()})
 
     def claim(self, requests: Sequence[Once]) -> list[bool]:
         return claim_all(self._db, requests)

@@ -27,7 +27,8 @@ FIRST, MARKS = f"{OWN_FIELDS}_first", f"{OWN_FIELDS}_marks"
 """A document's first content and who changed it, as in `stores.repeats`; a tombstone has those of what was deleted."""
 
 PUT = f"{OWN_FIELDS}_words"
-"""The mark of a document that is in the index for searches as it is (`stores.mongo_indexing`)."""
+"""The mark of a document that is in the index for searches as it is: the key of the block that has it
+(`stores.mongo_words`). Stores of before there were sweeps mark with True (`stores.mongo_sweep`)."""
 
 
 def copy_of(field: str) -> str:

@@ -3,8 +3,9 @@
 MongoDB's own index for words has a key for every word of every document. This one is written once a batch, with all
 words of it: a word that many documents of the batch have is one entry. `NAME.words` holds, for the collection NAME:
 
-    block     {"_id": key, "ids"}: the ids of up to 256 documents. The key begins with the newest `ts` among them, so
-              that the order of keys is that of time; random bytes follow.
+    block     {"_id": key, "ids", "gone"}: the ids of up to 256 documents. The key begins with the newest `ts` among
+              them, so that the order of keys is that of time; random bytes follow. A document is marked with the key
+              of the block that has it as it is; the places of those that have another mark by now are `gone`.
     segment   {"_id", "tier", "bucket", "words": {word: entries}}. For each block with the word an entry: the block's
               key, the number of its documents that have the word, less one, and their places in the block, a byte each.
 
@@ -13,12 +14,13 @@ goes to FAN buckets of the next tier: so a word is in a few segments, however ma
 is about as large as a batch. All words that begin alike are in one bucket.
 
 The index says where a word may be: also of a document that was written with it, and is gone or another one by now.
-Whoever searches looks at the documents.
+Whoever searches looks at the documents. What is there too much is swept out by and by (`stores.mongo_sweep`).
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -55,15 +57,18 @@ class Words:
         # there, and is waited for.
         concern = WriteConcern("majority", wtimeout=db.write_concern.document.get("wtimeout"))
         self.collection = db[f"{name}.words"].with_options(write_concern=concern)
+        self.outdated = threading.Event()  # set by whoever writes what leaves something in it that is too much
 
-    def put(self, notes: Sequence[Note]) -> None:
-        """Put documents in, before they are written: then none of them is missing, whatever happens."""
+    def put(self, notes: Sequence[Note]) -> list[bytes]:
+        """Put documents in, before they are written: then none of them is missing, whatever happens. The key of each
+        one's block, its mark."""
+        keys: list[bytes] = []
         blocks: list[Document] = []
         words: dict[str, bytes] = {}
-        for first in range(0, len(notes), BLOCK):
-            some = notes[first : first + BLOCK]
+        for some in _parted(notes):
             key = max(0, *(note.ts for note in some)).to_bytes(8) + os.urandom(KEY - 8)
             blocks.append({"_id": key, "ids": [note.id for note in some]})
+            keys += [key] * len(some)
             places: defaultdict[str, bytearray] = defaultdict(bytearray)
             for place, note in enumerate(some):
                 for word in set(words_in(note.text)):
@@ -72,7 +77,8 @@ class Words:
                 kept = word[:LONGEST]
                 words[kept] = b"%b%b%c%b" % (words.get(kept, b""), key, len(found) - 1, bytes(found))
         if blocks:
-            self._insert([*blocks, *_segments(words, 0)])
+            self._insert([*blocks, *_segments(words, 0)])  # in this order: no segment is seen before its blocks
+        return keys
 
     def _insert(self, documents: Sequence[Document]) -> None:
         if failures := bulk(self.collection, dict(enumerate(map(InsertOne, documents)))).failures:
@@ -94,9 +100,10 @@ class Words:
         """The ids of the documents at these places."""
         with reachable():
             for block in self.collection.find({"_id": {"$in": list(blocks)}}, max_time_ms=milliseconds):
-                ids = block["ids"]
+                ids, gone = block["ids"], block.get("gone", b"")
                 for place in blocks[block["_id"]]:
-                    yield ids[place]
+                    if place not in gone:
+                        yield ids[place]
 
     def merge(self) -> None:
         """Merge what can be. A segment is where it was until it is in the next tier, too."""
@@ -125,6 +132,18 @@ class Words:
         with reachable():
             self.collection.delete_many({"_id": {"$in": [segment["_id"] for segment in segments]}})
         return True
+
+
+def _parted(notes: Sequence[Note]) -> Iterator[list[Note]]:
+    """The notes of each block, none of which has a document twice: its key is the mark of one of them."""
+    some: dict[object, Note] = {}
+    for note in notes:
+        if len(some) == BLOCK or note.id in some:
+            yield [*some.values()]
+            some = {}
+        some[note.id] = note
+    if some:
+        yield [*some.values()]
 
 
 def _bucket(head: str, tier: int) -> int:
@@ -159,11 +178,16 @@ def _parts_of(entries: bytes) -> Iterator[bytes]:
             begin = at
 
 
-def _read(entries: bytes, found: dict[bytes, bytes]) -> None:
+def entries_of(entries: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Of a word in a segment the blocks that have it, by their keys, and its places there."""
     at = 0
     while at < len(entries):
         key, begin = entries[at : at + KEY], at + KEY + 1
         at = begin + entries[begin - 1] + 1
-        places = entries[begin:at]
+        yield key, entries[begin:at]
+
+
+def _read(entries: bytes, found: dict[bytes, bytes]) -> None:
+    for key, places in entries_of(entries):
         before = found.get(key)
         found[key] = places if before is None or before == places else bytes({*before, *places})

@@ -27,6 +27,7 @@ Writes to one id keep their order in rounds: every id's first write, then every 
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -65,6 +66,10 @@ DUPLICATE_KEY, IMMUTABLE_FIELD = 11000, 66
 RACES = 20
 """So many times in a row no write loses against others."""
 
+SURE = 60.0
+"""Seconds within which a batch is written after it was put into the index for searches; else nobody is sure that it
+still has it. Far below `mongo_sweep.GRACE`."""
+
 NOTHING = Written("missing", 0)
 """The outcome of a write of which nothing is known yet."""
 
@@ -89,27 +94,53 @@ def write_batch(db: Database[Document], writes: Sequence[Write], indexes: Mappin
         if turn == len(rounds):
             rounds.append({})
         rounds[turn].setdefault((write.collection, write.kind == "delete"), []).append(place)
+    began = time.monotonic()
+    keys: dict[int, bytes] = {}
     for name, index in indexes.items():
-        some = [write for groups in rounds for place in groups.get((name, False), ()) if _puts(write := writes[place])]
-        index.put([Note(each.id, each.ts, text_of(each.document, TEXT[name])) for each in some])
+        put = [place for groups in rounds for place in groups.get((name, False), ()) if _puts(writes[place])]
+        some = [writes[place] for place in put]
+        notes = [Note(each.id, each.ts, text_of(each.document, TEXT[name])) for each in some]
+        keys |= zip(put, index.put(notes), strict=True)
     for groups in rounds:
         for (collection, deletes), places in groups.items():
             some = [writes[place] for place in places]
             done = (
                 delete_all(db, collection, some)
                 if deletes
-                else _Changes(db, collection, some, collection in indexes).run()
+                else _Changes(db, collection, some, [keys.get(place) for place in places]).run()
             )
             for place, outcome in zip(places, done, strict=True):
                 outcomes[place] = outcome
+    for name, index in indexes.items():
+        if any(write.collection == name and not _is_new(write, outcomes[place]) for place, write in enumerate(writes)):
+            index.outdated.set()
+    if time.monotonic() - began > SURE:
+        _doubt(db, writes, keys)
     return outcomes
+
+
+def _is_new(write: Write, outcome: Outcome) -> bool:
+    """Whether it stored a document where there was none: all that is in an index of it is as it should be."""
+    return write.kind == "insert" and isinstance(outcome, Written) and outcome.effect == "stored"
+
+
+def _doubt(db: Database[Document], writes: Sequence[Write], keys: Mapping[int, bytes]) -> None:
+    """Have those of the documents put into the index anew that are marked with these keys: it took so long to write
+    them that they may have been swept out, as what was never written."""
+    doubted = {
+        place: UpdateOne({"_id": writes[place].id, PUT: key}, {"$unset": {PUT: ""}}) for place, key in keys.items()
+    }
+    for name in {writes[place].collection for place in doubted}:
+        bulk(db[name], {place: each for place, each in doubted.items() if writes[place].collection == name})
 
 
 class _Changes:
     """Inserts, replaces and patches of different ids in one collection."""
 
-    def __init__(self, db: Database[Document], name: str, writes: Sequence[Write], indexed: bool) -> None:
-        self._indexed = indexed
+    def __init__(
+        self, db: Database[Document], name: str, writes: Sequence[Write], keys: Sequence[bytes | None]
+    ) -> None:
+        self._keys = keys  # of their blocks in the index for searches
         self._collection = db[name]
         self._tombstones = db[TOMBSTONES]
         self._name = name
@@ -131,7 +162,7 @@ class _Changes:
         operations: dict[int, Operation] = {}
         for place, ts in todo.items():
             try:
-                operations[place] = self._operation(self._writes[place], ts)
+                operations[place] = self._operation(place, ts)
             except StoreRefused as refused:
                 self._outcomes[place] = refused
             else:
@@ -144,9 +175,10 @@ class _Changes:
                 self._outcomes[place] = refused_by("MongoDB", error["code"], error["errmsg"])
         return self._meet(blocked) if blocked else {}
 
-    def _operation(self, write: Write, ts: int) -> Operation:
+    def _operation(self, place: int, ts: int) -> Operation:
         """The write as it is sent. One with another `ts` than its own is in the index with the wrong one."""
-        return _operation(write, ts, self._indexed and _puts(write) and ts == write.ts)
+        write = self._writes[place]
+        return _operation(write, ts, self._keys[place] if ts == write.ts else None)
 
     def _meet(self, blocked: list[int]) -> dict[int, int]:
         """See what was in the way of these; gives back those that have to go again."""
@@ -217,7 +249,7 @@ def _puts(write: Write) -> bool:
     return write.kind in ("insert", "replace")
 
 
-def _operation(write: Write, ts: int, is_put: bool) -> Operation:
+def _operation(write: Write, ts: int, key: bytes | None) -> Operation:
     own = mark(write)
     fields = {"_id": write.id, **write.document, "ts": ts}
     fields.pop("id", None)
@@ -226,8 +258,8 @@ def _operation(write: Write, ts: int, is_put: bool) -> Operation:
             texts = copies(write.document, field)
             if texts or write.kind == "patch":
                 fields[copy_of(field)] = texts or None
-    if is_put:
-        fields[PUT] = True
+    if key is not None:
+        fields[PUT] = key
     if write.kind == "insert":
         fields[FIRST] = fingerprint(write)
         if own is not None:

@@ -27,7 +27,7 @@ def words_in(text: str) -> list[str]:
     if text.isascii():  # takes half the time
         return text.encode().translate(_PLAIN).decode().split()
     apart = unicodedata.normalize("NFKD", text)
-    return _WORD.findall("".join(each for each in apart if not unicodedata.combining(each)).lower())
+    return _WORD.findall("".join(each for each in apart if not unicodedata.combining(each)).casefold())
 
 
 def text_of(document: Mapping[str, Any], fields: Iterable[str]) -> str:
