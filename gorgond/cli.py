@@ -3,8 +3,8 @@
 Settings of the configuration are flags of the commands they matter to, with the names, defaults and texts of
 `gorgond.config`. A command imports its modules when it is called: a restart must be quick.
 
-Exit codes: 0 well, 1 failed, 2 not understood, 74 the output cannot be written, 78 the configuration is
-wrong, 130 interrupted.
+Exit codes: 0 well, 1 failed, 2 not understood, 74 the output cannot be written, 75 the host's clock is off, 78 the
+configuration is wrong, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ GorgonError
 ├── (redpill's: BrokerError, DeadlineExceeded, Undecodable, CallFailed)
 │   └── Refused        a CallFailed that an application raises: NotFound, Forbidden, Conflict, or with a code of its own
 ├── ConfigError        the configuration is wrong: exit code 78, not restarted
+├── ClockOff           this host's clock is too far from the broker's: exit code 75, tried again until it is right
 ├── StoreError         the database and what is asked of it
 │   ├── StoreAway      not reachable: waited for, never a failure of the job
 │   └── StoreRefused   this request gets no better answer (bad filter, too large, took too long), with an HTTP code
@@ -22,6 +23,7 @@ from gorgond.redpill import CallFailed, GorgonError
 
 __all__ = [
     "BadRequest",
+    "ClockOff",
     "ConfigError",
     "Conflict",
     "Forbidden",
@@ -38,6 +40,10 @@ __all__ = [
 
 class ConfigError(GorgonError):
     """The configuration is wrong; the message names the place and what is allowed there."""
+
+
+class ClockOff(GorgonError):
+    """This host's clock is so far from the broker's that nothing is to work here until it is mended."""
 
 
 class Mistakes:

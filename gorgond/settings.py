@@ -62,6 +62,7 @@ class Broker:
     )
     queue_limit: int = setting("100000", whole(1, 10**9), "messages a queue holds at most")
     queue_bytes: int = setting("256MB", size("10MB", "1000GB"), "memory they take at most")
+    clock_limit: float = setting("2s", duration("1d"), "by how much a host's clock may differ from the broker's")
 
 
 @dataclass(frozen=True, slots=True)

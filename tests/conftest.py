@@ -244,6 +244,11 @@ def faketime_library() -> str:
 
 
 @pytest.fixture(scope="session")
+def c_compiler() -> str:
+    return _installed("cc")
+
+
+@pytest.fixture(scope="session")
 def _shared_redis(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with ExitStack() as closing:
         server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"))

@@ -16,6 +16,7 @@ own business; others take nothing from its modules.
     sentinelbroker    several Redis servers, one of them the master; `sentineladdress` its address, `sentinels` who
                    says which, `sentinelwatch` that it is another one
     rediswire      a connection, made as often as it is needed; `redisprotocol` what travels on one, `resp` its format
+    clock          the time that all processes share, which is the broker's
     deadline       one that costs next to nothing to set and to lift
     memory         the broker in memory; `memoryqueue` one queue of it
     protocol       the version of keys and scripts, and what is done about another one
@@ -49,6 +50,7 @@ from gorgond.redpill.broker import (
     UnixSocket,
 )
 from gorgond.redpill.call import Call, Caller, Told
+from gorgond.redpill.clock import BrokerTime, follow, judged_ms, now_ms
 from gorgond.redpill.codec import INT_MAX, INT_MIN, canonical, dumps, encoded, loads, loads_strictly, plain
 from gorgond.redpill.concurrent import ConcurrentConsumer, Work
 from gorgond.redpill.consumer import Consumer, Handler
@@ -72,7 +74,7 @@ from gorgond.redpill.errors import (
 from gorgond.redpill.foreign import contained
 from gorgond.redpill.hooks import UNHEARD, Hooks
 from gorgond.redpill.logline import handling
-from gorgond.redpill.message import ID_MAX, MORE, Message, Reply, decode, new_id, now_ms
+from gorgond.redpill.message import ID_MAX, MORE, Message, Reply, decode, new_id
 from gorgond.redpill.outage import Outage, overslept
 from gorgond.redpill.outcome import DONE, Attempts, Dead, Done, Outcome, Retry, Unavailable
 from gorgond.redpill.producer import Producer
@@ -80,11 +82,11 @@ from gorgond.redpill.topic import KEPT, ConcurrentSubscription, Listener, Subscr
 
 __all__ = [
     "BATCH_MAX", "CLAIM_BYTES", "DONE", "DRIVERS", "ID_MAX", "INT_MAX", "INT_MIN", "KEPT", "MORE", "SILENCE",
-    "UNHEARD", "AnyConsumer", "Attempts", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "Call", "CallFailed",
-    "Caller", "ConcurrentConsumer", "ConcurrentSubscription", "Consumer", "Counts", "Dead", "DeadLetter",
+    "UNHEARD", "AnyConsumer", "Attempts", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "BrokerTime", "Call",
+    "CallFailed", "Caller", "ConcurrentConsumer", "ConcurrentSubscription", "Consumer", "Counts", "Dead", "DeadLetter",
     "DeadlineExceeded", "Done", "Ending", "Found", "GorgonError", "Group", "Handler", "Hooks", "Lease", "Limit",
     "Link", "Listener", "LoopEnded", "Message", "Outage", "Outcome", "OutcomeUnknown", "Producer", "QueueFull",
     "Reply", "Retry", "Room", "Subscription", "Superseded", "Told", "Unavailable", "Undecodable", "UnixSocket", "Work",
-    "canonical", "connect", "contained", "decode", "dumps", "encoded", "fault_of", "handling", "keys", "loads",
-    "loads_strictly", "new_id", "now_ms", "overslept", "plain", "protocol", "script", "told",
+    "canonical", "connect", "contained", "decode", "dumps", "encoded", "fault_of", "follow", "handling", "judged_ms",
+    "keys", "loads", "loads_strictly", "new_id", "now_ms", "overslept", "plain", "protocol", "script", "told",
 ]  # fmt: skip

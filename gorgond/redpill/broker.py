@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, TypeVar
 
+from gorgond.redpill.clock import BrokerTime
 from gorgond.redpill.errors import BrokerError
 from gorgond.redpill.outage import Outage
 from gorgond.redpill.persist import Persistent
@@ -237,8 +238,8 @@ class Broker(ABC):
 
     `url` is its address; `shown` is what the log calls it, which holds no password. Nothing is connected until
     something is asked. All who use it share its `outage`, whose `length` is for how many seconds it has been away, 0.0
-    while it is there. Threads may share a broker, but no link. A link raises BrokerAway when there is no answer, which
-    `Link.persist` waits for, and BrokerRefused when an operator must act.
+    while it is there, and its `time`. Threads may share a broker, but no link. A link raises BrokerAway when there is
+    no answer, which `Link.persist` waits for, and BrokerRefused when an operator must act.
     """
 
     in_process: ClassVar[bool] = False  # it lives in one event loop, which all who use it must share
@@ -246,6 +247,7 @@ class Broker(ABC):
     def __init__(self, url: str, shown: str) -> None:
         self.url = url
         self.outage = Outage(f"broker {shown}")
+        self.time = BrokerTime()
         self.met = False  # whether it was ever reached
         self.socket: UnixSocket | None = None  # if that is its address
 
@@ -280,7 +282,7 @@ class Link(Persistent, ABC):
 
     @abstractmethod
     async def clock(self) -> int:
-        """The broker's time, ms since 1970: what all hosts can compare their own with."""
+        """The broker's time, ms since 1970; its `time` learns of it."""
 
     @abstractmethod
     async def push(self, producer: str, room: Room, batches: Sequence[Batch]) -> list[BrokerError | None]:

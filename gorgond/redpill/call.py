@@ -19,12 +19,13 @@ from typing import Self
 
 from gorgond.redpill import keys
 from gorgond.redpill.broker import BLOCK, CLAIM_BYTES, FETCH_MAX, IDLE, Broker
+from gorgond.redpill.clock import judged_ms
 from gorgond.redpill.deadline import NEVER, Deadline
 from gorgond.redpill.ending import Background
 from gorgond.redpill.errors import BrokerAway, BrokerError, DeadlineExceeded, GorgonError, LoopEnded, Undecodable
 from gorgond.redpill.hooks import UNHEARD, Hooks
 from gorgond.redpill.logline import about, counted, log
-from gorgond.redpill.message import Message, Reply, decode_reply, now_ms
+from gorgond.redpill.message import Message, Reply, decode_reply
 from gorgond.redpill.persist import BACKOFF
 from gorgond.redpill.producer import Producer, Submitted
 from gorgond.redpill.seldom import Seldom
@@ -46,7 +47,7 @@ class Call:
     def __init__(self, queue: str, message: Message, told: Told, waiting: dict[str, list[Call]]) -> None:
         self.queue = queue
         self.message = message
-        self.late_at = time.monotonic() + (message.deadline - now_ms()) / 1000  # on the monotonic clock
+        self.late_at = time.monotonic() + (message.deadline - judged_ms()) / 1000  # on the monotonic clock
         self.taken = False  # by the broker, once
         self.submitted: Submitted | None = None
         self._told: Told | None = told

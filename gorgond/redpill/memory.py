@@ -37,9 +37,9 @@ from gorgond.redpill.broker import (
     Room,
     Stale,
 )
+from gorgond.redpill.clock import host_ms
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
 from gorgond.redpill.memoryqueue import MemoryQueue
-from gorgond.redpill.message import now_ms
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class MemoryBroker(Broker):
     in_process = True
     _shared: ClassVar[dict[str, MemoryBroker]] = {}
 
-    def __init__(self, url: str = "memory://", clock: Callable[[], int] = now_ms) -> None:
+    def __init__(self, url: str = "memory://", clock: Callable[[], int] = host_ms) -> None:
         super().__init__(url, url)
         self.clock = clock
         self.alive = True
@@ -185,8 +185,11 @@ class MemoryLink(Link):
         await self._round()
 
     async def clock(self) -> int:
+        asked = time.monotonic_ns()
         await self._round()
-        return self.broker.clock()
+        at = self.broker.clock()
+        self.broker.time.heard(at * 1_000_000, asked, time.monotonic_ns())
+        return at
 
     async def push(self, producer: str, room: Room, batches: Sequence[Batch]) -> list[BrokerError | None]:
         marked = [(keys.producer(batch.name, producer), batch) for batch in batches]

@@ -9,8 +9,8 @@ A message is one JSON object; fields that are empty are left out:
     reply     name of the list on which the caller waits for the reply
     next      name of the queue the message goes to afterwards (routing slip)
     user      who asks, an object, added by the auth server
-    deadline  milliseconds since 1970; work past it is dropped
-    sent      milliseconds since 1970
+    deadline  milliseconds since 1970 by the broker's clock; work past it is dropped
+    sent      milliseconds since 1970 by the broker's clock
     trace     W3C traceparent
     needs     the protocol that its consumer must know, if it is not the first; one that knows less leaves the message
 
@@ -28,6 +28,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gorgond.redpill.clock import now_ms
 from gorgond.redpill.codec import dumps, loads
 from gorgond.redpill.errors import CallFailed, Undecodable
 
@@ -50,11 +51,6 @@ def _reseed() -> None:
 
 
 os.register_at_fork(after_in_child=_reseed)
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 def new_id() -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from gorgond.redpill import keys
 from gorgond.redpill.broker import Failure
+from gorgond.redpill.clock import judged_ms
 from gorgond.redpill.errors import Undecodable
-from gorgond.redpill.message import PROTOCOL, Message, decode, now_ms
+from gorgond.redpill.message import PROTOCOL, Message, decode
 from gorgond.redpill.outcome import left_for_newer
 
 
@@ -25,7 +26,7 @@ class Received:
 
     def drop_expired(self) -> None:
         """Their deadlines have passed while they waited for their handler."""
-        now, before = now_ms(), len(self.messages)
+        now, before = judged_ms(), len(self.messages)
         self.messages = [each for each in self.messages if not each[1].expired(now)]
         self.expired += before - len(self.messages)
 
@@ -35,7 +36,7 @@ def receive(raws: Sequence[bytes], finishes: bool) -> Received:
     although its deadline has passed."""
     received = Received(raws)
     messages = received.messages
-    now = now_ms()
+    now = judged_ms()
     for index, raw in enumerate(raws):
         try:
             message = decode(raw)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,12 +38,12 @@ from gorgond.redpill.broker import (
     UnixSocket,
     Voided,
 )
+from gorgond.redpill.clock import now_ms
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, QueueFull, Superseded
-from gorgond.redpill.message import now_ms
 from gorgond.redpill.raw import age
 from gorgond.redpill.redisprotocol import RedisProtocol
 from gorgond.redpill.redisserver import RedisServer, dial, driver
-from gorgond.redpill.rediswire import RedisWire, fields
+from gorgond.redpill.rediswire import RedisWire, fields, nanoseconds
 from gorgond.redpill.resp import Command
 from gorgond.redpill.script import Script
 
@@ -113,8 +114,10 @@ class RedisLink(RedisWire):
         await self._ask(["PING"])
 
     async def clock(self) -> int:
-        seconds, microseconds = await self._ask(["TIME"])
-        return int(seconds) * 1000 + int(microseconds) // 1000
+        asked = time.monotonic_ns()
+        at = nanoseconds(await self._ask(["TIME"]))
+        self.broker.time.heard(at, asked, time.monotonic_ns())
+        return at // 1_000_000
 
     async def push(self, producer: str, room: Room, batches: Sequence[Batch]) -> list[BrokerError | None]:
         commands = []

@@ -79,6 +79,12 @@ def fields(infos: Sequence[bytes]) -> dict[str, str]:
     return dict(line.split(":", 1) for line in b"\n".join(infos).decode().splitlines() if ":" in line)
 
 
+def nanoseconds(answer: Sequence[bytes]) -> int:
+    """The time in an answer to TIME, in ns since 1970."""
+    seconds, microseconds = answer
+    return int(seconds) * 1_000_000_000 + int(microseconds) * 1000
+
+
 def _meaning(error: Exception, limit: asyncio.Timeout) -> BrokerError:
     """redpill's error for one that a round met, which had this limit."""
     if limit.expired() and overslept(limit):
@@ -124,10 +130,14 @@ class RedisWire(Link):
         version = protocol.VERSION if _not_permitted(said) else _text(_good(said))
         _agree(version)
         name = "gorgon:" + "".join(c for c in self.name if "!" <= c <= "~")
-        commands: list[Command] = [["CLIENT", "SETNAME", name], _EXIST]
+        commands: list[Command] = [["TIME"], ["CLIENT", "SETNAME", name], _EXIST]
         if not self.broker.checked:
             commands += [["INFO", section] for section in ("server", "memory", "persistence")]
-        _, known, *about = map(_good, await connection.ask(commands, len(commands), ROUND_TIMEOUT))
+        asked = time.monotonic_ns()
+        at, *answers = await connection.ask(commands, len(commands), ROUND_TIMEOUT)
+        if not _not_permitted(at):  # as the users of an earlier gorgond may not ask
+            self.broker.time.heard(nanoseconds(_good(at)), asked, time.monotonic_ns())
+        _, known, *about = map(_good, answers)
         if not all(known):
             await self._load_scripts(connection)
         if protocol.outdated(version) and self.broker.may_load:

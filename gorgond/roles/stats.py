@@ -138,7 +138,7 @@ class StatsMonitor(Service):
         )
 
     def now(self) -> int:
-        return int(time.time())
+        return now_ms() // 1000
 
     @property
     def lately(self) -> list[dict[str, Any]]:
@@ -203,13 +203,13 @@ class StatsMonitor(Service):
 
     async def _go_on_painting(self, beat: Beat) -> None:
         while True:
-            await asyncio.sleep(SECOND - time.time() % SECOND + 0.3)  # most tell of a second soon after it
+            await asyncio.sleep(SECOND - now_ms() / 1000 % SECOND + 0.3)  # most tell of a second soon after it
             beat()
             self._paint()
 
     def _paint(self) -> None:
         """Make the picture, for everybody who looks."""
-        now, at = time.monotonic(), time.time()
+        now, at = time.monotonic(), now_ms() / 1000
         hearing = not any(broker.outage.length for broker in self.fabric.brokers)
         for event in self._collector.add_up(now, at, hearing):
             self._marks.add(int((at + event.at - now) * 1000), event.kind, event.text)
@@ -230,8 +230,8 @@ class StatsMonitor(Service):
     async def _keep(self, beat: Beat) -> None:
         """Save what is over, each minute, when its last second is closed."""
         while True:
-            due = time.time() // 60 * 60 + 60 + LATE + 2
-            while time.time() < due:
+            due = time.monotonic() + 60 - now_ms() / 1000 % 60 + LATE + 2
+            while time.monotonic() < due:
                 beat()
                 await asyncio.sleep(SECOND)
             await self._save()

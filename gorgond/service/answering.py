@@ -15,7 +15,7 @@ import logging
 from collections.abc import Awaitable
 
 from gorgond.errors import BadRequest
-from gorgond.redpill import CallFailed, Done, GorgonError, Message, contained, now_ms, told
+from gorgond.redpill import CallFailed, Done, GorgonError, Message, contained, judged_ms, now_ms, told
 
 UNASKED_SECONDS = 60.0  # for what nobody waits for, as an event
 
@@ -28,7 +28,7 @@ def unasked() -> int:
 async def answered(message: Message, work: Awaitable[Done], log: logging.Logger) -> Done:
     """The outcome of the message for which `work` is done, until its deadline; `log` is told of faults."""
     try:
-        async with asyncio.timeout((message.deadline - now_ms()) / 1000) as limit:
+        async with asyncio.timeout((message.deadline - judged_ms()) / 1000) as limit:
             return await contained(work)
     except TimeoutError:
         if not limit.expired():  # it is the handler's own

@@ -1,8 +1,12 @@
-"""How far this host's clock is from the broker's.
+"""Whether this host's clock is right: how far it is from the broker's, and what is done about that.
 
-Deadlines are written by one host and read by another, each by its own clock, so clocks that differ make messages expire
-too early or too late. Nothing is decided by the difference and no clock is mended for it: it is told, in the log and
-with each snapshot, so that people mend the clock.
+Nothing that processes tell each other depends on it: they take the broker's time (`gorgond.redpill.clock`). It is in
+the log, in what programs and people write by it, and on the other hosts' logs beside it; so people are told, to mend
+it. A host whose clock is off by more than `[broker] clock_limit` is not what its operator takes it for: nothing is
+started there, and what runs when its clock is set so ends.
+
+One that runs goes on when it was the broker's clock that was set: else one wrong clock would end the whole fabric.
+Which of the two it was, its monotonic clock tells, which nobody sets.
 """
 
 from __future__ import annotations
@@ -11,51 +15,60 @@ import asyncio
 import logging
 import time
 
-from gorgond.redpill import BrokerError, Link, now_ms
+from gorgond.errors import ClockOff
+from gorgond.redpill import BrokerError, BrokerTime, Link
 
-HARM = 1.0  # seconds by which a clock may be off; what is off by more takes a noticeable part of a deadline
-EVERY = 5.0  # seconds between two comparisons
-ROUND_MAX = 500  # ms; an answer that took longer says too little: when in that time did the broker look at its clock?
+HARM = 0.25  # seconds by which a clock may be off before people are told
 PATIENCE = 2.0  # seconds that the broker may take; the asker has other things to do
 MEND = "mend it, with timedatectl or chrony"
-TOLD = 60.0  # seconds between two lines about messages that expired
 
 log = logging.getLogger("gorgond.service")
 
 
 class HostClock:
-    """Compares the clock of `host`, this one, with that of a broker. `ahead` is by how many seconds it is ahead of it,
-    negative when it is behind, None while that is not known."""
+    """Compares the clock of `host`, this one, with `broker`. `limit` is by how many seconds it may be off."""
 
-    def __init__(self, host: str) -> None:
-        self.ahead: float | None = None
+    def __init__(self, host: str, broker: BrokerTime, limit: float) -> None:
         self._host = host
+        self._broker = broker
+        self._limit = limit
         self._off = False  # whether the log says that it is
-        self._connects = 0
-        self._compared = 0.0
-        self._expired = 0  # messages of which the log knows, or that expired while the clock was right
-        self._tell_at = 0.0
+        self._right: tuple[int, int] | None = None  # the bases of both clocks when they agreed last
+
+    @property
+    def ahead(self) -> float | None:
+        """By how many seconds it is ahead of the broker's, negative when it is behind; None while that is not known to
+        a useful degree."""
+        told = self._broker.told
+        if told is None or self._broker.error > HARM * 1e9:  # the round took long: when did the broker look at it?
+            return None
+        return round((_base() - told) / 1e9, 3)
 
     async def compare(self, link: Link) -> None:
-        """Ask the broker for its time when `link` has connected, and every EVERY seconds. Without a usable answer
-        nothing changes."""
-        now = time.monotonic()
-        if link.connects == self._connects and now < self._compared + EVERY:
-            return
-        self._compared = now
-        before = now_ms()
+        """Ask the broker for its time, and look. Raises ClockOff when this process is not to work here."""
         try:
             async with asyncio.timeout(PATIENCE):
-                broker = await link.clock()
+                await link.clock()
         except (BrokerError, TimeoutError):  # those who need it report it
             return
-        took = now_ms() - before
-        self._connects = link.connects
-        if 0 <= took <= ROUND_MAX:  # or the clock was set meanwhile
-            self._find((before + took / 2 - broker) / 1000)
+        self.look()
 
-    def _find(self, ahead: float) -> None:
-        self.ahead = round(ahead, 3)
+    def look(self) -> None:
+        """Look at what is known. Raises ClockOff."""
+        ahead, told = self.ahead, self._broker.told
+        if ahead is None or told is None:
+            return
+        own = _base()
+        if abs(ahead) <= self._limit:
+            self._right = own, told
+        elif self._right is None or abs(own - self._right[0]) > abs(told - self._right[1]):
+            raise ClockOff(
+                f"the clock of this host, {self._host}, is {off(ahead)}, more than [broker] clock_limit allows "
+                f"({self._limit:g} s): {MEND}; it is tried again until then"
+            )
+        self._tell(ahead)
+
+    def _tell(self, ahead: float) -> None:
         if not self._off and abs(ahead) >= HARM:
             self._off = True
             log.warning("the clock of this host, %s, is %s: %s", self._host, off(ahead), MEND)
@@ -63,16 +76,10 @@ class HostClock:
             self._off = False
             log.warning("the clock of this host, %s, agrees with the broker's again", self._host)
 
-    def expired(self, count: int) -> None:
-        """So many messages have expired here since the start: while the clock is ahead that is its doing, and the log
-        says so, at most every TOLD seconds."""
-        if not self._off or self.ahead is None or self.ahead < 0:
-            self._expired = count
-        elif count > self._expired and time.monotonic() >= self._tell_at:
-            new = count - self._expired
-            messages = "1 message was past its" if new == 1 else f"{new} messages were past their"
-            log.warning("%s deadline by this host's clock, which is %s", messages, off(self.ahead))
-            self._expired, self._tell_at = count, time.monotonic() + TOLD
+
+def _base() -> int:
+    """What is to be added to the monotonic clock for this host's, in ns."""
+    return time.time_ns() - time.monotonic_ns()
 
 
 def off(ahead: float) -> str:

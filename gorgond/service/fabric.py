@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from gorgond.config import Config
-from gorgond.redpill import Broker, Room, connect
+from gorgond.redpill import Broker, Room, connect, follow
 from gorgond.settings import Broker as Settings
 
 
@@ -32,9 +32,11 @@ class Fabric:
 
 
 def connect_fabric(config: Config) -> Fabric:
-    """The brokers that the configuration names; nothing is connected yet. Raises ConfigError."""
+    """The brokers that the configuration names; nothing is connected yet. This process takes the time of that of calls,
+    where most deadlines are judged. Raises ConfigError."""
     durable = durable_broker(config)
     calls = calls_broker(config) if config.broker.calls else durable
+    follow(calls.time)
     return Fabric(durable, calls, Room(config.broker.queue_limit, config.broker.queue_bytes))
 
 

@@ -1,5 +1,5 @@
 """The figures that an instance tells of itself, once a second, on the topic `stats`, and its questions to the brokers
-for that."""
+for that, their time among them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from gorgond import __version__
+from gorgond.errors import ClockOff
 from gorgond.redpill import AnyConsumer, BrokerError, GorgonError, Message
 from gorgond.service.clock import HostClock
 from gorgond.service.ends import QueueEnds
@@ -30,11 +31,12 @@ RUN = secrets.token_hex(4)  # of this process alone: two of one name are told ap
 
 
 class Figures:
-    """Those of one service on `host`. `snapshot` makes the arguments of an event."""
+    """Those of one service, on a host with this `clock`. `snapshot` makes the arguments of an event."""
 
-    def __init__(self, service: QueueEnds, host: str, snapshot: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, service: QueueEnds, clock: HostClock, snapshot: Callable[[], dict[str, Any]]) -> None:
         self.depth = 0  # messages that wait in the queues that the service consumes
-        self.clock = HostClock(host)
+        self._clock = clock
+        self._fail = service.fail
         self._fabric = service.fabric
         self._consumers = service.consumers
         self._snapshot = snapshot
@@ -51,8 +53,10 @@ class Figures:
                     with suppress(BrokerError):  # those who need it report it
                         await self._look()
                     beat()
-                    await self.clock.compare(self._links[-1])
-                    self.clock.expired(sum(consumer.tally.expired for consumer in self._consumers))
+                    try:
+                        await self._clock.compare(self._links[-1])
+                    except ClockOff as off:
+                        self._fail(off)
                     self._tell(self._snapshot())
                 await asyncio.sleep(TICK)
         finally:

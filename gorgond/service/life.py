@@ -1,7 +1,7 @@
 """A service's life: start, run, drain, end.
 
-    meet       a broker or database that does not let it in ends it before it takes anything: a roll stops at it, and
-               others of its role work on
+    meet       a broker or database that does not let it in, or a clock that is far from the broker's, ends it before it
+               takes anything: a roll stops at it, and others of its role work on
     start      sockets taken, loops begun; a broker or database that is away is waited for
     READY=1
     run        once a second: status line, watchdog (`heart`), what it tells of itself (`figures`)
@@ -10,7 +10,8 @@
                stops, and what is left is closed; exit 0
 
 `watched` has what ends a service although nobody asked it to. `process` makes a process of a service, with its exit
-code: 0 stopped in good order, 1 a loop failed, 78 the configuration is wrong (systemd does not restart it).
+code: 0 stopped in good order, 1 a loop failed, 75 the host's clock is off, 78 the configuration is wrong (systemd does
+not restart it).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 
 from gorgond.config import Config
 from gorgond.redpill import BrokerAway, keys
+from gorgond.service.clock import HostClock
 from gorgond.service.ends import QueueEnds
 from gorgond.service.fabric import Fabric
 from gorgond.service.figures import Figures, of_consumers, of_process
@@ -59,7 +61,8 @@ class Service(QueueEnds, ABC):
         self.ready = asyncio.Event()
         self._rate = _Rate()
         self._heart = Heart(self.name, self.heartbeats, self.status, self._fail)
-        self._figures = Figures(self, self.host, self.snapshot)
+        self._clock = HostClock(self.host, fabric.calls.time, config.broker.clock_limit)
+        self._figures = Figures(self, self._clock, self.snapshot)
 
     @abstractmethod
     async def start(self) -> None:
@@ -82,6 +85,7 @@ class Service(QueueEnds, ABC):
             await asyncio.wait({met, stopped}, timeout=MEET_MAX, return_when=asyncio.FIRST_COMPLETED)
             if met.done():
                 met.result()
+                self._clock.look()
         finally:
             met.cancel()
             stopped.cancel()
@@ -102,7 +106,7 @@ class Service(QueueEnds, ABC):
         logging.getLogger().setLevel(config.log.level.upper())
 
     async def run(self, notifier: Notifier) -> None:
-        """The whole life. Raises LoopEnded, which says what has failed."""
+        """The whole life. Raises LoopEnded, which says what has failed, and ClockOff."""
         self._loop = asyncio.get_running_loop()
         try:
             self._begin_ends()
@@ -117,7 +121,7 @@ class Service(QueueEnds, ABC):
             await self._stop.wait()
             self.draining = True
             notifier.stopping()
-            log.info("%s drains", self.name)
+            log.info("%s drains%s", self.name, f": {self.failed}" if self.failed is not None else "")
             try:
                 async with asyncio.timeout(DRAIN_MAX):
                     await self.drain()
@@ -161,7 +165,7 @@ class Service(QueueEnds, ABC):
             "status": self.status(),
             "silent": round(self.heartbeats.oldest()[1], 3),
             "lag": round(self._heart.lag, 4),
-            "clock": self._figures.clock.ahead,
+            "clock": self._clock.ahead,
             "queues": of_consumers(self.consumers),
             "counters": self.metrics.counters.copy(),
             "operations": self.metrics.operations(),

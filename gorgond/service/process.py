@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from gorgond.config import Config
-from gorgond.errors import ConfigError
+from gorgond.errors import ClockOff, ConfigError
 from gorgond.redpill import GorgonError, LoopEnded
 from gorgond.service import signals
 from gorgond.service.heart import TICK
@@ -23,6 +23,7 @@ from gorgond.service.systemd import Notifier
 from gorgond.service.watched import Beat
 
 EX_CONFIG = 78
+EX_TEMPFAIL = 75
 
 log = logging.getLogger("gorgond.service")
 
@@ -55,7 +56,7 @@ def run_process(
         log.error("%s", error)
         Notifier().status(f"failed: {error}")
         tell(str(error))
-        return 1
+        return EX_TEMPFAIL if isinstance(error, ClockOff) else 1
     return 0
 
 

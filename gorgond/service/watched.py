@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from gorgond.errors import ConfigError
-from gorgond.redpill import GorgonError, LoopEnded, fault_of
+from gorgond.redpill import GorgonError, fault_of
 from gorgond.service.heartbeat import Heartbeat, Heartbeats
 from gorgond.service.loop import in_thread
 
@@ -66,11 +66,11 @@ class Watched:
         """Ask the service to drain and end."""
         self._stop.set()
 
-    def fail(self, ended: LoopEnded) -> None:
-        """End the service because of this; from any thread."""
+    def fail(self, ended: GorgonError) -> None:
+        """Have the service drain and end because of this; from any thread."""
         self._loop.call_soon_threadsafe(self._fail, ended)
 
-    def _fail(self, ended: LoopEnded) -> None:
+    def _fail(self, ended: GorgonError) -> None:
         wrong = ended.__cause__ if isinstance(ended.__cause__, ConfigError) else None
         self.failed = self.failed or wrong or ended
         self._stop.set()

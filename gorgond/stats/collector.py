@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from gorgond.redpill import Broker, BrokerAway, BrokerError, Counts, Link, Message, overslept
+from gorgond.redpill import Broker, BrokerAway, BrokerError, Counts, Link, Message, now_ms, overslept
 from gorgond.service.fabric import Fabric
 from gorgond.service.metrics import Operation
 from gorgond.stats.brokers import BrokerHealth
@@ -21,7 +21,7 @@ from gorgond.stats.queues import Queues, together
 ANSWER = 2.0  # seconds that a broker may take to say how it is
 SEARCH = 1.0  # seconds between two searches for queues that nobody is heard to consume, and at least SHARE times as
 SHARE = 100  # long as one takes
-CLOCKS = 5  # seconds by which an instance's clock may differ before ours is taken
+CLOCKS = 5  # seconds by which the time of an instance may differ before ours is taken: that of an earlier gorgond
 
 
 class Watched:
@@ -58,7 +58,7 @@ class Collector:
     """Puts it together: `heard` gets what instances tell, each of `brokers` is looked at once a second."""
 
     def __init__(self, fabric: Fabric) -> None:
-        self.history = History(int(time.time()))
+        self.history = History(now_ms() // 1000)
         self.brokers = [Watched(*each) for each in zip(("durable", "calls"), fabric.brokers, strict=False)]
         self.queues = Queues()
         durable = self.brokers[0].health
@@ -78,7 +78,7 @@ class Collector:
         self.queues.know(event.args["queues"])
         for queue in done.rejoined:
             self.losses.rejoined(queue)
-        at, now = event.sent // 1000, int(time.time())
+        at, now = event.sent // 1000, now_ms() // 1000
         if abs(at - now) > CLOCKS:
             at = now
         role = str(event.args["role"])
@@ -101,11 +101,11 @@ class Collector:
 
     def expect(self, them: Iterable[Expected]) -> None:
         """Miss these instances unless they are heard soon."""
-        self._instances.expect(them, time.monotonic(), time.time())
+        self._instances.expect(them, time.monotonic(), now_ms() / 1000)
 
     def expected(self) -> list[Expected]:
         """The instances that are there or missed, for the next stats server."""
-        return self._instances.expected(time.monotonic(), time.time())
+        return self._instances.expected(time.monotonic(), now_ms() / 1000)
 
     def add_up(self, now: float, at: float, hearing: bool) -> list[LifecycleEvent]:
         """Take all that came until now into the figures, by the monotonic clock and that of the wall; what became of

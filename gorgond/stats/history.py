@@ -29,7 +29,8 @@ from gorgond.stats.packed import add, pack
 
 LATE = 5  # seconds for which a second is open
 SERIES_MAX = 64  # series that are told apart; what comes later is OTHER
-JUMP = 3600  # seconds: when the clock moves by more, what lies between is left out
+JUMP = 3600  # seconds: when the clock is set forward by more, what lies between is left out
+BACK = 60  # seconds: when it is set back by more, what was noted of the time that comes again is dropped
 
 log = logging.getLogger("gorgond.stats")
 
@@ -100,7 +101,7 @@ class History:
 
     def advance(self, now: int) -> None:
         """Close what is over at `now`."""
-        if abs(now - self.closed) > JUMP:  # somebody has set the clock, or the machine was asleep
+        if now > self.closed + JUMP or now < self.closed - BACK:  # a clock was set, or the machine was asleep
             for at in sorted(self._fresh):
                 self._close_second(at)
             self.closed = now

@@ -14,6 +14,7 @@ from pymongo import DeleteOne, UpdateOne
 from pymongo.database import Database
 
 from gorgond.errors import StoreAway, StoreRefused
+from gorgond.redpill import now_ms
 from gorgond.stores.contract import Write, Written
 from gorgond.stores.mongo_commands import FIRST, MARKS, Document, Operation, Outcome, bulk, look, refusal, version
 from gorgond.stores.ownership import allowed
@@ -83,7 +84,7 @@ def _burial(ts: int, own: int | None, stored: Document | None, grave: Document) 
     marks = [each for each in (stored or {}).get(MARKS, ()) if each not in grave.get(MARKS, ())]
     if own is not None:
         marks.append(own)
-    now: Document = {"at": datetime.now(UTC)}
+    now: Document = {"at": datetime.fromtimestamp(now_ms() / 1000, UTC)}
     if stored is not None:
         now["known"] = True
         if FIRST in stored:

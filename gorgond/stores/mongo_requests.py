@@ -10,6 +10,7 @@ from pymongo import UpdateOne
 from pymongo.database import Database
 
 from gorgond.errors import StoreAway
+from gorgond.redpill import now_ms
 from gorgond.stores.contract import Once
 from gorgond.stores.mongo_commands import Document, Operation, bulk, reachable
 from gorgond.stores.schema import REQUESTS
@@ -17,7 +18,7 @@ from gorgond.stores.schema import REQUESTS
 
 def claim_all(db: Database[Document], requests: Sequence[Once]) -> list[bool]:
     """Note for what the keys of these are used; whether each is the one of its key."""
-    now = {"$setOnInsert": {"at": datetime.now(UTC)}}
+    now = {"$setOnInsert": {"at": datetime.fromtimestamp(now_ms() / 1000, UTC)}}
     claims: dict[int, Operation] = {
         place: UpdateOne({"_id": each.key, "said": each.said}, now, upsert=True) for place, each in enumerate(requests)
     }

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from gorgond.errors import ConfigError, StoreAway, StoreDenied, StoreRefused
-from gorgond.redpill import dumps, loads
+from gorgond.redpill import dumps, loads, now_ms
 from gorgond.stores.contract import (
     Once,
     Query,
@@ -224,14 +224,14 @@ class SqliteStore(Store):
         """Fill an index in small steps, one process at a time, going on where another one has stopped."""
 
         def step(connection: _Connection) -> None:
-            more(connection, INDEX_STEP, self._builder, time.time() + INDEX_LEASE)
+            more(connection, INDEX_STEP, self._builder, now_ms() / 1000 + INDEX_LEASE)
 
         while not self._closing.is_set():
             with self._connection() as connection:
                 gap = look(connection)
             if gap is None:
                 return
-            if gap.builder == self._builder or gap.until < time.time():
+            if gap.builder == self._builder or gap.until < now_ms() / 1000:
                 self._transaction(step)
             self._closing.wait(INDEX_PAUSE)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 from gorgond.errors import GorgonError, StoreRefused
-from gorgond.redpill import dumps, loads
+from gorgond.redpill import dumps, loads, now_ms
 from gorgond.stores.contract import Once, Write, Written
 from gorgond.stores.filters import DOCUMENT_BYTES, check_write
 from gorgond.stores.ownership import barred
@@ -71,14 +70,14 @@ def write_all(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[W
     for writer in collections.values():
         writer.flush()
     if any(write.kind == "delete" for write in writes):
-        connection.execute("DELETE FROM tombstones WHERE at < ?", (time.time() - TOMBSTONE_SECONDS,))
+        connection.execute("DELETE FROM tombstones WHERE at < ?", (now_ms() / 1000 - TOMBSTONE_SECONDS,))
     return done
 
 
 def claim_all(connection: sqlite3.Connection, requests: Sequence[Once]) -> list[bool]:
     """Note for what the keys of these are used, in such a transaction, too; whether each is the one of its key."""
     make_requests(connection)
-    now = time.time()
+    now = now_ms() / 1000
     connection.execute('DELETE FROM "gorgon.requests" WHERE at < ?', (now - TOMBSTONE_SECONDS,))
     done = []
     for each in requests:
@@ -238,7 +237,7 @@ class _Writer:
         self._tombstones = True
         marks = _json(marked(_marks(tombstone if row is None else row), own))
         first = row.first if row is not None else None
-        self._connection.execute(BURY, (write.collection, write.id, ts, time.time(), known, first, marks))
+        self._connection.execute(BURY, (write.collection, write.id, ts, now_ms() / 1000, known, first, marks))
         return Written("deleted" if known else "missing", ts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gorgond.redpill.broker import TOUCH, Claim, Failure, Voided
-from gorgond.redpill.message import now_ms
+from gorgond.redpill.clock import now_ms
 from tests.contract.bench import GARBAGE, Bench, ids, raw, raws
 from tests.waiting import eventually_async
 

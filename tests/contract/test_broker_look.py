@@ -8,9 +8,10 @@ import contextlib
 import pytest
 
 from gorgond.redpill.broker import Failure
+from gorgond.redpill.clock import now_ms
 from gorgond.redpill.errors import BrokerAway, QueueFull
 from gorgond.redpill.memory import MemoryBroker
-from gorgond.redpill.message import Message, now_ms
+from gorgond.redpill.message import Message
 from gorgond.redpill.redisbroker import RedisBroker
 from tests.conftest import RedisServer
 from tests.contract.bench import GARBAGE, Bench, ids, raw, raws

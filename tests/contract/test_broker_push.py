@@ -9,9 +9,10 @@ import pytest
 
 from gorgond.redpill import keys
 from gorgond.redpill.broker import Batch, Claim, Limit, Room
+from gorgond.redpill.clock import now_ms
 from gorgond.redpill.errors import BrokerError, QueueFull
 from gorgond.redpill.memory import MemoryBroker
-from gorgond.redpill.message import Message, now_ms
+from gorgond.redpill.message import Message
 from tests.conftest import RedisServer
 from tests.contract.bench import LIMIT, Bench, raws
 from tests.waiting import eventually_async

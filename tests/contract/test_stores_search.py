@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gorgond.errors import StoreRefused
+from gorgond.redpill import now_ms
 from gorgond.stores import open_store, sqlite
 from gorgond.stores.contract import ANSWER_BYTES, Cut, Store
 from gorgond.stores.sqlite_tables import Collection
@@ -79,7 +79,7 @@ def test_sqlite_makes_it_in_steps_and_writers_go_on(tmp_path: Path, monkeypatch:
         assert isinstance(second.find([query(search="fox")])[0], StoreRefused)
         # then another goes on, as soon as the first one is given up, and finds what is there now
         monkeypatch.setattr(sqlite, "INDEX_PAUSE", 0.0)
-        monkeypatch.setattr("time.time", lambda now=time.time: now() + sqlite.INDEX_LEASE)
+        monkeypatch.setattr(sqlite, "now_ms", lambda: now_ms() + int(sqlite.INDEX_LEASE * 1000))
         second.make_search()
         assert _gap(path) is None
         gone = {"5", "50", "6", "60"}

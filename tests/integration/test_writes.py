@@ -17,7 +17,7 @@ from gorgond.testing import serving
 from tests.conftest import RedisServer
 from tests.contract.stores import mongo_client
 from tests.databases import SCHEMES
-from tests.integration.test_clocks import off_by
+from tests.faketime import off_by
 from tests.integration.watched import Fabric, fabric_in
 from tests.integration.website import Answer, Connection
 from tests.programs import asked, free_port
@@ -113,7 +113,8 @@ def test_of_many_that_use_one_key_at_the_same_time_one_wins(site: Writers) -> No
 
 def test_web_servers_whose_clocks_differ_change_the_same_item(site: Writers, faketime_library: str) -> None:
     # given a web server that is 30 s ahead, and one that is not
-    ahead, other = site.web(**off_by(faketime_library, "+30")), site.web()
+    ahead = site.web(GORGOND_BROKER_CLOCK_LIMIT="1d", **off_by(faketime_library, "+30"))
+    other = site.web()
     site.store()
     for method, body in (("PATCH", {"title": "patched"}), ("PUT", {"title": "put"}), ("DELETE", None)):
         # when an item that came by way of the one is changed by way of the other, then it is

@@ -1,4 +1,4 @@
-"""How far a host's clock is from the broker's, and what the log says of it."""
+"""How far a host's clock is from the broker's, what the log says of it, and when nothing is to work there."""
 
 from __future__ import annotations
 
@@ -8,33 +8,57 @@ from collections.abc import Callable
 
 import pytest
 
-from gorgond.redpill import connect
+from gorgond.errors import ClockOff
+from gorgond.redpill import BrokerTime, connect
 from gorgond.redpill.memory import MemoryBroker
-from gorgond.redpill.message import now_ms
 from gorgond.service import clock as clock_module
 from gorgond.service.clock import HostClock
 from tests.conftest import RedisServer
 
-
-async def compared(clock: HostClock, seconds: float) -> float | None:
-    """What it finds over a new connection to a broker whose clock is behind by so much."""
-    link = MemoryBroker(clock=lambda: now_ms() - int(seconds * 1000)).link("test")
-    clock._connects = -1
-    await clock.compare(link)
-    return clock.ahead
+S = 1_000_000_000  # ns
+FAR = 86_400.0  # a limit beyond all that is tried
 
 
-async def test_the_log_says_once_that_it_is_off_and_once_that_it_is_right_again(
-    caplog: pytest.LogCaptureFixture, expected_logs: Callable[[str], None]
+class Clocks:
+    """This host's and the broker's; each can be set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, limit: float) -> None:
+        self.broker, self._own = BrokerTime(), 0.0
+        self.host = HostClock("db2", self.broker, limit)
+        really = time.time_ns
+        monkeypatch.setattr("time.time_ns", lambda: really() + int(self._own * S))
+        self._really = really
+        self.set_broker(0)
+
+    def set_own(self, seconds: float) -> None:
+        self._own = seconds
+
+    def set_broker(self, seconds: float) -> None:
+        now = time.monotonic_ns()
+        self.broker.heard(self._really() + int(seconds * S), now, now)
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    return Clocks(monkeypatch, FAR)
+
+
+@pytest.fixture
+def limited(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    return Clocks(monkeypatch, 2.0)
+
+
+def test_the_log_says_once_that_it_is_off_and_once_that_it_is_right_again(
+    clocks: Clocks, caplog: pytest.LogCaptureFixture, expected_logs: Callable[[str], None]
 ) -> None:
     expected_logs("the clock of this host")
-    clock = HostClock("db2")
-    assert clock.ahead is None
-    # what is found is that, to the ms or so
-    assert await compared(clock, 0.2) == pytest.approx(0.2, abs=0.05)
+    clocks.set_own(0.2)
+    clocks.host.look()
     assert caplog.messages == []
-    for seconds in (11.2, 11.2, 0.8, -0.2, -3600):
-        assert await compared(clock, seconds) == pytest.approx(seconds, abs=0.05)
+    for seconds in (11.2, 11.2, 0.3, -0.1, -3600):
+        clocks.set_own(seconds)
+        clocks.host.look()
+        assert clocks.host.ahead == pytest.approx(seconds, abs=0.05)
     assert caplog.messages == [
         "the clock of this host, db2, is 11.2 s ahead of the broker's: mend it, with timedatectl or chrony",
         "the clock of this host, db2, agrees with the broker's again",
@@ -42,75 +66,76 @@ async def test_the_log_says_once_that_it_is_off_and_once_that_it_is_right_again(
     ]
 
 
-async def test_it_is_compared_when_connected_and_every_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = 0
+@pytest.mark.parametrize("seconds", [2.5, -2.5, 15, 3600, -3600])
+def test_who_begins_on_a_host_that_is_off_is_refused(limited: Clocks, seconds: float) -> None:
+    limited.set_own(seconds)
+    with pytest.raises(ClockOff, match=r"^the clock of this host, db2, .* more than \[broker\] clock_limit"):
+        limited.host.look()
 
-    def broker_clock() -> int:
-        nonlocal asked
-        asked += 1
-        return now_ms()
 
-    broker, clock = MemoryBroker(clock=broker_clock), HostClock("db2")
-    link = broker.link("test")
-    for _ in range(3):
-        await clock.compare(link)
-    assert asked == 1
-    # over a new connection, it may be to another broker
-    await link.close()
-    await link.ping()
+@pytest.mark.parametrize("seconds", [2.5, -2.5, 15, 3600, -3600])
+def test_who_runs_ends_when_its_own_clock_was_set(
+    limited: Clocks, seconds: float, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs("the clock of this host")
+    limited.set_own(-1.5)
+    limited.host.look()
+    limited.set_own(seconds)
+    with pytest.raises(ClockOff, match=r"\(2 s\): mend it, with timedatectl or chrony"):
+        limited.host.look()
+
+
+@pytest.mark.parametrize("seconds", [2.5, -2.5, 15, 3600, -3600])
+def test_who_runs_goes_on_when_it_was_the_brokers_clock(
+    limited: Clocks, seconds: float, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs("the clock of this host")
+    limited.set_own(0.2)
+    limited.host.look()
+    limited.set_broker(seconds)
+    limited.host.look()
+    assert limited.host.ahead == pytest.approx(0.2 - seconds, abs=0.05)
+    # also while its own is put right within the limit of what it was
+    limited.set_own(0)
+    limited.host.look()
+
+
+def test_who_runs_goes_on_when_its_clock_has_gone_wrong_slowly(
+    limited: Clocks, expected_logs: Callable[[str], None]
+) -> None:
+    """Nobody can tell whose fault that is; who begins is refused, and people have long been told."""
+    expected_logs("the clock of this host")
+    for tenth in range(40):
+        limited.set_broker(tenth / 10)
+        limited.host.look()
+
+
+async def test_while_the_broker_is_away_nothing_changes() -> None:
+    broker = MemoryBroker()
+    clock, link = HostClock("db2", broker.time, FAR), broker.link("test")
     await clock.compare(link)
-    assert asked == 2
-    monkeypatch.setattr(clock_module, "EVERY", 0.0)
-    await clock.compare(link)
-    await clock.compare(link)
-    assert asked == 4
-    # and while it is away nothing changes
+    assert clock.ahead == pytest.approx(0, abs=0.05)
     broker.kill()
     await clock.compare(link)
     assert clock.ahead == pytest.approx(0, abs=0.05)
 
 
-async def test_an_answer_that_took_long_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock_module, "ROUND_MAX", 20)
-
-    def slow() -> int:
-        time.sleep(0.05)
-        return 0
-
-    clock = HostClock("db2")
-    await clock.compare(MemoryBroker(clock=slow).link("test"))
+def test_an_answer_that_took_long_says_nothing() -> None:
+    broker = BrokerTime()
+    now = time.monotonic_ns()
+    broker.heard(0, now - S, now)
+    clock = HostClock("db2", broker, 0.001)
+    clock.look()
     assert clock.ahead is None
-
-
-async def test_messages_that_expire_by_it_are_told_once_a_minute(
-    caplog: pytest.LogCaptureFixture, expected_logs: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected_logs("clock")
-    clock = HostClock("db2")
-    # those of a time when it was right, or behind, are not its doing
-    clock.expired(5)
-    await compared(clock, -11)
-    clock.expired(6)
-    await compared(clock, 11)
-    caplog.clear()
-    clock.expired(6)
-    for count in (18, 19, 30):
-        clock.expired(count)
-    monkeypatch.setattr(clock, "_tell_at", 0.0)  # a minute later
-    clock.expired(31)
-    assert caplog.messages == [
-        f"{words} deadline by this host's clock, which is 11.0 s ahead of the broker's"
-        for words in ("12 messages were past their", "13 messages were past their")
-    ]
 
 
 async def test_a_broker_that_hangs_is_not_waited_for(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a broker that has told its time, and hangs
-    monkeypatch.setattr(clock_module, "EVERY", 0.0)
     monkeypatch.setattr(clock_module, "PATIENCE", 60.0)
-    link, clock = connect(redis_server.url, durable=False).link("test"), HostClock("db2")
+    broker = connect(redis_server.url, durable=False)
+    link, clock = broker.link("test"), HostClock("db2", broker.time, FAR)
     await clock.compare(link)
     assert clock.ahead == pytest.approx(0, abs=0.5)
     redis_server.pause()

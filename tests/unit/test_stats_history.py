@@ -209,6 +209,17 @@ def test_a_clock_that_is_set_begins_anew() -> None:
         assert spans_of(history, now + LATE + 1)["minute"]["count"] == 1
 
 
+def test_a_clock_that_is_set_back_does_not_stop_the_history() -> None:
+    # given a clock that was half an hour ahead, and is set right
+    history = filled(range(BEGIN + 1800, BEGIN + 1900))
+    for at in range(BEGIN, BEGIN + 130):
+        history.add("web", at, of([1]))
+        history.advance(at + 1)
+    # then what happens counts when it happens, and not half an hour later
+    assert total(history, 1, 2, BEGIN + 130).count == 70
+    assert [each.count for _, _, each in history.rows("web", 0, 3, BEGIN + 130)] == [1, 1, 1]
+
+
 def test_a_clock_that_is_a_little_off_loses_nothing() -> None:
     history = filled(range(BEGIN, BEGIN + 100))
     for at in range(BEGIN + 90, BEGIN + 120):

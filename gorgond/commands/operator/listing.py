@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from gorgond.commands.operator import text
 from gorgond.commands.operator.text import Row
+from gorgond.redpill import now_ms
 from gorgond.stats.verdict import PRESENT
 
 NOW = ("queue", ">waiting", ">oldest", ">in flight", ">delayed", ">dead", ">in/s", ">out/s")
@@ -42,7 +42,7 @@ def instance_table(instances: Sequence[Row]) -> list[str]:
 
 
 def _instance(row: Row) -> Sequence[str]:
-    since = text.duration(max(time.time() - row["since"] / 1000, 0))
+    since = text.duration(max(now_ms() - row["since"], 0) / 1000)
     rates = [text.rate(row[key]) for key in ("in", "out", "errors")]
     lag = text.latency(max(row["lag"], 0) * 1e6)
     gone = row["state"] not in PRESENT

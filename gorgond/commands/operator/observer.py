@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import Any
 
-from gorgond.redpill import Listener, Message
+from gorgond.redpill import Listener, Message, now_ms
 from gorgond.service.fabric import Fabric
 from gorgond.stats.collector import Collector
 from gorgond.stats.instances import SETTLED
@@ -32,7 +32,7 @@ class Observer:
             if await self._look():
                 await asyncio.sleep(SETTLED + 0.2)
         await self._look()
-        now, at = time.monotonic(), time.time()
+        now, at = time.monotonic(), now_ms() / 1000
         self._collector.add_up(now, at, not any(each.health.away for each in self._collector.brokers))
         return self._collector.picture(now, at, database_row({}, 0.0, 0.0, ""), ())
 

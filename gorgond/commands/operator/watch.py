@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from http.client import HTTPConnection, HTTPException
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from gorgond.commands.operator.installation import Installation
+from gorgond.redpill import now_ms
 
 if TYPE_CHECKING:
     from gorgond.commands.operator.observer import Observer
@@ -66,4 +66,4 @@ def _from_server(url: str, password: str) -> Picture | None:
         return None
     finally:
         connection.close()
-    return found if found and time.time() - found["at"] / 1000 < STALE else None
+    return found if found and now_ms() - found["at"] < STALE * 1000 else None
