@@ -43,57 +43,63 @@ class LateNetwork:
         held, self._held = self._held, []
         for data in held:
             reader, writer = await asyncio.open_unix_connection(self._real)
-            writer.write(data + b"PING late\r\n")
-            with contextlib.suppress(TimeoutError):  # a wait in it may block for a second
-                async with asyncio.timeout(10):
-                    await reader.readuntil(b"$4\r\nlate\r\n")
-            writer.close()
+            with contextlib.closing(writer):
+                writer.write(data + b"PING late\r\n")
+                with contextlib.suppress(TimeoutError):  # a wait in it may block for a second
+                    async with asyncio.timeout(10):
+                        await reader.readuntil(b"$4\r\nlate\r\n")
             self.late += 1
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[LateNetwork]:
         """Be there; in the end break off what goes through."""
-        tasks: set[asyncio.Task[None]] = set()
+        tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            tasks.add(task)
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                await self._connected(reader, writer)
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks[asyncio.create_task(self._connected(reader, writer))] = writer
 
         server = await asyncio.start_unix_server(connected, self.path, limit=ROUND)
         try:
             yield self
         finally:
             server.close()
-            for task in tasks:
+            for task, writer in tasks.items():
                 task.cancel()
+                writer.close()  # a task that was cancelled before it began closes nothing
             await asyncio.wait(tasks)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        real_reader, real_writer = await asyncio.open_unix_connection(self._real, limit=ROUND)
-        answers = asyncio.create_task(_pass_on(real_reader, writer))
-        try:
-            while data := await reader.read(ROUND):
-                fate = Fate.PASS if self.calm else self._decide(data)
-                if fate in (Fate.HOLD, Fate.COPY):
-                    self._held.append(data)
-                if fate is Fate.HOLD:
-                    await reader.read()  # until the other side gives up
-                    return
-                if fate is Fate.LOSE:
-                    answers.cancel()
-                    await asyncio.wait((answers,))
-                    real_writer.write(data)
-                    await real_reader.read(ROUND)
-                    await self.deliver()
-                    return
+        with contextlib.suppress(OSError), contextlib.closing(writer):
+            real_reader, real_writer = await asyncio.open_unix_connection(self._real, limit=ROUND)
+            answers = asyncio.create_task(_pass_on(real_reader, writer))
+            try:
+                await self._forward(reader, real_reader, real_writer, answers)
+            finally:
+                answers.cancel()
+                real_writer.close()
+
+    async def _forward(
+        self,
+        reader: asyncio.StreamReader,
+        real_reader: asyncio.StreamReader,
+        real_writer: asyncio.StreamWriter,
+        answers: asyncio.Task[None],
+    ) -> None:
+        while data := await reader.read(ROUND):
+            fate = Fate.PASS if self.calm else self._decide(data)
+            if fate in (Fate.HOLD, Fate.COPY):
+                self._held.append(data)
+            if fate is Fate.HOLD:
+                await reader.read()  # until the other side gives up
+                return
+            if fate is Fate.LOSE:
+                answers.cancel()
+                await asyncio.wait((answers,))
                 real_writer.write(data)
-        finally:
-            answers.cancel()
-            real_writer.close()
-            writer.close()
+                await real_reader.read(ROUND)
+                await self.deliver()
+                return
+            real_writer.write(data)
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
