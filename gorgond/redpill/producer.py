@@ -141,11 +141,13 @@ class Producer:
         background.ending = True
         self._filled.set()
         end = time.monotonic() + timeout
-        while not background.task.done() and time.monotonic() < end and self._is_wanted():
-            await asyncio.wait({background.task}, timeout=LOOK)
-        await background.end()
-        await self._link.close()
-        self._end("stopped before the broker was back; this was not queued")
+        try:
+            while not background.task.done() and time.monotonic() < end and self._is_wanted():
+                await asyncio.wait({background.task}, timeout=LOOK)
+        finally:  # also when whoever stops it has no more time
+            await background.end()
+            await self._link.close()
+            self._end("stopped before the broker was back; this was not queued")
 
     def _is_wanted(self) -> bool:
         """Whether anybody still wants what waits or is on its way."""

@@ -24,6 +24,7 @@ from gorgond.redpill import (
     LoopEnded,
     Message,
     Outcome,
+    OutcomeUnknown,
     Producer,
     Room,
     call,
@@ -85,12 +86,14 @@ class Ill(MemoryBroker):
         super().__init__()
         self.ill = ""  # the end of that connection's name
         self.fault: Exception | None = None  # None: no answer
+        self.met = False  # whether it was asked for anything since
 
     def link(self, name: str) -> MemoryLink:
         return IllLink(self, name)
 
     async def meet(self, name: str) -> None:
         if self.ill and name.endswith(self.ill):
+            self.met = True
             if self.fault is not None:
                 raise self.fault
             await asyncio.Event().wait()
@@ -308,3 +311,21 @@ async def test_what_a_role_pushes_and_asks_with_is_watched(
     link = {"push": "push", "replies": {"app": "provider_data"}.get(service.role, f"{service.role}_data")}[end]
     ended = await fate(service, functools.partial(setattr, broker, "ill", f"{service.name} {link}"))
     assert re.match(rf"{service.name} {link}.* hangs: it has not turned for \d+ s", str(ended))
+
+
+async def test_a_producer_whose_stop_is_cut_short_has_ended_all_the_same() -> None:
+    # given a producer whose push is under way, and never answered
+    broker = Ill()
+    pusher = Producer(broker, "toy@1")
+    pusher.start()
+    broker.ill = "push"
+    pushing = asyncio.create_task(pusher.push("jobs", Message("job")))
+    await eventually_async(lambda: broker.met)
+    # when whoever stops it loses patience
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await pusher.stop(60)
+    # then nothing of it runs on, and who pushed is told
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("toy@1")]
+    with pytest.raises(OutcomeUnknown):
+        await pushing
