@@ -13,14 +13,13 @@ from redis.exceptions import ResponseError
 
 from gorgond.redpill.errors import BrokerAway, BrokerRefused
 from gorgond.redpill.logline import counted, log
+from gorgond.redpill.meaning import ROUND_TIMEOUT
 from gorgond.redpill.redisbroker import RedisLink
 from gorgond.redpill.redisprotocol import RedisProtocol
 from gorgond.redpill.redisserver import RedisServer, dial, driver
 from gorgond.redpill.sentineladdress import SentinelAddress, is_own, shown
 from gorgond.redpill.sentinels import Named, Sentinels
 from gorgond.redpill.sentinelwatch import SentinelWatch
-
-MEET = 1.0  # seconds that the master which they name has for saying that it is one
 
 
 class SentinelBroker(RedisServer):
@@ -51,7 +50,7 @@ class SentinelBroker(RedisServer):
                 "the address by which the other hosts reach it"
             )
         try:
-            async with watch.meeting(named.master, MEET):
+            async with watch.meeting(named.master, ROUND_TIMEOUT):
                 connection = await self._master(named)
         except TimeoutError:
             raise BrokerAway(f"{where}, which the Sentinels named, has not answered") from None
@@ -65,7 +64,7 @@ class SentinelBroker(RedisServer):
         """A connection to the master that they name, if it says so itself."""
         connection = await dial(driver(self._sentinels.address.redis(named.master)))
         try:
-            [role] = await connection.ask([["ROLE"]], 1, MEET)
+            [role] = await connection.ask([["ROLE"]], 1, ROUND_TIMEOUT)
             if isinstance(role, ResponseError):
                 raise role
             if role[0] != b"master":

@@ -1,6 +1,7 @@
 """What contract tests share: a test that asks for one of these is done on each implementation.
 
-broker    in memory, and on a Redis that is empty
+broker    in memory, on a Redis that is empty, and, in the modules of ON_A_SET, on a set of them with a copy of all that
+          counts (ON_A_SET=all pytest …: in all modules)
 bench     such a broker, with as many links as a test asks for
 stage     such a broker, with what a test looks at it with
 frail     a bench, and the server under it, to be killed and started again
@@ -10,6 +11,7 @@ store     such a database, prepared and open
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
@@ -21,14 +23,51 @@ from gorgond.redpill import Broker, connect
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.stores import open_store
 from gorgond.stores.contract import Store
-from tests.brokers import BROKERS
+from tests.brokers import BROKERS, SETS
 from tests.conftest import RedisServer
 from tests.contract.bench import Bench
 from tests.contract.stage import Stage
 from tests.contract.stores import mongo_client
 from tests.databases import SCHEMES
+from tests.sets import MakeSet, Set, sets
 
 _numbers = count()
+
+ON_A_SET = "test_broker_claim test_broker_desk test_broker_push test_broker_wait test_groups test_lease test_producer"
+ON_A_SET = os.environ.get("ON_A_SET", f"{ON_A_SET} test_turns")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not to be tried on a set."""
+    out = [item for item in items if not _wanted(item)]
+    config.hook.pytest_deselected(items=out)
+    items[:] = [item for item in items if item not in set(out)]
+
+
+def _wanted(item: pytest.Item) -> bool:
+    scheme = (
+        item.callspec.params.get("broker") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ""
+    )
+    return scheme not in SETS or ON_A_SET == "all" or item.path.stem in ON_A_SET.split()
+
+
+@pytest.fixture(scope="session")
+def _shared_set(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Set]:
+    with sets(redis_binary, tmp_path_factory) as make:
+        yield make(replicas=1, down_after=600.0)
+
+
+@pytest.fixture
+def shared_set(_shared_set: Set, monkeypatch: pytest.MonkeyPatch) -> Set:
+    monkeypatch.setattr("gorgond.redpill.sentinels.ANSWER", 60.0)  # a busy machine takes its time
+    _shared_set.members[0].cli("FLUSHALL")
+    return _shared_set
+
+
+@pytest.fixture
+def make_set(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSet]:
+    with sets(redis_binary, tmp_path_factory) as make:
+        yield make
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +81,13 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gorgond.redpill.session.LEAVE", 60.0)  # a busy machine takes its time
 
 
-@pytest.fixture(params=BROKERS)
-def broker(request: pytest.FixtureRequest) -> Broker:
+@pytest.fixture(params=[*BROKERS, *SETS])
+def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Broker:
     if request.param == "memory":
         return MemoryBroker()
+    if request.param == "sentinel":
+        monkeypatch.setattr("gorgond.redpill.rediswire.COPY_TIMEOUT", 60.0)
+        return connect(request.getfixturevalue("shared_set").url(copies=1), durable=False)
     assert request.param == "redis"
     return connect(request.getfixturevalue("shared_redis").url, durable=False)
 

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-
-import pytest
+from collections.abc import Callable
 
 from gorgond.redpill import Broker, BrokerAway, BrokerRefused, Consumer, Message, Producer, connect
 from tests.contract.stage import OUTAGE, Handler, Stage, running
 from tests.programs import free_port
-from tests.sets import NAME, PASSWORD, MakeSet, Set, sets
+from tests.sets import NAME, PASSWORD, MakeSet, Set
 from tests.waiting import eventually_async
-
-
-@pytest.fixture
-def make_set(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSet]:
-    with sets(redis_binary, tmp_path_factory) as make:
-        yield make
 
 
 async def refused(url: str) -> str:
