@@ -30,6 +30,13 @@ class Documents(list[Document]):
     more = False
 
 
+class Count(int):
+    """How many documents there are. `more`: there are more than that, which were not counted. A handler that gives it
+    back as it is answers with the header `X-More: true` then."""
+
+    more = False
+
+
 def queue_of(args: Mapping[str, Any]) -> str:
     """Where these arguments of a find or count go: searches have a queue of their own, so that no other read waits
     behind them."""
@@ -90,12 +97,15 @@ class StoreClient:
             raise _missing(collection, id)
         return found[0]
 
-    async def count(self, collection: str, filter: Mapping[str, Any] | None = None, *, search: str = "") -> int:
-        """How many documents the filter finds."""
+    async def count(self, collection: str, filter: Mapping[str, Any] | None = None, *, search: str = "") -> Count:
+        """How many documents the filter finds; of a `search` 10,000 at most are counted."""
         args: dict[str, Any] = {"filter": filter or {}}
         if search:
             args["search"] = search
-        return int(loads((await self._context.ask(queue_of(args), f"{collection}.count", args)).body))
+        reply = await self._context.ask(queue_of(args), f"{collection}.count", args)
+        count = Count(loads(reply.body))
+        count.more = reply.more
+        return count
 
     async def insert(self, collection: str, document: Mapping[str, Any]) -> str:
         """Store a document, which gets an id if it has none: its id. The same again changes nothing. Raises Conflict

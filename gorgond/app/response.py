@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gorgond.app.clients import Documents
+from gorgond.app.clients import Count, Documents
 from gorgond.redpill import MORE, Done, dumps
 
 JSON = "application/json"
@@ -32,7 +32,7 @@ def done(value: Any) -> Done:
     """
     if value is None:
         return Done(b"", status=204)
-    if isinstance(value, Documents) and value.more:
+    if isinstance(value, Documents | Count) and value.more:
         return Done(dumps(value, _plain), headers=MORE)
     if not isinstance(value, Response):
         return Done(dumps(value, _plain))

@@ -8,7 +8,7 @@ for the database, another one's Python runs. A batch is one question to the data
 
     store_get   store.health        → {"database", "version", "latency_ms", "pool", "search"}
                 <collection>.find   {"filter", "sort", "limit", "skip", "fields", "search", "short"} → array
-                <collection>.count  {"filter", "search"} → number
+                <collection>.count  {"filter", "search"} → number, of a search 10,000 at most
     provider_store_get  what is asked of the collection providers: how far one has read
     store_search  the same: what is dear has a queue and a consumer of its own, so that nobody else waits for it
     store_put   <collection>.insert   {"documents": […]}      → {"results": [{"id", "effect"}, …]}
@@ -57,7 +57,7 @@ from gorgond.service.life import Service
 from gorgond.service.loop import in_thread
 from gorgond.settings import masked
 from gorgond.stores import open_store
-from gorgond.stores.contract import Cut, Query
+from gorgond.stores.contract import AtLeast, Cut, Query
 from gorgond.stores.declared import dropped_of, indexes_of
 from gorgond.stores.jobs import Change, Job, told_refused
 from gorgond.stores.requests import query_of
@@ -265,7 +265,7 @@ class _Reader(_Handler):
                 outcomes[index] = _answer_of(found) if isinstance(found, bytes) else told_refused(found)
         if counts:
             for (index, _), count in zip(counts, self._store.count([query for _, query in counts]), strict=True):
-                outcomes[index] = Done(dumps(count)) if isinstance(count, int) else told_refused(count)
+                outcomes[index] = _count_of(count) if isinstance(count, int) else told_refused(count)
         return [outcome for outcome in outcomes if outcome is not None]
 
 
@@ -324,6 +324,10 @@ class _Writer(_Handler):
         took = time.perf_counter() - started
         for op, count in Counter(event.op for event in events).items():
             self._announced.measure(f"store_notify {op}", count, 0, 0, took)
+
+
+def _count_of(number: int) -> Done:
+    return Done(dumps(number), headers=MORE) if isinstance(number, AtLeast) else Done(dumps(number))
 
 
 def _answer_of(documents: bytes) -> Done:

@@ -27,6 +27,9 @@ ANSWER_BYTES = 15 * 1024 * 1024
 """Of one find, with room for what is put around it within redpill's 16 MB; a reader who asks for more gets a part, not
 a process without memory."""
 
+COUNTED = 10_000
+"""Of what a search finds so many are counted: to count all with a frequent word may take longer than a read has."""
+
 Kind = Literal["insert", "replace", "patch", "delete"]
 Effect = Literal["stored", "exists", "conflict", "stale", "missing", "deleted"]
 
@@ -129,6 +132,15 @@ class Cut(bytes):
     """An answer to a find that lacks documents for which there was no room."""
 
 
+class AtLeast(int):
+    """An answer to a count that counted no further."""
+
+
+def counted(number: int) -> int:
+    """The answer to a count of what a search finds, which stopped above COUNTED."""
+    return AtLeast(COUNTED) if number > COUNTED else number
+
+
 def array(documents: Iterable[bytes]) -> bytes:
     """These documents as one JSON array of ANSWER_BYTES at most. A Cut if that takes leaving some out: one that is
     too large by itself, and all from the first for which no room is left."""
@@ -210,7 +222,8 @@ class Store(ABC):
 
     @abstractmethod
     def count(self, queries: Sequence[Query]) -> list[int | StoreRefused]:
-        """How many documents match each query's filter and search; limit and skip do not count."""
+        """How many documents match each query's filter and search; limit and skip do not count. Of a search with more
+        than COUNTED it is AtLeast(COUNTED)."""
 
     @abstractmethod
     def change(self, writes: Sequence[Write]) -> list[Written | StoreRefused]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pymongo.database import Database
 
 from gorgond.errors import StoreRefused
-from gorgond.stores.contract import Query, not_searchable
+from gorgond.stores.contract import COUNTED, Query, counted, not_searchable
 from gorgond.stores.filters import equality
 from gorgond.stores.mongo_commands import PUT, Document, reachable, version
 from gorgond.stores.mongo_indexing import Indexing
@@ -64,8 +64,9 @@ class Search:
         return islice(self._in_order(sort, projection), begin, end)
 
     def count(self) -> int:
-        """How many they are."""
-        return sum(1 for ids in self._all(AT_ONCE) for _ in self._look({"_id": {"$in": ids}}, {}, self._text()))
+        """How many they are, as far as they are counted."""
+        found = (1 for ids in self._all(AT_ONCE) for _ in self._look({"_id": {"$in": ids}}, {}, self._text()))
+        return counted(sum(islice(found, COUNTED + 1)))
 
     def _text(self) -> Document:
         return dict.fromkeys(self._fields, 1)

@@ -22,12 +22,14 @@ from urllib.parse import unquote
 from gorgond.errors import ConfigError, StoreAway, StoreDenied, StoreRefused
 from gorgond.redpill import dumps, loads, now_ms
 from gorgond.stores.contract import (
+    COUNTED,
     Once,
     Query,
     Store,
     Write,
     Written,
     array,
+    counted,
     not_searchable,
     refused_by,
     shorten,
@@ -282,8 +284,10 @@ class SqliteStore(Store):
         source = _source(query, parameters, connection)
         if not _exists(connection, query):
             return 0
+        if query.search:
+            source = f"FROM (SELECT 1 {source} LIMIT {COUNTED + 1})"
         [number] = connection.execute(f"SELECT count(*) {source}", parameters).fetchone()
-        return int(number)
+        return counted(number) if query.search else int(number)
 
     def _see_text(self, name: str) -> None:
         """Refuse a search whose index is not there."""

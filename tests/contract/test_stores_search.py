@@ -11,8 +11,8 @@ import pytest
 
 from gorgond.errors import StoreRefused
 from gorgond.redpill import now_ms
-from gorgond.stores import open_store, sqlite
-from gorgond.stores.contract import ANSWER_BYTES, Cut, Store
+from gorgond.stores import contract, mongo_search, open_store, sqlite
+from gorgond.stores.contract import ANSWER_BYTES, AtLeast, Cut, Store
 from gorgond.stores.sqlite_tables import Collection
 from tests.contract.stores import found, ids, query, write
 from tests.waiting import eventually
@@ -133,3 +133,17 @@ def test_a_word_finds_its_plural_and_case_does_not_matter(store: Store) -> None:
         assert sorted(ids(found(store, query(search=search)))) == ["many", "one"]
     # and what is short is not the beginning of everything
     assert ids(found(store, query(search="te"))) == []
+
+
+def test_of_what_a_search_finds_so_many_are_counted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (contract, sqlite, mongo_search):
+        monkeypatch.setattr(module, "COUNTED", 5)
+    store.write([write("insert", f"{n}", n, title="fox", userid=int(n > 4)) for n in range(7)])
+    # then a number up to which is counted is exact, and says so
+    few, many, others = store.count([query({"userid": 0}, search="fox"), query(search="fox"), query()])
+    assert few == 5
+    assert not isinstance(few, AtLeast)
+    # and of more only that they are more, but without a search
+    assert many == 5
+    assert isinstance(many, AtLeast)
+    assert others == 7
