@@ -24,6 +24,7 @@ from gorgond.chaos.attempts import Attempt, Book, read
 from gorgond.chaos.errors import Aborted, Refused
 from gorgond.chaos.faults import Fault, Faults
 from gorgond.chaos.gauges import Gauges, Sample
+from gorgond.chaos.hosts.lab import Hosts, Lab
 from gorgond.chaos.load import Load, Plan
 from gorgond.chaos.marks import mark
 from gorgond.chaos.servers import Server, servers_of
@@ -58,8 +59,8 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """`body` does the faults. `cast` is the fabric of its own that it runs on; `alone` says that it can run on no
-    other. `roles` must be there. `most` seconds it may take."""
+    """`body` does the faults. `cast` is the fabric of its own that it runs on, or `hosts` three of them; `alone` says
+    that it can run on no other. `roles` must be there. `most` seconds it may take."""
 
     name: str
     what: str
@@ -70,6 +71,7 @@ class Drill:
     alone: bool = False
     roles: tuple[str, ...] = ()
     most: float = 240.0
+    hosts: Hosts | None = None
 
 
 class Stopwatch:
@@ -132,9 +134,11 @@ class Run:
         book: Book,
         options: Options,
         most: float,
-        stage: Stage | None,
+        stage: Stage | Lab | None,
     ) -> None:
-        self.target, self.faults, self.servers, self.load, self.stage = target, faults, servers, load, stage
+        self.target, self.faults, self.servers, self.load = target, faults, servers, load
+        self.stage = stage if isinstance(stage, Stage) else None
+        self._lab = stage if isinstance(stage, Lab) else None
         self.chance = random.Random(options.seed)
         self.options = options
         self.book = book
@@ -184,6 +188,13 @@ class Run:
     def _in_time(self) -> None:
         if time.monotonic() > self._end:
             raise Aborted("the drill takes longer than it may")
+
+    @property
+    def lab(self) -> Lab:
+        """The hosts of a drill that has some. Raises Refused."""
+        if self._lab is None:
+            raise Refused("it needs hosts of its own: --target local without --data")
+        return self._lab
 
     # ---- victims
 
@@ -257,7 +268,7 @@ def run_drill(drill: Drill, target: Target | None, options: Options, journal: Un
     watch = Stopwatch()
     try:
         if target is None:
-            with Stage(journal, drill.cast) as stage:
+            with Stage(journal, drill.cast) if drill.hosts is None else Lab(drill.hosts) as stage:
                 watch.end("build")
                 result = _play(drill, stage.target, stage, options, journal, say, watch)
             watch.end("clear")
@@ -274,7 +285,7 @@ def run_drill(drill: Drill, target: Target | None, options: Options, journal: Un
 def _play(
     drill: Drill,
     target: Target,
-    stage: Stage | None,
+    stage: Stage | Lab | None,
     options: Options,
     journal: UndoLog,
     say: Say,
@@ -301,7 +312,7 @@ def _perform(
     drill: Drill,
     target: Target,
     servers: dict[str, Server],
-    stage: Stage | None,
+    stage: Stage | Lab | None,
     options: Options,
     journal: UndoLog,
     say: Say,

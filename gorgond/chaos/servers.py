@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from redis import Redis
 from redis.exceptions import RedisError
+from redis.sentinel import Sentinel
 
 from gorgond.chaos.errors import Refused
 from gorgond.config import Config
@@ -27,7 +28,7 @@ class Server:
     def __init__(self, name: str, url: str) -> None:
         self.name = name
         self.url = url
-        self.redis: Any = Redis.from_url(url, socket_timeout=TIMEOUT, decode_responses=True)
+        self.redis: Any = _client(url)
 
     @property
     def socket(self) -> Path:
@@ -119,6 +120,26 @@ class Server:
     def close(self) -> None:
         """Let go of the connection."""
         self.redis.close()
+
+
+def _client(url: str) -> Any:
+    """Who asks the Redis at this address, or the one that Sentinels name at each new connection."""
+    parts = urlsplit(url)
+    if parts.scheme != "sentinel":
+        return Redis.from_url(url, socket_timeout=TIMEOUT, decode_responses=True)
+    who, _, places = parts.netloc.rpartition("@")
+    user, _, password = who.partition(":")
+    hosts = [urlsplit(f"//{place}") for place in places.split(",")]
+    sentinels: Any = Sentinel(
+        [  # type: ignore[no-untyped-call]
+            (str(each.hostname), each.port or 26379) for each in hosts
+        ],
+        socket_timeout=TIMEOUT,
+    )
+    return sentinels.master_for(
+        parts.path.strip("/"), socket_timeout=TIMEOUT, decode_responses=True,
+        username=unquote(user) or None, password=unquote(password) or None,
+    )  # fmt: skip
 
 
 def servers_of(config: Config) -> dict[str, Server]:

@@ -21,7 +21,7 @@ from tests.waiting import eventually_async
 
 AWAY = "database .* is away"
 BULK = 50  # notes that are pushed together
-FAILOVERS = int(os.environ.get("FAILOVERS", "2"))  # of each kind; tools/prove failovers has more
+FAILOVERS = int(os.environ.get("FAILOVERS", "2"))  # of each kind; tools/prove primaries has more
 
 
 @pytest.fixture

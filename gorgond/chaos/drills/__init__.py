@@ -5,13 +5,14 @@ network    the network to them is slow, breaks off, swallows everything
 roles      instances die, hang, or are restarted
 room       a broker has no room, or loses what it had
 store      a store hangs, its database dies, a message kills
+hosts      hosts of their own: the broker's master changes, a host is gone
 soak       everything at random; instances that come and go
 """
 
 from __future__ import annotations
 
 from gorgond.chaos.drill import Drill
-from gorgond.chaos.drills import broker, network, roles, room, soak, store
+from gorgond.chaos.drills import broker, hosts, network, roles, room, soak, store
 
-_ALL = (broker, room, roles, store, network, soak)
+_ALL = (broker, room, roles, store, network, hosts, soak)
 DRILLS: dict[str, Drill] = {drill.name: drill for each in _ALL for drill in each.DRILLS}

@@ -6,6 +6,7 @@
     machine         what runs on a host, and keeps running it
     files           how a host's servers are configured
     database        the three mongods as one replica set
+    sentinels       the Redis servers as their Sentinels see them
     balancer        HAProxy before the web servers of all
     lab             three hosts, as the fabric of a drill
     target          their processes as what a drill hurts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -18,20 +19,24 @@ START = 20.0  # seconds until it listens
 
 
 class Balancer:
-    """Where clients go; its log is in `directory`. Raises Refused without haproxy."""
+    """Where clients go; its files are in `directory`. `check` is another question to web servers than the example's,
+    for versions that do not know that one. Raises Refused without haproxy."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, check: str = "") -> None:
         found = shutil.which("haproxy")
         if found is None or not EXAMPLE.exists():
             raise Refused("haproxy is not installed, or this is no checkout")
         self._haproxy, self._log = found, directory / "haproxy.log"
+        self._configuration = directory / "haproxy.cfg"
+        text = EXAMPLE.read_text()
+        self._configuration.write_text(re.sub("(?m)^ *http-check .*", "", text) + check if check else text)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Return when it takes connections. Raises Aborted when it does not."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
-                ["setpriv", "--pdeathsig", "KILL", "--", self._haproxy, "-db", "-f", str(EXAMPLE)],  # noqa: S607
+                ["setpriv", "--pdeathsig", "KILL", "--", self._haproxy, "-db", "-f", str(self._configuration)],  # noqa: S607
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,6 @@ class Host:
         self._bad: subprocess.Popen[bytes] | None = None
         self._output = fitting.path / "output"
         fitting.path.mkdir(exist_ok=True)
-        self.run_code(ROOT)
 
     def run_code(self, root: Path) -> None:
         """Have the processes that are started from now on run the code of this checkout."""
@@ -79,20 +79,25 @@ class Host:
         """The power fails: everything on it ends at once, and nobody is told."""
         if self._process is None:
             return
-        self.pull()
+        self._unplug()
         everything = psutil.Process(self._process.pid).children(recursive=True)
         self._process.kill()  # the kernel kills the others with it
         self._process.wait()
         psutil.wait_procs(everything)
         self._process = None
-        ip(f"link del {self.name}")
 
     def shut_down(self) -> None:
         """End everything on it in good order."""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(ENDS)
-            self.off()
+            self._process = None
+            self._unplug()
+
+    def _unplug(self) -> None:
+        self._mend()
+        with suppress(Aborted):  # the kernel may have done it, as nothing runs in that network any more
+            ip(f"link del {self.name}")
 
     # ---- its cable
 

@@ -6,16 +6,21 @@ import base64
 import os
 import shutil
 import tempfile
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from redis.exceptions import RedisError
+
+from gorgond.chaos.errors import Aborted
 from gorgond.chaos.hosts.balancer import Balancer
 from gorgond.chaos.hosts.database import Database
-from gorgond.chaos.hosts.files import HOSTS, Fitting
-from gorgond.chaos.hosts.host import Host
-from gorgond.chaos.hosts.network import Network
+from gorgond.chaos.hosts.files import HOSTS, MASTER, SENTINELS, Fitting
+from gorgond.chaos.hosts.host import ROOT, Host
+from gorgond.chaos.hosts.network import Network, address_of
+from gorgond.chaos.hosts.sentinels import Sentinels
 from gorgond.chaos.hosts.target import HostsTarget
 
 START = 120.0  # seconds all may take to be up
@@ -24,14 +29,19 @@ START = 120.0  # seconds all may take to be up
 @dataclass(frozen=True, slots=True)
 class Hosts:
     """How the hosts are fitted. `copies` is how many replicas must have what is accepted; `environ` is of all
-    processes of gorgond."""
+    processes of gorgond, which run the `code` of this checkout. `one` is for versions that know no Sentinels: their
+    broker is the Redis of the first host."""
 
     copies: int = 1
     environ: dict[str, str] = field(default_factory=dict)
+    code: Path = ROOT
+    one: bool = False
 
     @property
     def broker(self) -> str:
-        return "redis://10.0.0.1:6379"
+        """The URL of the broker."""
+        several = f"sentinel://{SENTINELS}/{MASTER}?copies={self.copies}"
+        return f"redis://{address_of(1)}:6379" if self.one else several
 
 
 class Lab:
@@ -49,7 +59,7 @@ class Lab:
             self.directory = Path(tempfile.mkdtemp(prefix="lab-", dir="/tmp"))
             closing.callback(shutil.rmtree, self.directory, ignore_errors=True)
             closing.enter_context(Network())
-            balancer = Balancer(self.directory)
+            balancer = Balancer(self.directory, "    http-check send meth GET uri /healthz\n" if self._cast.one else "")
             key = base64.urlsafe_b64encode(os.urandom(32)).decode()  # as a Fernet key is
             fittings = [
                 Fitting(
@@ -59,18 +69,29 @@ class Lab:
                 for number in range(1, HOSTS + 1)
             ]  # fmt: skip
             self.hosts = [Host(each) for each in fittings]
-            self.database = Database(self.hosts)
+            self.database, self.sentinels = Database(self.hosts), Sentinels(self.hosts)
             for host in self.hosts:
+                host.run_code(self._cast.code)
                 closing.callback(host.off)
                 host.on()
             self.database.found()
             for host in self.hosts:
                 host.until_up(START)
+            self._until_in_step()
             closing.callback(balancer.stop)
             balancer.start()
             self.target = HostsTarget(self.hosts)
             self._closing = closing.pop_all()
         return self
+
+    def _until_in_step(self) -> None:
+        end = time.monotonic() + START
+        while time.monotonic() < end:
+            with suppress(RedisError):
+                if self.sentinels.in_step():
+                    return
+            time.sleep(0.1)
+        raise Aborted("the Redis servers of the hosts do not follow one master")
 
     def __exit__(self, *_: object) -> None:
         self._closing.close()
