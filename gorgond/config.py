@@ -55,7 +55,7 @@ from gorgond.sinks import SINKS
 
 DEFAULT_PATH = "/etc/gorgond/gorgond.conf"
 KINDS: Mapping[str, Kinds] = {"provider": SOURCES, "journal": SINKS}  # sections whose settings depend on their `kind`
-OTHER_VARIABLES = ("GORGOND_CONFIG", "GORGOND_INSTANCE")
+OTHER_VARIABLES = ("GORGOND_BOOT", "GORGOND_CONFIG", "GORGOND_INSTANCE")
 
 
 # ---- what is set

@@ -22,8 +22,8 @@ INSTANCE = r"[A-Za-z0-9_-]{1,32}"
 def serve(arguments: argparse.Namespace) -> int:
     """Run it until it is told to end; the exit code. Raises ConfigError when its name cannot be one."""
     from gorgond.service.last_word import tell_failed
-    from gorgond.service.life import own_host
     from gorgond.service.log import set_up
+    from gorgond.service.machine import host_name
     from gorgond.service.process import refused, run_process
 
     role = ROLES[arguments.role]
@@ -40,7 +40,7 @@ def serve(arguments: argparse.Namespace) -> int:
     except ConfigError as error:
         return refused(error)
     set_up(config.log.level, config.log.format, f"{role.name}@{instance}")
-    name = f"{role.name}@{instance}.{own_host()}"
+    name = f"{role.name}@{instance}.{host_name()}"
     return run_process(
         lambda: _make(role, config, instance), read, lambda why: tell_failed(config, name, why)
     )  # fmt: skip

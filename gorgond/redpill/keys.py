@@ -50,6 +50,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from hashlib import sha256
 
 from gorgond.redpill.script import Script
 
@@ -81,9 +82,12 @@ def is_name(text: str) -> bool:
 
 
 def word(text: str) -> str:
-    """The text as a part of a name: characters that none may have become their code in hex, so that two texts are never
-    one name."""
-    return re.sub(r"[^A-Za-z0-9_.:@-]", lambda found: f"_x{ord(found[0]):x}_", text)[:WORD_MAX]
+    """The text as a part of a name: characters that none may have become their code in hex, and what is too long a
+    hash, so that two texts are never one name."""
+    made = re.sub(r"[^A-Za-z0-9_.:@-]", lambda found: f"_x{ord(found[0]):x}_", text)
+    if len(made) > WORD_MAX:
+        made = f"{made[: WORD_MAX - 9]}.{sha256(made.encode()).hexdigest()[:8]}"
+    return made
 
 
 def name_of(key: str) -> str:

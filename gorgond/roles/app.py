@@ -112,7 +112,7 @@ class AppServer(Service):
 
     def _schedule(self, schedule: Schedule) -> None:
         heartbeat = self.heartbeats.start(schedule.name)
-        link, owner = self.fabric.durable.link(f"{self.name} {schedule.name}"), f"{self.name}:{os.getpid()}"
+        link, owner = self.fabric.durable.link(f"{self.name} {schedule.name}"), f"{self.consumes_as}:{os.getpid()}"
         loop = self._scheduled[schedule.name] = ScheduleLoop(schedule, self, link, owner, hooks=self.hooks(heartbeat))
         self.keep(loop, heartbeat, then=functools.partial(self._ended, self._scheduled, schedule.name))
 

@@ -47,7 +47,7 @@ class DataProvider(Service):
             name, self.producer(), fabric.room, self.metrics, lambda pushed: self.progress(pushed, self.source.total)
         )
         self._serving = Serving(self.source, self.pushing, self.metrics)
-        self._leading = Leading(fabric.durable.link(f"{self.name} lease"), f"provider:{name}", self.name)
+        self._leading = Leading(fabric.durable.link(f"{self.name} lease"), f"provider:{name}", self.consumes_as)
         self._polling = Polling(self.source, self._leading, self.pushing, self.caller("cursor_data"))
         self._queues = {f"{GET}:{name}": self._serving.get, f"{PUT}:{name}": self._serving.put}
         if takes_hooks(kind):

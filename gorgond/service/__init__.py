@@ -10,6 +10,7 @@ watch          whether the broker of this host answers
 memory         how a process keeps the memory that a batch takes
 stall          what blocks the event loop; `alarm` notices it
 clock          how far this host's clock is from the broker's
+machine        what this machine is called, and which it is
 signals        of the process, from its first moment to its last
 answering      from a handler that others wrote to an outcome
 share          how much of something dear each client may have under way

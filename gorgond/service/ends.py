@@ -53,12 +53,14 @@ E = TypeVar("E", Producer, Caller)
 
 
 class QueueEnds(Watched):
-    """Those of one service, all of its `name`."""
+    """Those of one service, all of its `name`. Its desks and leases are also told apart from those of a service of that
+    name on another `machine`: as which it `consumes_as`."""
 
-    def __init__(self, fabric: Fabric, name: str) -> None:
+    def __init__(self, fabric: Fabric, name: str, machine: str) -> None:
         super().__init__()
         self.fabric = fabric
         self.name = name
+        self.consumes_as = f"{name}:{machine}"
         self.metrics = Metrics()
         self.consumers: list[AnyConsumer] = []  # those that are over too: what they did was done by the service
         self._producers: dict[Broker, Producer] = {}
@@ -134,7 +136,7 @@ class QueueEnds(Watched):
         `producer` apart, with which it pushes, begins and stops there with the consumer. A handler that takes long, and
         lives, beats a `heartbeat` that it shares with its consumer.
         """
-        name = f"{self.name}.{part}" if part else self.name
+        name = f"{self.consumes_as}.{part}" if part else self.consumes_as
         for each in self.fabric.brokers if broker is None else (broker,):
             beat = heartbeat or self._heartbeat(queue, each, name)
             consumer = Consumer(each, queue, name, handler, batch, hooks=self.hooks(beat, queue), **handling)
@@ -143,9 +145,11 @@ class QueueEnds(Watched):
     def concurrent_consumer(self, queue: str, work: Work, limit: int = 100, **handling: Unpack[Handling]) -> None:
         """Consume a queue, on each broker: up to `limit` messages side by side."""
         for broker in self.fabric.brokers:
-            heartbeat = self._heartbeat(queue, broker, self.name)
+            heartbeat = self._heartbeat(queue, broker, self.consumes_as)
             hooks = self.hooks(heartbeat, queue)
-            self._consume(ConcurrentConsumer(broker, queue, self.name, work, limit, hooks=hooks, **handling), heartbeat)
+            self._consume(
+                ConcurrentConsumer(broker, queue, self.consumes_as, work, limit, hooks=hooks, **handling), heartbeat
+            )
 
     def subscription(
         self,
@@ -160,9 +164,11 @@ class QueueEnds(Watched):
     ) -> None:
         """Handle the events of a durable group, which keeps so many; with `thread` the handler may block."""
         broker, queue = self.fabric.durable, f"{topic}/{group}"
-        heartbeat = self._heartbeat(queue, broker, self.name)
+        heartbeat = self._heartbeat(queue, broker, self.consumes_as)
         hooks = self.hooks(heartbeat, queue)
-        subscription = Subscription(broker, topic, group, self.name, handler, batch, kept, hooks=hooks, **handling)
+        subscription = Subscription(
+            broker, topic, group, self.consumes_as, handler, batch, kept, hooks=hooks, **handling
+        )
         self._consume(subscription, heartbeat, thread=thread)
 
     def concurrent_subscription(
@@ -179,10 +185,10 @@ class QueueEnds(Watched):
         """Handle the events of a durable group, up to `limit` side by side; `then` is called when it was stopped and
         has ended."""
         broker, queue = self.fabric.durable, f"{topic}/{group}"
-        heartbeat = self._heartbeat(queue, broker, self.name)
+        heartbeat = self._heartbeat(queue, broker, self.consumes_as)
         hooks = self.hooks(heartbeat, queue)
         subscription = ConcurrentSubscription(
-            broker, topic, group, self.name, work, limit, kept, hooks=hooks, **handling
+            broker, topic, group, self.consumes_as, work, limit, kept, hooks=hooks, **handling
         )
         self._consume(subscription, heartbeat, then=then)
         return subscription

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -26,12 +25,13 @@ from contextlib import suppress
 from typing import Any
 
 from gorgond.config import Config
-from gorgond.redpill import BrokerAway, keys
+from gorgond.redpill import BrokerAway
 from gorgond.service.clock import HostClock
 from gorgond.service.ends import QueueEnds
 from gorgond.service.fabric import Fabric
 from gorgond.service.figures import Figures, of_consumers, of_process
 from gorgond.service.heart import TICK, Heart
+from gorgond.service.machine import host_name, machine_id
 from gorgond.service.systemd import Notifier
 
 MEET_MAX = 10.0  # seconds for all that it needs to let it in or not; what takes longer counts as away
@@ -40,20 +40,16 @@ DRAIN_MAX = 15.0  # seconds draining may take, under the unit's TimeoutStopSec
 log = logging.getLogger("gorgond.service")
 
 
-def own_host() -> str:
-    """This host, as names of instances have it."""
-    return keys.word(socket.gethostname())
-
-
 class Service(QueueEnds, ABC):
-    """One instance of a role. `name` ("store@2.host") is its own among all processes of the fabric."""
+    """One instance of a role. `name` ("store@2.host") is its own among all processes of the fabric, unless two machines
+    are called the same; `consumes_as` is its own then too."""
 
     role: str
     progress: Callable[[int, int], None] = staticmethod(lambda done, of: None)  # called as one that finishes goes on
 
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
-        self.host = own_host()
-        super().__init__(fabric, f"{self.role}@{instance}.{self.host}")
+        self.host, self.machine = host_name(), machine_id()
+        super().__init__(fabric, f"{self.role}@{instance}.{self.host}", self.machine)
         self.config = config
         self.instance = instance
         self.draining = False
@@ -160,6 +156,7 @@ class Service(QueueEnds, ABC):
             "role": self.role,
             "instance": self.instance,
             "host": self.host,
+            "machine": self.machine,
             "state": "draining" if self.draining else "up",
             "done": self.finished,
             "status": self.status(),

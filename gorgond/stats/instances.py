@@ -127,7 +127,7 @@ class Instances:
         """Who is there or missed, for the next stats server. Who drains has said that it will end."""
         return [
             Expected(
-                **{key: each.last.get(key, "") for key in _KEPT},
+                **{key: each.last.get(key, "") for key in _KEPT} | {"name": each.name},
                 state=each.state,
                 heard=int(at - each.silent(now)),
                 why=each.why,
@@ -151,7 +151,7 @@ class Instances:
                     raise TypeError(f"{key} is {snapshot[key]!r}")
         if not isinstance(snapshot.get("clock", 0.0), (int, float, NoneType)):
             raise TypeError(f"clock is {snapshot['clock']!r}")
-        name: str = snapshot["name"]
+        name = self._called(snapshot)
         run = snapshot.get("run", snapshot["pid"])  # an earlier gorgond has none
         known = self.all.get(name)
         before: Mapping[str, Any] = {}
@@ -179,6 +179,21 @@ class Instances:
         ended = snapshot["state"] == "gone" and snapshot.get("done") is True
         self._enter(known, "done" if ended else snapshot["state"], now)
         return Done(known, operations, _groups_made_again(before.get("queues", {}), snapshot["queues"]))
+
+    def _called(self, snapshot: Mapping[str, Any]) -> str:
+        """The name under which we know who says this: its own, or, where one of another machine has that, with its
+        machine."""
+        name, machine = str(snapshot["name"]), str(snapshot.get("machine", ""))  # an earlier gorgond has none
+        apart, known = f"{name}:{machine}", self.all.get(name)
+        if apart in self._expected or apart in self.all:
+            return apart
+        # One that was restarted may be on another machine; one that speaks again after its successor is a second one.
+        if known is None or snapshot.get("run") not in known.former or known.last.get("machine", "") in ("", machine):
+            return name
+        if known.state not in ("up", "draining"):
+            return name
+        log.warning("two hosts are called %s: %s is also on machine %s", snapshot.get("host"), name, machine)
+        return apart
 
     def _successor(self, known: Instance, snapshot: Mapping[str, Any], now: float) -> None:
         """Another process has the name."""

@@ -67,6 +67,7 @@ def instance_row(instance: Instance, now: float, at: float) -> Row:
         "role": last["role"],
         "instance": last["instance"],
         "host": last.get("host", ""),
+        "machine": last.get("machine", ""),
         "pid": last["pid"],
         "state": instance.state,
         "since": int((at - now + instance.since) * 1000),

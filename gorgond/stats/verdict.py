@@ -54,6 +54,7 @@ def verdict(
     if not down:  # or nobody can be heard
         down += [*(_missing(instances) if settled else ()), *_database_away(instances)]
         hurt += [
+            *_twins(instances),
             *_clocks(instances, redis),
             *_silent(instances),
             *_backlogs(instances, queues, settled),
@@ -99,6 +100,18 @@ def _clocks(instances: Sequence[Row], redis: Sequence[Row]) -> Iterator[str]:
     for host, ahead in sorted(hosts.items()):
         if abs(ahead) >= HARM:
             yield f"the clock of {host} is {off(ahead)}: {MEND}"
+
+
+def _twins(instances: Sequence[Row]) -> Iterator[str]:
+    """Hosts of the same name."""
+    machines: dict[str, set[str]] = {}
+    for each in _present(instances):
+        if each["machine"]:
+            machines.setdefault(each["host"], set()).add(each["machine"])
+    for host, some in sorted(machines.items()):
+        if len(some) > 1:
+            which = ", ".join(sorted(some))
+            yield f"{len(some)} hosts are called {host} (machines {which}): give each its own name, with hostnamectl"
 
 
 def _missing(instances: Sequence[Row]) -> Iterator[str]:

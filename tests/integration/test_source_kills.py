@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -13,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gorgond.redpill import Done, Message, Outcome, Subscription, keys
+from gorgond.redpill import Done, Message, Outcome, Subscription
+from gorgond.service.machine import host_name, machine_id
 from tests.conftest import RedisServer
 from tests.databases import SCHEMES
 from tests.echo import ECHO
@@ -79,9 +79,8 @@ async def test_a_poller_that_is_killed_loses_and_doubles_nothing(
 
 def _owner(redis: RedisServer, instances: dict[str, Child]) -> str:
     """The instance that polls."""
-    host = keys.word(socket.gethostname())
     owner = redis.cli("HGET", LEASE, "owner")
-    return next((each for each in instances if owner == f"provider@{each}.{host}"), "")
+    return next((each for each in instances if owner == f"provider@{each}.{host_name()}:{machine_id()}"), "")
 
 
 async def _goes_on(fabric: Fabric, accepted: int) -> bool:

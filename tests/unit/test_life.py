@@ -159,6 +159,10 @@ async def test_its_status_says_that_messages_wait_for_a_newer_one() -> None:
 def test_two_hosts_are_never_one_name() -> None:
     assert len({keys.word(host) for host in ("büro", "bäro", "b-ro", "a b", "a-b", "a_b")}) == 6
     assert keys.word("web_1.example") == "web_1.example"
+    # nor are two long ones
+    long = [keys.word("ü" * 60 + end) for end in ("1", "2")]
+    assert long[0] != long[1]
+    assert [len(each) <= keys.WORD_MAX for each in long] == [True, True]
 
 
 def test_a_caller_without_a_good_name_is_refused_at_once() -> None:

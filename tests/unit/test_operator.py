@@ -77,7 +77,8 @@ QUEUE = {
     "overflow": 0, "difference": 0, "paused": True,
 }  # fmt: skip
 INSTANCE = {
-    "name": "store@1.db1", "role": "store", "instance": "1", "host": "db1", "pid": 7, "state": "up", "since": 0,
+    "name": "store@1.db1", "role": "store", "instance": "1", "host": "db1", "machine": "4d1f08aa", "pid": 7,
+    "state": "up", "since": 0,
     "uptime": 5, "in": 5.5, "out": 5.5, "errors": 0.0, "lag": 0.0042, "clock": 11.24, "rss": 48e6, "cpu": 0.31,
     "silent": 0.1, "stuck": 0.1, "restarts": 2, "version": "1", "status": "consuming store_put: 5/s, depth 3",
     "queues": ["store_put"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -280,3 +281,42 @@ def test_marks_are_kept_once_and_in_order() -> None:
     assert len(marks.unsaved()[0]["marks"]) == KEPT
     with pytest.raises(ValueError, match="no kind of mark"):
         marks.add(1, "party", "")
+
+
+def twin(process: Process, machine: str) -> dict[str, Any]:
+    """What it says on that machine."""
+    return process.snapshot() | {"machine": machine}
+
+
+def test_hosts_of_one_name_are_told_apart_by_their_machines(expected_logs: Callable[[str], None]) -> None:
+    expected_logs("two hosts are called host: web@1.host is also on machine")
+    # given a process, and then another one of that name on another machine: it may have been started in its place
+    instances, first, second = Instances(0.0), Process(pid=1), Process(pid=2)
+    heard(instances, twin(first, "aaaaaaaa"), 1.0)
+    heard(instances, twin(second, "bbbbbbbb"), 1.1)
+    assert list(instances.all) == ["web@1.host"]
+    # when the first speaks again, there are two, and what each does counts
+    for second_of_time in range(2, 10):
+        for process, machine in ((first, "aaaaaaaa"), (second, "bbbbbbbb")):
+            process.answer(1)
+            assert instances.heard(twin(process, machine), float(second_of_time)) is not None
+    assert list(instances.all) == ["web@1.host", "web@1.host:aaaaaaaa"]
+    assert [each.last["machine"] for each in instances.all.values()] == ["bbbbbbbb", "aaaaaaaa"]
+    assert all(each.doubled < 0 and each.state == "up" for each in instances.all.values())
+    # then so they are for the next stats server, whichever it hears first, and nobody is missed
+    after = Instances(20.0)
+    after.expect(instances.expected(10.0, 1000.0), 20.0, 1010.0)
+    for process, machine in ((first, "aaaaaaaa"), (second, "bbbbbbbb")):
+        after.heard(twin(process, machine), 21.0)
+    after.look(22.0, True)
+    assert {name: each.state for name, each in after.all.items()} == {"web@1.host": "up", "web@1.host:aaaaaaaa": "up"}
+
+
+def test_one_that_is_upgraded_to_tell_its_machine_is_the_same() -> None:
+    instances, old, new = Instances(0.0), Process(pid=1), Process(pid=2, version="2")
+    heard(instances, old.snapshot(), 1.0)
+    instances.heard(old.snapshot(state="gone"), 2.0)
+    heard(instances, twin(new, "aaaaaaaa"), 3.0)
+    instances.look(4.0, True)
+    assert {name: each.state for name, each in instances.all.items()} == {"web@1.host": "up"}
+    assert [event.kind for event in instances.take_events()] == ["start", "stop", "upgrade"]

@@ -20,7 +20,7 @@ def instance(name: str, **changes: Any) -> dict[str, Any]:
     role = name.partition("@")[0]
     queues = {"store": ["store_get", "store_put"]}.get(role, [])
     well = {"name": name, "role": role, "state": "up", "silent": 0.5, "stuck": 0.1, "lag": 0.0, "status": "at work",
-            "host": "db1", "clock": 0.004, "failed": "", "doubled": False}  # fmt: skip
+            "host": "db1", "machine": "4d1f08aa", "clock": 0.004, "failed": "", "doubled": False}  # fmt: skip
     return {**well, "queues": queues, **changes}
 
 
@@ -64,6 +64,9 @@ def test_all_is_well() -> None:
          "degraded", "instance store@2 cannot run: shop.py:3: NameError"),
         ({"instances": [WEB, STORE, instance("store@2", doubled=True)]}, "degraded",
          "two processes have the name store@2: end one, or give its host another name"),
+        ({"instances": [WEB, STORE, instance("store@1:ae06cc10", machine="ae06cc10")]}, "degraded",
+         "2 hosts are called db1 (machines 4d1f08aa, ae06cc10): give each its own name, with hostnamectl"),
+        ({"instances": [WEB, STORE, instance("store@2", machine="")]}, "well", ""),
         ({"instances": [WEB, STORE, instance("provider@x", state="done", silent=99.0, stuck=9.0)]}, "well", ""),
         ({"redis": [broker(lost={"store_put": 1204, "q": 1})]}, "degraded",
          "broker b.sock has less than it had accepted: 1 of q, 1,204 of store_put; once you know why, gorgonctl forget "
