@@ -12,6 +12,7 @@ import os
 import random
 import struct
 import sys
+from contextlib import suppress
 from functools import partial
 
 FRAME = 1 << 16  # bytes, more than any has
@@ -30,12 +31,17 @@ async def _pass_on(near: int, far: int, delay: float, loss: float, direction: st
     def read(source: int, target: int, lost: float) -> None:
         frame = os.read(source, FRAME)
         if random.random() >= lost:
-            loop.call_later(delay, os.write, target, frame)
+            loop.call_later(delay, _write, target, frame)
 
     loop.add_reader(near, partial(read, near, far, 1.0 if direction == "mute" else loss))
     loop.add_reader(far, partial(read, far, near, 1.0 if direction == "deaf" else loss))
     print("ready", flush=True)
     await loop.create_future()
+
+
+def _write(target: int, frame: bytes) -> None:
+    with suppress(OSError):  # while that side is not up yet the frame is lost, as on any cable
+        os.write(target, frame)
 
 
 def _tap(name: str) -> int:
