@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from gorgond.chaos.hosts.files import HOSTS, MASTER
 from gorgond.chaos.hosts.host import Host
@@ -58,7 +60,8 @@ class Sentinels:
 
 
 def _redis(address: str, port: int) -> Any:
-    return Redis(address, port, socket_timeout=ANSWER, socket_connect_timeout=ANSWER)
+    never = Retry(NoBackoff(), 0)  # who is cut off would be asked for many seconds
+    return Redis(address, port, socket_timeout=ANSWER, socket_connect_timeout=ANSWER, retry=never)
 
 
 def _asked(address: str, port: int, *command: str, first: Any = None) -> Any:
