@@ -291,3 +291,17 @@ def test_more_than_a_question_can_name_is_refused(mongo: MongoStore) -> None:
     # then that is said
     assert isinstance(refused, StoreRefused)
     assert "may have these words" in str(refused)
+
+
+def test_a_search_reads_no_more_of_the_index_than_may_have_its_words(mongo: MongoStore) -> None:
+    # given an index with many segments, also of other words
+    for n in range(FAN * FAN):
+        mongo.write([write("insert", f"{n}", n, title=f"fox x{n}")])
+    mongo.keep_search()
+    words = mongo._db["items.words"]
+    # when those are asked for in which a word may be
+    asked = words.find({"tier": 2, "bucket": {"$in": [mongo_words._bucket("fox", 2)]}})
+    examined = asked.explain()["executionStats"]["totalDocsExamined"]
+    # then no others are looked at
+    assert examined == words.count_documents({"tier": 2, "bucket": mongo_words._bucket("fox", 2)}) > 0
+    assert words.count_documents({}) > 10 * examined
