@@ -17,7 +17,8 @@ import redis
 
 from gorgond.redpill.redisbroker import RedisBroker
 from tests.conftest import RedisServer
-from tests.contract.walk import walk
+from tests.contract.failoverwalk import FailoverWalk
+from tests.contract.walk import walk, walked
 from tests.contract.worlds import InMemory, InRedis, links_of
 
 MANY = int(os.environ.get("INTERLEAVINGS", "2000"))  # on each broker; tools/prove interleavings plays 200,000
@@ -68,5 +69,20 @@ async def test_interleavings_of_consumers_that_take_turns(many: int, shared_redi
     with redis.Redis.from_url(shared_redis.url) as client:
         for seed in seeds(many):
             await walk(InRedis(broker, client), links, seed, turns=True)
+    for link in links:
+        await link.close()
+
+
+@pytest.mark.parametrize("many", [MANY // PARTS // 8] * PARTS)
+async def test_interleavings_with_failovers(many: int, shared_redis: RedisServer) -> None:
+    broker = RedisBroker(shared_redis.url, durable=False)
+    links, failovers = links_of(broker), 0
+    with redis.Redis.from_url(shared_redis.url) as client:
+        for seed in seeds(many):
+            client.flushdb()
+            steps = FailoverWalk(InRedis(broker, client), links, seed, client)
+            await walked(steps, seed)
+            failovers += steps.failovers
+    assert failovers or SEED or not many
     for link in links:
         await link.close()

@@ -37,6 +37,8 @@ SILENCE = 3 * HOUR
 CALLS = ("push", "take_if", "claim", "wait", "leave", "recover", "pause_if", "resume_if", "requeue", "drop")
 LANES = [("a", "one"), ("a", "two"), ("b", "one")]
 
+Step = Callable[[], Awaitable[object]]
+
 
 @dataclass
 class Actor:
@@ -95,18 +97,23 @@ class Walk:
         """The steps, then the draining."""
         for actor in self.actors:
             await actor.puppet.take()
-        steps: dict[Callable[[], Awaitable[object]], int] = {
+        steps = self.steps()
+        for step in self.random.choices(list(steps), list(steps.values()), k=STEPS):
+            answer = await step()
+            self.log.append((step.__name__, answer))
+            self.check()
+            self.after(step)
+        await self.drain()
+
+    def steps(self) -> dict[Step, int]:
+        """What may happen next, and how often it does."""
+        return {
             self.push: 5, self.push_again: 2, self.do_claim: 7, self.claim_at_once: 5, self.claim_again: 3,
             self.zombie_claim: 2, self.wait: 3, self.late_wait: 1, self.crash: 2, self.leave: 1, self.pass_hour: 1,
             self.clock_set_back: 1, self.late_copy: 12,
             self.recover: 2, self.die: 1, self.outlive: 1, self.requeue: 1, self.drop: 1, self.pause: 1, self.resume: 2,
             self.outage: int(self.outages), self.stand_by: 3 * self.turns,
         }  # fmt: skip
-        for step in self.random.choices(list(steps), list(steps.values()), k=STEPS):
-            answer = await step()
-            self.log.append((step.__name__, answer))
-            self.check()
-        await self.drain()
 
     def check(self) -> None:
         """Every message is in exactly one place; the figures say the same."""
@@ -117,6 +124,9 @@ class Walk:
             assert len(found) == len(self.accepted[queue]), f"in two places: {Counter(found).most_common(3)}"
             assert places.counts().difference() == 0, places.counts()
             self.log.append((queue, places))
+
+    def after(self, step: Step) -> None:
+        """This was done, and all is as it should be."""
 
     def finish(self, queue: str, raw: bytes) -> None:
         """The broker has settled, or dropped, the message for good."""
@@ -130,8 +140,12 @@ class Walk:
         queue = self.random.choice(self.queues)
         messages = [self.message() for _ in range(self.random.randint(1, 4))]
         later = [await self.later() for _ in range(self.random.choice((0, 0, 1, 2)))]
-        self.batches.append(Batch(queue, len(self.batches) + 1, messages[len(later) :], later=later))
-        return await self._send(self.batches[-1])
+        return await self._send(self.batch(queue, messages[len(later) :], later))
+
+    def batch(self, queue: str, messages: Sequence[bytes], later: Sequence[Later] = ()) -> Batch:
+        """The next batch of the producer."""
+        self.batches.append(Batch(queue, len(self.batches) + 1, messages, later=later))
+        return self.batches[-1]
 
     async def later(self) -> Later:
         """A message that is due before some hours have passed, not when anything tried again is, or by now; where time
@@ -471,7 +485,11 @@ async def walk(
     world: World, links: Sequence[Link], seed: int, *, outages: bool = False, turns: bool = False
 ) -> list[object]:
     """The interleaving of that seed: all its answers and states."""
-    steps = Walk(world, links, seed, outages, turns)
+    return await walked(Walk(world, links, seed, outages, turns), seed)
+
+
+async def walked(steps: Walk, seed: int) -> list[object]:
+    """A walk to its end."""
     try:
         await steps.run()
     except BaseException as error:
