@@ -23,6 +23,7 @@ from gorgond.chaos.hosts.network import Network, address_of
 from gorgond.chaos.hosts.sentinels import Sentinels
 from gorgond.chaos.hosts.target import HostsTarget
 
+PREFIX = "gorgond-lab-"  # of directories, before the process that made one
 START = 120.0  # seconds all may take to be up
 
 
@@ -56,7 +57,8 @@ class Lab:
 
     def __enter__(self) -> Self:
         with ExitStack() as closing:
-            self.directory = Path(tempfile.mkdtemp(prefix="lab-", dir="/tmp"))
+            _sweep()
+            self.directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir="/tmp"))
             closing.callback(shutil.rmtree, self.directory, ignore_errors=True)
             closing.enter_context(Network())
             balancer = Balancer(self.directory, "    http-check send meth GET uri /healthz\n" if self._cast.one else "")
@@ -95,3 +97,10 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         self._closing.close()
+
+
+def _sweep() -> None:
+    """Remove the directories of labs that were killed."""
+    for directory in Path("/tmp").glob(f"{PREFIX}*"):  # noqa: S108 - ours by their name
+        if not Path("/proc", directory.name.removeprefix(PREFIX).partition("-")[0]).exists():
+            shutil.rmtree(directory, ignore_errors=True)
