@@ -18,7 +18,7 @@ from typing import Any, TypeVar, overload
 T = TypeVar("T")
 
 PAUSE = 0.005
-LONG = 60.0  # seconds: what takes so long on a machine that has other things to do will never be
+LONG = 120.0  # seconds: what takes so long on a machine that has other things to do will never be
 HANGS = 600.0  # seconds after which a program that was to end by itself is taken for one that hangs
 
 

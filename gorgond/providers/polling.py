@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gorgond.errors import ConfigError
@@ -103,9 +103,7 @@ class Polling:
 
     async def _poll(self, cursor: Any) -> Batch | None:
         """One poll, as long as it is ours. Raises what it raises, and _Ended when it was cut off."""
-        task = self._task = asyncio.create_task(
-            _contained(self._source.poll(cursor)), name=f"polling {self._source.name}"
-        )
+        task = self._task = asyncio.create_task(self._batch(cursor), name=f"polling {self._source.name}")
         loop = asyncio.get_running_loop()
         end = loop.time() + POLL_MAX
         try:
@@ -123,6 +121,9 @@ class Polling:
             self._task = None
             task.cancel()
             await asyncio.wait({task}, timeout=TURN)
+
+    async def _batch(self, cursor: Any) -> Batch | None:
+        return await contained(self._source.poll(cursor))
 
     async def _read_cursor(self) -> Any:
         """The cursor in the store; None when there is none, or somebody asked to stop before it was there."""
@@ -161,10 +162,6 @@ class Polling:
             self._beat()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), min(left, TURN))
-
-
-async def _contained(work: Coroutine[Any, Any, Batch | None]) -> Batch | None:
-    return await contained(work)
 
 
 class _Ended(Exception):

@@ -23,7 +23,7 @@ from gorgond.redpill import Counts, Message, Producer, connect
 from gorgond.stores.contract import Query
 from gorgond.stores.sqlite import SqliteStore
 from tests.programs import ROOT
-from tests.waiting import eventually, eventually_async
+from tests.waiting import LONG, eventually, eventually_async
 
 RUNNER = [sys.executable, "-m", "tests.integration.runner"]
 
@@ -102,7 +102,7 @@ class Fabric:
         """Whether a store has jobs in its hands."""
         return (await self.counts()).in_flight > 0
 
-    async def drained(self, queue: str = "store_put", timeout: float = 30) -> Counts:
+    async def drained(self, queue: str = "store_put", timeout: float = LONG) -> Counts:
         """The figures when nothing is left to do."""
 
         async def drained() -> bool:

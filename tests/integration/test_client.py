@@ -124,7 +124,9 @@ async def test_errors_are_counted_by_kind(monkeypatch: pytest.MonkeyPatch) -> No
         report = await measured(url, clients=1, duration=1.5)
     # then each failure is counted under its name, and the client went on
     gone = "reset" if report.errors["reset"] else "closed"
-    assert report.errors == {"status 503": 1, "bad answer": 1, gone: 1, "timeout": 1}
+    late = report.errors.pop("timeout")  # on a busy machine others may be late too
+    assert late >= 1
+    assert report.errors == {"status 503": 1, "bad answer": 1, gone: 1}
     assert report.answers > 0
 
 

@@ -67,7 +67,7 @@ async def test_a_poller_that_is_killed_loses_and_doubles_nothing(
     # then each line is there once
     wanted = {f"echo:{n}" for n in range(LINES)}
     await eventually_async(lambda: asyncio.to_thread(lambda: wanted <= fabric.stored()), 120)
-    counts = await fabric.drained(timeout=60)
+    counts = await fabric.drained()
     assert fabric.stored() == wanted
     assert (counts.dead, counts.difference()) == (0, 0)
     # and each arrival was told, twice only where one was killed in between
