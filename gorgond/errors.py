@@ -88,8 +88,9 @@ class StoreAway(StoreError):
 
 
 class StoreDenied(StoreAway):
-    """The database answers, and does not let us in: password, rights or file are wrong. Whoever begins so ends at once,
-    so that a rolling restart stops; whoever works already waits, as for one that is away."""
+    """The database answers, and does not let us in: password, rights or file are wrong. A server that meets this as it
+    begins ends at once, so that a rolling restart stops. One that works already waits, as for a database that is
+    away."""
 
 
 class StoreRefused(StoreError):

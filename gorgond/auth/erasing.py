@@ -9,11 +9,11 @@ user's sessions, identities at other sites, claim to the address, and notes, pri
 queues, as their owner would: each is announced, and gone for good. Each part is a message of its own, and all that it
 does can be done again.
 
-What the user had asked for just before may be under way still, and a note answered 202 lies in the durable `store_put`
-for as long as that is paused. So before each look a message goes through there, and the job goes on when that was
-answered: all that lay before it is in the stores' hands. It looks LATER seconds after it has found nothing, when no
-request of the user's is under way any more; and LATER seconds after that, when no store has anything in hand any more,
-it looks for the last time and deletes the account itself.
+A request that the user had made just before may be under way still, and a note answered 202 lies in the durable
+`store_put` for as long as that is paused. So before each look a message goes through there, and the job goes on when
+that was answered: all that lay before it is in the stores' hands. It looks LATER seconds after it has found nothing,
+when no request of the user's is under way any more; and LATER seconds after that, when no store has anything in hand
+any more, it looks for the last time and deletes the account itself.
 
 A part that the stores do not do, because they are away or paused or others change the same, is tried again until they
 do it: as a message of its own, which has all its attempts.

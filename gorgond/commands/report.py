@@ -1,4 +1,4 @@
-"""What `gorgond client` has measured: as text, as JSON, and for the plot."""
+"""The figures that `gorgond client` has measured: as text, as JSON, and for the plot."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """gorgond's units under systemd: which run, which should, and how to get from one to the other without interruption.
 
-Which should run is what gorgon.target wants; the generator derives that from [instances] of the configuration.
+Those that gorgon.target wants should run; the generator derives them from [instances] of the configuration.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def check_ts(ts: int) -> None:
 
 
 def check_private(item: dict[str, Any]) -> None:
-    """What is to be private has an owner who can see it."""
+    """Check that a private item has an owner who can see it."""
     owner = item.get("userid")
     owners = [one for one in (owner if isinstance(owner, list) else [owner]) if isinstance(one, int | float)]
     if item.get("private") is True and not any(one >= REGISTERED for one in owners):

@@ -45,8 +45,8 @@ class Request:
 
 
 class Question(NamedTuple):
-    """What a handler gives back that asks one server and makes its answer of the reply: nobody waits in between, as a
-    coroutine would. `answer` may raise what a handler may."""
+    """The question to one server that a handler gives back, with the function that makes its answer of the reply. No
+    coroutine waits in between. `answer` may raise what a handler may."""
 
     asker: Asker
     queue: str

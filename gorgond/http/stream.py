@@ -138,7 +138,7 @@ class Stream(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._ended = True
         self._advance()
-        # What it has sent is still to be looked at, and answered: it may have closed its side alone.
+        # The client may have closed its side alone: its last requests are still to be read and answered.
         return not self._closed or bool(self._rest)
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -9,7 +9,7 @@ MADE_UP = 1.0  # seconds of a standstill that are made up for
 
 
 class Pace:
-    """Says how many are due: `rate` a second from now on. What `due` returns counts as done."""
+    """Says how many are due: `rate` a second from now on. The items that `due` returns count as done."""
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate

@@ -6,8 +6,8 @@
     Caller      pushes a request and waits for its reply
     Subscription, Listener    hear a topic: durably, or just now
 
-docs/redpill.md shows each in a few lines; docs/protocol.md has the format. What `__all__` does not name is redpill's
-own business; others take nothing from its modules.
+docs/redpill.md shows each in a few lines; docs/protocol.md has the format. All that `__all__` does not name is
+redpill's own business: others take nothing from its modules.
 
     message        what travels; `codec` is JSON as bytes, `raw` what a broker changes in them
     errors         the root of the error tree, and redpill's branch

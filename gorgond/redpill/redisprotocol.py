@@ -55,8 +55,8 @@ class RedisProtocol(asyncio.Protocol):
     def ask(self, commands: Sequence[Command], count: int, timeout: float) -> asyncio.Future[list[Any]]:
         """Send these: the next `count` answers, an error of Redis standing in its command's place. It fails with
         TimeoutError after so many seconds; with Overslept when this process did not run then; with an error of redis-py
-        or an OSError when the connection is lost or what comes makes no sense. Whoever gives up waiting, or meets an
-        error, must end the connection."""
+        or an OSError when the connection is lost or what comes makes no sense. A caller that gives up waiting, or meets
+        an error, must end the connection."""
         self._answers, self._count = [], count
         self._whole = whole = self._loop.create_future()
         if self._lost is not None:

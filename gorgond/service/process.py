@@ -38,8 +38,8 @@ def refused(error: ConfigError) -> int:
 def run_process(
     make: Callable[[], Service], read: Callable[[], Config], tell: Callable[[str], None] = lambda why: None
 ) -> int:
-    """Run one service as this process, with its signals; `read` reads the configuration again. What it fails with is
-    told systemd and, by `tell`, the fabric. The exit code."""
+    """Run one service as this process, with its signals; `read` reads the configuration again. It tells systemd, and by
+    `tell` the fabric, why it failed. Returns the exit code."""
     faulthandler.enable()  # SIGABRT, from the watchdog, prints every thread's stack
     keep_memory()
     try:

@@ -47,7 +47,7 @@ class Notifier:
             self._status = line
 
     def _tell(self, state: str, flags: int = 0) -> bool:
-        """Whether it was taken. What is said again and again does not wait for somebody who was stopped."""
+        """Whether it was taken. A line that is said again and again does not wait for a reader that was stopped."""
         with suppress(OSError):
             if self._systemd is not None and self._systemd.socket is not None:
                 self._systemd.socket.send(state.encode(errors="replace"), flags)

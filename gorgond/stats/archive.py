@@ -23,7 +23,7 @@ log = logging.getLogger("gorgond.stats")
 
 
 class Kept(Protocol):
-    """What is kept as a document."""
+    """Something that is kept as a document."""
 
     def unsaved(self) -> Sequence[dict[str, Any]]:
         """The document, if it has changed since the last call."""

@@ -124,7 +124,8 @@ class Instances:
         self._due = now + SETTLED
 
     def expected(self, now: float, at: float) -> list[Expected]:
-        """Who is there or missed, for the next stats server. Who drains has said that it will end."""
+        """The instances that are there or missed, for the next stats server. One that drains has said that it will
+        end."""
         return [
             Expected(
                 **{key: each.last.get(key, "") for key in _KEPT} | {"name": each.name},

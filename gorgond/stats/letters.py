@@ -53,7 +53,7 @@ def message_of(letter: DeadLetter) -> Message | None:
 
 
 def description(broker: str, letter: DeadLetter) -> dict[str, Any]:
-    """What is known of one, but for the message as it is."""
+    """All that is known of a dead letter, except its message as it is."""
     message = message_of(letter)
     return {
         "letter": label(broker, letter.number),

@@ -1,6 +1,6 @@
 """Texts that are found whatever their case: `iphone`, `IPHONE` and `iPhone` are the same keyword.
 
-Which fields they are in is declared (`schema.FOLDED`). A document keeps them as they were written; its index has them
+`schema.FOLDED` declares the fields that they are in. A document keeps them as they were written; its index has them
 folded too, and a condition of equality is folded as well.
 """
 

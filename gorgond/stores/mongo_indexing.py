@@ -1,8 +1,9 @@
 """How the index for searches in MongoDB is made, and kept whole (`stores.mongo_words`).
 
-Who inserts or replaces a document puts it into the index first, and marks it. A document without that mark is not in
-the index yet: one of before there was an index, one that was patched, or that somebody else has written. These have an
-index of their own, which is empty when all is well. They are put in by and by; whoever searches looks at them, too.
+A store that inserts or replaces a document puts it into the index first, and marks it. A document without that mark is
+not in the index yet: one of before there was an index, one that was patched, or that somebody else has written. These
+have an index of their own, which is empty when all is well. They are put in by and by; whoever searches looks at them,
+too.
 
 What was replaced, patched or deleted is swept out (`stores.mongo_sweep`), by one store, beside its work. Each store
 tells the database that something is to be swept out: that it is `DUE`.

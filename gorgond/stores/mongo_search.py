@@ -140,7 +140,7 @@ class Search:
                     f"search: more than {SORTED_MAX} may have these words; sort by ts, or ask for other words",
                     field="search",
                 )
-            # What is as new as what is still to come waits for it.
+            # A document as new as those still to come waits for them.
             within: Document = {} if part.below is None else {"$gt": part.below}
             if above is not None:
                 within["$not"] = {"$gt": above}

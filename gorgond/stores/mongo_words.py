@@ -13,8 +13,8 @@ A batch is a segment of tier 0. When there are FAN segments of one bucket of a t
 goes to FAN buckets of the next tier: so a word is in a few segments, however many documents there are, and each segment
 is about as large as a batch. All words that begin alike are in one bucket.
 
-The index says where a word may be: also of a document that was written with it, and is gone or another one by now.
-Whoever searches looks at the documents. What is there too much is swept out by and by (`stores.mongo_sweep`).
+The index says where a word may be: also of a document that was written with it, and is gone or another one by now. So a
+search looks at the documents. What is there too much is swept out by and by (`stores.mongo_sweep`).
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class _Tombstone(NamedTuple):
 
 
 class _Barred(GorgonError):
-    """What is stored is hidden from the writer; the `outcome` is that of a write that meets nothing."""
+    """The stored item is hidden from the writer; the `outcome` is that of a write that meets nothing."""
 
     def __init__(self, outcome: Written) -> None:
         super().__init__(outcome.effect)

@@ -1,6 +1,6 @@
 """Logging in by way of another site, in the browsers that can be had: Debian's Chromium, Firefox and WebKit.
 
-What differs between browsers is which cookies they send when another site sends them back.
+Browsers differ in the cookies that they send when another site sends them back.
 """
 
 from __future__ import annotations

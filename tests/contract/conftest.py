@@ -72,7 +72,7 @@ def make_set(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes a second in earnest takes less here."""
+    """Waits of a second take less here."""
     for name in ("session", "concurrent", "call"):
         monkeypatch.setattr(f"gorgond.redpill.{name}.BLOCK", 0.05)
     for name in ("session", "call", "topic"):

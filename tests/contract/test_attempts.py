@@ -1,4 +1,4 @@
-"""How often a message is started is its consumer's to say; in memory and on Redis."""
+"""Consumers say how often a message is started; in memory and on Redis."""
 
 from __future__ import annotations
 

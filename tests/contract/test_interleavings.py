@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: every message is in exactly one place, and none is done twice.
+"""Every message is in exactly one place, and none is done twice, whatever happens in whatever order.
 
 An interleaving is a walk (walk.py), drawn from a seed.
 

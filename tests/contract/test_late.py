@@ -1,7 +1,7 @@
 """Calls that arrive late, through a network that holds the bytes of a broken connection; real consumers on a real
 Redis.
 
-That no late copy of any call does harm, whatever came between, is shown in test_interleavings.
+test_interleavings shows that no late copy of any call does harm, whatever came between.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ Kind = Callable[[Broker, Answer], AnyConsumer]
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits for a newer consumer waits less here."""
+    """A message that waits for a newer consumer waits less here."""
     monkeypatch.setattr(outcome_module, "NEWER", 0.02)
 
 

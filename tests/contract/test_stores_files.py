@@ -32,7 +32,7 @@ def stores(path: Path) -> Iterator[tuple[Store, Store]]:
 
 
 def refuse(stores: tuple[Store, ...], why: str) -> None:
-    """Whatever is asked of them, they wait for their database."""
+    """Stores wait for their database, whatever is asked of them."""
     for store in stores:
         attempts: list[Callable[[], Any]] = [
             lambda store=store: store.write([write("insert", "lost", 1)]),  # type: ignore[misc]

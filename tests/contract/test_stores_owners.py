@@ -1,4 +1,4 @@
-"""What is a registered user's, that user alone writes: on each store, also while it changes hands."""
+"""A registered user's items are written by that user alone: on each store, also while they change hands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is private to a registered user is found by that user alone: on each store, however it is asked for."""
+"""A registered user's private items are found by that user alone: on each store, however they are asked for."""
 
 from __future__ import annotations
 

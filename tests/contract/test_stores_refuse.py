@@ -1,4 +1,4 @@
-"""What may be written: what the check lets through every database stores, and names that a driver needs are its own."""
+"""Every database stores what the check lets through, and the names that a driver needs are its own."""
 
 from __future__ import annotations
 

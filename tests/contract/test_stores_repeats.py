@@ -1,4 +1,4 @@
-"""What comes again, and what only looks so: inserts told by their first content, changes by their message."""
+"""Writes that come again are told from others: inserts by their first content, changes by their message."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A random walk of a producer and three consumers over two queues; after each step all places are looked at.
 
 Repeats, crashes, pauses, consumers that come too late and outages are among the steps. Copies of earlier calls of
-anybody arrive late, as from a connection that was broken long ago. What is in the places is compared with what the
-broker has answered so far. At the end everything is drained, and nothing may be missing.
+anybody arrive late, as from a connection that was broken long ago. The walk compares the messages in all places with
+the broker's answers so far. At the end everything is drained, and nothing may be missing.
 
 Where consumers take `turns`, claims heed those of others or do not, by chance, and somebody hears the bell.
 
@@ -316,7 +316,7 @@ class Walk:
         return await self.network.wait(queue, consumer, 1)
 
     async def late_copy(self) -> object:
-        """What was sent over a connection that is long broken arrives; nobody gets the answer."""
+        """A call that was sent over a connection long broken arrives; nobody gets the answer."""
         if not self.calls:
             return None
         name, args, more = self.random.choice(self.calls)

@@ -36,7 +36,8 @@ BREAKS = {
             answers = [None] * len(batches)
 """,
     ),)}),
-    # What a consumer takes is in its memory alone; it takes its time, so that it has something in hand when it dies.
+    # A consumer has the messages that it takes in its memory alone. It takes its time, so that it has some when it
+    # dies.
     "pop instead of move": Break("store-kill", "lost", {
         CLAIM: (NO_LENGTH,),
         HAND_OUT: (

@@ -1,6 +1,6 @@
-// An OpenID provider for tests: `node oidc.mjs MODULE REDIRECT_URI SECRET` prints the port it took. MODULE is where npm put
-// oidc-provider. Who is asked to log in is whom `login_hint` names, at once, or else says so
-// in a form; NAME@proved.example has a proved address.
+// An OpenID provider for tests: `node oidc.mjs MODULE REDIRECT_URI SECRET` prints the port it took. MODULE is where npm
+// put oidc-provider. The user whom `login_hint` names is logged in at once; others say in a form who they are.
+// NAME@proved.example has a proved address.
 import { createServer } from 'node:http';
 import { text } from 'node:stream/consumers';
 

@@ -1,4 +1,4 @@
-"""What an application declares to be indexed is, by stores that run none of its code."""
+"""Stores index the fields that an application declares, and run none of its code."""
 
 from __future__ import annotations
 

@@ -380,6 +380,6 @@ def test_where_no_broker_answers_it_says_so_at_once(expected_logs: Callable[[str
 
 
 def test_a_web_server_answers_meanwhile(fabric: Fabric) -> None:
-    """What was done above has left the fabric as it was."""
+    """The commands above have left the fabric as it was."""
     assert asked(f"{fabric.url}/info/5") is not None
     assert fabric.well()

@@ -1,4 +1,4 @@
-"""What is missing is told until it is back, or until the operator says that it will not be."""
+"""A missing instance is told until it is back, or until the operator says that it will not be."""
 
 from __future__ import annotations
 

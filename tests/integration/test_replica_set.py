@@ -48,7 +48,8 @@ async def more_is_done(fabric: Fabric) -> None:
 
 
 async def all_is_there(fabric: Fabric, pusher: Pusher, store: Child) -> None:
-    """What was accepted is stored, once; waiting for the database was no attempt; the store never ended."""
+    """Check that every accepted job is stored, once, that waiting for the database was no attempt, and that the store
+    never ended."""
     await fabric.kept(pusher.accepted)
     counts = await fabric.counts()
     assert (counts.retried, counts.recovered) == (0, 0)

@@ -1,4 +1,4 @@
-"""Whatever a client sends, the answer is about what it sent: never a 500, never a silence, and no line in the log."""
+"""Answers are about what the client sent, whatever that is: never a 500, never a silence, and no line in the log."""
 
 from __future__ import annotations
 

@@ -423,7 +423,8 @@ def unsent(site: Website) -> int:
 
 
 def break_off(connection: Connection) -> None:
-    """Go away with a reset. Who closes in peace cannot be told from who sends no more and waits for the answer."""
+    """Go away with a reset. A client that closes in peace looks like one that sends no more and waits for the
+    answer."""
     connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 

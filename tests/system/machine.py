@@ -5,9 +5,9 @@
         machine.reboot()
 
 Its network and its control group are its own, so all machines may run at the same time and use the same ports; what it
-can reach is itself. What is installed on it is in its
-apt cache already; what the package needs is installed too, unless the machine is to be `bare`. The roots they are made
-from are kept in ${XDG_CACHE_HOME:-~/.cache}/gorgond for a week. dpkg fsyncs nothing there.
+can reach is itself. Its apt cache has all packages that tests install, and those that gorgond needs are installed,
+unless the machine is to be `bare`. The roots they are made from are kept in ${XDG_CACHE_HOME:-~/.cache}/gorgond for a
+week. dpkg fsyncs nothing there.
 
 MACHINES=bookworm tests on that Debian alone.
 KEEP_MACHINES=1 leaves a machine running after its tests and says how to get a shell in it.

@@ -1,4 +1,4 @@
-"""What dies, hangs or is restarted in an installed fabric, and how soon it is back."""
+"""Parts of an installed fabric that die, hang or are restarted, and how soon they are back."""
 
 from __future__ import annotations
 

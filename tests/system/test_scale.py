@@ -1,4 +1,4 @@
-"""How many instances run: what the configuration says, what systemd was told, and what is there, agree."""
+"""The configuration, systemd and what runs agree on how many instances there are."""
 
 from __future__ import annotations
 

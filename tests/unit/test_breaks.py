@@ -1,4 +1,4 @@
-"""What the drills' tests replace in files of gorgond is there, so that a change of these files sees it soon."""
+"""The drills' tests find in gorgond's files the text that they replace, so that a change of these files fails soon."""
 
 from __future__ import annotations
 

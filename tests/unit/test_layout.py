@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[2] / "gorgond"
 
 TABLE = {"gorgond.roles", "gorgond.roles.row", "gorgond.providers", "gorgond.sinks", "gorgond.stores.drivers"}
 
-# Each part and the parts it may import; itself always. What is not listed here may not exist.
+# Each part and the parts it may import; itself always. No other part may exist.
 EVERYWHERE = {"bounds", "errors", "config", "settings", "validators", "table", "plugins", "blame"}
 SERVICE = {"redpill"} | EVERYWHERE
 MIDDLE = {"service"} | SERVICE

@@ -1,4 +1,4 @@
-"""What an operator does is a line in the system's log."""
+"""Each deed of an operator is a line in the system's log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the package tells of the programs is true of them."""
+"""The package tells the truth about its programs."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_operator_is_told_what_to_do_about_every_unit() -> None:
 
 @pytest.mark.parametrize("unit", ROLE_UNITS, ids=lambda unit: unit.name)
 def test_units_of_roles_have_the_same_beginning(unit: Path) -> None:
-    """What is common is in one drop-in; what systemd wants in each unit is the same in all."""
+    """One drop-in has what is common; the lines that systemd wants in each unit are the same in all."""
     lines = unit.read_text().splitlines()
     role = unit.name.removeprefix("gorgon-").removesuffix("@.service")
     for line in (

@@ -1,4 +1,4 @@
-"""What others wrote does nothing to the terminal on which it is shown."""
+"""Texts that others wrote do nothing to the terminal on which they are shown."""
 
 from __future__ import annotations
 

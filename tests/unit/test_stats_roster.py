@@ -1,4 +1,4 @@
-"""Who is missed is missed by the next stats server, too."""
+"""An instance that is missed is missed by the next stats server, too."""
 
 from __future__ import annotations
 

@@ -260,7 +260,7 @@ async def test_guessing_is_as_slow_over_many_connections(at: At, monkeypatch: py
 
 
 async def settled() -> None:
-    """What can go on without anybody's doing has gone on."""
+    """Let everything go on that can without anybody's doing."""
     for _ in range(20):
         await asyncio.get_running_loop().run_in_executor(None, int)
 

@@ -1,4 +1,4 @@
-"""Whatever runs in a service, and however it ends: the service ends too, and says which it was."""
+"""A service ends with anything that runs in it, however that ends, and says which it was."""
 
 from __future__ import annotations
 

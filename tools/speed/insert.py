@@ -1,4 +1,4 @@
-"""What ingest is compared with: the notes of the random provider, put into mongod by pymongo's `insert_many` alone.
+"""The comparison for ingest: the notes of the random provider, put into mongod by pymongo's `insert_many` alone.
 
     python -m tools.speed.insert URL COUNT USERS SEED
 

@@ -57,7 +57,7 @@ local function take_small(want)
   return found
 end
 
--- The same one by one. What is not to be taken goes back.
+-- The same one by one. A message that is not to be taken goes back.
 local function take_large(want)
   local found, size = {}, 0
   while #found < want do

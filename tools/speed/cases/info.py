@@ -3,7 +3,7 @@ where that is installed.
 
 Every layout of gorgond and both kinds of baseline are tried in short rounds, one after the other and that three times;
 the best by their medians are then up at the same time and asked in turns, so that what else the machine does meets
-both. What was tried is told, with its CPU: the second best may be nearly as fast for less.
+both. It tells each that was tried, with its CPU: the second best may be nearly as fast for less.
 """
 
 from __future__ import annotations
