@@ -57,7 +57,7 @@ LINKS = {
     "concurrent subscription": "topic/singles",
     "figures": "look",
 }
-"""How the connection of each kind of loop is called, after the service's name."""
+"""How the connection of each kind of loop is called, after the name of who has it."""
 
 TASKS = {
     "producer": r"toy@1\.\S+:\w+ push",
@@ -202,7 +202,7 @@ async def test_a_loop_that_fails_ends_the_service_which_says_so(kind: str, expec
     expected_logs("could not finish within|could not give up its desk")
     toy = Toy(broker := Ill())
     broker.fault = ZeroDivisionError("odd")
-    ended = await fate(toy, functools.partial(setattr, broker, "ill", f"{toy.name} {LINKS[kind]}"))
+    ended = await fate(toy, functools.partial(setattr, broker, "ill", f" {LINKS[kind]}"))
     assert re.match(f"{TASKS[kind]}.* has failed: ZeroDivisionError: odd", str(ended))
     assert ended.foreign is broker.fault
 
@@ -212,7 +212,7 @@ async def test_a_loop_that_fails_ends_the_service_which_says_so(kind: str, expec
 async def test_a_loop_that_hangs_ends_the_service_which_says_so(kind: str, expected_logs: Expect) -> None:
     expected_logs("could not finish within")
     toy = Toy(broker := Ill())
-    ended = await fate(toy, functools.partial(setattr, broker, "ill", f"{toy.name} {LINKS[kind]}"))
+    ended = await fate(toy, functools.partial(setattr, broker, "ill", f" {LINKS[kind]}"))
     assert re.match(rf"{HEARTBEATS.get(kind, TASKS[kind])}.* hangs: it has not turned for \d+ s", str(ended))
 
 
@@ -235,7 +235,7 @@ async def test_a_loop_that_returns_ends_the_service_which_says_so(
         monkeypatch.setattr(ending, "_run", returning(ending._run))
     monkeypatch.setattr(AnyConsumer, "run", returning(AnyConsumer.run))
     monkeypatch.setattr(Listener, "run", returning(Listener.run))
-    ended = await fate(toy, functools.partial(setattr, broker, "ill", f"{toy.name} {LINKS[kind]}"))
+    ended = await fate(toy, functools.partial(setattr, broker, "ill", f" {LINKS[kind]}"))
     assert re.match(f"{TASKS[kind]}.* has ended, and nobody had asked it to", str(ended))
 
 
