@@ -84,7 +84,7 @@ class Ill(MemoryBroker):
 
     def __init__(self) -> None:
         super().__init__()
-        self.ill = ""  # the end of that connection's name
+        self.ill: str | tuple[str, ...] = ""  # how that connection's name ends, or may end
         self.fault: Exception | None = None  # None: no answer
         self.met = False  # whether it was asked for anything since
 
@@ -162,6 +162,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(life, "DRAIN_MAX", 0.1)
 
 
+def connections(toy: Toy, kind: str) -> tuple[str, ...]:
+    """How the connection of that kind of loop may be called: a consumer's bears the machine too."""
+    return f"{toy.name} {LINKS[kind]}", f"{toy.consumes_as} {LINKS[kind]}"
+
+
 async def fate(service: Service, harm: Callable[[], object]) -> LoopEnded:
     """What ends the service when it runs, pushes, and is then harmed."""
     running = asyncio.create_task(service.run(Notifier()))
@@ -202,7 +207,7 @@ async def test_a_loop_that_fails_ends_the_service_which_says_so(kind: str, expec
     expected_logs("could not finish within|could not give up its desk")
     toy = Toy(broker := Ill())
     broker.fault = ZeroDivisionError("odd")
-    ended = await fate(toy, functools.partial(setattr, broker, "ill", f" {LINKS[kind]}"))
+    ended = await fate(toy, functools.partial(setattr, broker, "ill", connections(toy, kind)))
     assert re.match(f"{TASKS[kind]}.* has failed: ZeroDivisionError: odd", str(ended))
     assert ended.foreign is broker.fault
 
@@ -212,7 +217,7 @@ async def test_a_loop_that_fails_ends_the_service_which_says_so(kind: str, expec
 async def test_a_loop_that_hangs_ends_the_service_which_says_so(kind: str, expected_logs: Expect) -> None:
     expected_logs("could not finish within")
     toy = Toy(broker := Ill())
-    ended = await fate(toy, functools.partial(setattr, broker, "ill", f" {LINKS[kind]}"))
+    ended = await fate(toy, functools.partial(setattr, broker, "ill", connections(toy, kind)))
     assert re.match(rf"{HEARTBEATS.get(kind, TASKS[kind])}.* hangs: it has not turned for \d+ s", str(ended))
 
 
@@ -235,7 +240,7 @@ async def test_a_loop_that_returns_ends_the_service_which_says_so(
         monkeypatch.setattr(ending, "_run", returning(ending._run))
     monkeypatch.setattr(AnyConsumer, "run", returning(AnyConsumer.run))
     monkeypatch.setattr(Listener, "run", returning(Listener.run))
-    ended = await fate(toy, functools.partial(setattr, broker, "ill", f" {LINKS[kind]}"))
+    ended = await fate(toy, functools.partial(setattr, broker, "ill", connections(toy, kind)))
     assert re.match(f"{TASKS[kind]}.* has ended, and nobody had asked it to", str(ended))
 
 
