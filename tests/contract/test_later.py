@@ -28,7 +28,7 @@ def later(name: str, ms: int, at: bool = False) -> Later:
 
 async def test_it_is_accepted_and_delayed_until_it_is_due_and_then_the_next(bench: Bench) -> None:
     # given one that is due soon, one that is not, and others in the same batch
-    assert await bench.push(*raws("ab"), later=[later("x", 50), later("y", HOUR)]) is None
+    assert await bench.push(*raws("ab"), later=[later("x", 1500), later("y", HOUR)]) is None
     assert sum(await bench.places()) == 4
     consumer = await bench.consumer()
     assert ids(await consumer.claim(want=2)) == "ab"
