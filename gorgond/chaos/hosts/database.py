@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import pymongo
 import pymongo.errors
@@ -18,7 +18,7 @@ START = 60.0  # seconds until there is a primary
 # Elections after 2 s without a primary, where 10 is MongoDB's own choice.
 SETTINGS = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 200}
 
-Client = pymongo.MongoClient[dict[str, Any]]
+Client: TypeAlias = "pymongo.MongoClient[dict[str, Any]]"
 
 
 class Database:
