@@ -193,7 +193,7 @@ def test_figures_are_files_too_and_the_documentation_is_there(page: Viewer, fabr
     for link, first in (
         ("#as-csv", "at,seconds,count,errors,bytes,p50,p95,p99,max"),
         ("[href='api/queues.csv']", "name,queued,in_flight,delayed,dead,died,oldest"),
-        ("[href='api/instances.csv']", "name,role,instance,host,pid,state"),
+        ("[href='api/instances.csv']", "name,role,instance,host,machine,pid,state"),
     ):
         with page.page.expect_download() as download:
             page.find(link).click()
