@@ -7,9 +7,10 @@ says.
 
 from __future__ import annotations
 
+import secrets
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,6 @@ import pytest
 import redis
 
 from tests.conftest import RedisServer, Server
-from tests.programs import free_port
 from tests.waiting import eventually
 
 NAME = "gorgon"
@@ -38,11 +38,20 @@ def own_address() -> str:
     return address
 
 
+def _port(address: str) -> int:
+    """A port there that nobody uses, and which the kernel gives to no connection before a server has it."""
+    while True:
+        port = 15_000 + secrets.randbelow(17_000)
+        with socket.socket() as found, suppress(OSError):
+            found.bind((address, port))
+            return port
+
+
 class Member(RedisServer):
     """A Redis of a set, which the others reach over TCP."""
 
     def __init__(self, binary: str, directory: Path, address: str, **options: str) -> None:
-        self.place = (address, free_port())
+        self.place = (address, _port(address))
         mine = {"bind": address, "port": str(self.place[1]), "requirepass": PASSWORD, "masterauth": PASSWORD}
         quick = {"repl_diskless_sync_delay": "0", "repl_ping_replica_period": "1"}
         super().__init__(binary, directory, **mine, **quick, **options)
@@ -73,7 +82,7 @@ class Sentinel(Server):
 
     def __init__(self, binary: str, directory: Path, master: Member, down_after: float) -> None:
         super().__init__(directory)
-        self.place = (master.place[0], free_port())
+        self.place = (master.place[0], _port(master.place[0]))
         self._binary = binary
         self.file = directory / "sentinel.conf"
         address, port = master.place
