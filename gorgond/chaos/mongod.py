@@ -14,6 +14,7 @@ import pymongo
 import pymongo.errors
 
 from gorgond.chaos.errors import Aborted, Refused
+from gorgond.service.tied import TIED
 
 START = 60.0  # seconds it may take to serve, its journal read
 
@@ -47,7 +48,7 @@ class Mongod:
         command += ["--nounixsocket", "--wiredTigerCacheSizeGB", "0.25"]
         with (self._directory / "mongod.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
-                ["setpriv", "--pdeathsig", "KILL", "--", *command],  # noqa: S607
+                [*TIED, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

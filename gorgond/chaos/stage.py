@@ -21,6 +21,7 @@ from gorgond.chaos.local import LocalTarget
 from gorgond.chaos.mongod import Mongod
 from gorgond.chaos.undo import UndoLog
 from gorgond.errors import GorgonError
+from gorgond.service.tied import TIED
 
 ROOT = Path(__file__).parents[2]  # so that what is drilled is the code that drills
 START = 60.0  # seconds all may take to be up
@@ -73,7 +74,7 @@ class Stage:
         kept = {name: text for name, text in os.environ.items() if not name.startswith("GORGOND_")}
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603
-                ["setpriv", "--pdeathsig", "KILL", "--", *_on_tmpfs(data / "broker", cast.tmpfs), *command],  # noqa: S607
+                [*TIED, *_on_tmpfs(data / "broker", cast.tmpfs), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

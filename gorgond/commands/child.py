@@ -18,6 +18,7 @@ from gorgond.errors import ConfigError, GorgonError
 from gorgond.service.life import log
 from gorgond.service.plain import plain
 from gorgond.service.systemd import FIRST_DESCRIPTOR
+from gorgond.service.tied import TIED
 
 BACKOFF = (0.1, 5.0)  # seconds until a process is started again: the first, the longest
 STEADY = 10.0  # seconds after which a process counts as having run well
@@ -53,7 +54,7 @@ class Child:
         self.pid = 0  # 0 while it does not run
         self.starts = 0
         self.state = "starting"
-        self._command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
+        self._command = [*TIED, *command]
         self._environ = dict(environ)
         self._notices, self._watchdog = notices, watchdog
         if notices is not None:

@@ -12,6 +12,7 @@ stall          what blocks the event loop; `alarm` notices it
 clock          how far this host's clock is from the broker's
 machine        what this machine is called, and which it is
 signals        of the process, from its first moment to its last
+tied           processes that end with the one that started them
 answering      from a handler that others wrote to an outcome
 share          how much of something dear each client may have under way
 plain          text of others as it may be shown; `pseudonyms` is what stands for them in the log

@@ -13,6 +13,7 @@ from gorgond.redpill import (
     Broker,
     BrokerAway,
     BrokerError,
+    BrokerRefused,
     Caller,
     Consumer,
     Counts,
@@ -25,6 +26,7 @@ from gorgond.redpill import (
     Producer,
     Reply,
     Room,
+    connect,
     now_ms,
 )
 from gorgond.redpill.broker import Batch
@@ -58,7 +60,8 @@ class Stage:
 
     async def counts(self, queue: str = "q") -> Counts:
         async with self.link() as link:
-            counts = (await link.counts([queue]))[0]
+            # of a set of servers the last Sentinel may say only now which one is the master
+            counts = (await link.persist(lambda: link.counts([queue])))[0]
         assert counts.difference() == 0, counts
         return counts
 
@@ -197,3 +200,15 @@ async def calling(
 
 def answers(id: str, reply: Reply) -> bool:
     return reply.id == id and json.loads(reply.body) == id
+
+
+async def refused(url: str) -> str:
+    """Why a connection to that address is none, and of what kind that is."""
+    link = connect(url, durable=False).link("test")
+    try:
+        await link.ping()
+    except (BrokerAway, BrokerRefused) as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        await link.close()
+    return "nothing is wrong"

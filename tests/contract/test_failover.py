@@ -17,6 +17,7 @@ from tests.contract.stage import Stage, running
 from tests.sets import MakeSet, Member, Set
 from tests.waiting import eventually, eventually_async
 
+MORE = 100  # jobs that the next master takes before the old one comes back
 MANY = int(os.environ.get("FAILOVERS", "2"))
 NOISE = r"is away, waiting|is back after|was away|lost its desk|unfinished on its desk|is silent: back"
 
@@ -78,11 +79,12 @@ def follows(made: Set, member: Member) -> bool:
     return "master_link_status:up" in member.cli("INFO", "replication") and made.master() is not member
 
 
-async def fail_over(made: Set, hurt: Callable[[Member], Callable[[], None]]) -> None:
+async def fail_over(load: Load, made: Set, hurt: Callable[[Member], Callable[[], None]]) -> None:
     old = await asyncio.to_thread(made.master)
     heal = hurt(old)
     await asyncio.to_thread(made.switched, old)
-    await asyncio.sleep(1)  # under load
+    count = len(load.acknowledged)
+    await eventually_async(lambda: len(load.acknowledged) > count + MORE)
     await asyncio.to_thread(heal)
     await asyncio.to_thread(eventually, lambda: follows(made, old), 120.0)
 
@@ -100,7 +102,7 @@ async def test_nothing_acknowledged_is_lost_and_each_effect_is_there(
         for number in range(MANY):
             await eventually_async(lambda: load.acknowledged)
             load.longest = 0.0
-            await fail_over(made, (killed, stopped)[number % 2])
+            await fail_over(load, made, (killed, stopped)[number % 2])
             pauses.append(load.longest)
         load.end()
         await asyncio.gather(*tasks)

@@ -5,23 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from gorgond.redpill import Broker, BrokerAway, BrokerRefused, Consumer, Message, Producer, connect
-from tests.contract.stage import OUTAGE, Handler, Stage, running
+from gorgond.redpill import Broker, Consumer, Message, Producer, connect
+from tests.contract.stage import OUTAGE, Handler, Stage, refused, running
 from tests.programs import free_port
 from tests.sets import NAME, PASSWORD, MakeSet, Set
 from tests.waiting import eventually_async
-
-
-async def refused(url: str) -> str:
-    """Why a connection to that address is none, and of what kind that is."""
-    link = connect(url, durable=False).link("test")
-    try:
-        await link.ping()
-    except (BrokerAway, BrokerRefused) as error:
-        return f"{type(error).__name__}: {error}"
-    finally:
-        await link.close()
-    return "nothing is wrong"
 
 
 async def replaced(made: Set, replace: Callable[[], object], broker: Broker) -> None:
@@ -37,15 +25,7 @@ async def replaced(made: Set, replace: Callable[[], object], broker: Broker) -> 
         await asyncio.to_thread(made.switched, old)
         await producer.push("q", Message("op", id="after"))
         await eventually_async(lambda: len(set(handler.ids)) == 21)
-
-    async def settled() -> bool:
-        try:
-            await Stage(broker).settled()
-        except BrokerAway:  # the last Sentinel may say only now which one is the master
-            return False
-        return True
-
-    await eventually_async(settled)
+    await Stage(broker).settled()
 
 
 async def test_an_operator_makes_another_one_the_master(

@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 
 from gorgond.redpill import (
-    BrokerAway,
-    BrokerRefused,
     Caller,
     Consumer,
     Done,
@@ -24,6 +22,7 @@ from gorgond.redpill import (
     now_ms,
 )
 from tests.conftest import RedisServer
+from tests.contract.stage import refused
 from tests.programs import free_port, gorgond, started
 from tests.waiting import eventually
 
@@ -74,18 +73,6 @@ def served(redis_factory: Callable[..., RedisServer], certificates: Certificates
     options = {f"tls_{name}_file": str(file) for name, file in files.items()}
     redis_factory(port=str(plain), tls_port=str(tls), tls_auth_clients="no", **options)
     return Served(tls, plain, f"ssl_ca_certs={certificates.ca}")
-
-
-async def refused(url: str) -> str:
-    """Why a connection to that address is none, and of what kind that is."""
-    link = connect(url, durable=False).link("test")
-    try:
-        await link.ping()
-    except (BrokerAway, BrokerRefused) as error:
-        return f"{type(error).__name__}: {error}"
-    finally:
-        await link.close()
-    return "nothing is wrong"
 
 
 async def test_jobs_and_calls_go_over_it(served: Served) -> None:

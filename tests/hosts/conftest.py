@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -11,15 +12,20 @@ from gorgond.chaos.errors import Refused
 from gorgond.chaos.hosts.lab import Hosts, Lab
 
 
+def left_out(refused: Refused) -> NoReturn:
+    """They cannot be: the test is skipped, or fails if CI=true."""
+    if os.environ.get("CI") == "true":
+        raise refused
+    pytest.skip(str(refused))
+
+
 def standing(cast: Hosts) -> Iterator[Lab]:
-    """The hosts, as a fixture has them; where they cannot be the tests are skipped, or fail if CI=true."""
+    """The hosts, as a fixture has them."""
     lab = Lab(cast)
     try:
         lab.__enter__()
     except Refused as refused:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(refused))
+        left_out(refused)
     try:
         yield lab
     finally:

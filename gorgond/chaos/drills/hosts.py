@@ -36,10 +36,10 @@ class Kind:
     of_replica: bool = False
 
 
-def _kill(_: Lab, host: Host) -> None:
+def _kill(host: Host, name: str) -> None:
     """SIGKILL; and it is not started again, or it would be the master still."""
-    host.signal("broker", signal.SIGKILL)
-    host.ask("stop", "broker")
+    host.signal(name, signal.SIGKILL)
+    host.ask("stop", name)
 
 
 def _power_off_while_alone(lab: Lab, host: Host) -> None:
@@ -60,7 +60,7 @@ def _wipe(_: Lab, host: Host) -> None:
 
 
 KINDS = {
-    "killed": Kind(_kill, lambda _, host: host.ask("start", "broker")),
+    "killed": Kind(lambda _, host: _kill(host, "broker"), lambda _, host: host.ask("start", "broker")),
     "frozen": Kind(
         lambda _, host: host.signal("broker", signal.SIGSTOP), lambda _, host: host.signal("broker", signal.SIGCONT)
     ),
@@ -113,7 +113,9 @@ def _database(run: Run) -> None:
         run.faults.begin("step-down", "mongod", lab.database.step_down)
         run.until(lab.database.primary, LATER, "there is a primary")
         run.faults.ended("step-down", "mongod", lambda: None)
-        _fail_primary(run, "mongod killed", _kill_mongod, lambda host: host.ask("start", "mongod"))
+        _fail_primary(
+            run, "mongod killed", lambda host: _kill(host, "mongod"), lambda host: host.ask("start", "mongod")
+        )
         _fail_primary(run, "mongod isolated", Host.pull, Host.plug)
 
 
@@ -127,11 +129,6 @@ def _fail_primary(run: Run, kind: str, hurt: Callable[[Host], None], heal: Calla
     run.sleep(1.0)
     run.faults.ended(kind, host.name, lambda: heal(host))
     _healed(run, kind)
-
-
-def _kill_mongod(host: Host) -> None:
-    host.signal("mongod", signal.SIGKILL)
-    host.ask("stop", "mongod")
 
 
 def _reboot(run: Run) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from gorgond.chaos.errors import Aborted, Refused
 from gorgond.chaos.hosts.host import ROOT
 from gorgond.chaos.hosts.network import OURS
+from gorgond.service.tied import TIED
 
 EXAMPLE = ROOT / "examples/haproxy/haproxy.cfg"
 URL = f"http://{OURS}"
@@ -36,7 +37,7 @@ class Balancer:
         """Return when it takes connections. Raises Aborted when it does not."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
-                ["setpriv", "--pdeathsig", "KILL", "--", self._haproxy, "-db", "-f", str(self._configuration)],  # noqa: S607
+                [*TIED, self._haproxy, "-db", "-f", str(self._configuration)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -18,6 +18,7 @@ from gorgond.chaos.hosts.files import Fitting
 from gorgond.chaos.hosts.network import SWITCH, ip
 from gorgond.commands.control import ask
 from gorgond.errors import GorgonError
+from gorgond.service.tied import TIED
 
 ROOT = Path(__file__).parents[3]  # so that what is drilled is the code that drills
 ENDS = 90.0  # seconds that shutting down may take: as long as all its processes may, one group after another
@@ -52,7 +53,7 @@ class Host:
     def on(self) -> None:
         """Power on: what ran on it is started, on the disk as it was left."""
         machine = [sys.executable, "-m", "gorgond.chaos.hosts.machine", str(self.fitting.written())]
-        apart = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--net", "--uts", "sh", "-c", _BOOT]
+        apart = [*TIED, "unshare", "--net", "--uts", "sh", "-c", _BOOT]
         kept = {name: text for name, text in os.environ.items() if not name.startswith("GORGOND_")}
         with self._output.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603
@@ -117,7 +118,7 @@ class Host:
         near, far, side = f"{self.name}-near", f"{self.name}-far", f"{self.name}-side"
         command = [sys.executable, "-m", "gorgond.chaos.hosts.cable", near, far, str(delay), str(loss), direction]
         self._bad = subprocess.Popen(  # noqa: S603
-            ["setpriv", "--pdeathsig", "KILL", "--", *command],  # noqa: S607
+            [*TIED, *command],
             stdout=subprocess.PIPE,
             cwd=ROOT,
         )

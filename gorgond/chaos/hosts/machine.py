@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,7 @@ class Machine:
         return {"processes": [self._fleet.row(child) for child in self._fleet.children.values()]}
 
     def _server(self, name: str, *command: str) -> Child:
-        return Child(name, command, self._clock(), _say)
+        return Child(name, command, os.environ, _say)
 
     def _mongod(self) -> list[str]:
         data = self._fitting.path / "mongod"
@@ -85,7 +84,7 @@ class Machine:
         state = self._fitting.path / "state"
         state.mkdir(exist_ok=True)
         environ = {
-            **self._clock(),
+            **os.environ,
             **self._fitting.variables(),
             "GORGOND_INSTANCE": instance,
             "STATE_DIRECTORY": str(state),
@@ -94,10 +93,6 @@ class Machine:
         return Child(
             f"{role.name}@{instance}", command, environ, _say, notices=self._notices, watchdog=role.unit.watchdog
         )
-
-    def _clock(self) -> Mapping[str, str]:
-        """The environment of every process of this host."""
-        return os.environ
 
 
 def _say(line: str) -> None:
