@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis import Redis
@@ -11,10 +12,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from gorgond.chaos.errors import Aborted
 from gorgond.chaos.hosts.files import HOSTS, MASTER
 from gorgond.chaos.hosts.host import Host
 
 ANSWER = 1.0  # seconds that one may take
+PAUSE = 10.0  # seconds for which a master takes no writes at most, that is to be none any more
 
 
 class Sentinels:
@@ -43,7 +46,7 @@ class Sentinels:
         if master is None or not all(host.is_on for host in self._hosts.values()):
             return False
         replication = _redis(master.address, 6379).info("replication")
-        followers = [each for key, each in replication.items() if key.startswith("slave") and isinstance(each, dict)]
+        followers = _replicas(replication)
         follow = len(followers) == HOSTS - 1 and all(each["state"] == "online" for each in followers)
         return follow and all(self._knows_all(address) for address in self._hosts)
 
@@ -53,10 +56,36 @@ class Sentinels:
         return bool(known["num-slaves"] >= HOSTS - 1 and known["num-other-sentinels"] == HOSTS - 1)
 
     def fail_over(self) -> None:
-        """Have them name another master, as an operator does before a host is shut down. Raises RedisError."""
+        """Have them name another master, as an operator does before a host is shut down. Raises RedisError, and Aborted
+        when the replicas do not come to have what the master has.
+
+        The master takes no writes meanwhile. Sentinels go by what replicas told them up to ten seconds ago: they may
+        promote one that lacks what the other one alone has acknowledged, and the other one follows it.
+        """
         master = self.master()
-        if master is not None:
-            _redis(master.address, 26379).execute_command("SENTINEL", "FAILOVER", MASTER)
+        if master is None:
+            return
+        redis = _redis(master.address, 6379)
+        redis.execute_command("CLIENT", "PAUSE", int(PAUSE * 1000), "WRITE")
+        end = time.monotonic() + PAUSE / 2
+        while not _followed_wholly(redis.info("replication")):
+            if time.monotonic() > end:
+                raise Aborted("the replicas do not come to have what the master has")
+            time.sleep(0.01)
+        _redis(master.address, 26379).execute_command("SENTINEL", "FAILOVER", MASTER)
+
+
+def _replicas(replication: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The replicas in what a master says of them."""
+    return [each for key, each in replication.items() if key.startswith("slave") and isinstance(each, dict)]
+
+
+def _followed_wholly(replication: Mapping[str, Any]) -> bool:
+    """Whether each replica has all that the master has, by what the master says."""
+    offsets = [
+        each["offset"] for key, each in replication.items() if key.startswith("slave") and isinstance(each, dict)
+    ]
+    return len(offsets) == HOSTS - 1 and all(each >= replication["master_repl_offset"] for each in offsets)
 
 
 def _redis(address: str, port: int) -> Any:
