@@ -110,7 +110,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--grown", metavar="N", type=_whole, nargs="+", help="numbers of instances in growth, from the least"
     )
-    parser.add_argument("--consumers", metavar="C", type=_consumer, nargs="+", help="of the case queue: LANESxBATCH …")
+    parser.add_argument("--consumers", metavar="C", type=_consumer, nargs="+", help="of the case queue: CONSUMERSxBATCH …")
     parser.add_argument("--soak", metavar="MINUTES", type=float, help="watch the memory for so long, nothing else")
     for name, what in (
         ("items", "notes in the data set"),
@@ -139,9 +139,9 @@ def _layout(text: str) -> str:
 
 
 def _consumer(text: str) -> str:
-    lanes, _, batch = text.partition("x")
-    if not (lanes.isdecimal() and batch.isdecimal() and int(lanes) > 0 and 0 < int(batch) <= BATCH_MAX):
-        raise argparse.ArgumentTypeError(f"must be LANESxBATCH, as 2x256, a batch at most {BATCH_MAX}")
+    consumers, _, batch = text.partition("x")
+    if not (consumers.isdecimal() and batch.isdecimal() and int(consumers) > 0 and 0 < int(batch) <= BATCH_MAX):
+        raise argparse.ArgumentTypeError(f"must be CONSUMERSxBATCH, as 2x256, a batch at most {BATCH_MAX}")
     return text
 
 

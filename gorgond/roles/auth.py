@@ -60,7 +60,7 @@ from gorgond.service.heartbeat import Heartbeat
 from gorgond.service.life import Service
 from gorgond.service.pseudonyms import Pseudonyms
 
-PUT_LANES = 4  # of those that may take long, at a time
+PUT_CONSUMERS = 4  # of those that may take long, at a time
 OURS = "auth_"  # so the names of the queues begin to which none but us may push, auth_get excepted
 ARGUMENTS = {**operations.ARGUMENTS, **site_logins.ARGUMENTS}
 PATIENT = Attempts(most=1000)  # what is left to do outlasts a broker that takes nothing for hours
@@ -101,7 +101,7 @@ class AuthServer(Service):
         self.listener([TOPIC], lambda _, event: self.tokens.heard(event), self.tokens.missed)
         for broker in self.fabric.brokers:
             self._side_by_side(broker, "auth_get", functools.partial(self._pass_on, self.producer(broker)), 64)
-            for number in range(PUT_LANES if broker is self.fabric.calls else 1):
+            for number in range(PUT_CONSUMERS if broker is self.fabric.calls else 1):
                 # It finishes what it has begun: half a change might not be one.
                 self._side_by_side(broker, "auth_put", self.answer, 1, part=str(number), finishes=True)
 

@@ -35,7 +35,7 @@ LIMIT = 12
 HOUR = 3600.0
 SILENCE = 3 * HOUR
 CALLS = ("push", "take_if", "claim", "wait", "leave", "recover", "pause_if", "resume_if", "requeue", "drop")
-LANES = [("a", "one"), ("a", "two"), ("b", "one")]
+CONSUMERS = [("a", "one"), ("a", "two"), ("b", "one")]
 
 Step = Callable[[], Awaitable[object]]
 
@@ -68,7 +68,7 @@ class Walk:
         for name in CALLS:
             setattr(self.link, name, self._recorded(name))
         self.names = {name: f"{name}{seed}" for name in "ab"}
-        self.actors = [Actor(Puppet(self.link, self.names[queue], consumer)) for queue, consumer in LANES]
+        self.actors = [Actor(Puppet(self.link, self.names[queue], consumer)) for queue, consumer in CONSUMERS]
         self.accepted: dict[str, set[bytes]] = {queue: set() for queue in self.queues}
         self.gone: dict[str, set[bytes]] = {queue: set() for queue in self.queues}
         self.starts: Counter[bytes] = Counter()

@@ -1,7 +1,7 @@
 """One producer or one consumer of messages, as a process of its own.
 
     python -m tools.speed.pump produce URL COUNT BYTES QUEUES
-    python -m tools.speed.pump consume URL COUNT QUEUES LANES BATCH
+    python -m tools.speed.pump consume URL COUNT QUEUES CONSUMERS BATCH
 
 The messages go over so many queues, one to each in turn, and each queue has so many consumers.
 

@@ -1,7 +1,7 @@
 """queue: messages from one producer to one consumer, which does nothing with them but settle them.
 
-Several consumers are tried, as 2x256: a process with two lanes, each of which takes up to 256 messages at a time. 1x64
-is what a consumer of one lane is by itself. `per_s` is the fastest of them, synchronised every second. Beside each in
+Several consumers are tried, as 2x256: a process with two consumers, each of which takes up to 256 messages at a time. 1x64
+is one consumer by itself. `per_s` is the fastest of them, synchronised every second. Beside each in
 the same round is what a socket does without a promise, pipelines of RPUSH and LPOP of the same batch: `of_raw` is the
 ratio of the fastest, `always_of_everysec` what is left of its speed when the file is synchronised for each batch.
 
@@ -81,8 +81,8 @@ def _ratios(ours: Sequence[float], others: Sequence[float]) -> list[float]:
 
 def _round(stage: Stage, fsync: str, consumer: str, pump: str = "pump") -> tuple[float, dict[str, float]]:
     """Messages a second; µs of CPU a message of each process."""
-    count, (lanes, batch) = stage.scale.messages, consumer.split("x")
-    produce, consume = ([batch], [batch]) if pump == "raw" else (["1"], ["1", lanes, batch])
+    count, (consumers, batch) = stage.scale.messages, consumer.split("x")
+    produce, consume = ([batch], [batch]) if pump == "raw" else (["1"], ["1", consumers, batch])
     with stage.crew() as crew:
         return pumped(crew, start_redis(crew, "redis", fsync), count, pump, produce, consume)
 
