@@ -9,7 +9,7 @@ from gorgond.service import signals
 def main() -> int:
     """Run the command; its exit code."""
     if sys.argv[1:2] and sys.argv[1] in signals.SERVERS:
-        signals.begun()
+        signals.begin()
     from gorgond import cli
 
     return cli.main()

@@ -14,7 +14,7 @@ _INSTALLED = ("site-packages", "dist-packages")  # directories of other people's
 _PYTHON = tuple({f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib")})
 
 
-def blamed(what: str, error: Exception) -> str:
+def describe_fault(what: str, error: Exception) -> str:
     """Place and error in words, for the import of `what`."""
     if isinstance(error, SyntaxError) and not (error.filename or "<").startswith("<"):  # not of an annotation
         return f"{error.filename}:{error.lineno}: {error.msg}"

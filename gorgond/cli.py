@@ -175,12 +175,12 @@ def _add_role(parser: argparse.ArgumentParser, role: Role) -> None:
 
 def _watch(arguments: argparse.Namespace) -> int:
     from gorgond.commands.watching import watch
-    from gorgond.service.process import refused
+    from gorgond.service.process import report_refusal
 
     try:
         return watch(load(arguments.config, os.environ, settings_of(arguments)))
     except ConfigError as error:
-        return refused(error)
+        return report_refusal(error)
 
 
 def _up(arguments: argparse.Namespace) -> int:

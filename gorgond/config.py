@@ -98,7 +98,7 @@ class Config:
         self.check_named("provider", name)
         return self.providers[name.partition(".")[0]]
 
-    def named(self, kind: str) -> list[str]:
+    def names_of(self, kind: str) -> list[str]:
         """The names of the sections of a kind: NAME of [provider.NAME]."""
         return [section.partition(".")[2] for section in filter(_is(kind), self.settings)]
 
@@ -106,8 +106,8 @@ class Config:
         """Raises ConfigError when there is no section [kind.name]. Of one that has several instances on this host the
         others are called name.2, name.3."""
         name, dot, number = name.partition(".")
-        if name not in self.named(kind) or (dot and not number.isdecimal()):
-            raise ConfigError(f"there is no section [{kind}.{name}]; the {kind}s are: {' '.join(self.named(kind))}")
+        if name not in self.names_of(kind) or (dot and not number.isdecimal()):
+            raise ConfigError(f"there is no section [{kind}.{name}]; the {kind}s are: {' '.join(self.names_of(kind))}")
 
     @contextmanager
     def blaming(self, section: str, key: str) -> Iterator[None]:
@@ -176,7 +176,7 @@ def draft(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str]
         names.append(DEFAULT_PROVIDER)
     sections = {name: SECTIONS.get(name) or NAMED[name.partition(".")[0]] for name in names}
     for name in names:
-        with mistakes.noted():
+        with mistakes.collect():
             sections[name] = _section(name, sections[name], written.get(name, {}), environ, flags)
             _check(sections[name], name, written.get(name, {}), mistakes)
     settings = {
@@ -191,7 +191,7 @@ def draft(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str]
     )
     for place, setting in given:
         section, _, key = place.rpartition(".")
-        with mistakes.noted():
+        with mistakes.collect():
             _value(sections[section], section, key, setting)
         settings[section][key] = setting
     made = {name: _make(sections[name], name, settings[name], mistakes) for name in names}
@@ -223,10 +223,10 @@ def _section(
     if not kind.text:
         return declared
     try:
-        found: type[Section] = KINDS[family].found(kind.text).settings
+        found: type[Section] = KINDS[family].load(kind.text).settings
     except KeyError:
         raise ConfigError(
-            f"{kind.origin}: [{name}] kind cannot be {kind.text!r}; allowed: {' '.join(KINDS[family].known())}"
+            f"{kind.origin}: [{name}] kind cannot be {kind.text!r}; allowed: {' '.join(KINDS[family].names())}"
         ) from None
     except ConfigError as error:
         raise ConfigError(f"{kind.origin}: [{name}] kind: {error}") from error
@@ -240,7 +240,7 @@ def _is(kind: str) -> Callable[[str], bool]:
 def _make(kind: type[Section], section: str, settings: Mapping[str, Setting], mistakes: Mistakes) -> Section:
     values: dict[str, Any] = {}
     for key, setting in settings.items():
-        with mistakes.noted(f"{section}.{key}"):
+        with mistakes.collect(f"{section}.{key}"):
             values[key] = _value(kind, section, key, setting)
     return kind(**values)
 
@@ -248,7 +248,7 @@ def _make(kind: type[Section], section: str, settings: Mapping[str, Setting], mi
 def _check(kind: type[Section], section: str, written: Mapping[str, Setting], mistakes: Mistakes) -> None:
     """Check that the settings of a section in the file are known, and allowed."""
     for key, setting in written.items():
-        with mistakes.noted():
+        with mistakes.collect():
             if key not in keys(kind):
                 raise _unknown(setting.origin, f"key in [{section}]", key, keys(kind))
             _value(kind, section, key, setting)
@@ -301,7 +301,7 @@ def _parse(text: str, path: str, mistakes: Mistakes) -> dict[str, dict[str, Sett
         origin = f"{path}:{number}"
         if not line or line[0] in "#;":
             continue
-        with mistakes.noted():
+        with mistakes.collect():
             if line[0] == "[":
                 section = None
                 section = _open(line, origin, opened)
@@ -343,7 +343,7 @@ def _assign(line: str, origin: str, section: str, sections: dict[str, dict[str, 
 def _credentials(places: list[str], environ: Mapping[str, str], mistakes: Mistakes) -> Iterator[tuple[str, Setting]]:
     directory = environ.get("CREDENTIALS_DIRECTORY")
     for file in sorted(Path(directory).glob("*")) if directory else ():
-        with mistakes.noted():
+        with mistakes.collect():
             if file.name not in places:
                 raise _unknown(str(file), "setting", file.name, places)
             text = _text(file).strip()
@@ -361,7 +361,7 @@ def _variables(places: list[str], environ: Mapping[str, str], mistakes: Mistakes
         if name in named:
             yield named[name], Setting(text, name)
         elif name.startswith("GORGOND_") and name not in OTHER_VARIABLES:
-            with mistakes.noted():
+            with mistakes.collect():
                 raise _unknown("environment", "variable", name, [*named, *OTHER_VARIABLES])
 
 
@@ -370,5 +370,5 @@ def _flags(places: list[str], flags: Mapping[str, str], mistakes: Mistakes) -> I
         if place in places:
             yield place, Setting(text, flag(place))
         else:
-            with mistakes.noted():
+            with mistakes.collect():
                 raise _unknown(flag(place), "setting", place, places)

@@ -54,7 +54,7 @@ class Mistakes:
         self._places: set[str] = set()
 
     @contextmanager
-    def noted(self, place: str = "", needs: Collection[str] = ()) -> Iterator[None]:
+    def collect(self, place: str = "", needs: Collection[str] = ()) -> Iterator[None]:
         """Keep a ConfigError, which is one of the setting `place` (section.key) if that is given, and go on. One that
         comes of looking at `needs`, settings of which one is wrong itself, is no mistake of its own."""
         try:

@@ -322,7 +322,7 @@ def _settle(arguments: argparse.Namespace, requeue: bool) -> int:
         raise GorgonError("which dead letters? name them, or say --all")
     installation = Installation.of(arguments.data)
     said = _ask(settle(installation, arguments.queue, arguments.letters, arguments.every, requeue))
-    _told(arguments, installation, said)
+    _tell_done(arguments, installation, said)
     return 0
 
 
@@ -338,16 +338,16 @@ def _groups_drop(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.groups import drop
 
     installation = Installation.of(arguments.data)
-    _told(arguments, installation, _ask(drop(installation, arguments.groups)))
+    _tell_done(arguments, installation, _ask(drop(installation, arguments.groups)))
     return 0
 
 
 def _trace(arguments: argparse.Namespace) -> int:
-    from gorgond.commands.operator.tracing import known, trace, trace_lines
+    from gorgond.commands.operator.tracing import is_known, trace, trace_lines
 
     found = _ask(trace(Installation.of(arguments.data), arguments.id))
     _tell(arguments, found, trace_lines(found))
-    return 0 if known(found) else 1
+    return 0 if is_known(found) else 1
 
 
 # ---- what is done
@@ -365,7 +365,7 @@ def _pausing(arguments: argparse.Namespace, undo: bool) -> int:
     from gorgond.commands.operator.brokers import pause
 
     installation = Installation.of(arguments.data)
-    _told(arguments, installation, _ask(pause(installation, arguments.queues, undo)))
+    _tell_done(arguments, installation, _ask(pause(installation, arguments.queues, undo)))
     return 0
 
 
@@ -373,11 +373,11 @@ def _forget(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.missing import forget
 
     installation, picture = Installation.of(arguments.data), _picture_of_living(arguments)
-    _told(arguments, installation, _ask(forget(installation, picture, arguments.names)))
+    _tell_done(arguments, installation, _ask(forget(installation, picture, arguments.names)))
     return 0
 
 
-def _told(arguments: argparse.Namespace, installation: Installation, said: Sequence[str]) -> None:
+def _tell_done(arguments: argparse.Namespace, installation: Installation, said: Sequence[str]) -> None:
     """Answer with what was done, after it was noted in the log."""
     from gorgond.commands.operator.noted import note
 
@@ -386,7 +386,7 @@ def _told(arguments: argparse.Namespace, installation: Installation, said: Seque
 
 
 def _roles(arguments: argparse.Namespace) -> int:
-    from gorgond.commands.operator.roles import changed, roles_of
+    from gorgond.commands.operator.roles import describe_change, roles_of
 
     change = [] if arguments.none else arguments.roles or None
     installation = Installation.of(arguments.data)
@@ -394,7 +394,7 @@ def _roles(arguments: argparse.Namespace) -> int:
     if change is not None:
         from gorgond.commands.operator.noted import note
 
-        note(installation, [changed(installation, arguments.email, found)])
+        note(installation, [describe_change(installation, arguments.email, found)])
     _tell(arguments, {"roles": found}, [f"{arguments.email} has {' '.join(found) or 'no role'}"])
     return 0
 

@@ -26,11 +26,11 @@ class Kinds(NamedTuple):
     group: str
     table: Mapping[str, str]
 
-    def known(self) -> list[str]:
+    def names(self) -> list[str]:
         """The names of all that there are, ours first."""
         return list(dict.fromkeys([*self.table, *sorted(each.name for each in _points(self.group))]))
 
-    def found(self, name: str) -> Any:
+    def load(self, name: str) -> Any:
         """The object of that name. Raises KeyError when there is none, and ConfigError when it cannot be imported,
         whatever its module raises."""
         place = self.table.get(name) or next((each.value for each in _points(self.group) if each.name == name), "")

@@ -44,7 +44,7 @@ def _store_url(text: str) -> str:
     try:
         return str(OUR_STORES.parse(text))
     except ValueError:
-        return str(urls(*starts(DRIVERS.known())).parse(text))
+        return str(urls(*starts(DRIVERS.names())).parse(text))
 
 
 STORE_URL = Kind(f"{OUR_STORES.allowed}, or with the scheme of a driver that a package brings", _store_url)

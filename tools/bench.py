@@ -59,7 +59,7 @@ def main() -> int:
     try:
         around = circumstances()
         with Stage(scale, arguments.data) as stage:
-            results = list(_measured(stage, arguments))
+            results = list(_measure(stage, arguments))
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -71,7 +71,7 @@ def main() -> int:
     return 0
 
 
-def _measured(stage: Stage, arguments: argparse.Namespace) -> Iterator[Result]:
+def _measure(stage: Stage, arguments: argparse.Namespace) -> Iterator[Result]:
     if arguments.durability:
         for brokers in BROKERS:
             for compared in DURABILITY:
@@ -110,7 +110,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--grown", metavar="N", type=_whole, nargs="+", help="numbers of instances in growth, from the least"
     )
-    parser.add_argument("--consumers", metavar="C", type=_consumer, nargs="+", help="of the case queue: CONSUMERSxBATCH …")
+    parser.add_argument("--consumers", metavar="C", type=_consumer, nargs="+", help="of the case queue: NUMBERxBATCH …")
     parser.add_argument("--soak", metavar="MINUTES", type=float, help="watch the memory for so long, nothing else")
     for name, what in (
         ("items", "notes in the data set"),
@@ -141,7 +141,7 @@ def _layout(text: str) -> str:
 def _consumer(text: str) -> str:
     consumers, _, batch = text.partition("x")
     if not (consumers.isdecimal() and batch.isdecimal() and int(consumers) > 0 and 0 < int(batch) <= BATCH_MAX):
-        raise argparse.ArgumentTypeError(f"must be CONSUMERSxBATCH, as 2x256, a batch at most {BATCH_MAX}")
+        raise argparse.ArgumentTypeError(f"must be NUMBERxBATCH, as 2x256, a batch at most {BATCH_MAX}")
     return text
 
 

@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only say what would change")
     check = parser.parse_args().check
     changed = 0
-    for file, text in sorted(made().items()):
+    for file, text in sorted(texts().items()):
         now = file.read_text() if file.exists() else ""
         if text != now:
             changed += 1
@@ -50,7 +50,7 @@ def difference(file: Path, now: str, text: str) -> Iterator[str]:
     return difflib.unified_diff(now.splitlines(True), text.splitlines(True), name, f"{name} by the table of roles")
 
 
-def made() -> dict[Path, str]:
+def texts() -> dict[Path, str]:
     """The text of each file."""
     units = ROOT / "systemd"
     files = {units / f"gorgon-{role.name}@.service": unit(role) for role in ROLES.values()}

@@ -9,10 +9,10 @@ from typing import Any
 from gorgond.app.application import App, Endpoint
 from gorgond.app.backend import AppBackend
 from gorgond.app.context import Context, User, log
-from gorgond.app.response import done
+from gorgond.app.response import outcome_of
 from gorgond.errors import Forbidden
 from gorgond.redpill import DONE, CallFailed, Done, Message, Outcome, Retry, contained
-from gorgond.service.answering import UNASKED_SECONDS, answered, unasked
+from gorgond.service.answering import UNASKED_SECONDS, answer, job_deadline
 
 
 class Dispatcher:
@@ -30,20 +30,20 @@ class Dispatcher:
         endpoint = self._endpoints.get(message.op)
         if endpoint is None or not self._names[message.op].issuperset(message.args):  # a newer web server's
             return Done(error=CallFailed(503, f"no application here knows {message.op:.100} so; is it being changed?"))
-        message.deadline = message.deadline or unasked()
-        return await answered(message, self._handle(endpoint, message), log)
+        message.deadline = message.deadline or job_deadline()
+        return await answer(message, self._handle(endpoint, message), log)
 
     async def _handle(self, endpoint: Endpoint, message: Message) -> Done:
         """All that is the application's: it reads the values, handles them, and gives back what is written."""
         values = endpoint.values(message.args)
         context = Context(self._backend, message)
         _check(endpoint, context.user, values)
-        return done(await endpoint.handler(context, **values))
+        return outcome_of(await endpoint.handler(context, **values))
 
     async def hear(self, queue: str, event: Message) -> Outcome:
         """The outcome of an event in a group, which is tried again when its handler failed."""
         _begin(queue)
-        event.deadline = unasked()
+        event.deadline = job_deadline()
         handler = self._topics.get(queue)
         if handler is None:
             return Retry("no application here listens to it")

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from gorgond.app.application import App
-from gorgond.blame import blamed
+from gorgond.blame import describe_fault
 from gorgond.config import Config
 from gorgond.errors import ConfigError
 
@@ -71,7 +71,7 @@ def _by_name(name: str, origin: str) -> App:
     except ModuleNotFoundError:
         found = None
     except Exception as error:
-        raise ConfigError(blamed(target, error)) from error
+        raise ConfigError(describe_fault(target, error)) from error
     if found is None:
         raise ConfigError(
             f"{origin}: [app] module: there is no module {target}, neither here nor in PYTHONPATH, and no entry point "
@@ -104,7 +104,7 @@ def _import(what: str, run: Callable[[], ModuleType]) -> ModuleType:
     try:
         return run()
     except Exception as error:
-        raise ConfigError(blamed(what, error)) from error
+        raise ConfigError(describe_fault(what, error)) from error
 
 
 def _app_of(module: ModuleType, attribute: str = "") -> App:

@@ -46,7 +46,7 @@ async def mine(ctx: Context, q: str = "", keyword: str = "", lim: int = 20, off:
 @app.post("/me/notes", user="required")
 async def add(ctx: Context, note: Note) -> Response:
     """Add a note."""
-    id = await ctx.store.insert("items", {**_checked(note), "userid": _number(ctx), "ts": ctx.sent})
+    id = await ctx.store.insert("items", {**_check_note(note), "userid": _number(ctx), "ts": ctx.sent})
     return Response({"id": id}, 201)
 
 
@@ -61,7 +61,7 @@ async def edit(ctx: Context, id: str, note: Note, unchanged: int = 0) -> dict[st
     """Change a note of the user who asks: what is left out stays, what is empty goes. With `unchanged`, the `ts` of the
     note as it was read, it is 409 if somebody has changed it since."""
     await _own(ctx, id)
-    changes = {name: value or None for name, value in _checked(note).items()}
+    changes = {name: value or None for name, value in _check_note(note).items()}
     await ctx.store.patch("items", id, changes, unchanged=unchanged or None)
     return {"id": id}
 
@@ -99,7 +99,7 @@ def _check(name: str, value: int, low: int, high: int) -> None:
         raise BadRequest(name, f"must be a whole number from {low} to {high}")
 
 
-def _checked(note: Note) -> Note:
+def _check_note(note: Note) -> Note:
     for name, most in (("title", TITLE_MAX), ("body", FORM_BODY_MAX), ("url", URL_MAX), ("location", TITLE_MAX)):
         if len(str(note.get(name, ""))) > most:
             raise BadRequest(name, f"must have at most {most} characters")

@@ -25,7 +25,7 @@ class Response:
     content_type: str = JSON
 
 
-def done(value: Any) -> Done:
+def outcome_of(value: Any) -> Done:
     """The outcome of a handler that gave back `value`; None is 204 No Content.
 
     Raises TypeError or ValueError for what is no JSON.

@@ -29,7 +29,7 @@ class Identities:
     async def user_of(self, site: str, identity: Identity, seed: str) -> Document:
         """The user with this identity; a new one, with an id made of `seed`, if there is none. Raises CallFailed 409
         when an account has the address already."""
-        email = texts.told(identity.email)
+        email = texts.address_of(identity.email)
         known = await self._records.get("identities", _key(site, identity))
         if known is None:
             if email and await self._users.by_email(email) is not None:
@@ -38,7 +38,7 @@ class Identities:
             known = await self._insert(site, identity, userid)
         user = await self._users.get(known["userid"])
         if user is None:
-            user = await self._users.create(known["userid"], texts.named(identity.name), email, "")
+            user = await self._users.create(known["userid"], texts.name_of(identity.name), email, "")
         return user
 
     async def link(self, user: Document, site: str, identity: Identity) -> None:

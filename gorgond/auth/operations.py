@@ -28,7 +28,7 @@ from gorgond.auth.limits import Limits
 from gorgond.auth.passwords import Passwords, rule_broken
 from gorgond.auth.records import Document
 from gorgond.auth.rights import User, unknown
-from gorgond.auth.tokens import FRESH, Tokens, described, new_era
+from gorgond.auth.tokens import FRESH, Tokens, new_era, public_part
 from gorgond.auth.users import Users
 from gorgond.bounds import AGENT_MAX, NAME_MAX
 from gorgond.redpill import CallFailed, Message
@@ -86,7 +86,7 @@ class Operations:
         await self._limits.registration(client_of(args)["address"])
         passhash = await self._passwords.hash(password)
         id = await self._users.free_id(message.id, email)
-        return described(await self._users.create(id, name, email, passhash))
+        return public_part(await self._users.create(id, name, email, passhash))
 
     async def login(self, message: Message) -> Any:
         args = message.args
@@ -105,7 +105,7 @@ class Operations:
 
         async def familiar() -> bool:
             user = await find()
-            return await self._tokens.begun_at("" if user is None else user["id"], address)
+            return await self._tokens.has_session_from("" if user is None else user["id"], address)
 
         counted = await self._limits.attempt(account, address, familiar)
         user = await find()
@@ -124,7 +124,7 @@ class Operations:
         expires = await self._tokens.begin(user, text(args, "token", 64), client_of(args))
         if "former" in args:
             await self._tokens.end_former(text(args, "former", 64))
-        return {"user": described(user), "expires": expires}
+        return {"user": public_part(user), "expires": expires}
 
     async def me(self, message: Message, user: User) -> Any:
         return {name: value for name, value in user.items() if name != "session"}
@@ -158,8 +158,8 @@ class Operations:
         account = await self._account(user)
         changes = {"name": texts.name(text(message.args, "name", NAME_MAX))}
         await self._users.change(account, changes)
-        await self._tokens.changed(account["id"])
-        return described(account | changes)
+        await self._tokens.announce_change(account["id"])
+        return public_part(account | changes)
 
     async def delete(self, message: Message, user: User) -> Any:
         ended = await self._erasing.begin(await self._owner(user, message.args, "password"))

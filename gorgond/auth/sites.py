@@ -84,13 +84,13 @@ def check_sites(config: Config, mistakes: Mistakes) -> None:
     """Note what is missing in the configuration for the sites that it names."""
     for name, settings in config.oauth2.items():
         section = f"oauth2.{name}"
-        with mistakes.noted(needs=("web.url",)), config.blaming("web", "url"):
+        with mistakes.collect(needs=("web.url",)), config.blaming("web", "url"):
             if not config.web.url:
                 raise ConfigError("must be given, as https://notes.example: other sites send browsers back to it")
-        with mistakes.noted(needs=(f"{section}.client_id",)), config.blaming(section, "client_id"):
+        with mistakes.collect(needs=(f"{section}.client_id",)), config.blaming(section, "client_id"):
             if not settings.client_id:
                 raise ConfigError("must be given: the site gives it to who registers with it")
-        with mistakes.noted(needs=(f"{section}.kind", f"{section}.issuer")), config.blaming(section, "issuer"):
+        with mistakes.collect(needs=(f"{section}.kind", f"{section}.issuer")), config.blaming(section, "issuer"):
             if not endpoints_of(settings):
                 issuer_of(settings)
 

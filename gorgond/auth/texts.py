@@ -48,7 +48,7 @@ def address(text: str) -> str:
     return whole
 
 
-def told(text: str) -> str:
+def address_of(text: str) -> str:
     """The address that another site tells; nothing for what is none."""
     try:
         return address(text)
@@ -88,7 +88,7 @@ def name(text: str) -> str:
     return form
 
 
-def named(text: str) -> str:
+def name_of(text: str) -> str:
     """The same for a name that another site gives: what it must not hold is left out, all of it where nothing shows."""
     seen = "".join(each for each in text if not unseen(each))
     return name(seen) if _shows(seen) else ""

@@ -60,7 +60,7 @@ class Tokens:
         self._notes: set[asyncio.Task[None]] = set()
         self._news = 0  # how often sessions ended, as far as was heard
 
-    def known(self, token: str) -> User | None:
+    def cached_user(self, token: str) -> User | None:
         """The user of a token, if the cache has it."""
         found = self._cache.get(token)
         if found is None:
@@ -74,7 +74,7 @@ class Tokens:
         """The user of a token. Raises CallFailed 401, and what asking the store raises."""
         if not isinstance(token, str) or not _DIGEST.fullmatch(token):
             raise unknown("this is no token: log in")
-        user = self.known(token)
+        user = self.cached_user(token)
         if user is not None:
             return user
         # A caller that asks for the same meanwhile waits for the same answer, unless there was news since.
@@ -93,7 +93,7 @@ class Tokens:
         now = now_ms()
         if session is None or user is None or not self._holds(session, user, now):
             raise unknown()
-        public = described(user) | {"session": token}
+        public = public_part(user) | {"session": token}
         left = min(session["expires"], session["used"] + self._idle) - now
         if news == self._news:
             if len(self._cache) >= CACHE_MAX:
@@ -123,7 +123,7 @@ class Tokens:
         await self._records.insert("sessions", session)
         found = await self._records.find("sessions", {"userid": user["id"]})
         over = [each for each in found if self._over(each, now)]
-        await self._end([*over, *self._held(user, found)[SESSIONS_MAX:]])
+        await self._end([*over, *self._valid(user, found)[SESSIONS_MAX:]])
         return int(session["expires"])
 
     async def fresh(self, user: User) -> bool:
@@ -133,15 +133,15 @@ class Tokens:
 
     async def of(self, user: Document) -> list[Document]:
         """The sessions of a user, the one last used first."""
-        return self._held(user, await self._records.find("sessions", {"userid": user["id"]}))
+        return self._valid(user, await self._records.find("sessions", {"userid": user["id"]}))
 
-    def _held(self, user: Document, sessions: list[Document]) -> list[Document]:
+    def _valid(self, user: Document, sessions: list[Document]) -> list[Document]:
         """Those that hold, the one last used first."""
         now = now_ms()
         held = [session for session in sessions if self._holds(session, user, now)]
         return sorted(held, key=lambda session: -int(session["used"]))
 
-    async def begun_at(self, userid: str, address: str) -> bool:
+    async def has_session_from(self, userid: str, address: str) -> bool:
         """Whether a user has a session that was begun at this address."""
         return bool(await self._records.find("sessions", {"userid": userid, "address": address}, 1))
 
@@ -167,11 +167,11 @@ class Tokens:
     async def _end(self, sessions: list[Document]) -> None:
         await asyncio.gather(*(self._records.delete("sessions", session) for session in sessions))
 
-    async def changed(self, userid: str) -> None:
+    async def announce_change(self, userid: str) -> None:
         """Tell that a user is called otherwise from now on."""
         await self._publish(Message("auth.changed", {"userid": userid}))
 
-    def heard(self, event: Message) -> None:
+    def take_event(self, event: Message) -> None:
         """Forget the sessions that ended, or whose user has changed: an event of auth_notify."""
         self._news += 1
         for token in event.args.get("sessions", ()):
@@ -181,13 +181,13 @@ class Tokens:
             for token in [token for token, known in self._cache.items() if known.user["id"] == userid]:
                 del self._cache[token]
 
-    def missed(self) -> None:
+    def forget_all(self) -> None:
         """News may have been missed: forget everything."""
         self._news += 1
         self._cache.clear()
 
 
-def described(user: Document) -> dict[str, Any]:
+def public_part(user: Document) -> dict[str, Any]:
     """The part of a user that may be told."""
     return {name: user[name] for name in ("id", "name", "email", "roles")}
 

@@ -227,17 +227,17 @@ class Run:
         if not self.target.victim(name).pid:
             self.target.hurry(name)
 
-    def refused(self, within: float, times: int = 3) -> None:
+    def wait_for_refusals(self, within: float, times: int = 3) -> None:
         """Wait until so many more attempts were refused with 503."""
         before = self.book.kinds["503"]
         self.until(lambda: self.book.kinds["503"] >= before + times, within, "503")
 
-    def drained(self, name: str, queue: str = "store_put", within: float = 60.0) -> None:
+    def wait_until_drained(self, name: str, queue: str = "store_put", within: float = 60.0) -> None:
         """Wait until a queue has done with as much as it has accepted by now. It need not be empty at any moment, since
         the load goes on."""
         server = self.servers[name]
-        accepted = server.accepted(queue)
-        self.until(lambda: server.settled(queue) >= accepted, within, f"{queue} is drained")
+        accepted = server.count_accepted(queue)
+        self.until(lambda: server.count_settled(queue) >= accepted, within, f"{queue} is drained")
 
     def memory(self, role: str) -> int:
         """Bytes that the largest process of a role has."""
@@ -335,7 +335,7 @@ def _perform(
             drill.body(run)
             return Result(drill, options.seed, skipped="it was only said what it would do")
         try:
-            with _made_good(faults, say):
+            with _make_good(faults, say):
                 try:
                     load.start()
                     gauges.start()
@@ -381,7 +381,7 @@ def _clean(run: Run) -> None:
 
 
 @contextmanager
-def _made_good(faults: Faults, say: Say) -> Iterator[None]:
+def _make_good(faults: Faults, say: Say) -> Iterator[None]:
     """Make good all faults, whatever happens."""
     try:
         yield

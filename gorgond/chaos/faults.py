@@ -90,7 +90,7 @@ class Faults:
         self._act(f"add {name}", lambda: self._target.add(name))
         return name
 
-    def added(self, role: str) -> list[str]:
+    def added_instances(self, role: str) -> list[str]:
         """The instances of a role that were added, in their order."""
         return [name for kind, name in self._open if kind == "add" and name.startswith(f"{role}@")]
 
@@ -113,10 +113,10 @@ class Faults:
         self._end(key, server.name)
 
     def begin(self, kind: str, name: str, begin: Callable[[], None], *undo: str) -> Fault:
-        """Another fault, that a drill does itself; `ended` makes it good."""
+        """Another fault, that a drill does itself; `end` makes it good."""
         return self._begin(kind, name, begin, *undo)
 
-    def ended(self, kind: str, name: str, end: Callable[[], None]) -> None:
+    def end(self, kind: str, name: str, end: Callable[[], None]) -> None:
         self._act(f"end {kind} {name}", end)
         self._end(kind, name)
 
@@ -154,7 +154,7 @@ class Faults:
         found = self._open.pop((kind, name), None)
         if found is not None:
             found[0].end = self._now()
-            self._journal.done(found[1])
+            self._journal.mark_done(found[1])
 
 
 def perform(step: Step, target: Callable[[], Target]) -> None:

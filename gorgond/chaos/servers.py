@@ -72,11 +72,11 @@ class Server:
         parts = [self.redis.hgetall(key) for key in (keys.counts(queue), keys.pushed(queue))]
         return dict(sum((Counter({name: int(number) for name, number in part.items()}) for part in parts), Counter()))
 
-    def accepted(self, queue: str) -> int:
+    def count_accepted(self, queue: str) -> int:
         """How many messages a queue has accepted since it was made."""
         return self.counts(queue).get("accepted", 0)
 
-    def settled(self, queue: str) -> int:
+    def count_settled(self, queue: str) -> int:
         """How many of those nobody has to do anything with any more."""
         counts = self.counts(queue)
         gone = sum(counts.get(name, 0) for name in ("done", "expired", "dropped", "overflow"))

@@ -112,7 +112,7 @@ class Stage:
         if self.mongod is not None:
             self.mongod.kill()
         subprocess.run(["rm", "-rf", "--", str(self.directory)], check=False)  # noqa: S603, S607
-        self._journal.done(self._cleared)
+        self._journal.mark_done(self._cleared)
 
 
 def _on_tmpfs(directory: Path, megabytes: int) -> Sequence[str]:

@@ -74,7 +74,7 @@ class UndoLog:
         self._pending[number] = list(step)
         return number
 
-    def done(self, number: int) -> None:
+    def mark_done(self, number: int) -> None:
         """It is made good."""
         if self._pending.pop(number, None) is not None:
             self._write({"n": number, "done": True})
@@ -82,7 +82,7 @@ class UndoLog:
     def settle(self, *step: str) -> None:
         """This step was done otherwise."""
         for number in [number for number, pending in self._pending.items() if pending == list(step)]:
-            self.done(number)
+            self.mark_done(number)
 
     def _write(self, entry: dict[str, Any]) -> None:
         os.write(self._file, json.dumps(entry).encode() + b"\n")
@@ -105,5 +105,5 @@ class UndoLog:
             except (OSError, ValueError, GorgonError, RedisError) as error:
                 failures.append(f"{' '.join(step)}: {error}")
             else:
-                self.done(number)
+                self.mark_done(number)
         return failures

@@ -26,18 +26,18 @@ def check(path: str | None, environ: Mapping[str, str]) -> None:
     mistakes = Mistakes()
     config = draft(path, environ, {}, mistakes)
     signed = ("broker.user", "broker.password")
-    with mistakes.noted(needs=("broker.url", *signed)):
+    with mistakes.collect(needs=("broker.url", *signed)):
         durable_broker(config)
     if config.broker.calls:
-        with mistakes.noted(needs=("broker.calls", *signed)):
+        with mistakes.collect(needs=("broker.calls", *signed)):
             calls_broker(config)
-    with mistakes.noted(needs=("store.url",)), config.blaming("store", "url"):
+    with mistakes.collect(needs=("store.url",)), config.blaming("store", "url"):
         open_store(config.store.url).close()
     for name in config.instances.provider.split():
-        with mistakes.noted(), config.blaming("instances", "provider"):
+        with mistakes.collect(), config.blaming("instances", "provider"):
             config.provider(name)
     if not _has_credential("stats.password"):
-        with mistakes.noted(needs=("stats.address", "stats.password")):
+        with mistakes.collect(needs=("stats.address", "stats.password")):
             check_address(config)
     _check_ports(config, mistakes)
     check_sites(config, mistakes)
@@ -50,7 +50,7 @@ def _check_ports(config: Config, mistakes: Mistakes) -> None:
         here, there = getattr(config, one), getattr(config, other)
         shared = here.address == there.address or here.address in ALL_ADDRESSES or there.address in ALL_ADDRESSES
         places = [f"{role}.{key}" for role in (one, other) for key in ("address", "port")]
-        with mistakes.noted(needs=places), config.blaming(other, "port"):
+        with mistakes.collect(needs=places), config.blaming(other, "port"):
             if here.port == there.port != 0 and shared:
                 raise ConfigError(f"{there.port} is that of [{one}] too, at {config.origin(one, 'port')}")
 

@@ -101,7 +101,7 @@ class Child:
         delay = BACKOFF[0]
         while not self._stopping:
             started = time.monotonic()
-            code = await self._once(output)
+            code = await self._run_once(output)
             if self._stopping:
                 self.state = "stopped"
             elif code == os.EX_CONFIG:
@@ -123,7 +123,7 @@ class Child:
                 except TimeoutError:
                     delay = min(delay * 2, BACKOFF[1])
 
-    async def _once(self, output: int) -> int:
+    async def _run_once(self, output: int) -> int:
         """Start it and wait for its end: the exit code."""
         self._ready, self._status, self._failure, self.state = False, "", "", "starting"
         self._decided.clear()
@@ -144,7 +144,7 @@ class Child:
             self._is_ready()
             code = await process.wait()
         else:
-            self._notices.follow(self.pid, self._heard)
+            self._notices.follow(self.pid, self._hear)
             watching = asyncio.get_running_loop().create_task(self._watch())
             code = await process.wait()
             watching.cancel()
@@ -170,7 +170,7 @@ class Child:
                 await asyncio.sleep(ABORT)
                 self._signal(signal.SIGKILL)
 
-    def _heard(self, words: Mapping[str, str]) -> None:
+    def _hear(self, words: Mapping[str, str]) -> None:
         """It has said something of itself. One that says that it lives is ready, whatever became of that word."""
         self._status = words.get("STATUS", self._status)
         if {"READY", "WATCHDOG"} & words.keys():
@@ -185,7 +185,7 @@ class Child:
         """How it ended, with its last word where that was why."""
         return _ending(code) + (f": {self._status}" if self._status and not self._ready else "")
 
-    async def begun(self) -> None:
+    async def wait_until_ready(self) -> None:
         """Wait until the process that was started is ready. Raises GorgonError when it ended before."""
         await self._decided.wait()
         if self._failure:

@@ -135,9 +135,9 @@ class Clients:
     def _ask(self, connection: Connection, since: float) -> None:
         connection.send(b"%s%d%s" % (self._before, random.randrange(self._load.users), self._after), since)
         self._waiting += 1
-        self.report.sent(since)
+        self.report.count_sent(since)
 
-    def answered(self, connection: Connection, status: int) -> None:
+    def on_answer(self, connection: Connection, status: int) -> None:
         self._waiting -= 1
         if status == 200:
             self.report.answer(connection.since)
@@ -176,11 +176,11 @@ class Clients:
     # ---- connections
 
     def _connect(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._connected())
+        task = asyncio.get_running_loop().create_task(self._keep_connecting())
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
-    async def _connected(self) -> None:
+    async def _keep_connecting(self) -> None:
         """Make a connection, however often it is refused."""
         loop = asyncio.get_running_loop()
         while True:
@@ -195,7 +195,7 @@ class Clients:
                 self._next(connection)
                 return
 
-    def lost(self, connection: Connection, reason: str) -> None:
+    def on_loss(self, connection: Connection, reason: str) -> None:
         self._all.discard(connection)
         with contextlib.suppress(ValueError):
             self._free.remove(connection)

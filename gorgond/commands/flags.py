@@ -19,7 +19,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 def add_settings(parser: argparse.ArgumentParser, section: str, *names: str) -> None:
     """Flags for these settings of a section; those of a provider are of the default kind, and get its name later."""
-    declared = keys(SECTIONS.get(section) or SOURCES.found(keys(Provider)["kind"].default).settings)
+    declared = keys(SECTIONS.get(section) or SOURCES.load(keys(Provider)["kind"].default).settings)
     for name in names:
         key, place = declared[name], f"{section}.{name}"
         default = f" ({key.default})" if key.default else ""

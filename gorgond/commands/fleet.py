@@ -30,7 +30,7 @@ class Fleet:
         self.brokers = brokers
         self._groups, self._make, self._failed = groups, make, failed
         self.services = {child.name: child for group in reversed(groups) for child in group}
-        self._groups_of = {role: group for group in groups for child in group for role in [_numbered(child)[0]] if role}
+        self._groups_of = {role: group for group in groups for child in group for role in [_split(child)[0]] if role}
         self._vitals = {name: Vitals() for name in self.services}
         self._tasks: dict[Child, asyncio.Task[None]] = {}
 
@@ -98,7 +98,7 @@ class Fleet:
         """End it and start it; back when it is ready. Raises GorgonError when it cannot be."""
         await self.stop_one(name)
         await self.start_one(name)
-        await self._child(name).begun()
+        await self._child(name).wait_until_ready()
         return {}
 
     async def add(self, role: str) -> dict[str, Any]:
@@ -106,13 +106,13 @@ class Fleet:
         if role not in self._groups_of:
             raise GorgonError(f"no {role} was started here with a number, beside which there could be another")
         group = self._groups_of[role]
-        last = max((number for its, number in map(_numbered, group) if its == role), default=0)
+        last = max((number for its, number in map(_split, group) if its == role), default=0)
         child = self._make(ROLES[role], str(last + 1))
         group.append(child)
         self.services[child.name], self._vitals[child.name] = child, Vitals()
         self.start([child])
         try:
-            await child.begun()
+            await child.wait_until_ready()
         except GorgonError:
             await self.remove(child.name)
             raise
@@ -132,12 +132,12 @@ class Fleet:
 
     # ---- how they are
 
-    def heard(self, second: Message) -> None:
+    def hear(self, second: Message) -> None:
         """Take in what an instance tells of itself each second."""
         name = f"{second.args['role']}@{second.args['instance']}"
         child = self.services.get(name)
         if child is not None and child.pid == second.args["pid"]:
-            self._vitals[name].heard(second.args)
+            self._vitals[name].hear(second.args)
 
     def all_have_run(self) -> bool:
         """Whether each service was heard, or is done."""
@@ -167,7 +167,7 @@ class Fleet:
         }
 
 
-def _numbered(child: Child) -> tuple[str, int]:
+def _split(child: Child) -> tuple[str, int]:
     """The role and the number of an instance; no role for one that has a name instead."""
     role, _, instance = child.name.partition("@")
     return (role, int(instance)) if instance.isdecimal() else ("", 0)

@@ -19,7 +19,7 @@ PATIENCE = 60.0  # seconds until a Redis has read a large file
 LOOK = 0.05  # seconds between two looks whether it has
 
 
-def held(directory: Path) -> dict[str, int]:
+def count_held(directory: Path) -> dict[str, int]:
     """How many messages of each queue are not done with, by the append-only file in a broker's directory; dead letters
     too. Raises GorgonError when it cannot be read."""
     owner, rights = directory.stat(), dict[str, Any]()

@@ -20,10 +20,10 @@ _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3})[ \r]")
 class Owner(Protocol):
     """Hears what becomes of a connection's requests."""
 
-    def answered(self, connection: Connection, status: int) -> None:
+    def on_answer(self, connection: Connection, status: int) -> None:
         """The request is answered; unless `connection.closing` the next may be sent."""
 
-    def lost(self, connection: Connection, reason: str) -> None:
+    def on_loss(self, connection: Connection, reason: str) -> None:
         """The connection is gone, and with it the request under way if `connection.busy`."""
 
 
@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     def close(self, reason: str) -> None:
-        """Break it off; `lost` follows with this reason."""
+        """Break it off; `on_loss` follows with this reason."""
         self.closing = True
         self._why = self._why or reason
         self._transport.abort()
@@ -62,11 +62,11 @@ class Connection(asyncio.Protocol):
             self.close("answer without request")
         elif self._left:
             self._left -= len(data)
-            self._ended()
+            self._finish()
         else:
-            self._begun(data)
+            self._take_head(data)
 
-    def _begun(self, data: bytes) -> None:
+    def _take_head(self, data: bytes) -> None:
         head = self._head + data if self._head else data
         end = head.find(b"\r\n\r\n")
         if end < 0:
@@ -82,17 +82,17 @@ class Connection(asyncio.Protocol):
         self._status = int(status[1])
         self._left = end + 4 + int(length[1]) - len(head)
         self.closing = _CLOSE.search(head, 0, end + 2) is not None
-        self._ended()
+        self._finish()
 
-    def _ended(self) -> None:
+    def _finish(self) -> None:
         if self._left < 0:
             self.close("bad answer")
         elif self._left == 0:
             self.busy = False
             if self.closing:
                 self._transport.close()
-            self._owner.answered(self, self._status)
+            self._owner.on_answer(self, self._status)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closing = True
-        self._owner.lost(self, self._why or ("reset" if error else "closed"))
+        self._owner.on_loss(self, self._why or ("reset" if error else "closed"))

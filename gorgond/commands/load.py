@@ -73,7 +73,7 @@ class Loading:
 
     def run(self, items: int) -> None:
         """All notes below number `items`. Raises StoreRefused."""
-        self._patiently(self._store.prepare)
+        self._wait_out(self._store.prepare)
         bar = Bar("loaded")
         first = self._resume(items)
         bar.show(first, items)
@@ -100,7 +100,7 @@ class Loading:
     def _has(self, n: int) -> bool:
         """Whether note n is there."""
         query = Query("items", {"id": self._source.id(n)}, limit=1, projection=("id",))
-        [found] = self._patiently(lambda: self._store.find([query]))
+        [found] = self._wait_out(lambda: self._store.find([query]))
         if isinstance(found, StoreRefused):
             raise found
         return found != b"[]"
@@ -109,13 +109,13 @@ class Loading:
         """Write these notes; how many were not there before."""
         documents = map(self._source.item, numbers)
         writes = [Write("insert", "items", document["id"], document["ts"], document) for document in documents]
-        effects = self._patiently(lambda: self._store.write(writes))
+        effects = self._wait_out(lambda: self._store.write(writes))
         for effect in effects:
             if isinstance(effect, StoreRefused):
                 raise effect
         return effects.count("stored")
 
-    def _patiently(self, work: Callable[[], T]) -> T:
+    def _wait_out(self, work: Callable[[], T]) -> T:
         """Do it; while the database is away, wait for it, unless all is about to end."""
         while True:
             try:

@@ -35,7 +35,7 @@ class Report:
         """No request is due any more; answers still come."""
         self.duration = time.monotonic() - self._begun
 
-    def sent(self, since: float) -> None:
+    def count_sent(self, since: float) -> None:
         """A request that was due at `since` is sent."""
         self.late.record(int((time.monotonic() - since) * 1e6))
 

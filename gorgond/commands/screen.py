@@ -21,7 +21,7 @@ class Screen:
 
     def write(self, text: str) -> None:
         """Write lines above the table."""
-        self._print(self._erase() + text + self._drawn())
+        self._print(self._erase() + text + self._table_text())
 
     def say(self, line: str) -> None:
         """Write one line above the table."""
@@ -30,7 +30,7 @@ class Screen:
     def show(self, table: Sequence[str]) -> None:
         """Draw the table anew."""
         erased, self._table = self._erase(), list(map(plain, table))
-        self._print(erased + self._drawn())
+        self._print(erased + self._table_text())
 
     def flush(self) -> None:
         """Nothing is kept back."""
@@ -39,7 +39,7 @@ class Screen:
         height = min(self._height, shutil.get_terminal_size().lines - 1)  # it may have become lower since
         return f"\r\x1b[{height}A\x1b[J" if height else ""
 
-    def _drawn(self) -> str:
+    def _table_text(self) -> str:
         columns, rows = shutil.get_terminal_size()
         shown = list(self._table)
         if len(shown) >= rows > 1:

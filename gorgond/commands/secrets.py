@@ -121,7 +121,7 @@ def _load(password: str, text: str, keep: bool) -> None:
                 raise GorgonError(f"the broker is not given our scripts: {why}")
             for each in script.ALL:
                 broker.script_load(each.text)
-            if protocol.outdated(said):
+            if protocol.is_outdated(said):
                 with suppress(redis.ResponseError):  # it has no room: its watch notes it when it has
                     broker.set(keys.PROTOCOL, protocol.VERSION)
     except redis.ConnectionError:

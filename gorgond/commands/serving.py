@@ -24,7 +24,7 @@ def serve(arguments: argparse.Namespace) -> int:
     from gorgond.service.last_word import tell_failed
     from gorgond.service.log import set_up
     from gorgond.service.machine import host_name
-    from gorgond.service.process import refused, run_process
+    from gorgond.service.process import report_refusal, run_process
 
     role = ROLES[arguments.role]
     if "mode" in arguments:
@@ -38,7 +38,7 @@ def serve(arguments: argparse.Namespace) -> int:
     try:
         config = read()
     except ConfigError as error:
-        return refused(error)
+        return report_refusal(error)
     set_up(config.log.level, config.log.format, f"{role.name}@{instance}")
     name = f"{role.name}@{instance}.{host_name()}"
     return run_process(

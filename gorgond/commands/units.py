@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gorgond.commands.files import write_whole
-from gorgond.commands.held import held
+from gorgond.commands.held import count_held
 from gorgond.config import DEFAULT_PATH, load, rewritten
 from gorgond.errors import ConfigError, GorgonError
 from gorgond.roles import restarting
@@ -110,7 +110,7 @@ def _end_old_broker(say: Say) -> None:
     if BROKER[-1] not in units:
         return
     try:
-        found = held(FILES)
+        found = count_held(FILES)
     except GorgonError as error:
         say(f"what it holds is in {FILES}, and not known: {error}")
         return

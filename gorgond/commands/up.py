@@ -188,7 +188,7 @@ class Up:
     async def run(self) -> None:
         """Start all, keep it running, end all in order. Raises ConfigError when a child cannot run so at the start."""
         loop = asyncio.get_running_loop()
-        asked = functools.partial(loop.call_soon_threadsafe, self._asked_to_stop)
+        asked = functools.partial(loop.call_soon_threadsafe, self._stop_or_kill)
         signals.deliver(asked, asked)
         fleet = self._fleet
         self._notices.start()
@@ -196,7 +196,7 @@ class Up:
         if await self._brokers_are_there():
             fleet.start(fleet.services.values())
         watches = [Watch.over(broker) for broker in self._fabric.brokers]
-        listener = Listener(self._fabric.calls, ["stats"], "up", self._heard)
+        listener = Listener(self._fabric.calls, ["stats"], "up", self._hear)
         watching = [loop.create_task(each) for each in (listener.run(), self._show(), self._control.run())]
         watching += [loop.create_task(each.run()) for each in watches]
         await self._stopping.wait()
@@ -212,7 +212,7 @@ class Up:
         if self._failed is not None:
             raise self._failed
 
-    def _asked_to_stop(self) -> None:
+    def _stop_or_kill(self) -> None:
         if self._stopping.is_set():
             self._fleet.kill()
         self._stopping.set()
@@ -250,9 +250,9 @@ class Up:
         log.info("%s", text)
         return {}
 
-    def _heard(self, _: str, event: Message) -> None:
+    def _hear(self, _: str, event: Message) -> None:
         if event.op == "stats.second":
-            self._fleet.heard(event)
+            self._fleet.hear(event)
             if not self._greeted and self._fleet.all_have_run():
                 self._greet()
 

@@ -22,9 +22,9 @@ class Vitals:
         self._at = 0.0
         self._uptime = 0.0
 
-    def heard(self, snapshot: Mapping[str, Any]) -> None:
+    def hear(self, snapshot: Mapping[str, Any]) -> None:
         """Take a snapshot in."""
-        done, uptime = _done(snapshot), snapshot["uptime"]
+        done, uptime = _count_done(snapshot), snapshot["uptime"]
         if self.pid == snapshot["pid"] and uptime > self._uptime:
             self.rate = (done - self._done) / (uptime - self._uptime)
         self.pid, self._done, self._uptime = snapshot["pid"], done, uptime
@@ -38,7 +38,7 @@ class Vitals:
         return self._state if time.monotonic() - self._at < SILENCE else "silent"
 
 
-def _done(snapshot: Mapping[str, Any]) -> float:
+def _count_done(snapshot: Mapping[str, Any]) -> float:
     """How much a service has done: messages handled, items pushed, requests answered."""
     counters: Mapping[str, int] = snapshot["counters"]
     answered = sum(number for name, number in counters.items() if name.startswith("http "))

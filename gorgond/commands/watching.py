@@ -19,12 +19,12 @@ def watch(config: Config) -> int:
     set_up(config.log.level, config.log.format, "watch")
     notifier = Notifier()
 
-    def met() -> None:
+    def report_ready() -> None:
         notifier.ready()
         notifier.status(f"{watching.path} answers, and has the scripts of this version")
 
     with config.blaming("broker", "url"):
-        watching = Watch.over(connect_fabric(config).durable, notifier.alive, met)
+        watching = Watch.over(connect_fabric(config).durable, notifier.alive, report_ready)
     run(_watch(watching, notifier))
     return 0
 

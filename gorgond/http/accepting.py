@@ -40,7 +40,7 @@ class Acceptor:
             except OSError as error:
                 log.warning("no connection can be accepted for %g s: %s", PAUSE, error.strerror)
                 self._loop.remove_reader(listening)
-                self._loop.call_later(PAUSE, self._again, listening)
+                self._loop.call_later(PAUSE, self._accept_again, listening)
                 return
             connection.setblocking(False)
             task: asyncio.Task[object] = self._loop.create_task(self._arrive(connection))
@@ -53,7 +53,7 @@ class Acceptor:
         except OSError:  # it has gone already
             connection.close()
 
-    def _again(self, listening: socket.socket) -> None:
+    def _accept_again(self, listening: socket.socket) -> None:
         if listening in self._open:
             self._loop.add_reader(listening, self._accept, listening)
 

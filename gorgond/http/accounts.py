@@ -11,7 +11,7 @@ from typing import Any
 
 from gorgond.bounds import EMAIL_MAX, NAME_MAX, PASSWORD_MAX
 from gorgond.errors import BadRequest
-from gorgond.http.answers import Answer, made, ok
+from gorgond.http.answers import Answer, json_answer, ok
 from gorgond.http.asking import Asking, client_of
 from gorgond.http.bodies import json_body
 from gorgond.http.credentials import (
@@ -94,7 +94,7 @@ class Accounts:
     async def me(self, request: Request) -> Answer:
         reply = await self._ask(request, "auth.me", {}, credentials(request, "required"))
         xsrf = xsrf_token(request)
-        return made({**loads(reply.body), "xsrf": xsrf}) if xsrf else ok(reply.body)
+        return json_answer({**loads(reply.body), "xsrf": xsrf}) if xsrf else ok(reply.body)
 
     async def rename(self, request: Request) -> Answer:
         user = credentials(request, "required")
@@ -118,8 +118,8 @@ class Accounts:
     ) -> Answer:
         begun = await self._asking.begin(request, op, args, user)
         if not cookie:
-            return made({"token": begun.token, **begun.answer})
-        return made({**begun.answer, "xsrf": proof(begun.token)}, headers={"Set-Cookie": begun.cookie()})
+            return json_answer({"token": begun.token, **begun.answer})
+        return json_answer({**begun.answer, "xsrf": proof(begun.token)}, headers={"Set-Cookie": begun.cookie()})
 
 
 def _ending(request: Request, status: int = 204) -> Answer:

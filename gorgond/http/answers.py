@@ -77,7 +77,7 @@ def ok(body: bytes) -> Answer:
     return Answer(200, body, JSON, _NONE)
 
 
-def made(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     """`value` as JSON."""
     return Answer(status, dumps(value), headers=headers or {})
 
@@ -115,7 +115,7 @@ class Problem(Exception):
         """The response to the request of that id."""
         error: dict[str, Any] = {"code": self.status, "message": self.message, "request": request}
         error |= {name: text for name, text in (("field", self.field), ("reason", self.reason)) if text}
-        return made({"error": error}, self.status, self.headers)
+        return json_answer({"error": error}, self.status, self.headers)
 
 
 def wire(

@@ -20,7 +20,7 @@ from gorgond.app.backend import WebBackend
 from gorgond.bounds import DOCUMENT_ID_MAX, LIM_MAX, OFF_MAX, WHOLE_MAX
 from gorgond.errors import BadRequest
 from gorgond.http.accounts import Accounts
-from gorgond.http.answers import Answer, Problem, made, ok
+from gorgond.http.answers import Answer, Problem, json_answer, ok
 from gorgond.http.asking import Asking, User, message_of
 from gorgond.http.bodies import check_item, check_private, check_ts, items, json_body
 from gorgond.http.credentials import credentials, unauthorized
@@ -123,7 +123,7 @@ class Api:
         args = {"filter": filter, "sort": _NEWEST, "limit": values["lim"], "skip": values["off"]}
         if "q" in values:
             args["search"] = values["q"]
-        reply = await self._asking.found(request, "items", args)
+        reply = await self._asking.fetch(request, "items", args)
         lim, off = values["lim"], values["off"]
         return ok(b'{"items":%s,"lim":%d,"off":%d%s}' % (reply.body, lim, off, _more(reply)))
 
@@ -159,18 +159,18 @@ class Api:
         await request.turn()
         if _respond_async(request):
             await self._backend.push("store_put", message)
-            return made({"ids": ids, "uid": uid, "state": "queued"}, 202, {"Preference-Applied": _ASYNC})
+            return json_answer({"ids": ids, "uid": uid, "state": "queued"}, 202, {"Preference-Applied": _ASYNC})
         try:
             results = await self._write(message)
         except Problem as problem:
-            raise (_key_used() if problem.field == "once" else problem) from None
+            raise (_used_key() if problem.field == "once" else problem) from None
         for each in results:
             if each["effect"] == "conflict":
                 raise _conflict(each["id"], each["id"] in own)
             if each["effect"] in ("stale", "deleted"):
                 raise _stale(each["id"])
         headers = {"Location": f"/items/{quote(ids[0], safe='')}"} if len(ids) == 1 else {}
-        return made({"ids": ids, "uid": uid, "state": "stored"}, 201, headers)
+        return json_answer({"ids": ids, "uid": uid, "state": "stored"}, 201, headers)
 
     async def put(self, request: Request) -> Answer:
         item = json_body(request)
@@ -210,13 +210,13 @@ class Api:
         return Answer(204)
 
     async def healthz(self, request: Request) -> Answer:
-        return made({"alive": True})
+        return json_answer({"alive": True})
 
     async def readyz(self, request: Request) -> Answer:
         why = self._backend.unready()
         if why is not None:
             raise why
-        return made({"ready": True})
+        return json_answer({"ready": True})
 
     async def openapi(self, request: Request) -> Answer:
         return ok(self._description)
@@ -241,19 +241,19 @@ class Api:
             raise _no_item(id)
         if effect == "stale" or (effect == "deleted" and change.op != "items.delete"):
             raise _stale(id)
-        return made({"id": id, "state": effect})
+        return json_answer({"id": id, "state": effect})
 
     async def _write(self, message: Message) -> list[dict[str, str]]:
         """Have it stored: each document's id and effect."""
         try:
             reply = await self._backend.call("store_put", message)
         except CallFailed as failed:
-            raise refused(failed.code, failed.message, failed.field) from None
+            raise refusal(failed.code, failed.message, failed.field) from None
         results: list[dict[str, str]] = loads(reply.body)["results"]
         return results
 
 
-def refused(code: int, message: str, field: str) -> Problem:
+def refusal(code: int, message: str, field: str) -> Problem:
     """How it is told that the store refuses a write."""
     headers = unauthorized(message).headers if code == 401 else None
     return Problem(422 if code == 400 else code, message, headers, field)
@@ -275,10 +275,10 @@ def _digest(data: bytes) -> str:
 def _conflict(id: str, own: bool) -> Problem:
     if own:
         return Problem(422, f"id: there is another note {id}, with other content", field="id")
-    return _key_used()
+    return _used_key()
 
 
-def _key_used() -> Problem:
+def _used_key() -> Problem:
     return Problem(422, f"{_KEY.name}: was used for other notes", field=_KEY.name)
 
 

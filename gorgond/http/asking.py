@@ -59,7 +59,7 @@ class Asking:
         message = message_of(request, op, args, credentials(request, "required"), "web_get")
         return _value(await self._backend.call("auth_get", message))
 
-    async def found(
+    async def fetch(
         self, request: Request, collection: str, args: Mapping[str, Any], user: User | None = None
     ) -> Reply:
         """A store's answer, which comes straight from there, with what is private to a `user` if one is given. Raises
@@ -80,7 +80,7 @@ class Asking:
         self, request: Request, collection: str, args: Mapping[str, Any], user: User | None = None
     ) -> Documents:
         """The same, as documents."""
-        return await documents_of(await self.found(request, collection, args, user))
+        return await documents_of(await self.fetch(request, collection, args, user))
 
     async def searches(self, request: Request) -> bool:
         """Whether words can be searched for here. A store is asked once in SURE seconds; meanwhile it was so."""

@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Collection
 
 from gorgond.app.backend import Keeper
-from gorgond.http.answers import Answer, Problem, made
+from gorgond.http.answers import Answer, Problem, json_answer
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.redpill import Message
 
@@ -45,4 +45,4 @@ class Hooks:
         }
         trace = request.headers.get("traceparent", "")[:100]
         await self._backend.push(f"provider_hook:{name}", Message(f"{name}.hook", args, request.id, trace=trace))
-        return made({"id": request.id}, 202)
+        return json_answer({"id": request.id}, 202)

@@ -89,7 +89,7 @@ class Server:
         began = time.monotonic()
         while self.streams:
             graceful = time.monotonic() < began + GRACE
-            if not any(_busy(each) or (graceful and _asked_since(each, began - LATELY)) for each in self.streams):
+            if not any(_busy(each) or (graceful and _has_asked_since(each, began - LATELY)) for each in self.streams):
                 break
             await asyncio.sleep(0.01)
         while self.streams:
@@ -231,7 +231,7 @@ class Exchange:
             work = handler(request)
             if isinstance(work, Question):
                 self._answer = work.answer
-                self._work = work.asker.ask(work.queue, work.message, self._replied)
+                self._work = work.asker.ask(work.queue, work.message, self._take_reply)
             else:
                 self._work = self._stream.loop.create_task(self._wait_for(work))
         except BaseException as error:  # noqa: BLE001 - applications check their parameters here
@@ -244,7 +244,7 @@ class Exchange:
             answer = self._failed(error)
         self._send(answer)
 
-    def _replied(self, outcome: Reply | GorgonError) -> None:
+    def _take_reply(self, outcome: Reply | GorgonError) -> None:
         before = handling.set((self.id,))
         try:
             if not isinstance(outcome, Reply):
@@ -279,14 +279,14 @@ class Exchange:
         if len(answer.body) > LARGE and not self._front.has_room(len(answer.body)):
             answer = self._show(_no_room())
         self._answered = True
-        self._done()
+        self._leave()
         head = self._head
         streamed = isinstance(answer, Streamed) and head.method != "HEAD"
         keep = self._keep and not self._front.draining and not streamed
         connection = "close" if not keep else "" if head.version == b"1.1" else "keep-alive"
         if keep:
             self._write(answer, connection)
-            self._stream.answered()
+            self._stream.finish_answer()
         elif isinstance(answer, Streamed) and streamed:
             self._stream.enter("sending" if answer.ends else "streaming")
             self._write(answer, connection)
@@ -318,15 +318,15 @@ class Exchange:
         )
         return protection(" /auth/" in self._route, secure)
 
-    def _done(self) -> None:
+    def _leave(self) -> None:
         if self in self._front.exchanges:
             self._front.exchanges.remove(self)
             self._front.waiting_bytes -= self._size
             self._parts.clear()
 
-    def gone(self) -> None:
+    def on_loss(self) -> None:
         """The client has gone."""
-        self._done()
+        self._leave()
         if isinstance(self._work, Call):
             self._work.forget()
         elif self._work is not None:
@@ -338,7 +338,7 @@ def _busy(stream: Stream) -> bool:
     return stream.unsent > 0 or (not stream.closed() and (stream.phase != "idle" or stream.unread()))
 
 
-def _asked_since(stream: Stream, time: float) -> bool:
+def _has_asked_since(stream: Stream, time: float) -> bool:
     """Whether its client has had an answer since then, and may ask again."""
     return stream.phase == "idle" and stream.since > time
 

@@ -60,7 +60,7 @@ class Receiver(Protocol):
     def finish(self) -> None:
         """All of it was received."""
 
-    def gone(self) -> None:
+    def on_loss(self) -> None:
         """The connection is no more."""
 
 
@@ -148,7 +148,7 @@ class Stream(asyncio.Protocol):
         self._lost(self)
         request, self._request = self._request, None
         if request is not None:
-            request.gone()
+            request.on_loss()
 
     def pause_writing(self) -> None:
         self._full = True
@@ -179,7 +179,7 @@ class Stream(asyncio.Protocol):
         fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.FIONREAD, waiting)
         return bool(self._unread) or waiting[0] > 0
 
-    def answered(self) -> None:
+    def finish_answer(self) -> None:
         """The answer was given; the connection is there for the next request."""
         self._request = None
         self.enter("idle")

@@ -21,7 +21,7 @@ from gorgond.errors import NotFound
 from gorgond.providers.pushing import Pushing
 from gorgond.providers.source import Pushed, Source
 from gorgond.redpill import DONE, CallFailed, Done, Message, Outcome, Retry, contained, dumps
-from gorgond.service.answering import UNASKED_SECONDS, answered, unasked
+from gorgond.service.answering import UNASKED_SECONDS, answer, job_deadline
 from gorgond.service.metrics import Metrics
 
 GET, PUT, HOOK = "provider_get", "provider_put", "provider_hook"  # the queues of provider NAME are GET:NAME …
@@ -53,8 +53,8 @@ class Serving:
                 raise NotFound(f"{message.op:.100}: this is provider {self._source.name}")
             return Done(dumps(await ask(op)))
 
-        message.deadline = message.deadline or unasked()
-        return await answered(message, asked(), log)
+        message.deadline = message.deadline or job_deadline()
+        return await answer(message, asked(), log)
 
     async def hook(self, message: Message) -> Outcome:
         """The outcome of a message on provider_hook."""

@@ -69,7 +69,7 @@ from gorgond.redpill.errors import (
     QueueFull,
     Superseded,
     Undecodable,
-    told,
+    public_error,
 )
 from gorgond.redpill.foreign import contained
 from gorgond.redpill.hooks import UNHEARD, Hooks
@@ -88,5 +88,5 @@ __all__ = [
     "Link", "Listener", "LoopEnded", "Message", "Outage", "Outcome", "OutcomeUnknown", "Producer", "QueueFull",
     "Reply", "Retry", "Room", "Subscription", "Superseded", "Told", "Unavailable", "Undecodable", "UnixSocket", "Work",
     "canonical", "connect", "contained", "decode", "dumps", "encoded", "fault_of", "follow", "handling", "judged_ms",
-    "keys", "loads", "loads_strictly", "new_id", "now_ms", "overslept", "plain", "protocol", "script", "told",
+    "keys", "loads", "loads_strictly", "new_id", "now_ms", "overslept", "plain", "protocol", "public_error", "script",
 ]  # fmt: skip

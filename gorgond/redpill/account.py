@@ -44,11 +44,11 @@ class Account:
         self._queue = queue
         self._measure = measure
 
-    def rejoined(self) -> None:
+    def count_rejoin(self) -> None:
         """The group was deleted past us, and is made again."""
         self.tally.rejoined += 1
 
-    def received(self, received: Received) -> None:
+    def count_received(self, received: Received) -> None:
         """These have come."""
         self.tally.bytes_in += sum(map(len, received.raws))
         for message in received.left:
@@ -59,7 +59,7 @@ class Account:
                     extra=about(message.id),
                 )  # fmt: skip
 
-    def settled(self, received: Received, handled: Handled, answers: Sequence[int], seconds: float) -> None:
+    def count_settled(self, received: Received, handled: Handled, answers: Sequence[int], seconds: float) -> None:
         """They were handled in so many seconds; `answers` are the bytes of their replies, in the order of `handled`."""
         tally, failures = self.tally, received.failures
         tally.batches += 1

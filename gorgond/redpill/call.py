@@ -58,7 +58,7 @@ class Call:
         """Whether nobody waits for it any more."""
         return self._told is None
 
-    def pushed(self, error: GorgonError | None) -> None:
+    def note_push(self, error: GorgonError | None) -> None:
         """Take note of what became of the push. Once the broker had it, there may be an answer, whatever becomes of a
         repeat."""
         if error is None:
@@ -211,7 +211,7 @@ class Caller:
 
     def _submit(self, call: Call) -> None:
         raw = call.message.encode(self.reply_to)
-        call.submitted = self._producer.submit(call.queue, (raw,), call.pushed)
+        call.submitted = self._producer.submit(call.queue, (raw,), call.note_push)
 
     def _all(self) -> list[Call]:
         return [call for same in self._waiting.values() for call in same]
@@ -246,7 +246,7 @@ class Caller:
                 self._deliver(await self._fetch(BLOCK if self._waiting else IDLE))
             except BrokerAway as away:
                 gap = True
-                self._link.lost(away)
+                self._link.note_loss(away)
             except BrokerError as refused:  # an operator must act; until then no call has a chance
                 gap = True
                 self._link.broker.outage.begin(str(refused))

@@ -195,9 +195,9 @@ class ConcurrentConsumer(AnyConsumer):
     async def _handle(self, raw: bytes) -> _Settled:
         """Handle one message, in a task of its own: what becomes of it."""
         received = receive((raw,), self._finishes)
-        self._account.received(received)
+        self._account.count_received(received)
         if not received.messages:
-            self._account.settled(received, (), (), 0.0)
+            self._account.count_settled(received, (), (), 0.0)
             return _Settled(received.expired, received.failures)
         ((index, message),) = received.messages
         handling.set((message.id,))  # of this task's own context
@@ -212,7 +212,7 @@ class ConcurrentConsumer(AnyConsumer):
         failure, reply = settle(index, message, outcome, self._attempts)
         if failure is not None:
             received.failures.append(failure)
-        self._account.settled(received, ((index, message, outcome),), (len(reply),), took)
+        self._account.count_settled(received, ((index, message, outcome),), (len(reply),), took)
         return _Settled(0, received.failures, message.reply, reply)
 
 

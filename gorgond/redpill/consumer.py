@@ -89,7 +89,7 @@ class Consumer(AnyConsumer):
     async def _handle(self, raws: Sequence[bytes]) -> Claim:
         """Handle a batch: the claim that settles it. Its replies are the session's to send."""
         received = receive(raws, self._finishes)
-        self._account.received(received)
+        self._account.count_received(received)
         in_hand = handling.set([message.id for _, message in received.messages])
         try:
             handled = await self._outcomes(received)
@@ -103,7 +103,7 @@ class Consumer(AnyConsumer):
                 received.failures.append(failure)
             if reply:
                 await self._session.answer(message.reply, reply)
-        self._account.settled(received, handled, answers, self._took)
+        self._account.count_settled(received, handled, answers, self._took)
         return Claim(done=len(raws), expired=received.expired, failures=received.failures)
 
     async def _outcomes(self, received: Received) -> Handled:

@@ -35,7 +35,7 @@ class AnyConsumer(ABC):
         self._finishes = finishes
         self._beat = hooks.beat
         self._account = Account(name, queue, hooks.measure)
-        self._session = Session(broker, queue, name, attempts.most, hooks.beat, renewed, self._account.rejoined)
+        self._session = Session(broker, queue, name, attempts.most, hooks.beat, renewed, self._account.count_rejoin)
 
     @property
     def tally(self) -> Tally:

@@ -113,10 +113,10 @@ class Background:
     def __init__(self, loop: Coroutine[Any, Any, None], name: str, over: Callable[[LoopEnded], None]) -> None:
         self.ending = False
         self.task = asyncio.get_running_loop().create_task(loop, name=name)
-        self.task.add_done_callback(self._done)
+        self.task.add_done_callback(self._on_done)
         self._over = over
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[None]) -> None:
         if not self.ending and (ended := fault_of(task)) is not None:
             self._over(ended)
 

@@ -94,7 +94,7 @@ class CallFailed(GorgonError):
         self.reason = reason
 
 
-def told(error: GorgonError) -> CallFailed | None:
+def public_error(error: GorgonError) -> CallFailed | None:
     """The error that stopped a call, as it is told to somebody outside: which kind it is, not how the broker is reached
     nor what Redis says, which the log has. None for what is no error of redpill's that a call meets."""
     if isinstance(error, CallFailed):

@@ -132,7 +132,7 @@ class MemoryBroker(Broker):
         fresh = self._queues[name] = MemoryQueue(name)
         fresh.epoch, fresh.waiters = queue.epoch, queue.waiters
 
-    def used(self) -> list[str]:
+    def used_queues(self) -> list[str]:
         """The names of the queues that were ever used."""
         return sorted(name for name, queue in self._queues.items() if queue.figures or queue.consumers)
 
@@ -159,7 +159,7 @@ class MemoryLink(Link):
             self._life = self.broker.life
             self._listening = False
             self._heard.clear()
-            self.connected()
+            self.note_connection()
             self.broker.met = True
 
     async def _block(self, waiters: Sequence[dict[asyncio.Future[T], str]], who: str, timeout: float) -> T | None:
@@ -305,7 +305,7 @@ class MemoryLink(Link):
         name = f"{topic}/{group}"
         queue, groups = self.broker.queue(name), self.broker.groups[topic]
         await self._round()
-        if group not in groups and name not in self.broker.used():
+        if group not in groups and name not in self.broker.used_queues():
             return False
         queue.switch(stands)
         groups.pop(group, None)
@@ -317,7 +317,7 @@ class MemoryLink(Link):
         joined = {
             f"{topic}/{group}": most for topic, some in self.broker.groups.items() for group, most in some.items()
         }
-        names = sorted({*joined, *(name for name in self.broker.used() if "/" in name)})
+        names = sorted({*joined, *(name for name in self.broker.used_queues() if "/" in name)})
         now, found = self.broker.clock(), []
         for name in names:
             queue = self.broker.queue(name)
@@ -400,11 +400,11 @@ class MemoryLink(Link):
 
     async def queues(self) -> list[str]:
         await self._round()
-        return self.broker.used()
+        return self.broker.used_queues()
 
     async def find(self, text: bytes) -> list[Found]:
         await self._round()
-        found = [place for name in self.broker.used() for place in self.broker.queue(name).find(text)]
+        found = [place for name in self.broker.used_queues() for place in self.broker.queue(name).find(text)]
         for name, kept in sorted(self.broker.replies.items()):
             kept.expire(self.broker.clock())
             found += [Found(name, "reply", "", raw) for raw in kept.replies if text in raw]

@@ -112,11 +112,11 @@ class Message:
             wire["needs"] = self.needs
         return dumps(wire)
 
-    def expired(self, now: int) -> bool:
+    def is_expired(self, now: int) -> bool:
         """Whether the deadline has passed at `now` (milliseconds since 1970)."""
         return 0 < self.deadline <= now
 
-    def forwarded(self, **changes: Any) -> Message:
+    def forward(self, **changes: Any) -> Message:
         """The same message for the queue in `next`, with other values of the fields in `changes`. Its attempts start
         anew there."""
         return replace(self, next="", attempts=0, **changes)

@@ -46,7 +46,7 @@ class Outage:
                 self._told = False
             if not self._told and (not self._brief.lately or now - self._since >= self.BRIEF):
                 self._told = True
-                self._tell_brief(self._brief.told())
+                self._tell_brief(self._brief.take_count())
                 log.warning("%s is away, waiting for it: %s", self.what, reason)
 
     def end(self, by: str = "") -> None:

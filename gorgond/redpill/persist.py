@@ -32,12 +32,12 @@ class Persistent:
         self._told = 0  # the connection whose loss was told
         self._asked = 0.0  # when the last round began
 
-    def connected(self) -> None:
+    def note_connection(self) -> None:
         """A connection was made."""
         self.connects += 1
         self._connected = time.monotonic()
 
-    def lost(self, away: BrokerAway) -> None:
+    def note_loss(self, away: BrokerAway) -> None:
         """Begin an outage, except in three cases. This process overslept: then it was away, and not the broker. The
         round that failed began before the last outage ended: then that outage cost us the answer. Our connection was
         made before the last outage began, and its loss was not told yet: then that outage cost us the connection."""
@@ -61,7 +61,7 @@ class Persistent:
             try:
                 answer = await operation()
             except BrokerAway as away:
-                self.lost(away)
+                self.note_loss(away)
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))
                 delay = min(delay * 2, BACKOFF[1])
             else:

@@ -27,7 +27,7 @@ def refusal(said: str) -> str:
     return f"its keys and scripts are of version {said}, and ours of {VERSION}: upgrade {who}"
 
 
-def outdated(said: str) -> bool:
+def is_outdated(said: str) -> bool:
     """Whether a process that may is to put ours there: there is none, or it is of an earlier minor version."""
     found = _VERSION.fullmatch(said)
     return not said or (found is not None and int(found[1]) == MAJOR and int(found[2]) < MINOR)

@@ -27,7 +27,7 @@ class Received:
     def drop_expired(self) -> None:
         """Their deadlines have passed while they waited for their handler."""
         now, before = judged_ms(), len(self.messages)
-        self.messages = [each for each in self.messages if not each[1].expired(now)]
+        self.messages = [each for each in self.messages if not each[1].is_expired(now)]
         self.expired += before - len(self.messages)
 
 
@@ -46,7 +46,7 @@ def receive(raws: Sequence[bytes], finishes: bool) -> Received:
         except (Undecodable, ValueError) as error:
             received.failures.append(Failure(index, None, f"undecodable: {error}"))
             continue
-        if message.expired(now) and not (finishes and message.attempts):
+        if message.is_expired(now) and not (finishes and message.attempts):
             received.expired += 1
         elif message.needs > PROTOCOL:
             received.failures.append(left_for_newer(index, message))

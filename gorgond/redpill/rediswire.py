@@ -118,7 +118,7 @@ class RedisWire(Link):
                 raise self._unmet(error, limit) from None
             raise
         self._connection = connection
-        self.connected()
+        self.note_connection()
         self.broker.met = True
         return connection
 
@@ -140,7 +140,7 @@ class RedisWire(Link):
         _, known, *about = map(_good, answers)
         if not all(known):
             await self._load_scripts(connection)
-        if protocol.outdated(version) and self.broker.may_load:
+        if protocol.is_outdated(version) and self.broker.may_load:
             await self._note_version(connection, version)
         return about
 

@@ -29,9 +29,9 @@ class Seldom:
 
     def look(self) -> int:
         """The same without it having happened: what is left when it has stopped."""
-        return self.told() if self._untold and not self.lately else 0
+        return self.take_count() if self._untold and not self.lately else 0
 
-    def told(self) -> int:
+    def take_count(self) -> int:
         """It is told now: how often it has happened that nobody was told."""
         with self._lock:
             self._last = time.monotonic()

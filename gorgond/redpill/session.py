@@ -151,7 +151,7 @@ class Session:
         try:
             raw = await (self.ending.unless_asked(self._wait(timeout)) if self.ending.idle else self._wait(timeout))
         except BrokerAway as away:
-            self._link.lost(away)
+            self._link.note_loss(away)
             if not self.length:
                 await self.take()  # it may lie there, its answer lost; else the next claim finds that, and is void
             return None

@@ -107,16 +107,16 @@ class AppServer(Service):
         async def hear(event: Message) -> Outcome:
             return await self._dispatcher.hear(queue, event)
 
-        over = functools.partial(self._ended, self._listening, queue)
+        over = functools.partial(self._on_end, self._listening, queue)
         self._listening[queue] = self.concurrent_subscription(topic, group, hear, EVENTS, then=over)
 
     def _schedule(self, schedule: Schedule) -> None:
         heartbeat = self.heartbeats.start(schedule.name)
         link, owner = self.fabric.durable.link(f"{self.name} {schedule.name}"), f"{self.consumes_as}:{os.getpid()}"
         loop = self._scheduled[schedule.name] = ScheduleLoop(schedule, self, link, owner, hooks=self.hooks(heartbeat))
-        self.keep(loop, heartbeat, then=functools.partial(self._ended, self._scheduled, schedule.name))
+        self.keep(loop, heartbeat, then=functools.partial(self._on_end, self._scheduled, schedule.name))
 
-    def _ended(self, loops: dict[str, Any], name: str) -> None:
+    def _on_end(self, loops: dict[str, Any], name: str) -> None:
         """One was stopped; it may be wanted again, or another one in its place."""
         del loops[name]
         if not self.draining:

@@ -52,7 +52,7 @@ from gorgond.redpill import (
     contained,
     dumps,
     handling,
-    told,
+    public_error,
 )
 from gorgond.service.ends import Handling
 from gorgond.service.fabric import Fabric
@@ -98,7 +98,7 @@ class AuthServer(Service):
         self._own = {**accounts.own, **logins.own}
 
     async def start(self) -> None:
-        self.listener([TOPIC], lambda _, event: self.tokens.heard(event), self.tokens.missed)
+        self.listener([TOPIC], lambda _, event: self.tokens.take_event(event), self.tokens.forget_all)
         for broker in self.fabric.brokers:
             self._side_by_side(broker, "auth_get", functools.partial(self._pass_on, self.producer(broker)), 64)
             for number in range(PUT_CONSUMERS if broker is self.fabric.calls else 1):
@@ -137,7 +137,7 @@ class AuthServer(Service):
             raise CallFailed(403, f"next: {message.next} is for the auth server alone")
         if message.next:
             user = await self.who(message)
-            await producer.push(message.next, message.forwarded(user=user))
+            await producer.push(message.next, message.forward(user=user))
             return Done(None)
         if message.op in QUICK:
             return await self.answer(message)
@@ -207,7 +207,7 @@ class _SideBySide:
             return Done(error=failed)
         except GorgonError as error:
             if message.reply:
-                return Done(error=told(error) or CallFailed(500, str(error)))
+                return Done(error=public_error(error) or CallFailed(500, str(error)))
             return Retry(str(error))
         except Exception as error:
             log.exception("%s failed", message.op)

@@ -20,7 +20,7 @@ def make(role: Role, config: Config, fabric: Fabric, instance: str) -> Service:
 def instances(role: Role, config: Config, number: int) -> list[str]:
     """The names of so many instances: numbers, or those of its sections. None where it has nothing to do."""
     if role.section:
-        return config.named(role.section) if number else []
+        return config.names_of(role.section) if number else []
     places = [place.split(".") for place in role.only_with]
     if places and not any(config.settings[section][key].text for section, key in places):
         return []

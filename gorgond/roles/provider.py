@@ -41,7 +41,7 @@ class DataProvider(Service):
         super().__init__(config, fabric, instance)
         name = instance.partition(".")[0]
         settings = config.provider(instance)
-        kind: type[Source] = SOURCES.found(settings.kind)
+        kind: type[Source] = SOURCES.load(settings.kind)
         self.source = kind(name, settings)
         self.pushing = Pushing(
             name, self.producer(), fabric.room, self.metrics, lambda pushed: self.progress(pushed, self.source.total)

@@ -106,7 +106,7 @@ class StatsMonitor(Service):
         self.port = sockets[0].getsockname()[1]
         self._collector.expect(self._roster.read())
         self._paint()
-        self._listener = self.listener(["stats"], self._heard)
+        self._listener = self.listener(["stats"], self._hear)
         for watched in self._collector.brokers:
             self.loop(functools.partial(self._look_at, watched), f"look at {watched.health.name}")
         self.loop(self._ask, "ask")
@@ -146,9 +146,9 @@ class StatsMonitor(Service):
 
     # ---- listen
 
-    def _heard(self, _: str, event: Message) -> None:
+    def _hear(self, _: str, event: Message) -> None:
         if event.op == "stats.second":
-            self._collector.heard(event)
+            self._collector.hear(event)
             return
         try:
             if event.op == "stats.failed":

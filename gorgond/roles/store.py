@@ -59,7 +59,7 @@ from gorgond.settings import masked
 from gorgond.stores import open_store
 from gorgond.stores.contract import AtLeast, Cut, Query
 from gorgond.stores.declared import dropped_of, indexes_of
-from gorgond.stores.jobs import Change, Job, told_refused
+from gorgond.stores.jobs import Change, Job, refusal
 from gorgond.stores.requests import query_of
 from gorgond.stores.schema import INDEXES
 
@@ -257,15 +257,15 @@ class _Reader(_Handler):
                 if query.search and not self._service.searchable:
                     raise StoreRefused("search: there is none here; [store] search = yes has it", field="search")
             except StoreRefused as refused:
-                outcomes[index] = told_refused(refused)
+                outcomes[index] = refusal(refused)
             else:
                 (finds if verb == "find" else counts).append((index, query))
         if finds:
             for (index, _), found in zip(finds, self._store.find([query for _, query in finds]), strict=True):
-                outcomes[index] = _answer_of(found) if isinstance(found, bytes) else told_refused(found)
+                outcomes[index] = _answer_of(found) if isinstance(found, bytes) else refusal(found)
         if counts:
             for (index, _), count in zip(counts, self._store.count([query for _, query in counts]), strict=True):
-                outcomes[index] = _count_of(count) if isinstance(count, int) else told_refused(count)
+                outcomes[index] = _count_of(count) if isinstance(count, int) else refusal(count)
         return [outcome for outcome in outcomes if outcome is not None]
 
 

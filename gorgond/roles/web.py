@@ -19,7 +19,7 @@ from gorgond.auth.sealing import Sealing
 from gorgond.config import Config
 from gorgond.errors import ConfigError, StoreRefused
 from gorgond.http.answers import Answer, Problem, sendable
-from gorgond.http.api import Api, refused
+from gorgond.http.api import Api, refusal
 from gorgond.http.applications import routes_of
 from gorgond.http.hooks import Hooks
 from gorgond.http.routes import Routes
@@ -37,7 +37,7 @@ from gorgond.redpill import (
     Message,
     Reply,
     Told,
-    told,
+    public_error,
 )
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
@@ -109,7 +109,7 @@ class WebServer(Service):
         return routes
 
     def _hooks(self, config: Config) -> Hooks:
-        kinds = {name: SOURCES.found(settings.kind) for name, settings in config.providers.items()}
+        kinds = {name: SOURCES.load(settings.kind) for name, settings in config.providers.items()}
         return Hooks(self, [name for name, kind in kinds.items() if takes_hooks(kind)])
 
     def _show(self, problem: Problem, request: str, headers: Mapping[str, str]) -> Answer:
@@ -150,7 +150,7 @@ class WebServer(Service):
 
     def searching(self, client: str) -> AbstractContextManager[None]:
         """For as long as the client at this address searches. Raises CallFailed 429."""
-        return self._searches.taken(client)
+        return self._searches.take(client)
 
     def unready(self) -> CallFailed | None:
         """Why no requests should be sent here."""
@@ -172,8 +172,8 @@ class WebServer(Service):
             while True:
                 try:
                     await link.persist(link.ping, beat)
-                except BrokerError as refused:
-                    self.fabric.durable.outage.begin(str(refused))
+                except BrokerError:
+                    self.fabric.durable.outage.begin(str(refusal))
                 await asyncio.sleep(LOOK)
         finally:
             await link.close()
@@ -187,8 +187,8 @@ class WebServer(Service):
 def _problem(error: GorgonError) -> Problem:
     """How an error of the fabric is told to the client."""
     if isinstance(error, StoreRefused):
-        return refused(error.code, str(error), error.field)
-    failed = told(error)
+        return refusal(error.code, str(error), error.field)
+    failed = public_error(error)
     if failed is not None:
         retry = {"Retry-After": RETRY_AFTER.get(failed.reason, "5")} if failed.code == 503 else {}
         code = failed.code if 400 <= failed.code < 600 else 502

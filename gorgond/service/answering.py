@@ -15,17 +15,17 @@ import logging
 from collections.abc import Awaitable
 
 from gorgond.errors import BadRequest
-from gorgond.redpill import CallFailed, Done, GorgonError, Message, contained, judged_ms, now_ms, told
+from gorgond.redpill import CallFailed, Done, GorgonError, Message, contained, judged_ms, now_ms, public_error
 
 UNASKED_SECONDS = 60.0  # for what nobody waits for, as an event
 
 
-def unasked() -> int:
+def job_deadline() -> int:
     """The deadline of what nobody waits for, ms since 1970."""
     return now_ms() + int(UNASKED_SECONDS * 1000)
 
 
-async def answered(message: Message, work: Awaitable[Done], log: logging.Logger) -> Done:
+async def answer(message: Message, work: Awaitable[Done], log: logging.Logger) -> Done:
     """The outcome of the message for which `work` is done, until its deadline; `log` is told of faults."""
     try:
         async with asyncio.timeout((message.deadline - judged_ms()) / 1000) as limit:
@@ -37,7 +37,7 @@ async def answered(message: Message, work: Awaitable[Done], log: logging.Logger)
     except BadRequest as bad:
         return Done(error=CallFailed(400, str(bad), bad.field))
     except GorgonError as error:
-        known = told(error)
+        known = public_error(error)
         return Done(error=known) if known is not None and _has_code(known) else _failure(message, log)
     except Exception:  # noqa: BLE001 - a handler may fail as it likes
         return _failure(message, log)

@@ -28,7 +28,7 @@ EX_TEMPFAIL = 75
 log = logging.getLogger("gorgond.service")
 
 
-def refused(error: ConfigError) -> int:
+def report_refusal(error: ConfigError) -> int:
     """Say on stderr and to systemd that the process cannot run so; its exit code."""
     print(plain_lines(f"gorgond: {error}"), file=sys.stderr)
     Notifier().status(f"wrong configuration: {' '.join(str(error).splitlines())}")
@@ -46,7 +46,7 @@ def run_process(
         serve(_run(make, read))
     except ConfigError as error:
         tell(f"wrong configuration: {error}")
-        return refused(error)
+        return report_refusal(error)
     except LoopEnded as ended:
         log.error("%s", ended, exc_info=ended.foreign)
         Notifier().status(f"failed: {ended}")

@@ -19,7 +19,7 @@ class Share:
         self._under_way: Counter[str] = Counter()
 
     @contextmanager
-    def taken(self, address: str) -> Iterator[None]:
+    def take(self, address: str) -> Iterator[None]:
         """For as long as the client at this address has one more. Raises CallFailed 429."""
         client = customer(address)
         if self._under_way[client] >= self._most:

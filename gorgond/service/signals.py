@@ -29,15 +29,15 @@ class _Asked:
     waiting = False  # a SIGHUP came before anybody could reload
 
 
-def begun() -> None:
+def begin() -> None:
     """Take the signals."""
     for number in _SIGNALS:
-        signal.signal(number, _asked)
+        signal.signal(number, _on_signal)
 
 
 def deliver(stop: Callable[[], object], reload: Callable[[], object]) -> None:
     """Have them call these, from the signal handler."""
-    begun()
+    begin()
     _Asked.stop, _Asked.reload = staticmethod(stop), staticmethod(reload)
     if _Asked.waiting:
         _Asked.waiting = False
@@ -50,7 +50,7 @@ def over() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _asked(number: int, _: object) -> None:
+def _on_signal(number: int, _: object) -> None:
     if number != signal.SIGHUP:
         _Asked.stop()
     elif _Asked.reload is not None:

@@ -50,7 +50,7 @@ class StallWatch:
         self._alarm.set(0, LOOK)
 
     def _renew(self) -> None:
-        self._stood()
+        self._has_stood()
         self._mark = time.monotonic()
         self._alarm.set(PATIENCE + LOOK, LOOK)
         self._timer = self._loop.call_later(LOOK, self._renew)
@@ -62,13 +62,13 @@ class StallWatch:
             if self._stopped:
                 self._alarm.close()
                 return
-            stood, mark = self._stood(), self._mark
+            stood, mark = self._has_stood(), self._mark
             blocked = time.monotonic() - mark
             if not stood and blocked > PATIENCE + LOOK and mark != told:
                 told = mark
                 self._tell(blocked)
 
-    def _stood(self) -> bool:
+    def _has_stood(self) -> bool:
         """Whether the process was stopped until now; the first who runs again tells the log."""
         with self._lock:
             before, had = self._ran

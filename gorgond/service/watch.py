@@ -110,7 +110,7 @@ class Watch:
         said = (await redis.ask("GET", keys.PROTOCOL)).decode(errors="replace")
         if said.startswith("-NOPERM"):
             return True
-        if protocol.outdated(said):  # a Redis without room does not take it, but takes the scripts
+        if protocol.is_outdated(said):  # a Redis without room does not take it, but takes the scripts
             await redis.ask("SET", keys.PROTOCOL, protocol.VERSION, "XX" if said else "NX")
         why = protocol.refusal(said)
         if why and why != self._refusal:

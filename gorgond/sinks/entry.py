@@ -29,7 +29,7 @@ def user_of(event: Message) -> str:
     return str((event.user or {}).get("id", ""))
 
 
-def shown(event: Message) -> dict[str, Any]:
+def logged_part(event: Message) -> dict[str, Any]:
     """The part of the event's arguments that is logged: {"id", "ts", "fields": the names of those set or changed, and
     the values that are logged}."""
     args = event.args

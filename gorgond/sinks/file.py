@@ -21,7 +21,7 @@ from gorgond.errors import SinkAway
 from gorgond.redpill import Message, dumps
 from gorgond.service.plain import plain
 from gorgond.settings import Journal
-from gorgond.sinks.entry import shown, user_of
+from gorgond.sinks.entry import logged_part, user_of
 from gorgond.sinks.sink import Sink
 
 if TYPE_CHECKING:
@@ -95,6 +95,6 @@ def _line(event: Message) -> bytes:
         "id": event.args.get("id", ""),
         "user": user_of(event),
         "message": event.id,
-        "args": shown(event),
+        "args": logged_part(event),
     }
     return plain(dumps(entry).decode()).encode() + b"\n"

@@ -24,7 +24,7 @@ from gorgond.errors import SinkAway
 from gorgond.redpill import Message, dumps
 from gorgond.service.plain import plain
 from gorgond.settings import Journal
-from gorgond.sinks.entry import headline, shown, user_of
+from gorgond.sinks.entry import headline, logged_part, user_of
 from gorgond.sinks.sink import Sink
 
 SOCKET = Path("/run/systemd/journal/socket")
@@ -101,6 +101,6 @@ def _fields(event: Message) -> dict[str, str]:
         "GORGON_USER": user_of(event),
         "GORGON_MESSAGE": event.id,
         "GORGON_TRACE": event.trace,
-        "GORGON_ARGS": plain(dumps(shown(event)).decode()),
+        "GORGON_ARGS": plain(dumps(logged_part(event)).decode()),
     }
     return {key: value for key, value in fields.items() if value}

@@ -10,5 +10,5 @@ from gorgond.sinks.sink import Sink
 def open_sink(settings: Journal) -> Sink:
     """The sink of these settings. Raises ConfigError when its kind cannot be imported."""
     by_itself = "file" if settings.file or not journald.SOCKET.exists() else "journald"
-    kind: type[Sink] = SINKS.found(settings.kind or by_itself)
+    kind: type[Sink] = SINKS.load(settings.kind or by_itself)
     return kind.of(settings)

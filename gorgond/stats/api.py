@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gorgond.errors import BadRequest
-from gorgond.http.answers import Answer, Problem, made, ok
+from gorgond.http.answers import Answer, Problem, json_answer, ok
 from gorgond.http.bodies import json_body
 from gorgond.http.routes import Parameter, Request, Route, Routes
 from gorgond.stats.documents import document_page
@@ -125,7 +125,7 @@ class Api:
 
     async def stats(self, request: Request) -> Answer:
         await self._visitors.check_reader(request)
-        return _fresh(made(self._monitor.picture))
+        return _fresh(json_answer(self._monitor.picture))
 
     async def events(self, request: Request) -> Answer:
         await self._visitors.check_reader(request)
@@ -133,15 +133,15 @@ class Api:
 
     async def heat(self, request: Request) -> Answer:
         await self._visitors.check_reader(request)
-        return self._looked_up(request, heat)
+        return self._look_up(request, heat)
 
     async def rows(self, request: Request) -> Answer:
         await self._visitors.check_reader(request)
-        return self._looked_up(request, _rows)
+        return self._look_up(request, _rows)
 
     async def rows_csv(self, request: Request) -> Answer:
         await self._visitors.check_reader(request)
-        series, span = self._asked(request)
+        series, span = self._query_of(request)
         name = f"{series} {span}".replace("/", "-").replace("{", "").replace("}", "")
         return _table(name, _rows(self._monitor.history, series, span, self._monitor.now())["rows"])
 
@@ -155,20 +155,20 @@ class Api:
 
     async def lately(self, request: Request) -> Answer:
         await self._visitors.check_reader(request)
-        return _fresh(made({"rows": self._monitor.lately}))
+        return _fresh(json_answer({"rows": self._monitor.lately}))
 
-    def _looked_up(self, request: Request, look: Look) -> Answer:
+    def _look_up(self, request: Request, look: Look) -> Answer:
         """What `look` makes of the history, computed once for all who ask for it within FRESH seconds."""
-        series, span = self._asked(request)
+        series, span = self._query_of(request)
         now = self._monitor.now()
         key = (look.__name__, series, span)
         self._looks = {key: each for key, each in self._looks.items() if each[0] > now}
         if key not in self._looks:
             found = {**look(self._monitor.history, series, span, now), "operations": self._monitor.history.series}
-            self._looks[key] = now + FRESH[span], made(found).body
+            self._looks[key] = now + FRESH[span], json_answer(found).body
         return _fresh(ok(self._looks[key][1]))
 
-    def _asked(self, request: Request) -> tuple[str, str]:
+    def _query_of(self, request: Request) -> tuple[str, str]:
         span = request.parameters["span"]
         if span not in SPANS:
             raise BadRequest("span", f"must be one of {', '.join(SPANS)}")
@@ -186,13 +186,13 @@ class Api:
         return Answer(200, body, kind)
 
     async def healthz(self, request: Request) -> Answer:
-        return made({"alive": True})
+        return json_answer({"alive": True})
 
     async def readyz(self, request: Request) -> Answer:
         why = self._monitor.unready()
         if why:
             raise Problem(503, why, {"Retry-After": "1"})
-        return made({"ready": True})
+        return json_answer({"ready": True})
 
     # ---- the operator
 
@@ -200,7 +200,7 @@ class Api:
         operator = self._visitors.is_operator(request)
         cookie = self._visitors.browser(request) if operator else ""
         answer = {"operator": operator} | ({} if self._visitors.password else {"password": False})
-        return _fresh(made(answer, headers={"Set-Cookie": cookie} if cookie else {}))
+        return _fresh(json_answer(answer, headers={"Set-Cookie": cookie} if cookie else {}))
 
     async def login(self, request: Request) -> Answer:
         body = json_body(request)

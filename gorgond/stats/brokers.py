@@ -25,7 +25,7 @@ class BrokerHealth:
     deaf: Collection[str] = ()  # queues of groups that were deleted, and missed events
     _growing: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MINUTE))
 
-    def heard(self, about: Mapping[str, str]) -> None:
+    def take_answer(self, about: Mapping[str, str]) -> None:
         """It has answered."""
         self.about, self.away, self.reason = about, 0.0, ""
         self._growing.append((self._number("rejected_connections"), self._number("aof_delayed_fsync")))

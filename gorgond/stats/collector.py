@@ -44,7 +44,7 @@ class Watched:
                     self._search = now + max(SEARCH, SHARE * (time.monotonic() - now))
                 names = list(queues.names)
                 counts = dict(zip(names, await link.counts(names), strict=True))
-                self.health.heard(await link.about())
+                self.health.take_answer(await link.about())
         except (BrokerError, TimeoutError) as error:
             self.health.reason = str(error) or f"no answer within {ANSWER:g} s"
             ours = isinstance(error, TimeoutError) and overslept(limit)
@@ -70,14 +70,14 @@ class Collector:
         """How many instances were heard."""
         return len(self._instances.all)
 
-    def heard(self, event: Message) -> None:
+    def hear(self, event: Message) -> None:
         """Take note of what an instance did in a second."""
-        done = self._instances.heard(event.args, time.monotonic())
+        done = self._instances.hear(event.args, time.monotonic())
         if done is None:
             return
         self.queues.know(event.args["queues"])
         for queue in done.rejoined:
-            self.losses.rejoined(queue)
+            self.losses.note_rejoin(queue)
         at, now = event.sent // 1000, now_ms() // 1000
         if abs(at - now) > CLOCKS:
             at = now

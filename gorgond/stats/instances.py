@@ -137,15 +137,15 @@ class Instances:
             if each.state not in (*ENDED, "draining")
         ]
 
-    def heard(self, snapshot: Mapping[str, Any], now: float) -> Done | None:
+    def hear(self, snapshot: Mapping[str, Any], now: float) -> Done | None:
         """Take a snapshot in; what was done since the one before. None for what is no snapshot."""
         try:
-            return self._heard(snapshot, now)
+            return self._hear(snapshot, now)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             log.warning("a snapshot of %.100s is not understood: %r", snapshot.get("name"), error)
             return None
 
-    def _heard(self, snapshot: Mapping[str, Any], now: float) -> Done | None:
+    def _hear(self, snapshot: Mapping[str, Any], now: float) -> Done | None:
         for keys, kind in ((_TEXTS, str), (_NUMBERS, (int, float))):
             for key in keys:
                 if not isinstance(snapshot[key], kind):

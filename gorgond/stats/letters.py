@@ -20,7 +20,7 @@ def label(broker: str, number: int) -> str:
     return f"{_PREFIX[broker]}{number}"
 
 
-def placed(text: str) -> tuple[str, int]:
+def parse_label(text: str) -> tuple[str, int]:
     """The broker and the number of what is called so. Raises ValueError."""
     broker = "calls" if text.startswith("c") else "durable"
     number = text.removeprefix(_PREFIX[broker])
@@ -32,7 +32,7 @@ def placed(text: str) -> tuple[str, int]:
 async def letters_of(links: Links, queue: str, after: str = "0", id: str = "") -> AsyncIterator[tuple[str, DeadLetter]]:
     """The dead letters of a queue behind the one that is called `after`, broker by broker, the oldest first, with the
     broker that each lies on. With an `id` those that speak of it: of this request, or of an item that begins so."""
-    first, number = placed(after)
+    first, number = parse_label(after)
     needle = dumps(id)[:-1] if id else b""  # without the last quotation mark: ids are made of others by adding to them
     names = list(links)
     for broker in names[names.index(first) :] if first in names else ():

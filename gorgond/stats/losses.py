@@ -48,7 +48,7 @@ class Losses:
                 self._saved = False
         return found
 
-    def rejoined(self, queue: str) -> None:
+    def note_rejoin(self, queue: str) -> None:
         """The group with this queue was deleted, and is made again."""
         self._saved = self._saved and queue in self.deaf
         self.deaf.add(queue)

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, Protocol
 
 from gorgond.errors import BadRequest
-from gorgond.http.answers import Answer, Problem, made
+from gorgond.http.answers import Answer, Problem, json_answer
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.redpill import DeadLetter, dumps
 from gorgond.service.words import counted
@@ -69,7 +69,7 @@ class Operating:
             "more": len(some) > LETTERS_MAX,
             "next": label(shown[-1][0], shown[-1][1].number) if shown else values["after"],
         }
-        return made(answer, headers=NOT_KEPT)
+        return json_answer(answer, headers=NOT_KEPT)
 
     async def lines(self, request: Request) -> Answer:
         """JSON lines. Where they would be too many, the last line says behind which letter the rest begins."""
@@ -125,7 +125,7 @@ class Operating:
                     done += await (link.requeue(queue, letter.number) if put_back else link.drop(queue, letter.number))
         if done:
             self._visitors.note(request, f"the operator: {counted(done, 'dead letter')} of {queue} {_what(put_back)}")
-        return made({"done": done}, headers=NOT_KEPT)
+        return json_answer({"done": done}, headers=NOT_KEPT)
 
     # ---- queues
 
@@ -146,7 +146,7 @@ class Operating:
                 changed = [await (link.resume(queue) if undo else link.pause(queue)) for link in links.values()]
         if any(changed):
             self._visitors.note(request, f"the operator: {queue} is {'resumed' if undo else 'paused'}")
-        return made({"paused": not undo}, headers=NOT_KEPT)
+        return json_answer({"paused": not undo}, headers=NOT_KEPT)
 
 
 @contextmanager

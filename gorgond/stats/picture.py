@@ -105,13 +105,13 @@ def spans_of(history: History, now: int, series: str = PUBLIC) -> Row:
     """The work of the last seconds, one by one, and of the last minute, hour and day."""
     return {
         "second": [row(*each) for each in history.rows(series, 0, LATELY, now)],
-        "minute": summed(history.rows(series, 0, 60, now)),
-        "hour": summed(history.rows(series, 1, 60, now)),
-        "day": summed(history.rows(series, 2, 24, now)),
+        "minute": sum_rows(history.rows(series, 0, 60, now)),
+        "hour": sum_rows(history.rows(series, 1, 60, now)),
+        "day": sum_rows(history.rows(series, 2, 24, now)),
     }
 
 
-def summed(rows: Iterable[tuple[int, int, Operation]]) -> Row:
+def sum_rows(rows: Iterable[tuple[int, int, Operation]]) -> Row:
     """Some periods as one; its percentiles are those of all that was done."""
     begin, seconds, sum = -1, 0, Operation()
     for at, covered, operation in rows:

@@ -97,7 +97,7 @@ class Visitors:
 
     def stays(self, request: Request) -> Callable[[], bool]:
         """Whether who may look now still may, to be asked again and again: not when their session has ended."""
-        token = self._given(request, SESSION)
+        token = self._cookie_of(request, SESSION)
         if not token or self._is_local(request) or "Authorization" in request.headers:
             return lambda: True
         return lambda: self._sessions.lasts(token)
@@ -111,25 +111,25 @@ class Visitors:
 
     def log_out(self, request: Request) -> str:
         """The session has ended: the Set-Cookie header that takes it from the browser."""
-        self._sessions.end(self._given(request, SESSION))
+        self._sessions.end(self._cookie_of(request, SESSION))
         self.note(request, "the operator logged out")
         return self._cookie(request, SESSION, "", 0)
 
     def is_operator(self, request: Request) -> bool:
         """Whether the request has a session that has not ended; it goes on from now."""
-        token = self._given(request, SESSION)
+        token = self._cookie_of(request, SESSION)
         return bool(self.password and token) and self._sessions.use(token)
 
     def browser(self, request: Request) -> str:
         """The Set-Cookie header by which the operator's browser is known from now on; empty if it is known already."""
-        if self._sessions.is_browser(self._given(request, BROWSER)):
+        if self._sessions.is_browser(self._cookie_of(request, BROWSER)):
             return ""
         return self._cookie(request, BROWSER, self._sessions.new_browser(), BROWSER_KNOWN)
 
     async def _check_password(self, request: Request, given: str) -> None:
         if not self.password:
             raise Problem(403, _NO_PASSWORD)
-        browser = self._given(request, BROWSER)
+        browser = self._cookie_of(request, BROWSER)
         who = browser if self._sessions.is_browser(browser) else request.client
         slow = await self._guesses.turn(who)
         if hmac.compare_digest(given.encode(), self.password.encode()):
@@ -140,7 +140,7 @@ class Visitors:
             raise Problem(429, "wrong again: after so many each attempt takes a second", {"Retry-After": "60"})
         raise Problem(403, "this is not the operator's password")
 
-    def _given(self, request: Request, name: str) -> str:
+    def _cookie_of(self, request: Request, name: str) -> str:
         """The value of a cookie of ours; empty without one."""
         try:
             found = SimpleCookie(request.headers.get("Cookie", "")).get(self._prefix(request) + name)

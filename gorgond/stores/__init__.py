@@ -34,8 +34,8 @@ def open_store(url: str) -> Store:
     """
     scheme = url.partition("://")[0]
     try:
-        driver: Callable[[str], Store] = DRIVERS.found(scheme)
+        driver: Callable[[str], Store] = DRIVERS.load(scheme)
     except KeyError:
-        allowed = ", ".join(starts(DRIVERS.known()))
+        allowed = ", ".join(starts(DRIVERS.names()))
         raise ConfigError(f"{scheme!r} is the scheme of no store; allowed are {allowed}") from None
     return driver(url)

@@ -93,7 +93,7 @@ class Write:
     checked: bool = field(default=False, init=False, compare=False)  # by `filters.check_write`, and found good
     _said: bytes = field(default=b"", init=False, compare=False, repr=False)
 
-    def said(self) -> bytes:
+    def content_bytes(self) -> bytes:
         """What the writer says of the document, in canonical JSON: not the id, nor a `ts` that is not the writer's.
         It is encoded once, for all who need it. Raises TypeError or ValueError for what is no JSON."""
         if not self._said:

@@ -69,11 +69,11 @@ class Job:
         """A refusal of any of the writes is an error, else there is an answer if the message asks for one. A message
         that asks for none gets an error, too, when one was not done."""
         if self.refused is not None:
-            return told_refused(self.refused)
+            return refusal(self.refused)
         message, results = self.message, []
         for write, one in zip(self.writes, self.done, strict=True):
             if isinstance(one, StoreRefused):
-                return told_refused(one)
+                return refusal(one)
             if not message.reply and one.effect in _TOLD and (write.kind, one.effect) != ("delete", "missing"):
                 code, why = _TOLD[one.effect]
                 return Done(error=CallFailed(code, f"{write.collection} {write.id}: {why}", "id"))
@@ -97,7 +97,7 @@ class Change(NamedTuple):
         write = self.write
         if write.kind not in ("insert", "replace"):
             return write.document
-        said = write.said()
+        said = write.content_bytes()
         if write.collection in PRIVATE or not plain(said) or said == b"{}":
             return {**write.document, "ts": self.ts}
         ts = b"" if write.dated else b'"ts":%d,' % self.ts
@@ -119,7 +119,7 @@ class Change(NamedTuple):
         return Message(f"{write.collection}.{self.verb}", args, id, user=_author(message), trace=message.trace)
 
 
-def told_refused(refused: StoreRefused) -> Done:
+def refusal(refused: StoreRefused) -> Done:
     """How whoever asked is told."""
     return Done(error=CallFailed(refused.code, str(refused), refused.field))
 

@@ -281,7 +281,7 @@ class MongoStore(Store):
         first, ids = queries[0], [_equality(query)[1] for query in queries]
         with reachable():
             cursor = self._db[first.collection].find(
-                {"_id": {"$in": ids}, **_seen(first)},
+                {"_id": {"$in": ids}, **_visible(first)},
                 _projection(first),
                 batch_size=len(ids) + 1,
                 max_time_ms=milliseconds,
@@ -300,7 +300,7 @@ class MongoStore(Store):
         field = _equality(first)[0]
         # $literal, or a value like "$ts" would be taken for a field.
         asked = [{"n": n, "u": {"$literal": _equality(query)[1]}} for n, query in enumerate(queries)]
-        each: list[dict[str, Any]] = [{"$match": seen}] if (seen := _seen(first)) else []
+        each: list[dict[str, Any]] = [{"$match": seen}] if (seen := _visible(first)) else []
         if first.sort:
             each.append({"$sort": _sort(first)})
         if first.skip:
@@ -454,12 +454,12 @@ def _conditions(filter: Mapping[str, Any], collection: str) -> dict[str, Any]:
 
 def _filter(query: Query) -> dict[str, Any]:
     conditions = _conditions(query.filter, query.collection)
-    if seen := _seen(query):
+    if seen := _visible(query):
         conditions = {"$and": [conditions, seen]} if conditions else seen
     return conditions
 
 
-def _seen(query: Query) -> dict[str, Any]:
+def _visible(query: Query) -> dict[str, Any]:
     """The condition that leaves out what others than the viewer alone may see."""
     return {} if query.viewer is None else {"$nor": [hidden(query.viewer)]}
 

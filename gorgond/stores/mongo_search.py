@@ -52,7 +52,7 @@ class Search:
         self._sought = Sought(query.search)
         self._until = time.monotonic() + milliseconds / 1000
 
-    def _left(self) -> int:
+    def _ms_left(self) -> int:
         """Milliseconds left; at least one, with which MongoDB says that it took too long."""
         return max(1, int((self._until - time.monotonic()) * 1000))
 
@@ -83,7 +83,7 @@ class Search:
 
     def _ids(self, asked: Document, limit: int) -> list[object]:
         with reachable():
-            found = self._documents.find(asked, {"_id": 1}, limit=limit, max_time_ms=self._left())
+            found = self._documents.find(asked, {"_id": 1}, limit=limit, max_time_ms=self._ms_left())
             return [document["_id"] for document in found if type(document["_id"]) is not dict]
 
     def _parts(self, first: int) -> Iterator[_Part]:
@@ -94,7 +94,7 @@ class Search:
             yield _Part(few, None)
             return
         ids = self._late()
-        blocks = self._words.blocks(self._sought, self._left())
+        blocks = self._words.blocks(self._sought, self._ms_left())
         keys = sorted(blocks, reverse=True)
         at = 0
         while True:
@@ -102,7 +102,7 @@ class Search:
             while at < len(keys) and size < first:
                 size += len(blocks[keys[at]])
                 at += 1
-            ids += self._words.ids({key: blocks[key] for key in keys[begin:at]}, self._left())
+            ids += self._words.ids({key: blocks[key] for key in keys[begin:at]}, self._ms_left())
             if at == len(keys):
                 yield _Part(ids, None)
                 return
@@ -184,7 +184,7 @@ class Search:
                 {"$and": [asked, self._condition]} if self._condition else asked,
                 fields,
                 sort=list(sort.items()) or None,
-                max_time_ms=self._left(),
+                max_time_ms=self._ms_left(),
             )
             with found:
                 yield from found

@@ -191,7 +191,7 @@ class _Changes:
             write = self._writes[place]
             self._found[place] = stored = found.get(write.id)
             try:
-                met = _met(write, stored, old.get(write.id))
+                met = _outcome_against(write, stored, old.get(write.id))
                 if met is None:
                     again[place] = newest(write, -1 if stored is None else version(stored))
                     continue
@@ -329,7 +329,7 @@ def _in_the_way(error: Document) -> bool:
     return bool(error["code"] == DUPLICATE_KEY and error.get("keyPattern", {"_id": 1}) == {"_id": 1})
 
 
-def _met(write: Write, stored: Document | None, content: Document | None) -> Outcome | None:
+def _outcome_against(write: Write, stored: Document | None, content: Document | None) -> Outcome | None:
     """The outcome of a write that met what is stored, whose `content` counts where no first one is kept. None: it goes
     again."""
     if stored is None:

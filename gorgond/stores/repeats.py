@@ -20,7 +20,7 @@ MARKS_MAX = 64
 
 def fingerprint(write: Write) -> bytes:
     """Of what the writer said; its id is compared anyway."""
-    return _digest(write.said())
+    return _digest(write.content_bytes())
 
 
 def same_content(write: Write, stored: Mapping[str, Any]) -> bool:
@@ -43,7 +43,7 @@ def mark(write: Write) -> int | None:
     return int.from_bytes(sha256(write.by.encode()).digest()[:8], signed=True)
 
 
-def marked(marks: Iterable[int], *more: int | None) -> list[int]:
+def append_marks(marks: Iterable[int], *more: int | None) -> list[int]:
     """The marks with `more` at their end: the last ones."""
     return [*marks, *(each for each in more if each is not None)][-MARKS_MAX:]
 

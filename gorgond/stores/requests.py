@@ -36,7 +36,7 @@ def query_of(message: Message, queue: str) -> tuple[str, Query]:
     if verb not in ("find", "count"):
         raise StoreRefused(f"{message.op}: {queue} takes <collection>.find and <collection>.count")
     args = message.args
-    _only(args, _FIND)
+    _check_only(args, _FIND)
     if queue.startswith(OF_PROVIDERS) or not (verb == "find" and _public(collection, args)):
         _check_queue(collection, queue)
     sort, fields = args.get("sort", ()), args.get("fields", ())
@@ -65,7 +65,7 @@ def writes_of(message: Message, queue: str) -> list[Write]:
         raise StoreRefused(f"{message.op}: {queue} takes <collection>. followed by {', '.join(_KINDS)}")
     kind, allowed = _KINDS[verb]
     args = message.args
-    _only(args, allowed)
+    _check_only(args, allowed)
     _check_queue(collection, queue)
     asker = _asker(message.user)
     if kind in ("patch", "delete"):
@@ -143,7 +143,7 @@ def _public(collection: str, args: Mapping[str, Any]) -> bool:
     return by_id and all(field in public for field in fields) and not args.get("search") and not args.get("sort")
 
 
-def _only(args: Mapping[str, Any], allowed: frozenset[str]) -> None:
+def _check_only(args: Mapping[str, Any], allowed: frozenset[str]) -> None:
     for name in args:
         if name not in allowed:
             raise StoreRefused(f"{name}: not an argument here; allowed are {', '.join(sorted(allowed))}")

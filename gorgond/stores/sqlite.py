@@ -356,7 +356,7 @@ def _has_fts5(connection: _Connection) -> bool:
 
 
 @functools.lru_cache(1000)
-def _seen(viewer: int) -> tuple[str, Parameters]:
+def _visible(viewer: int) -> tuple[str, Parameters]:
     """The condition that leaves out what others than the viewer alone may see, and its parameters. Few documents have
     that field, which costs less to see than what is in it."""
     parameters = Parameters("s")
@@ -393,7 +393,7 @@ def _source(query: Query, parameters: Parameters, connection: _Connection) -> st
         found = f"SELECT rowid AS n, rank FROM {collection.text} WHERE {collection.text} MATCH {match}"
         source += f" JOIN ({found}) s ON s.n = d.n"
     if query.viewer is not None:
-        seen, values = _seen(query.viewer)
+        seen, values = _visible(query.viewer)
         parameters |= values
         return f"{source} WHERE {where(rest, parameters)} AND {seen}"
     return f"{source} WHERE {where(rest, parameters)}"

@@ -11,7 +11,7 @@ from gorgond.redpill import dumps, loads, now_ms
 from gorgond.stores.contract import Once, Write, Written
 from gorgond.stores.filters import DOCUMENT_BYTES, check_write
 from gorgond.stores.ownership import barred
-from gorgond.stores.repeats import fingerprint, mark, marked, newest, same_content
+from gorgond.stores.repeats import append_marks, fingerprint, mark, newest, same_content
 from gorgond.stores.schema import TOMBSTONE_SECONDS
 from gorgond.stores.sqlite_tables import Collection, Key, make_requests, make_tombstones
 
@@ -129,7 +129,7 @@ class _Writer:
         row = cast("_Row", self._row(write))  # which was in the way
         if row.first == first if row.first is not None else same_content(write, loads(row.doc)):
             if own is not None and own not in _marks(row):
-                marks = _json(marked(_marks(row), own))
+                marks = _json(append_marks(_marks(row), own))
                 self._connection.execute(self._collection.update, (row.ts, row.doc, row.first, marks, row.n))
             return Written("exists", row.ts, again=True)
         return Written("deleted" if own in _marks(tombstone) else "conflict", row.ts)
@@ -160,7 +160,9 @@ class _Writer:
             first = row.first
             if first is None and write.kind == "replace":
                 first = fingerprint(write)
-            self._connection.execute(self._collection.update, (ts, data, first, _json(marked(_marks(row), own)), row.n))
+            self._connection.execute(
+                self._collection.update, (ts, data, first, _json(append_marks(_marks(row), own)), row.n)
+            )
             self._index(row.n, ts, document)
         return Written("stored", ts)
 
@@ -186,7 +188,7 @@ class _Writer:
     def _make(self, write: Write, ts: int, data: str, first: bytes, tombstone: _Tombstone) -> bool:
         """Store a new document, unless there is one of its id. A document of that id that was deleted before leaves it
         its marks."""
-        marks = _json(marked(_marks(tombstone), mark(write)))
+        marks = _json(append_marks(_marks(tombstone), mark(write)))
         cursor = self._connection.execute(self._collection.insert, (write.id, ts, data, first, marks))
         if cursor.rowcount != 1 or cursor.lastrowid is None:
             return False
@@ -235,7 +237,7 @@ class _Writer:
             self._connection.execute(self._collection.delete, (row.n,))
         known = row is not None or bool(tombstone.known)
         self._tombstones = True
-        marks = _json(marked(_marks(tombstone if row is None else row), own))
+        marks = _json(append_marks(_marks(tombstone if row is None else row), own))
         first = row.first if row is not None else None
         self._connection.execute(BURY, (write.collection, write.id, ts, now_ms() / 1000, known, first, marks))
         return Written("deleted" if known else "missing", ts)

@@ -224,7 +224,7 @@ async def test_a_message_is_passed_on_and_answered_by_the_last(stage: Stage) -> 
 
         async def admit(batch: Sequence[Message]) -> Sequence[Outcome]:
             await asyncio.gather(
-                *(producer.push(message.next, message.forwarded(user={"id": 7})) for message in batch if message.next)
+                *(producer.push(message.next, message.forward(user={"id": 7})) for message in batch if message.next)
             )
             return [Done(None) if message.next else Done(error=CallFailed(401, "who?")) for message in batch]
 

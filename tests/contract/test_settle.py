@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gorgond.commands.operator import letters
-from gorgond.commands.operator.brokers import linked
+from gorgond.commands.operator.brokers import open_links
 from gorgond.redpill import BrokerAway, Consumer, Dead, Message, Room
 from gorgond.service.fabric import Fabric
 from tests.contract.stage import Handler, Stage, running
@@ -39,7 +39,7 @@ async def troubled(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Any:
     await stage.push(*(Message("op") for _ in range(MANY)))
     async with running(Consumer(stage.broker, "q", "test", Handler(lambda _: Dead("no")))):
         await stage.settled()
-    monkeypatch.setattr(letters, "linked", functools.partial(linked, patience=PATIENCE))
+    monkeypatch.setattr(letters, "linked", functools.partial(open_links, patience=PATIENCE))
     return Here(stage)
 
 

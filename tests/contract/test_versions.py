@@ -85,7 +85,7 @@ async def test_of_two_who_find_none_the_first_is_right(
     first = connect(redis_server.url, durable=False).link("first")
     await first.ping()
     redis_server.cli("DEL", keys.PROTOCOL)
-    outdated = protocol.outdated
+    outdated = protocol.is_outdated
 
     def meanwhile(said: str) -> bool:
         redis_server.cli("SET", keys.PROTOCOL, "2.0")

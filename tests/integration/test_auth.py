@@ -182,16 +182,16 @@ async def test_a_session_that_ended_while_it_was_looked_up_is_not_kept(tmp_path:
         for _ in range(3):
             await asyncio.sleep(0)
         # when the session ends meanwhile
-        tokens.heard(Message("auth.ended", {"sessions": [token]}))
+        tokens.take_event(Message("auth.ended", {"sessions": [token]}))
         # then the answer serves those who asked before, and nobody after
         assert (await asking)["session"] == token
-        assert tokens.known(token) is None
+        assert tokens.cached_user(token) is None
         # and without such news it is kept
         await tokens.user_of(token)
-        assert tokens.known(token) is not None
+        assert tokens.cached_user(token) is not None
         # until something may have been missed
-        tokens.missed()
-        assert tokens.known(token) is None
+        tokens.forget_all()
+        assert tokens.cached_user(token) is None
 
 
 async def test_a_logout_that_is_done_again_after_a_death_is_none_that_failed(tmp_path: Path) -> None:

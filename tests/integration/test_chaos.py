@@ -88,10 +88,10 @@ async def test_a_queue_is_drained_when_what_it_had_is_done_though_more_comes(
             consumer = Consumer(broker, "q", "c", handle, batch=4)
             consuming = asyncio.create_task(consumer.run())
             # when it is waited for, then it is drained when those twenty are done
-            await asyncio.to_thread(run.drained, "broker", "q")
+            await asyncio.to_thread(run.wait_until_drained, "broker", "q")
             assert run.checks == []
-            assert server.settled("q") >= 20
-            assert server.accepted("q") >= server.settled("q") + 20
+            assert server.count_settled("q") >= 20
+            assert server.count_accepted("q") >= server.count_settled("q") + 20
             consumer.stop()
             await consuming
     server.close()

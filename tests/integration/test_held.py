@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gorgond.commands.held import held
+from gorgond.commands.held import count_held
 from gorgond.errors import GorgonError
 from gorgond.redpill import Message, Producer, connect
 from tests.conftest import RedisServer
@@ -26,10 +26,10 @@ async def test_it_is_read_from_its_files_which_stay_as_they_are(redis_factory: C
     server.stop()
     before = {path: path.read_bytes() for path in server.data.rglob("*") if path.is_file()}
     # then each queue has its number, and nothing has changed
-    assert await asyncio.to_thread(held, server.data) == {"jobs": 2, "others": 1}
+    assert await asyncio.to_thread(count_held, server.data) == {"jobs": 2, "others": 1}
     assert {path: path.read_bytes() for path in server.data.rglob("*") if path.is_file()} == before
     # and files that no Redis can read are told
     manifest = next(server.data.rglob("*.manifest"))
     manifest.write_text("nothing that Redis knows\n")
     with pytest.raises(GorgonError, match="no Redis can read them"):
-        await asyncio.to_thread(held, server.data)
+        await asyncio.to_thread(count_held, server.data)

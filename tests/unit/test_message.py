@@ -67,13 +67,13 @@ def test_what_json_cannot_hold_cannot_be_encoded(args: Any) -> None:
 
 def test_a_deadline_is_over_when_it_is_reached() -> None:
     message = Message("op", deadline=100)
-    assert [message.expired(now) for now in (99, 100, 101)] == [False, True, True]
-    assert not Message("op").expired(now_ms())
+    assert [message.is_expired(now) for now in (99, 100, 101)] == [False, True, True]
+    assert not Message("op").is_expired(now_ms())
 
 
 def test_forwarded_it_begins_anew_at_the_next_queue() -> None:
     message = Message("op", {"a": 1}, next="web_get", attempts=2, deadline=7)
-    forwarded = message.forwarded(user={"id": 5})
+    forwarded = message.forward(user={"id": 5})
     assert (forwarded.next, forwarded.attempts, forwarded.user) == ("", 0, {"id": 5})
     assert (forwarded.id, forwarded.args, forwarded.deadline, forwarded.sent) == (message.id, {"a": 1}, 7, message.sent)
 

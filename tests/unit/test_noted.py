@@ -13,7 +13,7 @@ from gorgond.commands.operator import installation as installation_module
 from gorgond.commands.operator import noted
 from gorgond.commands.operator.installation import Installation
 from gorgond.commands.operator.noted import note
-from gorgond.commands.operator.roles import changed
+from gorgond.commands.operator.roles import describe_change
 from gorgond.service.pseudonyms import Pseudonyms
 
 
@@ -51,17 +51,17 @@ def test_roles_are_given_to_an_account_by_its_pseudonym() -> None:
     )
     account = Pseudonyms(key.encode()).of("account", "u@bücher.example")
     assert (
-        changed(installation, "U@xn--bcher-kva.example", ["admin", "editor"])
+        describe_change(installation, "U@xn--bcher-kva.example", ["admin", "editor"])
         == f"{account} has the roles admin editor now"
     )
-    assert changed(installation, "u@bücher.example", []) == f"{account} has the roles none now"
+    assert describe_change(installation, "u@bücher.example", []) == f"{account} has the roles none now"
 
 
 def test_without_a_key_it_is_an_account(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(installation_module, "CREDENTIALS", tmp_path)
-    assert changed(installation, "ada@notes.example", ["admin"]) == "an account has the roles admin now"
+    assert describe_change(installation, "ada@notes.example", ["admin"]) == "an account has the roles admin now"
 
 
 def test_without_a_log_it_is_done_all_the_same(

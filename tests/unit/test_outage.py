@@ -89,7 +89,7 @@ async def test_news_of_before_begins_and_ends_none(expected_logs: Callable[[str]
         try:
             await slow.ping()
         except BrokerAway as away:
-            quick.lost(away)
+            quick.note_loss(away)
             broker.start()
             await quick.persist(quick.ping)
             raise
@@ -100,7 +100,7 @@ async def test_news_of_before_begins_and_ends_none(expected_logs: Callable[[str]
         await refused()
     began = outage.began
     # then it is no other one
-    slow.lost(met.value)
+    slow.note_loss(met.value)
     assert (outage.length, outage.began) == (0.0, began)
 
     async def answered() -> None:

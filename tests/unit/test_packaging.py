@@ -120,8 +120,8 @@ def test_what_a_unit_has_in_place_of_what_is_common_has_the_last_word() -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("there is no systemd-analyze")
     common = "10-common.conf"
-    assert {*UNITS.glob("*.d/*")} == {UNITS / "gorgon-.service.d" / common, *made.made()} & {*UNITS.glob("*.d/*")}
-    assert {file.name for file in made.made() if file.parent.suffix == ".d"} == {"20-own.conf"}
+    assert {*UNITS.glob("*.d/*")} == {UNITS / "gorgon-.service.d" / common, *made.texts()} & {*UNITS.glob("*.d/*")}
+    assert {file.name for file in made.texts() if file.parent.suffix == ".d"} == {"20-own.conf"}
     with tempfile.TemporaryDirectory() as root:
         units = Path(root) / "etc/systemd/system"
         shutil.copytree(UNITS / "gorgon-.service.d", units / "gorgon-.service.d")
@@ -210,10 +210,10 @@ def test_every_role_has_a_unit_a_user_and_a_place_in_the_generator() -> None:
     assert [line.split()[0] for line in listed.splitlines()] == list(ROLES)
 
 
-@pytest.mark.parametrize("file", made.made(), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", made.texts(), ids=lambda file: file.name)
 def test_what_the_package_has_of_the_table_of_roles_is_true_of_it(file: Path) -> None:
     text = file.read_text() if file.exists() else ""
-    changes = "".join(made.difference(file, text, made.made()[file]))
+    changes = "".join(made.difference(file, text, made.texts()[file]))
     assert changes == "", f"tools/made.py writes it:\n{changes}"
 
 
@@ -286,7 +286,7 @@ def test_the_generator_knows_which_kinds_need_no_network() -> None:
         f"{section}:{name}"
         for section, kinds in KINDS.items()
         for name in ("", *kinds.table)
-        if not name or not kinds.found(name).network
+        if not name or not kinds.load(name).network
     ]
 
 

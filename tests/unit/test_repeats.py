@@ -10,7 +10,7 @@ import pytest
 
 from gorgond.redpill.codec import canonical, loads
 from gorgond.stores.contract import Write
-from gorgond.stores.repeats import MARKS_MAX, fingerprint, mark, marked, same_content
+from gorgond.stores.repeats import MARKS_MAX, append_marks, fingerprint, mark, same_content
 
 WITHOUT_ORJSON = """
 import sys
@@ -64,5 +64,5 @@ def test_the_last_marks_are_kept() -> None:
     assert mark(insert()) is None
     one, other = (mark(Write("patch", "items", "a", 5, {}, by=by)) for by in "ab")
     assert one != other
-    assert marked([1], None) == [1]
-    assert marked(range(MARKS_MAX), -1) == [*range(1, MARKS_MAX), -1]
+    assert append_marks([1], None) == [1]
+    assert append_marks(range(MARKS_MAX), -1) == [*range(1, MARKS_MAX), -1]

@@ -21,7 +21,7 @@ def report(monkeypatch: pytest.MonkeyPatch) -> Report:
     for second in (0.5, 1.5):
         now = 100 + second
         for milliseconds in (0.8, 1.8, 40):
-            report.sent(now)
+            report.count_sent(now)
             report.answer(now - milliseconds / 1000)
     report.error("reset")
     now = 102.0

@@ -13,7 +13,7 @@ from gorgond.service.metrics import OTHER, Operation
 from gorgond.stats.heat import EDGES, heat
 from gorgond.stats.history import LATE, SERIES_MAX, History
 from gorgond.stats.packed import pack, unpack
-from gorgond.stats.picture import row, spans_of, summed
+from gorgond.stats.picture import row, spans_of, sum_rows
 from gorgond.stats.spans import SPANS, columns
 
 BEGIN = 1_700_000_000 // 86400 * 86400  # a midnight
@@ -235,7 +235,7 @@ def test_time_without_anything_has_columns_too() -> None:
         found = list(columns(history, "web", span, BEGIN + 7200))
         assert len(found) == count // each
         assert found == sorted(found, key=lambda column: column[0])
-    assert summed(history.rows("web", 2, 24, BEGIN + 7200))["count"] == 1
+    assert sum_rows(history.rows("web", 2, 24, BEGIN + 7200))["count"] == 1
 
 
 def test_whatever_the_series_are_called_the_memory_is_bounded() -> None:

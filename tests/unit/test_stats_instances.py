@@ -41,7 +41,7 @@ class Process:
 
 
 def heard(instances: Instances, snapshot: dict[str, Any], now: float) -> Operation:
-    done = instances.heard(snapshot, now)
+    done = instances.hear(snapshot, now)
     assert done is not None
     return done.operations.get("GET /", Operation())
 
@@ -151,7 +151,7 @@ def test_one_that_is_done_has_not_stopped() -> None:
 def test_a_group_that_was_made_again_is_told_once() -> None:
     def told(instances: Instances, rejoined: int | None, now: float, process: Process) -> list[str]:
         row = {"handled": 0, "failed": 0, "expired": 0} | ({} if rejoined is None else {"rejoined": rejoined})
-        done = instances.heard({**process.snapshot(), "queues": {"t/g": row, "q": {**row, "rejoined": 0}}}, now)
+        done = instances.hear({**process.snapshot(), "queues": {"t/g": row, "q": {**row, "rejoined": 0}}}, now)
         assert done is not None
         return list(done.rejoined)
 
@@ -173,7 +173,7 @@ def test_two_processes_of_one_name_are_told_from_a_successor() -> None:
     [row] = instances.all.values()
     assert row.doubled < 0
     # when the first is heard again, then two have the name, and its end is not that of the other
-    assert instances.heard(first.snapshot(state="gone"), 3.0) is None
+    assert instances.hear(first.snapshot(state="gone"), 3.0) is None
     assert (row.doubled, row.state, row.restarts) == (3.0, "up", 1)
     # and when the second is silent, then the first has it
     instances.look(9.0, True)
@@ -203,7 +203,7 @@ def test_one_that_cannot_run_is_missed_and_not_taken_for_stopped() -> None:
 )
 def test_what_is_no_snapshot_is_left_out(broken: dict[str, Any], expected_logs: Any) -> None:
     expected_logs("is not understood")
-    assert Instances(0.0).heard(broken, 1.0) is None
+    assert Instances(0.0).hear(broken, 1.0) is None
 
 
 def test_a_queue_on_two_brokers_is_one() -> None:
@@ -249,16 +249,16 @@ def test_what_a_broker_says_of_itself() -> None:
     health = BrokerHealth("durable", "/run/broker.sock")
     assert durability(health.row()) == "unknown"
     about = {"redis_version": "7", "aof_enabled": "1", "appendfsync": "always", "rejected_connections": "3"}
-    health.heard({**about, "used_memory": "10", "maxmemory": "20"})
-    health.heard({**about, "rejected_connections": "5"})
+    health.take_answer({**about, "used_memory": "10", "maxmemory": "20"})
+    health.take_answer({**about, "rejected_connections": "5"})
     row = health.row()
     assert (row["rejected"], row["refused"], row["fsync"], durability(row)) == (5, 2, "always", "always")
-    health.heard({**about, "appendfsync": "no"})
+    health.take_answer({**about, "appendfsync": "no"})
     assert durability(health.row()) == "none"
-    health.heard({**about, "aof_enabled": "0"})
+    health.take_answer({**about, "aof_enabled": "0"})
     assert (health.row()["fsync"], durability(health.row())) == ("", "none")
     # one that does not let us ask
-    health.heard({"redis_version": "7", "aof_enabled": "1"})
+    health.take_answer({"redis_version": "7", "aof_enabled": "1"})
     assert durability(health.row()) == "unknown"
 
 

@@ -46,10 +46,10 @@ def test_a_group_that_was_dropped_is_no_loss() -> None:
 
 def test_a_group_that_was_deleted_is_told_until_somebody_takes_note_by_the_next_stats_server_too() -> None:
     first = Losses("durable", "b.sock")
-    first.rejoined("store_notify/journal")
+    first.note_rejoin("store_notify/journal")
     [document] = first.unsaved()
     # a second time is no news
-    first.rejoined("store_notify/journal")
+    first.note_rejoin("store_notify/journal")
     assert first.unsaved() == []
     second = Losses("durable", "b.sock")
     second.restore(document)

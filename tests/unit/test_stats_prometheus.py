@@ -26,9 +26,9 @@ from tests.unit.test_stats_instances import Process
 def painted() -> dict[str, Any]:
     """A picture with something of everything in it."""
     instances, queues, health = Instances(0.0), Queues(), BrokerHealth("durable", "b.sock")
-    instances.heard(Process('web@1.ho"st').snapshot(), 1.0)
+    instances.hear(Process('web@1.ho"st').snapshot(), 1.0)
     queues.look({"store_put": Counts(3, 2, 1, 4, 5.5, 20, 10)}, 0.0)
-    health.heard({"redis_version": "7", "used_memory": "1000"})
+    health.take_answer({"redis_version": "7", "used_memory": "1000"})
     return picture(
         1000.0, 1.0, 1.0, instances.all.values(), queues.rows(), [health.row()],
         database_row({"latency_ms": 2.5}, 3.0, 0.0, ""), History(1000), [],

@@ -20,7 +20,7 @@ def states(instances: Instances) -> dict[str, str]:
 
 def hear(instances: Instances, now: float, *names: str, **changes: Any) -> None:
     for name in names:
-        instances.heard({**Process(name, uptime=1000.0).snapshot(), **changes}, now)
+        instances.hear({**Process(name, uptime=1000.0).snapshot(), **changes}, now)
 
 
 def successor(instances: Instances, now: float, directory: Path) -> Instances:
@@ -71,7 +71,7 @@ def test_one_that_cannot_run_is_missed_by_the_next_with_its_reason(tmp_path: Pat
     # when it runs, then it is there, and what it did before is not counted as done now
     process = Process("web@1.h", uptime=1000.0)
     process.answer(9)
-    done = second.heard(process.snapshot(), 8.0)
+    done = second.hear(process.snapshot(), 8.0)
     assert (done is None or done.operations, states(second)) == ({}, {"web@1.h": "up"})
 
 

@@ -36,9 +36,9 @@ class Request:
     def finish(self) -> None:
         self._stream.enter("busy")
         if self.at_once:
-            self._stream.answered()
+            self._stream.finish_answer()
 
-    def gone(self) -> None:
+    def on_loss(self) -> None:
         self._stream.abort()
 
 
@@ -78,7 +78,7 @@ async def test_what_was_sent_and_not_read_is_seen() -> None:
         theirs.send(b"\r\n")
         await eventually_async(lambda: len(requests) == 1)
         assert not stream.unread()
-        stream.answered()
+        stream.finish_answer()
         # who has gone says nothing more
         theirs.close()
         assert not stream.unread()
@@ -123,7 +123,7 @@ async def test_who_sends_too_soon_is_not_listened_to_for_a_while() -> None:
 
         def all_come() -> bool:
             if stream.phase == "busy":
-                stream.answered()
+                stream.finish_answer()
             return len(requests) == sent // len(one)
 
         await eventually_async(all_come)
@@ -140,7 +140,7 @@ async def test_requests_that_come_at_once_are_read_in_turns() -> None:
             # then there are never two of them in one turn of the loop
             assert len(requests) - read <= 1
             if stream.phase == "busy":
-                stream.answered()
+                stream.finish_answer()
         stream.enter("idle")
 
 

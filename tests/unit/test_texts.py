@@ -45,7 +45,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         texts.address(text)
     assert (caught.value.code, caught.value.field) == (400, "email")
     # and one that another site tells does not count
-    assert texts.told(text) == ""
+    assert texts.address_of(text) == ""
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_what_is_not_seen_is_no_part_of_a_name(bad: str) -> None:
         texts.name(f"A{bad}da")
     assert (caught.value.code, caught.value.field) == (400, "name")
     # one that another site gives goes without it
-    assert texts.named(f"A{bad}da") == "Ada"
+    assert texts.name_of(f"A{bad}da") == "Ada"
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_a_name_shows_something(blank: str) -> None:
         texts.name(blank)
     assert (caught.value.code, caught.value.field) == (400, "name")
     # one that another site gives is none; among what is seen they may be, as emoji and Hangul have them
-    assert texts.named(blank) == ""
-    assert texts.name("Ada \u2764\ufe0f") == texts.named("Ada \u2764\ufe0f") == "Ada \u2764\ufe0f"
+    assert texts.name_of(blank) == ""
+    assert texts.name("Ada \u2764\ufe0f") == texts.name_of("Ada \u2764\ufe0f") == "Ada \u2764\ufe0f"
 
 
 def test_a_password_has_one_form_and_is_still_found_in_others() -> None:

@@ -57,7 +57,7 @@ def prove(arguments: argparse.Namespace, closing: ExitStack, directory: Path) ->
         numbers = range(max(arguments.requests - described.requests, 0))
     say(f"{len(numbers)} requests of our own")
     found = asyncio.run(attack(site.port, cases, numbers, say))
-    faults = found.faults + described.faults + asyncio.run(_left_over(site)) + _instances(crew)
+    faults = found.faults + described.faults + asyncio.run(_leftovers(site)) + _instances(crew)
     figures = {
         "requests": len(numbers) + described.requests,
         "own": len(numbers),
@@ -67,7 +67,7 @@ def prove(arguments: argparse.Namespace, closing: ExitStack, directory: Path) ->
     return Found(figures, not faults, _table(found, described))
 
 
-async def _left_over(site: Site) -> Counter[str]:
+async def _leftovers(site: Site) -> Counter[str]:
     """The messages that the queues should not hold when all is answered."""
     found: Counter[str] = Counter()
     for broker in {site.calls, site.durable}:

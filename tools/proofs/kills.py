@@ -67,9 +67,9 @@ class Trial:
             await asyncio.sleep(self._chance.uniform(0, PAUSE))
             number = self._chance.randrange(len(instances))
             self.kills[role] += 1
-            instances[number] = await asyncio.to_thread(self._replaced, instances[number], role, number)
+            instances[number] = await asyncio.to_thread(self._replace, instances[number], role, number)
 
-    def _replaced(self, victim: Process, role: str, number: int) -> Process:
+    def _replace(self, victim: Process, role: str, number: int) -> Process:
         victim.end()
         self._site.crew.processes.remove(victim)
         return self._site.gorgond(role, "--instance", str(number))

@@ -31,7 +31,7 @@ import redis
 
 from tools.proofs.disk import Disk
 from tools.proofs.proof import Found, answer, main, parser
-from tools.speed.flow import counts, settled
+from tools.speed.flow import counts, wait_until_settled
 from tools.speed.processes import Crew
 from tools.speed.servers import start_mongod
 from tools.speed.site import BROKERS, Layout, Site
@@ -76,7 +76,7 @@ class Trial:
 
     def _look(self, site: Site) -> None:
         """Count what was acknowledged before the last failure and is not there, when all is done that was to do."""
-        asyncio.run(settled(site.durable, QUEUE, 0))
+        asyncio.run(wait_until_settled(site.durable, QUEUE, 0))
         self.difference += abs(asyncio.run(counts(site.durable, QUEUE)).difference())
         there: set[str] = set()
         while True:

@@ -35,7 +35,7 @@ async def produce(url: str, count: int, size: int, batch: int) -> None:
         if missing == 0:
             confirmed.set()
 
-    await _told(lambda done: channel.confirm_delivery(confirm, callback=done))
+    await _answer_of(lambda done: channel.confirm_delivery(confirm, callback=done))
     Notifier().ready()
     began, used, last = time.monotonic(), time.process_time(), 0
     while last < count:
@@ -61,23 +61,23 @@ async def consume(url: str, count: int, batch: int) -> None:
         if left == 0:
             done.set()
 
-    await _told(lambda done: channel.basic_qos(prefetch_count=2 * batch, callback=done))
-    await _told(lambda done: channel.basic_consume(QUEUE, take, callback=done))
+    await _answer_of(lambda done: channel.basic_qos(prefetch_count=2 * batch, callback=done))
+    await _answer_of(lambda done: channel.basic_consume(QUEUE, take, callback=done))
     Notifier().ready()
     await done.wait()
     tell(time.monotonic(), used)
 
 
 async def _channel(url: str) -> Any:
-    connection: Any = await _told(lambda done: AsyncioConnection(pika.URLParameters(url), on_open_callback=done))
-    channel: Any = await _told(lambda done: connection.channel(on_open_callback=done))
-    await _told(
+    connection: Any = await _answer_of(lambda done: AsyncioConnection(pika.URLParameters(url), on_open_callback=done))
+    channel: Any = await _answer_of(lambda done: connection.channel(on_open_callback=done))
+    await _answer_of(
         lambda done: channel.queue_declare(QUEUE, durable=True, arguments={"x-queue-type": "quorum"}, callback=done)
     )
     return channel
 
 
-async def _told(ask: Any) -> Any:
+async def _answer_of(ask: Any) -> Any:
     """What `ask` calls its argument with."""
     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     ask(answer.set_result)

@@ -21,7 +21,7 @@ class Flow:
     counts: Counts
 
 
-async def settled(url: str, queue: str, count: int) -> Flow:
+async def wait_until_settled(url: str, queue: str, count: int) -> Flow:
     """Wait until `count` messages were accepted and none of them is under way. BenchError when nothing moves."""
     link = connect(url).link("bench")
     began, deepest = 0.0, 0

@@ -129,7 +129,7 @@ class Crew:
             end = time.monotonic() + PATIENCE
             while True:
                 over = popen.poll() is not None or time.monotonic() > end
-                if ready() if ready else _announced(ear):
+                if ready() if ready else _is_announced(ear):
                     break
                 if over:
                     raise process.failed()
@@ -165,7 +165,7 @@ def environ() -> dict[str, str]:
     return ours | {"GORGOND_CONFIG": os.devnull}
 
 
-def _announced(ear: socket.socket) -> bool:
+def _is_announced(ear: socket.socket) -> bool:
     with suppress(BlockingIOError):
         return b"READY=1" in ear.recv(4096).split(b"\n")
     return False

@@ -55,14 +55,14 @@ class Row:
 
     def json(self) -> dict[str, Any]:
         """Median, extremes and every round, rounded to what can mean something."""
-        figures: dict[str, Any] = {"median": _rounded(self.middle), "min": _rounded(min(self.values))}
-        figures |= {"max": _rounded(max(self.values)), "rounds": [_rounded(value) for value in self.values]}
+        figures: dict[str, Any] = {"median": _round(self.middle), "min": _round(min(self.values))}
+        figures |= {"max": _round(max(self.values)), "rounds": [_round(value) for value in self.values]}
         return figures | ({"must": self.must, "reached": self.good} if self.must else {})
 
     def line(self) -> str:
         verdict = {None: "", True: "yes", False: "NO"}[self.good]
-        span = f"{_shown(min(self.values))} .. {_shown(max(self.values))}" if len(self.values) > 1 else ""
-        return f"  {self.name:36} {_shown(self.middle):>10}  {span:24} {self.must:10} {verdict}".rstrip()
+        span = f"{_format(min(self.values))} .. {_format(max(self.values))}" if len(self.values) > 1 else ""
+        return f"  {self.name:36} {_format(self.middle):>10}  {span:24} {self.must:10} {verdict}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def table(results: Sequence[Result], circumstances: dict[str, str], settings: di
 def as_json(results: Sequence[Result], circumstances: dict[str, str], settings: dict[str, Any]) -> str:
     """For programs: the headlines, and all details below them."""
     headlines: dict[str, Any] = dict.fromkeys(HEADLINES)
-    headlines |= {row.headline: _rounded(row.middle) for result in results for row in result.rows if row.headline}
+    headlines |= {row.headline: _round(row.middle) for result in results for row in result.rows if row.headline}
     details = {result.case: {row.name: row.json() for row in result.rows} | result.facts for result in results}
     whole = headlines | {"details": details, "settings": settings, "circumstances": circumstances}
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
@@ -126,9 +126,9 @@ def _text(fact: Any) -> str:
     return ", ".join(f"{key} {value}" for key, value in fact.items()) if isinstance(fact, dict) else str(fact)
 
 
-def _rounded(value: float) -> float:
+def _round(value: float) -> float:
     return float(f"{value:.4g}") if abs(value) < 1000 else round(value)
 
 
-def _shown(value: float) -> str:
+def _format(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -35,7 +35,7 @@ class Scale:
     clients: int = 1000  # of the case load
     ingest: int = 200_000  # items pushed in a round
     messages: int = 300_000  # of a round of the case queue
-    consumers: tuple[str, ...] = ("1x64", "1x256", "2x256")  # of the case queue: how many, messages each takes at a time
+    consumers: tuple[str, ...] = ("1x64", "1x256", "2x256")  # of the case queue: how many x messages each takes
     stores: tuple[int, ...] = (1, 2)  # tried in the case ingest
     grown: tuple[int, ...] = (1, 2, 4, 8, 16)  # instances, in the case growth
     soak: float = 0.0  # minutes
@@ -91,7 +91,7 @@ class Stage:
             yield Site(crew, layout, brokers, url)
 
     @contextmanager
-    def searched_site(self, layout: Layout, brokers: str) -> Iterator[Site]:
+    def site_with_search(self, layout: Layout, brokers: str) -> Iterator[Site]:
         """A gorgond whose notes are indexed for searches, on an empty database of its own."""
         url = f"{self.store}_searched"
         with self.crew() as crew, _items(url) as items, closing(open_store(url)) as store:

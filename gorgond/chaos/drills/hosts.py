@@ -97,7 +97,7 @@ def _fail(run: Run, kind: str) -> None:
     if how.moves:
         run.until(lambda: lab.sentinels.master() not in (None, master), LATER, f"another master: {kind}")
     run.sleep(run.seconds(LASTS, 3) if not how.moves else 1.0)
-    run.faults.ended(kind, host.name, lambda: how.heal(lab, host))
+    run.faults.end(kind, host.name, lambda: how.heal(lab, host))
     _healed(run, kind)
 
 
@@ -112,7 +112,7 @@ def _database(run: Run) -> None:
     for _ in range(1 if run.options.short else 3):
         run.faults.begin("step-down", "mongod", lab.database.step_down)
         run.until(lab.database.primary, LATER, "there is a primary")
-        run.faults.ended("step-down", "mongod", lambda: None)
+        run.faults.end("step-down", "mongod", lambda: None)
         _fail_primary(
             run, "mongod killed", lambda host: _kill(host, "mongod"), lambda host: host.ask("start", "mongod")
         )
@@ -127,7 +127,7 @@ def _fail_primary(run: Run, kind: str, hurt: Callable[[Host], None], heal: Calla
     run.faults.begin(kind, host.name, lambda: hurt(host))
     run.until(lambda: lab.database.primary() not in (None, host), LATER, f"another primary: {kind}")
     run.sleep(1.0)
-    run.faults.ended(kind, host.name, lambda: heal(host))
+    run.faults.end(kind, host.name, lambda: heal(host))
     _healed(run, kind)
 
 
@@ -139,10 +139,10 @@ def _reboot(run: Run) -> None:
             run.faults.begin("failover", "broker", lab.sentinels.fail_over)
             run.until(lambda: lab.sentinels.master() not in (None, host), LATER, "another master")  # noqa: B023
             run.until(lab.sentinels.in_step, HEALED, "all follow it")
-            run.faults.ended("failover", "broker", lambda: None)
+            run.faults.end("failover", "broker", lambda: None)
         run.faults.begin("reboot", host.name, host.shut_down)
         run.sleep(1.0)
-        run.faults.ended("reboot", host.name, host.on)
+        run.faults.end("reboot", host.name, host.on)
         _healed(run, f"reboot of {host.name}")
 
 

@@ -23,20 +23,20 @@ def _slow(run: Run) -> None:
         run.faults.begin("latency", name, _set(proxy, DELAY))
     run.sleep(run.seconds(8, 2))
     for name, proxy in proxies.items():
-        run.faults.ended("latency", name, _set(proxy, 0.0))
+        run.faults.end("latency", name, _set(proxy, 0.0))
     for _ in range(run.times(20)):
         name = run.chance.choice(run.brokers)
         run.faults.begin("reset", name, proxies[name].reset)
-        run.faults.ended("reset", name, lambda: None)
+        run.faults.end("reset", name, lambda: None)
         run.sleep(run.chance.uniform(0.1, 0.6))
     for name, proxy in proxies.items():
         run.faults.begin("half-open", name, lambda proxy=proxy: proxy.freeze(True))  # type: ignore[misc]
     run.sleep(run.seconds(12, 3))
     for name, proxy in proxies.items():
-        run.faults.ended("half-open", name, lambda proxy=proxy: proxy.freeze(False))  # type: ignore[misc]
+        run.faults.end("half-open", name, lambda proxy=proxy: proxy.freeze(False))  # type: ignore[misc]
     run.sleep(run.seconds(5, 2))
     for name, proxy in proxies.items():
-        run.faults.ended("proxy", name, proxy.stop)
+        run.faults.end("proxy", name, proxy.stop)
 
 
 def _set(proxy: Proxy, delay: float) -> Callable[[], None]:

@@ -36,10 +36,10 @@ def _memory(run: Run) -> None:
     for store in stores:
         run.faults.stop(store.name)
     run.faults.configure(broker, "maxmemory", str(broker.info("used_memory") + ROOM))
-    run.refused(within=60)
+    run.wait_for_refusals(within=60)
     for store in stores:
         run.faults.start(store.name)
-    run.drained("broker")
+    run.wait_until_drained("broker")
     # It takes jobs again, with no more memory than before.
     before = run.book.kinds["202"]
     run.until(lambda: run.book.kinds["202"] > before + 10, 20, "jobs are taken again")
@@ -53,8 +53,8 @@ def _disk(run: Run) -> None:
     files = Path(f"/proc/{run.stage.pid}/root{run.stage.target.files('broker')}")
     ballast = files / "ballast"
     run.faults.begin("disk full", "broker", lambda: _fill(ballast))
-    run.refused(within=60)
-    run.faults.ended("disk full", "broker", ballast.unlink)
+    run.wait_for_refusals(within=60)
+    run.faults.end("disk full", "broker", ballast.unlink)
     run.until(run.servers["broker"].answers, 30, "the broker is back")
 
 
@@ -85,7 +85,7 @@ def _cut(run: Run) -> None:
     run.until(run.servers["broker"].answers, 20, "the broker is back")
     for store in stores:
         run.faults.start(store.name)
-    run.drained("broker")
+    run.wait_until_drained("broker")
 
 
 def _cut_copy(files: Path, whole: Path) -> set[str]:

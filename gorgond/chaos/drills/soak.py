@@ -29,7 +29,7 @@ def _up_down(run: Run) -> None:
 def _come_or_go(run: Run) -> None:
     """Add an instance, or end one: in turn an added one, or one that was there, which is started again."""
     role = run.chance.choice(COMING_AND_GOING)
-    mine = run.faults.added(role)
+    mine = run.faults.added_instances(role)
     if run.chance.random() < 0.5 and len(mine) < ADDED:
         run.faults.add(role)
     elif mine and run.chance.random() < 0.7:

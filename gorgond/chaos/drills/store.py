@@ -86,7 +86,7 @@ def _database(run: Run) -> None:
     for _ in range(run.times(8)):
         run.sleep(run.chance.uniform(0.5, 3))
         run.faults.begin("kill", "mongod", mongod.kill)
-        run.faults.ended("kill", "mongod", mongod.start)
+        run.faults.end("kill", "mongod", mongod.start)
 
 
 def _poison(run: Run) -> None:
@@ -99,7 +99,7 @@ def _poison(run: Run) -> None:
     consumer = _consumer(server)
     try:
 
-        def handled() -> bool:
+        def all_are_handled() -> bool:
             nonlocal consumer, deaths
             if consumer.poll() is not None:
                 deaths += 1
@@ -107,7 +107,7 @@ def _poison(run: Run) -> None:
             figures = server.counts(POISONED)
             return figures.get("done", 0) + figures.get("dead", 0) >= count
 
-        run.until(handled, 300, "all are handled")
+        run.until(all_are_handled, 300, "all are handled")
         figures = server.counts(POISONED)
     finally:
         consumer.terminate()

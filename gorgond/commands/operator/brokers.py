@@ -23,13 +23,13 @@ class Links(dict[str, Link]):
         self.patience = patience
         self.timeout = asyncio.timeout(patience)
 
-    def answered(self) -> None:
+    def extend(self) -> None:
         """They have as long again: there is more to ask than fits into that."""
         self.timeout.reschedule(asyncio.get_running_loop().time() + self.patience)
 
 
 @asynccontextmanager
-async def linked(fabric: Fabric, patience: float = PATIENCE) -> AsyncIterator[Links]:
+async def open_links(fabric: Fabric, patience: float = PATIENCE) -> AsyncIterator[Links]:
     """A link to each broker. Raises BrokerAway when they do not answer in time."""
     links = Links(fabric, patience)
     try:
@@ -42,7 +42,7 @@ async def linked(fabric: Fabric, patience: float = PATIENCE) -> AsyncIterator[Li
             await link.close()
 
 
-async def known(links: Links, queue: str) -> None:
+async def check_known(links: Links, queue: str) -> None:
     """Raises GorgonError when no broker knows a queue of that name: it is a slip of the keyboard."""
     names = sorted({name for link in links.values() for name in await link.queues()})
     if queue not in names:
@@ -52,9 +52,9 @@ async def known(links: Links, queue: str) -> None:
 async def pause(installation: Installation, queues: list[str], undo: bool) -> list[str]:
     """Pause or resume these queues on every broker; what was done, in words. Raises GorgonError."""
     said = []
-    async with linked(installation.connect()) as links:
+    async with open_links(installation.connect()) as links:
         for queue in queues:
-            await known(links, queue)
+            await check_known(links, queue)
         for queue in queues:
             # The durable broker first: what it says counts for consumers of both.
             changed = [await (link.resume(queue) if undo else link.pause(queue)) for link in links.values()]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gorgond.commands.operator import text
-from gorgond.commands.operator.brokers import linked
+from gorgond.commands.operator.brokers import open_links
 from gorgond.commands.operator.installation import Installation
 from gorgond.errors import GorgonError
 from gorgond.redpill import SILENCE, Group
@@ -16,7 +16,7 @@ from gorgond.service.words import counted
 
 async def groups(installation: Installation) -> list[Group]:
     """Those of all topics, by name. Raises GorgonError."""
-    async with linked(installation.connect()) as links:
+    async with open_links(installation.connect()) as links:
         found = [each for link in links.values() for each in await link.groups()]
     return sorted(found, key=lambda each: each.name)
 
@@ -24,7 +24,7 @@ async def groups(installation: Installation) -> list[Group]:
 async def drop(installation: Installation, names: Sequence[str]) -> list[str]:
     """Delete these groups, topic/group, with all that they keep; what was done, in words. Raises GorgonError, when one
     is not there or somebody consumes it, before anything is done."""
-    async with linked(installation.connect()) as links:
+    async with open_links(installation.connect()) as links:
         there = {broker: {each.name: each for each in await link.groups()} for broker, link in links.items()}
         for name in names:
             found = [some[name] for some in there.values() if name in some]

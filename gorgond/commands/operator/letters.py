@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from gorgond.commands.operator import text
-from gorgond.commands.operator.brokers import Links, known, linked
+from gorgond.commands.operator.brokers import Links, check_known, open_links
 from gorgond.commands.operator.installation import Installation
 from gorgond.errors import GorgonError
 from gorgond.redpill import DeadLetter
 from gorgond.service.words import counted
-from gorgond.stats.letters import label, letter_row, letters_of, message_of, placed
+from gorgond.stats.letters import label, letter_row, letters_of, message_of, parse_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +36,17 @@ class Letter:
 
 async def letters(installation: Installation, queue: str | None, id: str = "") -> list[Letter]:
     """Those of a queue, or of all; with an `id` those that speak of it. Raises GorgonError."""
-    async with linked(installation.connect()) as links:
+    async with open_links(installation.connect()) as links:
         return [each async for each in _letters(links, queue, id)]
 
 
 async def _letters(links: Links, queue: str | None, id: str = "") -> AsyncIterator[Letter]:
     if queue is not None:
-        await known(links, queue)
+        await check_known(links, queue)
     names = [queue] if queue is not None else {name: None for link in links.values() for name in await link.queues()}
     for name in names:
         async for broker, letter in letters_of(links, name, id=id):
-            links.answered()
+            links.extend()
             yield Letter(name, broker, letter)
 
 
@@ -55,7 +55,7 @@ async def settle(
 ) -> list[str]:
     """Put these letters, or `every` one, back into their queue, or drop them; what was done. Raises GorgonError, when
     one is not there, before anything is done."""
-    async with linked(installation.connect()) as links:
+    async with open_links(installation.connect()) as links:
         there = [each.label async for each in _letters(links, queue)]
         chosen = there if every else list(dict.fromkeys(labels))
         known_here = set(there)
@@ -64,10 +64,10 @@ async def settle(
                 raise GorgonError(f"{queue} has no dead letter {name}; there are {' '.join(there[:20]) or 'none'}")
         done = 0
         for name in chosen:
-            broker, number = placed(name)
+            broker, number = parse_label(name)
             link = links[broker]
             done += await (link.requeue(queue, number) if requeue else link.drop(queue, number))
-            links.answered()
+            links.extend()
     what = "put back into the queue" if requeue else "deleted"
     return [f"{counted(done, 'dead letter')} of {queue} {what}"]
 

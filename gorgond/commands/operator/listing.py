@@ -17,7 +17,7 @@ def queue_table(queues: Sequence[Row]) -> list[str]:
     """The lines of `gorgonctl queues`."""
     header = (*NOW, *(f">{figure}" for figure in SINCE), "")
     since = [[text.count(row[figure]) for figure in SINCE] for row in queues]
-    return text.table(header, [(*now(row), *some, paused(row)) for row, some in zip(queues, since, strict=True)])
+    return text.table(header, [(*now(row), *some, paused_cell(row)) for row, some in zip(queues, since, strict=True)])
 
 
 def now(row: Row) -> Sequence[str]:
@@ -27,7 +27,7 @@ def now(row: Row) -> Sequence[str]:
     return (row["name"], text.count(row["queued"]), oldest, *figures, text.rate(row["in"]), text.rate(row["out"]))
 
 
-def paused(row: Row) -> str:
+def paused_cell(row: Row) -> str:
     """A cell that says so."""
     return "paused" if row["paused"] else ""
 

@@ -22,7 +22,7 @@ class Observer:
     def __init__(self, fabric: Fabric) -> None:
         self._collector = Collector(fabric)
         self._links = [broker.link("gorgonctl") for broker in fabric.brokers]
-        self._listener = Listener(fabric.calls, ["stats"], "gorgonctl", self._heard)
+        self._listener = Listener(fabric.calls, ["stats"], "gorgonctl", self._hear)
         self._listening: asyncio.Task[None] | None = None
 
     async def picture(self) -> dict[str, Any]:
@@ -44,9 +44,9 @@ class Observer:
         for link in self._links:
             await link.close()
 
-    def _heard(self, _: str, event: Message) -> None:
+    def _hear(self, _: str, event: Message) -> None:
         if event.op == "stats.second":
-            self._collector.heard(event)
+            self._collector.hear(event)
 
     async def _look(self) -> bool:
         """The figures of the brokers and their queues; whether all of them answered."""

@@ -82,7 +82,7 @@ def _roles(rows: Sequence[Row]) -> list[str]:
 
 
 def _queues(rows: Sequence[Row]) -> list[str]:
-    return text.table((*listing.NOW, ""), [(*listing.now(row), listing.paused(row)) for row in rows])
+    return text.table((*listing.NOW, ""), [(*listing.now(row), listing.paused_cell(row)) for row in rows])
 
 
 def _ledger(ledger: Row) -> Iterator[str]:

@@ -13,7 +13,7 @@ from gorgond.redpill import Caller, Producer
 from gorgond.service.pseudonyms import Pseudonyms
 
 
-def changed(installation: Installation, email: str, roles: Sequence[str]) -> str:
+def describe_change(installation: Installation, email: str, roles: Sequence[str]) -> str:
     """The words of the log about a change: the account by the pseudonym that auth servers give it."""
     key = installation.auth_key()
     who = Pseudonyms(key.encode()).of("account", texts.account(email)) if key else "an account"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gorgond.commands.operator import text
-from gorgond.commands.operator.brokers import linked
+from gorgond.commands.operator.brokers import open_links
 from gorgond.commands.operator.installation import Installation
 from gorgond.redpill import Caller, Found, GorgonError, Message, Producer, Undecodable, decode, dumps, loads, now_ms
 from gorgond.service.fabric import Fabric
@@ -36,7 +36,7 @@ async def trace(installation: Installation, id: str) -> Trace:
     """
     fabric = installation.connect()
     messages = [found async for found in _messages(fabric, id)]
-    stored, unasked = await _items_stored(fabric, id)
+    stored, unasked = await _stored_items(fabric, id)
     file = installation.events()
     events = list(_lines(file, id)) if file else _journal(*(f"GORGON_ID={each}" for each in _items(id)))
     # The processes of a gorgond up write to its terminal.
@@ -46,7 +46,7 @@ async def trace(installation: Installation, id: str) -> Trace:
 
 async def _messages(fabric: Fabric, id: str) -> AsyncIterator[dict[str, Any]]:
     needle = dumps(id)[:-1]  # without the last quotation mark: ids are made of others by adding to them
-    async with linked(fabric, SEARCH) as links:
+    async with open_links(fabric, SEARCH) as links:
         for broker, link in links.items():
             for found in await link.find(needle):
                 if row := _row(found, id):
@@ -89,7 +89,7 @@ def _items(id: str) -> list[str]:
     return [id, *(f"{id}-{number}" for number in range(1, PARTS))]
 
 
-async def _items_stored(fabric: Fabric, id: str) -> tuple[list[Mapping[str, Any]], str]:
+async def _stored_items(fabric: Fabric, id: str) -> tuple[list[Mapping[str, Any]], str]:
     """The items of that id, or of the request of that id; and why they are not known."""
     filter = {"id": {"$in": _items(id)}}
     question = Message("items.find", {"filter": filter, "limit": PARTS}, deadline=now_ms() + ANSWER)
@@ -147,7 +147,7 @@ def trace_lines(found: Trace) -> list[str]:
     return text.table(("where", "what", "", ""), rows)[1:]
 
 
-def known(found: Trace) -> bool:
+def is_known(found: Trace) -> bool:
     """Whether anything speaks of it."""
     return bool(found["messages"] or found["stored"] or found["events"] or found["log"])
 

@@ -14,7 +14,7 @@ from gorgond.http.credentials import check_origin, cleared_cookie, credentials, 
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.website.agents import browser_of
 from gorgond.http.website.rendering import DID, GO_ON, OWN_PAGE, PAGE, Templates, page, see_other
-from gorgond.http.website.visitor import NOBODY, again, visitor_of
+from gorgond.http.website.visitor import NOBODY, show_again, visitor_of
 from gorgond.redpill import CallFailed
 
 _ID = Parameter("id", "the session's id", str, high=DOCUMENT_ID_MAX)
@@ -78,7 +78,7 @@ class Account:
         try:
             return await self._enter(request, typed)
         except CallFailed as failed:
-            return await again(failed, lambda said, wrong: self.login_form(request, said, wrong, typed))
+            return await show_again(failed, lambda said, wrong: self.login_form(request, said, wrong, typed))
 
     async def register(self, request: Request) -> Answer:
         """Make an account, and begin a session."""
@@ -89,7 +89,7 @@ class Account:
             await self._asking.ask(request, "auth.register", args | {"client": client_of(request)})
             return await self._enter(request, typed)
         except CallFailed as failed:
-            return await again(failed, lambda said, wrong: self.register_form(request, said, wrong, typed))
+            return await show_again(failed, lambda said, wrong: self.register_form(request, said, wrong, typed))
 
     async def _enter(self, request: Request, typed: Mapping[str, str]) -> Answer:
         args = {name: typed.get(name, "") for name in ("email", "password")}
@@ -119,7 +119,7 @@ class Account:
         try:
             begun = await self._asking.begin(request, "auth.password", args, credentials(request, "required"))
         except CallFailed as failed:
-            return await again(failed, lambda said, wrong: self.account(request, said, wrong))
+            return await show_again(failed, lambda said, wrong: self.account(request, said, wrong))
         return see_other("/account?did=password", begun.cookie())
 
     async def rename(self, request: Request) -> Answer:
@@ -127,7 +127,7 @@ class Account:
         try:
             await self._asking.mine(request, "auth.rename", {"name": form_body(request).get("name", "")})
         except CallFailed as failed:
-            return await again(failed, lambda said, wrong: self.account(request, said, wrong))
+            return await show_again(failed, lambda said, wrong: self.account(request, said, wrong))
         return see_other("/account?did=renamed")
 
     async def delete(self, request: Request) -> Answer:
@@ -136,7 +136,7 @@ class Account:
         try:
             await self._asking.mine(request, "auth.delete", args)
         except CallFailed as failed:
-            return await again(failed, lambda said, wrong: self.account(request, said, wrong))
+            return await show_again(failed, lambda said, wrong: self.account(request, said, wrong))
         return see_other("/login?did=erased", cleared_cookie())
 
     async def revoke(self, request: Request) -> Answer:

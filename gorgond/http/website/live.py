@@ -102,7 +102,7 @@ class Live:
         the event `last`, and shows the notes of the tags `shown`. Raises Problem 503."""
 
         def join(sink: Sink) -> _Viewer:
-            seen = self._seen(last) if last else self._number
+            seen = self._number_of(last) if last else self._number
             now = asyncio.get_running_loop().time()
             tags = deque((shown[at : at + TAG] for at in range(0, len(shown), TAG)), SHOWN)
             if last:
@@ -123,11 +123,11 @@ class Live:
         if self._telling is not None:
             self._telling.cancel()
 
-    def _seen(self, id: str) -> int | None:
+    def _number_of(self, id: str) -> int | None:
         """The number of the event of this id, if it is kept."""
         return next((event.number for event in reversed(self._events) if event.id == id), None)
 
-    def _heard(self, _: str, message: Message) -> None:
+    def _deliver(self, _: str, message: Message) -> None:
         collection, _, change = message.op.partition(".")
         if collection != "items":
             return
@@ -142,7 +142,7 @@ class Live:
         gone = change == "deleted"
         self._events.append(_Event(self._number, message.id, item, document.get("userid"), gone, private))
 
-    def _missed(self) -> None:
+    def _on_connect(self) -> None:
         """The listener has connected: from now on nothing is missed, until then it may have been."""
         if self._hearing:
             self._events.clear()
@@ -153,7 +153,7 @@ class Live:
     async def _tell(self, beat: Callable[[], None]) -> None:
         """Tell all viewers what is new, until there has been none for a while."""
         loop = asyncio.get_running_loop()
-        listener = self._hear(TOPIC, self._heard, self._missed)
+        listener = self._hear(TOPIC, self._deliver, self._on_connect)
         empty = loop.time()
         pause = PAUSE
         try:

@@ -17,7 +17,7 @@ from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.server import Translate
 from gorgond.http.website.live import Cards, tag
 from gorgond.http.website.rendering import DID, FOUND, GO_ON, OWN_PAGE, PAGE, Templates, page, query, see_other
-from gorgond.http.website.visitor import Visitor, again, known, visitor_of, wants_page
+from gorgond.http.website.visitor import Visitor, find_visitor, show_again, visitor_of, wants_page
 from gorgond.redpill import CallFailed, GorgonError, new_id, now_ms
 
 LIM = 20  # notes on a page
@@ -132,7 +132,7 @@ class Notes:
         self, request: Request, said: str = "", wrong: str = "", typed: Mapping[str, str] | None = None
     ) -> Answer:
         """One's own notes, and the form for another one, with what was typed when something is wrong with it."""
-        visitor, uid = await known(self._asking, request)
+        visitor, uid = await find_visitor(self._asking, request)
         found, refused = await self._search(request, {"userid": uid}, visitor.reads)
         return await self._list(
             request, visitor, found, refused, at="/my", heading="My notes", mine=True,
@@ -170,7 +170,7 @@ class Notes:
             told = {**shown, **more, "unsearched": unsearched}
             return page(self._templates.render("notes.html", visitor, **told))
 
-        return await (rendered() if refused is None else again(refused, rendered))
+        return await (rendered() if refused is None else show_again(refused, rendered))
 
     async def _names(self, request: Request, notes: Sequence[Mapping[str, Any]]) -> dict[Any, str]:
         return await self._asking.names(request, {note.get("userid") for note in notes if _number(note)})
@@ -219,7 +219,7 @@ class Notes:
             try:
                 await self._asking.app(request, "site.add", {"note": _note(typed)})
             except (BadRequest, CallFailed) as error:
-                return await again(error, lambda said, wrong: self.mine(request, said, wrong, typed))
+                return await show_again(error, lambda said, wrong: self.mine(request, said, wrong, typed))
             return see_other("/my?did=added")
 
         return await self._keeping(request, typed, add)
@@ -275,12 +275,14 @@ class Notes:
                 await self._asking.app(request, "site.edit", args | {"note": _note(typed)})
             except (BadRequest, CallFailed) as error:
                 conflict = isinstance(error, CallFailed) and error.code == 409
-                return await again(error, lambda said, wrong: self._show_again(request, typed, conflict, said, wrong))
+                return await show_again(
+                    error, lambda said, wrong: self._form_again(request, typed, conflict, said, wrong)
+                )
             return see_other("/my?did=saved")
 
         return await self._keeping(request, typed, edit)
 
-    async def _show_again(
+    async def _form_again(
         self, request: Request, typed: Mapping[str, str], conflict: bool, said: str, wrong: str
     ) -> Answer:
         """The form again with what was typed; after a conflict with what is stored by now, which the next save is to

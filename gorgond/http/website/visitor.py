@@ -43,21 +43,21 @@ async def visitor_of(asking: Asking, request: Request) -> Visitor:
     if not token_of(request):
         return NOBODY
     try:
-        return (await known(asking, request))[0]
+        return (await find_visitor(asking, request))[0]
     except CallFailed as failed:
         if failed.code != 401:
             raise
         return NOBODY
 
 
-async def known(asking: Asking, request: Request) -> tuple[Visitor, int]:
+async def find_visitor(asking: Asking, request: Request) -> tuple[Visitor, int]:
     """The visitor, and their number. Raises Problem 401 when nobody is logged in, CallFailed 401 when their session has
     ended."""
     user = await asking.mine(request, "auth.me", {})
     return Visitor(user, xsrf_token(request)), int(user["id"])
 
 
-async def again(error: BadRequest | CallFailed, form: Callable[[str, str], Awaitable[Answer]]) -> Answer:
+async def show_again(error: BadRequest | CallFailed, form: Callable[[str, str], Awaitable[Answer]]) -> Answer:
     """The form again, with what is wrong and which field it is, if who filled it in can mend it; else the error."""
     if isinstance(error, BadRequest):
         text, status = str(error), 400

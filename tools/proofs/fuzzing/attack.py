@@ -45,8 +45,8 @@ async def attack(port: int, cases: Cases, numbers: range, say: Say) -> Found:
     async def client() -> None:
         for number in left:
             case = cases.case(number)
-            answer, hung = await _sent(port, case)
-            found.add(number, case, *_judged(case, answer, hung), answer)
+            answer, hung = await _send(port, case)
+            found.add(number, case, *_judge(case, answer, hung), answer)
             if number % 5000 == 4999:
                 say(f"{number + 1} requests sent")
 
@@ -54,7 +54,7 @@ async def attack(port: int, cases: Cases, numbers: range, say: Say) -> Found:
     return found
 
 
-async def _sent(port: int, case: Case) -> tuple[bytes, bool]:
+async def _send(port: int, case: Case) -> tuple[bytes, bool]:
     """The first answer, up to the end of what it says of its length, and whether it did not come."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=READ_MAX)
     answering = asyncio.create_task(_read(reader, head=case.data.startswith(b"HEAD ")))
@@ -84,7 +84,7 @@ async def _read(reader: asyncio.StreamReader, head: bool) -> bytes:
     return answer
 
 
-def _judged(case: Case, answer: bytes, hung: bool) -> tuple[str, str]:
+def _judge(case: Case, answer: bytes, hung: bool) -> tuple[str, str]:
     """How it ended, and what is wrong with that."""
     if hung:
         return HANG, HANG

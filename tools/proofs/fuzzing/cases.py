@@ -74,8 +74,8 @@ class Cases:
             "forms": self._forms,
             "credentials": self._credentials,
             "cut off": self._cut,
-            "mutated": self._mutated,
-            "pipelined": self._pipelined,
+            "mutated": self._mutate,
+            "pipelined": self._pipeline,
             "good": self._good,
         }
 
@@ -129,7 +129,7 @@ class Cases:
         data = self._whole(chance, self._operation(chance))
         return Case("cut off", data[: chance.randrange(len(data))], AT_ONCE)
 
-    def _mutated(self, chance: Random) -> Case:
+    def _mutate(self, chance: Random) -> Case:
         data = bytearray(self._whole(chance, self._operation(chance)))
         for _ in range(chance.randrange(1, 6)):
             at = chance.randrange(len(data))
@@ -144,7 +144,7 @@ class Cases:
                 break
         return Case("mutated", bytes(data), SOON)
 
-    def _pipelined(self, chance: Random) -> Case:
+    def _pipeline(self, chance: Random) -> Case:
         several = [self._whole(chance, self._operation(chance), close=False) for _ in range(chance.randrange(2, 5))]
         return Case("pipelined", b"".join([*several, chance.choice((b"", odd.SMUGGLED))]), SOON)
 

@@ -29,16 +29,16 @@ def flow(stage: Stage) -> Result:
         lines = site.crew.directory / "people"
         lines.write_text("".join(f"{person.id} {person.token}\n" for person in people))
 
-        def asked(name: str, seconds: int, lines: Path = lines) -> Answers:
+        def ask_for(name: str, seconds: int, lines: Path = lines) -> Answers:
             return ask(site.url, PATHS[name], 0, seconds, [site.crew, stage.mongod], lines)
 
         names = list(PATHS)
         for name in names:
-            asked(name, 1)
+            ask_for(name, 1)
         for number in range(stage.scale.rounds):
             say(f"flow: round {number + 1} of {stage.scale.rounds}")
             for name in names:
-                rounds[name].append(asked(name, stage.scale.seconds))
+                rounds[name].append(ask_for(name, stage.scale.seconds))
             names.reverse()  # what changes with time favours neither
         stage.forget([int(person.id) for person in people])
     ratios = [whole.per_s / direct.per_s for whole, direct in zip(rounds["flow"], rounds["direct"], strict=True)]

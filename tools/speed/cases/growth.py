@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from tools.speed.cases.queue import pumped
+from tools.speed.cases.queue import run_pumps
 from tools.speed.measure import Answers, ask
 from tools.speed.report import Result, Row
 from tools.speed.servers import start_redis
@@ -44,14 +44,14 @@ def growth(stage: Stage) -> Result:
                 for count in counts:
                     for instance in range(0 if count == counts[0] else counts[counts.index(count) - 1], count):
                         start(site, instance)
-                    found[count].append(_asked(stage, site, path, real))
+                    found[count].append(_ask(stage, site, path, real))
         rows += _rows(name, found)
     rows += [Row("queues_us", [_many_queues(stage) for _ in range(stage.scale.rounds)], "≤ 40")]
     rows += [Row("idle_percent", [_idle(stage) for _ in range(stage.scale.rounds)], "≤ 4")]
     return Result("growth", rows, {"queues": QUEUES, "idle": dict(IDLE)})
 
 
-def _asked(stage: Stage, site: Site, path: str, real: bool) -> Answers:
+def _ask(stage: Stage, site: Site, path: str, real: bool) -> Answers:
     crews = [site.crew, stage.mongod] if real else [site.crew]
     ask(site.url, path, stage.scale.users, WARM, crews)
     return ask(site.url, path, stage.scale.users, stage.scale.seconds, crews)
@@ -74,7 +74,7 @@ def _many_queues(stage: Stage) -> float:
     say("growth: many queues")
     with stage.crew() as crew:
         url = start_redis(crew, "redis", "everysec")
-        _, used = pumped(crew, url, QUEUES * EACH, "pump", [str(QUEUES)], [str(QUEUES), "1", "64"])
+        _, used = run_pumps(crew, url, QUEUES * EACH, "pump", [str(QUEUES)], [str(QUEUES), "1", "64"])
     return sum(used.values())
 
 

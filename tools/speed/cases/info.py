@@ -34,8 +34,8 @@ Asked = Callable[[int], Answers]  # a round of so many seconds
 
 def info(stage: Stage) -> Result:
     """Requests a second and the slowest hundredth of the answers, as ratios of the rounds of a pair."""
-    tried = _tried(stage, stage.scale.layouts, _gorgond)
-    tried_too = _tried(stage, BASELINES, _baseline)
+    tried = _try_each(stage, stage.scale.layouts, _gorgond)
+    tried_too = _try_each(stage, BASELINES, _baseline)
     layout, how = _best(tried), _best(tried_too)
     rounds: dict[str, list[Answers]] = {"gorgond": [], "baseline": []}
     with _gorgond(stage, layout) as ours, _baseline(stage, how) as theirs, ExitStack() as stack:
@@ -79,7 +79,7 @@ def _ratios(rounds: dict[str, list[Answers]], other: str, figure: Callable[[Answ
     return [figure(our) / figure(their) for our, their in zip(rounds["gorgond"], rounds[other], strict=True)]
 
 
-def _tried(
+def _try_each(
     stage: Stage, names: Sequence[str], side: Callable[[Stage, str], AbstractContextManager[Asked]]
 ) -> dict[str, list[Answers]]:
     """Short rounds of each, in turns; none where there is nothing to choose from."""
@@ -100,24 +100,24 @@ def _best(tried: dict[str, list[Answers]]) -> str:
 def _gorgond(stage: Stage, layout: str) -> Iterator[Asked]:
     say(f"info: gorgond {layout}")
     with stage.site(Layout.parse(layout)) as site:
-        yield _asked(stage, site.url, site.crew)
+        yield _ask(stage, site.url, site.crew)
 
 
 @contextmanager
 def _baseline(stage: Stage, how: str) -> Iterator[Asked]:
     say(f"info: baseline {how}")
     with stage.crew() as crew:
-        yield _asked(stage, start_tornado(crew, BASELINE_PROCESSES, how, stage.store), crew)
+        yield _ask(stage, start_tornado(crew, BASELINE_PROCESSES, how, stage.store), crew)
 
 
 @contextmanager
 def _starlette(stage: Stage) -> Iterator[Asked]:
     say("info: Starlette")
     with stage.crew() as crew:
-        yield _asked(stage, start_starlette(crew, BASELINE_PROCESSES, "inline", stage.store), crew)
+        yield _ask(stage, start_starlette(crew, BASELINE_PROCESSES, "inline", stage.store), crew)
 
 
-def _asked(stage: Stage, url: str, crew: Crew) -> Asked:
+def _ask(stage: Stage, url: str, crew: Crew) -> Asked:
     """A round of asking one side, which has proved that it answers what it should and is warm."""
     for uid in range(COMPARED):
         with urllib.request.urlopen(url + PATH.replace("UID", str(uid))) as answer:  # noqa: S310 - our own server

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
-from tools.speed.flow import Flow, settled
+from tools.speed.flow import Flow, wait_until_settled
 from tools.speed.measure import cpu_us
 from tools.speed.processes import PATIENCE, BenchError
 from tools.speed.report import Result, Row, rows_of_cpu
@@ -42,8 +42,8 @@ def ingest(stage: Stage, brokers: str = "two") -> Result:
             flow, used = _round(stage, brokers, stores)
             flows[stores].append(flow)
             cpu[stores].append(used)
-        alone.append(_inserted(stage))
-        searched.append(_searched(stage, brokers, tried[-1]))
+        alone.append(_measure_insert(stage))
+        searched.append(_measure_index(stage, brokers, tried[-1]))
         for search, found in sqlite.items():
             found.append(_on_sqlite(stage, brokers, search))
     speeds = {stores: [number / flow.seconds for flow in flows[stores]] for stores in tried}
@@ -71,7 +71,7 @@ def _round(stage: Stage, brokers: str, stores: int) -> tuple[Flow, dict[str, flo
     with stage.site(Layout(web=0, stores=stores), brokers) as site:
         crews = [site.crew, stage.mongod]
         before = [crew.cpu() for crew in crews]
-        flow = _pushed(site, number, stage.scale.users)
+        flow = _measure_push(site, number, stage.scale.users)
         used = cpu_us(before, [crew.cpu() for crew in crews], number)
     with stage.items() as items:
         stored = items.count_documents({"_id": {"$regex": f"^random:{SEED}-"}})
@@ -86,7 +86,7 @@ def _ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
     return [one / other for one, other in zip(ours, theirs, strict=True)]
 
 
-def _inserted(stage: Stage) -> float:
+def _measure_insert(stage: Stage) -> float:
     """Items a second that pymongo alone puts there."""
     number = stage.scale.ingest
     with stage.crew() as crew:
@@ -103,23 +103,23 @@ def _on_sqlite(stage: Stage, brokers: str, search: bool) -> float:
     number = round(stage.scale.ingest * SEARCHED)
     with stage.crew() as crew:
         site = Site(crew, Layout(web=0, stores=1), brokers, f"sqlite:///{crew.directory}/notes.db", search=search)
-        return number / _pushed(site, number, stage.scale.users).seconds
+        return number / _measure_push(site, number, stage.scale.users).seconds
 
 
-def _searched(stage: Stage, brokers: str, stores: int) -> tuple[float, float]:
+def _measure_index(stage: Stage, brokers: str, stores: int) -> tuple[float, float]:
     """Items a second that are indexed for searches, and what each costs."""
     number = round(stage.scale.ingest * SEARCHED)
-    with stage.searched_site(Layout(web=0, stores=stores), brokers) as site:
+    with stage.site_with_search(Layout(web=0, stores=stores), brokers) as site:
         crews = [site.crew, stage.mongod]
         before = [crew.cpu() for crew in crews]
-        seconds = _pushed(site, number, stage.scale.users).seconds
+        seconds = _measure_push(site, number, stage.scale.users).seconds
         return number / seconds, sum(cpu_us(before, [crew.cpu() for crew in crews], number).values())
 
 
-def _pushed(site: Site, number: int, users: int) -> Flow:
+def _measure_push(site: Site, number: int, users: int) -> Flow:
     """The flow of pushing and storing so many."""
     with ThreadPoolExecutor(1) as watcher:
-        watching = watcher.submit(asyncio.run, settled(site.durable, "store_put", number))
+        watching = watcher.submit(asyncio.run, wait_until_settled(site.durable, "store_put", number))
         options = [f"--count={number}", f"--rate={FLAT_OUT}", f"--seed={SEED}", f"--users={users}"]
         provider = site.gorgond("provider", *options)
         flow: Flow = watching.result()

@@ -1,7 +1,7 @@
 """queue: messages from one producer to one consumer, which does nothing with them but settle them.
 
-Several consumers are tried, as 2x256: a process with two consumers, each of which takes up to 256 messages at a time. 1x64
-is one consumer by itself. `per_s` is the fastest of them, synchronised every second. Beside each in
+Several consumers are tried, as 2x256: a process with two consumers, each of which takes up to 256 messages at a
+time. 1x64 is one consumer by itself. `per_s` is the fastest of them, synchronised every second. Beside each in
 the same round is what a socket does without a promise, pipelines of RPUSH and LPOP of the same batch: `of_raw` is the
 ratio of the fastest, `always_of_everysec` what is left of its speed when the file is synchronised for each batch.
 
@@ -84,17 +84,17 @@ def _round(stage: Stage, fsync: str, consumer: str, pump: str = "pump") -> tuple
     count, (consumers, batch) = stage.scale.messages, consumer.split("x")
     produce, consume = ([batch], [batch]) if pump == "raw" else (["1"], ["1", consumers, batch])
     with stage.crew() as crew:
-        return pumped(crew, start_redis(crew, "redis", fsync), count, pump, produce, consume)
+        return run_pumps(crew, start_redis(crew, "redis", fsync), count, pump, produce, consume)
 
 
 def _other(stage: Stage, pump: str, start: Start) -> float:
     """Messages a second over another broker."""
     batch = stage.scale.consumers[0].split("x")[1]
     with stage.crew() as crew:
-        return pumped(crew, start(crew), max(1, stage.scale.messages // TENTH), pump, [batch], [batch])[0]
+        return run_pumps(crew, start(crew), max(1, stage.scale.messages // TENTH), pump, [batch], [batch])[0]
 
 
-def pumped(
+def run_pumps(
     crew: Crew, url: str, count: int, pump: str, produce: Sequence[str], consume: Sequence[str]
 ) -> tuple[float, dict[str, float]]:
     """The same for so many messages by way of the broker that `crew` has started last."""
@@ -102,11 +102,11 @@ def pumped(
     puller = crew.python("consumer", module, "consume", url, str(count), *consume)
     before = broker.cpu()
     producer = crew.python("producer", module, "produce", url, str(count), str(MESSAGE_BYTES), *produce)
-    began, ended = (_told(process, 10 + count / SLOWEST) for process in (producer, puller))
+    began, ended = (_last_line(process, 10 + count / SLOWEST) for process in (producer, puller))
     used = {"producer": began["cpu"], "redis": broker.cpu() - before, "consumer": ended["cpu"]}
     return count / (ended["at"] - began["at"]), {name: seconds / count * 1e6 for name, seconds in used.items()}
 
 
-def _told(process: Process, timeout: float) -> dict[str, Any]:
+def _last_line(process: Process, timeout: float) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(process.output(timeout))
     return told

@@ -44,18 +44,18 @@ def stats(stage: Stage) -> Result:
         ask(site.url, PATH, stage.scale.users, 1, [site.crew])
         for number in range(stage.scale.rounds):
             say(f"stats: round {number + 1} of {stage.scale.rounds}")
-            before = asyncio.run(_heard(site.calls))
-            alone, share = _asked(
+            before = asyncio.run(_next_snapshots(site.calls))
+            alone, share = _ask(
                 server, lambda: ask(site.url, PATH, stage.scale.users, stage.scale.seconds, [site.crew])
             )
             answers.append(alone)
             cores["alone"].append(share)
-            after = asyncio.run(_heard(site.calls))
+            after = asyncio.run(_next_snapshots(site.calls))
             for role in ROLES:
                 for part, share in zip(PARTS, _shares(before[role], after[role], site.calls), strict=True):
                     shares[f"{role}_{part}"].append(share)
             with _viewers(port):
-                _, share = _asked(
+                _, share = _ask(
                     server, lambda: ask(site.url, PATH, stage.scale.users, stage.scale.seconds, [site.crew])
                 )
             cores["watched"].append(share)
@@ -65,23 +65,23 @@ def stats(stage: Stage) -> Result:
     return Result("stats", [*rows, *rows_of_answers(answers)], {"viewers": VIEWERS})
 
 
-def _asked(server: Process, ask: Callable[[], Answers]) -> tuple[Answers, float]:
+def _ask(server: Process, ask: Callable[[], Answers]) -> tuple[Answers, float]:
     """A round of asking, and the percent of a core that the stats server used meanwhile."""
     before, began = server.cpu(), time.monotonic()
     answers = ask()
     return answers, (server.cpu() - before) / (time.monotonic() - began) * 100
 
 
-async def _heard(broker: str) -> Mapping[str, Mapping[str, Any]]:
+async def _next_snapshots(broker: str) -> Mapping[str, Mapping[str, Any]]:
     """The next snapshot of each role."""
     found: dict[str, Mapping[str, Any]] = {}
 
-    def heard(_: str, event: Message) -> None:
+    def hear(_: str, event: Message) -> None:
         found[event.args["role"]] = event.args
         if set(found) >= set(ROLES):
             listener.stop()
 
-    listener = Listener(connect(broker, durable=False), ["stats"], "bench", heard)
+    listener = Listener(connect(broker, durable=False), ["stats"], "bench", hear)
     await listener.run()
     return found
 
