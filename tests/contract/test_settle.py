@@ -39,7 +39,7 @@ async def troubled(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Any:
     await stage.push(*(Message("op") for _ in range(MANY)))
     async with running(Consumer(stage.broker, "q", "test", Handler(lambda _: Dead("no")))):
         await stage.settled()
-    monkeypatch.setattr(letters, "linked", functools.partial(open_links, patience=PATIENCE))
+    monkeypatch.setattr(letters, "open_links", functools.partial(open_links, patience=PATIENCE))
     return Here(stage)
 
 

@@ -92,7 +92,7 @@ async def test_of_two_who_find_none_the_first_is_right(
         return outdated(said)
 
     # when the other one is quicker
-    monkeypatch.setattr(protocol, "outdated", meanwhile)
+    monkeypatch.setattr(protocol, "is_outdated", meanwhile)
     with pytest.raises(BrokerRefused):
         await connect(redis_server.url, durable=False).link("second").ping()
     # then what it has put there stays
