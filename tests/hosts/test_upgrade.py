@@ -45,7 +45,7 @@ def install(run: Run, host: Host, code: Path) -> None:
     instances = [each["name"] for each in host.processes() if "@" in each["name"]]
     for name in sorted(instances, key=restarting):
         host.ask("restart", name)
-    run.faults.ended("upgrade", host.name, lambda: None)
+    run.faults.end("upgrade", host.name, lambda: None)
 
 
 def more(run: Run) -> None:

@@ -299,7 +299,7 @@ def test_hosts_of_one_name_are_told_apart_by_their_machines(expected_logs: Calla
     for second_of_time in range(2, 10):
         for process, machine in ((first, "aaaaaaaa"), (second, "bbbbbbbb")):
             process.answer(1)
-            assert instances.heard(twin(process, machine), float(second_of_time)) is not None
+            assert instances.hear(twin(process, machine), float(second_of_time)) is not None
     assert list(instances.all) == ["web@1.host", "web@1.host:aaaaaaaa"]
     assert [each.last["machine"] for each in instances.all.values()] == ["bbbbbbbb", "aaaaaaaa"]
     assert all(each.doubled < 0 and each.state == "up" for each in instances.all.values())
@@ -307,7 +307,7 @@ def test_hosts_of_one_name_are_told_apart_by_their_machines(expected_logs: Calla
     after = Instances(20.0)
     after.expect(instances.expected(10.0, 1000.0), 20.0, 1010.0)
     for process, machine in ((first, "aaaaaaaa"), (second, "bbbbbbbb")):
-        after.heard(twin(process, machine), 21.0)
+        after.hear(twin(process, machine), 21.0)
     after.look(22.0, True)
     assert {name: each.state for name, each in after.all.items()} == {"web@1.host": "up", "web@1.host:aaaaaaaa": "up"}
 
@@ -315,7 +315,7 @@ def test_hosts_of_one_name_are_told_apart_by_their_machines(expected_logs: Calla
 def test_one_that_is_upgraded_to_tell_its_machine_is_the_same() -> None:
     instances, old, new = Instances(0.0), Process(pid=1), Process(pid=2, version="2")
     heard(instances, old.snapshot(), 1.0)
-    instances.heard(old.snapshot(state="gone"), 2.0)
+    instances.hear(old.snapshot(state="gone"), 2.0)
     heard(instances, twin(new, "aaaaaaaa"), 3.0)
     instances.look(4.0, True)
     assert {name: each.state for name, each in instances.all.items()} == {"web@1.host": "up"}
