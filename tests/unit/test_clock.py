@@ -110,6 +110,24 @@ def test_who_runs_goes_on_when_its_clock_has_gone_wrong_slowly(
         limited.host.look()
 
 
+@pytest.mark.parametrize(
+    ("off", "taken"),
+    [(0, 0), (9, 0), (-9, 0), (11, 11), (-11, -11)],
+    ids=lambda ms: f"{ms} ms",
+)
+def test_a_clock_that_agrees_as_far_as_the_asking_can_tell_is_taken_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, off: int, taken: int
+) -> None:
+    """So that on one host nothing is dated before what it came after. The asking took 20 ms, in which the broker may
+    have spoken at any time."""
+    ms = 1_000_000
+    monkeypatch.setattr("time.time_ns", lambda: 5_000 * S)
+    monkeypatch.setattr("time.monotonic_ns", lambda: 100 * S)
+    broker = BrokerTime()
+    broker.heard(5_000 * S + off * ms, 100 * S - 10 * ms, 100 * S + 10 * ms)
+    assert broker.base == 4_900 * S + taken * ms
+
+
 async def test_while_the_broker_is_away_nothing_changes() -> None:
     broker = MemoryBroker()
     clock, link = HostClock("db2", broker.time, FAR), broker.link("test")
