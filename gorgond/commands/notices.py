@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -14,8 +15,9 @@ _LONGEST = 1 << 16  # bytes of a datagram
 
 
 class Notices:
-    """A datagram socket at `path`, whose directory is ours alone. The kernel says which process each datagram is of;
-    those of a process that nobody follows are dropped."""
+    """A datagram socket at `path`, whose directory is ours alone. The kernel says which process each datagram is of. A
+    process speaks for the one that began its session too: a program that has no such sockets asks systemd-notify(1) to
+    say it. Datagrams of others are dropped."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,6 +57,13 @@ class Notices:
                         self._pass_on(_CREDENTIALS.unpack(content)[0], data)
 
     def _pass_on(self, pid: int, data: bytes) -> None:
-        if heard := self._heard.get(pid):
+        if heard := self._heard.get(pid) or self._heard.get(_session_of(pid)):
             lines = data.decode(errors="replace").splitlines()
             heard({key: text for key, mark, text in (line.partition("=") for line in lines) if mark})
+
+
+def _session_of(pid: int) -> int:
+    """The process that began the session of this one; 0 when it has ended."""
+    with suppress(ProcessLookupError):
+        return os.getsid(pid)
+    return 0
