@@ -33,19 +33,10 @@ from gorgond.settings import (
     NAME,
     NAMED,
     SECTIONS,
-    App,
-    Auth,
-    Broker,
-    Chaos,
-    Instances,
-    Journal,
-    Log,
+    FixedSections,
     OAuth2,
     Provider,
     Section,
-    Stats,
-    Store,
-    Web,
     flag,
     keys,
     masked,
@@ -74,20 +65,10 @@ Sections = Mapping[str, type[Section]]  # what each section may have: of a provi
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class Config(FixedSections):
     """The whole configuration of a process, checked. `settings` has each section's values as they were written,
     `sections` what it may have."""
 
-    instances: Instances
-    broker: Broker
-    store: Store
-    web: Web
-    auth: Auth
-    app: App
-    journal: Journal
-    stats: Stats
-    log: Log
-    chaos: Chaos
     providers: Mapping[str, Provider]
     oauth2: Mapping[str, OAuth2]
     settings: Settings = field(repr=False)

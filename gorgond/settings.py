@@ -1,13 +1,14 @@
 """All settings: the sections of the configuration, with each key's default, kind and meaning.
 
-To add a setting, add one line to a section here and show it in etc/gorgond.conf.
+To add a setting, add one line to a section here and show it in etc/gorgond.conf. To add a section, add its class and
+its line in `FixedSections`.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields, make_dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from gorgond.redpill import DRIVERS as BROKERS
 from gorgond.roles import ROLES
@@ -51,7 +52,12 @@ STORE_URL = Kind(f"{OUR_STORES.allowed}, or with the scheme of a driver that a p
 
 
 @dataclass(frozen=True, slots=True)
-class Broker:
+class Section:
+    """The settings of one section."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broker(Section):
     """The Redis that holds the queues."""
 
     url: str = setting("unix:///run/gorgond/broker.sock", urls(*BROKER_URLS), "the Redis of all queues", secret=True)
@@ -66,7 +72,7 @@ class Broker:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class Store(Section):
     """The database."""
 
     url: str = setting("sqlite:////var/lib/gorgond/gorgond.db", STORE_URL, "the database", secret=True)
@@ -76,7 +82,7 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
-class Web:
+class Web(Section):
     """The HTTP server."""
 
     address: str = setting("", matching("an IP address, a host name, or nothing", r"[\w.:-]*"), "empty: all addresses")
@@ -92,7 +98,7 @@ class Web:
 
 
 @dataclass(frozen=True, slots=True)
-class Auth:
+class Auth(Section):
     """Users: their sessions, and how often a password may be tried."""
 
     key: str = setting("", KEYS, "the key of web and auth servers, which seals passwords on their way", secret=True)
@@ -103,7 +109,7 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True)
-class OAuth2:
+class OAuth2(Section):
     """Another site whose users may log in here, under a name of its own: [oauth2.NAME]."""
 
     kind: str = setting("oidc", one_of("oidc", "google", "facebook", "github"), "who it is; oidc: any OpenID provider")
@@ -115,7 +121,7 @@ class OAuth2:
 
 
 @dataclass(frozen=True, slots=True)
-class App:
+class App(Section):
     """The applications."""
 
     module: str = setting(
@@ -130,7 +136,7 @@ class App:
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
+class Journal(Section):
     """The log of every change. A kind of sink may add settings of its own: `gorgond.sinks`."""
 
     kind: str = setting(
@@ -145,7 +151,7 @@ class Journal:
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(Section):
     """The stats server."""
 
     address: str = setting(
@@ -160,14 +166,14 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(Section):
     """One provider, under a name of its own: [provider.NAME]. Each kind adds its own settings: `gorgond.providers`."""
 
     kind: str = setting("random", matching("a kind of provider", "[a-z0-9][a-z0-9-]*"), "where its items come from")
 
 
 @dataclass(frozen=True)
-class Instances:
+class Instances(Section):
     """How many of each role run on this host, a setting for each row of the table of roles; systemd's gorgond-generator
     reads them too."""
 
@@ -188,7 +194,7 @@ def _instances() -> type[Instances]:
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class Log(Section):
     """The log that the processes write to stderr or the journal."""
 
     level: str = setting("info", one_of("debug", "info", "warning", "error"), "the least important that is written")
@@ -196,19 +202,29 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
-class Chaos:
+class Chaos(Section):
     """The rights of gorgon-chaos on this host."""
 
     allowed: str = setting("no", one_of("yes", "no"), "whether gorgon-chaos may hurt this host's units")
 
 
-Section = Broker | Store | Web | Auth | App | Stats | Journal | Instances | Provider | OAuth2 | Log | Chaos
-S = TypeVar("S", bound=Section)
+@dataclass(frozen=True, slots=True)
+class FixedSections:
+    """The sections that there are once each, in their order."""
 
-SECTIONS: dict[str, type[Section]] = {
-    "instances": _instances(), "broker": Broker, "store": Store, "web": Web, "auth": Auth, "app": App,
-    "stats": Stats, "journal": Journal, "log": Log, "chaos": Chaos,
-}  # fmt: skip
+    instances: Instances
+    broker: Broker
+    store: Store
+    web: Web
+    auth: Auth
+    app: App
+    stats: Stats
+    journal: Journal
+    log: Log
+    chaos: Chaos
+
+
+SECTIONS: dict[str, type[Section]] = {**get_type_hints(FixedSections), "instances": _instances()}
 NAMED: dict[str, type[Section]] = {"provider": Provider, "oauth2": OAuth2}  # as many of these as are named
 NAME = r"[a-z0-9][a-z0-9-]*"
 DEFAULT_PROVIDER = "provider.random"  # there when the file has no provider of its own

@@ -193,11 +193,11 @@ def test_colours_are_as_the_viewer_chose(view: View) -> None:
 
 
 def test_nothing_moves_where_that_is_not_wanted(view: View) -> None:
-    pulse = "getComputedStyle(document.getElementById('live'), '::before').animationName"
+    beating = "getComputedStyle(document.getElementById('live'), '::before').animationName"
     for wanted, animation in (("no-preference", "beat"), ("reduce", "none")):
         page = view(reduced_motion=wanted)
         page.sees("#live", "Live")
-        assert page.page.evaluate(pulse) == animation
+        assert page.page.evaluate(beating) == animation
 
 
 def test_from_elsewhere_it_wants_a_password(page: Viewer, fabric: Fabric) -> None:

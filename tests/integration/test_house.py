@@ -76,7 +76,7 @@ ROW = """        Role(
 """
 
 SECTION = '''@dataclass(frozen=True, slots=True)
-class Echo:
+class Echo(Section):
     """The echo servers."""
 
     address: str = setting("127.0.0.1", matching("an address", r"[\\\\w.:-]*"), "where they listen")
@@ -92,10 +92,8 @@ def echoing(house: House) -> House:
     """With a role more, by the list: its file, its row, its settings, and what is made of the row."""
     house.add("gorgond/roles/echo.py", ROLE)
     house.insert("gorgond/roles/__init__.py", "    )\n}\n\nCOMMANDS", ROW)
-    house.insert("gorgond/settings.py", "@dataclass(frozen=True, slots=True)\nclass Chaos:", SECTION)
-    house.insert("gorgond/settings.py", '"log": Log', '"echo": Echo, ')
-    house.insert("gorgond/config.py", "    Instances,\n", "    Echo,\n")
-    house.insert("gorgond/config.py", "    log: Log\n", "    echo: Echo\n")
+    house.insert("gorgond/settings.py", "@dataclass(frozen=True, slots=True)\nclass Chaos(Section):", SECTION)
+    house.insert("gorgond/settings.py", "    log: Log\n", "    echo: Echo\n")
     house.run("tools/made.py")
     return house
 

@@ -19,7 +19,7 @@ GROUP = "gorgon:{store_notify}/journal"
 PUSHERS = ("web", "app", "provider")
 KEYS = ("dead", "delayed", "lanes", "counts", "pushed", "memory", "watched", "epoch", "paused")
 AUTHS, SCORED = ("auth_get", "auth_put", "auth_erase", "auth_store_get", "auth_store_put"), ("dead", "delayed")
-LASTING = {"appendonly": "yes", "maxmemory_policy": "noeviction"}
+DURABLE = {"appendonly": "yes", "maxmemory_policy": "noeviction"}
 LOOP = "while true do end"
 
 REFUSED = (
@@ -91,7 +91,7 @@ def server(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A Redis with the users of a host, and a dead letter in each queue."""
     file = tmp_path_factory.mktemp("acl") / "acl"
     file.write_text(acl_file({user: f"secret-{user}" for user in USERS}))
-    made = _Guarded(redis_binary, tmp_path_factory.mktemp("redis"), aclfile=str(file), **LASTING)
+    made = _Guarded(redis_binary, tmp_path_factory.mktemp("redis"), aclfile=str(file), **DURABLE)
     made.start()
     for each in script.ALL:
         answer(made, WATCH, "SCRIPT", "LOAD", each.text)

@@ -74,7 +74,7 @@ def test_the_manual_and_the_completion_know_every_command(program: str) -> None:
 
 def test_the_manual_knows_every_setting() -> None:
     text = page("gorgond.conf.5")
-    for section, kind in (*SECTIONS.items(), ("provider.NAME", RandomSettings), ("oauth2.NAME", OAuth2)):
+    for section, kind in {**SECTIONS, "provider.NAME": RandomSettings, "oauth2.NAME": OAuth2}.items():
         described = text[text.index(f"[{section}]") :].split(".TP")[0]
         assert [key for key in keys(kind) if not re.search(rf"\b{key}\b", described)] == []
 
