@@ -61,15 +61,20 @@ def letters(fabric: Fabric) -> Iterator[list[int]]:
     apart(drop_letters(fabric.redis.url))
 
 
-@pytest.fixture
-def operator(page: Viewer, letters: list[int]) -> Viewer:
-    """The page, logged in."""
-    page.sees("#dead-queue option:checked", f"store_put ({len(letters)})")
+def logged_in(page: Viewer, letters: int) -> Viewer:
+    """The page, once its operator has logged in and so many letters are there."""
+    page.sees("#dead-queue option:checked", f"store_put ({letters})")
     page.find("#to-log-in").click()
     page.find("#password").fill(PASSWORD)
     page.page.keyboard.press("Enter")
-    expect(page.find("#letters tbody tr")).to_have_count(len(letters))
+    expect(page.find("#letters tbody tr")).to_have_count(letters)
     return page
+
+
+@pytest.fixture
+def operator(page: Viewer, letters: list[int]) -> Viewer:
+    """The page, logged in."""
+    return logged_in(page, len(letters))
 
 
 @pytest.mark.usefixtures("letters")

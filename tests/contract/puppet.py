@@ -61,3 +61,14 @@ class Puppet:
     async def leave(self, unhandled: bool = False) -> int:
         """Give the desk up: how many messages went back."""
         return await self.link.leave(self.queue, self.name, self.token, unhandled)
+
+    async def give_back(self, how: str) -> None:
+        """Bring what it has had back to the queue: it leaves, others recover its desk, or its first dead letter is
+        requeued."""
+        if how == "leave":
+            await self.leave()
+        elif how == "recover":
+            await self.link.recover(self.queue, 0)
+        else:
+            assert how == "requeue"
+            await self.link.requeue(self.queue, 1)

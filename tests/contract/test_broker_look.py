@@ -152,12 +152,8 @@ async def test_what_comes_back_to_a_paused_queue_waits_in_its_place(bench: Bench
         await consumer.claim(done=1, want=0, failures=[Failure(0, 0.0, "busy")])
     await consumer.link.pause("q")
 
-    if how == "leave":
-        await consumer.leave()
-    elif how == "recover":
-        await consumer.link.recover("q", 0)
-    elif how == "requeue":
-        await consumer.link.requeue("q", 1)
+    if how != "due":
+        await consumer.give_back(how)
 
     assert await other.claim(want=5) == []
     await consumer.link.resume("q")

@@ -60,19 +60,14 @@ async def test_what_comes_back_wakes_a_waiter(bench: Bench, how: str) -> None:
     waiting = asyncio.create_task(waiter.wait(10))
     await bench.push(raw("x"), queue="other")
 
-    if how == "leave":
-        await consumer.leave()
-    elif how == "recover":
-        await consumer.link.recover("q", 0)
-    elif how == "requeue":
-        await consumer.link.requeue("q", 1)
-    else:  # another consumer's claim brings it back and has no room itself
+    if how == "due":  # another consumer's claim brings it back and has no room itself
         await consumer.claim(done=1, want=0, failures=[Failure(0, 0.0, "busy")])
         await bench.push(raw("b"))
         assert await waiting == raw("b")
         assert await consumer.claim(want=1) == [raw("a", 2)]
         return
 
+    await consumer.give_back(how)
     assert ids([await waiting or b""]) == "a"
 
 
