@@ -99,7 +99,7 @@ class Web(Section):
 
 @dataclass(frozen=True, slots=True)
 class Auth(Section):
-    """Users: their sessions, and how often a password may be tried."""
+    """Sessions of users, how often a password may be tried, and how it travels."""
 
     key: str = setting("", KEYS, "the key of web and auth servers, which seals passwords on their way", secret=True)
     idle: float = setting("14d", duration("3650d", "12h or 14d"), "a session unused for so long ends")
@@ -174,7 +174,7 @@ class Provider(Section):
 
 @dataclass(frozen=True)
 class Instances(Section):
-    """How many of each role run on this host, a setting for each row of the table of roles; systemd's gorgond-generator
+    """How many of each role run on this host. Each row of the table of roles is a setting; systemd's gorgond-generator
     reads them too."""
 
     if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _instances() -> type[Instances]:
             made.append((role.key, str, setting("", kind, f"which {role.many}")))
         else:
             made.append((role.key, str, setting(role.number, COUNT, role.many)))
-    return make_dataclass("Instances", made, bases=(Instances,), frozen=True)
+    return make_dataclass("Instances", made, bases=(Instances,), namespace={"__doc__": Instances.__doc__}, frozen=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from gorgond.config import KINDS
 from gorgond.roles import COMMANDS, ROLES, SCALED
 from gorgond.roles.row import Role
 from gorgond.service.output import run_command
@@ -63,7 +64,7 @@ def texts() -> dict[Path, str]:
             files[instead(f"gorgon-{role.name}@")] = "\n".join(("[Service]", *role.unit.instead, ""))
     for place, begin, end, lines in LISTS:
         file = ROOT / place
-        before, rest = file.read_text().split(begin, 1)
+        before, rest = files.get(file, file.read_text()).split(begin, 1)
         after = rest[rest.index(end) :] if end else ""
         files[file] = before + begin + lines + after
     return files
@@ -231,12 +232,32 @@ def all_units() -> str:
     return textwrap.fill(", ".join([*first, *unit_names()]), WIDTH - 2, break_on_hyphens=False)
 
 
-def kinds_of_instances() -> str:
-    """What [instances] may have, for the manual."""
-    numbered = ", ".join(ROLES[name].key for name in SCALED)
-    named = ", ".join(role.key for role in ROLES.values() if role.section)
-    text = f"How many of each role gorgon.target runs: {numbered} (a number, or a number per core), {named} (names)."
-    return textwrap.fill(text, WIDTH) + "\n"
+def sections() -> str:
+    """The sections that the configuration may have once each, with their settings, for the manual."""
+    return "".join(f".TP\n.B [{name}]\n{about_section(name)}\n" for name in SECTIONS)
+
+
+def about_section(name: str) -> str:
+    """What is in a section, and its settings."""
+    about = (SECTIONS[name].__doc__ or "").partition(".")[0]
+    some = ", ".join(keys(SECTIONS[name]))
+    if name == "instances":
+        numbered = ", ".join(ROLES[each].key for each in SCALED)
+        named = ", ".join(role.key for role in ROLES.values() if role.section)
+        some = f"{numbered} (a number, or a number per core), {named} (names)"
+    kind = ", and what its kind has besides" if name in KINDS else ""
+    return textwrap.fill(f"{about}: {some}{kind}.".replace("-", "\\-"), WIDTH, break_on_hyphens=False)
+
+
+def red_units() -> str:
+    """The units of instances, for the operator who finds one of them red."""
+    return ", ".join(f"`gorgon-{role.name}@`" for role in ROLES.values())
+
+
+def red_ports() -> str:
+    """The units that stand for ports, for the same."""
+    sockets, beside = (", ".join(f"`gorgon-{role.name}{end}`" for role in PORTS) for end in (".socket", "-socket"))
+    return f"{sockets}, or {beside} beside them"
 
 
 LISTS = (
@@ -246,7 +267,9 @@ LISTS = (
     ("debian/gorgond.links", "gorgon-broker-watch.service.8\n", "", links()),
     ("debian/man/gorgond.8", "lets others in.\n", ".TP\n.B watch\n", commands()),
     ("debian/man/gorgon.target.8", ".SH NAME\n", " \\- units of gorgond", all_units()),
-    ("debian/man/gorgond.conf.5", ".B [instances]\n", ".TP\n.B [broker]", kinds_of_instances()),
+    ("debian/man/gorgond.conf.5", ".SH SECTIONS\n", ".TP\n.B [provider.NAME]", sections()),
+    ("docs/operations.md", "| an instance: ", " | `systemctl status` shows the reason", red_units()),
+    ("docs/operations.md", "| a port: ", " | another program has the port", red_ports()),
 )
 """Where a list stands: a file, what goes before it and after it, and the list."""
 

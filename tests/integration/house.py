@@ -11,7 +11,7 @@ import pytest
 
 from tests import programs
 
-PARTS = ("gorgond", "systemd", "debian", "etc", "tools")
+PARTS = ("gorgond", "systemd", "debian", "docs", "etc", "tools")
 
 
 class House:

@@ -30,10 +30,10 @@ GORGONCTL = "import sys; from gorgond.gorgonctl import main; sys.exit(main())"
 ROLE = '''"""Echo: answers what it is asked, and who connects is greeted."""
 
 import asyncio
+import json
 
 from gorgond.http.server import open_port
 from gorgond.redpill import Done, Message, Outcome
-from gorgond.redpill.codec import dumps
 from gorgond.service.life import Service
 from gorgond.service.systemd import listening_sockets
 
@@ -47,7 +47,7 @@ class Echo(Service):
         self.servers = [await asyncio.start_server(self.greet, sock=each) for each in sockets]
 
     async def answer(self, message: Message) -> Outcome:
-        return Done(dumps(message.args))
+        return Done(json.dumps(message.args).encode())
 
     async def greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(self.config.echo.greeting.encode())

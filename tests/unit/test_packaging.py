@@ -253,14 +253,15 @@ def test_the_generator_does_what_the_table_says(tmp_path: Path) -> None:
     # when systemd asks what there is
     subprocess.run(["sh", "-c", text, "generator", str(output)], check=True)
     # then each role has as many instances as are wanted, where not as many as its row says
-    wanted = sorted(each.name for each in (output / "gorgon.target.wants").iterdir())
-    assert [each for each in wanted if "web" not in each] == [
-        "gorgon-app@1.service", "gorgon-app@2.service", "gorgon-auth@1.service", "gorgon-auth@2.service",
-        "gorgon-broker-watch.service", "gorgon-broker.service", "gorgon-journal@1.service",
-        "gorgon-provider@post.2.service", "gorgon-provider@post.service", "gorgon-provider@slow.service",
-        "gorgon-store@1.service", "gorgon-store@2.service", "gorgon-store@3.service",
-    ]  # fmt: skip
-    assert {"gorgon-web.socket", "gorgon-web@1.service"} <= set(wanted)
+    numbers = {name: ROLES[name].number for name in SCALED if name != "web"} | {"store": "3", "stats": "0"}
+    wanted = {each.name for each in (output / "gorgon.target.wants").iterdir()}
+    assert {each for each in wanted if "web" not in each} == {
+        *(f"gorgon-{name}@{number + 1}.service" for name, some in numbers.items() for number in range(int(some))),
+        *(f"gorgon-{name}.socket" for name, some in numbers.items() if ROLES[name].unit.port and some != "0"),
+        *(f"gorgon-provider@{name}.service" for name in ("post", "post.2", "slow")),
+        "gorgon-broker-watch.service", "gorgon-broker.service",
+    }  # fmt: skip
+    assert {"gorgon-web.socket", "gorgon-web@1.service"} <= wanted
     # and each the secrets and the network that are its own
     drop_ins = {str(each.relative_to(output)).replace("@.service.d/50-", " ") for each in output.glob("*@.service.d/*")}
     store = {f"gorgon-{each} {what}.conf" for each in ASKING for what in ("store.url", "network")}
