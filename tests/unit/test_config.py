@@ -12,6 +12,7 @@ import pytest
 from gorgond import config
 from gorgond.config import Config, load, rewritten
 from gorgond.errors import ConfigError
+from gorgond.providers import SOURCES
 from gorgond.providers.random import RandomSettings
 from gorgond.settings import DEFAULT_PROVIDER, SECTIONS, OAuth2, flag, keys, masked, variable
 
@@ -233,7 +234,7 @@ def test_times_and_networks() -> None:
         ("store", "batch", "1001", "a whole number from 1 to 1000"),
         ("log", "level", "INFO", "debug info warning error"),
         ("log", "format", "xml", "text json"),
-        ("provider.notes", "kind", "imap", "random"),
+        ("provider.notes", "kind", "imap", " ".join(SOURCES.names())),
         ("provider.notes", "count", "many", "a whole number from 0 to 1000000000000"),
     ],
 )
