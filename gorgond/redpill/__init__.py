@@ -14,7 +14,7 @@ redpill's own business: others take nothing from its modules.
     broker         the contract; `drivers` has the brokers by scheme, `keys` every key in Redis
     redisbroker    Redis; `redisserver` a server by its address, `script` what Redis runs
     sentinelbroker    several Redis servers, one of them the master; `sentineladdress` its address, `sentinels` who
-                   says which, `sentinelwatch` that it is another one
+                   says which, `sentinelwatch` that it is another one, `failover` makes it another one
     rediswire      a connection, made as often as it is needed; `redisprotocol` what travels on one, `resp` its format
     clock          the time that all processes share, which is the broker's
     deadline       one that costs next to nothing to set and to lift

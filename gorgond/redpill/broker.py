@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, TypeVar
 
 from gorgond.redpill.clock import BrokerTime
-from gorgond.redpill.errors import BrokerError
+from gorgond.redpill.errors import BrokerError, BrokerRefused
 from gorgond.redpill.outage import Outage
 from gorgond.redpill.persist import Persistent
 
@@ -259,6 +259,12 @@ class Broker(ABC):
     @abstractmethod
     def link(self, name: str) -> Link:
         """A connection of its own for the loop called `name`; it connects when first used."""
+
+    async def fail_over(self, login: str = "") -> tuple[str, str]:
+        """Have the Sentinels of a set name another master, which has all that was acknowledged: where the master was,
+        and where it is now. `login` is `user:password` of who may order it of them, percent-encoded; empty: anybody
+        may. Raises BrokerAway and BrokerRefused: the master is as it was."""
+        raise BrokerRefused(f"{self.outage.what} is one server: there is none that could take over")
 
 
 class Link(Persistent, ABC):

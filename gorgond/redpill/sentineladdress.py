@@ -75,10 +75,11 @@ class SentinelAddress:
         """The URL of a Redis of the set."""
         return f"{self.scheme}://{self.user}{shown(place)}" + (f"?{self.options}" if self.options else "")
 
-    def sentinel(self, place: Place) -> str:
-        """The URL of a Sentinel, which speaks as a Redis does and has no databases."""
+    def sentinel(self, place: Place, login: str = "") -> str:
+        """The URL of a Sentinel, which speaks as a Redis does and has no databases; as nobody, or as `login`, which is
+        `user:password`."""
         options = urlencode([each for each in parse_qsl(self.options) if each[0] != "db"])
-        return f"{self.scheme}://{shown(place)}" + (f"?{options}" if options else "")
+        return f"{self.scheme}://{login}{'@' * bool(login)}{shown(place)}" + (f"?{options}" if options else "")
 
 
 def _place(text: str) -> Place:

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from redis.exceptions import ResponseError
 
 from gorgond.redpill.errors import BrokerAway, BrokerRefused
+from gorgond.redpill.failover import fail_over
 from gorgond.redpill.logline import counted, log
 from gorgond.redpill.meaning import ROUND_TIMEOUT
 from gorgond.redpill.redisbroker import RedisLink
@@ -38,6 +39,10 @@ class SentinelBroker(RedisServer):
 
     def link(self, name: str) -> RedisLink:
         return RedisLink(self, name)
+
+    async def fail_over(self, login: str = "") -> tuple[str, str]:
+        old, new = await fail_over(self._sentinels, login)
+        return shown(old), shown(new)
 
     async def open(self) -> RedisProtocol:
         watch = self._watches.setdefault(asyncio.get_running_loop(), SentinelWatch(self._sentinels))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,12 +12,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from gorgond.chaos.errors import Aborted
 from gorgond.chaos.hosts.files import HOSTS, MASTER
 from gorgond.chaos.hosts.host import Host
+from gorgond.redpill import connect
 
 ANSWER = 1.0  # seconds that one may take
-PAUSE = 10.0  # seconds for which a master takes no writes at most, that is to be none any more
 
 
 class Sentinels:
@@ -56,36 +55,14 @@ class Sentinels:
         return bool(known["num-slaves"] >= HOSTS - 1 and known["num-other-sentinels"] == HOSTS - 1)
 
     def fail_over(self) -> None:
-        """Have them name another master, as an operator does before a host is shut down. Raises RedisError, and Aborted
-        when the replicas do not come to have what the master has.
-
-        The master takes no writes meanwhile. Sentinels go by what replicas told them up to ten seconds ago: they may
-        promote one that lacks what the other one alone has acknowledged, and the other one follows it.
-        """
-        master = self.master()
-        if master is None:
-            return
-        redis = _redis(master.address, 6379)
-        redis.execute_command("CLIENT", "PAUSE", int(PAUSE * 1000), "WRITE")
-        end = time.monotonic() + PAUSE / 2
-        while not _followed_wholly(redis.info("replication")):
-            if time.monotonic() > end:
-                raise Aborted("the replicas do not come to have what the master has")
-            time.sleep(0.01)
-        _redis(master.address, 26379).execute_command("SENTINEL", "FAILOVER", MASTER)
+        """Have them name another master, as an operator does before a host is shut down. Raises BrokerError."""
+        places = ",".join(self._hosts)
+        asyncio.run(connect(f"sentinel://{places}/{MASTER}", durable=False).fail_over())
 
 
 def _replicas(replication: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The replicas in what a master says of them."""
     return [each for key, each in replication.items() if key.startswith("slave") and isinstance(each, dict)]
-
-
-def _followed_wholly(replication: Mapping[str, Any]) -> bool:
-    """Whether each replica has all that the master has, by what the master says."""
-    offsets = [
-        each["offset"] for key, each in replication.items() if key.startswith("slave") and isinstance(each, dict)
-    ]
-    return len(offsets) == HOSTS - 1 and all(each >= replication["master_repl_offset"] for each in offsets)
 
 
 def _redis(address: str, port: int) -> Any:

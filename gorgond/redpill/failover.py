@@ -1,0 +1,185 @@
+"""A planned failover: the Sentinels name another master, and nothing that was acknowledged is lost.
+
+Sentinels go by what replicas told them up to ten seconds ago. They may promote one that lacks what the other one alone
+has acknowledged, and the other one follows it then. So the master takes no writes until all replicas that may be
+promoted have what it has, and none after that: it follows the new master before it takes any again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused
+from gorgond.redpill.meaning import meaning
+from gorgond.redpill.redisprotocol import RedisProtocol
+from gorgond.redpill.redisserver import DRIVER_ERRORS, dial, driver
+from gorgond.redpill.resp import Command
+from gorgond.redpill.sentineladdress import Place, shown
+from gorgond.redpill.sentinels import Sentinels
+
+ANSWER = 1.0  # seconds that a server may take for an answer
+PAUSE = 10.0  # seconds without writes, told anew as long as we live
+# A master that takes no writes takes no greetings of Sentinels either: after three seconds they think that it is gone.
+CATCH_UP = 2.0  # seconds in which the replicas must have all that it has
+TAKE_OVER = 30.0  # seconds until another one is the master
+LOOK = 0.05  # seconds between two looks
+GONE = {"s_down", "o_down"}  # flags of a replica that a Sentinel does not promote
+NOT_YET = ("NOGOODSLAVE", "INPROG")  # what one says that has just met the replicas, or is about something else
+
+
+async def fail_over(sentinels: Sentinels, login: str) -> tuple[Place, Place]:
+    """The master of before, and the one of now. `login` is `user:password` of who may order it of the Sentinels, empty
+    where anybody may. Raises BrokerAway and BrokerRefused, which say why it is as it was."""
+    try:
+        return await _Failover(sentinels, login).run()
+    except DRIVER_ERRORS as error:
+        raise meaning(error) from None
+
+
+class _Failover:
+    def __init__(self, sentinels: Sentinels, login: str) -> None:
+        self._sentinels, self._login = sentinels, login
+        self._address = sentinels.address
+
+    async def run(self) -> tuple[Place, Place]:
+        old = (await self._sentinels.named()).master
+        try:
+            async with self._redis(old) as master, self._sentinel(old) as sentinel:
+                candidates = await self._candidates(sentinel, old)
+                await self._hold(master)
+                await self._caught_up(master, candidates)
+                await self._order(sentinel)
+                new = await self._taken_over(old, master)
+                await _told(master, "REPLICAOF", *map(str, new))
+        finally:
+            with suppress(*DRIVER_ERRORS, BrokerError):  # the pause ends by itself
+                async with self._redis(old) as before:
+                    await _told(before, "CLIENT", "UNPAUSE")
+        return old, new
+
+    async def _hold(self, master: RedisProtocol) -> None:
+        await _told(master, "CLIENT", "PAUSE", f"{PAUSE * 1000:.0f}", "WRITE")
+
+    async def _caught_up(self, master: RedisProtocol, lacking: set[Place]) -> None:
+        """Wait until each replica that may be promoted has all that the master has. Each is asked itself: it tells its
+        master once a second only."""
+        sent, end = int((await _replication(master))["master_repl_offset"]), time.monotonic() + CATCH_UP
+        while lacking := {each for each in lacking if await self._has(each) < sent}:
+            if time.monotonic() > end:
+                who = " and ".join(map(shown, sorted(lacking)))
+                raise BrokerRefused(
+                    f"{who} does not come to have all that the master has: try again when it has less to do"
+                )
+            await asyncio.sleep(LOOK)
+
+    async def _has(self, place: Place) -> int:
+        """How much a replica has of what its master sent."""
+        try:
+            async with self._redis(place) as replica:
+                return int((await _replication(replica)).get("slave_repl_offset", 0))
+        except DRIVER_ERRORS:
+            return 0
+
+    async def _candidates(self, sentinel: RedisProtocol, master: Place) -> set[Place]:
+        """The replicas that it could promote. One that has the master among them has another failover in hand still."""
+        end = time.monotonic() + TAKE_OVER
+        while master in (found := await self._replicas(sentinel)):
+            if time.monotonic() > end:
+                raise BrokerAway(f"the Sentinels have not yet done with the failover to {shown(master)}: try again")
+            await asyncio.sleep(LOOK)
+        if not found:
+            raise BrokerRefused("no replica is there that could take over")
+        return found
+
+    async def _replicas(self, sentinel: RedisProtocol) -> set[Place]:
+        rows = await _told(sentinel, "SENTINEL", "REPLICAS", self._address.name)
+        about = [dict(zip(row[::2], row[1::2], strict=True)) for row in rows]
+        there = [row for row in about if not GONE & set(row[b"flags"].decode().split(","))]
+        return {(row[b"ip"].decode(), int(row[b"port"])) for row in there}
+
+    async def _order(self, sentinel: RedisProtocol) -> None:
+        end = time.monotonic() + CATCH_UP
+        while True:
+            try:
+                await _told(sentinel, "SENTINEL", "FAILOVER", self._address.name)
+                return
+            except ResponseError as error:
+                if not str(error).startswith(NOT_YET) or time.monotonic() > end:
+                    raise
+            await asyncio.sleep(LOOK)
+
+    async def _taken_over(self, old: Place, master: RedisProtocol) -> Place:
+        """The new master, as soon as the majority names it and it says so itself."""
+        end = time.monotonic() + TAKE_OVER
+        while time.monotonic() < end:
+            await self._hold(master)
+            with suppress(*DRIVER_ERRORS, BrokerAway):
+                new = (await self._sentinels.named()).master
+                if new != old and await self._is_master(new):
+                    return new
+            await asyncio.sleep(LOOK)
+        raise BrokerAway(f"no other master was named within {TAKE_OVER:g} s; {shown(old)} goes on")
+
+    async def _is_master(self, place: Place) -> bool:
+        async with self._redis(place) as redis:
+            return bool((await _told(redis, "ROLE"))[0] == b"master")
+
+    def _redis(self, place: Place) -> AbstractAsyncContextManager[RedisProtocol]:
+        return _connected(self._address.redis(place))
+
+    @asynccontextmanager
+    async def _sentinel(self, master: Place) -> AsyncIterator[RedisProtocol]:
+        """The first of the Sentinels that names this master too, as who may order it."""
+        why: BrokerError = BrokerAway(f"the Sentinels do not all name {shown(master)} yet: try again")
+        for place in self._address.sentinels:
+            try:
+                sentinel = await _dial(self._address.sentinel(place, self._login))
+            except DRIVER_ERRORS as error:
+                why = meaning(error)
+                continue
+            try:
+                if await self._named_by(sentinel) == master:
+                    yield sentinel
+                    return
+            finally:
+                sentinel.end()
+        raise why
+
+    async def _named_by(self, sentinel: RedisProtocol) -> Place | None:
+        named = await _told(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.name)
+        return (named[0].decode(), int(named[1])) if named else None
+
+
+async def _dial(url: str) -> RedisProtocol:
+    async with asyncio.timeout(ANSWER):
+        return await dial(driver(url))
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[RedisProtocol]:
+    connection = await _dial(url)
+    try:
+        yield connection
+    finally:
+        connection.end()
+
+
+async def _told(connection: RedisProtocol, *command: str) -> Any:
+    """The answer to a command. Raises ResponseError, and the driver's errors."""
+    words: Command = list(command)
+    [answer] = await connection.ask([words], 1, ANSWER)
+    if isinstance(answer, ResponseError):
+        raise answer
+    return answer
+
+
+async def _replication(redis: RedisProtocol) -> dict[str, str]:
+    """What a Redis says of who follows whom, and how closely."""
+    info = (await _told(redis, "INFO", "replication")).decode()
+    return dict(line.split(":", 1) for line in info.splitlines() if ":" in line)

@@ -1,0 +1,90 @@
+"""A failover that an operator asks for: the master takes no writes until another one has all that it has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from gorgond.redpill import BrokerRefused, Consumer, Message, Producer, connect
+from tests.contract.stage import OUTAGE, Handler, Stage, running
+from tests.sets import PASSWORD, MakeSet, Member
+from tests.waiting import eventually, eventually_async
+
+LOGIN = f"sentinel:{PASSWORD}"
+
+
+def info(member: Member, field: str) -> str:
+    about = dict(line.split(":", 1) for line in member.cli("INFO", "replication").splitlines() if ":" in line)
+    return about[field]
+
+
+async def test_what_is_pushed_meanwhile_is_there_and_all_follow_the_new_master(
+    make_set: MakeSet, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs(OUTAGE)
+    expected_logs("lost its desk|must have what counts the broker has 0 now")
+    made, handler = make_set(), Handler()
+    old = made.master()
+    broker = connect(made.url(), durable=False)
+    async with running(Consumer(broker, "q", "one", handler)), Producer(broker, "p") as producer:
+        # given somebody who pushes all the time
+        pushing = asyncio.create_task(_push(producer))
+        # when an operator has another one made the master
+        said = await broker.fail_over(LOGIN)
+        # then it is so when that returns, and the old one follows it
+        new = await asyncio.to_thread(made.master)
+        assert said == (f"{old.place[0]}:{old.place[1]}", f"{new.place[0]}:{new.place[1]}")
+        assert new is not old
+        assert await asyncio.to_thread(info, old, "role") == "slave"
+        # and nothing is lost
+        await pushing
+        await eventually_async(lambda: len(set(handler.ids)) == 300)
+    await Stage(broker).settled()
+
+
+async def _push(producer: Producer) -> None:
+    for number in range(300):
+        await producer.push("q", Message("op", id=f"{number}"))
+
+
+async def test_a_replica_that_lacks_something_is_not_made_the_master(make_set: MakeSet) -> None:
+    # given a replica that stands still, which no Sentinel has noticed yet
+    made = make_set(replicas=1, down_after=60.0)
+    master, replica = made.members
+    replica.pause()
+    master.cli("SET", "key", "text")
+    # when an operator has another one made the master, then it is refused
+    broker = connect(made.url(), durable=False)
+    with pytest.raises(BrokerRefused, match="does not come to have all that the master has: try again"):
+        await broker.fail_over(LOGIN)
+    # and all is as it was: the master takes writes
+    assert made.master() is master
+    assert master.cli("SET", "key", "another") == "OK"
+    # and when it goes on it may be
+    replica.resume()
+    await broker.fail_over(LOGIN)
+    assert made.master() is replica
+    assert replica.cli("GET", "key") == "another"
+
+
+async def test_who_may_not_order_it_is_told_and_the_master_goes_on(make_set: MakeSet) -> None:
+    made = make_set(replicas=1)
+    master = made.master()
+    with pytest.raises(BrokerRefused, match=r"NOPERM|NOAUTH"):
+        await connect(made.url(), durable=False).fail_over()
+    assert master.cli("SET", "key", "text") == "OK"
+
+
+async def test_without_a_replica_nothing_is_done(make_set: MakeSet) -> None:
+    made = make_set(replicas=1, down_after=1.0)
+    made.members[1].kill()
+    eventually(lambda: "s_down" in str(made.sentinels[0].tell("SENTINEL", "REPLICAS", "gorgon")))
+    with pytest.raises(BrokerRefused, match="no replica is there that could take over"):
+        await connect(made.url(), durable=False).fail_over(LOGIN)
+
+
+async def test_one_server_has_none_that_could_take_over() -> None:
+    with pytest.raises(BrokerRefused, match="is one server"):
+        await connect("redis://localhost:1", durable=False).fail_over()
