@@ -11,8 +11,8 @@ docs/development.md says how to add one.
     repeats            how a write that comes again is told from another one
     words              the words of texts, as they are searched for
     mongo              MongoDB: `mongo_writes`, `mongo_deletes`, `mongo_commands`, `mongo_requests`, `mongo_folding`,
-                       `mongo_pool`; searches: `mongo_words`, the index, `mongo_indexing`, `mongo_sweep`,
-                       `mongo_search`
+                       `mongo_pool`, `mongo_address`; searches: `mongo_words`, the index, `mongo_indexing`,
+                       `mongo_sweep`, `mongo_search`
     sqlite             SQLite: `sqlite_writes`, `sqlite_filters`, `sqlite_tables`, `sqlite_indexes`, `sqlite_folding`,
                        `sqlite_files`
 """

@@ -44,6 +44,7 @@ from gorgond.stores.contract import (
     too_slow,
 )
 from gorgond.stores.filters import check_query, equality
+from gorgond.stores.mongo_address import demand_majority
 from gorgond.stores.mongo_commands import COPIES, FIRST, MARKS, PUT, copy_of, reachable
 from gorgond.stores.mongo_folding import fold_all, whatever_case
 from gorgond.stores.mongo_indexing import NOT_PUT, WAIT, Indexing
@@ -106,6 +107,7 @@ class MongoStore(Store):
     """One MongoDB database, one pool of connections for all threads."""
 
     def __init__(self, url: str) -> None:
+        demand_majority(url)
         self._url = url
         self._pool = PoolCount()
         self._who = os.urandom(8)  # among the stores that make the index for searches

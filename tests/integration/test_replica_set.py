@@ -74,6 +74,11 @@ async def test_indexes_are_made_although_a_member_is_down(replicas: ReplicaSet) 
     assert len(made) > 4
 
 
+def test_an_address_that_demands_what_we_do_is_taken(replicas: ReplicaSet) -> None:
+    with closing(open_store(f"{replicas.url('demands')}&w=majority&journal=true")) as store:
+        assert store.write([Write("insert", "items", "a", 1, {"title": "x"})]) == ["stored"]
+
+
 async def test_a_primary_that_steps_down_or_dies_loses_nothing(
     fabric_of: Callable[..., Fabric], durable: RedisServer, replicas: ReplicaSet
 ) -> None:

@@ -72,6 +72,7 @@ def test_a_wrong_configuration_is_one_line_and_exit_code_78(
         ("GORGOND_STORE_URL", "mongodb://user:hid/den@host"),
         ("GORGOND_STORE_URL", "mongodb+srv://user:hid/den@host"),
         ("GORGOND_STORE_URL", "mongodb+srv://db.notes.example:27017/notes"),
+        ("GORGOND_STORE_URL", "mongodb://user:hidden@host/notes?w=1"),
         pytest.param(
             "GORGOND_STORE_URL",
             "mongodb+srv://1.2.3.4/notes",
