@@ -15,6 +15,7 @@ redpill's own business: others take nothing from its modules.
     redisbroker    Redis; `redisserver` a server by its address, `script` what Redis runs
     sentinelbroker    several Redis servers, one of them the master; `sentineladdress` its address, `sentinels` who
                    says which, `sentinelwatch` that it is another one, `failover` makes it another one
+    servers        the servers of a broker, each asked for itself; `replication` what they say
     rediswire      a connection, made as often as it is needed; `redisprotocol` what travels on one, `resp` its format
     clock          the time that all processes share, which is the broker's
     deadline       one that costs next to nothing to set and to lift
@@ -55,7 +56,7 @@ from gorgond.redpill.codec import INT_MAX, INT_MIN, canonical, dumps, encoded, l
 from gorgond.redpill.concurrent import ConcurrentConsumer, Work
 from gorgond.redpill.consumer import Consumer, Handler
 from gorgond.redpill.consuming import AnyConsumer
-from gorgond.redpill.drivers import DRIVERS, connect
+from gorgond.redpill.drivers import DRIVERS, connect, parse_set
 from gorgond.redpill.ending import Ending, fault_of
 from gorgond.redpill.errors import (
     BrokerAway,
@@ -78,6 +79,7 @@ from gorgond.redpill.message import ID_MAX, MORE, Message, Reply, decode, new_id
 from gorgond.redpill.outage import Outage, overslept
 from gorgond.redpill.outcome import DONE, Attempts, Dead, Done, Outcome, Retry, Unavailable
 from gorgond.redpill.producer import Producer
+from gorgond.redpill.replication import RedisState, Replication, SentinelState
 from gorgond.redpill.topic import KEPT, ConcurrentSubscription, Listener, Subscription
 
 __all__ = [
@@ -86,7 +88,8 @@ __all__ = [
     "CallFailed", "Caller", "ConcurrentConsumer", "ConcurrentSubscription", "Consumer", "Counts", "Dead", "DeadLetter",
     "DeadlineExceeded", "Done", "Ending", "Found", "GorgonError", "Group", "Handler", "Hooks", "Lease", "Limit",
     "Link", "Listener", "LoopEnded", "Message", "Outage", "Outcome", "OutcomeUnknown", "Producer", "QueueFull",
-    "Reply", "Retry", "Room", "Subscription", "Superseded", "Told", "Unavailable", "Undecodable", "UnixSocket", "Work",
-    "canonical", "connect", "contained", "decode", "dumps", "encoded", "fault_of", "follow", "handling", "judged_ms",
-    "keys", "loads", "loads_strictly", "new_id", "now_ms", "overslept", "plain", "protocol", "public_error", "script",
+    "RedisState", "Replication", "Reply", "Retry", "Room", "SentinelState", "Subscription", "Superseded", "Told",
+    "Unavailable", "Undecodable", "UnixSocket", "Work", "canonical", "connect", "contained", "decode", "dumps",
+    "encoded", "fault_of", "follow", "handling", "judged_ms", "keys", "loads", "loads_strictly", "new_id", "now_ms",
+    "overslept", "parse_set", "plain", "protocol", "public_error", "script",
 ]  # fmt: skip

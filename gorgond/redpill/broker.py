@@ -24,6 +24,7 @@ from gorgond.redpill.clock import BrokerTime
 from gorgond.redpill.errors import BrokerError, BrokerRefused
 from gorgond.redpill.outage import Outage
 from gorgond.redpill.persist import Persistent
+from gorgond.redpill.replication import Replication
 
 T = TypeVar("T")
 
@@ -250,6 +251,7 @@ class Broker(ABC):
         self.time = BrokerTime()
         self.met = False  # whether it was ever reached
         self.socket: UnixSocket | None = None  # if that is its address
+        self.set_name = ""  # what Sentinels call it, if its address is theirs
 
     @classmethod
     @abstractmethod
@@ -399,6 +401,11 @@ class Link(Persistent, ABC):
     @abstractmethod
     async def about(self) -> dict[str, str]:
         """The broker's words about itself: the fields of Redis' INFO, and its setting `appendfsync` if we may ask."""
+
+    async def replication(self) -> Replication:
+        """What each of the broker's servers says: which is the master, which follow it, whom Sentinels name. It never
+        raises for one that does not answer, and asks over connections of its own."""
+        return Replication()
 
     @abstractmethod
     async def queues(self) -> list[str]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from gorgond.redpill.broker import Broker
+
+if TYPE_CHECKING:
+    from gorgond.redpill.sentineladdress import SentinelAddress
 
 DRIVERS: Mapping[str, str] = {
     "redis": "gorgond.redpill.redisbroker:RedisBroker",
@@ -32,3 +36,13 @@ def connect(url: str, durable: bool = True) -> Broker:
     module, _, name = DRIVERS[scheme].partition(":")
     driver: type[Broker] = getattr(import_module(module), name)
     return driver.at(url, durable)
+
+
+def parse_set(url: str) -> SentinelAddress | None:
+    """The parts of the address of a set: where its Sentinels are, what they call it, how its servers are met; None for
+    that of a server by itself. Raises ValueError for one that is no good."""
+    if url.partition("://")[0] not in ("sentinel", "sentinels"):
+        return None
+    from gorgond.redpill.sentineladdress import SentinelAddress  # rarely needed
+
+    return SentinelAddress.of(url)

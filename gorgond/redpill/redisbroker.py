@@ -42,10 +42,12 @@ from gorgond.redpill.clock import now_ms
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, QueueFull, Superseded
 from gorgond.redpill.raw import age
 from gorgond.redpill.redisprotocol import RedisProtocol
-from gorgond.redpill.redisserver import RedisServer, dial, driver
-from gorgond.redpill.rediswire import RedisWire, fields, nanoseconds
+from gorgond.redpill.redisserver import RedisServer, dial, driver, fields
+from gorgond.redpill.rediswire import RedisWire, nanoseconds
+from gorgond.redpill.replication import Replication
 from gorgond.redpill.resp import Command
 from gorgond.redpill.script import Script
+from gorgond.redpill.servers import Servers
 
 _ABOUT = ("server", "clients", "memory", "persistence", "stats")  # sections of INFO
 _REPLY_TTL_MS = int(REPLY_TTL * 1000)
@@ -90,9 +92,8 @@ class RedisBroker(RedisServer):
     def __init__(self, url: str, durable: bool) -> None:
         self._driver = driver(url)
         where = self._driver.connection_kwargs
-        super().__init__(
-            url, where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}", durable
-        )
+        self._shown = where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
+        super().__init__(url, self._shown, durable)
         if "path" in where:
             self.socket = UnixSocket(where["path"], where.get("username") or "default", where.get("password") or "")
 
@@ -104,11 +105,15 @@ class RedisBroker(RedisServer):
         return await dial(self._driver)
 
     def link(self, name: str) -> RedisLink:
-        return RedisLink(self, name)
+        return RedisLink(self, name, Servers(alone={self._shown: self.url}))
 
 
 class RedisLink(RedisWire):
-    """A link to a broker, by way of Redis."""
+    """A link to a broker, by way of Redis; `servers` are those that it is made of."""
+
+    def __init__(self, broker: RedisServer, name: str, servers: Servers) -> None:
+        super().__init__(broker, name)
+        self._servers = servers
 
     async def ping(self) -> None:
         await self._ask(["PING"])
@@ -297,6 +302,13 @@ class RedisLink(RedisWire):
         if not isinstance(fsync, ResponseError):
             about["appendfsync"] = fsync[1].decode()
         return about
+
+    async def replication(self) -> Replication:
+        return await self._servers.look()
+
+    async def close(self) -> None:
+        self._servers.close()
+        await super().close()
 
     async def queues(self) -> list[str]:
         known = {keys.name_of(key) for key in await self._keys() if key.endswith((":counts", ":lanes", ":pushed"))}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -130,6 +131,12 @@ class RedisProtocol(asyncio.Protocol):
     def over(self) -> bool:
         """Whether nothing comes over it any more."""
         return self._lost is not None or self._transport.is_closing()
+
+    @property
+    def certificate_ends(self) -> float | None:
+        """When the certificate of the other side ends, in seconds since 1970; None where none was asked for."""
+        certificate = self._transport.get_extra_info("peercert")
+        return float(ssl.cert_time_to_seconds(certificate["notAfter"])) if certificate else None
 
     def end(self) -> None:
         """Let go of the connection; what was not sent yet is not sent any more."""

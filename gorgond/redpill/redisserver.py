@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -63,6 +64,11 @@ async def dial(pool: ConnectionPool) -> RedisProtocol:
         with contextlib.suppress(*DRIVER_ERRORS):
             await made.disconnect()
         raise
+
+
+def fields(infos: Sequence[bytes]) -> dict[str, str]:
+    """The fields in answers to INFO."""
+    return dict(line.split(":", 1) for line in b"\n".join(infos).decode().splitlines() if ":" in line)
 
 
 class RedisServer(Broker, ABC):

@@ -22,7 +22,7 @@ from gorgond.redpill.logline import log
 from gorgond.redpill.meaning import ROUND_TIMEOUT, meaning
 from gorgond.redpill.outage import overslept
 from gorgond.redpill.redisprotocol import RedisProtocol
-from gorgond.redpill.redisserver import DRIVER_ERRORS, RedisServer
+from gorgond.redpill.redisserver import DRIVER_ERRORS, RedisServer, fields
 from gorgond.redpill.resp import Command
 
 _EXIST: Command = ["SCRIPT", "EXISTS", *(each.sha for each in script.ALL)]
@@ -72,11 +72,6 @@ def _preflight(about: dict[str, str], durable: bool) -> None:
         log.warning("the broker may evict messages: set maxmemory-policy noeviction in its configuration")
     if durable and about.get("aof_enabled") != "1":
         log.warning("the broker loses its messages when it dies: set appendonly yes in its configuration")
-
-
-def fields(infos: Sequence[bytes]) -> dict[str, str]:
-    """The fields in answers to INFO."""
-    return dict(line.split(":", 1) for line in b"\n".join(infos).decode().splitlines() if ":" in line)
 
 
 def nanoseconds(answer: Sequence[bytes]) -> int:

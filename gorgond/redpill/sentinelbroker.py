@@ -21,6 +21,7 @@ from gorgond.redpill.redisserver import RedisServer, dial, driver
 from gorgond.redpill.sentineladdress import SentinelAddress, is_own, shown
 from gorgond.redpill.sentinels import Named, Sentinels
 from gorgond.redpill.sentinelwatch import SentinelWatch
+from gorgond.redpill.servers import Servers
 
 
 class SentinelBroker(RedisServer):
@@ -30,6 +31,7 @@ class SentinelBroker(RedisServer):
         address = SentinelAddress.of(url)
         self._sentinels = Sentinels(address)
         super().__init__(url, f"{address.name} of {','.join(map(shown, address.sentinels))}", durable, address.copies)
+        self.set_name = address.name
         driver(address.redis(address.sentinels[0]))  # an option that it does not know is told now
         self._watches: WeakKeyDictionary[asyncio.AbstractEventLoop, SentinelWatch] = WeakKeyDictionary()
 
@@ -38,7 +40,7 @@ class SentinelBroker(RedisServer):
         return cls(url, durable)
 
     def link(self, name: str) -> RedisLink:
-        return RedisLink(self, name)
+        return RedisLink(self, name, Servers(self._sentinels.address))
 
     async def fail_over(self, login: str = "") -> tuple[str, str]:
         old, new = await fail_over(self._sentinels, login)

@@ -109,6 +109,7 @@ class StatsMonitor(Service):
         self._listener = self.listener(["stats"], self._hear)
         for watched in self._collector.brokers:
             self.loop(functools.partial(self._look_at, watched), f"look at {watched.health.name}")
+            self.loop(functools.partial(self._look_at_servers, watched), f"look at servers of {watched.health.name}")
         self.loop(self._ask, "ask")
         self.loop(self._go_on_painting, "paint")
         self.task(self._archive.load(), "load")
@@ -174,6 +175,18 @@ class StatsMonitor(Service):
                     watched.broker.outage.begin(watched.health.reason)
                 elif not watched.health.away:
                     watched.broker.outage.end()
+                await asyncio.sleep(max(due - time.monotonic(), 0.05))
+        finally:
+            await link.close()
+
+    async def _look_at_servers(self, watched: Watched, beat: Beat) -> None:
+        """Once a second, the servers that one broker is made of."""
+        link = watched.broker.link(f"{self.name} servers")
+        try:
+            while True:
+                beat()
+                due = time.monotonic() + SECOND
+                await watched.look_at_servers(link)
                 await asyncio.sleep(max(due - time.monotonic(), 0.05))
         finally:
             await link.close()

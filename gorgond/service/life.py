@@ -163,6 +163,7 @@ class Service(QueueEnds, ABC):
             "silent": round(self.heartbeats.oldest()[1], 3),
             "lag": round(self._heart.lag, 4),
             "clock": self._clock.ahead,
+            "set": self.fabric.durable.set_name,
             "queues": of_consumers(self.consumers),
             "counters": self.metrics.counters.copy(),
             "operations": self.metrics.operations(),

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gorgond.stats.replication import ReplicationHealth
+
 MINUTE = 60  # looks, one a second, over which growth is told
 
 DURABILITY = {"always": "always", "everysec": "everysec", "no": "none"}
@@ -23,6 +25,7 @@ class BrokerHealth:
     reason: str = ""
     lost: Mapping[str, int] = field(default_factory=dict)  # accepted messages of which it has no record, by queues
     deaf: Collection[str] = ()  # queues of groups that were deleted, and missed events
+    replication: ReplicationHealth = field(default_factory=ReplicationHealth)
     _growing: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MINUTE))
 
     def take_answer(self, about: Mapping[str, str]) -> None:
@@ -55,6 +58,7 @@ class BrokerHealth:
             "reason": self.reason,
             "lost": dict(self.lost),
             "deaf": sorted(self.deaf),
+            "replication": self.replication.row(),
         }
 
 

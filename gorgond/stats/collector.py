@@ -17,6 +17,7 @@ from gorgond.stats.instances import Expected, Instances, LifecycleEvent
 from gorgond.stats.losses import Losses
 from gorgond.stats.picture import picture
 from gorgond.stats.queues import Queues, together
+from gorgond.stats.replication import Failover
 
 ANSWER = 2.0  # seconds that a broker may take to say how it is
 SEARCH = 1.0  # seconds between two searches for queues that nobody is heard to consume, and at least SHARE times as
@@ -53,6 +54,10 @@ class Watched:
         else:
             self.counts, self._answered, self.lost = counts, time.monotonic(), False
 
+    async def look_at_servers(self, link: Link) -> None:
+        """Ask each of its servers how it is."""
+        self.health.replication.hear(await link.replication())
+
 
 class Collector:
     """Puts it together: `heard` gets what instances tell, each of `brokers` is looked at once a second."""
@@ -63,6 +68,7 @@ class Collector:
         self.queues = Queues()
         durable = self.brokers[0].health
         self.losses = Losses(durable.name, durable.where)
+        self._failovers: dict[str, Failover] = {}  # those that were told, by brokers
         self._began = time.monotonic()
         self._instances = Instances(self._began)
 
@@ -113,7 +119,16 @@ class Collector:
         self._instances.look(now, hearing)
         self._add_up_queues(now, int(at))
         self.history.advance(int(at))
-        return [*self._instances.take_events(), *self._look_for_losses(now)]
+        return [*self._instances.take_events(), *self._look_for_losses(now), *self._look_for_failovers(now)]
+
+    def _look_for_failovers(self, now: float) -> Iterator[LifecycleEvent]:
+        """The events that another Redis became a broker's master."""
+        for each in self.brokers:
+            failover = each.health.replication.failover
+            if failover is not None and failover is not self._failovers.get(each.health.name):
+                self._failovers[each.health.name] = failover
+                text = f"{failover.now} is the master of {each.health.replication.last.name} instead of {failover.was}"
+                yield LifecycleEvent("outage", each.health.name, failover.at, text)
 
     def _look_for_losses(self, now: float) -> Iterator[LifecycleEvent]:
         """The event that the durable broker has lost something."""

@@ -60,7 +60,8 @@ def _place(instance: Instance) -> tuple[tuple[int, str], str]:
 
 def instance_row(instance: Instance, now: float, at: float) -> Row:
     """One instance; `since` is ms since 1970, `in`, `out` and `errors` are per second, the other times seconds.
-    `clock` is by how much its host's clock is ahead of the broker's, None where it does not say."""
+    `clock` is by how much its host's clock is ahead of the broker's, None where it does not say; `set` what Sentinels
+    call the broker that it has, empty for a Redis by itself."""
     last = instance.last
     return {
         "name": instance.name,
@@ -77,6 +78,7 @@ def instance_row(instance: Instance, now: float, at: float) -> Row:
         "errors": round(instance.rates["errors"], 1),
         "lag": last["lag"],
         "clock": last.get("clock"),
+        "set": last.get("set", ""),
         "rss": last["rss"],
         "cpu": round(instance.rates["cpu"], 4),
         "silent": round(instance.silent(now), 1),

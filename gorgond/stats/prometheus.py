@@ -18,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from gorgond.service.metrics import Histogram, Operation, upper_edge
+from gorgond.stats.replication import agreeing_sentinels, masters, server_rows
 
 EDGES = tuple(2**power for power in range(7, 25))
 """µs below which a bucket of Prometheus ends: 128 µs to 16.8 s, each twice the one before."""
@@ -48,6 +49,7 @@ def exposition(picture: Mapping[str, Any], totals: Mapping[str, Operation], acce
 
 
 _Value = Callable[[Mapping[str, Any]], float]
+_Known = Callable[[Mapping[str, Any]], float | None]
 
 
 class _Once(Collector):
@@ -166,6 +168,7 @@ def _of_brokers(rows: list[Mapping[str, Any]]) -> Iterator[Metric]:
         for row in rows:
             gauge.add_metric([row["name"]], value(row))
         yield gauge
+    yield from _of_replication({row["name"]: row["replication"] for row in rows})
     counters = {
         "rejected_connections": ("Connections it refused", "rejected"),
         "delayed_fsyncs": ("Writes that waited for its disk", "delayed_fsync"),
@@ -175,3 +178,36 @@ def _of_brokers(rows: list[Mapping[str, Any]]) -> Iterator[Metric]:
         for row in rows:
             counter.add_metric([row["name"]], row[figure])
         yield counter
+
+
+def _of_replication(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
+    """The servers that each broker is made of, by its name."""
+    whole: Mapping[str, tuple[str, _Value]] = {
+        "copies": ("Servers that have what is accepted", lambda row: row["copies"]),
+        "masters": ("Servers that take themselves for the master", lambda row: len(masters(row))),
+        "sentinels_agreeing": ("Sentinels that name the same master", lambda row: len(agreeing_sentinels(row))),
+    }
+    for name, (text, value) in whole.items():
+        gauge = GaugeMetricFamily(f"gorgond_broker_{name}", text, labels=["broker"])
+        for broker, row in rows.items():
+            gauge.add_metric([broker], value(row))
+        yield gauge
+    failovers = CounterMetricFamily(
+        "gorgond_broker_failovers", "How often another one became the master", labels=["broker"]
+    )
+    for broker, row in rows.items():
+        failovers.add_metric([broker], row["failovers"])
+    yield failovers
+    servers: Mapping[str, tuple[str, _Known]] = {
+        "up": ("Whether it answers", lambda server: bool(server.get("role") or server.get("names"))),
+        "lag_bytes": ("What a replica has not told its master to have", lambda server: server.get("lacks")),
+        "lag_seconds": ("Time since its master heard it", lambda server: server.get("heard")),
+        "certificate_ends_seconds": ("Time until its certificate ends", lambda server: server["ends_in"]),
+    }
+    for name, (text, known) in servers.items():
+        gauge = GaugeMetricFamily(f"gorgond_server_{name}", text, labels=["broker", "server"])
+        for broker, row in rows.items():
+            for server in server_rows(row):
+                if (figure := known(server)) is not None:
+                    gauge.add_metric([broker, server["where"]], figure)
+        yield gauge

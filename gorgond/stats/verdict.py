@@ -12,6 +12,7 @@ is in it: so it is told beside whatever is said. Both end when it is put back or
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from gorgond.roles import ROLES
 from gorgond.service.clock import HARM, MEND, off
 from gorgond.service.words import counted
+from gorgond.stats import replication
 
 OLDEST = 2.0  # seconds that the oldest message of a queue may wait
 BACKLOG = 1000  # messages that may wait while more come than go
@@ -47,8 +49,9 @@ def verdict(
     lately: Sequence[Row],
     settled: bool = True,
 ) -> dict[str, Any]:
-    """{"state", "text", "reasons"} of the picture's rows; `lately` are the rows of the last seconds. Unless `settled`,
-    we have not listened for long enough to miss anybody, so what hurts is known, but not that all is well."""
+    """{"state", "text", "reasons", "notes"} of the picture's rows: what hurts, and what is told beside it. `lately` are
+    the rows of the last seconds. Unless `settled`, we have not listened for long enough to miss anybody, so what hurts
+    is known, but not that all is well."""
     down = list(_brokers_away(redis))
     hurt: list[str] = []
     if not down:  # or nobody can be heard
@@ -56,10 +59,13 @@ def verdict(
         hurt += [
             *_twins(instances),
             *_clocks(instances, redis),
+            *_apart(instances),
+            *_gone(instances),
             *_silent(instances),
             *_backlogs(instances, queues, settled),
             *_silence(database),
         ]
+    hurt += [each for broker in redis for each in replication.reasons(broker["replication"])]
     hurt += [*_failing(lately), *_dead(queues), *_full(redis), *_slow(instances)]
     if ledger["difference"]:
         hurt.append(ledger["text"].replace("The", "the", 1))
@@ -68,7 +74,8 @@ def verdict(
     text = f"{state.capitalize()}: {'; '.join(reasons[:SHOWN])}" if reasons else _NOTHING[state]
     if len(reasons) > SHOWN:
         text += f"; and {len(reasons) - SHOWN} more"
-    return {"state": state, "text": text + _lying(queues), "reasons": reasons}
+    notes = [*(each for broker in redis for each in replication.notes(broker["replication"])), *_lying(queues)]
+    return {"state": state, "text": "; ".join([text, *notes]), "reasons": reasons, "notes": notes}
 
 
 _NOTHING = {"well": "All is well", "unknown": "Not known yet: it has only begun to listen"}
@@ -130,11 +137,48 @@ def _database_away(instances: Sequence[Row]) -> Iterator[str]:
         yield _WAITING.sub(r"\1 has been away for", waiting[0]["status"])
 
 
+def _apart(instances: Sequence[Row]) -> Iterator[str]:
+    """Hosts whose instances know one Redis alone, while others know the set that it is of."""
+    present = _present(instances)
+    sets = sorted({each["set"] for each in present if each["set"]})
+    alone = Counter(each["host"] for each in present if sets and not each["set"])
+    for host, number in sorted(alone.items()):
+        yield (
+            f"{counted(number, 'instance')} of {host} know{'s' * (number == 1)} one Redis alone, and not that it is of "
+            f"{', '.join(sets)}: nothing works there while another one is the master; give {host} the [broker] url of "
+            "the others, then gorgonctl restart there"
+        )
+
+
+def gone_hosts(instances: Sequence[Row]) -> dict[str, list[Row]]:
+    """The silent instances of each host that is gone: it has several, none of them is heard, and others' are."""
+    present = {each["host"] for each in _present(instances)}
+    hosts: dict[str, list[Row]] = {}
+    for each in instances:
+        if each["state"] == "silent" and each["host"] not in present:
+            hosts.setdefault(each["host"], []).append(each)
+    return {host: silent for host, silent in hosts.items() if len(silent) > 1 and present}
+
+
+def _forget(name: str, silent: float) -> str:
+    """What to do about one that has been missed for long."""
+    return f" (gorgonctl forget {name}, if it is not to come back)" if silent > MISSED else ""
+
+
+def _gone(instances: Sequence[Row]) -> Iterator[str]:
+    for host, silent in sorted(gone_hosts(instances).items()):
+        since = min(each["silent"] for each in silent)
+        forget = _forget(host, since)
+        yield f"host {host} is gone: its {len(silent)} instances have been silent for {since:.0f} s{forget}"
+
+
 def _silent(instances: Sequence[Row]) -> Iterator[str]:
+    gone = gone_hosts(instances)
     for each in instances:
         if each["state"] == "silent":
-            forget = f" (gorgonctl forget {each['name']}, if it is not to come back)" if each["silent"] > MISSED else ""
-            yield f"instance {each['name']} has been silent for {each['silent']:.0f} s{forget}"
+            if each["host"] not in gone:
+                silent = each["silent"]
+                yield f"instance {each['name']} has been silent for {silent:.0f} s{_forget(each['name'], silent)}"
         elif each["state"] == "failed":
             yield f"instance {each['name']} cannot run: {each['failed']}"
         elif each["state"] in PRESENT and each["stuck"] > STUCK:
@@ -171,10 +215,11 @@ def _dead(queues: Sequence[Row]) -> Iterator[str]:
             yield f"queue {queue['name']}: {counted(queue['died'], 'new dead letter')} in the last minute"
 
 
-def _lying(queues: Sequence[Row]) -> str:
+def _lying(queues: Sequence[Row]) -> Iterator[str]:
     """The words about dead letters that nobody has put back or deleted."""
     lying = [f"{queue['dead']:,} in {queue['name']}" for queue in queues if queue["dead"]]
-    return f"; dead letters to put back or delete: {', '.join(lying)}" if lying else ""
+    if lying:
+        yield f"dead letters to put back or delete: {', '.join(lying)}"
 
 
 def _full(redis: Sequence[Row]) -> Iterator[str]:

@@ -9,12 +9,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import RedisServer
 from tests.integration.watched import Fabric, fabric_in
-from tests.programs import ROOT, asked
+from tests.programs import ROOT, asked, gorgonctl
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, which root alone may")
@@ -24,14 +25,14 @@ CALLED = "import os, socket, sys; socket.sethostname(sys.argv[1]); os.execv(sys.
 
 
 class Hosts:
-    """Starts processes of a fabric on hosts with names, each a machine of its own."""
+    """Starts processes of a fabric on hosts with names, each a machine of its own unless it is not `apart`."""
 
     def __init__(self, fabric: Fabric, processes: ExitStack) -> None:
         self._fabric = fabric
         self._processes = processes
 
-    def start(self, host: str, *arguments: str) -> subprocess.Popen[bytes]:
-        apart = ["unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    def start(self, host: str, *arguments: str, apart: bool = True) -> subprocess.Popen[bytes]:
+        namespaces = ["--pid", "--fork", "--kill-child", "--mount-proc"] if apart else []
         settings = {
             "GORGOND_CONFIG": os.devnull,
             "GORGOND_BROKER_URL": self._fabric.durable.url,
@@ -39,7 +40,19 @@ class Hosts:
             "GORGOND_STORE_URL": f"sqlite:///{self._fabric.directory}/test.db",
         }
         process = subprocess.Popen(
-            [*apart, sys.executable, "-c", CALLED, host, sys.executable, "-m", "gorgond", *arguments],
+            [
+                "unshare",
+                "--uts",
+                *namespaces,
+                sys.executable,
+                "-c",
+                CALLED,
+                host,
+                sys.executable,
+                "-m",
+                "gorgond",
+                *arguments,
+            ],
             cwd=ROOT,
             env={**os.environ, **settings},
             stdin=subprocess.DEVNULL,
@@ -102,3 +115,28 @@ def test_two_hosts_of_the_same_name_are_told_and_both_work(fabric: Fabric, hosts
     assert len(set(notes(fabric, range(30)))) == 30
     assert [each.poll() for each in processes] == [None, None]
     assert not fabric.says("two processes have the name")
+
+
+def test_a_host_that_is_gone_is_one_line(fabric: Fabric, hosts: Hosts) -> None:
+    # given three instances on a host of their own, besides others
+    fabric.start("store")
+    roles = ("store",), ("store", "--instance", "2"), ("auth",)
+    there = [hosts.start("far", *arguments, apart=False) for arguments in roles]
+    eventually(lambda: fabric.well() and len([row for row in all_rows(fabric) if row["host"] == "far"]) == 3)
+    # when that host is gone
+    for process in there:
+        process.kill()
+    # then the verdict says so once, and nothing of each
+    eventually(lambda: fabric.says("host far is gone: its 3 instances have been silent for"))
+    assert [each for each in fabric.picture()["verdict"]["reasons"] if "far" in each and "host far" not in each] == []
+    # until the operator says that it will not come back
+    variables = {"GORGOND_BROKER_URL": fabric.durable.url, "GORGOND_BROKER_CALLS": fabric.calls.url}
+    variables |= {"GORGOND_STATS_PORT": fabric.stats.rpartition(":")[2]}
+    done = gorgonctl("forget", "far", **variables)
+    assert (done.returncode, done.stdout) == (0, "far is missed no more\n")
+    eventually(fabric.well)
+
+
+def all_rows(fabric: Fabric) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = fabric.picture().get("instances", [])
+    return found

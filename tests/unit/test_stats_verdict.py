@@ -20,7 +20,8 @@ def instance(name: str, **changes: Any) -> dict[str, Any]:
     role = name.partition("@")[0]
     queues = {"store": ["store_get", "store_put"]}.get(role, [])
     well = {"name": name, "role": role, "state": "up", "silent": 0.5, "stuck": 0.1, "lag": 0.0, "status": "at work",
-            "host": "db1", "machine": "4d1f08aa", "clock": 0.004, "failed": "", "doubled": False}  # fmt: skip
+            "host": "db1", "machine": "4d1f08aa", "clock": 0.004, "failed": "", "doubled": False,
+            "set": ""}  # fmt: skip
     return {**well, "queues": queues, **changes}
 
 
@@ -43,7 +44,9 @@ def judged(**parts: Any) -> dict[str, Any]:
 def test_all_is_well() -> None:
     busy = {"name": "store_put", **QUEUE, "queued": 900, "oldest": 0.8, "in": 9000.0, "out": 8000.0}
     lately = [{"count": 1000, "errors": 4}]
-    assert judged(queues=[busy], lately=lately) == {"state": "well", "text": "All is well", "reasons": []}
+    assert judged(queues=[busy], lately=lately) == {
+        "state": "well", "text": "All is well", "reasons": [], "notes": [],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -96,6 +99,20 @@ def test_all_is_well() -> None:
                         instance("web@3", host="e", clock=4.0)]}, "degraded",
          "the clock of broker b.sock is 15.0 s ahead of that of most hosts: mend it, with timedatectl or chrony; "
          "the clock of e is 4.0 s ahead of the broker's: mend it, with timedatectl or chrony"),
+        ({"instances": [WEB, STORE, *(instance(f"{role}@1.h2", host="h2", state="silent", silent=12.0 + number)
+                                      for number, role in enumerate(("web", "store", "app")))]}, "degraded",
+         "host h2 is gone: its 3 instances have been silent for 12 s"),
+        ({"instances": [WEB, STORE, *(instance(f"{role}@1.h2", host="h2", state="silent", silent=99.0)
+                                      for role in ("web", "store")), instance("app@1.h3", host="h3", state="silent")]},
+         "degraded", "host h2 is gone: its 2 instances have been silent for 99 s (gorgonctl forget h2, if it is not to "
+         "come back); instance app@1.h3 has been silent for 0 s"),
+        ({"instances": [WEB, instance("store@1.h2", host="h2"), instance("app@1.h2", host="h2", state="silent"),
+                        instance("app@2.h2", host="h2", state="silent")]}, "degraded",
+         "instance app@1.h2 has been silent for 0 s; instance app@2.h2 has been silent for 0 s"),
+        ({"instances": [instance("web@1.h1", host="h1", set="gorgon"), instance("web@1.h2", host="h2"),
+                        instance("store@1.h2", host="h2"), instance("app@1.h3", host="h3", state="gone")]}, "degraded",
+         "2 instances of h2 know one Redis alone, and not that it is of gorgon: nothing works there while another one "
+         "is the master; give h2 the [broker] url of the others, then gorgonctl restart there"),
         ({"queues": [{"name": "store_get", **QUEUE, "queued": 4210, "oldest": 38.2}]}, "degraded",
          "queue store_get backlog 4,210, oldest 38 s"),
         ({"queues": [{"name": "store_get", **QUEUE, "queued": 1500, "in": 5.0}]}, "degraded",
@@ -129,7 +146,9 @@ def test_dead_letters_are_told_until_somebody_puts_them_back_or_deletes_them() -
     # given some that died long ago, then all is well, but they are told
     old = [{"name": "store_put", **QUEUE, "dead": 1200}, {"name": "web_get", **QUEUE, "dead": 1}]
     told = "; dead letters to put back or delete: 1,200 in store_put, 1 in web_get"
-    assert judged(queues=old) == {"state": "well", "text": f"All is well{told}", "reasons": []}
+    assert judged(queues=old) == {
+        "state": "well", "text": f"All is well{told}", "reasons": [], "notes": [told.removeprefix("; ")],
+    }  # fmt: skip
     # and when something hurts, beside it
     assert judged(queues=old, instances=[STORE])["text"] == f"Down: no web server is up{told}"
     # when they are gone, then they are told no more

@@ -3,6 +3,7 @@
 installation   which fabric it is, and how it is reached; `brokers` and `processes` of it are asked and told
 watch          the picture of it: what the stats server shows; `observer` makes one where no stats server answers
 overview       the picture as a screen: status; `live` draws it anew each second: top
+replication    the servers that a broker is made of, as a table
 listing        the picture as tables: queues, instances
 letters        dead letters
 groups         the durable groups of topics

@@ -22,6 +22,7 @@ class Observer:
     def __init__(self, fabric: Fabric) -> None:
         self._collector = Collector(fabric)
         self._links = [broker.link("gorgonctl") for broker in fabric.brokers]
+        self._servers = [broker.link("gorgonctl servers") for broker in fabric.brokers]
         self._listener = Listener(fabric.calls, ["stats"], "gorgonctl", self._hear)
         self._listening: asyncio.Task[None] | None = None
 
@@ -41,7 +42,7 @@ class Observer:
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.wait({self._listening})
-        for link in self._links:
+        for link in (*self._links, *self._servers):
             await link.close()
 
     def _hear(self, _: str, event: Message) -> None:
@@ -52,5 +53,6 @@ class Observer:
         """The figures of the brokers and their queues; whether all of them answered."""
         watched = self._collector.brokers
         looks = (each.look(link, self._collector.queues) for each, link in zip(watched, self._links, strict=True))
-        await asyncio.gather(*looks)
+        servers = (each.look_at_servers(link) for each, link in zip(watched, self._servers, strict=True))
+        await asyncio.gather(*looks, *servers)
         return not any(each.health.away for each in watched)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gorgond.commands.operator import listing, text
+from gorgond.commands.operator.replication import replication_lines
 from gorgond.commands.operator.text import Row
 from gorgond.service.plain import plain
 from gorgond.stats.instances import STATES
@@ -36,6 +37,7 @@ def overview(picture: Row, colours: bool) -> list[str]:
         _roles(picture["roles"]),
         _queues(picture["queues"]),
         [*_ledger(picture["ledger"]), *map(_broker, picture["redis"]), *_database(picture["database"])],
+        *(replication_lines(row["replication"]) for row in picture["redis"] if "replication" in row),
         [f"{text.clock(mark['at'])}  {mark['text']}" for mark in picture["marks"][-MARKS:]],
     ]
     first, *others = [plain(line) for part in parts if part for line in ("", *part)][1:]

@@ -14,6 +14,9 @@ const YEAR = new Intl.DateTimeFormat("en-GB", { month: "short", year: "numeric" 
 
 const known = (value, words) => (value === undefined || value === null || Number.isNaN(value) ? "" : words(value));
 
+/** "two copies" → "Two copies" */
+export const capital = (words) => words.slice(0, 1).toUpperCase() + words.slice(1);
+
 /** 56411445 → "56,411,445" */
 export const count = (n) => known(n, (it) => WHOLE.format(it));
 

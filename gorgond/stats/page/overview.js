@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { $, Keyed, Table, icon, make, say } from "./dom.js";
-import { age, bytes, clock, count, latency, percent, rate } from "./format.js";
+import { age, bytes, capital, clock, count, latency, percent, rate } from "./format.js";
 import { Sparkline } from "./sparkline.js";
 
 const DURABILITY = {
@@ -12,16 +12,12 @@ const DURABILITY = {
   unknown: "not known",
 };
 
-const LYING = "dead letters to put back or delete: "; // what is told of them, whatever the state
-
-/** The verdict: the first reason in large, the others below, with the dead letters that wait for somebody. */
-export function showVerdict({ state, text, reasons }) {
-  const [words, lying] = text.split(`; ${LYING}`);
-  const others = [...reasons.slice(1), ...(lying ? [LYING + lying] : [])];
-  showState(state, reasons.length ? `${capital(state)}: ${reasons[0]}` : words, others.map(capital));
+/** The verdict: the first reason in large, the others below, with what is told whatever the state. */
+export function showVerdict({ state, text, reasons, notes }) {
+  const [first] = text.split("; ");
+  const words = reasons.length ? `${capital(state)}: ${reasons[0]}` : first;
+  showState(state, words, [...reasons.slice(1), ...notes].map(capital));
 }
-
-const capital = (words) => words[0].toUpperCase() + words.slice(1);
 
 /** Show a state everywhere it is shown: header, title, favicon. */
 export function showState(state, words, reasons = []) {

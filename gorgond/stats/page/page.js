@@ -4,6 +4,7 @@ import { $, label } from "./dom.js";
 import { showDead } from "./dead.js";
 import { showDatabase, showInstances, showLedger, showMarks, showRedis } from "./fabric.js";
 import { showQueues } from "./queues.js";
+import { showServers } from "./servers.js";
 import { ask } from "./api.js";
 import { clock } from "./format.js";
 import { tickLatency } from "./latency.js";
@@ -24,6 +25,7 @@ function show(picture) {
   showInstances(picture);
   showLedger(picture.ledger);
   showRedis(picture.redis);
+  showServers(picture.redis);
   showDatabase(picture.database);
   showMarks(picture.marks);
   showDead(picture.queues);
