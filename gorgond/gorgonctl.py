@@ -163,6 +163,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     made = command("secrets", _secrets, "make the passwords, rights and keys of what runs here where they are missing")
     made.add_argument("--keep", action="store_true", help="leave what is allowed besides until the next time: upgrades")
+    made = command(
+        "tls", _tls, "make or renew this host's certificate for TLS between hosts, and a CA where there is none yet",
+        "tls", "tls db1.example",
+    )  # fmt: skip
+    made.add_argument(
+        "names",
+        metavar="NAME",
+        type=_text,
+        nargs="*",
+        help="by which others reach it, beside its addresses and its own",
+    )
     return parser
 
 
@@ -443,6 +454,12 @@ def _restart(arguments: argparse.Namespace) -> int:
     if directory:
         return _act(arguments, lambda say: processes.restart(directory.control, chosen, say))
     return _act(arguments, lambda say: units.restart(say, chosen))
+
+
+def _tls(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.tls import make_certificate
+
+    return _act(arguments, lambda say: make_certificate(arguments.names, say))
 
 
 def _secrets(arguments: argparse.Namespace) -> int:

@@ -47,12 +47,31 @@ def _port(address: str) -> int:
             return port
 
 
+def _listening(port: int, tls: Path | None) -> dict[str, str]:
+    """The settings of one that listens there, over TLS with the files that gorgonctl tls has made in this directory."""
+    if tls is None:
+        return {"port": str(port)}
+    files = {"ca-cert": "ca.pem", "cert": "host.pem", "key": "host.key"}
+    named = {f"tls-{what}-file": str(tls / name) for what, name in files.items()}
+    return {"port": "0", "tls-port": str(port), "tls-replication": "yes", "tls-auth-clients": "no", **named}
+
+
+def _url(place: tuple[str, int], user: str, tls: Path | None) -> str:
+    where = f"{user}:{PASSWORD}@{place[0]}:{place[1]}"
+    return (
+        f"redis://{where}"
+        if tls is None
+        else f"rediss://{where}?ssl_ca_certs={tls / 'ca.pem'}&ssl_check_hostname=false"
+    )
+
+
 class Member(RedisServer):
     """A Redis of a set, which the others reach over TCP."""
 
-    def __init__(self, binary: str, directory: Path, address: str, **options: str) -> None:
+    def __init__(self, binary: str, directory: Path, address: str, tls: Path | None, **options: str) -> None:
         self.place = (address, _port(address))
-        mine = {"bind": address, "port": str(self.place[1]), "requirepass": PASSWORD, "masterauth": PASSWORD}
+        self._tls = tls
+        mine = {"bind": address, "requirepass": PASSWORD, "masterauth": PASSWORD, **_listening(self.place[1], tls)}
         quick = {"repl_diskless_sync_delay": "0", "repl_ping_replica_period": "1"}
         super().__init__(binary, directory, **mine, **quick, **options)
 
@@ -64,9 +83,10 @@ class Member(RedisServer):
 
     def is_master(self) -> bool:
         """Whether it says so; one that does not answer does not."""
-        host, port = self.place
         try:
-            with redis.Redis(host, port, password=PASSWORD, socket_timeout=1, decode_responses=True) as client:
+            with redis.Redis.from_url(
+                _url(self.place, "", self._tls), socket_timeout=1, decode_responses=True
+            ) as client:
                 return str(client.role()[0]) == "master"
         except redis.RedisError:
             return False
@@ -80,14 +100,16 @@ class Member(RedisServer):
 class Sentinel(Server):
     """redis-server as a Sentinel."""
 
-    def __init__(self, binary: str, directory: Path, master: Member, down_after: float) -> None:
+    def __init__(self, binary: str, directory: Path, master: Member, down_after: float, tls: Path | None) -> None:
         super().__init__(directory)
         self.place = (master.place[0], _port(master.place[0]))
+        self._tls = tls
+        listening = "".join(f"{name} {value}\n" for name, value in _listening(self.place[1], tls).items())
         self._binary = binary
         self.file = directory / "sentinel.conf"
         address, port = master.place
         self.file.write_text(
-            f"bind {self.place[0]}\nport {self.place[1]}\ndir {self.data}\nprotected-mode no\n"
+            f"bind {self.place[0]}\n{listening}dir {self.data}\nprotected-mode no\n"
             f"user default on nopass -@all {ASKING}\nuser sentinel on >{PASSWORD} ~* &* +@all\n"
             f"sentinel sentinel-user sentinel\nsentinel sentinel-pass {PASSWORD}\n"
             f"sentinel monitor {NAME} {address} {port} 2\nsentinel auth-pass {NAME} {PASSWORD}\n"
@@ -97,7 +119,7 @@ class Sentinel(Server):
 
     @property
     def url(self) -> str:
-        return f"redis://sentinel:{PASSWORD}@{self.place[0]}:{self.place[1]}"
+        return _url(self.place, "sentinel", self._tls)
 
     def command(self) -> list[str]:
         return [self._binary, str(self.file), "--sentinel"]
@@ -129,12 +151,16 @@ class Sentinel(Server):
 class Set:
     """The master first, then its replicas; and the Sentinels."""
 
-    def __init__(self, members: list[Member], sentinels: list[Sentinel]) -> None:
+    def __init__(self, members: list[Member], sentinels: list[Sentinel], tls: Path | None) -> None:
         self.members, self.sentinels = members, sentinels
+        self._tls = tls
 
     def url(self, copies: int = 1) -> str:
         places = ",".join(f"{host}:{port}" for host, port in (each.place for each in self.sentinels))
-        return f"sentinel://:{PASSWORD}@{places}/{NAME}?copies={copies}"
+        where = f":{PASSWORD}@{places}/{NAME}?copies={copies}"
+        return (
+            f"sentinel://{where}" if self._tls is None else f"sentinels://{where}&ssl_ca_certs={self._tls / 'ca.pem'}"
+        )
 
     def master(self) -> Member:
         """The one that a majority of the Sentinels names, when it says itself that it is."""
@@ -172,9 +198,10 @@ def _done(ask: Callable[[], object]) -> bool:
 
 
 class MakeSet(Protocol):
-    """Starts a set with so many replicas. `down_after`: seconds after which a silent master is replaced."""
+    """Starts a set with so many replicas. `down_after`: seconds after which a silent master is replaced. `tls`: where
+    the files are with which all of them speak TLS."""
 
-    def __call__(self, replicas: int = 2, down_after: float = 3.0, **options: str) -> Set: ...
+    def __call__(self, replicas: int = 2, down_after: float = 3.0, tls: Path | None = None, **options: str) -> Set: ...
 
 
 @contextmanager
@@ -186,18 +213,20 @@ def sets(binary: str, directories: pytest.TempPathFactory) -> Iterator[MakeSet]:
             closing.callback(server.close)
             server.start()
 
-        def make(replicas: int = 2, down_after: float = 3.0, **options: str) -> Set:
+        def make(replicas: int = 2, down_after: float = 3.0, tls: Path | None = None, **options: str) -> Set:
             address = own_address()
-            members = [Member(binary, directories.mktemp("redis"), address, **options) for _ in range(1 + replicas)]
+            members = [
+                Member(binary, directories.mktemp("redis"), address, tls, **options) for _ in range(1 + replicas)
+            ]
             for each in members:
                 started(each)
             for each in members[1:]:
                 each.follow(members[0])
-            watching = [Sentinel(binary, directories.mktemp("sentinel"), members[0], down_after) for _ in range(3)]
+            watching = [Sentinel(binary, directories.mktemp("sentinel"), members[0], down_after, tls) for _ in range(3)]
             for sentinel in watching:
                 started(sentinel)
             for sentinel in watching:
                 eventually(lambda sentinel=sentinel: sentinel.knows(replicas, 2))  # type: ignore[misc]
-            return Set(members, watching)
+            return Set(members, watching, tls)
 
         yield make

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from redis import Redis
+from redis import Redis, exceptions
 from redis.exceptions import RedisError
-from redis.sentinel import Sentinel
 
 from gorgond.chaos.errors import Refused
 from gorgond.config import Config
-from gorgond.redpill import keys
+from gorgond.redpill import keys, parse_set
 from gorgond.service.fabric import connect_fabric
 
 TIMEOUT = 5.0  # seconds a question may take
@@ -28,7 +27,13 @@ class Server:
     def __init__(self, name: str, url: str) -> None:
         self.name = name
         self.url = url
-        self.redis: Any = _client(url)
+        address = parse_set(url)
+        self._client: Any = _connect(url) if address is None else _Set(address)
+
+    @property
+    def redis(self) -> Any:
+        """Who asks it; of a set the master that its Sentinels name now. Raises RedisError when they name none."""
+        return self._client.master() if isinstance(self._client, _Set) else self._client
 
     @property
     def socket(self) -> Path:
@@ -118,28 +123,44 @@ class Server:
                 yield "in flight", message
 
     def close(self) -> None:
-        """Let go of the connection."""
-        self.redis.close()
+        """Let go of the connections."""
+        self._client.close()
 
 
-def _client(url: str) -> Any:
-    """Who asks the Redis at this address, or the one that Sentinels name at each new connection."""
-    parts = urlsplit(url)
-    if parts.scheme != "sentinel":
-        return Redis.from_url(url, socket_timeout=TIMEOUT, decode_responses=True)
-    who, _, places = parts.netloc.rpartition("@")
-    user, _, password = who.partition(":")
-    hosts = [urlsplit(f"//{place}") for place in places.split(",")]
-    sentinels: Any = Sentinel(
-        [  # type: ignore[no-untyped-call]
-            (str(each.hostname), each.port or 26379) for each in hosts
-        ],
-        socket_timeout=TIMEOUT,
-    )
-    return sentinels.master_for(
-        parts.path.strip("/"), socket_timeout=TIMEOUT, decode_responses=True,
-        username=unquote(user) or None, password=unquote(password) or None,
-    )  # fmt: skip
+class _Set:
+    """Several Redis servers of which the Sentinels at an address, as redpill reads it, name the master."""
+
+    def __init__(self, address: Any) -> None:
+        self._address = address
+        self._sentinels = [_connect(address.sentinel(place)) for place in address.sentinels]
+        self._masters: dict[tuple[str, int], Any] = {}
+
+    def master(self) -> Any:
+        named = Counter(filter(None, map(self._named_by, self._sentinels)))
+        for place, number in named.most_common(1):
+            if number > len(self._sentinels) // 2:
+                if place not in self._masters:
+                    self._masters[place] = _connect(self._address.redis(place))
+                return self._masters[place]
+        raise exceptions.ConnectionError(f"no majority of the Sentinels of {self._address.name} names a master")
+
+    def _named_by(self, sentinel: Any) -> tuple[str, int] | None:
+        try:
+            found = sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.name)
+        except RedisError:
+            return None
+        return (str(found[0]), int(found[1])) if found else None
+
+    def close(self) -> None:
+        for each in (*self._sentinels, *self._masters.values()):
+            each.close()
+
+
+def _connect(url: str) -> Any:
+    """Who asks the server at this URL. Older drivers take a certificate for any name, unless they are told."""
+    strict = url.startswith("rediss:") and "ssl_cert_reqs=none" not in url and "ssl_check_hostname" not in url
+    named = {"ssl_check_hostname": True} if strict else {}
+    return Redis.from_url(url, socket_timeout=TIMEOUT, decode_responses=True, **named)
 
 
 def servers_of(config: Config) -> dict[str, Server]:

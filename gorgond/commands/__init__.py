@@ -19,6 +19,7 @@ watching      the watch over the broker
 flags         flags that several commands have
 units         gorgond's units under systemd
 secrets       their secrets, and what each user may do in Redis; `files` writes what root writes for others
+tls           the certificates for TLS between hosts
 appendonly    Redis' files made readable after a power failure; `held` says what a broker that was stopped has in them
 redis_server  the Redis that is installed
 operator      what gorgonctl does

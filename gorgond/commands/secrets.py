@@ -36,7 +36,7 @@ def make_secrets(say: Callable[[str], None], keep: bool = False) -> None:
     """Make the secrets that are missing and the ACL file; a broker that runs here takes it over at once, and is given
     the scripts of this version, which roles may not load. With `keep` its users keep what they may do besides, so that
     instances of an earlier version go on until they are restarted."""
-    group = _group()  # first: without the package nothing is left behind
+    group = broker_group()  # first: without the package nothing is left behind
     try:
         CREDENTIALS.mkdir(mode=0o700, exist_ok=True)
         passwords = {user: _secret(f"broker.password.{user}", _new_password) for user in USERS}
@@ -70,7 +70,7 @@ def _secret(name: str, make: Callable[[], str]) -> str:
     return made
 
 
-def _group() -> int:
+def broker_group() -> int:
     """The number of the group that reads the ACL file."""
     try:
         return grp.getgrnam(GROUP).gr_gid
