@@ -63,6 +63,25 @@ async def test_a_consumer_takes_as_much_at_a_time_as_redis_can_pass_on(stage: St
             Consumer(stage.broker, "q", "consumer", handler, batch=batch)
 
 
+async def test_where_several_come_at_a_time_none_is_handled_by_itself(stage: Stage) -> None:
+    handler = Handler()
+    async with running(Consumer(stage.broker, "q", "consumer", handler)):
+        # given a consumer that waits at its queue, and what came last came one by one
+        await stage.push(*messages("a"))
+        await stage.done(1)
+        # when several come at once, it handles the first when it has it
+        await stage.push(*messages("bcd"))
+        await stage.done(4)
+        # and, since several came, the next ones together
+        await stage.push(*messages("efg"))
+        await stage.done(7)
+        # one by one again: the first is claimed, the next one handled when it is there
+        for id in "hi":
+            await stage.push(*messages(id))
+            await stage.done(" abcdefghi".index(id))
+    assert handler.batches == [["a"], ["b"], ["c", "d"], ["e", "f", "g"], ["h"], ["i"]]
+
+
 async def test_when_the_handler_raises_the_messages_come_again_and_in_the_end_alone(
     stage: Stage, expected_logs: Expect
 ) -> None:
