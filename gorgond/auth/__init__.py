@@ -8,6 +8,7 @@ tokens       sessions: begun, validated from a cache, revoked everywhere
 limits       how often a password may be tried
 rights       who may do what
 sealing      what is secret on its way from the web server
+batches      the messages of a batch, each handled by itself or passed on together
 records      the store, as all of these use it
 identities   who our users are at other sites
 sites        other sites that vouch for users: where they are asked, how their answers are read

@@ -10,6 +10,7 @@ it, so that an outage does not fill the memory, and the broker is not met with w
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -195,30 +196,43 @@ class Producer:
         """Give events to every durable group of a topic and to who listens now; back when the broker has them."""
         await self._all(topic, [event.encode() for event in events], True)
 
+    async def push_each(self, queue: str, raws: Sequence[bytes]) -> list[GorgonError | None]:
+        """The same: for each None, or the error with which it was refused. Raises ValueError for what is no name of a
+        queue."""
+        return await self._each(queue, raws, False)
+
     async def _all(self, name: str, raws: Sequence[bytes], topic: bool, due: Due | None = None) -> None:
+        for error in await self._each(name, raws, topic, due):
+            if error is not None:
+                raise error
+
+    async def _each(
+        self, name: str, raws: Sequence[bytes], topic: bool, due: Due | None = None
+    ) -> list[GorgonError | None]:
         if not raws:
-            return
+            return []
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         parts = list(_parts(raws, min(BATCH_MAX, self._room.messages)))
-        left, failed = len(parts), None
+        errors: list[GorgonError | None] = [None] * len(parts)
+        left = len(parts)
 
-        def outcome(error: GorgonError | None) -> None:
-            nonlocal left, failed
+        def note(place: int, error: GorgonError | None) -> None:
+            nonlocal left
+            errors[place] = error
             left -= 1
-            failed = failed or error
             if left == 0 and not done.done():
-                if failed is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(failed)
+                done.set_result(None)
 
-        submitted = [self.submit(name, part, outcome, topic, due) for part in parts]
+        submitted = [
+            self.submit(name, part, functools.partial(note, place), topic, due) for place, part in enumerate(parts)
+        ]
         try:
             await done
         except asyncio.CancelledError:
             for each in submitted:
                 each.withdraw()
             raise
+        return [error for error, part in zip(errors, parts, strict=True) for _ in part]
 
     async def _run(self) -> None:
         while True:

@@ -13,14 +13,13 @@ Messages go on before they are settled, so none is lost when this process dies, 
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Unpack
 
 from gorgond.auth import erasing, operations, site_logins
+from gorgond.auth.batches import PassingOn, SideBySide
 from gorgond.auth.erasing import Erasing
 from gorgond.auth.identities import Identities
 from gorgond.auth.limits import Limits
@@ -43,20 +42,14 @@ from gorgond.redpill import (
     CallFailed,
     DeadlineExceeded,
     Done,
-    GorgonError,
     Message,
     Outcome,
     Producer,
-    Retry,
     Work,
-    contained,
     dumps,
-    handling,
-    public_error,
 )
 from gorgond.service.ends import Handling
 from gorgond.service.fabric import Fabric
-from gorgond.service.heartbeat import Heartbeat
 from gorgond.service.life import Service
 from gorgond.service.pseudonyms import Pseudonyms
 
@@ -64,9 +57,6 @@ PUT_CONSUMERS = 4  # of those that may take long, at a time
 OURS = "auth_"  # so the names of the queues begin to which none but us may push, auth_get excepted
 ARGUMENTS = {**operations.ARGUMENTS, **site_logins.ARGUMENTS}
 PATIENT = Attempts(most=1000)  # what is left to do outlasts a broker that takes nothing for hours
-TURN = 1.0  # seconds between two signs of life while others are waited for
-
-log = logging.getLogger("gorgond.auth")
 
 
 class AuthServer(Service):
@@ -100,7 +90,7 @@ class AuthServer(Service):
     async def start(self) -> None:
         self.listener([TOPIC], lambda _, event: self.tokens.take_event(event), self.tokens.forget_all)
         for broker in self.fabric.brokers:
-            self._side_by_side(broker, "auth_get", functools.partial(self._pass_on, self.producer(broker)), 64)
+            self._pass_on(broker, self.producer(broker))
             for number in range(PUT_CONSUMERS if broker is self.fabric.calls else 1):
                 # It finishes what it has begun: half a change might not be one.
                 self._side_by_side(broker, "auth_put", self.answer, 1, part=str(number), finishes=True)
@@ -114,12 +104,18 @@ class AuthServer(Service):
         await self._erasing.part(job)
         return Done()
 
+    def _pass_on(self, broker: Broker, producer: Producer) -> None:
+        """Consume auth_get. What comes over a broker goes on over it."""
+        heartbeat = self.heartbeats.start(f"auth_get at {broker.outage.what}")
+        handler = PassingOn(functools.partial(self._look_up, producer), heartbeat, self._forward_at_once, producer)
+        self.consumer("auth_get", handler, 64, broker=broker, heartbeat=heartbeat)
+
     def _side_by_side(
         self, broker: Broker, queue: str, work: Work, batch: int, part: str = "", **more: Unpack[Handling]
     ) -> None:
         """Consume a queue, whose messages are handled side by side."""
         heartbeat = self.heartbeats.start(f"{queue}{part} at {broker.outage.what}")
-        handler = _SideBySide(work, heartbeat)
+        handler = SideBySide(work, heartbeat)
         self.consumer(queue, handler, batch, broker=broker, part=part, heartbeat=heartbeat, **more)
 
     async def close(self) -> None:
@@ -131,8 +127,22 @@ class AuthServer(Service):
     def doing(self) -> str:
         return self.consuming()
 
-    async def _pass_on(self, producer: Producer, message: Message) -> Outcome:
-        """Say who asks and pass the message on, over the broker by which it came; or answer it."""
+    def _forward_at_once(self, message: Message) -> bytes | None:
+        """The message as it goes on, if it does and we know already who asks. None: look it up."""
+        if not message.next or message.next.startswith(OURS):
+            return None
+        credentials: dict[str, Any] = message.user or {}
+        token = credentials.get("token", "")
+        try:
+            user = self.tokens.cached_user(token) if token else None
+            if token and user is None:
+                return None
+            return message.forward(user=_admit(user, credentials)).encode()
+        except (CallFailed, TypeError, ValueError):  # whoever looks it up tells why
+            return None
+
+    async def _look_up(self, producer: Producer, message: Message) -> Outcome:
+        """Find out who asks and pass the message on; or answer it."""
         if message.next.startswith(OURS):  # we alone may push there
             raise CallFailed(403, f"next: {message.next} is for the auth server alone")
         if message.next:
@@ -176,42 +186,13 @@ class AuthServer(Service):
             except (DeadlineExceeded, BrokerError):
                 if message.deadline:
                     raise
-        check_need(user, credentials.get("need", "required"), credentials.get("rights", ""))
-        return user
+        return _admit(user, credentials)
 
 
-class _SideBySide:
-    """Handles the messages of a batch side by side, each with a call of `work`; shows meanwhile that it lives."""
-
-    def __init__(self, work: Work, heartbeat: Heartbeat) -> None:
-        self._work = work
-        self._heartbeat = heartbeat
-
-    async def __call__(self, batch: Sequence[Message]) -> Sequence[Outcome]:
-        tasks = [asyncio.ensure_future(self._outcome(message)) for message in batch]
-        waiting = set(tasks)
-        try:
-            while waiting:
-                _, waiting = await asyncio.wait(waiting, timeout=TURN)
-                self._heartbeat.beat()
-        finally:
-            for task in waiting:
-                task.cancel()
-        return [task.result() for task in tasks]
-
-    async def _outcome(self, message: Message) -> Outcome:
-        handling.set((message.id,))  # of this task's own context
-        try:
-            return await contained(self._work(message))
-        except CallFailed as failed:
-            return Done(error=failed)
-        except GorgonError as error:
-            if message.reply:
-                return Done(error=public_error(error) or CallFailed(500, str(error)))
-            return Retry(str(error))
-        except Exception as error:
-            log.exception("%s failed", message.op)
-            return Retry(f"{type(error).__name__}: {error}")
+def _admit(user: User | None, credentials: Mapping[str, Any]) -> User | None:
+    """The user, who is enough for what the credentials ask for. Raises CallFailed 401 and 403."""
+    check_need(user, credentials.get("need", "required"), credentials.get("rights", ""))
+    return user
 
 
 def _sites(config: Config) -> dict[str, IdentityProvider]:
