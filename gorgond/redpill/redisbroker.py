@@ -266,12 +266,14 @@ class RedisLink(RedisWire):
             await self._ask(["SUBSCRIBE", *(keys.live(topic) for topic in topics)])
             await self._round((), replies=len(topics) - 1)  # a confirmation for each, but only one refusal
             self._listening = tuple(topics)
-        # Cutting a read short would cost the connection; a PING makes it end instead, and shows that Redis lives.
-        alarm = asyncio.get_running_loop().call_later(timeout, self._send_ping)
-        try:
-            answer = (await self._round((), timeout, replies=1))[0]
-        finally:
-            alarm.cancel()
+        if not self._heard:
+            # Cutting a read short would cost the connection; a PING makes it end instead, and shows that Redis lives.
+            alarm = asyncio.get_running_loop().call_later(timeout, self._send_ping)
+            try:
+                self._heard.extend(await self._round((), timeout, replies=1, more=True))
+            finally:
+                alarm.cancel()
+        answer = self._heard.popleft()
         if answer[0] != b"message":
             return None
         return next(topic for topic in topics if keys.live(topic).encode() == answer[1]), answer[2]

@@ -38,6 +38,7 @@ class RedisProtocol(asyncio.Protocol):
         self._reader = reader()
         self._answers: list[Any] = []
         self._count = 0  # of the answers that the round waits for
+        self._more = False  # whether it takes what else is there
         self._whole: asyncio.Future[list[Any]] | None = None  # has them when they are there
         self._unread = 0  # bytes that may have come since
         self._paused = False
@@ -53,12 +54,14 @@ class RedisProtocol(asyncio.Protocol):
         else:
             self._transport.writelines([pack(command) for command in commands])
 
-    def ask(self, commands: Sequence[Command], count: int, timeout: float) -> asyncio.Future[list[Any]]:
-        """Send these: the next `count` answers, an error of Redis standing in its command's place. It fails with
-        TimeoutError after so many seconds; with Overslept when this process did not run then; with an error of redis-py
-        or an OSError when the connection is lost or what comes makes no sense. A caller that gives up waiting, or meets
-        an error, must end the connection."""
-        self._answers, self._count = [], count
+    def ask(
+        self, commands: Sequence[Command], count: int, timeout: float, more: bool = False
+    ) -> asyncio.Future[list[Any]]:
+        """Send these: the next `count` answers, an error of Redis standing in its command's place; with `more` also
+        those that came together with the last. It fails with TimeoutError after so many seconds; with Overslept when
+        this process did not run then; with an error of redis-py or an OSError when the connection is lost or what comes
+        makes no sense. A caller that gives up waiting, or meets an error, must end the connection."""
+        self._answers, self._count, self._more = [], count, more
         self._whole = whole = self._loop.create_future()
         if self._lost is not None:
             self._fail(self._lost)
@@ -81,10 +84,10 @@ class RedisProtocol(asyncio.Protocol):
 
     def _read(self) -> None:
         """Read answers until the round has all of its own."""
-        answers, missing = self._answers, self._count - len(self._answers)
+        answers, missing, more = self._answers, self._count - len(self._answers), self._more
         gets = self._reader.gets
         try:
-            while missing:
+            while missing > 0 or more:
                 answer = gets()
                 if answer is False:
                     self._unread = 0
@@ -94,7 +97,7 @@ class RedisProtocol(asyncio.Protocol):
         except InvalidResponse as error:
             self._fail(error)
             return
-        if not missing and self._whole is not None:
+        if missing <= 0 and self._whole is not None:
             self._deadline.lift()
             whole, self._whole = self._whole, None
             if not whole.done():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -96,6 +97,7 @@ class RedisWire(Link):
         super().__init__(broker, name)
         self._connection: RedisProtocol | None = None
         self._listening: tuple[str, ...] = ()
+        self._heard: deque[Any] = deque()  # what came for a listener together with what it was told
 
     async def _connect(self) -> RedisProtocol:
         connection: RedisProtocol | None = None
@@ -177,8 +179,11 @@ class RedisWire(Link):
                 "gorgon-broker-watch does so on its host, or `gorgonctl secrets` as root"
             )
 
-    async def _round(self, commands: Sequence[Command], blocking: float = 0.0, replies: int | None = None) -> list[Any]:
-        """The answers to `commands`, an error of Redis standing in its command's place."""
+    async def _round(
+        self, commands: Sequence[Command], blocking: float = 0.0, replies: int | None = None, more: bool = False
+    ) -> list[Any]:
+        """The answers to `commands`, an error of Redis standing in its command's place; or so many `replies`, and with
+        `more` those that came with them."""
         self._asked = time.monotonic()
         connection = self._connection
         if connection is None:
@@ -190,7 +195,7 @@ class RedisWire(Link):
         whole = False
         try:
             count = len(commands) if replies is None else replies
-            answers = await connection.ask(commands, count, ROUND_TIMEOUT + blocking)
+            answers = await connection.ask(commands, count, ROUND_TIMEOUT + blocking, more)
             whole = True
             return answers
         except DRIVER_ERRORS as error:
@@ -243,5 +248,6 @@ class RedisWire(Link):
 
     async def close(self) -> None:
         connection, self._connection, self._listening = self._connection, None, ()
+        self._heard.clear()
         if connection is not None:
             connection.end()

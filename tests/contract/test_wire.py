@@ -104,18 +104,44 @@ async def test_what_a_listener_does_not_read_stays_in_redis(redis_stage: Stage) 
             assert event.id.encode() in heard[1]
 
 
-async def test_a_thousand_rounds_take_no_timer_each(redis_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    # given a connection, and an event loop whose timers are counted
-    loop, timers = asyncio.get_running_loop(), []
+async def test_events_that_come_together_take_no_timer_each(
+    redis_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a listener, to which a thousand events come in one batch
+    async with redis_stage.link() as listener, Producer(redis_stage.broker, "p") as producer:
+        assert await listener.listen(["notes"], 0.01) is None
+        events = [Message("note.added", {"number": number}) for number in range(1000)]
+        await producer.publish("notes", *events)
+        timers = _timers_of(asyncio.get_running_loop(), monkeypatch)
+        # when it hears them
+        heard = [await listener.listen(["notes"], 60) for _ in events]
+        # then they come in their order, in far fewer rounds
+        assert heard == [("notes", event.encode()) for event in events]
+        assert len(timers) < 100
+        # and it waits for the next one as ever
+        assert await listener.listen(["notes"], 0.01) is None
+        await producer.publish("notes", events[0])
+        assert await listener.listen(["notes"], 60) == heard[0]
+
+
+def _timers_of(loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The timers that the event loop is asked for from now on."""
+    timers: list[float] = []
     call_at = loop.call_at
 
     def counted(when: float, *what: Any, **how: Any) -> asyncio.TimerHandle:
         timers.append(when)
         return call_at(when, *what, **how)
 
+    monkeypatch.setattr(loop, "call_at", counted)
+    return timers
+
+
+async def test_a_thousand_rounds_take_no_timer_each(redis_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a connection, and an event loop whose timers are counted
     async with redis_stage.link() as link:
         await link.ping()
-        monkeypatch.setattr(loop, "call_at", counted)
+        timers = _timers_of(asyncio.get_running_loop(), monkeypatch)
         # when it makes many rounds
         for _ in range(1000):
             await link.ping()
