@@ -20,7 +20,7 @@ class House:
     def __init__(self, root: Path) -> None:
         self.root = root
         for part in PARTS:
-            shutil.copytree(programs.ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(programs.ROOT / part, root / part)
 
     def add(self, file: str, text: str) -> None:
         """A file that was not there."""
