@@ -17,18 +17,23 @@ from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
-PAUSE = 0.005
+PAUSE = 0.005  # seconds between two questions
+SHARE = 3  # of what is dear to ask, as by a program that is run for it: as many times what the asking took,
+MOST = 0.5  # but no more than this
 LONG = 120.0  # seconds: what takes so long on a machine that has other things to do will never be
 HANGS = 600.0  # seconds after which a program that was to end by itself is taken for one that hangs
 
 
 def eventually(condition: Callable[[], T], timeout: float = LONG) -> T:
-    """The first true value of `condition`, asked again and again for `timeout` seconds."""
-    end = time.monotonic() + timeout
+    """The first true value of `condition`, asked again and again for `timeout` seconds. Who waits leaves most of the
+    machine to what is waited for."""
+    began = asked = time.monotonic()
     while not (value := condition()):
-        if time.monotonic() > end:
+        now = time.monotonic()
+        if now > began + timeout:
             raise AssertionError(f"still not true after {timeout} s; the last value was {value!r}")
-        time.sleep(PAUSE)
+        time.sleep(max(PAUSE, min(SHARE * (now - asked), MOST)))
+        asked = time.monotonic()
     return value
 
 
