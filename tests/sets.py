@@ -7,10 +7,9 @@ says.
 
 from __future__ import annotations
 
-import secrets
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +18,7 @@ import redis
 
 from tests.conftest import RedisServer, Server
 from tests.waiting import eventually
+from tools.speed.ports import free_port
 
 NAME = "gorgon"
 PASSWORD = "of-the-set"
@@ -36,15 +36,6 @@ def own_address() -> str:
     if address.startswith("127."):
         pytest.skip("this host has no address but the loopback's")
     return address
-
-
-def _port(address: str) -> int:
-    """A port there that nobody uses, and which the kernel gives to no connection before a server has it."""
-    while True:
-        port = 15_000 + secrets.randbelow(17_000)
-        with socket.socket() as found, suppress(OSError):
-            found.bind((address, port))
-            return port
 
 
 def _listening(port: int, tls: Path | None) -> dict[str, str]:
@@ -69,7 +60,7 @@ class Member(RedisServer):
     """A Redis of a set, which the others reach over TCP."""
 
     def __init__(self, binary: str, directory: Path, address: str, tls: Path | None, **options: str) -> None:
-        self.place = (address, _port(address))
+        self.place = (address, free_port(address))
         self._tls = tls
         mine = {"bind": address, "requirepass": PASSWORD, "masterauth": PASSWORD, **_listening(self.place[1], tls)}
         quick = {"repl_diskless_sync_delay": "0", "repl_ping_replica_period": "1"}
@@ -102,7 +93,7 @@ class Sentinel(Server):
 
     def __init__(self, binary: str, directory: Path, master: Member, down_after: float, tls: Path | None) -> None:
         super().__init__(directory)
-        self.place = (master.place[0], _port(master.place[0]))
+        self.place = (master.place[0], free_port(master.place[0]))
         self._tls = tls
         listening = "".join(f"{name} {value}\n" for name, value in _listening(self.place[1], tls).items())
         self._binary = binary
@@ -126,7 +117,7 @@ class Sentinel(Server):
 
     @contextmanager
     def client(self) -> Iterator[redis.Redis]:
-        with redis.Redis.from_url(self.url, decode_responses=True, socket_timeout=5) as client:
+        with redis.Redis.from_url(self.url, decode_responses=True, socket_timeout=60) as client:
             yield client
 
     def tell(self, *command: str) -> Any:

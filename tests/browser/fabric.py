@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from tests.conftest import RedisServer
-from tests.programs import asked, free_port, started
+from tests.programs import asked, started
 from tests.waiting import eventually
+from tools.speed.ports import free_port
 
 T = TypeVar("T")
 

@@ -18,8 +18,8 @@ from tests.browser.webkit import WebKit, WebKitError
 from tests.conftest import RedisServer
 from tests.integration.oidc import CLIENT, provider
 from tests.integration.website import Website
-from tests.programs import free_port
 from tests.waiting import eventually
+from tools.speed.ports import free_port
 
 ME = "fetch('/auth/me').then(answer => answer.json())"
 

@@ -12,8 +12,8 @@ from typing import Any, Self
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from tests.programs import free_port
 from tests.waiting import eventually
+from tools.speed.ports import free_port
 
 SETTLED = """
 const done = arguments[0];

@@ -12,7 +12,7 @@ import pytest
 
 from gorgond.redpill import BrokerAway, BrokerError, BrokerRefused, Message, Producer, connect
 from tests.conftest import RedisServer
-from tests.programs import free_port
+from tools.speed.ports import free_port
 
 PASSWORD = "p@ss:w/rd?#%"
 USER = f"app:{quote(PASSWORD, safe='')}"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from gorgond.redpill import Broker, Consumer, Message, Producer, connect
 from tests.contract.stage import OUTAGE, Handler, Stage, refused, running
-from tests.programs import free_port
 from tests.sets import NAME, PASSWORD, MakeSet, Set
 from tests.waiting import eventually_async
+from tools.speed.ports import free_port
 
 
 async def replaced(made: Set, replace: Callable[[], object], broker: Broker) -> None:

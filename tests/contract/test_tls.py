@@ -23,8 +23,9 @@ from gorgond.redpill import (
 )
 from tests.conftest import RedisServer
 from tests.contract.stage import refused
-from tests.programs import free_port, gorgond, started
+from tests.programs import gorgond, started
 from tests.waiting import eventually
+from tools.speed.ports import free_port
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import pymongo
 import pymongo.errors
 
 from tests.conftest import MongodServer
-from tests.programs import free_port
 from tests.waiting import eventually
+from tools.speed.ports import free_port
 
 NAME = "three"
 # Elections after 2 s without a primary, where 10 is MongoDB's own choice; so long one goes on alone, too.

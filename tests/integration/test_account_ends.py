@@ -28,8 +28,9 @@ from gorgond.stores import open_store
 from gorgond.stores.contract import Query
 from tests.conftest import RedisServer
 from tests.integration.website import Connection, Website
-from tests.programs import free_port, started
+from tests.programs import started
 from tests.waiting import eventually
+from tools.speed.ports import free_port
 
 PASSWORD = "a violin in the attic"
 _numbers = itertools.count()

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import RedisServer
-from tests.programs import ROOT, asked, free_port, gorgond
+from tests.programs import ROOT, asked, gorgond
 from tests.waiting import HANGS, eventually
+from tools.speed.ports import free_port
 
 MODULE = '''
 import asyncio

@@ -22,8 +22,9 @@ from gorgond.roles.store import DataStore
 from gorgond.service.fabric import connect_fabric
 from gorgond.service.systemd import Notifier
 from tests.conftest import RedisServer
-from tests.programs import free_port, started
+from tests.programs import started
 from tests.waiting import eventually
+from tools.speed.ports import free_port
 
 PASSWORD = "a violin in the attic"
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import re
-import socket
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from gorgond.redpill import Caller, Message, Producer, QueueFull, now_ms
 from tests.conftest import MongodServer, RedisServer
 from tests.integration.killing import Fabric, Pusher, item
 from tests.waiting import eventually_async
+from tools.speed.ports import free_port
 
 OUTAGE = r"is away, waiting for it|is back after"
 
@@ -184,9 +184,7 @@ async def test_no_request_fails_when_the_broker_dies_and_comes_back(
 ) -> None:
     expected_logs(OUTAGE)
     fabric = fabric_of(durable.url)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     store = fabric.start_store()
     web = fabric.child("web", GORGOND_WEB_PORT=str(port), GORGOND_WEB_ADDRESS="127.0.0.1")
     web.logged("started")

@@ -18,8 +18,8 @@ from tests.integration.test_house import answer, echoing
 from tests.integration.test_plugins import POINTS, PROVIDER, SINK
 from tests.integration.test_store_scheme import DRIVER
 from tests.plugin import make_plugin
-from tests.programs import free_port
 from tests.waiting import eventually
+from tools.speed.ports import free_port
 
 __all__ = ["echoing", "house"]
 

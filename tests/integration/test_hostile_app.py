@@ -16,8 +16,9 @@ import pytest
 
 from gorgond.redpill import Message, Producer, connect
 from tests.conftest import RedisServer
-from tests.programs import free_port, started
+from tests.programs import started
 from tests.waiting import LONG, eventually
+from tools.speed.ports import free_port
 
 MODULE = '''
 import asyncio

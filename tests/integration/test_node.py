@@ -22,8 +22,8 @@ from gorgond.redpill import Caller, Counts, Message, Producer, connect, keys, no
 from gorgond.service.access import OPERATOR
 from tests.integration.house import House, house
 from tests.integration.test_access import Guarded
-from tests.programs import free_port
 from tests.waiting import HANGS, eventually, eventually_async
+from tools.speed.ports import free_port
 
 __all__ = ["house"]
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.plugin import make_plugin
-from tests.programs import free_port, gorgond, started
+from tests.programs import gorgond, started
 from tests.waiting import eventually
+from tools.speed.ports import free_port
 
 PROVIDER = '''"""Greetings from outside."""
 

@@ -19,8 +19,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.programs import ROOT, SCRIPTS, asked, bare_path, free_port
+from tests.programs import ROOT, SCRIPTS, asked, bare_path
 from tests.waiting import HANGS, eventually
+from tools.speed.ports import free_port
 
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMENT = re.compile(r"\s{2,}#.*")

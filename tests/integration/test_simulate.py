@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import RedisServer
-from tests.programs import asked, ended, free_port, gorgond, started
+from tests.programs import asked, ended, gorgond, started
 from tests.waiting import eventually
+from tools.speed.ports import free_port
 
 
 def notes(url: str) -> list[dict[str, Any]]:

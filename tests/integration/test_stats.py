@@ -25,8 +25,9 @@ from gorgond.redpill import Consumer, Dead, Message, Producer, connect
 from tests.conftest import RedisServer
 from tests.integration.watched import PASSWORD, Fabric, fabric_in
 from tests.neighbours import Neighbours
-from tests.programs import asked, free_port, gorgond
+from tests.programs import asked, gorgond
 from tests.waiting import eventually, eventually_async
+from tools.speed.ports import free_port
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ import pytest
 
 from tests.conftest import RedisServer
 from tests.integration.watched import PASSWORD, Fabric, fabric_in
-from tests.programs import asked, ended, free_port, gorgonctl
+from tests.programs import asked, ended, gorgonctl
 from tests.waiting import eventually
+from tools.speed.ports import free_port
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.programs import ROOT, asked, bare_path, free_port
+from tests.programs import ROOT, asked, bare_path
 from tests.waiting import HANGS, eventually
+from tools.speed.ports import free_port
 
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 

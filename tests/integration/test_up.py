@@ -21,8 +21,9 @@ import redis
 from gorgond.commands.control import ask
 from gorgond.commands.directory import SOCKET_PATH_MAX, Directory
 from gorgond.errors import GorgonError
-from tests.programs import asked, free_port, gorgond, started
+from tests.programs import asked, gorgond, started
 from tests.waiting import eventually
+from tools.speed.ports import free_port
 
 pytestmark = pytest.mark.usefixtures("redis_binary")
 

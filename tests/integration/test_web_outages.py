@@ -27,8 +27,9 @@ from gorgond.stores.sqlite import SqliteStore
 from tests.conftest import RedisServer
 from tests.integration.website import Answer, Connection, Website
 from tests.neighbours import Neighbours
-from tests.programs import ROOT, free_port, gorgond
+from tests.programs import ROOT, gorgond
 from tests.waiting import eventually
+from tools.speed.ports import free_port
 
 NOTE = {"title": "t"}
 

@@ -20,8 +20,9 @@ from tests.databases import SCHEMES
 from tests.faketime import off_by
 from tests.integration.watched import Fabric, fabric_in
 from tests.integration.website import Answer, Connection
-from tests.programs import asked, free_port
+from tests.programs import asked
 from tests.waiting import eventually
+from tools.speed.ports import free_port
 
 
 @pytest.fixture(params=SCHEMES)

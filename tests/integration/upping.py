@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gorgond.commands.control import ask
-from tests.programs import asked, ended, free_port, gorgonctl, started
+from tests.programs import asked, ended, gorgonctl, started
 from tests.waiting import eventually
+from tools.speed.ports import free_port
 
 SHOP = """from gorgond import App
 

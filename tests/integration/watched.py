@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 from gorgond.redpill import Message, Producer, connect
 from tests.conftest import RedisServer
-from tests.programs import asked, free_port, started
+from tests.programs import asked, started
+from tools.speed.ports import free_port
 
 PASSWORD = "s3cret"
 

@@ -15,8 +15,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from tools.speed.ports import free_port
 from tools.speed.processes import Crew
-from tools.speed.site import free_port
 
 _RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one in the path changes to the user of its service
 _NODE_MODULES = Path.home() / ".cache/gorgond/node/node_modules"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.speed.ports import free_port
 from tools.speed.processes import Crew, Process
 from tools.speed.servers import start_redis
 
@@ -110,10 +110,3 @@ class Site:
     def gorgond(self, command: str, *arguments: str) -> Process:
         """Start a service of this site."""
         return self.crew.python(command, "gorgond", command, *arguments, settings=self._settings)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

@@ -21,9 +21,10 @@ from gorgond.service.fabric import connect_fabric
 from gorgond.service.metrics import Metrics, upper_edge
 from tools.speed.echo import Echo
 from tools.speed.measure import Answers, ask
+from tools.speed.ports import free_port
 from tools.speed.processes import Process
 from tools.speed.report import Result, Row, rows_of_answers
-from tools.speed.site import Layout, free_port
+from tools.speed.site import Layout
 from tools.speed.stage import Stage, say
 
 PATH = "/info/UID/10"
