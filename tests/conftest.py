@@ -251,7 +251,8 @@ def c_compiler() -> str:
 @pytest.fixture(scope="session")
 def _shared_redis(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with ExitStack() as closing:
-        server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"))
+        # It looks whose wait is over as often as a busy one does, not ten times a second.
+        server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"), hz="500")
         closing.callback(server.close)
         server.start()
         yield server
