@@ -7,7 +7,6 @@ with started("web", GORGOND_WEB_PORT="0") as process:  is killed at the end if i
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -92,13 +91,6 @@ def ended(process: subprocess.Popen[bytes]) -> int:
     """Ask it to end; its exit code."""
     process.terminate()
     return process.wait(timeout=60)
-
-
-def free_port() -> int:
-    """A TCP port that nobody uses."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def asked(url: str, body: bytes | None = None) -> bytes | None:

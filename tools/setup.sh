@@ -64,7 +64,8 @@ environment() {
         [ -e "$with" ] && [ -e "$made" ] && exit
         SECONDS=0
         echo "preparing $directory, the first time for a minute or two" >&2
-        while sleep "$sign_of_life"; do echo "  … $SECONDS s" >&2; done 9>&- &
+        # A sleep outlives who is ended beside it, and is not to keep open what others read to its end.
+        while sleep "$sign_of_life" >&- 2>&-; do echo "  … $SECONDS s" >&2; done 9>&- &
         # shellcheck disable=SC2064
         trap "kill $!" EXIT
         [ -e "$made" ] || { rm -rf "$directory"; python3 -m venv "$directory"; touch "$made"; }

@@ -2,6 +2,7 @@
 
 processes   starting programs, their CPU and memory, their end
 servers     Redis and mongod
+ports       for servers of our own
 site        a whole gorgond: brokers, stores, web servers, in a layout
 baseline    what gorgond is compared with: Tornado straight on pymongo
 stage       what all cases stand on: the scale, the data set, the directory
