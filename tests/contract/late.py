@@ -46,7 +46,7 @@ class LateNetwork:
             with contextlib.closing(writer):
                 writer.write(data + b"PING late\r\n")
                 with contextlib.suppress(TimeoutError):  # a wait in it may block for a second
-                    async with asyncio.timeout(10):
+                    async with asyncio.timeout(60):
                         await reader.readuntil(b"$4\r\nlate\r\n")
             self.late += 1
 

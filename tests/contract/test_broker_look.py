@@ -35,7 +35,7 @@ async def test_counts_of_several_queues(bench: Bench) -> None:
     some, garbage, none = await bench.link().counts(["q", "r", "never"])
 
     assert (some.queued, some.accepted) == (1, 1)
-    assert 5 <= some.oldest < 10
+    assert 5 <= some.oldest < 65
     assert (garbage.queued, garbage.oldest) == (1, 0.0)
     assert (none.queued, none.accepted, none.oldest) == (0, 0, 0.0)
     assert await bench.link().counts([]) == []

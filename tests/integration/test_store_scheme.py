@@ -13,6 +13,7 @@ import pytest
 from gorgond.stores import open_store
 from gorgond.stores.contract import Query
 from tests.plugin import make_plugin
+from tests.waiting import HANGS
 
 DRIVER = '''"""Drawers: files of SQLite, under another name."""
 
@@ -36,7 +37,7 @@ def gorgond(package: Path | None, url: str, *arguments: str) -> subprocess.Compl
     path = {"PYTHONPATH": str(package)} if package else {}
     environ = os.environ | {"GORGOND_CONFIG": os.devnull, "GORGOND_STORE_URL": url} | path
     command = [sys.executable, "-m", "gorgond", *arguments]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=HANGS, check=False)
 
 
 def test_a_store_of_a_package_is_written_and_read(package: Path, tmp_path: Path) -> None:

@@ -407,7 +407,7 @@ def drip(connection: Connection, data: bytes) -> int:
                 break
         except TimeoutError:
             pass
-    connection.socket.settimeout(20)
+    connection.socket.settimeout(60)
     return connection.read().status
 
 

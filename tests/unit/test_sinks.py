@@ -37,7 +37,7 @@ class Journald:
         self.path = path
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(path))
-        self.socket.settimeout(10)
+        self.socket.settimeout(60)
 
     def entry(self) -> dict[str, str]:
         """The next entry's fields, read as the protocol says."""

@@ -14,7 +14,7 @@ import pytest
 
 from gorgond.service import stall
 from gorgond.service.stall import StallWatch
-from tests.waiting import eventually_async
+from tests.waiting import LONG, eventually_async
 
 
 async def test_who_blocks_the_loop_is_named_with_its_stack(
@@ -32,7 +32,7 @@ async def test_who_blocks_the_loop_is_named_with_its_stack(
 
     # given a handler that blocks
     async def blocking_handler() -> None:
-        end = time.monotonic() + 10
+        end = time.monotonic() + LONG
         while not said() and time.monotonic() < end:
             time.sleep(0.01)  # noqa: ASYNC251
 

@@ -54,7 +54,7 @@ async def pair() -> AsyncIterator[tuple[Stream, socket.socket, list[Request]]]:
         return requests[-1]
 
     ours, theirs = socket.socketpair()
-    theirs.settimeout(20)
+    theirs.settimeout(60)
     loop = asyncio.get_running_loop()
     await loop.connect_accepted_socket(lambda: Stream(made.append, begun, lost.append, set()), ours)
     with theirs:
