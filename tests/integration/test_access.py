@@ -77,6 +77,7 @@ async def test_what_was_accepted_is_there_after_a_restart(guarded: Callable[[], 
         (counts,) = await link.counts(["store_put"])
         assert (counts.queued, counts.accepted, counts.difference()) == (7, 7, 0)
         assert (await link.about())["appendfsync"] == "always"
+        assert [(each.role, each.error) for each in (await link.replication()).servers] == [("master", "")]
         assert await link.queues() == ["store_put"]
         # and a topic's group can be looked at like any queue
         assert [each.queued for each in await link.counts(["store_notify/journal", "auth_store_put"])] == [0, 0]
