@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from redis import Redis, exceptions
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from gorgond.chaos.errors import Refused
 from gorgond.config import Config
 from gorgond.redpill import keys, parse_set
 from gorgond.service.fabric import connect_fabric
 
-TIMEOUT = 5.0  # seconds a question may take
+TIMEOUT, SENTINEL_TIMEOUT = 5.0, 1.0  # seconds a question may take
 _COUNTS = re.compile(r"gorgon:\{([^{}]+)\}(/[^:]+)?:(counts|pushed)")
 
 
@@ -132,35 +135,46 @@ class _Set:
 
     def __init__(self, address: Any) -> None:
         self._address = address
-        self._sentinels = [_connect(address.sentinel(place)) for place in address.sentinels]
+        once = Retry(NoBackoff(), 0)  # who is cut off would be asked for many seconds
+        self._sentinels = [
+            _connect(address.sentinel(place), SENTINEL_TIMEOUT, retry=once) for place in address.sentinels
+        ]
+        self._silent = dict.fromkeys(range(len(self._sentinels)), 0.0)  # when each was last, by its number
         self._masters: dict[tuple[str, int], Any] = {}
 
     def master(self) -> Any:
-        named = Counter(filter(None, map(self._named_by, self._sentinels)))
-        for place, number in named.most_common(1):
-            if number > len(self._sentinels) // 2:
+        """Who asks the one that most of them name. Those that were silent last are asked last."""
+        votes: Counter[tuple[str, int]] = Counter()
+        for number in sorted(self._silent, key=lambda number: self._silent[number]):
+            place = self._named_by(number)
+            if place is None:
+                self._silent[number] = time.monotonic()
+                continue
+            votes[place] += 1
+            if votes[place] > len(self._sentinels) // 2:
                 if place not in self._masters:
                     self._masters[place] = _connect(self._address.redis(place))
                 return self._masters[place]
         raise exceptions.ConnectionError(f"no majority of the Sentinels of {self._address.name} names a master")
 
-    def _named_by(self, sentinel: Any) -> tuple[str, int] | None:
+    def _named_by(self, number: int) -> tuple[str, int] | None:
         try:
-            found = sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.name)
+            found = self._sentinels[number].execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.name)
         except RedisError:
             return None
         return (str(found[0]), int(found[1])) if found else None
 
     def close(self) -> None:
+        """Let go of the connections."""
         for each in (*self._sentinels, *self._masters.values()):
             each.close()
 
 
-def _connect(url: str) -> Any:
+def _connect(url: str, timeout: float = TIMEOUT, **options: Any) -> Any:
     """Who asks the server at this URL. Older drivers take a certificate for any name, unless they are told."""
-    strict = url.startswith("rediss:") and "ssl_cert_reqs=none" not in url and "ssl_check_hostname" not in url
-    named = {"ssl_check_hostname": True} if strict else {}
-    return Redis.from_url(url, socket_timeout=TIMEOUT, decode_responses=True, **named)
+    if url.startswith("rediss:") and "ssl_cert_reqs=none" not in url and "ssl_check_hostname" not in url:
+        options["ssl_check_hostname"] = True
+    return Redis.from_url(url, socket_timeout=timeout, decode_responses=True, **options)
 
 
 def servers_of(config: Config) -> dict[str, Server]:

@@ -36,15 +36,21 @@ class Servers:
         self._open: dict[str, tuple[RedisProtocol, float]] = {}  # by URL, with when it was made
 
     async def look(self) -> Replication:
-        """What all of them say, asked at the same time."""
-        voices = await asyncio.gather(*map(self._ask_sentinel, self._sentinels))
+        """What all of them say. All that are known are asked at the same time, those that the Sentinels name for the
+        first time after them."""
+        known = list(self._known)
+        voices, answers = await asyncio.gather(
+            asyncio.gather(*map(self._ask_sentinel, self._sentinels)), asyncio.gather(*map(self._ask_redis, known))
+        )
         found = {place for _, places in voices for place in places}
         if found and self._address is not None:
             self._known = {shown(place): self._address.redis(place) for place in sorted(found)}
-        answers = await asyncio.gather(*map(self._ask_redis, self._known))
-        told = Replication((), tuple(voice for voice, _ in voices))
+        more = await asyncio.gather(*(self._ask_redis(where) for where in self._known if where not in known))
+        states = [each for each in (*answers, *more) if each[0].where in self._known]
+        told = tuple(voice for voice, _ in voices)
         name, needed = (self._address.name, self._address.copies) if self._address is not None else ("", 0)
-        return Replication(tuple(_together(answers, told.named_master)), told.sentinels, name, needed)
+        servers = tuple(_together(states, Replication((), told).named_master))
+        return Replication(servers, told, name, needed)
 
     def close(self) -> None:
         """Let go of the connections."""

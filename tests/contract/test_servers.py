@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from gorgond.chaos.servers import Server
 from gorgond.redpill import Link, Replication, connect
 from tests.conftest import RedisServer
 from tests.sets import NAME, MakeSet, Member, Set
@@ -96,3 +97,18 @@ async def test_two_masters_and_a_failover_are_seen(make_set: MakeSet) -> None:
     assert found.named_master == ""
     some.sentinels[2].resume()
     await link.close()
+
+
+def test_gorgon_chaos_asks_the_master_that_a_majority_names(make_set: MakeSet) -> None:
+    # given a set whose first Sentinel hangs
+    some = make_set(replicas=1, down_after=1.0)
+    some.sentinels[0].pause()
+    server = Server("broker", some.url())
+    assert server.redis.role()[0] == "master"
+    # when the master dies
+    some.members[0].kill()
+    # then it asks the next one
+    eventually(server.answers)
+    assert server.redis.role()[0] == "master"
+    server.close()
+    some.sentinels[0].resume()
