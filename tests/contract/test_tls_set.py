@@ -4,8 +4,6 @@ when they are renewed."""
 from __future__ import annotations
 
 import asyncio
-import grp
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +12,9 @@ import pytest
 import redis
 
 from gorgond.chaos.servers import Server
-from gorgond.commands import secrets, tls
+from gorgond.commands import tls
 from gorgond.redpill import Message, Producer, Replication, connect
+from tests.certificates import kept_in
 from tests.contract.stage import OUTAGE, refused
 from tests.sets import PASSWORD, MakeSet, Member
 from tests.waiting import eventually
@@ -26,12 +25,8 @@ DAY = 86_400
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where gorgonctl tls makes them for this test, good for ten days."""
-    monkeypatch.setattr(secrets, "CREDENTIALS", tmp_path / "credstore")
-    monkeypatch.setattr(secrets, "SOCKET", tmp_path / "no.sock")
-    monkeypatch.setattr(secrets, "GROUP", grp.getgrgid(os.getegid()).gr_name)
-    monkeypatch.setattr(tls, "DIRECTORY", tmp_path / "tls")
     monkeypatch.setattr(tls, "HOST_DAYS", 10)
-    return tmp_path / "tls"
+    return kept_in(tmp_path, monkeypatch)
 
 
 def reload(member: Member) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import socket
 import ssl
@@ -16,16 +15,13 @@ from cryptography import x509
 
 from gorgond.commands import secrets, tls
 from gorgond.errors import GorgonError
+from tests.certificates import kept_in
 
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory in place of those of the host."""
-    monkeypatch.setattr(secrets, "CREDENTIALS", tmp_path / "credstore")
-    monkeypatch.setattr(secrets, "SOCKET", tmp_path / "no.sock")
-    monkeypatch.setattr(secrets, "GROUP", grp.getgrgid(os.getegid()).gr_name)
-    monkeypatch.setattr(tls, "DIRECTORY", tmp_path / "tls")
-    monkeypatch.setattr(tls, "MONGOD", "nobody")
+    kept_in(tmp_path, monkeypatch)
     return tmp_path
 
 
