@@ -25,7 +25,7 @@ SLIPS = "\n## What proves that the tests can fail"  # it tells of commands that 
 NAMED = re.compile(r"`((?:tools/[\w.-]+|gorgonctl|gorgond|gorgon-chaos)(?:\s[^`]*)?)`")
 PARSERS = {"gorgond": cli, "gorgonctl": gorgonctl, "gorgon-chaos": chaos, "tools/chaos.py": chaos}
 PASSED_ON = {"tools/up": ["gorgond", "up"]}  # what follows is for that
-STAGES = "lint unit contract integration oldest browser system"
+STAGES = "lint unit contract integration oldest browser hosts system"
 GIVEN = re.compile(r"[A-Z\[].*|.*[@/…].*")  # what the reader puts in its place, or a name of the reader's
 
 
