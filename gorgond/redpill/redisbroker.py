@@ -156,11 +156,11 @@ class RedisLink(RedisWire):
         """Whether a batch for which Redis has no memory was accepted before; else it is refused from now on, however
         many copies of it come. A disk that Redis cannot write keeps it from noting that."""
         if batch.topic:
-            return bool(await self._ask(["GET", keys.publisher(batch.name, producer)]) == b"%d" % batch.number)
+            return bool(await self._promise(["GET", keys.publisher(batch.name, producer)]) == b"%d" % batch.number)
         try:
             return bool(await self._promise(_run(script.REFUSE, batch.name, batch.number, who=producer)))
         except QueueFull:
-            return bool(await self._ask(["GET", keys.producer(batch.name, producer)]) == b"%d 1" % batch.number)
+            return bool(await self._promise(["GET", keys.producer(batch.name, producer)]) == b"%d 1" % batch.number)
 
     async def _follow(self, which: Script, name: str, *args: str | int, who: str = "", promises: bool = True) -> Any:
         """The answer of a script that does nothing when something else stands."""

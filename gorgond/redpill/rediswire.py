@@ -29,6 +29,8 @@ from gorgond.redpill.resp import Command
 _EXIST: Command = ["SCRIPT", "EXISTS", *(each.sha for each in script.ALL)]
 OLDEST_REDIS = (7, 0)
 COPY_TIMEOUT = 1.0  # seconds that replicas have for having what was promised
+# Goes to all replicas, and to nobody else; it needs no memory and no disk, so nothing refuses it.
+_SENT_TO_REPLICAS: Command = ["PUBLISH", keys.KEPT, ""]
 _COPIES = "copies"  # what of the broker is away when they have not
 
 # The driver's words and those of a lost connection, none for our own timeout, where somebody listens and gives no
@@ -210,16 +212,22 @@ class RedisWire(Link):
         return self._kept if self.broker.copies else self._round
 
     async def _kept(self, commands: Sequence[Command]) -> list[Any]:
-        """A round that ends when so many replicas have what it wrote, or what a copy of it wrote before. Raises
-        BrokerAway when they do not: it may be repeated, as any round without an answer."""
+        """A round that ends when so many replicas have what it wrote or read. Raises BrokerAway when they do not: it
+        may be repeated, as any round without an answer.
+
+        Redis 7.2 and newer wait for what the same connection sent to replicas last, and for all before it. A round that
+        finds all done may have sent them nothing, though they do not have yet what it found: so each sends something.
+        """
         copies = self.broker.copies
-        *answers, have = await self._round([*commands, ["WAIT", copies, int(COPY_TIMEOUT * 1000)]], COPY_TIMEOUT)
-        if isinstance(have, int) and have >= copies:
+        waiting: list[Command] = [_SENT_TO_REPLICAS, ["WAIT", copies, int(COPY_TIMEOUT * 1000)]]
+        *answers, sent, have = await self._round([*commands, *waiting], COPY_TIMEOUT)
+        if isinstance(sent, int) and isinstance(have, int) and have >= copies:
             self._outage.end(by=_COPIES)
             return answers
         await self.close()
-        if _not_permitted(have):
-            raise meaning(have)
+        for answer in (sent, have):
+            if _not_permitted(answer):
+                raise meaning(answer)
         what = f"{have} of {copies} replicas have what was sent" if isinstance(have, int) else f"Redis says: {have}"
         self._outage.begin(what, by=_COPIES)  # for others it may be there
         raise BrokerAway(what)

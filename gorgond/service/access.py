@@ -148,7 +148,9 @@ def _rules(role: str, access: Access) -> Iterator[str]:
     yield from (f"+{command}" for command in ALWAYS)
     if access.operates:
         yield "+scan +config|get"
-    allowed: dict[str, dict[str, None]] = {"evalsha": {}, "get": {f"~{keys.PROTOCOL}": None}}  # keys by commands
+    # What each command is allowed on.
+    allowed: dict[str, dict[str, None]] = {"evalsha": {}, "get": {f"~{keys.PROTOCOL}": None}}
+    allowed["publish"] = {f"&{keys.KEPT}": None}
     for use in _uses(access):
         for kind in (kind for each in use.scripts for kind in each.keys):
             # A script is run with all its keys, or not at all; channels are named as keys too.

@@ -73,8 +73,8 @@ async def test_a_promise_counts_when_the_replica_has_it(
     await consumer.claim(done=1, want=0, failures=[Failure(0, None, "no")])
     # when the replica does not have it
     with held(shared_set.members[1]):
-        # and a repeat, which finds that it was done, knows no better, unless it says so
-        for _ in range(1 if name in ("part", "forget", "requeue", "drop", "resume") else 2):
+        # and a repeat, which finds that it was done, knows no better
+        for _ in range(2):
             with pytest.raises(BrokerAway, match="0 of 1 replicas have what was sent"):
                 await promise(link)
     # then it counts once it has, and happened once

@@ -13,10 +13,7 @@ local GROUPS, LIMITS, EPOCH = unpack(KEYS)
 local GROUP, LIMIT, STANDS = ARGV[1], ARGV[2], ARGV[3]
 
 local new = 1 - redis.call('SISMEMBER', GROUPS, GROUP)
-if new == 0 and redis.call('HGET', LIMITS, GROUP) == LIMIT then
-  redis.call('HSET', LIMITS, GROUP, LIMIT) -- changes nothing; who waits for replicas after it waits for a write
-  return {'ok', 0}
-end
+if new == 0 and redis.call('HGET', LIMITS, GROUP) == LIMIT then return {'ok', 0} end
 if epoch_of(EPOCH) ~= STANDS then return {'stale', epoch_of(EPOCH)} end
 redis.call('INCR', EPOCH)
 redis.call('HSET', LIMITS, GROUP, LIMIT)

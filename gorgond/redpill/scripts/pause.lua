@@ -12,10 +12,7 @@
 local QUEUE, HELD, PAUSED, COUNTS, EPOCH = unpack(KEYS)
 local STANDS = ARGV[1]
 
-if redis.call('EXISTS', PAUSED) == 1 then
-  redis.call('SET', PAUSED, 1) -- changes nothing; who waits for replicas after it waits for a write
-  return {'ok', 0}
-end
+if redis.call('EXISTS', PAUSED) == 1 then return {'ok', 0} end
 if epoch_of(EPOCH) ~= STANDS then return {'stale', epoch_of(EPOCH)} end
 redis.call('INCR', EPOCH)
 redis.call('SET', PAUSED, 1)

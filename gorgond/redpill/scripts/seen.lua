@@ -1,11 +1,9 @@
 -- Shared by the scripts whose callers number their calls upwards: a call whose number was seen has no effect, and
--- its answer is that of the last one. A number is kept for a day after the last call. A call that is repeated notes its
--- number again: who waits for replicas after it (WAIT) waits for a write, and for all that was written before.
+-- its answer is that of the last one. A number is kept for a day after the last call.
 local function outcome_of(key, number)
   local stored = redis.call('GET', key) or ''
   local seen, outcome = string.match(stored, '^(%d+) ?(%d*)$')
   if not seen or tonumber(seen) < tonumber(number) then return end
-  if seen == number then redis.call('SET', key, stored, 'EX', 86400) end
   return tonumber(outcome) or 1
 end
 
