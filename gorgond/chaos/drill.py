@@ -59,7 +59,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """`body` does the faults. `cast` is the fabric of its own that it runs on, or `hosts` three of them; `alone` says
+    """`body` does the faults. `cast` is the fabric of its own that it runs on, on this host or on three; `alone` says
     that it can run on no other. `roles` must be there. `most` seconds it may take."""
 
     name: str
@@ -67,11 +67,10 @@ class Drill:
     body: Callable[[Run], None]
     limits: Limits = field(default_factory=Limits)
     plan: Plan = field(default_factory=Plan)
-    cast: Cast = field(default_factory=Cast)
+    cast: Cast | Hosts = field(default_factory=Cast)
     alone: bool = False
     roles: tuple[str, ...] = ()
     most: float = 240.0
-    hosts: Hosts | None = None
 
 
 class Stopwatch:
@@ -137,8 +136,7 @@ class Run:
         stage: Stage | Lab | None,
     ) -> None:
         self.target, self.faults, self.servers, self.load = target, faults, servers, load
-        self.stage = stage if isinstance(stage, Stage) else None
-        self._lab = stage if isinstance(stage, Lab) else None
+        self._own = stage
         self.chance = random.Random(options.seed)
         self.options = options
         self.book = book
@@ -190,11 +188,18 @@ class Run:
             raise Aborted("the drill takes longer than it may")
 
     @property
+    def stage(self) -> Stage:
+        """The fabric of the drill's own. Raises Refused."""
+        if not isinstance(self._own, Stage):
+            raise Refused("it needs a fabric of its own: --target local without --data")
+        return self._own
+
+    @property
     def lab(self) -> Lab:
         """The hosts of a drill that has some. Raises Refused."""
-        if self._lab is None:
+        if not isinstance(self._own, Lab):
             raise Refused("it needs hosts of its own: --target local without --data")
-        return self._lab
+        return self._own
 
     # ---- victims
 
@@ -268,7 +273,7 @@ def run_drill(drill: Drill, target: Target | None, options: Options, journal: Un
     watch = Stopwatch()
     try:
         if target is None:
-            with Stage(journal, drill.cast) if drill.hosts is None else Lab(drill.hosts) as stage:
+            with Stage(journal, drill.cast) if isinstance(drill.cast, Cast) else Lab(drill.cast) as stage:
                 watch.end("build")
                 result = _play(drill, stage.target, stage, options, journal, say, watch)
             watch.end("clear")

@@ -17,7 +17,7 @@ from gorgond.chaos.drills.hosts import failing
 from gorgond.chaos.errors import Refused
 from gorgond.chaos.hosts.lab import Hosts
 from gorgond.chaos.undo import UndoLog
-from tests.hosts.conftest import left_out
+from tests.conftest import left_out
 
 Drilled = Callable[..., Result]
 
@@ -33,7 +33,7 @@ def drilled(tmp_path: Path) -> Iterator[Drilled]:
         with UndoLog(tmp_path / "undo") as journal:
             result = run_drill(drill, None, Options(1, 2, tmp_path, short=True), journal, print)
         if isinstance(result.error, Refused):
-            left_out(result.error)
+            left_out(str(result.error))
         assert result.judged, result.error
         return result
 
@@ -61,7 +61,7 @@ def test_what_was_acknowledged_is_there_once_whatever_becomes_of_the_master(dril
 
 def test_without_copies_some_of_it_is_lost(drilled: Drilled) -> None:
     # given a broker whose master acknowledges what no replica has, when it dies before they hear of it
-    result = drilled(replace(of(["off while alone"]), hosts=Hosts(copies=0)))
+    result = drilled(replace(of(["off while alone"]), cast=Hosts(copies=0)))
     # then that is seen: the test is not blind
     assert result.verdict.figures["lost"] > 0, report.text(result)
     assert result.verdict.figures["duplicated"] == 0

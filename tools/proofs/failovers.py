@@ -64,7 +64,7 @@ def _prove(arguments: argparse.Namespace, _: ExitStack, directory: Path) -> proo
         name="failovers",
         body=failing(arguments.kinds, faults),
         plan=Plan(clients=clients, queuers=queuers, rate=RATE),
-        hosts=Hosts(arguments.copies),
+        cast=Hosts(arguments.copies),
         most=faults * EACH,
     )
     options = Options(arguments.seed, 2, directory)

@@ -19,8 +19,6 @@ LATER = 30.0  # seconds within which another master must be there
 HEALED = 60.0  # seconds within which all must follow it, and every process be up
 LASTS = 8.0  # seconds that a fault lasts at which nobody else becomes master
 BEHIND = 1.5  # seconds of writes that the replicas do not hear of
-# Of a host that dies with a request in hand HAProxy may end the client's connection without an answer.
-GONE = AWAY | {"broken connection"}
 PLAN = Plan(clients=12, queuers=12, rate=10.0)
 
 Act = Callable[[Lab, Host], None]
@@ -147,10 +145,10 @@ def _reboot(run: Run) -> None:
 
 
 def _drill(
-    name: str, what: str, body: Callable[[Run], None], expected: frozenset[str] = GONE, copies: int = 1
+    name: str, what: str, body: Callable[[Run], None], expected: frozenset[str] = AWAY
 ) -> Drill:
     limits = Limits(expected=expected, recovery=10.0)
-    return Drill(name, what, body, limits, PLAN, hosts=Hosts(copies), alone=True, most=600.0)
+    return Drill(name, what, body, limits, PLAN, Hosts(), alone=True, most=600.0)
 
 
 DRILLS = (

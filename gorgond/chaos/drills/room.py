@@ -47,8 +47,6 @@ def _memory(run: Run) -> None:
 
 
 def _disk(run: Run) -> None:
-    if run.stage is None:
-        return
     # The small disk is there for the fabric alone; this is how others see it.
     files = Path(f"/proc/{run.stage.pid}/root{run.stage.target.files('broker')}")
     ballast = files / "ballast"
@@ -69,8 +67,6 @@ def _fill(ballast: Path) -> None:
 
 
 def _cut(run: Run) -> None:
-    if run.stage is None:
-        return
     stores = run.victims("store")
     for store in stores:
         run.faults.stop(store.name)
@@ -104,8 +100,6 @@ def _cut_copy(files: Path, whole: Path) -> set[str]:
 
 
 def _empty(run: Run) -> None:
-    if run.stage is None:
-        return
     stats, broker = run.stage.target.stats, run.servers["broker"]
     run.until(lambda: _count_accepted(stats) > 0, TOLD, "the stats server knows what the broker has accepted")
     run.faults.begin("emptied", "broker", broker.redis.flushall)

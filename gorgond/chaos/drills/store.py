@@ -80,9 +80,9 @@ def _others_work(run: Run) -> bool:
 
 
 def _database(run: Run) -> None:
-    if run.stage is None or run.stage.mongod is None:
-        return
     mongod = run.stage.mongod
+    if mongod is None:
+        return
     for _ in range(run.times(8)):
         run.sleep(run.chance.uniform(0.5, 3))
         run.faults.begin("kill", "mongod", mongod.kill)
