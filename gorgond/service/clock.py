@@ -5,8 +5,9 @@ the log, in what programs and people write by it, and on the other hosts' logs b
 it. A host whose clock is off by more than `[broker] clock_limit` is not what its operator takes it for: nothing is
 started there, and what runs when its clock is set so ends.
 
-One that runs goes on when it was the broker's clock that was set: else one wrong clock would end the whole fabric.
-Which of the two it was, its monotonic clock tells, which nobody sets.
+It may as well be the broker's clock that is wrong, and that must not end the whole fabric. One that runs knows which of
+the two was set: its monotonic clock tells, which nobody sets. One that starts asks the broker's replicas, which are on
+other hosts: it starts if most of the broker's servers agree with its host.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from gorgond.errors import ClockOff
 from gorgond.redpill import BrokerError, BrokerTime, Link
@@ -25,13 +28,26 @@ MEND = "mend it, with timedatectl or chrony"
 log = logging.getLogger("gorgond.service")
 
 
-class HostClock:
-    """Compares the clock of `host`, this one, with `broker`. `limit` is by how many seconds it may be off."""
+async def _no_others() -> list[BrokerTime]:
+    return []
 
-    def __init__(self, host: str, broker: BrokerTime, limit: float) -> None:
+
+class HostClock:
+    """Compares the clock of `host`, this one, with `broker`. `limit` is by how many seconds it may be off; `ask_others`
+    asks the broker's other servers for theirs."""
+
+    def __init__(
+        self,
+        host: str,
+        broker: BrokerTime,
+        limit: float,
+        ask_others: Callable[[], Awaitable[Sequence[BrokerTime]]] = _no_others,
+    ) -> None:
         self._host = host
         self._broker = broker
         self._limit = limit
+        self._ask_others = ask_others
+        self._others: Sequence[BrokerTime] = ()
         self._off = False  # whether the log says that it is
         self._right: tuple[int, int] | None = None  # the bases of both clocks when they agreed last
 
@@ -51,7 +67,15 @@ class HostClock:
                 await link.clock()
         except (BrokerError, TimeoutError):  # those who need it report it
             return
+        await self.hear_others()
         self.look()
+
+    async def hear_others(self) -> None:
+        """Ask the broker's other servers, if this host's clock is off and was never found right."""
+        if self._right is None and self.ahead is not None and abs(self.ahead) > self._limit:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    self._others = await self._ask_others()
 
     def look(self) -> None:
         """Look at what is known. Raises ClockOff."""
@@ -59,14 +83,20 @@ class HostClock:
         if ahead is None or told is None:
             return
         own = _base()
-        if abs(ahead) <= self._limit:
+        if abs(ahead) <= self._limit or (self._right is None and self._agrees_with_most(own)):
             self._right = own, told
-        elif self._right is None or abs(own - self._right[0]) > abs(told - self._right[1]):
+        elif self._right is None or abs(own - self._right[0]) > max(abs(told - self._right[1]), HARM * 1e9):
             raise ClockOff(
                 f"the clock of this host, {self._host}, is {off(ahead)}, more than [broker] clock_limit allows "
                 f"({self._limit:g} s): {MEND}; it is tried again until then"
             )
         self._tell(ahead)
+
+    def _agrees_with_most(self, own: int) -> bool:
+        """Whether most of the broker's servers agree with this host, though the one that answers does not."""
+        limit = self._limit * 1e9
+        agreeing = [each for each in self._others if each.told is not None and abs(own - each.told) <= limit]
+        return 2 * len(agreeing) > 1 + len(self._others)
 
     def _tell(self, ahead: float) -> None:
         if not self._off and abs(ahead) >= HARM:

@@ -57,7 +57,8 @@ class Service(QueueEnds, ABC):
         self.ready = asyncio.Event()
         self._rate = _Rate()
         self._heart = Heart(self.name, self.heartbeats, self.status, self._fail)
-        self._clock = HostClock(self.host, fabric.calls.time, config.broker.clock_limit)
+        calls, limit = fabric.calls, config.broker.clock_limit
+        self._clock = HostClock(self.host, calls.time, limit, calls.ask_replicas_for_time)
         self._figures = Figures(self, self._clock, self.snapshot)
 
     @abstractmethod
@@ -81,6 +82,7 @@ class Service(QueueEnds, ABC):
             await asyncio.wait({met, stopped}, timeout=MEET_MAX, return_when=asyncio.FIRST_COMPLETED)
             if met.done():
                 met.result()
+                await self._clock.hear_others()
                 self._clock.look()
         finally:
             met.cancel()

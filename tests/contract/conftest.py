@@ -80,8 +80,10 @@ def shared_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def make_set(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSet]:
-    with sets(redis_binary, tmp_path_factory) as make:
+def make_set(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSet]:
+    """Of Redis servers, or of what a test is parametrized with."""
+    binary: str = request.getfixturevalue(f"{getattr(request, 'param', 'redis')}_binary")
+    with sets(binary, tmp_path_factory) as make:
         yield make
 
 

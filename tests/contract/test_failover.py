@@ -94,6 +94,7 @@ async def fail_over(load: Load, made: Set, hurt: Callable[[Member], Callable[[],
     await asyncio.to_thread(eventually, lambda: follows(made, old), 120.0)
 
 
+@pytest.mark.parametrize("make_set", ["redis", "valkey"], indirect=True)
 async def test_nothing_acknowledged_is_lost_and_each_effect_is_there(
     make_set: MakeSet, expected_logs: Callable[[str], None]
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -22,10 +22,19 @@ FAR = 86_400.0  # a limit beyond all that is tried
 class Clocks:
     """This host's and the broker's; each can be set."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, limit: float) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, limit: float, others: Sequence[float] = ()) -> None:
         self.broker, self._own = BrokerTime(), 0.0
-        self.host = HostClock("db2", self.broker, limit)
         really = time.time_ns
+
+        async def ask_others() -> list[BrokerTime]:
+            """Clocks of other servers, by so many seconds ahead."""
+            found = [BrokerTime() for _ in others]
+            for each, seconds in zip(found, others, strict=True):
+                now = time.monotonic_ns()
+                each.heard(really() + int(seconds * S), now, now)
+            return found
+
+        self.host = HostClock("db2", self.broker, limit, ask_others)
         monkeypatch.setattr("time.time_ns", lambda: really() + int(self._own * S))
         self._really = really
         self.set_broker(0)
@@ -46,6 +55,36 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 @pytest.fixture
 def limited(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     return Clocks(monkeypatch, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("others", "starts"),
+    [
+        pytest.param([0.0, 1.9], True, id="both replicas agree with this host"),
+        pytest.param([15.0, 0.0], False, id="one of them agrees, as that of this host does"),
+        pytest.param([0.0], False, id="the only one agrees"),
+        pytest.param([15.0, 15.0], False, id="none agrees"),
+        pytest.param([], False, id="there is none"),
+    ],
+)
+async def test_who_begins_is_not_refused_where_most_servers_of_the_broker_agree_with_the_host(
+    monkeypatch: pytest.MonkeyPatch, expected_logs: Callable[[str], None], others: list[float], starts: bool
+) -> None:
+    expected_logs("the clock of this host")
+    # given a master that is 15 s ahead of this host, and replicas
+    clocks = Clocks(monkeypatch, 2.0, others)
+    clocks.set_broker(15)
+    await clocks.host.hear_others()
+    if not starts:
+        with pytest.raises(ClockOff):
+            clocks.host.look()
+        return
+    clocks.host.look()
+    # then it goes on, and ends when its own clock is set
+    clocks.host.look()
+    clocks.set_own(3)
+    with pytest.raises(ClockOff):
+        clocks.host.look()
 
 
 def test_the_log_says_once_that_it_is_off_and_once_that_it_is_right_again(

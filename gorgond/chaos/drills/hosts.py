@@ -144,9 +144,7 @@ def _reboot(run: Run) -> None:
         _healed(run, f"reboot of {host.name}")
 
 
-def _drill(
-    name: str, what: str, body: Callable[[Run], None], expected: frozenset[str] = AWAY
-) -> Drill:
+def _drill(name: str, what: str, body: Callable[[Run], None], expected: frozenset[str] = AWAY) -> Drill:
     limits = Limits(expected=expected, recovery=10.0)
     return Drill(name, what, body, limits, PLAN, Hosts(), alone=True, most=600.0)
 
