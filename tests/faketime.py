@@ -1,4 +1,5 @@
-"""Processes whose clock is off, or is set while they run: libfaketime. Their monotonic clock is right.
+"""Processes whose clock is off: libfaketime. Their monotonic clock is right. One that can be set while they run is in
+gorgond/chaos/hosts/clock.py.
 
 A Redis with jemalloc does not start under libfaketime. It asks nothing but gettimeofday for the time, so a library of a
 few lines is enough for it.
@@ -40,24 +41,3 @@ def for_redis(compiler: str, directory: Path) -> str:
 def off_by(library: str, seconds: str) -> dict[str, str]:
     """The environment of a process whose clock is so much ahead."""
     return {"LD_PRELOAD": library, "FAKETIME": f"{seconds}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-
-
-class Settable:
-    """A clock that can be set while processes run by it, those that are started in its `environment`. At first it is
-    right."""
-
-    def __init__(self, library: str, file: Path) -> None:
-        self._file = file
-        self.environment = {
-            "LD_PRELOAD": library,
-            "FAKETIME_TIMESTAMP_FILE": str(file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-        self.set(0)
-
-    def set(self, seconds: float) -> None:
-        """Be so many seconds ahead from now on."""
-        fresh = self._file.with_suffix(".fresh")
-        fresh.write_text(f"{seconds:+g}s\n")
-        fresh.replace(self._file)

@@ -101,7 +101,12 @@ class HostClock:
     def _tell(self, ahead: float) -> None:
         if not self._off and abs(ahead) >= HARM:
             self._off = True
-            log.warning("the clock of this host, %s, is %s: %s", self._host, off(ahead), MEND)
+            if self._agrees_with_most(_base()):
+                side = "behind" if ahead > 0 else "ahead of"
+                what = f"the broker's clock is {abs(ahead):,.1f} s {side} that of this host, {self._host}, and of most"
+                log.warning("%s of the broker's servers: %s", what, MEND)
+            else:
+                log.warning("the clock of this host, %s, is %s: %s", self._host, off(ahead), MEND)
         elif self._off and abs(ahead) < HARM / 2:
             self._off = False
             log.warning("the clock of this host, %s, agrees with the broker's again", self._host)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +16,7 @@ import pytest
 
 from gorgond.chaos.hosts.lab import Hosts, Lab
 from gorgond.chaos.hosts.network import OURS, SWITCH, ip
+from gorgond.chaos.servers import servers_of
 from tests.hosts.conftest import standing
 from tests.system.traffic import Client, notes_of
 from tests.waiting import eventually
@@ -79,6 +83,42 @@ def test_a_web_server_that_stops_fails_no_request(lab: Lab) -> None:
     assert stored
     with asked("GET", "/info/17?lim=1") as answer:
         assert json.load(answer)["items"][0]["id"] in stored
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        pytest.param("POST", {201, 504}, id="what may have been done is not asked again, and told"),
+        pytest.param("GET", {200}, id="what changes nothing is asked again of another"),
+    ],
+)
+def test_a_request_is_answered_though_the_server_that_has_it_dies(lab: Lab, method: str, told: set[int]) -> None:
+    """HAProxy ends the connection of a client that had an answer on it before, where it has no other one."""
+    queue = "store_put" if method == "POST" else "store_get"
+    body = json.dumps({"title": "a"}) if method == "POST" else None
+    broker, first = servers_of(lab.target.config)["broker"], lab.hosts[0]
+    with ExitStack() as closing:
+        closing.callback(broker.close)
+        # given requests on connections that had one before, which all web servers have and no store handles
+        kept = [closing.enter_context(contextlib.closing(HTTPConnection(OURS, timeout=60))) for _ in range(6)]
+        for connection in kept:
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().read()
+        stores, web = [host.pid("store@1") for host in lab.hosts], first.pid("web@1")
+        standing_still = closing.enter_context(ExitStack())
+        for store in stores:
+            os.kill(store, signal.SIGSTOP)
+            standing_still.callback(os.kill, store, signal.SIGCONT)
+        before = broker.count_accepted(queue)
+        for connection in kept:
+            connection.request(method, "/info/9", body, {"Content-Type": "application/json"} if body else {})
+        eventually(lambda: broker.count_accepted(queue) >= before + len(kept))
+        # when one of the web servers dies, and the stores go on
+        os.kill(web, signal.SIGKILL)
+        standing_still.close()
+        # then each is answered
+        assert {connection.getresponse().status for connection in kept} == told
+    eventually(first.is_up)
 
 
 def is_asked(address: str) -> bool:

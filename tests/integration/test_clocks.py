@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gorgond.chaos.hosts.clock import Clock
 from tests.conftest import RedisServer
-from tests.faketime import Settable, for_redis, off_by
+from tests.faketime import for_redis, off_by
 from tests.integration.watched import Fabric, fabric_in
 from tests.programs import asked, ended
 from tests.waiting import HANGS, eventually
@@ -32,9 +33,9 @@ def fabric(tmp_path: Path, redis_factory: Callable[..., RedisServer]) -> Iterato
 
 
 @pytest.fixture
-def clock(tmp_path: Path, faketime_library: str) -> Settable:
+def clock(tmp_path: Path, faketime_library: str) -> Clock:
     """One that some processes have."""
-    return Settable(faketime_library, tmp_path / "clock")
+    return Clock(faketime_library, tmp_path / "clock")
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def fabric_by_clock(
     tmp_path: Path,
     redis_factory: Callable[..., RedisServer],
     c_compiler: str,
-    clock: Settable,
+    clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Fabric]:
     """One whose brokers have that clock."""
@@ -140,7 +141,7 @@ def test_a_host_that_is_off_a_little_works_and_is_named(
 
 @pytest.mark.parametrize("seconds", FAR)
 def test_a_host_that_is_far_off_is_refused_with_a_line_until_it_is_mended(
-    fabric: Fabric, clock: Settable, seconds: str
+    fabric: Fabric, clock: Clock, seconds: str
 ) -> None:
     # given a store that ran, and is started again when the clock of its host is wrong
     fabric.start("stats")
@@ -187,7 +188,7 @@ def test_whatever_their_clocks_say_nothing_expires_between_processes(
 
 @pytest.mark.parametrize("seconds", FAR)
 def test_when_a_hosts_clock_is_set_wrong_what_runs_there_drains_and_others_work_on(
-    fabric: Fabric, clock: Settable, seconds: str
+    fabric: Fabric, clock: Clock, seconds: str
 ) -> None:
     # given a store on one host, another and a web server on another
     fabric.start("web", GORGOND_WEB_DEADLINE="60s")
@@ -210,7 +211,7 @@ def test_when_a_hosts_clock_is_set_wrong_what_runs_there_drains_and_others_work_
 
 @pytest.mark.parametrize("seconds", FAR)
 def test_when_a_hosts_clock_is_set_nothing_expires_that_it_has_in_hand(
-    fabric: Fabric, clock: Settable, seconds: str
+    fabric: Fabric, clock: Clock, seconds: str
 ) -> None:
     """As in the moment before it is noticed: here nobody minds."""
     fabric.start("web", GORGOND_WEB_DEADLINE="60s", **ANY, **clock.environment)
@@ -228,9 +229,7 @@ def test_when_a_hosts_clock_is_set_nothing_expires_that_it_has_in_hand(
 
 
 @pytest.mark.parametrize("seconds", FAR)
-def test_when_the_brokers_clock_is_set_everybody_works_on(
-    fabric_by_clock: Fabric, clock: Settable, seconds: str
-) -> None:
+def test_when_the_brokers_clock_is_set_everybody_works_on(fabric_by_clock: Fabric, clock: Clock, seconds: str) -> None:
     fabric = fabric_by_clock
     stats, web, *stores = (
         fabric.start("stats"),

@@ -70,7 +70,7 @@ def limited(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 async def test_who_begins_is_not_refused_where_most_servers_of_the_broker_agree_with_the_host(
     monkeypatch: pytest.MonkeyPatch, expected_logs: Callable[[str], None], others: list[float], starts: bool
 ) -> None:
-    expected_logs("the clock of this host")
+    expected_logs("^the broker's clock is 15.0 s ahead of that of this host, db2, and of most of the broker's servers:")
     # given a master that is 15 s ahead of this host, and replicas
     clocks = Clocks(monkeypatch, 2.0, others)
     clocks.set_broker(15)

@@ -19,6 +19,8 @@ LATER = 30.0  # seconds within which another master must be there
 HEALED = 60.0  # seconds within which all must follow it, and every process be up
 LASTS = 8.0  # seconds that a fault lasts at which nobody else becomes master
 BEHIND = 1.5  # seconds of writes that the replicas do not hear of
+CLOCK_LIMIT = 2.0  # seconds by which a clock may be off where something works
+JUMPS = (3600.0, 1.0, -3600.0, -1.0, 15.0, -15.0)  # seconds
 PLAN = Plan(clients=12, queuers=12, rate=10.0)
 
 Act = Callable[[Lab, Host], None]
@@ -144,9 +146,33 @@ def _reboot(run: Run) -> None:
         _healed(run, f"reboot of {host.name}")
 
 
-def _drill(name: str, what: str, body: Callable[[Run], None], expected: frozenset[str] = AWAY) -> Drill:
+def _clocks(run: Run) -> None:
+    """The clock of one host after another is set: a little, or so far that nothing is to work there."""
+    for number, seconds in enumerate(JUMPS[:2] if run.options.short else JUMPS):
+        _set_clock(run, run.lab.hosts[number % len(run.lab.hosts)], seconds)
+
+
+def _set_clock(run: Run, host: Host, seconds: float) -> None:
+    kind, far = f"clock {seconds:+g} s", abs(seconds) > CLOCK_LIMIT
+    run.faults.begin(kind, host.name, lambda: host.set_clock(seconds))
+    if far:
+        run.until(lambda: not _works(host), LATER, f"nothing works there: {kind}")
+    run.sleep(run.seconds(LASTS, 3))
+    run.check(kind, _works(host) is not far, f"{host.name} {'must not work' if far else 'must work on'}")
+    run.faults.end(kind, host.name, lambda: host.set_clock(0))
+    _healed(run, kind)
+
+
+def _works(host: Host) -> bool:
+    """Whether any process of gorgond there is ready."""
+    return any(each["state"] == "up" for each in host.processes() if "@" in each["name"])
+
+
+def _drill(
+    name: str, what: str, body: Callable[[Run], None], expected: frozenset[str] = AWAY, clocks: bool = False
+) -> Drill:
     limits = Limits(expected=expected, recovery=10.0)
-    return Drill(name, what, body, limits, PLAN, Hosts(), alone=True, most=600.0)
+    return Drill(name, what, body, limits, PLAN, Hosts(clocks=clocks), alone=True, most=600.0)
 
 
 DRILLS = (
@@ -163,4 +189,5 @@ DRILLS = (
     _drill("host-down", "three hosts: each powered off in turn while it is the master's", failing(("off",), 6)),
     _drill("primary-failover", "three hosts: the database's primary steps down, is killed, is cut off", _database),
     _drill("rolling-reboot", "three hosts: each shut down and booted, one after another", _reboot, frozenset()),
+    _drill("clock-jump", "three hosts: the clock of one set, by up to an hour", _clocks, frozenset(), clocks=True),
 )

@@ -2,6 +2,7 @@
 
     network         the wire that all are plugged into, in a network of the drill's own
     cable           a bad cable: what goes through it comes late, in part, or in one direction
+    clock           the clock of gorgond's processes on a host, which can be set
     host            one host: power, its cable, its processes
     machine         what runs on a host, and keeps running it
     files           how a host's servers are configured

@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import os
 import random
+import selectors
 import struct
 import sys
 from contextlib import suppress
@@ -22,7 +23,9 @@ _TUNSETIFF, _TAP, _BARE = 0x400454CA, 0x0002, 0x1000
 
 def main(near: str, far: str, delay: str, loss: str, direction: str = "") -> None:
     """Pass on between two network interfaces that are made here: `near` the host and on the `far` side, the switch."""
-    asyncio.run(_pass_on(_tap(near), _tap(far), float(delay), float(loss), direction))
+    # Other selectors wait for whole milliseconds.
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
+        runner.run(_pass_on(_tap(near), _tap(far), float(delay), float(loss), direction))
 
 
 async def _pass_on(near: int, far: int, delay: float, loss: float, direction: str) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import psutil
 
-from gorgond.chaos.errors import Aborted
+from gorgond.chaos.errors import Aborted, Refused
+from gorgond.chaos.hosts.clock import Clock
 from gorgond.chaos.hosts.files import Fitting
 from gorgond.chaos.hosts.network import SWITCH, ip
 from gorgond.commands.control import ask
@@ -29,14 +30,14 @@ hostname "$0" && ip link set lo up && echo ready && read -r _ && ip addr add "$1
 
 
 class Host:
-    """A host that is off. `fitting` is what it is fitted with."""
+    """A host that is off. `fitting` is what it is fitted with, `clock` its clock if it can be set."""
 
-    def __init__(self, fitting: Fitting) -> None:
+    def __init__(self, fitting: Fitting, clock: Clock | None = None) -> None:
         self.fitting, self.name, self.address = fitting, fitting.name, fitting.address
+        self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._bad: subprocess.Popen[bytes] | None = None
         self._output = fitting.path / "output"
-        fitting.path.mkdir(exist_ok=True)
 
     def run_code(self, root: Path) -> None:
         """Have the processes that are started from now on run the code of this checkout."""
@@ -136,6 +137,14 @@ class Host:
             self._bad.communicate()
             self._bad = None
             ip(f"link del {self.name}-side")
+
+    # ---- its clock
+
+    def set_clock(self, seconds: float) -> None:
+        """Be so many seconds ahead from now on. Raises Refused."""
+        if self._clock is None:
+            raise Refused(f"the clock of {self.name} cannot be set")
+        self._clock.set(seconds)
 
     # ---- its processes
 

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from gorgond.chaos.errors import Aborted
 from gorgond.chaos.hosts.balancer import Balancer
+from gorgond.chaos.hosts.clock import Clock, faketime
 from gorgond.chaos.hosts.database import Database
 from gorgond.chaos.hosts.files import HOSTS, MASTER, SENTINELS, Fitting
 from gorgond.chaos.hosts.host import ROOT, Host
@@ -31,12 +32,13 @@ START = 120.0  # seconds all may take to be up
 class Hosts:
     """How the hosts are fitted. `copies` is how many replicas must have what is accepted; `environ` is of all
     processes of gorgond, which run the `code` of this checkout. `one` is for versions that know no Sentinels: their
-    broker is the Redis of the first host."""
+    broker is the Redis of the first host. `clocks`: that of each can be set."""
 
     copies: int = 1
     environ: dict[str, str] = field(default_factory=dict)
     code: Path = ROOT
     one: bool = False
+    clocks: bool = False
 
     @property
     def broker(self) -> str:
@@ -63,14 +65,7 @@ class Lab:
             closing.enter_context(Network())
             balancer = Balancer(self.directory, "    http-check send meth GET uri /healthz\n" if self._cast.one else "")
             key = base64.urlsafe_b64encode(os.urandom(32)).decode()  # as a Fernet key is
-            fittings = [
-                Fitting(
-                    number, str(self.directory / f"h{number}"), self._cast.broker, key, self._cast.copies,
-                    environ=self._cast.environ,
-                )
-                for number in range(1, HOSTS + 1)
-            ]  # fmt: skip
-            self.hosts = [Host(each) for each in fittings]
+            self.hosts = [self._host(number, key) for number in range(1, HOSTS + 1)]
             self.database, self.sentinels = Database(self.hosts), Sentinels(self.hosts)
             for host in self.hosts:
                 host.run_code(self._cast.code)
@@ -85,6 +80,14 @@ class Lab:
             self.target = HostsTarget(self.hosts)
             self._closing = closing.pop_all()
         return self
+
+    def _host(self, number: int, key: str) -> Host:
+        """The host of that number. Raises Refused."""
+        cast, path = self._cast, self.directory / f"h{number}"
+        path.mkdir()
+        clock = Clock(faketime(), path / "clock") if cast.clocks else None
+        environ = {**cast.environ, **(clock.environment if clock is not None else {})}
+        return Host(Fitting(number, str(path), cast.broker, key, cast.copies, environ=environ), clock)
 
     def _until_in_step(self) -> None:
         end = time.monotonic() + START
