@@ -106,7 +106,7 @@ def measured(copies: int, notes: int) -> dict[str, float]:
 
 async def _pushed(url: str) -> dict[str, float]:
     message, took = Message("copies.keep", {"text": "x" * 240}), list[float]()
-    async with Producer(connect(url), "copies", ROOM) as producer:
+    async with Producer(connect(url, durable=False), "copies", ROOM) as producer:
         for _ in range(PUSHES):
             began = time.monotonic()
             await producer.push("copies", message)
@@ -117,7 +117,7 @@ async def _pushed(url: str) -> dict[str, float]:
 async def _brought(url: str, notes: int) -> None:
     """Notes as a provider brings them: a batch, then its events."""
     note = {"title": "a note", "body": "x" * (SIZE - 200), "userid": 5}
-    async with Producer(connect(url), "copies-notes", ROOM) as producer:
+    async with Producer(connect(url, durable=False), "copies-notes", ROOM) as producer:
         for first in range(0, notes, BATCH):
             ids = [new_id() for _ in range(min(BATCH, notes - first))]
             raws = [Message("items.insert", {"documents": [{**note, "id": each}]}, each).encode() for each in ids]

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+
+from gorgond.errors import ClockOff
 from gorgond.redpill import Broker, Consumer, Message, Producer, connect
+from gorgond.service.clock import HostClock
 from tests.contract.stage import OUTAGE, Handler, Stage, refused, running
+from tests.faketime import for_redis
 from tests.sets import NAME, PASSWORD, MakeSet, Set
 from tests.waiting import eventually_async
 from tools.speed.ports import free_port
@@ -78,6 +84,38 @@ async def test_an_old_master_is_not_taken_for_the_master(make_set: MakeSet) -> N
     told = await waiting
     assert told.startswith("BrokerAway: ")
     assert f"{host}:{port}, which the Sentinels name, is no master yet" in told or "no majority" in told
+
+
+async def test_the_replicas_tell_that_it_is_the_clock_of_the_master_that_is_off(
+    make_set: MakeSet,
+    c_compiler: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    expected_logs: Callable[[str], None],
+) -> None:
+    expected_logs(
+        "the broker's clock is 3,600.0 s ahead of that of this host, db2, and of most of the broker's servers"
+    )
+    # given a master that is started again on a host whose clock is an hour ahead
+    made = make_set(replicas=2, down_after=600.0)
+    master, ahead = made.members[0], tmp_path / "ahead"
+    ahead.write_text("3600")
+    master.kill()
+    with monkeypatch.context() as environment:
+        environment.setenv("LD_PRELOAD", for_redis(c_compiler, tmp_path))
+        environment.setenv("FAKETIME_TIMESTAMP_FILE", str(ahead))
+        master.start()
+    await eventually_async(lambda: "connected_slaves:2" in master.cli("INFO", "replication"))
+    # when something starts on a host whose clock is right
+    broker = connect(made.url(), durable=False)
+    link = broker.link("test")
+    clock = HostClock("db2", broker.time, 2.0, broker.ask_replicas_for_time)
+    await clock.compare(link)
+    # then it may, where without them it could not know
+    assert clock.ahead == pytest.approx(-3600, abs=1)
+    with pytest.raises(ClockOff):
+        await HostClock("db2", broker.time, 2.0).compare(link)
+    await link.close()
 
 
 async def test_more_copies_than_replicas_are_refused_with_what_to_do(
