@@ -268,10 +268,6 @@ class Broker(ABC):
         may. Raises BrokerAway and BrokerRefused: the master is as it was."""
         raise BrokerRefused(f"{self.outage.what} is one server: there is none that could take over")
 
-    async def ask_replicas_for_time(self) -> list[BrokerTime]:
-        """The clocks of the servers that follow the one that answers, of those that say what it is now."""
-        return []
-
 
 class Link(Persistent, ABC):
     """One connection to a broker; not for two callers at once."""
@@ -410,6 +406,11 @@ class Link(Persistent, ABC):
         """What each of the broker's servers says: which is the master, which follow it, whom Sentinels name. It never
         raises for one that does not answer, and asks over connections of its own."""
         return Replication()
+
+    async def server_times(self) -> list[BrokerTime]:
+        """The clock of each of the broker's servers, of those that say what it is. It never raises for one that does
+        not."""
+        return []
 
     @abstractmethod
     async def queues(self) -> list[str]:

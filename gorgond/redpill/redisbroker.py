@@ -38,7 +38,7 @@ from gorgond.redpill.broker import (
     UnixSocket,
     Voided,
 )
-from gorgond.redpill.clock import now_ms
+from gorgond.redpill.clock import BrokerTime, now_ms
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, QueueFull, Superseded
 from gorgond.redpill.raw import age
 from gorgond.redpill.redisprotocol import RedisProtocol
@@ -307,6 +307,9 @@ class RedisLink(RedisWire):
 
     async def replication(self) -> Replication:
         return await self._servers.look()
+
+    async def server_times(self) -> list[BrokerTime]:
+        return await self._servers.times()
 
     async def close(self) -> None:
         self._servers.close()

@@ -7,21 +7,18 @@ when the majority names another one.
 from __future__ import annotations
 
 import asyncio
-from time import monotonic_ns
 from weakref import WeakKeyDictionary
 
 from redis.exceptions import ResponseError
 
-from gorgond.redpill.clock import BrokerTime
-from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused
+from gorgond.redpill.errors import BrokerAway, BrokerRefused
 from gorgond.redpill.failover import fail_over
 from gorgond.redpill.logline import counted, log
 from gorgond.redpill.meaning import ROUND_TIMEOUT
 from gorgond.redpill.redisbroker import RedisLink
 from gorgond.redpill.redisprotocol import RedisProtocol
 from gorgond.redpill.redisserver import RedisServer, dial, driver
-from gorgond.redpill.rediswire import nanoseconds
-from gorgond.redpill.sentineladdress import Place, SentinelAddress, is_own, shown
+from gorgond.redpill.sentineladdress import SentinelAddress, is_own, shown
 from gorgond.redpill.sentinels import Named, Sentinels
 from gorgond.redpill.sentinelwatch import SentinelWatch
 from gorgond.redpill.servers import Servers
@@ -86,30 +83,9 @@ class SentinelBroker(RedisServer):
             raise
         return connection
 
-    async def ask_replicas_for_time(self) -> list[BrokerTime]:
-        try:
-            named = await self._sentinels.named()
-        except BrokerError:
-            return []
-        found = await asyncio.gather(*map(self._time_of, named.replicas), return_exceptions=True)
-        return [each for each in found if isinstance(each, BrokerTime)]
-
-    async def _time_of(self, place: Place) -> BrokerTime:
-        """What the clock of a Redis of the set says. Raises the driver's errors, and what it says."""
-        connection = await dial(driver(self._sentinels.address.redis(place)))
-        try:
-            time, asked = BrokerTime(), monotonic_ns()
-            [at] = await connection.ask([["TIME"]], 1, ROUND_TIMEOUT)
-            if isinstance(at, ResponseError):
-                raise at
-            time.heard(nanoseconds(at), asked, monotonic_ns())
-            return time
-        finally:
-            connection.end()
-
     def _count(self, named: Named, connected: int) -> None:
         """Refuse a set that never could have so many copies; warn about what it lacks now."""
-        if self.copies > (most := max(len(named.replicas), connected)):
+        if self.copies > (most := max(named.replicas, connected)):
             raise BrokerRefused(
                 f"its address says copies={self.copies}, and {self._sentinels.address.name} has "
                 f"{counted(most, 'replica')}: say copies={most}, or make another host's Redis a replica"

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -30,10 +30,10 @@ _LET_ASK += " +sentinel|get-master-addr-by-name +sentinel|replicas"
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What they name: where the master is, and where its replicas are, those that are away among them."""
+    """What they name: where the master is, and how many replicas the set has, those that are away among them."""
 
     master: Place
-    replicas: tuple[Place, ...]
+    replicas: int
 
 
 class Sentinels:
@@ -89,7 +89,7 @@ class Sentinels:
             if isinstance(answer, ResponseError):
                 what = f"; {_LET_ASK}" if str(answer).startswith(("NOAUTH", "NOPERM")) else ""
                 return BrokerRefused(f"a Sentinel says: {answer}{what}")
-        return Named(_place(*master), tuple(_place_of(each) for each in replicas))
+        return Named((master[0].decode(), int(master[1])), len(replicas))
 
     @contextlib.asynccontextmanager
     async def dialled(self, place: Place) -> AsyncIterator[RedisProtocol]:
@@ -99,16 +99,6 @@ class Sentinels:
             yield connection
         finally:
             connection.end()
-
-
-def _place(host: bytes, port: bytes) -> Place:
-    return host.decode(), int(port)
-
-
-def _place_of(replica: Sequence[bytes]) -> Place:
-    """Where a replica is, of which a Sentinel lists names and values."""
-    about = dict(zip(replica[::2], replica[1::2], strict=True))
-    return _place(about[b"ip"], about[b"port"])
 
 
 def _majority(said: dict[Place, Named | BrokerError], count: int) -> Named | None:
@@ -121,7 +111,7 @@ def _majority(said: dict[Place, Named | BrokerError], count: int) -> Named | Non
         return None
     same = [each for each in said.values() if isinstance(each, Named) and each.master == winner]
     if same:
-        return max(same, key=lambda each: len(each.replicas))
+        return max(same, key=lambda each: each.replicas)
     for each in said.values():
         if isinstance(each, BrokerRefused) and str(each) == winner:
             raise each

@@ -10,10 +10,12 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
+from gorgond.redpill.clock import BrokerTime
 from gorgond.redpill.errors import BrokerAway, BrokerError
 from gorgond.redpill.meaning import meaning
 from gorgond.redpill.redisprotocol import RedisProtocol
 from gorgond.redpill.redisserver import DRIVER_ERRORS, dial, driver, fields
+from gorgond.redpill.rediswire import nanoseconds
 from gorgond.redpill.replication import RedisState, Replication, SentinelState
 from gorgond.redpill.resp import Command
 from gorgond.redpill.sentineladdress import Place, SentinelAddress, shown
@@ -51,6 +53,21 @@ class Servers:
         name, needed = (self._address.name, self._address.copies) if self._address is not None else ("", 0)
         servers = tuple(_together(states, Replication((), told).named_master))
         return Replication(servers, told, name, needed)
+
+    async def times(self) -> list[BrokerTime]:
+        """The clocks of the Redis servers, of those that say what it is."""
+        await self.look()
+        found = await asyncio.gather(*map(self._ask_time, self._known.values()))
+        return [each for each in found if each is not None]
+
+    async def _ask_time(self, url: str) -> BrokerTime | None:
+        known, asked = BrokerTime(), time.monotonic_ns()
+        try:
+            (at,), _ = await self._ask(url, [["TIME"]])
+            known.heard(nanoseconds(at), asked, time.monotonic_ns())
+        except (BrokerError, *NONSENSE):
+            return None
+        return known
 
     def close(self) -> None:
         """Let go of the connections."""

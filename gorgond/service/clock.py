@@ -6,8 +6,8 @@ it. A host whose clock is off by more than `[broker] clock_limit` is not what it
 started there, and what runs when its clock is set so ends.
 
 It may as well be the broker's clock that is wrong, and that must not end the whole fabric. One that runs knows which of
-the two was set: its monotonic clock tells, which nobody sets. One that starts asks the broker's replicas, which are on
-other hosts: it starts if most of the broker's servers agree with its host.
+the two was set: its monotonic clock tells, which nobody sets. One that starts asks each of the broker's servers, which
+are on several hosts: it starts if most of them agree with its host.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 
 from gorgond.errors import ClockOff
 from gorgond.redpill import BrokerError, BrokerTime, Link
@@ -28,28 +27,16 @@ MEND = "mend it, with timedatectl or chrony"
 log = logging.getLogger("gorgond.service")
 
 
-async def _no_others() -> list[BrokerTime]:
-    return []
-
-
 class HostClock:
-    """Compares the clock of `host`, this one, with `broker`. `limit` is by how many seconds it may be off; `ask_others`
-    asks the broker's other servers for theirs."""
+    """Compares the clock of `host`, this one, with `broker`. `limit` is by how many seconds it may be off."""
 
-    def __init__(
-        self,
-        host: str,
-        broker: BrokerTime,
-        limit: float,
-        ask_others: Callable[[], Awaitable[Sequence[BrokerTime]]] = _no_others,
-    ) -> None:
+    def __init__(self, host: str, broker: BrokerTime, limit: float) -> None:
         self._host = host
         self._broker = broker
         self._limit = limit
-        self._ask_others = ask_others
-        self._others: Sequence[BrokerTime] = ()
+        self._servers: Sequence[BrokerTime] = ()  # each for itself, where one of them has to be wrong
         self._off = False  # whether the log says that it is
-        self._right: tuple[int, int] | None = None  # the bases of both clocks when they agreed last
+        self._right: tuple[int, int] | None = None  # the bases of both clocks when this one was right last
 
     @property
     def ahead(self) -> float | None:
@@ -67,15 +54,13 @@ class HostClock:
                 await link.clock()
         except (BrokerError, TimeoutError):  # those who need it report it
             return
-        await self.hear_others()
+        await self.hear_servers(link)
         self.look()
 
-    async def hear_others(self) -> None:
-        """Ask the broker's other servers, if this host's clock is off and was never found right."""
+    async def hear_servers(self, link: Link) -> None:
+        """Ask each of the broker's servers, if this host's clock is off and was never found right."""
         if self._right is None and self.ahead is not None and abs(self.ahead) > self._limit:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
-                    self._others = await self._ask_others()
+            self._servers = await link.server_times()
 
     def look(self) -> None:
         """Look at what is known. Raises ClockOff."""
@@ -95,8 +80,8 @@ class HostClock:
     def _agrees_with_most(self, own: int) -> bool:
         """Whether most of the broker's servers agree with this host, though the one that answers does not."""
         limit = self._limit * 1e9
-        agreeing = [each for each in self._others if each.told is not None and abs(own - each.told) <= limit]
-        return 2 * len(agreeing) > 1 + len(self._others)
+        agreeing = [each for each in self._servers if each.told is not None and abs(own - each.told) <= limit]
+        return 2 * len(agreeing) > len(self._servers)
 
     def _tell(self, ahead: float) -> None:
         if not self._off and abs(ahead) >= HARM:

@@ -57,8 +57,7 @@ class Service(QueueEnds, ABC):
         self.ready = asyncio.Event()
         self._rate = _Rate()
         self._heart = Heart(self.name, self.heartbeats, self.status, self._fail)
-        calls, limit = fabric.calls, config.broker.clock_limit
-        self._clock = HostClock(self.host, calls.time, limit, calls.ask_replicas_for_time)
+        self._clock = HostClock(self.host, fabric.calls.time, config.broker.clock_limit)
         self._figures = Figures(self, self._clock, self.snapshot)
 
     @abstractmethod
@@ -82,7 +81,11 @@ class Service(QueueEnds, ABC):
             await asyncio.wait({met, stopped}, timeout=MEET_MAX, return_when=asyncio.FIRST_COMPLETED)
             if met.done():
                 met.result()
-                await self._clock.hear_others()
+                link = self.fabric.calls.link(f"{self.name} meet")
+                try:
+                    await self._clock.hear_servers(link)
+                finally:
+                    await link.close()
                 self._clock.look()
         finally:
             met.cancel()

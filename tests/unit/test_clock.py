@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 
@@ -22,25 +22,24 @@ FAR = 86_400.0  # a limit beyond all that is tried
 class Clocks:
     """This host's and the broker's; each can be set."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, limit: float, others: Sequence[float] = ()) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, limit: float) -> None:
         self.broker, self._own = BrokerTime(), 0.0
         really = time.time_ns
 
-        async def ask_others() -> list[BrokerTime]:
-            """Clocks of other servers, by so many seconds ahead."""
-            found = [BrokerTime() for _ in others]
-            for each, seconds in zip(found, others, strict=True):
-                now = time.monotonic_ns()
-                each.heard(really() + int(seconds * S), now, now)
-            return found
-
-        self.host = HostClock("db2", self.broker, limit, ask_others)
+        self.host = HostClock("db2", self.broker, limit)
         monkeypatch.setattr("time.time_ns", lambda: really() + int(self._own * S))
         self._really = really
         self.set_broker(0)
 
     def set_own(self, seconds: float) -> None:
         self._own = seconds
+
+    async def servers(self, *ahead: float) -> list[BrokerTime]:
+        """The clocks of servers that are so many seconds ahead."""
+        found, now = [BrokerTime() for _ in ahead], time.monotonic_ns()
+        for each, seconds in zip(found, ahead, strict=True):
+            each.heard(self._really() + int(seconds * S), now, now)
+        return found
 
     def set_broker(self, seconds: float) -> None:
         now = time.monotonic_ns()
@@ -72,9 +71,10 @@ async def test_who_begins_is_not_refused_where_most_servers_of_the_broker_agree_
 ) -> None:
     expected_logs("^the broker's clock is 15.0 s ahead of that of this host, db2, and of most of the broker's servers:")
     # given a master that is 15 s ahead of this host, and replicas
-    clocks = Clocks(monkeypatch, 2.0, others)
+    clocks, link = Clocks(monkeypatch, 2.0), MemoryBroker().link("test")
     clocks.set_broker(15)
-    await clocks.host.hear_others()
+    monkeypatch.setattr(link, "server_times", lambda: clocks.servers(15.0, *others))
+    await clocks.host.hear_servers(link)
     if not starts:
         with pytest.raises(ClockOff):
             clocks.host.look()
