@@ -118,12 +118,12 @@ def _parser() -> argparse.ArgumentParser:
 
     made = anywhere(
         command(
-            "forget", _forget, "miss no more what will not come back: an instance, or what a broker has lost",
-            "forget store@2.db1", "forget durable",
+            "forget", _forget, "miss no more what will not come back: an instance, a host, or what a broker has lost",
+            "forget store@2.db1", "forget db1", "forget durable",
         )
     )  # fmt: skip
     made.add_argument(
-        "names", metavar="NAME", type=_text, nargs="+", help="as the verdict calls it: store@2.db1, durable"
+        "names", metavar="NAME", type=_text, nargs="+", help="as the verdict calls it: store@2.db1, db1, durable"
     )
     made = anywhere(command("trace", _trace, "where a request or an item is, or what became of it"))
     made.add_argument("id", metavar="ID", type=_text, help="its id; that of a request is its answer's X-Request-Id")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -146,9 +147,9 @@ def _place(words: Sequence[bytes]) -> Place:
 def _read_state(where: str, about: Mapping[str, str], ends: float | None) -> tuple[RedisState, list[RedisState]]:
     """A Redis by its fields in INFO, and those that follow it."""
     followers = []
-    for number in range(int(about["connected_slaves"])):
-        row = dict(part.split("=", 1) for part in about[f"slave{number}"].split(","))
-        if row["state"] == "online":
+    for name, text in about.items():  # which may be fewer than it counts
+        row = dict(part.split("=", 1) for part in text.split(",")) if re.fullmatch(r"slave\d+", name) else {}
+        if row.get("state") == "online":
             lacks = max(int(about["master_repl_offset"]) - int(row["offset"]), 0)
             place = row["ip"], int(row["port"])
             followers.append(RedisState(shown(place), "replica", where, lacks, int(row["lag"])))
