@@ -108,6 +108,15 @@ def describe_safety(replication: Replication) -> str:
     return f"{copies}: one host may die, and within seconds another one takes over"
 
 
+def stops(row: Row) -> Iterator[str]:
+    """Why nothing is accepted although the broker answers."""
+    replicas = sum(each["is_copy"] for each in row["servers"])
+    if masters(row) and replicas < row["needed"]:
+        less = f"only {counted(replicas, 'replica')} of {row['name']} {'is' if replicas == 1 else 'are'} there"
+        what = less if replicas else f"there is one copy only of what is in {row['name']}"
+        yield f"{what}, and [broker] url says copies={row['needed']}: nothing is accepted until more are there"
+
+
 def reasons(row: Row) -> Iterator[str]:
     """What hurts, and what to do about it, what hurts most first."""
     if row["name"]:
@@ -150,16 +159,8 @@ def _mastership(row: Row) -> Iterator[str]:
 
 
 def _copies(row: Row) -> Iterator[str]:
-    replicas = sum(each["is_copy"] for each in row["servers"])
-    if not row["servers"]:
-        return
-    stop = f"; nothing is accepted meanwhile, since [broker] url says copies={row['needed']}"
-    stops = stop if replicas < row["needed"] else ""
-    if row["copies"] == 1:
-        where = (masters(row) or [each["where"] for each in row["servers"] if each["is_copy"]])[0]
-        yield f"one copy only of what is in {row['name']}, at {where}: it is lost with that host's disk{stops}"
-    elif stops:
-        yield f"only {counted(replicas, 'replica')} of {row['name']} {'is' if replicas == 1 else 'are'} there{stops}"
+    if masters(row) and row["copies"] == 1 and not row["needed"]:
+        yield f"one copy only of what is in {row['name']}, at {masters(row)[0]}: it is lost with that host's disk"
 
 
 def _host(where: str) -> str:

@@ -53,7 +53,7 @@ def verdict(
     the rows of the last seconds. Unless `settled`, we have not listened for long enough to miss anybody, so what hurts
     is known, but not that all is well."""
     down = list(_brokers_away(redis))
-    hurt: list[str] = []
+    hurt = [each for broker in redis for each in replication.reasons(broker["replication"])]
     if not down:  # or nobody can be heard
         down += [*(_missing(instances) if settled else ()), *_database_away(instances)]
         hurt += [
@@ -65,7 +65,7 @@ def verdict(
             *_backlogs(instances, queues, settled),
             *_silence(database),
         ]
-    hurt += [each for broker in redis for each in replication.reasons(broker["replication"])]
+    down += [each for broker in redis for each in replication.stops(broker["replication"])]
     hurt += [*_failing(lately), *_dead(queues), *_full(redis), *_slow(instances)]
     if ledger["difference"]:
         hurt.append(ledger["text"].replace("The", "the", 1))

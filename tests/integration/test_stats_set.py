@@ -69,8 +69,9 @@ def test_what_holds_and_what_does_not_is_told(watched: Watched) -> None:
     assert watched.replication["copies"] == 2
     # when the other one hangs too, then there is one copy, and nothing is accepted
     other.pause()
-    one = f"one copy only of what is in {NAME}, at {place_of(master)}: it is lost with that host's disk; nothing is"
-    eventually(lambda: watched.fabric.says(one, "copies=1"))
+    eventually(
+        lambda: watched.fabric.says("Down: there is one copy only of what is in", "copies=1: nothing is accepted")
+    )
     # until they are back
     replica.resume()
     other.resume()

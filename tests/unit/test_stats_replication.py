@@ -40,7 +40,7 @@ def row(replication: Replication) -> dict[str, Any]:
 
 
 ALL = of(MASTER, replica(B), replica(C))
-STOPPED = "; nothing is accepted meanwhile, since [broker] url says copies="
+ONE = "there is one copy only of what is in gorgon, and [broker] url says copies=1"
 GONE = RedisState(C, error="no answer within 2 s")
 
 
@@ -67,9 +67,6 @@ GONE = RedisState(C, error="no answer within 2 s")
          [f"the Redis at {B} lacks 70,000,000 bytes of what its master has: its disk or its network is too slow"]),
         (of(MASTER, needed=0),
          [f"one copy only of what is in gorgon, at {A}: it is lost with that host's disk"]),
-        (of(MASTER),
-         [f"one copy only of what is in gorgon, at {A}: it is lost with that host's disk{STOPPED}1"]),
-        (of(MASTER, replica(B), needed=2), [f"only 1 replica of gorgon is there{STOPPED}2"]),
         (of(MASTER, replica(B), RedisState(C, "master")),
          [f"2 Redis servers take themselves for the master of gorgon, and the Sentinels name {A}: what is written to "
           f"{C} will be lost; mend the network of that host, or stop its gorgon-broker"]),
@@ -91,6 +88,32 @@ def test_what_hurts_is_told_with_what_to_do(replication: Replication, told: list
     found = judged(redis=[broker(replication=row(replication))])
     assert found["reasons"] == told
     assert found["state"] == ("degraded" if told else "well")
+
+
+@pytest.mark.parametrize(
+    ("replication", "told"),
+    [
+        (of(MASTER), "there is one copy only of what is in gorgon, and [broker] url says copies=1"),
+        (
+            of(MASTER, replica(B, heard=20)),
+            "there is one copy only of what is in gorgon, and [broker] url says copies=1",
+        ),
+        (of(MASTER, replica(B), needed=2), "only 1 replica of gorgon is there, and [broker] url says copies=2"),
+    ],
+)
+def test_too_few_copies_are_an_outage(replication: Replication, told: str) -> None:
+    found = judged(redis=[broker(replication=row(replication))])
+    assert found["state"] == "down"
+    assert found["reasons"][0] == f"{told}: nothing is accepted until more are there"
+
+
+def test_without_a_master_it_is_the_broker_that_is_away() -> None:
+    away = of(RedisState(A, error="refused"), replica(B, lacks=None, heard=None))
+    found = judged(redis=[broker(away=3.0, replication=row(away))])
+    assert found["reasons"][0] == "broker b.sock has been away for 3 s"
+    assert not [each for each in found["reasons"] if "nothing is accepted" in each]
+    # and why is told too
+    assert f"the Redis at {A} does not answer" in "; ".join(found["reasons"])
 
 
 @pytest.mark.parametrize(
