@@ -6,7 +6,8 @@
 The messages go over so many queues, one to each in turn, and each queue has so many consumers.
 
 Each prints one line of JSON: `at`, the time (of the clock that all processes share) when the producer began, or when
-the consumer had settled the last message; `cpu`, the seconds of CPU used for it.
+the consumer had settled the last message; `cpu`, the seconds of CPU used for it. The consumer is ready when it
+consumes.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ import sys
 import time
 from collections.abc import Sequence
 
-from gorgond.redpill import DONE, Consumer, Message, Outcome, Producer, QueueFull, connect
+from gorgond.redpill import DONE, Broker, Consumer, Message, Outcome, Producer, QueueFull, connect
 from gorgond.service.loop import run
 from gorgond.service.systemd import Notifier
 
 QUEUE = "bench"
 PUSH = 500  # messages handed in at a time
-PAUSE = 0.005  # seconds until a full queue is tried again
+PAUSE = 0.005  # seconds until a full queue is tried again, or a look at what there is
 
 
 async def produce(url: str, count: int, size: int, queues: int) -> None:
@@ -78,11 +79,26 @@ async def consume(url: str, count: int, queues: int, number: int, batch: int) ->
         if last:  # another may still wait for messages
             ended = time.monotonic()
 
-    used = time.process_time()
     broker = connect(url)
+    pulling = [pull(queue, f"consumer.{place}") for queue in _names(queues) for place in range(number)]
+    consuming = asyncio.gather(*pulling)
+    await _begun(broker, _names(queues))
+    used = time.process_time()
     Notifier().ready()
-    await asyncio.gather(*(pull(queue, f"consumer.{place}") for queue in _names(queues) for place in range(number)))
+    await consuming
     tell(ended, used)
+
+
+async def _begun(broker: Broker, queues: Sequence[str]) -> None:
+    """Wait until each queue has a consumer: connecting is no part of what a message costs."""
+    link = broker.link("bench")
+    try:
+        while True:
+            if set(queues) <= set(await link.queues()):
+                return
+            await asyncio.sleep(PAUSE)
+    finally:
+        await link.close()
 
 
 def _names(queues: int) -> list[str]:
