@@ -103,8 +103,11 @@ def describe_safety(replication: Replication) -> str:
         return copies if number > 1 else ""
     if number < 2:
         return f"{copies}: what is accepted is lost with the disk of its host"
-    if not replication.named_master:
+    agreeing = sum(each.names == replication.named_master for each in replication.sentinels if each.names)
+    if (agreeing - 1) * 2 <= len(replication.sentinels):  # without the one on the host that dies
         return f"{copies}, and nobody takes over when the master's host dies"
+    if number - 2 < replication.needed:  # without the host that dies, and the master
+        return f"{copies}: when one host dies nothing is lost, and nothing is accepted until there is another copy"
     return f"{copies}: one host may die, and within seconds another one takes over"
 
 

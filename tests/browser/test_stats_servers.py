@@ -24,7 +24,7 @@ def server(where: str, **changes: Any) -> dict[str, Any]:
 
 REPLICATION = {
     "name": "gorgon", "needed": 1, "named": A, "copies": 2,
-    "holds": "two copies: one host may die, and within seconds another one takes over",
+    "holds": "two copies, and nobody takes over when the master's host dies",
     "servers": [
         server(A, role="master", follows="", lacks=None, heard=None), server(B, lacks=1804, heard=1),
         server(C, role="", follows="", lacks=None, heard=None, error="no answer within 2 s", ends_in=None),
@@ -62,7 +62,7 @@ def page_of_a_set(browser: Browser, fabric: Fabric) -> Any:
 
 def test_it_shows_each_server_and_what_holds(page_of_a_set: Viewer) -> None:
     page = page_of_a_set
-    page.sees("#servers-holds", "Two copies: one host may die")
+    page.sees("#servers-holds", "Two copies, and nobody takes over")
     page.sees("#servers-holds", f"{A} has been the master for 4 min, before it was {C}")
     page.verdict("Degraded: no server answers at 10.0.0.3")
     page.sees("#reasons", "Failover 4 min ago")

@@ -120,13 +120,18 @@ def test_without_a_master_it_is_the_broker_that_is_away() -> None:
     ("replication", "holds"),
     [
         (ALL, "three copies: one host may die, and within seconds another one takes over"),
-        (of(MASTER, replica(B)), "two copies: one host may die, and within seconds another one takes over"),
-        (of(MASTER, replica(B), names=(A, "", "")), "two copies, and nobody takes over when the master's host dies"),
+        (of(MASTER, replica(B), needed=0), "two copies: one host may die, and within seconds another one takes over"),
+        (of(MASTER, replica(B)),
+         "two copies: when one host dies nothing is lost, and nothing is accepted until there is another copy"),
+        # one of three hosts is gone: without another one there is no majority
+        (of(MASTER, replica(B), names=(A, A, "")), "two copies, and nobody takes over when the master's host dies"),
+        (of(MASTER, replica(B), replica(C), names=(A, "", "")),
+         "three copies, and nobody takes over when the master's host dies"),
         (of(MASTER), "one copy only: what is accepted is lost with the disk of its host"),
         (Replication((MASTER, replica(B))), "two copies"),
         (Replication((MASTER,)), ""),
     ],
-)
+)  # fmt: skip
 def test_what_holds_is_one_sentence(replication: Replication, holds: str) -> None:
     assert row(replication)["holds"] == holds
 
@@ -156,7 +161,7 @@ def test_status_has_a_line_for_each_server() -> None:
     ends = time.time() + 400.5 * DAY
     replication = of(MASTER, replica(B, lacks=1800, heard=1, ends=ends), GONE, names=(A, A, ""))
     lines = replication_lines(row(replication))
-    assert lines[0] == "gorgon has two copies: one host may die, and within seconds another one takes over"
+    assert lines[0] == "gorgon has two copies, and nobody takes over when the master's host dies"
     assert [line.split() for line in lines[1:4]] == [
         ["server", "is", "lacks", "last", "heard", "certificate"],
         [A, "master"],
