@@ -67,7 +67,7 @@ class SideBySide:
 
 class PassingOn(SideBySide):
     """The same, but what can go on does so at once, as the bytes that `forward` makes of it; where that makes
-    none it takes `work`."""
+    none, or raises, it takes `work`."""
 
     def __init__(
         self, work: Work, heartbeat: Heartbeat, forward: Callable[[Message], bytes | None], producer: Producer
@@ -80,7 +80,7 @@ class PassingOn(SideBySide):
         works: dict[int, asyncio.Task[Outcome]] = {}
         going: dict[str, list[bytes]] = {}
         for index, message in enumerate(batch):
-            raw = self._forward(message)
+            raw = self._forwarded(message)
             if raw is None:
                 works[index] = self._begin(message)
             else:
@@ -92,6 +92,12 @@ class PassingOn(SideBySide):
             works[index].result() if index in works else _outcome_of_push(message, next(gone[message.next]))
             for index, message in enumerate(batch)
         ]
+
+    def _forwarded(self, message: Message) -> bytes | None:
+        try:
+            return self._forward(message)
+        except Exception:  # noqa: BLE001 - whatever it is, `work` meets it too, and says so
+            return None
 
     async def _push(self, queue: str, raws: Sequence[bytes]) -> Sequence[Exception | None]:
         """What each could not be pushed for, None if it was."""

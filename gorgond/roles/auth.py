@@ -128,18 +128,16 @@ class AuthServer(Service):
         return self.consuming()
 
     def _forward_at_once(self, message: Message) -> bytes | None:
-        """The message as it goes on, if it does and we know already who asks. None: look it up."""
+        """The message as it goes on, if it does and we know already who asks. None: look it up. Raises CallFailed 401,
+        403, and anything for a message that makes no sense."""
         if not message.next or message.next.startswith(OURS):
             return None
         credentials: dict[str, Any] = message.user or {}
         token = credentials.get("token", "")
-        try:
-            user = self.tokens.cached_user(token) if token else None
-            if token and user is None:
-                return None
-            return message.forward(user=_admit(user, credentials)).encode()
-        except (CallFailed, TypeError, ValueError):  # whoever looks it up tells why
+        user = self.tokens.cached_user(token) if token else None
+        if token and user is None:
             return None
+        return message.forward(user=_admit(user, credentials)).encode()
 
     async def _look_up(self, producer: Producer, message: Message) -> Outcome:
         """Find out who asks and pass the message on; or answer it."""

@@ -18,7 +18,9 @@ SLOW = {"ask"}
 
 
 def going(message: Message) -> bytes | None:
-    """What goes on, marked; the others are asked about."""
+    """What goes on, marked; the others are asked about, or make no sense."""
+    if message.op == "odd":
+        raise RecursionError
     return None if message.op in SLOW else replace(message, next="", trace="gone").encode()
 
 
@@ -109,3 +111,15 @@ async def test_each_is_told_when_it_cannot_go_on(expected_logs: Callable[[str], 
         assert isinstance(outcomes[2].error, CallFailed)
         assert outcomes[2].error.code == 503
         assert [type(each) for each in outcomes[3:]] == [Retry, Retry]
+
+
+async def test_one_that_makes_no_sense_keeps_no_other_from_going_on() -> None:
+    async def work(message: Message) -> Outcome:
+        return Done(error=CallFailed(400, f"{message.op} makes no sense"))
+
+    async with handling(work) as stage:
+        outcomes = await stage.handler([*passing("a"), Message("odd", id="b", next="app"), *passing("c")])
+        assert outcomes[::2] == [Done(None), Done(None)]
+        assert isinstance(outcomes[1], Done)
+        assert isinstance(outcomes[1].error, CallFailed)
+        assert await stage.queued() == 2
