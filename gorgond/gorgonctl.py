@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gorgond import __version__
+from gorgond.commands.hosts.parser import add_hosts
+from gorgond.commands.operator.answering import act, as_json, ask, tell
 from gorgond.commands.operator.installation import Installation
 from gorgond.errors import ConfigError, GorgonError
 from gorgond.redpill import BrokerAway
@@ -161,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "instance", metavar="INSTANCE", type=_text, nargs="*", help="a role or an instance: store, store@2 (all)"
     )
+    add_hosts(command, anywhere)
     made = command("secrets", _secrets, "make the passwords, rights and keys of what runs here where they are missing")
     made.add_argument("--keep", action="store_true", help="leave what is allowed besides until the next time: upgrades")
     made = command(
@@ -198,35 +200,6 @@ def _add_dead(commands: Any, command: Callable[..., argparse.ArgumentParser], an
         made.add_argument("--all", action="store_true", dest="every", help="all of the queue")
 
 
-# ---- how it is answered
-
-
-def _tell(arguments: argparse.Namespace, answer: Any, lines: Iterable[str]) -> None:
-    """The answer for programs, or the lines for people."""
-    print(*([_json(answer)] if arguments.json else map(plain, lines)), sep="\n")
-
-
-def _json(answer: Any) -> str:
-    return plain(json.dumps(answer, ensure_ascii=False))
-
-
-def _act(arguments: argparse.Namespace, act: Callable[[Callable[[str], None]], None]) -> int:
-    """Do something that says what it does, line by line; for programs all lines together in the end."""
-    done: list[str] = []
-    act(done.append if arguments.json else lambda line: print(plain(line), flush=True))
-    if arguments.json:
-        print(_json({"done": done}))
-    return 0
-
-
-def _ask(question: Coroutine[Any, Any, Any]) -> Any:
-    """The answer of the brokers. Raises GorgonError, saying that it was them if they do not answer."""
-    try:
-        return asyncio.run(question)
-    except BrokerAway as away:
-        raise BrokerAway(f"the broker does not answer: {away}") from None
-
-
 # ---- what is shown
 
 
@@ -246,7 +219,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
     picture = _picture(arguments)
     if arguments.json:
-        print(_json(picture))
+        print(as_json(picture))
     else:
         print(*overview(picture, coloured()), sep="\n")
     return EXIT_CODES[picture["verdict"]["state"]]
@@ -263,7 +236,7 @@ def _top(arguments: argparse.Namespace) -> int:
         async with Watch(Installation.of(arguments.data)) as watch:
             if arguments.json:
                 while True:
-                    print(_json(await watch.picture()), flush=True)
+                    print(as_json(await watch.picture()), flush=True)
                     await asyncio.sleep(1)
             await live(
                 watch, lambda picture: [*overview(picture, coloured()), "", *instance_table(picture["instances"])]
@@ -277,7 +250,7 @@ def _queues(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.listing import queue_table
 
     queues = _picture_of_living(arguments)["queues"]
-    _tell(arguments, queues, queue_table(queues))
+    tell(arguments, queues, queue_table(queues))
     return 0
 
 
@@ -285,7 +258,7 @@ def _instances(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.listing import instance_table
 
     instances = _picture_of_living(arguments)["instances"]
-    _tell(arguments, instances, instance_table(instances))
+    tell(arguments, instances, instance_table(instances))
     return 0
 
 
@@ -301,8 +274,8 @@ def _picture_of_living(arguments: argparse.Namespace) -> dict[str, Any]:
 def _dead_list(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.letters import letter_table, letters
 
-    found = _ask(letters(Installation.of(arguments.data), arguments.queue, arguments.id or ""))
-    _tell(arguments, [each.row() for each in found], letter_table(found))
+    found = ask(letters(Installation.of(arguments.data), arguments.queue, arguments.id or ""))
+    tell(arguments, [each.row() for each in found], letter_table(found))
     return 0
 
 
@@ -310,11 +283,11 @@ def _dead_show(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.letters import letter_lines, letters
 
     queue = arguments.queue
-    found = _ask(letters(Installation.of(arguments.data), queue))
+    found = ask(letters(Installation.of(arguments.data), queue))
     chosen = next((each for each in found if each.label == arguments.letter), None)
     if chosen is None:
         raise GorgonError(f"{queue} has no dead letter {arguments.letter}; gorgonctl dead list {queue}")
-    _tell(arguments, chosen.row(), letter_lines(chosen))
+    tell(arguments, chosen.row(), letter_lines(chosen))
     return 0
 
 
@@ -332,7 +305,7 @@ def _settle(arguments: argparse.Namespace, requeue: bool) -> int:
     if bool(arguments.letters) == arguments.every:
         raise GorgonError("which dead letters? name them, or say --all")
     installation = Installation.of(arguments.data)
-    said = _ask(settle(installation, arguments.queue, arguments.letters, arguments.every, requeue))
+    said = ask(settle(installation, arguments.queue, arguments.letters, arguments.every, requeue))
     _tell_done(arguments, installation, said)
     return 0
 
@@ -340,8 +313,8 @@ def _settle(arguments: argparse.Namespace, requeue: bool) -> int:
 def _groups(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.groups import group_rows, group_table, groups
 
-    found = _ask(groups(Installation.of(arguments.data)))
-    _tell(arguments, group_rows(found), group_table(found))
+    found = ask(groups(Installation.of(arguments.data)))
+    tell(arguments, group_rows(found), group_table(found))
     return 0
 
 
@@ -349,15 +322,15 @@ def _groups_drop(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.groups import drop
 
     installation = Installation.of(arguments.data)
-    _tell_done(arguments, installation, _ask(drop(installation, arguments.groups)))
+    _tell_done(arguments, installation, ask(drop(installation, arguments.groups)))
     return 0
 
 
 def _trace(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.tracing import is_known, trace, trace_lines
 
-    found = _ask(trace(Installation.of(arguments.data), arguments.id))
-    _tell(arguments, found, trace_lines(found))
+    found = ask(trace(Installation.of(arguments.data), arguments.id))
+    tell(arguments, found, trace_lines(found))
     return 0 if is_known(found) else 1
 
 
@@ -376,7 +349,7 @@ def _pausing(arguments: argparse.Namespace, undo: bool) -> int:
     from gorgond.commands.operator.brokers import pause
 
     installation = Installation.of(arguments.data)
-    _tell_done(arguments, installation, _ask(pause(installation, arguments.queues, undo)))
+    _tell_done(arguments, installation, ask(pause(installation, arguments.queues, undo)))
     return 0
 
 
@@ -384,7 +357,7 @@ def _forget(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.missing import forget
 
     installation, picture = Installation.of(arguments.data), _picture_of_living(arguments)
-    _tell_done(arguments, installation, _ask(forget(installation, picture, arguments.names)))
+    _tell_done(arguments, installation, ask(forget(installation, picture, arguments.names)))
     return 0
 
 
@@ -393,7 +366,7 @@ def _tell_done(arguments: argparse.Namespace, installation: Installation, said: 
     from gorgond.commands.operator.noted import note
 
     note(installation, said)
-    _tell(arguments, {"done": said}, said)
+    tell(arguments, {"done": said}, said)
 
 
 def _roles(arguments: argparse.Namespace) -> int:
@@ -401,12 +374,12 @@ def _roles(arguments: argparse.Namespace) -> int:
 
     change = [] if arguments.none else arguments.roles or None
     installation = Installation.of(arguments.data)
-    found = _ask(roles_of(installation, arguments.email, change))
+    found = ask(roles_of(installation, arguments.email, change))
     if change is not None:
         from gorgond.commands.operator.noted import note
 
         note(installation, [describe_change(installation, arguments.email, found)])
-    _tell(arguments, {"roles": found}, [f"{arguments.email} has {' '.join(found) or 'no role'}"])
+    tell(arguments, {"roles": found}, [f"{arguments.email} has {' '.join(found) or 'no role'}"])
     return 0
 
 
@@ -417,8 +390,8 @@ def _drain(arguments: argparse.Namespace) -> int:
     name = _here(arguments.instance)
     directory = Installation.of(arguments.data).directory
     if directory:
-        return _act(arguments, lambda say: processes.drain(directory.control, name, say))
-    return _act(arguments, lambda say: units.drain(name, say))
+        return act(arguments, lambda say: processes.drain(directory.control, name, say))
+    return act(arguments, lambda say: units.drain(name, say))
 
 
 def _here(instance: str) -> str:
@@ -435,14 +408,14 @@ def _scale(arguments: argparse.Namespace) -> int:
 
     directory = Installation.of(arguments.data).directory
     if directory:
-        return _act(arguments, lambda say: processes.scale(directory.control, arguments.role, arguments.number, say))
-    return _act(arguments, lambda say: units.scale(arguments.role, arguments.number, say))
+        return act(arguments, lambda say: processes.scale(directory.control, arguments.role, arguments.number, say))
+    return act(arguments, lambda say: units.scale(arguments.role, arguments.number, say))
 
 
 def _apply(arguments: argparse.Namespace) -> int:
     from gorgond.commands.units import apply
 
-    return _act(arguments, apply)
+    return act(arguments, apply)
 
 
 def _restart(arguments: argparse.Namespace) -> int:
@@ -452,17 +425,17 @@ def _restart(arguments: argparse.Namespace) -> int:
     chosen = [_here(each) for each in arguments.instance]
     directory = Installation.of(arguments.data).directory
     if directory:
-        return _act(arguments, lambda say: processes.restart(directory.control, chosen, say))
-    return _act(arguments, lambda say: units.restart(say, chosen))
+        return act(arguments, lambda say: processes.restart(directory.control, chosen, say))
+    return act(arguments, lambda say: units.restart(say, chosen))
 
 
 def _tls(arguments: argparse.Namespace) -> int:
     from gorgond.commands.tls import make_certificate
 
-    return _act(arguments, lambda say: make_certificate(arguments.names, say))
+    return act(arguments, lambda say: make_certificate(arguments.names, say))
 
 
 def _secrets(arguments: argparse.Namespace) -> int:
     from gorgond.commands.secrets import make_secrets
 
-    return _act(arguments, lambda say: make_secrets(say, arguments.keep))
+    return act(arguments, lambda say: make_secrets(say, arguments.keep))

@@ -228,7 +228,8 @@ def commands() -> str:
 
 def all_units() -> str:
     """The names that the page of the units has."""
-    first = ["gorgon.target", "gorgon.slice", "gorgon-broker.service", "gorgon-broker-watch.service"]
+    own = ("broker", "broker-watch", "sentinel")
+    first = ["gorgon.target", "gorgon.slice", *(f"gorgon-{each}.service" for each in own)]
     return textwrap.fill(", ".join([*first, *unit_names()]), WIDTH - 2, break_on_hyphens=False)
 
 

@@ -22,5 +22,5 @@ secrets       their secrets, and what each user may do in Redis; `files` writes 
 tls           the certificates for TLS between hosts
 appendonly    Redis' files made readable after a power failure; `held` says what a broker that was stopped has in them
 redis_server  the Redis that is installed
-operator      what gorgonctl does
+operator      what gorgonctl does; `hosts` what it does with several of them
 """

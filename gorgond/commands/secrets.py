@@ -39,11 +39,11 @@ def make_secrets(say: Callable[[str], None], keep: bool = False) -> None:
     group = broker_group()  # first: without the package nothing is left behind
     try:
         CREDENTIALS.mkdir(mode=0o700, exist_ok=True)
-        passwords = {user: _secret(f"broker.password.{user}", _new_password) for user in USERS}
+        passwords = {user: _made(f"broker.password.{user}", _new_password) for user in USERS}
         for name in sorted({name for role in ROLES.values() for name in role.unit.credentials}):
-            _secret(name, _new_key)
+            _made(name, _new_key)
         if not _has_own_password():
-            _secret("stats.password", _new_password)
+            _made("stats.password", _new_password)
         text = acl_file(passwords)
         if not ACL.exists() or ACL.read_bytes() != text.encode():
             ACL.parent.mkdir(mode=0o750, exist_ok=True)  # which the units of all others do not see
@@ -56,7 +56,24 @@ def make_secrets(say: Callable[[str], None], keep: bool = False) -> None:
         _load(passwords[OPERATOR], text, keep)
 
 
-def _secret(name: str, make: Callable[[], str]) -> str:
+def secret(name: str) -> str:
+    """The text in this file of systemd's credentials, gorgond.SECTION.KEY; empty when there is none. Raises
+    GorgonError."""
+    file = CREDENTIALS / name
+    try:
+        return file.read_text().strip()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise GorgonError(f"{file}: {error.strerror}; are you root?") from None
+
+
+def password(user: str) -> str:
+    """That of one of the broker's users. Raises the same."""
+    return secret(f"gorgond.broker.password.{user}")
+
+
+def _made(name: str, make: Callable[[], str]) -> str:
     """The text in the file of this secret, which is made if it is missing."""
     file = CREDENTIALS / f"gorgond.{name}"
     try:

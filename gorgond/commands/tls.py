@@ -32,10 +32,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gorgond.commands import secrets
 from gorgond.commands.files import write_whole
+from gorgond.commands.hosts.files import TLS
 from gorgond.errors import GorgonError
 from gorgond.service.access import OPERATOR
 
-DIRECTORY = Path("/etc/gorgond/tls")
+DIRECTORY = TLS.directory
 AUTHORITY = "gorgond.tls.ca"  # in the directory of secrets
 BROKER_FILES = {"ca-cert": "ca.pem", "cert": "host.pem", "key": "host.key"}  # by the settings of Redis
 MONGOD = "mongodb"  # the user of Debian's and MongoDB's own packages

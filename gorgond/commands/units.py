@@ -31,6 +31,15 @@ def scale(role: str, number: str, say: Say) -> None:
 
     Raises ConfigError when the number is none, or the configuration is wrong elsewhere.
     """
+    key = role.replace("-", "_")
+    load(None, {}, {f"instances.{key}": number})
+    set_here("instances", key, number, say)
+    apply(say, role)
+
+
+def set_here(section: str, key: str, value: str, say: Say) -> bool:
+    """Write a setting into the configuration of this host, unless it is so already; whether it was written. Raises
+    GorgonError."""
     file = Path(DEFAULT_PATH)
     try:
         text = file.read_text()
@@ -38,13 +47,12 @@ def scale(role: str, number: str, say: Say) -> None:
         text = ""
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
-    key = role.replace("-", "_")
-    load(None, {}, {f"instances.{key}": number})
-    changed = rewritten(text, "instances", key, number)
-    if changed != text:
-        _replace(file, changed)
-        say(f"{file}: [instances] {key} = {number}")
-    apply(say, role)
+    changed = rewritten(text, section, key, value)
+    if changed == text:
+        return False
+    _replace(file, changed)
+    say(f"{file}: [{section}] {key} = {value}")
+    return True
 
 
 def _replace(file: Path, text: str) -> None:
@@ -62,9 +70,9 @@ def _replace(file: Path, text: str) -> None:
 def apply(say: Say, role: str = "") -> None:
     """Start the instances that gorgon.target wants and stop those it does not; of one role, or of all."""
     load(None, {}, {})  # what is wrong must be told before anything is touched
-    _systemctl("daemon-reload")
-    wanted = [unit for unit in _systemctl("show", "--property=Wants", "--value", TARGET).split() if _of(unit, role)]
-    if _state(TARGET) != "active":
+    systemctl("daemon-reload")
+    wanted = [unit for unit in systemctl("show", "--property=Wants", "--value", TARGET).split() if _of(unit, role)]
+    if state(TARGET) != "active":
         say(f"{TARGET} does not run; it will start {' '.join(wanted) or 'nothing'}")
         _end_old_broker(say)
         return
@@ -74,7 +82,7 @@ def apply(say: Say, role: str = "") -> None:
         _begin("start", unit)
     for unit in sorted(set(present) - set(wanted), key=_order, reverse=True):
         say(f"stopping {unit}")
-        _systemctl("stop", unit)
+        systemctl("stop", unit)
     if _old_broker():
         say("[broker] url names another broker than the one that runs here")
         restart(say)
@@ -98,7 +106,7 @@ def restart(say: Say, patterns: Iterable[str] = ()) -> None:
 def _old_broker() -> list[str]:
     """What still runs of the broker of this host though the configuration names another one. The generator masks its
     units then, and systemd does not stop a masked unit that nobody needs any more."""
-    return [unit for unit in BROKER if _state(unit) == "active" and _property(unit, "LoadState") == "masked"]
+    return [unit for unit in BROKER if state(unit) == "active" and _property(unit, "LoadState") == "masked"]
 
 
 def _end_old_broker(say: Say) -> None:
@@ -106,7 +114,7 @@ def _end_old_broker(say: Say) -> None:
     units = _old_broker()
     for unit in units:
         say(f"stopping {unit}: [broker] url names another one")
-        _systemctl("stop", unit)
+        systemctl("stop", unit)
     if BROKER[-1] not in units:
         return
     try:
@@ -132,13 +140,13 @@ def drain(instance: str, say: Say) -> None:
         running = " ".join(each.removeprefix("gorgon-").removesuffix(".service") for each in instances())
         raise GorgonError(f"{instance} does not run on this host; there are {running or 'none'}")
     say(f"draining {unit}")
-    _systemctl("stop", unit)
+    systemctl("stop", unit)
     say(f"{unit} has finished and ended; systemctl start {unit} starts it again")
 
 
 def instances(*also: str) -> list[str]:
     """The instances that run, or try to, as unit names in order; and those in these other states."""
-    lines = _systemctl("list-units", "--all", "--plain", "--no-legend", "gorgon-*@*.service").splitlines()
+    lines = systemctl("list-units", "--all", "--plain", "--no-legend", "gorgon-*@*.service").splitlines()
     found = [words[0] for words in map(str.split, lines) if words[2] in ("active", "activating", "reloading", *also)]
     return sorted(filter(_INSTANCE.fullmatch, found), key=_order)
 
@@ -158,24 +166,25 @@ def _order(unit: str) -> tuple[int, int, str, int, str]:
     return restarting(unit.removeprefix("gorgon-").removesuffix(".service"))
 
 
-def _state(unit: str) -> str:
+def state(unit: str) -> str:
+    """Whether a unit runs: active, inactive, failed …"""
     return _property(unit, "ActiveState")
 
 
 def _property(unit: str, name: str) -> str:
-    return _systemctl("show", f"--property={name}", "--value", unit).strip()
+    return systemctl("show", f"--property={name}", "--value", unit).strip()
 
 
 def _begin(verb: str, unit: str) -> None:
     """Start or restart one. Raises GorgonError, with its own last word, when it does not become ready."""
     try:
-        _systemctl(verb, unit)
+        systemctl(verb, unit)
     except GorgonError as error:
         said = _property(unit, "StatusText")
         raise GorgonError(f"{unit}: {said}; see: journalctl -u {unit}" if said else str(error)) from None
 
 
-def _systemctl(*arguments: str) -> str:
+def systemctl(*arguments: str) -> str:
     """Run systemctl and return what it prints. Raises GorgonError with what it says when it fails."""
     if not SYSTEMD.exists():
         raise GorgonError(

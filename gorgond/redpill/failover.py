@@ -23,7 +23,7 @@ from gorgond.redpill.resp import Command
 from gorgond.redpill.sentineladdress import Place, shown
 from gorgond.redpill.sentinels import Sentinels
 
-ANSWER = 1.0  # seconds that a server may take for an answer
+ANSWER = 2.0  # seconds that a server may take for an answer
 PAUSE = 10.0  # seconds without writes, told anew as long as we live
 # A master that takes no writes takes no greetings of Sentinels either: after three seconds they think that it is gone.
 CATCH_UP = 2.0  # seconds in which the replicas must have all that it has

@@ -57,12 +57,13 @@ def acl_file(passwords: Mapping[str, str]) -> str:
     rules = {name: " ".join(_rules(name, role.access)) for name, role in ROLES.items()}
     rules |= SERVERS
     for user, allowed in rules.items():
-        lines.append(f"user {user} on {_hash(passwords[user])} resetkeys resetchannels -@all {allowed}")
-    lines.append(f"user {OPERATOR} on {_hash(passwords[OPERATOR])} ~* &* +@all")
+        lines.append(f"user {user} on {hashed(passwords[user])} resetkeys resetchannels -@all {allowed}")
+    lines.append(f"user {OPERATOR} on {hashed(passwords[OPERATOR])} ~* &* +@all")
     return "\n".join(lines) + "\n"
 
 
-def _hash(password: str) -> str:
+def hashed(password: str) -> str:
+    """As an ACL file has it."""
     return "#" + hashlib.sha256(password.encode()).hexdigest()
 
 

@@ -67,6 +67,13 @@ LEFT = {
         "test_commands.py"
     ),
     "gorgonctl groups drop store_notify/journal": packaged("test_commands.py"),
+    "gorgonctl join 10.0.0.1 10.0.0.2 10.0.0.3": packaged("test_several_hosts.py", "gorgonctl join"),
+    "ssh 10.0.0.1 gorgonctl invite | gorgonctl join --invited 10.0.0.1 10.0.0.2 10.0.0.3": packaged(
+        "test_several_hosts.py", "gorgonctl invite"
+    ),
+    "gorgonctl broker status": packaged("test_several_hosts.py"),
+    "gorgonctl broker failover": packaged("test_several_hosts.py"),
+    "gorgonctl leave": packaged("test_several_hosts.py"),
     "gorgonctl top": Left("wants a terminal", "integration/test_gorgonctl.py", "top"),
     "tools/chaos.py drill redis-kill": Left("takes minutes", "integration/test_chaos.py", "redis-kill"),
     "tools/chaos.py drill --all --svg pictures --json figures.json --junit drills.xml": Left("takes half an hour"),

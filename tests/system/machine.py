@@ -119,11 +119,13 @@ def _run(*command: str | Path) -> None:
 
 class Machine:
     """One container. `root` is its root directory as we see it, `run` runs commands in it. A `bare` one has nothing
-    of what the package needs."""
+    of what the package needs. `plug` gives its network, which ends when it is off, a cable to others."""
 
-    def __init__(self, suite: str, directory: Path, *, bare: bool = False) -> None:
+    def __init__(
+        self, suite: str, directory: Path, *, bare: bool = False, plug: Callable[[Machine], None] = lambda _: None
+    ) -> None:
         self.suite = suite
-        self._bare = bare
+        self._bare, self._plug = bare, plug
         self.root = directory / "root"
         self.log = directory / "console"
         self._directory = directory
@@ -138,7 +140,7 @@ class Machine:
         stacked = f"lowerdir={lower},upperdir={upper},workdir={work}"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", stacked, self.root], check=True)
         try:
-            self._boot()
+            self.boot()
         except BaseException:
             self._clean()
             raise
@@ -158,7 +160,8 @@ class Machine:
         children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children").read_text().split()
         return int(children[0]) if children else 0
 
-    def _boot(self) -> None:
+    def boot(self) -> None:
+        """Start the machine that is off, and return when it is up."""
         # In a group of its own: two systemds in one would remove each other's units.
         enter = ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(self._group)]
         self._group.mkdir(exist_ok=True)
@@ -179,6 +182,8 @@ class Machine:
                 start_new_session=True,
             )
         eventually(lambda: self.leader)
+        eventually(lambda: self.try_run("cat /proc/1/comm") == "systemd")
+        self._plug(self)
         eventually(lambda: self.try_run("systemctl is-system-running") in ("running", "degraded"))
 
     def reboot(self) -> None:
@@ -186,9 +191,10 @@ class Machine:
         assert self._nspawn is not None
         self.try_run("systemctl poweroff")
         self._nspawn.wait(timeout=60)
-        self._boot()
+        self.boot()
 
-    def _clean(self) -> None:
+    def kill(self) -> None:
+        """Power off: everything in it ends at once."""
         if self._nspawn is not None:
             with suppress(ProcessLookupError):
                 if leader := self.leader:
@@ -199,6 +205,9 @@ class Machine:
                 self._nspawn.kill()
                 self._nspawn.wait()
         self._leave_group()
+
+    def _clean(self) -> None:
+        self.kill()
         subprocess.run(["umount", "--lazy", self.root], check=True)
         shutil.rmtree(self._directory, ignore_errors=True)
 

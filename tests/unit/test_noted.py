@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gorgond.auth.sealing import new_key
-from gorgond.commands.operator import installation as installation_module
+from gorgond.commands import secrets
 from gorgond.commands.operator import noted
 from gorgond.commands.operator.installation import Installation
 from gorgond.commands.operator.noted import note
@@ -60,7 +60,7 @@ def test_roles_are_given_to_an_account_by_its_pseudonym() -> None:
 def test_without_a_key_it_is_an_account(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(installation_module, "CREDENTIALS", tmp_path)
+    monkeypatch.setattr(secrets, "CREDENTIALS", tmp_path)
     assert describe_change(installation, "ada@notes.example", ["admin"]) == "an account has the roles admin now"
 
 

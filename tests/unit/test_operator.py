@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gorgond.commands import units
+from gorgond.commands import secrets, units
 from gorgond.commands.operator import installation as installation_module
 from gorgond.commands.operator import text, tracing
 from gorgond.commands.operator.installation import Installation
@@ -191,7 +191,7 @@ def test_tables_of_queues_and_instances() -> None:
 
 
 def test_the_configuration_names_the_fabric(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(installation_module, "CREDENTIALS", tmp_path)
+    monkeypatch.setattr(secrets, "CREDENTIALS", tmp_path)
     found = Installation.of(None, {"GORGOND_CONFIG": "/dev/null", "GORGOND_BROKER_URL": "redis://elsewhere:1/0"})
     assert found.directory is None
     assert found.connect().durable.url == "redis://elsewhere:1/0"
@@ -199,7 +199,7 @@ def test_the_configuration_names_the_fabric(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_the_operator_has_a_password_where_only_root_reads_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(installation_module, "CREDENTIALS", tmp_path)
+    monkeypatch.setattr(secrets, "CREDENTIALS", tmp_path)
     environ = {"GORGOND_CONFIG": "/dev/null", "GORGOND_BROKER_URL": "unix:///broker.sock"}
     (tmp_path / "gorgond.broker.password.operator").write_text("se/cret\n")
     assert Installation.of(None, environ).connect().durable.url == "unix://operator:se%2Fcret@/broker.sock"
@@ -209,7 +209,7 @@ def test_the_operator_has_a_password_where_only_root_reads_it(monkeypatch: pytes
 
 
 def test_what_cannot_be_read_wants_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(installation_module, "CREDENTIALS", tmp_path)
+    monkeypatch.setattr(secrets, "CREDENTIALS", tmp_path)
     (tmp_path / "gorgond.broker.password.operator").mkdir()  # root may read any file
     with pytest.raises(GorgonError, match="are you root"):
         Installation.of(None, {"GORGOND_CONFIG": "/dev/null", "GORGOND_BROKER_URL": "unix:///broker.sock"}).connect()

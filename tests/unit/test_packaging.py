@@ -166,7 +166,7 @@ def test_an_upgrade_restarts_auth_servers_then_stores_then_the_others(monkeypatc
     # given units that run, as systemctl lists them
     running = ("gorgon-web@1", "gorgon-auth@10", "gorgon-store@1", "gorgon-auth@9")
     lines = "\n".join(f"{name}.service loaded active running x" for name in running)
-    monkeypatch.setattr(units, "_systemctl", lambda *_: lines)
+    monkeypatch.setattr(units, "systemctl", lambda *_: lines)
     # when all are restarted
     said: list[str] = []
     units.restart(said.append)
@@ -186,7 +186,7 @@ def test_a_roll_begins_with_what_has_failed_and_says_why_it_fails_again(monkeypa
         listed = "\n".join(f"{name}.service loaded {state} x" for name, state in states.items())
         return listed if verb == "list-units" else f"{why}\n"
 
-    monkeypatch.setattr(units, "_systemctl", systemctl)
+    monkeypatch.setattr(units, "systemctl", systemctl)
     # when they are restarted, then it stops at the first, with its own words
     said: list[str] = []
     with pytest.raises(GorgonError, match=rf"^gorgon-app@1\.service: {re.escape(why)}; see: journalctl -u "):

@@ -11,5 +11,6 @@ tracing        where a request is, or what became of it
 missing        what is missed, and is to be missed no more
 roles          what users may do
 noted          the line in the log that says who did what
+answering      how all of it is told, to people and to programs
 text           tables and units for people
 """

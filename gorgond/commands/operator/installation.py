@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gorgond.commands.control import ask
 from gorgond.commands.directory import Directory
-from gorgond.commands.secrets import CREDENTIALS
+from gorgond.commands.secrets import password, secret
 from gorgond.commands.units import SYSTEMD
 from gorgond.config import Config, load
 from gorgond.errors import GorgonError
@@ -60,8 +60,8 @@ class Installation:
 
     def _credentials(self) -> list[tuple[str, str]]:
         """The credentials that systemd would hand over to a unit of the operator's, if there were one."""
-        password = _secret(f"gorgond.broker.password.{OPERATOR}")
-        return [("url", _secret("gorgond.broker.url")), ("user", OPERATOR if password else ""), ("password", password)]
+        known = password(OPERATOR)
+        return [("url", secret("gorgond.broker.url")), ("user", OPERATOR if known else ""), ("password", known)]
 
     def events(self) -> Path | None:
         """The file to which every change is written; None when that is the journal."""
@@ -82,7 +82,7 @@ class Installation:
     def stats_password(self) -> str:
         """The operator's password there; empty where we have none, or may not read it."""
         try:
-            return self._config.stats.password or ("" if self.directory else _secret("gorgond.stats.password"))
+            return self._config.stats.password or ("" if self.directory else secret("gorgond.stats.password"))
         except GorgonError:
             return ""
 
@@ -90,17 +90,7 @@ class Installation:
         """The auth servers' first key; empty where we have none, or may not read it: a `gorgond up` keeps its own to
         itself."""
         try:
-            keys = self._config.auth.key or ("" if self.directory else _secret("gorgond.auth.key"))
+            keys = self._config.auth.key or ("" if self.directory else secret("gorgond.auth.key"))
         except GorgonError:
             return ""
         return keys.split()[0] if keys else ""
-
-
-def _secret(name: str) -> str:
-    file = CREDENTIALS / name
-    try:
-        return file.read_text().strip()
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        raise GorgonError(f"{file}: {error.strerror}; are you root?") from None
