@@ -53,7 +53,7 @@ class Firefox:
     def __enter__(self) -> Self:
         found = eventually(lambda: LISTENS.search(self._log.read_text(errors="replace")))
         assert found is not None
-        self._socket = self._run(_connected(f"{found[1]}/session"))
+        self._socket = self._run(_connect(f"{found[1]}/session"))
         self.ask("session.new", capabilities={"alwaysMatch": {"acceptInsecureCerts": True}})
         self._window = self.ask("browsingContext.getTree")["contexts"][0]["context"]
         return self
@@ -80,9 +80,9 @@ class Firefox:
 
     def ask(self, method: str, **params: Any) -> Any:
         """The result of a command. Raises FirefoxError."""
-        return self._run(self._asked(next(self._numbers), method, params))
+        return self._run(self._ask(next(self._numbers), method, params))
 
-    async def _asked(self, number: int, method: str, params: dict[str, Any]) -> Any:
+    async def _ask(self, number: int, method: str, params: dict[str, Any]) -> Any:
         await self._socket.write_message(json.dumps({"id": number, "method": method, "params": params}))
         while message := await self._socket.read_message():
             said = json.loads(message)
@@ -96,5 +96,5 @@ class Firefox:
         return self._thread.submit(self._loop.run_until_complete, asyncio.wait_for(work, 60)).result()
 
 
-async def _connected(url: str) -> WebSocketClientConnection:
+async def _connect(url: str) -> WebSocketClientConnection:
     return await websocket_connect(url)

@@ -61,7 +61,7 @@ def letters(fabric: Fabric) -> Iterator[list[int]]:
     apart(drop_letters(fabric.redis.url))
 
 
-def logged_in(page: Viewer, letters: int) -> Viewer:
+def log_in(page: Viewer, letters: int) -> Viewer:
     """The page, once its operator has logged in and so many letters are there."""
     page.sees("#dead-queue option:checked", f"store_put ({letters})")
     page.find("#to-log-in").click()
@@ -74,7 +74,7 @@ def logged_in(page: Viewer, letters: int) -> Viewer:
 @pytest.fixture
 def operator(page: Viewer, letters: list[int]) -> Viewer:
     """The page, logged in."""
-    return logged_in(page, len(letters))
+    return log_in(page, len(letters))
 
 
 @pytest.mark.usefixtures("letters")

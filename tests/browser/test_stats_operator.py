@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from gorgond.redpill import Message, Producer, connect
 from tests.browser.fabric import Fabric, apart
-from tests.browser.test_stats_dead import counts, drop_letters, logged_in, looking
+from tests.browser.test_stats_dead import counts, drop_letters, log_in, looking
 from tests.browser.viewer import Viewer
 from tests.waiting import eventually
 
@@ -43,7 +43,7 @@ def letters(fabric: Fabric) -> Iterator[None]:
 @pytest.mark.parametrize("width", [1280, 768, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_off_the_side(view: View, width: int, scheme: str) -> None:
-    page = logged_in(view(width=width, color_scheme=scheme), len(IDS))
+    page = log_in(view(width=width, color_scheme=scheme), len(IDS))
     expect(page.find("#readout")).not_to_be_empty()
     # then the page is as wide as the window, with dead letters too, and nobody is kept from it
     assert page.page.evaluate("document.documentElement.scrollWidth") == width
@@ -65,7 +65,7 @@ def test_nothing_is_off_the_side(view: View, width: int, scheme: str) -> None:
 
 @pytest.mark.usefixtures("letters")
 def test_the_operator_requeues_and_drops_all(page: Viewer, fabric: Fabric) -> None:
-    logged_in(page, len(IDS))
+    log_in(page, len(IDS))
     before = counts(fabric)
     # when all are put back
     page.find("#requeue-all").click()
@@ -91,7 +91,7 @@ def test_the_operator_requeues_and_drops_all(page: Viewer, fabric: Fabric) -> No
 
 @pytest.mark.usefixtures("letters")
 def test_a_letter_is_found_by_its_id_and_all_are_exported(page: Viewer) -> None:
-    logged_in(page, len(IDS))
+    log_in(page, len(IDS))
     # when one is looked for
     page.find("#dead-id").fill(IDS[2])
     page.page.keyboard.press("Enter")
@@ -121,7 +121,7 @@ def test_the_operator_pauses_a_queue(page: Viewer, fabric: Fabric) -> None:
     # given somebody who is not the operator, who sees no button for it
     page.sees("#queues", "store_put")
     assert page.page.get_by_role("button", name="Pause store_put").count() == 0
-    logged_in(page, len(IDS))
+    log_in(page, len(IDS))
     try:
         # when the operator pauses it
         page.page.get_by_role("button", name="Pause store_put").click()
@@ -147,7 +147,7 @@ def test_the_operator_pauses_a_queue(page: Viewer, fabric: Fabric) -> None:
 
 @pytest.mark.usefixtures("letters")
 def test_each_column_is_explained_where_it_stands(page: Viewer) -> None:
-    logged_in(page, len(IDS))
+    log_in(page, len(IDS))
     for table in ("spans-table", "queues", "instances", "redis", "letters"):
         heads = page.find(f"#{table} thead th:not(:has(.unseen))").all()[
             0 if table in ("spans-table", "redis") else 1 :

@@ -24,14 +24,14 @@ def behind_tls(port: int, tls_port: int, directory: Path) -> Iterator[None]:
     loop: asyncio.AbstractEventLoop
     serving: asyncio.Future[Any]
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", port)
         await asyncio.gather(_pass(reader, back), _pass(there, writer))
 
     async def serve() -> None:
         nonlocal loop, serving
         loop, serving = asyncio.get_running_loop(), asyncio.ensure_future(asyncio.Event().wait())
-        async with await asyncio.start_server(connected, "127.0.0.1", tls_port, ssl=context):
+        async with await asyncio.start_server(pass_on, "127.0.0.1", tls_port, ssl=context):
             listening.set()
             with suppress(asyncio.CancelledError):
                 await serving

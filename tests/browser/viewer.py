@@ -23,7 +23,7 @@ class Viewer:
         self.url = url
         self.wrong: list[str] = []  # errors and warnings on the console, exceptions
         self.asked: list[str] = []  # the URL of each request
-        self.page.on("console", self._heard)
+        self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(f"{url}/")
@@ -33,7 +33,7 @@ class Viewer:
         self._context.close()
         assert self.wrong == []
 
-    def _heard(self, line: ConsoleMessage) -> None:
+    def _hear(self, line: ConsoleMessage) -> None:
         if line.type in ("error", "warning"):
             self.wrong.append(line.text)
 

@@ -43,13 +43,13 @@ async def calling(broker: Broker) -> AsyncIterator[Callable[..., asyncio.Task[by
     """A function that begins a call, with the answer's body as its result."""
     async with Producer(broker, "test") as producer, Caller(broker, producer, "test_data", "test") as caller:
 
-        async def asked(op: str, deadline: int) -> bytes:
+        async def ask(op: str, deadline: int) -> bytes:
             reply = await caller.call("q", Message(op, deadline=now_ms() + deadline))
             if reply.error is not None:
                 raise reply.error
             return reply.body
 
-        yield lambda op, deadline=LATER: asyncio.create_task(asked(op, deadline))
+        yield lambda op, deadline=LATER: asyncio.create_task(ask(op, deadline))
 
 
 @contextlib.asynccontextmanager
@@ -75,7 +75,7 @@ async def counts(broker: Broker, queue: str = "q") -> Counts:
     return found
 
 
-async def settled(broker: Broker, number: int, queue: str = "q") -> None:
+async def wait_until_settled(broker: Broker, number: int, queue: str = "q") -> None:
     async def all_done() -> bool:
         found = await counts(broker, queue)
         return found.done == number and found.in_flight == 0
@@ -108,15 +108,15 @@ async def test_a_slow_one_holds_up_nobody(broker: Broker) -> None:
         answers = await asyncio.gather(*(call(f"quick {number}") for number in range(100)))
         # then all of them are answered, and settled though it lies before them
         assert answers == [b"quick %d" % number for number in range(100)]
-        await settled_besides(broker, done=100, in_flight=1)
+        await wait_until_settled_besides(broker, done=100, in_flight=1)
         assert not slow.done()
         # and it too once it may
         gate.open.set()
         assert await slow == b"slow"
-        await settled(broker, 101)
+        await wait_until_settled(broker, 101)
 
 
-async def settled_besides(broker: Broker, done: int, in_flight: int) -> None:
+async def wait_until_settled_besides(broker: Broker, done: int, in_flight: int) -> None:
     async def so() -> bool:
         found = await counts(broker)
         return (found.done, found.in_flight) == (done, in_flight)
@@ -131,7 +131,7 @@ async def test_no_more_than_the_limit_at_a_time(broker: Broker) -> None:
         tasks = [call(f"slow {number}") for number in range(10)]
         await eventually_async(lambda: gate.begun.total() == 4)
         # then the others wait in the queue
-        await settled_besides(broker, done=0, in_flight=4)
+        await wait_until_settled_besides(broker, done=0, in_flight=4)
         assert gate.begun.total() == 4
         gate.open.set()
         assert len(await asyncio.gather(*tasks)) == 10
@@ -161,7 +161,7 @@ async def test_what_each_outcome_means(broker: Broker, expected_logs: Callable[[
             with pytest.raises(CallFailed) as failed:
                 await tasks[op]
             assert failed.value.code == code
-        await settled_besides(broker, done=3, in_flight=0)
+        await wait_until_settled_besides(broker, done=3, in_flight=0)
     assert starts["raise"] == 3
     assert (await counts(broker)).dead == 3
 
@@ -208,7 +208,7 @@ async def test_what_a_dead_consumer_had_is_done_by_its_successor_few_at_a_time(
             assert most == 4
             # and goes on as ever
             assert await asyncio.gather(*(call(f"quick {number}") for number in range(20))) == [b"0"] * 20
-            await settled(broker, 25)
+            await wait_until_settled(broker, 25)
 
 
 async def test_a_suspect_in_the_queue_waits_until_it_can_be_alone(broker: Broker) -> None:
@@ -219,14 +219,14 @@ async def test_a_suspect_in_the_queue_waits_until_it_can_be_alone(broker: Broker
         await eventually_async(lambda: gate.begun["slow"])
         async with Producer(broker, "other") as producer:
             await producer.push("q", Message("suspect", attempts=1))
-        await settled_besides(broker, done=0, in_flight=2)
+        await wait_until_settled_besides(broker, done=0, in_flight=2)
         assert gate.begun["suspect"] == 0
         # when the slow one is done
         gate.open.set()
         await slow
         # then it is its turn
         await eventually_async(lambda: gate.begun["suspect"])
-        await settled(broker, 2)
+        await wait_until_settled(broker, 2)
 
 
 async def test_a_newer_consumer_of_its_name_ends_it(broker: Broker, expected_logs: Callable[[str], None]) -> None:
@@ -254,7 +254,7 @@ async def test_stopping_finishes_what_is_in_hand(broker: Broker) -> None:
         gate.open.set()
         await asyncio.wait_for(task, 60)
         # then the two it had are answered, and the others are in the queue
-        await settled_besides(broker, done=2, in_flight=0)
+        await wait_until_settled_besides(broker, done=2, in_flight=0)
         assert (await counts(broker)).queued == 3
         for each in slow:
             each.cancel()
@@ -272,7 +272,7 @@ async def test_a_group_hears_each_event_once(broker: Broker) -> None:
         await asyncio.gather(*(consumer.joined.wait() for consumer in consumers))
         await producer.publish("t", *(Message("e", {"n": number}) for number in range(200)))
         await eventually_async(lambda: heard.total() == 200)
-        await settled(broker, 200, "t/g")
+        await wait_until_settled(broker, 200, "t/g")
     assert set(heard.values()) == {1}
 
 
@@ -340,9 +340,9 @@ async def test_large_answers_go_out_in_rounds(broker: Broker, monkeypatch: pytes
     # given many large answers that are there at once
     async with calling(broker) as call, running(ConcurrentConsumer(broker, "q", "consumer", work, 10)):
         calls = [call("op") for _ in range(10)]
-        await settled_besides(broker, done=0, in_flight=10)
+        await wait_until_settled_besides(broker, done=0, in_flight=10)
         gate.set()
         # then all come, and no claim has more of them than it may
         assert [len(body) for body in await asyncio.gather(*calls)] == [400] * 10
-        await settled(broker, 10)
+        await wait_until_settled(broker, 10)
     assert max(rounds) <= 1000

@@ -18,7 +18,7 @@ import redis
 from gorgond.redpill.redisbroker import RedisBroker
 from tests.conftest import RedisServer
 from tests.contract.failoverwalk import FailoverWalk
-from tests.contract.walk import walk, walked
+from tests.contract.walk import walk, walk_to_the_end
 from tests.contract.worlds import InMemory, InRedis, links_of
 
 MANY = int(os.environ.get("INTERLEAVINGS", "2000"))  # on each broker; tools/prove interleavings plays 200,000
@@ -81,7 +81,7 @@ async def test_interleavings_with_failovers(many: int, shared_redis: RedisServer
         for seed in seeds(many):
             client.flushdb()
             steps = FailoverWalk(InRedis(broker, client), links, seed, client)
-            await walked(steps, seed)
+            await walk_to_the_end(steps, seed)
             failovers += steps.failovers
     assert failovers or SEED or not many
     for link in links:

@@ -43,7 +43,7 @@ async def troubled(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Any:
     return Here(stage)
 
 
-def slowed(stage: Stage, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+def slow_down(stage: Stage, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """The broker takes so long for each letter."""
     kind = type(stage.broker.link("test"))
     quick = kind.requeue
@@ -58,7 +58,7 @@ def slowed(stage: Stage, monkeypatch: pytest.MonkeyPatch, seconds: float) -> Non
 async def test_all_are_put_back_as_long_as_the_broker_answers(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     # given a broker that takes longer for all than there is patience for one
     here = await troubled(stage, monkeypatch)
-    slowed(stage, monkeypatch, 2 * PATIENCE / MANY)
+    slow_down(stage, monkeypatch, 2 * PATIENCE / MANY)
     # when all are put back, then none is left
     said = await letters.settle(here, "q", [], every=True, requeue=True)
     assert said == [f"{MANY} dead letters of q put back into the queue"]
@@ -67,6 +67,6 @@ async def test_all_are_put_back_as_long_as_the_broker_answers(stage: Stage, monk
 
 async def test_a_broker_that_answers_no_more_is_not_waited_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     here = await troubled(stage, monkeypatch)
-    slowed(stage, monkeypatch, 3600)
+    slow_down(stage, monkeypatch, 3600)
     with pytest.raises(BrokerAway, match="no answer within 2 s"):
         await letters.settle(here, "q", [], every=True, requeue=True)

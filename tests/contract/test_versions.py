@@ -11,17 +11,17 @@ from gorgond.redpill import DONE, BrokerRefused, Consumer, Link, Message, Outcom
 from tests.conftest import RedisServer
 
 
-async def pushed(url: str) -> None:
+async def push(url: str) -> None:
     async with Producer(connect(url, durable=False), "test") as producer:
         await producer.push("q", Message("op"))
 
 
 async def test_the_version_is_noted_where_none_is(redis_server: RedisServer) -> None:
     # given a broker of before there were versions, which has messages
-    await pushed(redis_server.url)
+    await push(redis_server.url)
     redis_server.cli("DEL", keys.PROTOCOL)
     # when somebody connects
-    await pushed(redis_server.url)
+    await push(redis_server.url)
     # then it says ours
     assert redis_server.cli("GET", keys.PROTOCOL) == protocol.VERSION
     assert redis_server.cli("LLEN", keys.queue("q")) == "2"
@@ -44,7 +44,7 @@ async def test_another_major_version_is_refused(redis_server: RedisServer, versi
 
     # then nobody pushes there, nobody consumes, and both say what to upgrade
     with pytest.raises(BrokerRefused) as refused:
-        await pushed(redis_server.url)
+        await push(redis_server.url)
     assert str(refused.value) == OTHERS[version]
     with pytest.raises(BrokerRefused) as refused:
         await Consumer(connect(redis_server.url, durable=False), "q", "consumer", handle).run()
@@ -61,7 +61,7 @@ async def test_a_later_minor_version_is_noted(
     monkeypatch.setattr(protocol, "MINOR", 3)
     monkeypatch.setattr(protocol, "VERSION", "1.3")
     redis_server.cli("SET", keys.PROTOCOL, there)
-    await pushed(redis_server.url)
+    await push(redis_server.url)
     assert redis_server.cli("GET", keys.PROTOCOL) == then
 
 
@@ -106,17 +106,17 @@ RIGHTS = {"no right to look": "", "no right to note it": "%R~gorgon:protocol"}
 @pytest.mark.parametrize("right", RIGHTS.values(), ids=RIGHTS)
 async def test_who_has_not_the_right_works_all_the_same(redis_server: RedisServer, right: str) -> None:
     # given a user as those of an earlier gorgond, or as those of roles
-    await pushed(redis_server.url)
+    await push(redis_server.url)
     redis_server.cli("DEL", keys.PROTOCOL)
     redis_server.cli("ACL", "SETUSER", "web", "on", "nopass", "+@all", "&*", "~gorgon:{*", *right.split())
     # then it pushes, and whoever may notes the version
-    await pushed(f"unix://web:x@{redis_server.socket}")
+    await push(f"unix://web:x@{redis_server.socket}")
     assert redis_server.cli("LLEN", keys.queue("q")) == "2"
     assert redis_server.cli("GET", keys.PROTOCOL) == ""
 
 
 async def test_a_broker_without_room_is_worked_with_all_the_same(redis_server: RedisServer) -> None:
-    await pushed(redis_server.url)
+    await push(redis_server.url)
     redis_server.cli("DEL", keys.PROTOCOL)
     redis_server.cli("CONFIG", "SET", "maxmemory", "1")
     link = connect(redis_server.url, durable=False).link("test")

@@ -66,7 +66,7 @@ class Walk:
         self.link, self.waiter, self.network = links
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         for name in CALLS:
-            setattr(self.link, name, self._recorded(name))
+            setattr(self.link, name, self._recording(name))
         self.names = {name: f"{name}{seed}" for name in "ab"}
         self.actors = [Actor(Puppet(self.link, self.names[queue], consumer)) for queue, consumer in CONSUMERS]
         self.accepted: dict[str, set[bytes]] = {queue: set() for queue in self.queues}
@@ -75,7 +75,7 @@ class Walk:
         self.batches: list[Batch] = []
         self.made = 0
 
-    def _recorded(self, name: str) -> Callable[..., Awaitable[Any]]:
+    def _recording(self, name: str) -> Callable[..., Awaitable[Any]]:
         ask = getattr(type(self.link), name)
 
         async def recorded(*args: Any, **more: Any) -> Any:
@@ -210,7 +210,7 @@ class Walk:
                 held=len(actor.kept),
             )  # fmt: skip
         except (Voided, Superseded) as refused:
-            return await self._refused(actor, refused)
+            return await self._take_refusal(actor, refused)
         if before.paused:
             lay = set(map(as_pushed, before.desks.get(puppet.name, [])))
             assert lay.issuperset(map(as_pushed, handed)), f"taken from a paused queue: {handed}"
@@ -233,7 +233,7 @@ class Walk:
                 self.starts[raw] += 1
                 assert self.starts[raw] <= ATTEMPTS, f"started too often: {raw!r}"
 
-    async def _refused(self, actor: Actor, refused: Exception) -> object:
+    async def _take_refusal(self, actor: Actor, refused: Exception) -> object:
         actor.handed = []
         if isinstance(refused, Voided):
             assert actor.void or actor.surprised, "a healthy consumer has lost its desk"
@@ -253,7 +253,7 @@ class Walk:
         try:
             handed = await puppet.repeat()
         except (Voided, Superseded) as refused:
-            return await self._refused(actor, refused)
+            return await self._take_refusal(actor, refused)
         after = self.world.places(puppet.queue)
         assert (after.desks, after.dead) == (before.desks, before.dead)
         if actor.waited:
@@ -326,7 +326,7 @@ class Walk:
         with contextlib.suppress(Voided, Superseded, Stale):
             found = await getattr(self.network, name)(*args, **more)
             if name == "recover":
-                self._taken(args[0], found)
+                self._note_recovered(args[0], found)
                 return name, found
         for was, queue in zip(before, self.queues, strict=True):
             places = self.world.places(queue)
@@ -371,10 +371,10 @@ class Walk:
 
     async def _recover(self, queue: str) -> object:
         found = await self.link.recover(queue, SILENCE)
-        self._taken(queue, found)
+        self._note_recovered(queue, found)
         return found
 
-    def _taken(self, queue: str, found: list[tuple[str, int]]) -> None:
+    def _note_recovered(self, queue: str, found: list[tuple[str, int]]) -> None:
         """Others got these desks: only of consumers that could have shown themselves."""
         for actor in self.actors:
             if actor.puppet.queue == queue and actor.puppet.name in dict(found):
@@ -485,10 +485,10 @@ async def walk(
     world: World, links: Sequence[Link], seed: int, *, outages: bool = False, turns: bool = False
 ) -> list[object]:
     """The interleaving of that seed: all its answers and states."""
-    return await walked(Walk(world, links, seed, outages, turns), seed)
+    return await walk_to_the_end(Walk(world, links, seed, outages, turns), seed)
 
 
-async def walked(steps: Walk, seed: int) -> list[object]:
+async def walk_to_the_end(steps: Walk, seed: int) -> list[object]:
     """A walk to its end."""
     try:
         await steps.run()

@@ -24,11 +24,11 @@ async def failures(directory: Path, caplog: pytest.LogCaptureFixture, key: str, 
         for password, code in (("wrong once", 401), ("wrong twice", 401), (PASSWORD, 429)):
             args = {"email": email, "password": password, "client": CLIENT, "token": new_digest()}
             assert await bench.refused("auth.login", args) == code
-        assert await refused_password(bench) == 403
+        assert await give_wrong_password(bench) == 403
     return [record.getMessage() for record in caplog.records if record.name == "gorgond.auth"]
 
 
-async def refused_password(bench: Bench) -> int:
+async def give_wrong_password(bench: Bench) -> int:
     """Of who has a session, but not the password."""
     token = await bench.session()
     args = {"old": "x" * 9, "new": "y" * 8 + "z", "token": new_digest(), "client": {"address": "10.9.8.7", "agent": ""}}

@@ -38,7 +38,7 @@ async def served(answer: Callable[[bytes, asyncio.StreamWriter], Awaitable[bytes
     server.close()
 
 
-async def measured(url: str, clients: int = 5, duration: float = 0.5, rate: float | None = None) -> Report:
+async def measure(url: str, clients: int = 5, duration: float = 0.5, rate: float | None = None) -> Report:
     running = Clients(Load(url, clients, duration, rate, users=10, lim=3))
     await running.run()
     return running.report
@@ -56,7 +56,7 @@ async def test_asks_for_random_users_on_kept_connections() -> None:
 
     # when five clients ask as fast as they can
     async with served(answer) as url:
-        report = await measured(url)
+        report = await measure(url)
     # then all users were asked about, over five connections
     assert targets == {b"/info/%d?lim=3" % uid for uid in range(10)}
     assert len(connections) == 5
@@ -73,7 +73,7 @@ async def test_an_answer_in_pieces_is_one_answer() -> None:
         return OK[-2:]
 
     async with served(answer) as url:
-        report = await measured(url)
+        report = await measure(url)
     assert report.answers > 10
     assert not report.errors
 
@@ -93,7 +93,7 @@ async def test_the_rate_is_kept_and_a_stall_counts_for_all_who_waited() -> None:
 
     # when 200 requests a second are due, at two clients
     async with served(answer) as url:
-        report = await measured(url, clients=2, duration=2, rate=200)
+        report = await measure(url, clients=2, duration=2, rate=200)
     # then the rate is kept all the same, and not two requests were slow but all that were due meanwhile
     assert report.answers == pytest.approx(400, rel=0.25)
     slow = sum(1 for _ in range(100) if report.latency.percentile(100 - _) > 100_000)
@@ -121,7 +121,7 @@ async def test_errors_are_counted_by_kind(monkeypatch: pytest.MonkeyPatch) -> No
 
     # when one client asks again and again
     async with served(answer) as url:
-        report = await measured(url, clients=1, duration=1.5)
+        report = await measure(url, clients=1, duration=1.5)
     # then each failure is counted under its name, and the client went on
     gone = "reset" if report.errors["reset"] else "closed"
     late = report.errors.pop("timeout")  # on a busy machine others may be late too

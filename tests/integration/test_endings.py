@@ -45,7 +45,7 @@ def takes_signals(process: subprocess.Popen[bytes]) -> bool:
     return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
-def stormed(process: subprocess.Popen[bytes]) -> int:
+def end_in_a_storm(process: subprocess.Popen[bytes]) -> int:
     """Ask it to end again and again until it has; its exit code."""
     while process.poll() is None:
         process.terminate()
@@ -94,7 +94,7 @@ def test_who_is_asked_to_end_as_soon_as_it_can_hear_it_ends_well(command: str, t
     for _ in range(3):
         with started(command, *arguments, output=tmp_path / "log", **environ(tmp_path, broker)) as process:
             eventually(lambda: takes_signals(process))
-            assert stormed(process) == 0
+            assert end_in_a_storm(process) == 0
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -104,7 +104,7 @@ def test_who_is_asked_twice_ends_as_well_as_who_is_asked_once(
     output = tmp_path / "log"
     with started(role, output=output, **environ(tmp_path, shared_redis.url)) as process:
         eventually(lambda: " started" in output.read_text())
-        assert stormed(process) == 0
+        assert end_in_a_storm(process) == 0
         assert f"{role}@" in output.read_text()
         assert " ended" in output.read_text()
 

@@ -29,7 +29,7 @@ async def login(bench: Bench, email: str, password: str = COMPOSED) -> str:
     return str(loads(reply.body)["user"]["id"])
 
 
-async def made_before(bench: Bench, id: str, email: str, password: str) -> None:
+async def make_as_before(bench: Bench, id: str, email: str, password: str) -> None:
     """An account as the version before made it: its texts as they were typed."""
     passwords = Passwords()
     try:
@@ -65,7 +65,7 @@ async def test_a_password_is_the_same_composed_and_decomposed(tmp_path: Path) ->
 @pytest.mark.parametrize("hashed", [COMPOSED, DECOMPOSED])
 async def test_a_hash_of_before_lets_in_and_is_made_anew(tmp_path: Path, hashed: str, typed: str) -> None:
     async with running(tmp_path) as bench:
-        await made_before(bench, "5000000000", "a@notes.example", hashed)
+        await make_as_before(bench, "5000000000", "a@notes.example", hashed)
         before = await bench.records.get("users", "5000000000")
         assert await login(bench, "a@notes.example", typed) == "5000000000"
         after = await bench.records.get("users", "5000000000")
@@ -90,7 +90,7 @@ async def test_an_address_is_one_account_in_whatever_spelling(tmp_path: Path, on
 @pytest.mark.parametrize("email", [UNICODE, PUNYCODE, "\uff41@b.example", "a\u200b@b.example", "u@☃-.example"])
 async def test_an_account_of_before_stays_in_reach_and_alone(tmp_path: Path, email: str) -> None:
     async with running(tmp_path) as bench:
-        await made_before(bench, "5000000000", email, COMPOSED)
+        await make_as_before(bench, "5000000000", email, COMPOSED)
         assert await login(bench, email) == "5000000000"
         if email in (UNICODE, PUNYCODE):
             for other in (UNICODE, PUNYCODE):
@@ -100,8 +100,8 @@ async def test_an_account_of_before_stays_in_reach_and_alone(tmp_path: Path, ema
 
 async def test_two_accounts_that_were_made_of_one_address_stay_in_reach(tmp_path: Path) -> None:
     async with running(tmp_path) as bench:
-        await made_before(bench, "5000000000", UNICODE, COMPOSED)
-        await made_before(bench, "6000000000", PUNYCODE, COMPOSED)
+        await make_as_before(bench, "5000000000", UNICODE, COMPOSED)
+        await make_as_before(bench, "6000000000", PUNYCODE, COMPOSED)
         assert await login(bench, UNICODE) == "5000000000"
         assert await login(bench, PUNYCODE) == "6000000000"
 

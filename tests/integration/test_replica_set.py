@@ -37,7 +37,7 @@ def replicas(mongod_binary: str, tmp_path_factory: pytest.TempPathFactory) -> It
         yield ReplicaSet(make)
 
 
-async def more_is_done(fabric: Fabric) -> None:
+async def wait_for_more(fabric: Fabric) -> None:
     """Wait until some more bulks are stored."""
     done = (await fabric.counts()).done
 
@@ -88,13 +88,13 @@ async def test_a_primary_that_steps_down_or_dies_loses_nothing(
     async with pusher.running():
         for _ in range(FAILOVERS):
             # when the primary makes place for another one
-            await more_is_done(fabric)
+            await wait_for_more(fabric)
             await asyncio.to_thread(replicas.step_down)
             # and when it dies
-            await more_is_done(fabric)
+            await wait_for_more(fabric)
             primary = await asyncio.to_thread(replicas.primary)
             primary.kill()
-            await more_is_done(fabric)
+            await wait_for_more(fabric)
             await asyncio.to_thread(primary.start)
     await all_is_there(fabric, pusher, store)
 
@@ -106,7 +106,7 @@ async def test_what_the_primary_alone_has_is_not_stored(
     pusher = Pusher(fabric, BULK, 0.005)
     store = fabric.start_store()
     async with pusher.running():
-        await more_is_done(fabric)
+        await wait_for_more(fabric)
         # given a primary that writes what nobody else hears of any more
         primary = await asyncio.to_thread(replicas.primary)
         others = [member for member in replicas.members if member is not primary]
@@ -119,8 +119,8 @@ async def test_what_the_primary_alone_has_is_not_stored(
         # when the others choose one of them, and what was the primary comes back to them
         for member in others:
             await asyncio.to_thread(member.start)
-        await more_is_done(fabric)
+        await wait_for_more(fabric)
         await asyncio.to_thread(primary.start)
-        await more_is_done(fabric)
+        await wait_for_more(fabric)
     # then all of it was written again
     await all_is_there(fabric, pusher, store)

@@ -27,14 +27,14 @@ NEW = "another violin, upstairs"
 SITE = "[web]\nurl = https://notes.example\n[oauth2.house]\nissuer = http://127.0.0.1:1\nclient_id = x\n"
 
 
-async def aged(bench: Bench, token: str, ms: int) -> None:
+async def age(bench: Bench, token: str, ms: int) -> None:
     """Make a session one that a host began whose clock is ahead, or that is so old."""
     session = await bench.records.get("sessions", token)
     assert session is not None
     await bench.records.patch("sessions", session, {"created": now_ms() + ms})
 
 
-async def held(bench: Bench, token: str) -> bool:
+async def is_held(bench: Bench, token: str) -> bool:
     """Whether a server takes a session that has it in no cache."""
     bench.auth.tokens.forget_all()
     try:
@@ -49,25 +49,25 @@ async def test_all_sessions_end_also_those_of_hosts_that_are_ahead(tmp_path: Pat
     async with running(tmp_path) as bench:
         await bench.user()
         ahead, mine = await bench.session(), await bench.session()
-        await aged(bench, ahead, AHEAD)
+        await age(bench, ahead, AHEAD)
         # when one logs out everywhere
         await bench.ask("auth.revoke", user={"token": mine})
         # then all have ended
-        assert not await held(bench, ahead)
-        assert not await held(bench, mine)
+        assert not await is_held(bench, ahead)
+        assert not await is_held(bench, mine)
         # and who logs in now is in
-        assert await held(bench, await bench.session())
+        assert await is_held(bench, await bench.session())
 
 
 async def test_a_new_password_ends_all_others_also_those_of_hosts_that_are_ahead(tmp_path: Path) -> None:
     async with running(tmp_path) as bench:
         user = await bench.user()
         ahead, mine, fresh = await bench.session(), await bench.session(), new_digest()
-        await aged(bench, ahead, AHEAD)
+        await age(bench, ahead, AHEAD)
         await bench.ask("auth.password", {"old": PASSWORD, "new": NEW, "token": fresh}, user={"token": mine})
-        assert not await held(bench, ahead)
-        assert not await held(bench, mine)
-        assert await held(bench, fresh)
+        assert not await is_held(bench, ahead)
+        assert not await is_held(bench, mine)
+        assert await is_held(bench, fresh)
         # and nothing of them is left
         kept = await bench.records.find("sessions", {"userid": user["id"]})
         assert [session["id"] for session in kept] == [fresh]
@@ -87,10 +87,10 @@ async def test_who_ends_all_at_the_same_time_as_another_ends_what_that_one_let_i
             return_exceptions=True,
         )
         # then one session at most is left, of the one whose password it is now
-        alive = [token for token in tokens if await held(bench, token)]
+        alive = [token for token in tokens if await is_held(bench, token)]
         assert len(alive) == 1, done
-        assert not await held(bench, one)
-        assert not await held(bench, two)
+        assert not await is_held(bench, one)
+        assert not await is_held(bench, two)
 
 
 async def test_of_two_who_change_the_password_at_the_same_time_one_is_refused(tmp_path: Path) -> None:
@@ -139,8 +139,8 @@ async def test_a_login_that_was_under_way_ends_no_session_of_the_era_after_it(tm
         # when one who knew the old password begins a session with what was read before
         await bench.auth.tokens.begin(before[0], late, {"agent": "", "address": ""})
         # then it is void, and the other holds
-        assert not await held(bench, late)
-        assert await held(bench, fresh)
+        assert not await is_held(bench, late)
+        assert await is_held(bench, fresh)
 
 
 async def test_a_login_that_was_under_way_brings_no_old_password_back(
@@ -219,13 +219,13 @@ async def test_sessions_of_before_there_were_eras_hold_until_they_are_ended(tmp_
         }
         await bench.records.insert("sessions", {**session, "id": old, "created": now_ms() + AHEAD})
         await bench.records.insert("sessions", {**session, "id": older, "created": 4})
-        assert await held(bench, old)
-        assert not await held(bench, older)
-        assert await held(bench, await bench.session())
+        assert await is_held(bench, old)
+        assert not await is_held(bench, older)
+        assert await is_held(bench, await bench.session())
         # when all are ended, then it is among them
         await bench.ask("auth.password", {"old": PASSWORD, "new": NEW, "token": fresh}, user={"token": old})
-        assert not await held(bench, old)
-        assert await held(bench, fresh)
+        assert not await is_held(bench, old)
+        assert await is_held(bench, fresh)
 
 
 # ---- a session alone is not enough
@@ -242,10 +242,10 @@ async def test_by_which_ways_one_logs_in_is_changed_after_a_login_only(tmp_path:
         args = {"new": NEW, "old": "", "site": "house", "code": "c", "nonce": "n", "verifier": "v", "issuer": "",
                 "token": new_digest()}  # fmt: skip
         args = {name: text for name, text in args.items() if name in ARGUMENTS[op]}
-        await aged(bench, token, -int(FRESH * 1000) - 1)
+        await age(bench, token, -int(FRESH * 1000) - 1)
         assert await bench.refused(op, args, user={"token": token}) == 403
         # when it has just begun, then it is not that which stands in the way
-        await aged(bench, token, -int(FRESH * 1000) + 60_000)
+        await age(bench, token, -int(FRESH * 1000) + 60_000)
         assert await outcome(bench, op, args, token) == {"auth.password": 200, "auth.oauth2.link": 502}.get(op, 404)
 
 
@@ -261,7 +261,7 @@ async def test_who_has_a_password_changes_it_with_that_one(tmp_path: Path) -> No
     async with running(tmp_path) as bench:
         await bench.user()
         token = await bench.session()
-        await aged(bench, token, -int(FRESH * 1000) * 10)
+        await age(bench, token, -int(FRESH * 1000) * 10)
         args = {"old": "not this one", "new": NEW, "token": new_digest()}
         assert await bench.refused("auth.password", args, user={"token": token}) == 403
         assert (await bench.ask("auth.password", {**args, "old": PASSWORD}, user={"token": token})).status == 200

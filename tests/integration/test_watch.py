@@ -33,7 +33,7 @@ def has_scripts(server: RedisServer) -> bool:
     return server.cli("SCRIPT", "EXISTS", *(each.sha for each in script.ALL)).split() == ["1"] * len(script.ALL)
 
 
-async def evaluated(server: RedisServer, text: str) -> asyncio.subprocess.Process:
+async def start_script(server: RedisServer, text: str) -> asyncio.subprocess.Process:
     """Somebody has Redis run this script."""
     return await asyncio.create_subprocess_exec(
         "redis-cli", "-s", str(server.socket), "EVAL", text, "1", "key", stdout=asyncio.subprocess.PIPE
@@ -95,7 +95,7 @@ async def test_a_script_that_does_not_end_is_ended(
     async with watched(server, 60):
         await eventually_async(lambda: has_scripts(server))
         # when somebody runs a loop
-        looping = await evaluated(server, "while true do end")
+        looping = await start_script(server, "while true do end")
         # then it is ended, and Redis goes on
         said, _ = await looping.communicate()
         assert b"killed by user" in said
@@ -114,7 +114,7 @@ async def test_what_cannot_be_ended_or_hangs_is_killed(
         async with watched(server, 2):
             await eventually_async(lambda: has_scripts(server))  # noqa: B023 - asked here and now
             if what == "loop":
-                looping = await evaluated(server, "redis.call('SET', KEYS[1], 1) while true do end")
+                looping = await start_script(server, "redis.call('SET', KEYS[1], 1) while true do end")
             else:
                 os.kill(server.pid, signal.SIGSTOP)
             # then it is killed, and started again as systemd would

@@ -239,10 +239,10 @@ def test_each_step_of_a_heavy_request_has_a_turn_of_its_own(
 
 
 def test_nobody_waits_while_megabytes_of_zeros_are_refused(site: Website) -> None:
-    def waited() -> float:
+    def longest_wait() -> float:
         """The longest wait of somebody who asks meanwhile, in times of what it takes to read such a body once."""
         once, waits, over = (
-            max(timed(lambda: loads_strictly(ZEROS)) for _ in range(5)),
+            max(seconds_of(lambda: loads_strictly(ZEROS)) for _ in range(5)),
             list[float](),
             threading.Event(),
         )
@@ -250,7 +250,7 @@ def test_nobody_waits_while_megabytes_of_zeros_are_refused(site: Website) -> Non
         def watch() -> None:
             with site.connection() as connection:
                 while not over.is_set():
-                    waits.append(timed(lambda: connection.ask("GET", "/healthz")))
+                    waits.append(seconds_of(lambda: connection.ask("GET", "/healthz")))
 
         watching = threading.Thread(target=watch)
         watching.start()
@@ -268,11 +268,11 @@ def test_nobody_waits_while_megabytes_of_zeros_are_refused(site: Website) -> Non
     # then nobody waits as long as the eight would take; the machine may do other things meanwhile, but not each time
     found = list[float]()
     while not found or (found[-1] >= 4 and len(found) < 5):
-        found.append(waited())
+        found.append(longest_wait())
     assert min(found) < 4, found
 
 
-def timed(work: Callable[[], object]) -> float:
+def seconds_of(work: Callable[[], object]) -> float:
     """Seconds that it takes."""
     began = time.perf_counter()
     work()

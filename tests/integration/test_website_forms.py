@@ -17,7 +17,7 @@ from tests.integration.website import Website
 TYPED = {"title": "A long thought", "body": "that took an hour", "keywords": "slow, careful"}
 
 
-def is_kept(ann: Browser) -> None:
+def check_kept(ann: Browser) -> None:
     """Nothing is stored, and all that was typed is there to be sent again."""
     assert "<h1>Not stored yet</h1>" in ann.page
     for text in TYPED.values():
@@ -35,14 +35,14 @@ def test_a_session_that_ended_loses_no_text(ann: Browser, edited: bool) -> None:
     # when it is sent, then the text is there, and the way in
     ann.send(target, **given)
     assert ann.status == 401
-    is_kept(ann)
+    check_kept(ann)
     assert 'href="/login" target="_blank"' in ann.page
     # when they have logged in elsewhere and send it with what the page knew, then they are asked once more
     ann.cookie = before
     ann.page = ann.page.replace(hidden(ann.page), "of-before")
     ann.send(target, **given)
     assert ann.status == 403
-    is_kept(ann)
+    check_kept(ann)
     # and then it is stored
     assert "A long thought" in ann.send(target, **given)
     assert ann.status == 200
@@ -60,7 +60,7 @@ def test_a_server_that_is_away_loses_no_text(ann: Browser, monkeypatch: pytest.M
         patch.setattr("gorgond.http.asking.Asking.mine", away)
         ann.send("/my", **TYPED)
     assert ann.status == status
-    is_kept(ann)
+    check_kept(ann)
     assert "A long thought" in ann.send("/my", **TYPED)
 
 
@@ -92,7 +92,7 @@ def test_a_queue_that_nobody_takes_from_loses_no_text(
         patch.setattr(site.web.server, "deadline_ms", 300)
         ann.send("/my", **TYPED)
     assert ann.status == 504
-    is_kept(ann)
+    check_kept(ann)
     # then it is stored when it is sent again
     assert "A long thought" in ann.send("/my", **TYPED)
     assert ann.status == 200

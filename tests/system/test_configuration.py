@@ -23,7 +23,7 @@ def conf(fabric: Machine) -> Iterator[Path]:
     fabric.run("systemctl daemon-reload; systemctl reset-failed; systemctl start gorgon.target")
 
 
-def said_by(machine: Machine, unit: str, text: str) -> bool:
+def has_said(machine: Machine, unit: str, text: str) -> bool:
     return text in machine.journal(unit)
 
 
@@ -43,12 +43,12 @@ def test_a_wrong_configuration_is_refused_at_reload(fabric: Machine, conf: Path)
     conf.write_text(conf.read_text().replace("level = warning", "level = info"))
     fabric.run("systemctl reload gorgon.target")
     for unit in was:
-        eventually(partial(said_by, fabric, unit, "has read its configuration again"))
+        eventually(partial(has_said, fabric, unit, "has read its configuration again"))
     # given an invalid one, when it is reloaded, then each says why it stays with the old one
     said = break_it(conf)
     fabric.run("systemctl reload gorgon.target")
     for unit in was:
-        eventually(partial(said_by, fabric, unit, f"the old one stays: {said}"))
+        eventually(partial(has_said, fabric, unit, f"the old one stays: {said}"))
     assert {unit: fabric.show(unit, "MainPID") for unit in fabric.units()} == was
     assert get(fabric, "/info/1")
     # and a rolling restart or scaling does not even begin
@@ -81,7 +81,7 @@ def test_a_wrong_configuration_at_install(machine: Machine) -> None:
 
 
 def test_who_fails_again_and_again_waits_longer_each_time(fabric: Machine) -> None:
-    def killed() -> float:
+    def kill_and_time() -> float:
         """Kill a store server; the seconds from when systemd saw it dead to when it started another process."""
         was = fabric.show("gorgon-store@2", "MainPID")
         fabric.run("systemctl kill --kill-whom=main --signal=KILL gorgon-store@2")
@@ -94,7 +94,7 @@ def test_who_fails_again_and_again_waits_longer_each_time(fabric: Machine) -> No
     # given a store server that was restarted in good order, when it is killed five times in a row
     fabric.run("systemctl restart gorgon-store@2")
     with Neighbours() as neighbours:
-        pauses = [killed() for _ in range(5)]
+        pauses = [kill_and_time() for _ in range(5)]
         # then the first restarts follow at once, later ones after a pause
         assert max(pauses[:3]) < 1 * neighbours.slowdown
     assert pauses[3] >= 1

@@ -40,7 +40,7 @@ class Process:
         }  # fmt: skip
 
 
-def heard(instances: Instances, snapshot: dict[str, Any], now: float) -> Operation:
+def hear(instances: Instances, snapshot: dict[str, Any], now: float) -> Operation:
     done = instances.hear(snapshot, now)
     assert done is not None
     return done.operations.get("GET /", Operation())
@@ -50,19 +50,19 @@ def test_what_was_done_is_the_difference() -> None:
     # given a process that begins while we listen
     instances, process = Instances(100.0), Process()
     process.answer(5)
-    assert heard(instances, process.snapshot(), 101.0).count == 5
+    assert hear(instances, process.snapshot(), 101.0).count == 5
     # when it goes on, then only what it did since is counted, with its rates
     process.answer(7, 0.002)
     process.answer(3, 0.5, status=503)
     process.cpu += 0.25
-    done = heard(instances, process.snapshot(), 102.0)
+    done = hear(instances, process.snapshot(), 102.0)
     assert (done.count, done.errors, done.bytes, done.latency.highest) == (10, 3, 100, 500_000)
     assert instances.all[process.name].rates == {"in": 10.0, "out": 7.0, "errors": 3.0, "cpu": 0.25}
     # and the highest of a second is no more than that of its own bucket
     process.answer(1, 0.002)
-    assert 2000 <= heard(instances, process.snapshot(), 103.0).latency.highest <= 2200
+    assert 2000 <= hear(instances, process.snapshot(), 103.0).latency.highest <= 2200
     # and a second in which it did nothing counts nothing
-    assert heard(instances, process.snapshot(), 104.0).count == 0
+    assert hear(instances, process.snapshot(), 104.0).count == 0
 
 
 def test_differences_add_up_to_the_whole() -> None:
@@ -71,7 +71,7 @@ def test_differences_add_up_to_the_whole() -> None:
     for second in range(1, 30):
         for _ in range(chance.randrange(20)):
             process.answer(chance.randrange(1, 5), chance.lognormvariate(-6, 2))
-        sum.merge(heard(instances, process.snapshot(), float(second)).latency)
+        sum.merge(hear(instances, process.snapshot(), float(second)).latency)
     whole = Operation.of(process.metrics.operations()["GET /"]).latency
     assert sum.snapshot() == whole.snapshot()
 
@@ -79,32 +79,32 @@ def test_differences_add_up_to_the_whole() -> None:
 def test_of_a_process_that_was_there_before_us_we_count_what_we_heard() -> None:
     instances, process = Instances(100.0), Process(uptime=1000.0)
     process.answer(1000)
-    assert heard(instances, process.snapshot(), 101.0).count == 0
+    assert hear(instances, process.snapshot(), 101.0).count == 0
     process.answer(1)
-    assert heard(instances, process.snapshot(), 102.0).count == 1
+    assert hear(instances, process.snapshot(), 102.0).count == 1
     assert instances.take_events() == []
 
 
 def test_what_was_missed_is_counted_with_the_next() -> None:
     instances, process = Instances(0.0), Process()
-    heard(instances, process.snapshot(), 1.0)
+    hear(instances, process.snapshot(), 1.0)
     process.answer(4)
     process.snapshot()
     process.answer(4)
-    assert heard(instances, process.snapshot(), 3.0).count == 8
+    assert hear(instances, process.snapshot(), 3.0).count == 8
 
 
 def test_starts_restarts_upgrades_and_ends_are_told() -> None:
     instances = Instances(0.0)
     first, second, third = Process(pid=1), Process(pid=2), Process(pid=3, version="2")
-    heard(instances, first.snapshot(), 1.0)
+    hear(instances, first.snapshot(), 1.0)
     # a successor is counted from its start
     second.answer(9)
-    assert heard(instances, second.snapshot(), 5.0).count == 9
-    heard(instances, third.snapshot(), 9.0)
-    heard(instances, third.snapshot(state="draining"), 10.0)
+    assert hear(instances, second.snapshot(), 5.0).count == 9
+    hear(instances, third.snapshot(), 9.0)
+    hear(instances, third.snapshot(state="draining"), 10.0)
     assert instances.all[first.name].state == "draining"
-    heard(instances, third.snapshot(state="gone"), 11.0)
+    hear(instances, third.snapshot(state="gone"), 11.0)
     assert [(event.kind, event.at, event.text) for event in instances.take_events()] == [
         ("start", 0.0, "web@1.host started"), ("restart", 4.0, "web@1.host restarted"),
         ("upgrade", 8.0, "web@1.host upgraded from 1 to 2"), ("stop", 11.0, "web@1.host stopped"),
@@ -117,12 +117,12 @@ def test_starts_restarts_upgrades_and_ends_are_told() -> None:
 
 def test_silence_is_seen_unless_nobody_can_be_heard() -> None:
     instances, process = Instances(0.0), Process()
-    heard(instances, process.snapshot(), 1.0)
+    hear(instances, process.snapshot(), 1.0)
     instances.look(1.0 + SILENT, True)
     assert instances.all[process.name].state == "up"
     instances.look(1.1 + SILENT, True)
     assert instances.all[process.name].state == "silent"
-    heard(instances, process.snapshot(), 5.0)
+    hear(instances, process.snapshot(), 5.0)
     assert instances.all[process.name].state == "up"
     # while the broker is away nobody is silent, and each gets time to be heard when it is back
     instances.look(500.0, False)
@@ -138,11 +138,11 @@ def test_silence_is_seen_unless_nobody_can_be_heard() -> None:
 
 def test_one_that_is_done_has_not_stopped() -> None:
     instances, process = Instances(0.0), Process()
-    heard(instances, process.snapshot(), 1.0)
+    hear(instances, process.snapshot(), 1.0)
     process.done = True
-    heard(instances, process.snapshot(state="draining"), 2.0)
+    hear(instances, process.snapshot(state="draining"), 2.0)
     assert instances.all[process.name].state == "draining"
-    heard(instances, process.snapshot(state="gone"), 3.0)
+    hear(instances, process.snapshot(state="gone"), 3.0)
     instances.look(100.0, True)
     assert instances.all[process.name].state == "done"
     assert instances.take_events()[-1].text == "web@1.host is done"
@@ -168,8 +168,8 @@ def test_two_processes_of_one_name_are_told_from_a_successor() -> None:
     # given a process and its successor
     instances, first, second = Instances(0.0), Process(pid=7), Process(pid=7)
     second.run = "another host's"
-    heard(instances, first.snapshot(), 1.0)
-    heard(instances, second.snapshot(), 2.0)
+    hear(instances, first.snapshot(), 1.0)
+    hear(instances, second.snapshot(), 2.0)
     [row] = instances.all.values()
     assert row.doubled < 0
     # when the first is heard again, then two have the name, and its end is not that of the other
@@ -177,21 +177,21 @@ def test_two_processes_of_one_name_are_told_from_a_successor() -> None:
     assert (row.doubled, row.state, row.restarts) == (3.0, "up", 1)
     # and when the second is silent, then the first has it
     instances.look(9.0, True)
-    heard(instances, first.snapshot(), 10.0)
+    hear(instances, first.snapshot(), 10.0)
     assert (row.doubled, row.state, row.restarts) == (3.0, "up", 2)
 
 
 def test_one_that_cannot_run_is_missed_and_not_taken_for_stopped() -> None:
     # given one that was stopped, whose successor cannot run
     instances, process = Instances(0.0), Process()
-    heard(instances, process.snapshot(), 1.0)
-    heard(instances, process.snapshot(state="gone"), 2.0)
+    hear(instances, process.snapshot(), 1.0)
+    hear(instances, process.snapshot(state="gone"), 2.0)
     instances.failed(process.name, "its successor", "shop.py:3: NameError", 3.0)
     instances.look(3.0 + 2 * FORGOTTEN, True)
     row = instances.all[process.name]
     assert (row.state, row.why) == ("failed", "shop.py:3: NameError")
     # when it runs, then that is over; and a failure of others under its name is not its own
-    heard(instances, process.snapshot(), 9.0)
+    hear(instances, process.snapshot(), 9.0)
     instances.failed(process.name, "another host's", "superseded", 9.5)
     assert row.state == "up"
     instances.failed("web@9.host", "unknown", "x", 9.5)
@@ -292,8 +292,8 @@ def test_hosts_of_one_name_are_told_apart_by_their_machines(expected_logs: Calla
     expected_logs("two hosts are called host: web@1.host is also on machine")
     # given a process, and then another one of that name on another machine: it may have been started in its place
     instances, first, second = Instances(0.0), Process(pid=1), Process(pid=2)
-    heard(instances, twin(first, "aaaaaaaa"), 1.0)
-    heard(instances, twin(second, "bbbbbbbb"), 1.1)
+    hear(instances, twin(first, "aaaaaaaa"), 1.0)
+    hear(instances, twin(second, "bbbbbbbb"), 1.1)
     assert list(instances.all) == ["web@1.host"]
     # when the first speaks again, there are two, and what each does counts
     for second_of_time in range(2, 10):
@@ -314,9 +314,9 @@ def test_hosts_of_one_name_are_told_apart_by_their_machines(expected_logs: Calla
 
 def test_one_that_is_upgraded_to_tell_its_machine_is_the_same() -> None:
     instances, old, new = Instances(0.0), Process(pid=1), Process(pid=2, version="2")
-    heard(instances, old.snapshot(), 1.0)
+    hear(instances, old.snapshot(), 1.0)
     instances.hear(old.snapshot(state="gone"), 2.0)
-    heard(instances, twin(new, "aaaaaaaa"), 3.0)
+    hear(instances, twin(new, "aaaaaaaa"), 3.0)
     instances.look(4.0, True)
     assert {name: each.state for name, each in instances.all.items()} == {"web@1.host": "up"}
     assert [event.kind for event in instances.take_events()] == ["start", "stop", "upgrade"]

@@ -58,7 +58,7 @@ FORWARDING = """
 OURS = request(method="POST", X_Gorgond="stats")
 
 
-async def logged_in(visitors: Visitors, asked: Request = OURS) -> str:
+async def log_in(visitors: Visitors, asked: Request = OURS) -> str:
     """The cookie of a new session."""
     return (await visitors.log_in(asked, "secret")).partition(";")[0]
 
@@ -100,7 +100,7 @@ async def test_the_password_makes_the_operator(at: At) -> None:
 async def test_a_session_lasts_at_every_server_of_the_same_password_until_it_is_not_used(at: At) -> None:
     now = 1000.0
     visitors, colleague = (at(clock=lambda: now) for _ in range(2))
-    mine = await logged_in(visitors)
+    mine = await log_in(visitors)
     asked = request(THERE, Cookie=f"other=1; {mine}")
     for server in (visitors, colleague):
         assert await refusal(server, asked) == await refusal(server, asked, operator=False) == 0
@@ -113,7 +113,7 @@ async def test_a_session_lasts_at_every_server_of_the_same_password_until_it_is_
     now += IDLE
     assert await refusal(visitors, asked) == 401
     # and after its time, however often it is used
-    mine, began = await logged_in(visitors), now
+    mine, began = await log_in(visitors), now
     while now < began + LIFETIME:
         assert await refusal(visitors, request(Cookie=mine)) == 0
         now += IDLE / 2
@@ -123,7 +123,7 @@ async def test_a_session_lasts_at_every_server_of_the_same_password_until_it_is_
 async def test_who_logs_out_has_logged_out(at: At) -> None:
     # given two sessions, and one who looks by each
     visitors, colleague = at(), at()
-    mine, other = await logged_in(visitors), await logged_in(visitors)
+    mine, other = await log_in(visitors), await log_in(visitors)
     looks, looks_too = (visitors.stays(request(THERE, Cookie=cookie)) for cookie in (mine, other))
     assert looks()
     # when one logs out
@@ -182,7 +182,7 @@ def test_what_is_no_session_is_none(at: At, text: str) -> None:
 
 async def test_a_page_of_another_site_cannot_use_the_session(at: At) -> None:
     visitors = at()
-    mine = await logged_in(visitors)
+    mine = await log_in(visitors)
     for status, headers in (
         (403, {}),
         (0, {"X_Gorgond": "stats"}),
@@ -212,7 +212,7 @@ async def test_guessing_is_slow_and_locks_nobody_out(at: At, monkeypatch: pytest
     assert slept == [SLOW]
     # and who has the password gets in: with it, logging in by the page, and by a session
     assert await refusal(visitors, request(THERE, Authorization="Bearer secret")) == 0
-    mine = await logged_in(visitors, request(THERE, "POST", X_Gorgond="stats"))
+    mine = await log_in(visitors, request(THERE, "POST", X_Gorgond="stats"))
     assert slept == [SLOW] * 3
     assert await refusal(visitors, request(THERE, Cookie=mine)) == 0
     # others do not wait, nor that one a minute later
@@ -232,14 +232,14 @@ async def test_guessing_is_as_slow_over_many_connections(at: At, monkeypatch: py
     monkeypatch.setattr("gorgond.stats.guesses.asyncio.sleep", sleep)
     visitors = at(clock=lambda: 0.0)
     # given a browser that is known, since the operator was logged in there
-    mine = await logged_in(visitors)
+    mine = await log_in(visitors)
     known = visitors.browser(request(Cookie=mine)).partition(";")[0]
     assert visitors.browser(request(Cookie=f"{mine}; {known}")) == ""
     # when somebody guesses over a hundred connections at once
     guesses = [
         asyncio.ensure_future(refusal(visitors, request(THERE, Authorization="Bearer guess"))) for _ in range(100)
     ]
-    await settled()
+    await settle()
     # then after the first ten, one is looked at at a time, some wait, and the others are not looked at
     done = [guess.result() for guess in guesses if guess.done()]
     assert (done.count(403), done.count(429), len(slept)) == (WRONG_MAX, 100 - WRONG_MAX - WAITING_MAX, 1)
@@ -255,11 +255,11 @@ async def test_guessing_is_as_slow_over_many_connections(at: At, monkeypatch: py
     for turn in range(1, WAITING_MAX + 1):
         assert len(slept) == turn
         slept[-1].set_result(None)
-        await settled()
+        await settle()
     assert [guess.result() for guess in guesses].count(429) == 100 - WRONG_MAX
 
 
-async def settled() -> None:
+async def settle() -> None:
     """Let everything go on that can without anybody's doing."""
     for _ in range(20):
         await asyncio.get_running_loop().run_in_executor(None, int)

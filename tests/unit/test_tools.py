@@ -142,7 +142,7 @@ def test_the_proofs_are_listed_with_their_length_and_have_a_short_form() -> None
     assert [name for name, proof in proofs.items() if not (ROOT / proof.short).is_file()] == []
 
 
-def sourced(root: Path, command: str) -> subprocess.CompletedProcess[str]:
+def run_sourced(root: Path, command: str) -> subprocess.CompletedProcess[str]:
     """A command after tools/setup.sh of a checkout."""
     return subprocess.run(
         ["bash", "-euc", f". tools/setup.sh; {command}"], cwd=root, capture_output=True, text=True, check=False
@@ -150,7 +150,7 @@ def sourced(root: Path, command: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_who_cannot_install_what_is_missing_is_told_what_to_install() -> None:
-    done = sourced(ROOT, "id() { echo 1000; }; PATH=/nonexistent; packages redis-server python3-venv")
+    done = run_sourced(ROOT, "id() { echo 1000; }; PATH=/nonexistent; packages redis-server python3-venv")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "these Debian packages are missing: redis-server python3-venv",
@@ -173,17 +173,17 @@ def test_an_environment_that_is_made_says_so_step_by_step(tmp_path: Path, monkey
     prepare = f'root={tmp_path}; PATH="{tmp_path}/bin:$PATH"; environment .venv tornado'
     monkeypatch.setenv("SILENT", "0")
     # when it is made, then what comes next is told, and what pip does
-    assert sourced(tmp_path, prepare).stderr.splitlines() == [
+    assert run_sourced(tmp_path, prepare).stderr.splitlines() == [
         f"preparing {tmp_path}/.venv, the first time for a minute or two",
         "  Collecting tornado",
         "  Installing it",
         f"{tmp_path}/.venv is ready",
     ]
     # and nothing the second time
-    assert sourced(tmp_path, prepare).stderr == ""
+    assert run_sourced(tmp_path, prepare).stderr == ""
     # when pip is long silent, then it is told that it goes on
     monkeypatch.setenv("SILENT", "3")
-    again = sourced(tmp_path, f"sign_of_life=0.5; {prepare} starlette").stderr
+    again = run_sourced(tmp_path, f"sign_of_life=0.5; {prepare} starlette").stderr
     assert re.search("Installing it\n  … [0-9]+ s\n", again)
 
 
