@@ -201,7 +201,7 @@ class Exchange:
         try:
             route, parameters = front.routes.find(self._head.method, self._head.target)
         except (Problem, BadRequest) as refused:
-            self._send(self._failed(refused))
+            self._send(self._answer_to_failure(refused))
             return
         self._route = route.name
         request = Request(
@@ -235,13 +235,13 @@ class Exchange:
             else:
                 self._work = self._stream.loop.create_task(self._wait_for(work))
         except BaseException as error:  # noqa: BLE001 - applications check their parameters here
-            self._send(self._failed(error))
+            self._send(self._answer_to_failure(error))
 
     async def _wait_for(self, work: Awaitable[Answer]) -> None:
         try:
             answer = await contained(work)
         except Exception as error:  # noqa: BLE001 - each is told
-            answer = self._failed(error)
+            answer = self._answer_to_failure(error)
         self._send(answer)
 
     def _take_reply(self, outcome: Reply | GorgonError) -> None:
@@ -253,11 +253,11 @@ class Exchange:
                 raise outcome.error
             answer = self._answer(outcome)
         except BaseException as error:  # noqa: BLE001 - each is told, and ends nothing else
-            answer = self._failed(error)
+            answer = self._answer_to_failure(error)
         self._send(answer)
         handling.reset(before)
 
-    def _failed(self, error: BaseException) -> Answer:
+    def _answer_to_failure(self, error: BaseException) -> Answer:
         """How it is told that a handler has raised this."""
         if isinstance(error, Problem):
             return self._show(error)

@@ -153,7 +153,7 @@ class StatsMonitor(Service):
             return
         try:
             if event.op == "stats.failed":
-                self._collector.failed(event)
+                self._collector.note_failure(event)
             elif event.op == "stats.forget":
                 self._collector.forget(str(event.args["name"]))
             elif event.op == "stats.mark":

@@ -95,10 +95,10 @@ class Collector:
         if whole.count:
             self.history.add(role, at, whole)
 
-    def failed(self, event: Message) -> None:
+    def note_failure(self, event: Message) -> None:
         """Take note of an instance that cannot run. Raises KeyError for what does not say which."""
         name, run, why = (event.args[key] for key in ("name", "run", "why"))
-        self._instances.failed(str(name), run, str(why), time.monotonic())
+        self._instances.note_failure(str(name), run, str(why), time.monotonic())
 
     def forget(self, name: str) -> None:
         """Miss no more what is missing: an instance, or what a broker has lost."""

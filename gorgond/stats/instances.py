@@ -207,7 +207,7 @@ class Instances:
         else:
             self._events.append(LifecycleEvent("restart", known.name, known.since, f"{known.name} restarted"))
 
-    def failed(self, name: str, run: object, why: str, now: float) -> None:
+    def note_failure(self, name: str, run: object, why: str, now: float) -> None:
         """A process says why it cannot run under this name. That is no news while another one does."""
         known = (self._expected | self.all).get(name)
         if known is not None and (run == known.run or known.state not in ("up", "draining")):

@@ -186,15 +186,15 @@ def test_one_that_cannot_run_is_missed_and_not_taken_for_stopped() -> None:
     instances, process = Instances(0.0), Process()
     hear(instances, process.snapshot(), 1.0)
     hear(instances, process.snapshot(state="gone"), 2.0)
-    instances.failed(process.name, "its successor", "shop.py:3: NameError", 3.0)
+    instances.note_failure(process.name, "its successor", "shop.py:3: NameError", 3.0)
     instances.look(3.0 + 2 * FORGOTTEN, True)
     row = instances.all[process.name]
     assert (row.state, row.why) == ("failed", "shop.py:3: NameError")
     # when it runs, then that is over; and a failure of others under its name is not its own
     hear(instances, process.snapshot(), 9.0)
-    instances.failed(process.name, "another host's", "superseded", 9.5)
+    instances.note_failure(process.name, "another host's", "superseded", 9.5)
     assert row.state == "up"
-    instances.failed("web@9.host", "unknown", "x", 9.5)
+    instances.note_failure("web@9.host", "unknown", "x", 9.5)
     assert list(instances.all) == [process.name]
 
 

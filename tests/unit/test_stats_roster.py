@@ -63,7 +63,7 @@ def test_who_was_there_is_missed_by_the_next_unless_it_has_ended_in_good_order(t
 def test_one_that_cannot_run_is_missed_by_the_next_with_its_reason(tmp_path: Path) -> None:
     first = Instances(0.0)
     hear(first, 1.0, "web@1.h")
-    first.failed("web@1.h", "1 of 1", "shop.py:3: NameError", 2.0)
+    first.note_failure("web@1.h", "1 of 1", "shop.py:3: NameError", 2.0)
     second = successor(first, 3.0, tmp_path)
     second.look(3.1 + SETTLED, True)
     assert (second.all["web@1.h"].state, second.all["web@1.h"].why) == ("failed", "shop.py:3: NameError")
