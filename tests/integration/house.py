@@ -45,6 +45,14 @@ class House:
         assert code in (None, done.returncode), done.stdout + done.stderr
         return done.stdout
 
+    def users(self) -> str:
+        """The file of its users in Redis: each has a password of the form secret-USER."""
+        return self.run(
+            "-c",
+            "from gorgond.service.access import USERS, acl_file\n"
+            "print(acl_file({user: f'secret-{user}' for user in USERS}), end='')",
+        )
+
     def started(
         self, *arguments: str, output: Path, **variables: str
     ) -> AbstractContextManager[subprocess.Popen[bytes]]:

@@ -127,12 +127,7 @@ def test_a_role_more_is_in_the_package(echoing: House) -> None:
     assert ", echo\n" in echoing.run("-c", GORGONCTL, "scale", "--help", COLUMNS="200")
     assert "echo-kill" in echoing.run("-m", "gorgond.chaos.cli", "drill", "--list")
     # and it may do what its row says, and nothing else
-    rights = echoing.run(
-        "-c",
-        "from gorgond.service.access import USERS, acl_file\n"
-        "text = acl_file(dict.fromkeys(USERS, ''))\n"
-        "print(text.partition('user echo ')[2].splitlines()[0])",
-    )
+    rights = echoing.users().partition("user echo ")[2].splitlines()[0]
     assert "~gorgon:{echo_get}" in rights
     assert "store_get" not in rights
 
@@ -180,13 +175,7 @@ async def test_a_role_more_runs_under_gorgond_up(echoing: House, tmp_path: Path)
 async def test_a_role_more_is_let_in_by_the_broker(echoing: House, tmp_path: Path, redis_binary: str) -> None:
     # given a Redis with a user for each role
     rights = tmp_path / "users.acl"
-    rights.write_text(
-        echoing.run(
-            "-c",
-            "from gorgond.service.access import USERS, acl_file\n"
-            "print(acl_file({user: f'secret-{user}' for user in USERS}), end='')",
-        )
-    )
+    rights.write_text(echoing.users())
     server = Guarded(redis_binary, tmp_path, aclfile=str(rights), appendonly="yes")
     server.start()
     try:

@@ -62,6 +62,7 @@ def nodding(house: House, node: str) -> House:
     program = f"{UNPRIVILEGED}{node} {ROLE} {house.root}/gorgond/redpill/scripts"
     house.insert("gorgond/roles/__init__.py", "    )\n}\n\nCOMMANDS", ROW.replace("PROGRAM", program))
     house.run("tools/made.py")
+    assert "NotifyAccess=all" in house.read("systemd/gorgon-node@.service.d/20-own.conf")
     return house
 
 
@@ -160,11 +161,7 @@ async def test_a_role_in_node_is_one_like_any_other(
 async def test_it_may_do_what_its_row_says(nodding: House, node: str, redis_binary: str, tmp_path: Path) -> None:
     # given a Redis with a user for each role
     rights = tmp_path / "users.acl"
-    script = (
-        "from gorgond.service.access import USERS, acl_file\n"
-        "print(acl_file({user: f'secret-{user}' for user in USERS}), end='')"
-    )
-    rights.write_text(nodding.run("-c", script))
+    rights.write_text(nodding.users())
     server = Guarded(redis_binary, tmp_path, aclfile=str(rights), appendonly="yes")
     server.start()
     try:
