@@ -204,7 +204,9 @@ def _for_mongod(certificate: str, own: Key) -> None:
 
 
 def _write(name: str, text: str, mode: int, uid: int = -1) -> None:
-    DIRECTORY.mkdir(mode=0o755, exist_ok=True)
+    if not DIRECTORY.exists():
+        DIRECTORY.mkdir()
+        DIRECTORY.chmod(0o755)  # whatever root's umask says: each role reads ca.pem
     write_whole(DIRECTORY / name, text, mode, uid)
 
 

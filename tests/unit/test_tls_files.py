@@ -63,8 +63,12 @@ def shakes_hands(host: Path, name: str, authority: Path | None = None) -> bool:
 
 
 def test_one_command_makes_all_that_a_host_needs(host: Path) -> None:
-    # when it is given on the first host
-    said = make("db1.example")
+    # when it is given on the first host, by a root whose umask lets nobody read
+    before = os.umask(0o077)
+    try:
+        said = make("db1.example")
+    finally:
+        os.umask(before)
     # then there is a CA, which root alone reads, and a key that is the broker's
     assert said[0].startswith(f"{host}/credstore/gorgond.tls.ca is a new CA: give it to the other hosts")
     assert said[1].startswith(f"{host}/tls/host.pem is good until ")
@@ -73,6 +77,7 @@ def test_one_command_makes_all_that_a_host_needs(host: Path) -> None:
         "gorgond.tls.ca": 0o600, "ca.pem": 0o644, "host.pem": 0o644, "host.key": 0o640, "mongod.pem": 0o600,
     }  # fmt: skip
     assert (host / "tls/host.key").stat().st_gid == os.getegid()
+    assert (host / "tls").stat().st_mode & 0o777 == 0o755
     # and TLS takes the host for each of its names and addresses, and for no other
     assert shakes_hands(host, "db1.example")
     assert shakes_hands(host, socket.gethostname())
