@@ -102,7 +102,8 @@ def _clocks(instances: Sequence[Row], redis: Sequence[Row]) -> Iterator[str]:
     alike = {host for host, ahead in hosts.items() if abs(ahead - middle) < HARM}
     if abs(middle) >= HARM and len(alike) > len(hosts) / 2:
         side, of = "behind" if middle > 0 else "ahead of", "every host" if len(alike) == len(hosts) else "most hosts"
-        yield f"the clock of broker {redis[-1]['where']} is {abs(middle):,.1f} s {side} that of {of}: {MEND}"
+        where = redis[-1]["replication"]["named"] or redis[-1]["where"]
+        yield f"the clock of broker {where} is {abs(middle):,.1f} s {side} that of {of}: {MEND}"
         hosts = {host: ahead for host, ahead in hosts.items() if host not in alike}
     for host, ahead in sorted(hosts.items()):
         if abs(ahead) >= HARM:

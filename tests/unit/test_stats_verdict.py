@@ -99,6 +99,11 @@ def test_all_is_well() -> None:
                         instance("web@3", host="e", clock=4.0)]}, "degraded",
          "the clock of broker b.sock is 15.0 s ahead of that of most hosts: mend it, with timedatectl or chrony; "
          "the clock of e is 4.0 s ahead of the broker's: mend it, with timedatectl or chrony"),
+        # a set of three hosts, of which the one of the master is wrong
+        ({"instances": [instance("web@1", host="a"), instance("store@1", host="b", clock=-15.0),
+                        instance("store@2", host="c", clock=-15.1)],
+          "redis": [broker(replication={**broker()["replication"], "named": "h1:6379"})]}, "degraded",
+         "the clock of broker h1:6379 is 15.0 s ahead of that of most hosts: mend it, with timedatectl or chrony"),
         ({"instances": [WEB, STORE, *(instance(f"{role}@1.h2", host="h2", state="silent", silent=12.0 + number)
                                       for number, role in enumerate(("web", "store", "app")))]}, "degraded",
          "host h2 is gone: its 3 instances have been silent for 12 s"),
