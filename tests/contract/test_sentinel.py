@@ -13,6 +13,7 @@ from gorgond.redpill import Broker, Consumer, Message, Producer, connect
 from gorgond.service.clock import HostClock
 from tests.contract.stage import OUTAGE, Handler, Stage, refused, running
 from tests.faketime import for_redis
+from tests.programs import started
 from tests.sets import NAME, PASSWORD, MakeSet, Set
 from tests.waiting import eventually_async
 from tools.speed.ports import free_port
@@ -116,6 +117,11 @@ async def test_the_replicas_tell_that_it_is_the_clock_of_the_master_that_is_off(
     with pytest.raises(ClockOff):
         HostClock("db2", broker.time, 2.0).look()
     await link.close()
+    # and so does a server
+    settings = {"GORGOND_BROKER_URL": made.url(copies=0), "GORGOND_STORE_URL": f"sqlite:///{tmp_path}/a.db"}
+    with started("store", output=tmp_path / "log", **settings):
+        await eventually_async(lambda: " started" in (tmp_path / "log").read_text())
+    assert "the broker's clock is 3,600.0 s ahead of that of this host" in (tmp_path / "log").read_text()
 
 
 async def test_more_copies_than_replicas_are_refused_with_what_to_do(
