@@ -2,14 +2,16 @@
 
 Sentinels go by what replicas told them up to ten seconds ago. They may promote one that lacks what the other one alone
 has acknowledged, and the other one follows it then. So the master takes no writes until all replicas that may be
-promoted have what it has, and none after that: it follows the new master before it takes any again.
+promoted have what it has, and none after that: it follows the new master before it takes any again. One that
+is cut short after a Sentinel was told leaves it so until its pause ends: what it took meanwhile would be lost, though a
+replica had it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
@@ -30,7 +32,9 @@ CATCH_UP = 2.0  # seconds in which the replicas must have all that it has
 TAKE_OVER = 30.0  # seconds until another one is the master
 LOOK = 0.05  # seconds between two looks
 GONE = {"s_down", "o_down"}  # flags of a replica that a Sentinel does not promote
-NOT_YET = ("NOGOODSLAVE", "INPROG")  # what one says that has just met the replicas, or is about something else
+IN_HAND = "failover_in_progress"  # the flag of a master whose successor a Sentinel is about to make
+OTHER = "INPROG"  # what one says that has another failover in hand
+NOT_YET = ("NOGOODSLAVE", OTHER)  # the first of one that has just met the replicas
 
 
 async def fail_over(sentinels: Sentinels, login: str) -> tuple[Place, Place]:
@@ -46,6 +50,7 @@ class _Failover:
     def __init__(self, sentinels: Sentinels, login: str) -> None:
         self._sentinels, self._login = sentinels, login
         self._address = sentinels.address
+        self._ordered = False  # whether another one may become the master at any moment
 
     async def run(self) -> tuple[Place, Place]:
         old = (await self._sentinels.named()).master
@@ -57,10 +62,12 @@ class _Failover:
                 await self._order(sentinel)
                 new = await self._taken_over(old, master)
                 await _told(master, "REPLICAOF", *map(str, new))
+                self._ordered = False
         finally:
-            with suppress(*DRIVER_ERRORS, BrokerError):  # the pause ends by itself
-                async with self._redis(old) as before:
-                    await _told(before, "CLIENT", "UNPAUSE")
+            if not self._ordered:
+                with suppress(*DRIVER_ERRORS, BrokerError):  # the pause ends by itself
+                    async with self._redis(old) as before:
+                        await _told(before, "CLIENT", "UNPAUSE")
         return old, new
 
     async def _hold(self, master: RedisProtocol) -> None:
@@ -88,6 +95,9 @@ class _Failover:
 
     async def _candidates(self, sentinel: RedisProtocol, master: Place) -> set[Place]:
         """The replicas that it could promote. One that has the master among them has another failover in hand still."""
+        about = _pairs(await _told(sentinel, "SENTINEL", "MASTER", self._address.name))
+        if IN_HAND in _flags(about):  # whose pause is not ours to end
+            raise BrokerRefused("another failover is in hand: see what it comes to")
         end = time.monotonic() + TAKE_OVER
         while master in (found := await self._replicas(sentinel)):
             if time.monotonic() > end:
@@ -99,17 +109,18 @@ class _Failover:
 
     async def _replicas(self, sentinel: RedisProtocol) -> set[Place]:
         rows = await _told(sentinel, "SENTINEL", "REPLICAS", self._address.name)
-        about = [dict(zip(row[::2], row[1::2], strict=True)) for row in rows]
-        there = [row for row in about if not GONE & set(row[b"flags"].decode().split(","))]
+        there = [row for row in map(_pairs, rows) if not GONE & _flags(row)]
         return {(row[b"ip"].decode(), int(row[b"port"])) for row in there}
 
     async def _order(self, sentinel: RedisProtocol) -> None:
         end = time.monotonic() + CATCH_UP
         while True:
+            self._ordered = True
             try:
                 await _told(sentinel, "SENTINEL", "FAILOVER", self._address.name)
                 return
             except ResponseError as error:
+                self._ordered = str(error).startswith(OTHER)
                 if not str(error).startswith(NOT_YET) or time.monotonic() > end:
                     raise
             await asyncio.sleep(LOOK)
@@ -124,7 +135,9 @@ class _Failover:
                 if new != old and await self._is_master(new):
                     return new
             await asyncio.sleep(LOOK)
-        raise BrokerAway(f"no other master was named within {TAKE_OVER:g} s; {shown(old)} goes on")
+        raise BrokerAway(
+            f"no other master was named within {TAKE_OVER:g} s; {shown(old)} goes on after {PAUSE:g} s more"
+        )
 
     async def _is_master(self, place: Place) -> bool:
         async with self._redis(place) as redis:
@@ -154,6 +167,14 @@ class _Failover:
     async def _named_by(self, sentinel: RedisProtocol) -> Place | None:
         named = await _told(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.name)
         return (named[0].decode(), int(named[1])) if named else None
+
+
+def _pairs(row: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(row[::2], row[1::2], strict=True))
+
+
+def _flags(about: Mapping[bytes, bytes]) -> set[str]:
+    return set(about[b"flags"].decode().split(","))
 
 
 async def _dial(url: str) -> RedisProtocol:

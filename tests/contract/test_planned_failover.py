@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
+import redis
 
 from gorgond.redpill import BrokerRefused, Consumer, Message, Producer, connect
 from tests.contract.stage import OUTAGE, Handler, Stage, running
-from tests.sets import PASSWORD, MakeSet, Member
+from tests.sets import NAME, PASSWORD, MakeSet, Member, Set
 from tests.waiting import eventually, eventually_async
 
 LOGIN = f"sentinel:{PASSWORD}"
@@ -67,6 +69,50 @@ async def test_a_replica_that_lacks_something_is_not_made_the_master(make_set: M
     await broker.fail_over(LOGIN)
     assert made.master() is replica
     assert replica.cli("GET", "key") == "another"
+
+
+async def in_hand(some: Set) -> None:
+    """Wait until a Sentinel was told, and another one may become the master at any moment."""
+    await eventually_async(lambda: "failover_in_progress" in str(some.sentinels[0].tell("SENTINEL", "MASTER", NAME)))
+
+
+def acknowledges(member: Member) -> bool:
+    """Whether it takes a write now that counts, since a replica has it too."""
+    host, port = member.place
+    with redis.Redis(host, port, password=PASSWORD, socket_timeout=1) as client, suppress(redis.RedisError):
+        pipeline = client.pipeline(transaction=False)
+        pipeline.set("key", "text")
+        pipeline.execute_command("WAIT", 1, 1000)
+        return bool(pipeline.execute()[1])
+    return False
+
+
+async def test_one_that_is_cut_short_lets_the_old_master_acknowledge_nothing_more(make_set: MakeSet) -> None:
+    # given a failover that a Sentinel was told of
+    made = make_set()
+    old = made.master()
+    assert acknowledges(old)
+    running = asyncio.create_task(connect(made.url(), durable=False).fail_over(LOGIN))
+    await in_hand(made)
+    # when its operator gives up
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    # then the old master counts nothing more, which the new one would not have
+    assert not acknowledges(old)
+    assert made.switched(old) is not old
+
+
+async def test_a_second_one_at_the_same_time_is_refused_and_disturbs_nothing(make_set: MakeSet) -> None:
+    made = make_set()
+    old, broker = made.master(), connect(made.url(), durable=False)
+    first = asyncio.create_task(broker.fail_over(LOGIN))
+    await in_hand(made)
+    with pytest.raises(BrokerRefused, match="another failover is in hand: see what it comes to"):
+        await broker.fail_over(LOGIN)
+    assert not acknowledges(old)
+    await first
+    assert made.master() is not old
 
 
 async def test_who_may_not_order_it_is_told_and_the_master_goes_on(make_set: MakeSet) -> None:
