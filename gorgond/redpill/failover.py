@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
@@ -20,9 +20,9 @@ from redis.exceptions import ResponseError
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused
 from gorgond.redpill.meaning import meaning
 from gorgond.redpill.redisprotocol import RedisProtocol
-from gorgond.redpill.redisserver import DRIVER_ERRORS, dial, driver
+from gorgond.redpill.redisserver import DRIVER_ERRORS, dial, driver, fields, pairs
 from gorgond.redpill.resp import Command
-from gorgond.redpill.sentineladdress import Place, shown
+from gorgond.redpill.sentineladdress import Place, place_of, shown, told_place
 from gorgond.redpill.sentinels import Sentinels
 
 ANSWER = 2.0  # seconds that a server may take for an answer
@@ -95,7 +95,7 @@ class _Failover:
 
     async def _candidates(self, sentinel: RedisProtocol, master: Place) -> set[Place]:
         """The replicas that it could promote. One that has the master among them has another failover in hand still."""
-        about = _pairs(await _told(sentinel, "SENTINEL", "MASTER", self._address.name))
+        about = pairs(await _told(sentinel, "SENTINEL", "MASTER", self._address.name))
         if IN_HAND in _flags(about):  # whose pause is not ours to end
             raise BrokerRefused("another failover is in hand: see what it comes to")
         end = time.monotonic() + TAKE_OVER
@@ -109,8 +109,8 @@ class _Failover:
 
     async def _replicas(self, sentinel: RedisProtocol) -> set[Place]:
         rows = await _told(sentinel, "SENTINEL", "REPLICAS", self._address.name)
-        there = [row for row in map(_pairs, rows) if not GONE & _flags(row)]
-        return {(row[b"ip"].decode(), int(row[b"port"])) for row in there}
+        there = [row for row in map(pairs, rows) if not GONE & _flags(row)]
+        return set(map(place_of, there))
 
     async def _order(self, sentinel: RedisProtocol) -> None:
         end = time.monotonic() + CATCH_UP
@@ -166,11 +166,7 @@ class _Failover:
 
     async def _named_by(self, sentinel: RedisProtocol) -> Place | None:
         named = await _told(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.name)
-        return (named[0].decode(), int(named[1])) if named else None
-
-
-def _pairs(row: Sequence[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(row[::2], row[1::2], strict=True))
+        return told_place(*named) if named else None
 
 
 def _flags(about: Mapping[bytes, bytes]) -> set[str]:
@@ -202,5 +198,4 @@ async def _told(connection: RedisProtocol, *command: str) -> Any:
 
 async def _replication(redis: RedisProtocol) -> dict[str, str]:
     """What a Redis says of who follows whom, and how closely."""
-    info = (await _told(redis, "INFO", "replication")).decode()
-    return dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+    return fields([await _told(redis, "INFO", "replication")])

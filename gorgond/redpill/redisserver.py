@@ -21,6 +21,7 @@ from gorgond.redpill.meaning import ROUND_TIMEOUT
 from gorgond.redpill.redisprotocol import RedisProtocol
 
 DRIVER_ERRORS = (RedisError, OSError, TimeoutError)
+NONSENSE = (AttributeError, LookupError, TypeError, ValueError)  # what reading the answer of another server may raise
 READ_SIZE = 1 << 20  # bytes taken from the socket at a time: a batch of replies may be large
 
 
@@ -69,6 +70,11 @@ async def dial(pool: ConnectionPool) -> RedisProtocol:
 def fields(infos: Sequence[bytes]) -> dict[str, str]:
     """The fields in answers to INFO."""
     return dict(line.split(":", 1) for line in b"\n".join(infos).decode().splitlines() if ":" in line)
+
+
+def pairs(row: Sequence[bytes]) -> dict[bytes, bytes]:
+    """What is told as a name and its value, another name, … Raises one of NONSENSE."""
+    return dict(zip(row[::2], row[1::2], strict=True))
 
 
 class RedisServer(Broker, ABC):

@@ -10,6 +10,7 @@ the same over TLS, to the Sentinels and to the Redis. Options are `copies`, `db`
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -26,6 +27,19 @@ def shown(place: Place) -> str:
     """A host and its port, as an address has them."""
     host, port = place
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def told_place(host: bytes, port: bytes) -> Place:
+    """One that a server has told. Raises ValueError for what is no host or no port, TypeError for what is no text."""
+    place = host.decode(), int(port)
+    if not re.fullmatch(r"[\w.:%-]+", place[0]) or not 0 < place[1] < 1 << 16:
+        raise ValueError(f"no place: {place}")
+    return place
+
+
+def place_of(about: Mapping[bytes, bytes]) -> Place:
+    """Where a server is that a Sentinel describes. Raises KeyError, too."""
+    return told_place(about[b"ip"], about[b"port"])
 
 
 def is_own(host: str) -> bool:

@@ -74,7 +74,7 @@ class SentinelBroker(RedisServer):
             [role] = await connection.ask([["ROLE"]], 1, ROUND_TIMEOUT)
             if isinstance(role, ResponseError):
                 raise role
-            if role[0] != b"master":
+            if role[:1] != [b"master"]:
                 raise BrokerAway(f"{shown(named.master)}, which the Sentinels name, is no master yet")
             if not self.checked:
                 self._count(named, len(role[2]))

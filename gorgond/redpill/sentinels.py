@@ -19,8 +19,8 @@ from redis.exceptions import ResponseError
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused
 from gorgond.redpill.meaning import meaning
 from gorgond.redpill.redisprotocol import RedisProtocol
-from gorgond.redpill.redisserver import DRIVER_ERRORS, dial, driver
-from gorgond.redpill.sentineladdress import Place, SentinelAddress, shown
+from gorgond.redpill.redisserver import DRIVER_ERRORS, NONSENSE, dial, driver
+from gorgond.redpill.sentineladdress import Place, SentinelAddress, shown, told_place
 
 ANSWER = 0.5  # seconds that Sentinels have for an answer
 
@@ -89,7 +89,10 @@ class Sentinels:
             if isinstance(answer, ResponseError):
                 what = f"; {_LET_ASK}" if str(answer).startswith(("NOAUTH", "NOPERM")) else ""
                 return BrokerRefused(f"a Sentinel says: {answer}{what}")
-        return Named((master[0].decode(), int(master[1])), len(replicas))
+        try:
+            return Named(told_place(*master), len(replicas))
+        except NONSENSE as error:
+            return BrokerAway(f"its answer makes no sense: {error!r}")
 
     @contextlib.asynccontextmanager
     async def dialled(self, place: Place) -> AsyncIterator[RedisProtocol]:

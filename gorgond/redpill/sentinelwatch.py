@@ -84,9 +84,10 @@ class SentinelWatch:
                 [heard] = await sentinel.ask((), 1, ALIVE + LATE)
             finally:
                 alarm.cancel()
-            if heard[0] == b"message" and heard[2].startswith(name):
-                self.switches += 1
-                await self._look()
+            match heard:
+                case [b"message", _, bytes(said)] if said.startswith(name):
+                    self.switches += 1
+                    await self._look()
 
     async def _look(self) -> None:
         """End the connections to any other than the master that the majority names. While there is none the next

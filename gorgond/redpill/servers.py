@@ -15,16 +15,14 @@ from gorgond.redpill.clock import BrokerTime
 from gorgond.redpill.errors import BrokerAway, BrokerError
 from gorgond.redpill.meaning import meaning
 from gorgond.redpill.redisprotocol import RedisProtocol
-from gorgond.redpill.redisserver import DRIVER_ERRORS, dial, driver, fields
+from gorgond.redpill.redisserver import DRIVER_ERRORS, NONSENSE, dial, driver, fields, pairs
 from gorgond.redpill.rediswire import nanoseconds
 from gorgond.redpill.replication import RedisState, Replication, SentinelState
 from gorgond.redpill.resp import Command
-from gorgond.redpill.sentineladdress import Place, SentinelAddress, shown
+from gorgond.redpill.sentineladdress import Place, SentinelAddress, place_of, shown, told_place
 
 ANSWER = 2.0  # seconds that a server has for an answer
 FRESH = 60.0  # seconds after which it is met anew, to see the certificate that it has by then
-
-NONSENSE = (AttributeError, KeyError, TypeError, ValueError)  # what reading the answer of another server may raise
 
 
 class Servers:
@@ -84,7 +82,7 @@ class Servers:
             (master, replicas), ends = await self._ask(self._sentinels[where], commands)
             if master is None:
                 return SentinelState(where, error=f"it knows no set that is called {name}", ends=ends), []
-            places = [_place(master), *(_place((row[b"ip"], row[b"port"])) for row in map(_pairs, replicas))]
+            places = [told_place(*master), *map(place_of, map(pairs, replicas))]
         except BrokerError as error:
             return SentinelState(where, error=str(error)), []
         except NONSENSE as error:
@@ -133,15 +131,6 @@ class Servers:
     def _end(self, url: str) -> None:
         if url in self._open:
             self._open.pop(url)[0].end()
-
-
-def _pairs(row: Sequence[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(row[::2], row[1::2], strict=True))
-
-
-def _place(words: Sequence[bytes]) -> Place:
-    host, port = words
-    return host.decode(), int(port)
 
 
 def _read_state(where: str, about: Mapping[str, str], ends: float | None) -> tuple[RedisState, list[RedisState]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,55 @@ async def test_nobody_there_is_waited_for(make_set: MakeSet) -> None:
     host = make_set(replicas=1).members[0].place[0]
     places = ",".join(f"{host}:{free_port()}" for _ in range(3))
     assert (await refused(f"sentinel://{places}/{NAME}")).startswith("BrokerAway: no majority")
+
+
+NONSENSE = {
+    "numbers": b":1\r\n:2\r\n",
+    "too little": b"*1\r\n$1\r\nx\r\n*0\r\n",
+    "no port": b"*2\r\n$8\r\n10.0.0.1\r\n$1\r\nx\r\n*0\r\n",
+    "no text": b"*2\r\n$2\r\n\xff\xfe\r\n$4\r\n6379\r\n*0\r\n",
+    "no host": b"*2\r\n$7\r\nx/y@a?b\r\n$4\r\n6379\r\n*0\r\n",
+    "no list": b"*2\r\n$8\r\n10.0.0.1\r\n$4\r\n6379\r\n:5\r\n",
+}
+
+
+class Nonsense(asyncio.Protocol):
+    """Answers everything so."""
+
+    def __init__(self, answer: bytes, open: list[asyncio.Transport]) -> None:
+        self._answer, self._open = answer, open
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._open.append(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(self._answer)
+
+
+@asynccontextmanager
+async def nonsensical(host: str, answer: bytes) -> AsyncIterator[str]:
+    """The address of one that calls itself a Sentinel."""
+    opened: list[asyncio.Transport] = []
+    server = await asyncio.get_running_loop().create_server(lambda: Nonsense(answer, opened), host, 0)
+    try:
+        yield f"{host}:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for each in opened:
+            each.abort()
+
+
+async def test_a_sentinel_that_answers_nonsense_counts_as_one_that_is_away(make_set: MakeSet) -> None:
+    made = make_set(replicas=1)
+    host, port = made.sentinels[0].place
+    for answer in NONSENSE.values():
+        async with AsyncExitStack() as opened:
+            places = [await opened.enter_async_context(nonsensical(host, answer)) for _ in range(3)]
+            # given one of three that answers it, then the others are heard
+            assert await refused(made.url().replace(f"{host}:{port}", places[0])) == "nothing is wrong"
+            # and three are not believed
+            told = await refused(f"sentinel://{','.join(places)}/{NAME}")
+            assert told.startswith("BrokerAway: no majority")
+            assert told.count("its answer makes no sense") == 3
