@@ -50,21 +50,22 @@ class _Failover:
     def __init__(self, sentinels: Sentinels, login: str) -> None:
         self._sentinels, self._login = sentinels, login
         self._address = sentinels.address
-        self._ordered = False  # whether another one may become the master at any moment
+        self._ours = False  # whether the pause is, and may end: no other one is about to be the master
 
     async def run(self) -> tuple[Place, Place]:
         old = (await self._sentinels.named()).master
         try:
             async with self._redis(old) as master, self._sentinel(old) as sentinel:
                 candidates = await self._candidates(sentinel, old)
+                self._ours = True
                 await self._hold(master)
                 await self._caught_up(master, candidates)
                 await self._order(sentinel)
                 new = await self._taken_over(old, master)
                 await _told(master, "REPLICAOF", *map(str, new))
-                self._ordered = False
+                self._ours = True
         finally:
-            if not self._ordered:
+            if self._ours:
                 with suppress(*DRIVER_ERRORS, BrokerError):  # the pause ends by itself
                     async with self._redis(old) as before:
                         await _told(before, "CLIENT", "UNPAUSE")
@@ -115,12 +116,12 @@ class _Failover:
     async def _order(self, sentinel: RedisProtocol) -> None:
         end = time.monotonic() + CATCH_UP
         while True:
-            self._ordered = True
+            self._ours = False
             try:
                 await _told(sentinel, "SENTINEL", "FAILOVER", self._address.name)
                 return
             except ResponseError as error:
-                self._ordered = str(error).startswith(OTHER)
+                self._ours = not str(error).startswith(OTHER)
                 if not str(error).startswith(NOT_YET) or time.monotonic() > end:
                     raise
             await asyncio.sleep(LOOK)
