@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
+from socket import inet_aton, inet_ntoa
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 PORT = 26379
 LEAST = 3  # Sentinels, of which one may be away
 COPIES_MAX = 9
+HOST = re.compile(r"[\w.:%-]+")  # a name or an address, without the brackets of URLs
 EXAMPLE = "sentinel://10.0.0.1,10.0.0.2,10.0.0.3/gorgon?copies=1"
 
 Place = tuple[str, int]
@@ -32,7 +35,7 @@ def shown(place: Place) -> str:
 def told_place(host: bytes, port: bytes) -> Place:
     """One that a server has told. Raises ValueError for what is no host or no port, TypeError for what is no text."""
     place = host.decode(), int(port)
-    if not re.fullmatch(r"[\w.:%-]+", place[0]) or not 0 < place[1] < 1 << 16:
+    if not HOST.fullmatch(place[0]) or not 0 < place[1] < 1 << 16:
         raise ValueError(f"no place: {place}")
     return place
 
@@ -47,7 +50,10 @@ def is_own(host: str) -> bool:
     try:
         address = ip_address(host)
     except ValueError:
-        return host.lower().rstrip(".").partition(".")[0] in ("localhost", "ip6-localhost")
+        with suppress(OSError):
+            return is_own(inet_ntoa(inet_aton(host)))  # one that is written short: 127.1, 0
+        return host.lower().rstrip(".").partition(".")[0] in ("localhost", "ip6-localhost", "ip6-loopback")
+    address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_unspecified
 
 
@@ -74,7 +80,10 @@ class SentinelAddress:
             raise ValueError(f"its address must end with the name of the set, as in {EXAMPLE}")
         sentinels = tuple(map(_place, hosts.split(",")))
         _check(sentinels)
-        options = dict(parse_qsl(query, keep_blank_values=True))
+        given = parse_qsl(query, keep_blank_values=True)
+        options = dict(given)
+        if len(given) > len(options):
+            raise ValueError("its address gives an option more than once")
         copies = options.pop("copies", "0")
         if not copies.isdecimal() or int(copies) > COPIES_MAX:
             raise ValueError(
@@ -102,7 +111,7 @@ def _place(text: str) -> Place:
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port = None, None
-    if not host or parts.path or parts.username is not None:
+    if host is None or not HOST.fullmatch(host) or parts.path or parts.username is not None:
         raise ValueError(f"its address must name the hosts of Sentinels with commas between them, as in {EXAMPLE}")
     return host, port or PORT
 
