@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gorgond.commands import secrets, tls
+from gorgond.commands import secrets, tls, units
 
 
 def kept_in(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -17,6 +17,7 @@ def kept_in(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(secrets, "CREDENTIALS", directory / "credstore")
     monkeypatch.setattr(secrets, "SOCKET", directory / "no.sock")
     monkeypatch.setattr(secrets, "GROUP", grp.getgrgid(os.getegid()).gr_name)
+    monkeypatch.setattr(units, "SYSTEMD", directory / "no-systemd")
     monkeypatch.setattr(tls, "DIRECTORY", directory / "tls")
     monkeypatch.setattr(tls, "MONGOD", pwd.getpwuid(os.geteuid()).pw_name)
     return directory / "tls"

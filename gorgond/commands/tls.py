@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gorgond.commands import secrets
+from gorgond.commands import secrets, units
 from gorgond.commands.files import write_whole
 from gorgond.commands.hosts.files import TLS
 from gorgond.errors import GorgonError
@@ -39,6 +39,7 @@ from gorgond.service.access import OPERATOR
 DIRECTORY = TLS.directory
 AUTHORITY = "gorgond.tls.ca"  # in the directory of secrets
 BROKER_FILES = {"ca-cert": "ca.pem", "cert": "host.pem", "key": "host.key"}  # by the settings of Redis
+SENTINEL_UNIT = "gorgon-sentinel.service"
 MONGOD = "mongodb"  # the user of Debian's and MongoDB's own packages
 AUTHORITY_DAYS = 20 * 365
 HOST_DAYS = 730
@@ -132,7 +133,7 @@ def _authority(say: Say) -> tuple[x509.Certificate, Key]:
         certificate = _certificate(name, name, key, key, AUTHORITY_DAYS, (), x509.BasicConstraints(True, 0))
         file.parent.mkdir(mode=0o700, exist_ok=True)
         write_whole(file, _pem(certificate) + _pem_of_key(key), 0o600)
-        say(f"{file} is a new CA: give it to the other hosts, readable for root alone, then gorgonctl tls there")
+        say(f"{file} is a new CA: give it to the other hosts, as gorgonctl invite does, then gorgonctl tls there")
     certificate = _read(file, x509.load_pem_x509_certificate)
     key = _read(file, _load_key)
     if _end(certificate) < datetime.now(UTC) + LEAST:
@@ -238,7 +239,8 @@ def _pem_of_key(key: Key) -> str:
 
 
 def _take_over(say: Say) -> None:
-    """The same of the one that runs here, if one does; its connections stay."""
+    """Have those that run here show the certificate. A Sentinel reads it when it starts, which takes no second; those
+    of the other hosts are a majority meanwhile."""
     if secrets.SOCKET.exists():
         password = (secrets.CREDENTIALS / f"gorgond.broker.password.{OPERATOR}").read_text().strip()
         try:
@@ -251,9 +253,12 @@ def _take_over(say: Say) -> None:
             ) as broker:
                 reload_broker(broker, say)
         except redis.ConnectionError:
-            return  # it does not run; it reads the files when it starts
+            pass  # it does not run; it reads the files when it starts
         except redis.RedisError as error:
             raise GorgonError(f"the broker did not take the certificate: {error}") from None
+    if units.SYSTEMD.exists() and units.state(SENTINEL_UNIT) == "active":
+        units.systemctl("restart", SENTINEL_UNIT)
+        say("so does the Sentinel that runs here, which was started anew for it")
 
 
 def reload_broker(broker: Any, say: Say) -> None:
@@ -264,4 +269,3 @@ def reload_broker(broker: Any, say: Say) -> None:
         return
     broker.execute_command("CONFIG", "SET", *(word for pair in ours.items() for word in pair))
     say("the broker that runs here shows it from now on")
-    say("a Sentinel here does after systemctl try-restart gorgon-sentinel; those of the other hosts go on meanwhile")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from gorgond.commands import secrets, tls
+from gorgond.commands import secrets, tls, units
 from gorgond.errors import GorgonError
 from tests.certificates import kept_in
 
@@ -181,3 +181,16 @@ def test_without_the_package_nothing_is_left_behind(host: Path, monkeypatch: pyt
     with pytest.raises(GorgonError, match="apt install gorgond"):
         make()
     assert not list(host.iterdir())
+
+
+@pytest.mark.parametrize("state", ["active", "inactive"])
+def test_a_sentinel_that_runs_is_started_anew(host: Path, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a host with systemd, on which a Sentinel runs, or none does
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(units, "SYSTEMD", host)
+    monkeypatch.setattr(units, "state", lambda _: state)
+    monkeypatch.setattr(units, "systemctl", lambda *words: asked.append(words))
+    # when the certificate is made, then it is told to show that
+    said = make()
+    assert asked == [("restart", "gorgon-sentinel.service")] * (state == "active")
+    assert ("so does the Sentinel that runs here, which was started anew for it" in said) == bool(asked)
