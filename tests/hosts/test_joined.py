@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import grp
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +23,7 @@ from gorgond.commands.hosts import addresses, asking, files, leaving
 from gorgond.commands.hosts.addresses import Hosts
 from gorgond.commands.hosts.asking import broker_at, following, known_by, master_by, named_by, replicas_by, sentinel_at
 from gorgond.commands.hosts.files import NAME, OWN, ROLE, SENTINEL_KEEPS, Certificates, sentinel_text, set_text
-from gorgond.commands.hosts.role import role_text
+from gorgond.commands.hosts.role import check_disk, role_text
 from gorgond.commands.hosts.status import holds, lines, look
 from gorgond.commands.operator.installation import Installation
 from gorgond.commands.redis_server import redis_server
@@ -64,9 +65,11 @@ class Broker(Server):
 
     def _role(self) -> str:
         try:
-            return role_text(self.address)
+            text = role_text(self.address)
+            check_disk(self.address, text, self.data)
         except GorgonError:
             return ""
+        return text
 
     def ready(self) -> bool:
         try:
@@ -216,6 +219,23 @@ def test_a_master_that_comes_back_is_a_replica_and_has_what_was_accepted_meanwhi
         with broker_at(address) as redis:
             copies.append(redis.llen(keys.queue("store_put")))
     assert copies == [2, 2, 2]
+
+
+def test_a_master_that_has_lost_its_disk_does_not_have_the_others_lose_theirs(
+    three: Several, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs("must have what counts the broker has [01] now|is away, waiting for it|is back after")
+    asyncio.run(push(three, "before"))
+    # given a master that is started with an empty disk before anybody has missed it
+    old = three.of(three.master())
+    old.kill()
+    shutil.rmtree(old.data)
+    old.data.mkdir()
+    old.start()
+    # then all have what was accepted, since another one is the master
+    eventually(three.in_step)
+    assert asyncio.run(queued(three)) == 1
+    assert three.master() != old.address
 
 
 def login() -> str:

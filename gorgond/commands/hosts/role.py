@@ -4,6 +4,9 @@
 
 No file says it for good: a host that was away would come back as the master that it was. The Sentinels say it, more
 than half of those that the one of this host knows. While they do not the broker does not start; systemd tries again.
+
+Nor does a master whose disk has nothing while others have a copy: they would take over that nothing. It waits until the
+Sentinels name one of them.
 """
 
 from __future__ import annotations
@@ -13,11 +16,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
-from gorgond.commands.hosts.asking import known_by, master_by, sentinel_at
+from gorgond.commands.hosts.asking import known_by, master_by, replicas_by, sentinel_at
 from gorgond.commands.hosts.files import PORT, ROLE, own_address
+from gorgond.commands.units import FILES
 from gorgond.errors import GorgonError
 
+MASTER = "# master\n"  # the text of a role.conf
 AGAIN = 0.2  # seconds until they are asked again
 PATIENCE = 5.0  # seconds in which they have to agree, so that a host that reaches no other is booted all the same
 
@@ -43,9 +49,19 @@ def role_text(own: str, ask: Ask = ask_sentinel) -> str:
     del votes[""]
     for named, number in votes.most_common(1):
         if number * 2 > len(others) + 1:
-            return "# master\n" if named == own else f"replicaof {named} {PORT}\n"
+            return MASTER if named == own else f"replicaof {named} {PORT}\n"
     why = "; ".join(silent) or "they differ"
     raise GorgonError(f"no majority of {len(others) + 1} Sentinels names a master: {why}")
+
+
+def check_disk(own: str, text: str, files: Path = FILES) -> None:
+    """Raises GorgonError for a master that would have the replicas delete what they have, and it has not."""
+    if text != MASTER or any((files / "appendonlydir").glob("*.manifest")):
+        return
+    with sentinel_at(own) as sentinel:
+        having = " and ".join(sorted(replicas_by(sentinel) - {own}))
+    if having:
+        raise GorgonError(f"{files} has nothing: it waits until {having} is the master, as the Sentinels will say")
 
 
 def main() -> int:
@@ -54,6 +70,7 @@ def main() -> int:
     while True:
         try:
             text = role_text(own)
+            check_disk(own, text)
             break
         except GorgonError as error:
             if time.monotonic() > end:
