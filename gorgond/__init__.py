@@ -21,6 +21,7 @@ the queue library and can be used alone; `from gorgond import App` begins an app
     app         what applications are written with
     stores      databases
     providers   what brings items in
+    notifiers   how notifications reach people
     sinks       what events are handed to
     stats       figures, and what is made of them
     commands    the tools beside the roles

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from gorgond.errors import ConfigError, Mistakes
+from gorgond.notifiers import NOTIFIERS
 from gorgond.plugins import Kinds
 from gorgond.providers import SOURCES
 from gorgond.settings import (
@@ -34,6 +35,7 @@ from gorgond.settings import (
     NAMED,
     SECTIONS,
     FixedSections,
+    Notify,
     OAuth2,
     Provider,
     Section,
@@ -45,7 +47,11 @@ from gorgond.settings import (
 from gorgond.sinks import SINKS
 
 DEFAULT_PATH = "/etc/gorgond/gorgond.conf"
-KINDS: Mapping[str, Kinds] = {"provider": SOURCES, "journal": SINKS}  # sections whose settings depend on their `kind`
+KINDS: Mapping[str, Kinds] = {
+    "provider": SOURCES,
+    "notify": NOTIFIERS,
+    "journal": SINKS,
+}  # sections whose settings depend on their `kind`
 OTHER_VARIABLES = ("GORGOND_BOOT", "GORGOND_CONFIG", "GORGOND_INSTANCE")
 
 
@@ -70,6 +76,7 @@ class Config(FixedSections):
     `sections` what it may have."""
 
     providers: Mapping[str, Provider]
+    notify: Mapping[str, Notify]
     oauth2: Mapping[str, OAuth2]
     settings: Settings = field(repr=False)
     sections: Sections = field(repr=False)
@@ -180,7 +187,10 @@ def draft(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str]
     named: dict[str, dict[str, Any]] = {
         kind: {name.partition(".")[2]: made[name] for name in filter(_is(kind), names)} for kind in NAMED
     }
-    return Config(**single, providers=named["provider"], oauth2=named["oauth2"], settings=settings, sections=sections)
+    channels, sites = named["notify"], named["oauth2"]
+    return Config(
+        **single, providers=named["provider"], notify=channels, oauth2=sites, settings=settings, sections=sections
+    )
 
 
 def _section(
@@ -298,7 +308,8 @@ def _open(line: str, origin: str, opened: dict[str, str]) -> str:
         raise _neither(origin)
     section = line[1:-1]
     if section not in SECTIONS and not re.fullmatch(rf"({'|'.join(NAMED)})\.{NAME}", section):
-        raise _unknown(origin, "section", section, [*SECTIONS, "provider.NAME oauth2.NAME (a-z 0-9 -)"])
+        named = " ".join(f"{each}.NAME" for each in NAMED)
+        raise _unknown(origin, "section", section, [*SECTIONS, f"{named} (a-z 0-9 -)"])
     if section in opened:
         raise ConfigError(f"{origin}: [{section}] is already at {opened[section]}")
     opened[section] = origin

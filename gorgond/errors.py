@@ -9,6 +9,8 @@ GorgonError
 │   ├── StoreAway      not reachable: waited for, never a failure of the job
 │   └── StoreRefused   this request gets no better answer (bad filter, too large, took too long), with an HTTP code
 ├── SinkAway           a sink takes no events for now: waited for
+├── NotSent            a notification could not be sent for now: tried again
+├── Undeliverable      a notification never can be sent: a dead letter
 └── BadRequest         input from outside that does not fit, with the field and what is allowed
 """
 
@@ -30,11 +32,13 @@ __all__ = [
     "GorgonError",
     "Mistakes",
     "NotFound",
+    "NotSent",
     "Refused",
     "SinkAway",
     "StoreAway",
     "StoreError",
     "StoreRefused",
+    "Undeliverable",
 ]  # fmt: skip
 
 
@@ -110,6 +114,14 @@ class SinkAway(GorgonError):
     def __init__(self, message: str, written: int) -> None:
         super().__init__(message)
         self.written = written
+
+
+class NotSent(GorgonError):
+    """A notification could not be sent over its channel for now; it is tried again later."""
+
+
+class Undeliverable(GorgonError):
+    """A notification cannot be sent over its channel, and would be as little another time."""
 
 
 class BadRequest(GorgonError):

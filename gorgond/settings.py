@@ -172,6 +172,15 @@ class Provider(Section):
     kind: str = setting("random", matching("a kind of provider", "[a-z0-9][a-z0-9-]*"), "where its items come from")
 
 
+@dataclass(frozen=True, slots=True)
+class Notify(Section):
+    """One channel over which notifications are sent, under a name of its own: [notify.NAME]. Each kind adds its own
+    settings: `gorgond.notifiers`."""
+
+    kind: str = setting("email", matching("a kind of channel", "[a-z0-9][a-z0-9-]*"), "how it is sent")
+    rate: int = setting("60", whole(1, 10**6), "notifications sent a minute, by all servers together")
+
+
 @dataclass(frozen=True)
 class Instances(Section):
     """How many of each role run on this host. Each row of the table of roles is a setting; systemd's gorgond-generator
@@ -225,7 +234,9 @@ class FixedSections:
 
 
 SECTIONS: dict[str, type[Section]] = {**get_type_hints(FixedSections), "instances": _instances()}
-NAMED: dict[str, type[Section]] = {"provider": Provider, "oauth2": OAuth2}  # as many of these as are named
+NAMED: dict[str, type[Section]] = {  # as many of these as are named
+    "provider": Provider, "notify": Notify, "oauth2": OAuth2,
+}  # fmt: skip
 NAME = r"[a-z0-9][a-z0-9-]*"
 DEFAULT_PROVIDER = "provider.random"  # there when the file has no provider of its own
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from gorgond.app.annotations import BODY, Kind, kind_of
+from gorgond.app.notifying import KIND
 from gorgond.errors import ConfigError
 from gorgond.redpill import keys
 from gorgond.roles.row import FIELD, Indexes
@@ -109,6 +110,7 @@ class App:
         self.topics: dict[str, Handler] = {}
         self.schedules: dict[str, Schedule] = {}  # by name
         self.collections: dict[str, Indexes] = {}
+        self.notifications: dict[str, str] = {}  # titles, by kind
 
     def get(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
         """The handler of GET on `path`, called with the context and the parameters.
@@ -152,6 +154,15 @@ class App:
         if name in self.collections:
             raise ConfigError(f"the application {self.name} declares the collection {name} twice")
         self.collections[name] = Indexes(tuple(newest), tuple(values))
+
+    def notification(self, kind: str, title: str) -> None:
+        """Declare a kind of notification, as "comment.new", which handlers send by `ctx.notify`. `title` says to users
+        what it is, where they choose what they are sent, and heads what has no title of its own."""
+        if not re.fullmatch(KIND, kind) or not title.strip() or "\n" in title:
+            raise ConfigError(f"a kind of notification cannot be {kind!r} with the title {title!r}; as in comment.new")
+        if kind in self.notifications:
+            raise ConfigError(f"the application {self.name} declares the kind of notification {kind} twice")
+        self.notifications[kind] = title
 
     def on(self, topic: str) -> Callable[[H], H]:
         """The handler of the events of `topic`, called with the context and the event, a `Message`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -20,6 +21,17 @@ class AppBackend(Backend, Protocol):
 
     async def publish(self, topic: str, event: Message) -> None:
         """Publish an event; back when it is kept."""
+
+    async def push(self, queue: str, message: Message, at: int | None = None) -> None:
+        """Push a job, due at a time in ms since 1970 if that is given; back when it is kept."""
+
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        """The kinds of notifications that its applications declare, with their titles."""
+
+    @property
+    def channels(self) -> Sequence[str]:
+        """The channels over which notifications are sent."""
 
 
 class Asker(Protocol):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gorgond.app.backend import AppBackend
 from gorgond.app.clients import ProviderClient, StoreClient
+from gorgond.app.notifying import QUEUE, SEND, check_kind, notification_id, send_args
 from gorgond.redpill import ID_MAX, Message, Reply, new_id, now_ms
 
 log = logging.getLogger("gorgond.app")
@@ -66,6 +67,33 @@ class Context:
 
         Raises BrokerError when it cannot be kept, and TypeError or ValueError for arguments that are no JSON."""
         await self._backend.publish(topic, self._message(op, dict(args or {}), self._next_id()))
+
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        """The kinds of notifications that the applications here declare, with their titles."""
+        return self._backend.kinds
+
+    @property
+    def channels(self) -> Sequence[str]:
+        """The channels over which they are sent: the inbox, and those that the configuration names."""
+        return self._backend.channels
+
+    async def notify(self, user: str, kind: str, data: Any = None, *, key: str = "", at: int | None = None) -> str:
+        """Notify a user, by the id: the notification's id, when it is kept. It is sent over each channel that the user
+        wants for its kind, at the time `at` if there is one, ms since 1970.
+
+        `data` is any JSON value of 20 kB at most; of an object, `title`, `text` and `url` are shown in the inbox. Under
+        one `key` a user gets one notification of a kind, however often it is asked for; without one this run of the
+        handler makes one, however often it is run.
+
+        Raises NotFound for a kind that no application declares, BadRequest, Refused 413, QueueFull and BrokerError."""
+        check_kind(kind, self.kinds)
+        message = self._message(SEND, {}, self._next_id())
+        message.deadline = 0  # it is kept, and nobody waits for it
+        id = notification_id(*((user, kind, key) if key else (message.id,)))
+        message.args = send_args(id, user, kind, self.kinds[kind], data, at or message.sent)
+        await self._backend.push(QUEUE, message, at)
+        return id
 
     async def ask(self, queue: str, op: str, args: dict[str, Any], private: bool = False) -> Reply:
         """The reply of the server that consumes `queue` to the question `op` with the arguments `args`; with `private`

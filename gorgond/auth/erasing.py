@@ -5,9 +5,9 @@
 
 The account is marked first: in one write it loses its password, address, name, roles and sessions, and nobody is
 known by it. The job does that too, so it does not matter who died in between. Then it deletes, a part at a time, the
-user's sessions, identities at other sites, claim to the address, and notes, private ones too, through the stores'
-queues, as their owner would: each is announced, and gone for good. Each part is a message of its own, and all that it
-does can be done again.
+user's sessions, identities at other sites, claim to the address, and all that belongs to the user, private notes too,
+through the stores' queues, as their owner would: each is announced, and gone for good. Each part is a message of its
+own, and all that it does can be done again.
 
 A request that the user had made just before may be under way still, and a note answered 202 lies in the durable
 `store_put` for as long as that is paused. So before each look a message goes through there, and the job goes on when
@@ -32,7 +32,7 @@ from gorgond.auth.users import ERASED, Users
 from gorgond.redpill import CallFailed, GorgonError, Message, now_ms
 
 QUEUE = "auth_erase"
-PART = 200  # notes that one message deletes
+PART = 200  # documents of each collection that one message deletes
 LATER = 60.0  # seconds: longer than a request may be under way, or a write in the hands of a store
 
 log = logging.getLogger("gorgond.auth")
@@ -92,9 +92,9 @@ class Erasing:
             if found is not None and found["userid"] == id:
                 await self._records.delete_unchanged("emails", found)
         await self._kept.pass_writes()
-        notes = await self._records.notes(int(id), PART)
-        await asyncio.gather(*(self._records.delete_note(note["id"], id) for note in notes))
-        if notes:
+        left = await self._records.belongings(id, PART)
+        await asyncio.gather(*(self._records.delete_belonging(collection, each, id) for collection, each in left))
+        if left:
             await self._push(Message(job.op, job.args), 0)
         elif not last:
             await self._push(Message(job.op, {**job.args, "again": True, "last": again}), LATER)

@@ -1,5 +1,5 @@
 """Documents in the store, asked for and changed through auth_store_get and auth_store_put, to which only we may push;
-and the notes of users whose accounts end, through the queues of all.
+and what belongs to users whose accounts end, through the queues of all.
 
 Every write says the newer `ts` of the clock and of the document it changes, so that hosts whose clocks differ a little
 do not refuse each other's changes; one that comes too late all the same is made again on what is there by then.
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gorgond.redpill import Caller, CallFailed, Message, loads, now_ms
+from gorgond.roles import ROLES
 
 Document = dict[str, Any]
 
@@ -75,15 +76,19 @@ class Records:
         """Delete a document unless it is a newer one by now."""
         await self._write(f"{collection}.delete", {"id": document["id"], "ts": document["ts"]})
 
-    async def notes(self, userid: int, most: int) -> list[Document]:
-        """So many of a user's notes, private ones too, with their ids alone."""
-        args = {"filter": {"userid": userid}, "limit": most, "fields": ["ts"]}
-        found: list[Document] = await self._ask("store_get", "items.find", args, {"id": str(userid), "reads": "own"})
+    async def belongings(self, userid: str, most: int) -> list[tuple[str, str]]:
+        """Documents of a user, private ones too, by collection and id: so many of each collection."""
+        user = {"id": userid, "reads": "own"}
+        found: list[tuple[str, str]] = []
+        for collection, filter in owned_filters(userid).items():
+            args = {"filter": filter, "limit": most, "fields": ["ts"]}
+            documents = await self._ask("store_get", f"{collection}.find", args, user)
+            found += [(collection, each["id"]) for each in documents]
         return found
 
-    async def delete_note(self, id: str, userid: str) -> None:
-        """Delete a note of this user, whatever it is by now."""
-        await self._ask("store_put", "items.delete", {"id": id}, {"id": userid})
+    async def delete_belonging(self, collection: str, id: str, userid: str) -> None:
+        """Delete a document of this user, whatever it is by now."""
+        await self._ask("store_put", f"{collection}.delete", {"id": id}, {"id": userid})
 
     async def pass_writes(self) -> None:
         """Wait until the stores have taken up all that lies before this in the broker's `store_put`. It changes
@@ -99,6 +104,17 @@ class Records:
         if reply.error is not None:
             raise reply.error
         return loads(reply.body)
+
+
+def owned_filters(userid: str) -> dict[str, dict[str, Any]]:
+    """The filters for all that belongs to a user, by collection, as the table of roles says."""
+    filters: dict[str, dict[str, Any]] = {
+        "userid": {"userid": int(userid)},
+        "id": {"id": userid},
+        "id:": {"id": {"$gt": f"{userid}:", "$lt": f"{userid};"}},
+    }
+    owned = ((name, each.owner) for role in ROLES.values() for name, each in role.collections.items() if each.owner)
+    return {name: filters[owner] for name, owner in owned}
 
 
 def _newer(document: Document) -> int:

@@ -59,6 +59,10 @@ class Asking:
         message = message_of(request, op, args, credentials(request, "required"), "web_get")
         return _value(await self._backend.call("auth_get", message))
 
+    async def anybody(self, request: Request, op: str, args: Mapping[str, Any]) -> Any:
+        """An application's answer to whoever asks."""
+        return _value(await self._backend.call("web_get", message_of(request, op, args)))
+
     async def fetch(
         self, request: Request, collection: str, args: Mapping[str, Any], user: User | None = None
     ) -> Reply:

@@ -1,9 +1,11 @@
 """All that is a user's, as one JSON file to keep, written as it is read: notes may be many.
 
-    {"exported": ms, "user": {…}, "sessions": […], "links": […], "notes": […]}
+    {"exported": ms, "user": {…}, "sessions": […], "links": […], "unwanted": […], "notes": […],
+     "notifications": […]}
 
-Notes come oldest first: one that is changed meanwhile comes once more at the end, and none is missed. A file that
-was cut off, since a server ended or the store was away, is no JSON: its last brace is missing.
+`unwanted` are the notifications that the user is not sent: "KIND CHANNEL". Notes come oldest first: one that is changed
+meanwhile comes once more at the end, and none is missed. A file that was cut off, since a server ended or the store was
+away, is no JSON: its last brace is missing.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from gorgond.app.notifying import NOTIFICATIONS, PREFERENCES, filter_after, number_of, visible_part
 from gorgond.http.answers import JSON, Answer, Sink, Streamed
 from gorgond.http.asking import Asking
 from gorgond.http.routes import Request
@@ -40,7 +43,9 @@ class Export:
             self._asking.mine(request, "auth.sessions", {}),
             self._asking.mine(request, "auth.oauth2.linked", {}),
         )
+        preferences = await self._asking.find(request, PREFERENCES, {"filter": {"id": user["id"]}, "limit": 1})
         about = {"exported": now_ms(), "user": user, "sessions": sessions["sessions"], "links": links["linked"]}
+        about["unwanted"] = [word for each in preferences for word in each["off"]]
 
         def begin(sink: Sink) -> None:
             task = asyncio.get_running_loop().create_task(self._write(request, int(user["id"]), sink))
@@ -52,22 +57,40 @@ class Export:
         return Streamed(200, head, JSON, {"Content-Disposition": name}, begin, ends=True)
 
     async def _write(self, request: Request, uid: int, sink: Sink) -> None:
-        comma = b""
         try:
-            async for note in self._notes(request, uid):
+            async for part in self._parts(request, uid):
                 if sink.closed():
                     return
-                sink.write(comma + dumps(note))
-                comma = b","
+                sink.write(part)
                 while sink.unsent > AHEAD:
                     await asyncio.sleep(LOOK)
                     if sink.closed():
                         return
-            sink.write(b"]}\n")
         except GorgonError as error:
             log.warning("a user's export is cut off: %s", error)
         finally:
             sink.close()
+
+    async def _parts(self, request: Request, uid: int) -> AsyncIterator[bytes]:
+        """What follows in the file."""
+        async for part in _join(self._notes(request, uid)):
+            yield part
+        yield b'],"notifications":['
+        async for part in _join(self._notifications(request, str(uid))):
+            yield part
+        yield b"]}\n"
+
+    async def _notifications(self, request: Request, user: str) -> AsyncIterator[Mapping[str, Any]]:
+        """A user's notifications, oldest first."""
+        number, more = 0, True
+        while more:
+            request.deadline = now_ms() + PART_MS
+            args = {"filter": filter_after(user, number), "sort": [["id", 1]], "limit": PART}
+            found = await self._asking.find(request, NOTIFICATIONS, args)
+            for document in found:
+                number = number_of(document["id"])
+                yield visible_part(document, 0)
+            more = bool(found) and (found.more or len(found) == PART)
 
     async def _notes(self, request: Request, uid: int) -> AsyncIterator[Mapping[str, Any]]:
         """The notes of a user, private ones too, oldest first. Those of one time, as many may have it, by their ids."""
@@ -83,3 +106,11 @@ class Export:
                 since, last = note["ts"], note["id"]
                 yield note
             more = bool(found) and (found.more or len(found) == PART)
+
+
+async def _join(documents: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[bytes]:
+    """Documents in JSON, with commas between them."""
+    comma = b""
+    async for document in documents:
+        yield comma + dumps(document)
+        comma = b","

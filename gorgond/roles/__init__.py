@@ -7,6 +7,7 @@ add one.
     store       asks the database
     auth        says who asks
     app         runs the handlers of applications
+    notify      brings notifications to people
     journal     writes every change to the system log
     stats       shows how everything fares
     provider    brings items in from outside
@@ -20,7 +21,7 @@ from collections.abc import Mapping
 
 from gorgond.roles.row import ANY, Access, Indexes, Role, Unit
 
-READ = ("store_get", "store_search", "auth_store_get", "provider_store_get")  # the store's queues
+READ = ("store_get", "store_search", "auth_store_get", "notify_store_get", "provider_store_get")  # the store's queues
 WRITTEN = ("store_put", "auth_store_put")
 
 # A question to a database that hangs may take 8 s, a batch of them longer. The queues are the broker's; who answers
@@ -52,11 +53,16 @@ ROLES: Mapping[str, Role] = {
             access=Access(
                 pushes=("auth_get", "web_get", "store_get", "store_search", "store_put", f"provider_hook:{ANY}"),
                 waits_on=("web_data",),
-                listens=("store_notify",),
+                listens=("store_notify", "notify_live"),
             ),
             collections={
                 "items": Indexes(
-                    newest=("userid",), values=("keywords",), folded=("keywords",), by_time=True, text=("title", "body")
+                    newest=("userid",),
+                    values=("keywords",),
+                    folded=("keywords",),
+                    by_time=True,
+                    text=("title", "body"),
+                    owner="userid",
                 )
             },
             unit=Unit(weight=200, port=True, credentials=("auth.key",)),
@@ -162,7 +168,14 @@ ROLES: Mapping[str, Role] = {
             ends=3,
             restarts=4,
             access=Access(
-                pushes=("store_get", "store_search", "store_put", f"provider_get:{ANY}", f"provider_put:{ANY}"),
+                pushes=(
+                    "store_get",
+                    "store_search",
+                    "store_put",
+                    "notify_put",
+                    f"provider_get:{ANY}",
+                    f"provider_put:{ANY}",
+                ),
                 consumes=("web_get",),
                 subscribes=(f"{ANY}/{ANY}",),
                 waits_on=("store_data", "provider_data"),
@@ -170,6 +183,30 @@ ROLES: Mapping[str, Role] = {
                 publishes=("stats", ANY),
                 leases=("every:",),
             ),
+        ),
+        Role(
+            "notify",
+            "gorgond.roles.notify:NotificationServer",
+            title="notification server",
+            many="notification servers",
+            help="run a notification server: inboxes, and e-mails",
+            testing=True,
+            ends=4,
+            access=Access(
+                pushes=(f"notify_put:{ANY}", "store_get", "store_put", "notify_store_get"),
+                consumes=("notify_put", f"notify_put:{ANY}"),
+                waits_on=("notify_data",),
+                publishes=("stats", "notify_live"),
+                limits=("notify",),
+            ),
+            collections={
+                "notifications": Indexes(values=("nid",), owner="id:"),
+                "inboxes": Indexes(owner="id"),
+                "preferences": Indexes(owner="id"),
+                "deliveries": Indexes(owner="id:"),
+            },
+            # A channel that leads outside needs the network.
+            unit=Unit(secrets=("notify.*",), opens=("notify.",)),
         ),
         Role(
             "journal",

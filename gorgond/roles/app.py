@@ -21,6 +21,7 @@ from typing import Any
 from gorgond.app.application import Schedule
 from gorgond.app.dispatch import Dispatcher
 from gorgond.app.loading import load_apps
+from gorgond.app.notifying import INBOX
 from gorgond.app.schedule import ScheduleLoop
 from gorgond.bounds import LIM_MAX
 from gorgond.config import Config
@@ -56,6 +57,16 @@ class AppServer(Service):
         self.concurrent_consumer("web_get", self._answer, self.config.app.requests)
         self._adjust()
         self.task(self._declare(), "declare")
+
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        """The kinds of notifications that the applications declare, with their titles."""
+        return {kind: title for app in self._apps for kind, title in app.notifications.items()}
+
+    @property
+    def channels(self) -> Sequence[str]:
+        """The channels over which notifications are sent."""
+        return (INBOX, *self.config.notify)
 
     def _adjust(self) -> None:
         """Listen to the topics that the applications name now, and run what they have run every so often."""
@@ -150,3 +161,7 @@ class AppServer(Service):
     async def publish(self, topic: str, event: Message) -> None:
         """Publish an event; back when it is kept."""
         await self.events.publish(topic, event)
+
+    async def push(self, queue: str, message: Message, at: int | None = None) -> None:
+        """Push a job, due at a time if that is given; back when it is kept."""
+        await self.events.push(queue, message, at=at)

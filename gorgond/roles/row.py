@@ -35,6 +35,9 @@ class Indexes(NamedTuple):
     folded: tuple[str, ...] = ()  # of these two: those whose texts are found whatever their case
     by_time: bool = False  # the newest of all
     text: tuple[str, ...] = ()  # by words in these
+    # How a user's documents are found, which end with the account: "userid", a field with the user's number; "id", it
+    # is the user's; "id:", it begins so, before a colon. Empty: they are nobody's, or the auth server's own.
+    owner: str = ""
 
 
 class Unit(NamedTuple):

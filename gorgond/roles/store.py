@@ -9,6 +9,7 @@ for the database, another one's Python runs. A batch is one question to the data
     store_get   store.health        → {"database", "version", "latency_ms", "pool", "search"}
                 <collection>.find   {"filter", "sort", "limit", "skip", "fields", "search", "short"} → array
                 <collection>.count  {"filter", "search"} → number, of a search 10,000 at most
+    notify_store_get    users.find: names and addresses of users by their ids, for notification servers
     provider_store_get  what is asked of the collection providers: how far one has read
     store_search  the same: what is dear has a queue and a consumer of its own, so that nobody else waits for it
     store_put   <collection>.insert   {"documents": […]}      → {"results": [{"id", "effect"}, …]}
@@ -98,8 +99,9 @@ class DataStore(Service):
             for broker in self.fabric.brokers:
                 for number in range(self.config.store.lanes if broker is self.fabric.calls else 1):
                     self._read("store_get", broker, str(number), batch)
-            # Reads of the auth server and of providers, and searches, are calls alone.
+            # Reads of auth servers, notification servers and providers, and searches, are calls alone.
             self._read("auth_store_get", self.fabric.calls, "0", batch)
+            self._read("notify_store_get", self.fabric.calls, "0", batch)
             self._read("provider_store_get", self.fabric.calls, "0", 1)
             # One at a time: each has the time of a whole batch for itself.
             self._read("store_search", self.fabric.calls, "s", 1)

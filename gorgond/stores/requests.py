@@ -5,7 +5,7 @@ Raises StoreRefused for what does not fit, naming the argument and what is allow
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gorgond.bounds import LIM_MAX
@@ -13,7 +13,7 @@ from gorgond.errors import StoreRefused
 from gorgond.redpill import ID_MAX, Message
 from gorgond.stores.contract import Kind, Once, Query, Write
 from gorgond.stores.ownership import NOBODY
-from gorgond.stores.schema import OWNED, PRIVATE, PROVIDERS
+from gorgond.stores.schema import CONTACT, OWNED, PRIVATE, PROVIDERS
 
 _FIND = frozenset({"filter", "sort", "limit", "skip", "fields", "search", "short"})
 _KINDS: dict[str, tuple[Kind, frozenset[str]]] = {
@@ -28,6 +28,8 @@ AUTH = "auth_"
 """The names of the auth server's own queues begin so: auth_store_get, auth_store_put."""
 OF_PROVIDERS = "provider_"
 """And that of the providers' own: provider_store_get."""
+OF_NOTIFICATIONS = "notify_"
+"""And that of the notification servers' own: notify_store_get."""
 
 
 def query_of(message: Message, queue: str) -> tuple[str, Query]:
@@ -37,7 +39,10 @@ def query_of(message: Message, queue: str) -> tuple[str, Query]:
         raise StoreRefused(f"{message.op}: {queue} takes <collection>.find and <collection>.count")
     args = message.args
     _check_only(args, _FIND)
-    if queue.startswith(OF_PROVIDERS) or not (verb == "find" and _public(collection, args)):
+    if queue.startswith(OF_NOTIFICATIONS):
+        if verb != "find" or not _by_id(args, CONTACT.get(collection, ())):
+            raise StoreRefused(f"{message.op}: {queue} tells how a user is reached, and nothing else", 403)
+    elif queue.startswith(OF_PROVIDERS) or not (verb == "find" and _by_id(args, PRIVATE.get(collection, ()))):
         _check_queue(collection, queue)
     sort, fields = args.get("sort", ()), args.get("fields", ())
     for name, pairs in (("sort", sort), ("fields", fields)):
@@ -133,13 +138,12 @@ def _check_queue(collection: str, queue: str) -> None:
         raise StoreRefused(f"{collection}: this goes over {queue.removeprefix(AUTH)}", 403)
 
 
-def _public(collection: str, args: Mapping[str, Any]) -> bool:
-    """Whether a find asks for nothing but what everybody may know: public fields, by the ids."""
+def _by_id(args: Mapping[str, Any], public: Sequence[str]) -> bool:
+    """Whether a find asks for nothing but what its asker may know: fields that are `public` there, by the ids."""
     filter, fields = args.get("filter"), args.get("fields")
     if not (isinstance(filter, dict) and list(filter) == ["id"] and isinstance(fields, list) and fields):
         return False
     by_id = isinstance(filter["id"], str) or (isinstance(filter["id"], dict) and list(filter["id"]) == ["$in"])
-    public = PRIVATE.get(collection, ())
     return by_id and all(field in public for field in fields) and not args.get("search") and not args.get("sort")
 
 

@@ -27,6 +27,9 @@ PRIVATE: Mapping[str, tuple[str, ...]] = {"users": ("name",), "emails": (), "ses
 """Collections that only the auth server asks for and changes, over queues of its own: who could read or write them
 would be anybody. These fields of theirs everybody may find by id, and is told when they change."""
 
+CONTACT: Mapping[str, tuple[str, ...]] = {"users": ("name", "email")}
+"""The fields that notification servers may find too, by id, over a queue of their own: how a user is reached."""
+
 PROVIDERS = "providers"
 """How far each provider has read: all that providers ask for, over a queue of their own."""
 
@@ -46,8 +49,17 @@ a driver uses hold a dot."""
 OWN_FIELDS = "_gorgon"
 """A document's fields whose names begin so are the drivers' own: nobody writes, asks for or sees them."""
 
-UNANNOUNCED = ("stats", PROVIDERS, INDEXES, *(name for name, public in PRIVATE.items() if not public))
+UNANNOUNCED = (
+    "stats",
+    PROVIDERS,
+    INDEXES,
+    "notifications",
+    "inboxes",
+    "preferences",
+    "deliveries",
+    *(name for name, public in PRIVATE.items() if not public),
+)
 """Collections whose changes are nobody's news: the fabric's own books, a hundred kilobytes a minute, how far its
-providers have read and what is indexed; and what is private. store_notify is heard by many."""
+providers have read, what is indexed; and what is private, as what users are told. store_notify is heard by many."""
 
 TOMBSTONE_SECONDS = 24 * 3600

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -80,6 +80,17 @@ class Nobody:
     """A backend that is not asked."""
 
     async def call(self, queue: str, message: Message) -> Reply:
+        raise AssertionError
+
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        return {}
+
+    @property
+    def channels(self) -> Sequence[str]:
+        return ()
+
+    async def push(self, queue: str, message: Message, at: int | None = None) -> None:
         raise AssertionError
 
     async def publish(self, topic: str, event: Message) -> None:

@@ -92,9 +92,11 @@ def hidden(page: str) -> str:
 class Events:
     """A connection to the stream of changes."""
 
-    def __init__(self, site: Website, target: str, last: str = "") -> None:
+    def __init__(self, site: Website, target: str, last: str = "", cookie: str = "") -> None:
         self._connection = Connection(site.port)
         headers = {"Last_Event_ID": last} if last else {}
+        if cookie:
+            headers["Cookie"] = cookie
         self._connection.request("GET", target, **headers)
         self._file = self._connection.socket.makefile("rb")
         assert self._file.readline() == b"HTTP/1.1 200 OK\r\n"

@@ -2,6 +2,7 @@
 
 TEST_SILENCE    seconds after which consumers take each other for dead
 TEST_LEASE      seconds for which who runs what runs every so often, or polls, has the right to
+TEST_SOON       seconds until a notification that could not be sent is sent again
 TEST_DRAIN      seconds that draining may take
 TEST_SLOW       seconds that each batch of writes takes, half of them before it is in the database, half after
 TEST_POISON     the process dies when it is to write an item with this id
@@ -22,7 +23,8 @@ from gorgond.app import schedule
 from gorgond.cli import main
 from gorgond.errors import StoreRefused
 from gorgond.providers import leading
-from gorgond.redpill import broker, concurrent, session
+from gorgond.redpill import Attempts, broker, concurrent, session
+from gorgond.roles import notify
 from gorgond.service import life
 from gorgond.sinks import journald
 from gorgond.stores.contract import Write, Written
@@ -52,6 +54,8 @@ if __name__ == "__main__":
     for module in (session, concurrent):
         vars(module)["BLOCK"] = min(broker.BLOCK, silence / 8)  # they look for the silent more often than that
     vars(session)["IDLE"] = min(broker.IDLE, silence / 8)
+    if soon := os.environ.get("TEST_SOON"):
+        vars(notify)["PATIENT"] = Attempts(most=1_000_000, first=float(soon), longest=float(soon))
     life.DRAIN_MAX = float(os.environ.get("TEST_DRAIN", life.DRAIN_MAX))
     vars(journald)["SOCKET"] = Path(os.environ.get("TEST_JOURNALD", journald.SOCKET))
     SqliteStore.change = weak_change  # type: ignore[method-assign]

@@ -243,16 +243,16 @@ def test_a_note_that_lies_in_a_paused_queue_goes_too(
 
 def test_it_ends_although_others_change_the_same(ada: Somebody, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(erasing, "LATER", 0.3)
-    delete, calls = Records.delete_note, itertools.count()
+    delete, calls = Records.delete_belonging, itertools.count()
 
-    async def refused(records: Records, id: str, userid: str) -> None:
+    async def refused(records: Records, *which: str) -> None:
         if next(calls) < 1:
             raise CallFailed(409, "items: others change this at the same time")
-        await delete(records, id, userid)
+        await delete(records, *which)
 
     # given that others change what is to be deleted
     ada.ask("POST", "/me/notes", {"title": "hers"})
-    monkeypatch.setattr(Records, "delete_note", refused)
+    monkeypatch.setattr(Records, "delete_belonging", refused)
     # when the account ends
     assert ada.ask("POST", "/auth/delete", {"password": PASSWORD}).status == 204
     # then it is tried again until it is done, and nobody has to put it back

@@ -163,7 +163,7 @@ async def test_a_role_more_runs_under_gorgond_up(echoing: House, tmp_path: Path)
                 picture = json.loads(echoing.run("-c", GORGONCTL, "status", "--json", "--data", data, code=None))
                 return [role["role"] for role in picture["roles"]], picture["verdict"]["state"]
 
-            eventually(lambda: seen() == (["web", "store", "auth", "journal", "stats", "echo"], "well"))
+            eventually(lambda: seen() == (["web", "store", "auth", "notify", "journal", "stats", "echo"], "well"))
             # when all is to end, then it ends between those who ask and those who answer
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=60) == 0

@@ -45,9 +45,12 @@ REFUSED = (
     *((role, "ZADD", f"{GROUP}:dead", "1", "x") for role in ("store", "stats", "provider")),
     *((role, "RPUSH", "gorgon:{stats}/group", "x") for role in ("provider", "journal", "web")),
     # becomes somebody else
-    *((role, "RPUSH", PRIVATE, "users.patch") for role in ("web", "app", "provider", "journal", "stats")),
-    *((role, "RPUSH", "gorgon:{auth_put}", "{}") for role in ("web", "app", "provider", "store")),
-    # reads what is others'
+    *((role, "RPUSH", PRIVATE, "users.patch") for role in ("web", "app", "notify", "provider", "journal", "stats")),
+    *((role, "RPUSH", "gorgon:{auth_put}", "{}") for role in ("web", "app", "notify", "provider", "store")),
+    # reads what is others', or learns where others live
+    *((role, "RPUSH", "gorgon:{notify_store_get}", "{}") for role in ("web", "app", "provider")),
+    ("app", "LRANGE", "gorgon:{notify_put}", "0", "-1"),
+    ("web", "RPUSH", "gorgon:{notify_put:email}", "{}"),
     ("provider", "RPUSH", "gorgon:{store_get}", "items.find"),
     ("provider", "RPUSH", "gorgon:{store_search}", "items.find"),
     *((role, "RPUSH", "gorgon:{provider_store_get}", "{}") for role in ("web", "app", "journal")),

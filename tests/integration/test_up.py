@@ -77,6 +77,7 @@ def test_from_start_to_end_through_deaths(data: Path, tmp_path: Path) -> None:
             "app 1",
             "app 2",
             "auth 1",
+            "notify 1",
             "store 1",
             "store 2",
             "journal 1",
@@ -246,7 +247,7 @@ def test_processes_are_listed_stopped_started_and_added(data: Path, tmp_path: Pa
     with started(*arguments(data, free_port(), *few), output=output) as process:
         eventually(lambda: all_up(output))
         first = states()
-        assert set(first) == {"broker", "calls", "store@1", "auth@1", "journal@1", "web@1", "stats@1"}
+        assert set(first) == {"broker", "calls", "store@1", "auth@1", "notify@1", "journal@1", "web@1", "stats@1"}
         assert {state for _, state in first.values()} == {"up"}
         assert stat.S_IMODE(control.stat().st_mode) == 0o600
         # when one is stopped, then it stays so, until it is started

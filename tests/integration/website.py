@@ -24,6 +24,7 @@ from gorgond.auth.sealing import new_key
 from gorgond.config import Config, load
 from gorgond.roles.app import AppServer
 from gorgond.roles.auth import AuthServer
+from gorgond.roles.notify import NotificationServer
 from gorgond.roles.store import DataStore
 from gorgond.roles.web import WebServer
 from gorgond.service.fabric import Fabric, connect_fabric
@@ -139,7 +140,7 @@ class Website:
         )
         self._others: list[Callable[[Config, Fabric, str], Service]] = []
         if store:
-            self._others += [DataStore, AuthServer, AppServer]
+            self._others += [DataStore, AuthServer, AppServer, NotificationServer]
         self._instance = instance
         self._running = threading.Event()
         self._failed: BaseException | None = None

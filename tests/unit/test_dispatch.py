@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -43,6 +43,17 @@ class Backend:
         if isinstance(self._answer, Exception):
             raise self._answer
         return Reply(message.id, dumps(self._answer))
+
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        return {}
+
+    @property
+    def channels(self) -> Sequence[str]:
+        return ()
+
+    async def push(self, queue: str, message: Message, at: int | None = None) -> None:
+        raise AssertionError
 
     async def publish(self, topic: str, event: Message) -> None:
         self.asked.append((topic, event))

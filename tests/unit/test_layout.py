@@ -15,7 +15,14 @@ from gorgond import redpill
 
 PACKAGE = Path(__file__).parents[2] / "gorgond"
 
-TABLE = {"gorgond.roles", "gorgond.roles.row", "gorgond.providers", "gorgond.sinks", "gorgond.stores.drivers"}
+TABLE = {
+    "gorgond.roles",
+    "gorgond.roles.row",
+    "gorgond.providers",
+    "gorgond.sinks",
+    "gorgond.notifiers",
+    "gorgond.stores.drivers",
+}
 
 # Each part and the parts it may import; itself always. No other part may exist.
 EVERYWHERE = {"bounds", "errors", "config", "settings", "validators", "table", "plugins", "blame"}
@@ -38,6 +45,7 @@ MAY_IMPORT = {
     "app": MIDDLE,
     **dict.fromkeys(PARTS, MIDDLE),
     "http": MIDDLE | {"app"},
+    "notifiers": MIDDLE | {"app"},
     "stats": MIDDLE | {"http"},
     "roles": ROLES,
     "testing": ROLES | {"roles"},

@@ -19,6 +19,7 @@ from gorgond.chaos.drills import DRILLS
 from gorgond.commands import units
 from gorgond.config import KINDS
 from gorgond.errors import GorgonError
+from gorgond.notifiers.email import Email
 from gorgond.providers.random import RandomSettings
 from gorgond.roles import COMMANDS, ROLES, SCALED
 from gorgond.roles.row import ANY, Role
@@ -74,7 +75,12 @@ def test_the_manual_and_the_completion_know_every_command(program: str) -> None:
 
 def test_the_manual_knows_every_setting() -> None:
     text = page("gorgond.conf.5")
-    for section, kind in {**SECTIONS, "provider.NAME": RandomSettings, "oauth2.NAME": OAuth2}.items():
+    for section, kind in {
+        **SECTIONS,
+        "provider.NAME": RandomSettings,
+        "notify.NAME": Email,
+        "oauth2.NAME": OAuth2,
+    }.items():
         described = text[text.index(f"[{section}]") :].split(".TP")[0]
         assert [key for key in keys(kind) if not re.search(rf"\b{key}\b", described)] == []
 
@@ -217,7 +223,9 @@ def test_what_the_package_has_of_the_table_of_roles_is_true_of_it(file: Path) ->
     assert changes == "", f"tools/made.py writes it:\n{changes}"
 
 
-@pytest.mark.parametrize("what", ["role", "store", "provider", "sink", "gorgonctl command", "figure"])
+@pytest.mark.parametrize(
+    "what", ["role", "store", "provider", "channel of notifications", "sink", "gorgonctl command", "figure"]
+)
 def test_one_more_of_anything_is_five_places_at_most_and_they_are_there(what: str) -> None:
     text = (ROOT / "docs/development.md").read_text().split(f"\n**A {what}**\n")[1].split("\n**A ")[0].split("\n## ")[0]
     places = re.findall(r"^[0-9]\. ", text, re.MULTILINE)
@@ -239,13 +247,16 @@ def test_the_generator_does_what_the_table_says(tmp_path: Path) -> None:
     # given a host with an oauth2 site, a database elsewhere, and secrets
     conf, credentials, output = tmp_path / "conf", tmp_path / "credentials", tmp_path / "made"
     credentials.mkdir()
-    secrets = ("store.url", "stats.password", "oauth2.google.client_secret", "provider.post.password", "journal.token")
+    secrets = (
+        "store.url", "stats.password", "oauth2.google.client_secret", "notify.email.url", "provider.post.password",
+        "journal.token",
+    )  # fmt: skip
     for secret in secrets:
         (credentials / f"gorgond.{secret}").write_text("sql://db\n")
     conf.write_text(
         "[instances]\nstore = 3\nstats = 0\nprovider = slow post post.2\n"
         "[web]\nport = 80\n[oauth2.google]\n[provider.slow]\nkind = random\n[provider.post]\nkind = mail\n"
-        "[journal]\nkind = pager\n"
+        "[journal]\nkind = pager\n[notify.email]\n"
     )
     text = (UNITS / "lib/gorgond-generator").read_text()
     for name, path in (("conf", conf), ("credentials", credentials), ("units", UNITS)):
@@ -267,7 +278,8 @@ def test_the_generator_does_what_the_table_says(tmp_path: Path) -> None:
     store = {f"gorgon-{each} {what}.conf" for each in ASKING for what in ("store.url", "network")}
     auth = {"gorgon-auth oauth2.google.client_secret.conf", "gorgon-auth network.conf"}
     journal = {"gorgon-journal network.conf", "gorgon-journal journal.token.conf"}
-    assert drop_ins == {*store, *auth, *journal, "gorgon-stats stats.password.conf"}
+    notify = {"gorgon-notify network.conf", "gorgon-notify notify.email.url.conf"}
+    assert drop_ins == {*store, *auth, *journal, *notify, "gorgon-stats stats.password.conf"}
     # and a provider whose kind asks the world has its network, and its secrets, for itself
     alone = {str(each.relative_to(output)) for each in output.glob("gorgon-provider@*/*")}
     assert alone == {
@@ -280,12 +292,13 @@ def test_the_generator_does_what_the_table_says(tmp_path: Path) -> None:
 
 
 def test_the_generator_knows_which_kinds_need_no_network() -> None:
-    """Without a kind it is one of ours that needs none."""
+    """Without a kind it is one of ours that needs none. A channel of notifications always needs it."""
     offline = re.search('^offline="(.*?)"  #', (UNITS / "lib/gorgond-generator").read_text(), re.MULTILINE)
     assert offline is not None
     assert offline[1].split() == [
         f"{section}:{name}"
         for section, kinds in KINDS.items()
+        if section != "notify"
         for name in ("", *kinds.table)
         if not name or not kinds.load(name).network
     ]

@@ -1,4 +1,4 @@
-// Times in the reader's own zone; new notes as they come. Without it the site does all else just as well.
+// Times in the reader's own zone; new notes and notifications as they come. Without it the site does all else just as well.
 
 const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
@@ -26,6 +26,32 @@ function listen(list) {
   source.addEventListener("reset", () => location.reload()); // something was missed meanwhile
 }
 
+// The page of the inbox as it is now, each time that something has happened; once more if that was so meanwhile.
+function watch(inbox) {
+  const source = new EventSource(inbox.dataset.inbox);
+  let loading = false, again = false;
+  async function load() {
+    again = true;
+    if (loading) return;
+    loading = true;
+    while (again) {
+      again = false;
+      const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
+      if (!answer?.ok) continue;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const fresh = page.getElementById("inbox");
+      if (!fresh) return location.reload(); // the session has ended
+      localTimes(fresh);
+      document.getElementById("inbox").replaceChildren(...fresh.childNodes);
+      document.title = page.title;
+    }
+    loading = false;
+  }
+  for (const kind of ["notification", "read", "reset"]) source.addEventListener(kind, load);
+}
+
 localTimes(document);
+const inbox = document.querySelector("[data-inbox]");
+if (inbox) watch(inbox);
 const list = document.querySelector("[data-live]");
 if (list) listen(list);

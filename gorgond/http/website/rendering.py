@@ -46,6 +46,7 @@ _DONE = {
     "password": "The password is changed; all other sessions have ended.",
     "ended": "That session has ended.",
     "renamed": "The name is changed.",
+    "preferred": "That is changed, from now on.",
     "erased": "The account is deleted, and all its notes are being deleted.",
 }
 PAGE = {200: ("the page", "text/html")}
@@ -98,7 +99,7 @@ class Templates:
     def __init__(self, static: Static) -> None:
         tools: dict[str, Any] = {
             "static": static.address, "iso": _iso, "shown": _date, "short": _short, "link": _link, "path": _path,
-            "face": _face, "host": _host, "paragraphs": _paragraphs, "labels": LABELS, "rules": RULES,
+            "leads": _leads, "face": _face, "host": _host, "paragraphs": _paragraphs, "labels": LABELS, "rules": RULES,
         }  # fmt: skip
         self._loader = Loader(str(_HERE / "templates"), namespace=tools)
 
@@ -175,6 +176,13 @@ def _link(note: Mapping[str, Any]) -> str:
         return url if isinstance(url, str) and urlsplit(url).scheme in ("http", "https") else ""
     except ValueError:
         return ""
+
+
+def _leads(data: Mapping[str, Any]) -> str:
+    """Where a notification leads: a page of ours, or an address of the web."""
+    url = data.get("url")
+    ours = isinstance(url, str) and url.startswith("/") and not url.startswith(("//", "/\\"))
+    return str(url) if ours else _link(data)
 
 
 def _path(text: str) -> str:

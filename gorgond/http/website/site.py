@@ -12,6 +12,7 @@ from gorgond.http.credentials import cleared_cookie
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.server import Translate
 from gorgond.http.website.account import Account
+from gorgond.http.website.inbox import Inbox
 from gorgond.http.website.live import SHOWN, TAG, Hear, Live, Spawn
 from gorgond.http.website.notes import Notes
 from gorgond.http.website.rendering import Static, Templates, page, see_other
@@ -34,9 +35,11 @@ class Website:
         asking = Asking(backend)
         notes = Notes(asking, self._templates, translate)
         self._live = Live(hear, spawn, notes)
+        self._inbox = Inbox(asking, self._templates, hear, spawn)
         self.routes = [
             *notes.routes,
             *Account(asking, self._templates, providers).routes,
+            *self._inbox.routes,
             Route("GET", "/live", self.live, "Notes as they change, as server-sent events", (),
                   (Parameter("uid", "only those of this user", int, 0, WHOLE_MAX),
                    Parameter("since", "first those that are not older, ms since 1970", int, 0, WHOLE_MAX, 0),
@@ -63,6 +66,7 @@ class Website:
     def close(self) -> None:
         """Let go of the pages that are open: their browsers find another server."""
         self._live.close()
+        self._inbox.close()
 
     def problem(self, problem: Problem, request: str, headers: Mapping[str, str]) -> Answer:
         """An error as a page for a client that asks for one, as browsers do when they go somewhere; else in JSON. A

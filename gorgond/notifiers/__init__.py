@@ -1,0 +1,13 @@
+"""How notifications reach people: a kind of channel is a `Notifier`, found by the name that `[notify.NAME] kind` has,
+in the table NOTIFIERS or as an entry point of its group. docs/development.md says how to add one.
+
+    notifier    the contract: what a notifier does, and what the notification server does for it
+    delivering  one channel's notifications, each sent once as far as that can be
+    inbox       the channel that is always there: documents in the store
+    email       e-mails; `templates` is what they say, `smtp` how they are handed over
+    pace        how many are sent a minute, by all servers together
+"""
+
+from gorgond.plugins import Kinds
+
+NOTIFIERS = Kinds("gorgond.notifiers", {"email": "gorgond.notifiers.email:EmailNotifier"})

@@ -1,0 +1,184 @@
+"""The notifications of one channel: whether their users want them, and that none is sent twice as far as that can be.
+
+    deliveries   {"id": "USER:NID:CHANNEL", "userid", "kind", "by", "state": "sending" | "sent" | "dead", "reason"}
+
+Before a notification is sent, a delivery of its id is stored, and after that is noted in it. A repeat finds it "sent"
+and is done. One that finds it "sending" comes from a server that died in between: it sends again, with the same id, by
+which whoever gets it may know. `by` is the message's own id: that of another message with the same `key` finds that it
+is somebody else's, and is done.
+
+What its user wants is asked last, when nothing but sending is left: what was answered before that holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import NamedTuple, Protocol
+from urllib.parse import urlencode
+
+from gorgond.app.clients import StoreClient
+from gorgond.app.notifying import PREFERENCES, preference_word, preferences_of, visible_part
+from gorgond.errors import Conflict, NotFound, NotSent, Undeliverable
+from gorgond.notifiers.inbox import Inbox
+from gorgond.notifiers.notifier import Notification, Notifier, Recipient
+from gorgond.notifiers.pace import Pace
+from gorgond.redpill import DONE, Attempts, CallFailed, Dead, GorgonError, Message, Outcome, Retry, contained, now_ms
+from gorgond.service.metrics import Metrics
+
+DELIVERIES = "deliveries"
+PATIENT = Attempts(most=1000, first=10.0, longest=900.0)
+KEPT = 5 * 86400.0  # seconds for which one that is not sent is tried again, as mail servers do
+SOON = 1.0  # seconds until the store, or the broker, is asked again that did not answer
+REASON_MAX = 300  # characters
+
+log = logging.getLogger("gorgond.notify")
+
+
+class Contact(NamedTuple):
+    """How a user is reached."""
+
+    name: str
+    email: str
+
+
+class Server(Protocol):
+    """The notification server, as its channels see it."""
+
+    metrics: Metrics
+    draining: bool
+
+    async def publish(self, event: Message) -> None:
+        """Tell those who watch inboxes; back when the broker has it."""
+
+    async def contact(self, user: str) -> Contact | None:
+        """How the user of this id is reached, if there is one."""
+
+
+class Leaving(GorgonError):
+    """The server ends; whoever comes next sends what is left."""
+
+
+class Channel:
+    """What all channels share: one that a user does not want gets nothing, and what fails is tried again."""
+
+    def __init__(self, name: str, store: StoreClient, server: Server) -> None:
+        self.name = name
+        self._store = store
+        self._server = server
+
+    async def handle(self, message: Message) -> Outcome:
+        """The outcome of a message of the channel's queue."""
+        try:
+            notification = Notification.of(message)
+        except KeyError as missing:
+            return Dead(f"it is no notification: {missing} is missing")
+        while True:
+            try:
+                await self._deliver(notification, message)
+            except NotSent as failed:
+                self._count("later")
+                if now_ms() - notification.at > KEPT * 1000:
+                    return Dead(f"it was tried for {KEPT / 86400:.0f} days: {failed}")
+                return Retry(str(failed))
+            except Undeliverable as failed:
+                self._count("dead")
+                return Dead(str(failed))
+            except GorgonError as error:
+                if isinstance(error, CallFailed) and error.code < 500:
+                    return Dead(f"refused: {error}")
+                # The store or the broker is away, and all others would fare as this one.
+                if self._server.draining:
+                    return Retry(str(error), delay=0.0)
+                log.debug("%s is tried again: %s", notification.id, error)
+                await asyncio.sleep(SOON)
+            else:
+                return DONE
+
+    def _count(self, what: str) -> None:
+        self._server.metrics.count(f"{self.name}_{what}")
+
+    async def _deliver(self, notification: Notification, message: Message) -> None:
+        raise AssertionError("it puts into the inbox or sends")
+
+
+class IntoInbox(Channel):
+    """The channel that is always there; who watches an inbox is told at once."""
+
+    def __init__(self, name: str, store: StoreClient, server: Server) -> None:
+        super().__init__(name, store, server)
+        self._inbox = Inbox(store)
+
+    async def _deliver(self, notification: Notification, message: Message) -> None:
+        found = await self._store.find(PREFERENCES, {"id": notification.user}, limit=1)
+        if found and preference_word(notification.kind, self.name) in found[0]["off"]:
+            self._count("off")
+            return
+        document = await self._inbox.put(notification)
+        # Once more for a repeat: who put it there may have died before that.
+        await self._server.publish(Message("notify.added", {"user": notification.user, **visible_part(document, 0)}))
+        self._count("sent")
+
+
+class Outside(Channel):
+    """A channel that leads outside. `pace` says when one more may be sent, `site` is the website's address, if there is
+    one."""
+
+    def __init__(self, notifier: Notifier, store: StoreClient, server: Server, pace: Pace, site: str) -> None:
+        super().__init__(notifier.name, store, server)
+        self._notifier = notifier
+        self._pace = pace
+        self._site = site
+
+    async def _deliver(self, notification: Notification, message: Message) -> None:
+        id = f"{notification.user}:{notification.id}:{self.name}"
+        if not await self._ours(id, notification, message.id):
+            return
+        contact = await self._server.contact(notification.user)
+        if contact is None:  # nobody, or not any more
+            return
+        while wait := await self._pace.turn():
+            if self._server.draining:
+                raise Leaving("the server ends")
+            await asyncio.sleep(min(wait, SOON))
+        preferences = await preferences_of(self._store, notification.user)
+        if preference_word(notification.kind, self.name) in preferences["off"]:
+            self._count("off")
+            return
+        recipient = Recipient(
+            notification.user, contact.name, contact.email, self._unsubscribe(notification, preferences["token"])
+        )
+        try:
+            await contained(self._notifier.send(notification, recipient))
+        except Undeliverable as failed:
+            await self._note(id, "dead", str(failed))
+            raise
+        except NotSent:
+            raise
+        except Exception as error:
+            log.exception("%s could not be sent over %s", notification.kind, self.name)
+            raise NotSent(f"{type(error).__name__}: {error}") from error
+        self._count("sent")
+        await self._note(id, "sent", "")
+
+    async def _ours(self, id: str, notification: Notification, by: str) -> bool:
+        """Whether it is to be sent by who handles this message."""
+        delivery = {"id": id, "userid": notification.user, "kind": notification.kind, "by": by, "state": "sending"}
+        try:
+            await self._store.insert(DELIVERIES, delivery)
+        except Conflict:
+            return False
+        found = await self._store.find(DELIVERIES, {"id": id}, limit=1, fields=["state"])
+        return bool(found) and found[0]["state"] != "sent"
+
+    async def _note(self, id: str, state: str, reason: str) -> None:
+        try:
+            await self._store.patch(DELIVERIES, id, {"state": state, "reason": reason[:REASON_MAX] or None})
+        except NotFound:  # its user's account has ended meanwhile
+            log.debug("%s is %s, and its delivery is gone", id, state)
+
+    def _unsubscribe(self, notification: Notification, token: str) -> str:
+        if not self._site:
+            return ""
+        about = {"who": notification.user, "kind": notification.kind, "channel": self.name, "token": token}
+        return f"{self._site}/notifications/unsubscribe?{urlencode(about)}"

@@ -1,0 +1,134 @@
+"""NotificationServer: brings notifications to people, over each channel that they want.
+
+    notify_put         what applications want somebody to know (`ctx.notify`): passed on to each channel's queue
+    notify_put:inbox   into the user's inbox, documents in the store
+    notify_put:NAME    over the channel [notify.NAME], whose kind says how: `gorgond.notifiers`
+
+Each channel has a queue of its own, so one whose server is dead delays no other. Messages go on before they are settled
+and under ids that are made of what they were, so none is lost, and a repeat is known for one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from gorgond.app.clients import StoreClient
+from gorgond.app.notifying import INBOX, QUEUE, TOPIC
+from gorgond.config import Config
+from gorgond.errors import ConfigError
+from gorgond.notifiers import NOTIFIERS
+from gorgond.notifiers.delivering import PATIENT, SOON, Channel, Contact, IntoInbox, Outside
+from gorgond.notifiers.notifier import Notifier
+from gorgond.notifiers.pace import Pace
+from gorgond.redpill import (
+    DONE,
+    ID_MAX,
+    Attempts,
+    BrokerError,
+    Caller,
+    Message,
+    Outcome,
+    Reply,
+    Retry,
+    contained,
+    loads,
+    new_id,
+    now_ms,
+)
+from gorgond.service.fabric import Fabric
+from gorgond.service.life import Service, log
+
+IN_HAND = 64  # notifications on their way into inboxes, or passed on to the channels, at the same time
+STEADY = Attempts(most=10)  # what needs nobody but the store fails by our own deaths alone
+ANSWER_MS = 10_000  # for one question to the store
+CONTACT = "notify_store_get"  # the queue over which we ask for the address of a user
+
+
+class NotificationServer(Service):
+    """One notification server."""
+
+    role = "notify"
+
+    def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
+        super().__init__(config, fabric, instance)
+        if INBOX in config.notify:
+            raise ConfigError(f"[notify.{INBOX}]: that channel is always there, and has no settings: call it otherwise")
+        self._asking = _Asking(self.caller("notify_data"))
+        store = StoreClient(self._asking)
+        site = config.web.url.rstrip("/")
+        self._channels: dict[str, Channel] = {INBOX: IntoInbox(INBOX, store, self)}
+        self._notifiers: list[Notifier] = []
+        self._paces: list[Pace] = []
+        for name, settings in config.notify.items():
+            notifier: Notifier = NOTIFIERS.load(settings.kind)(name, settings)
+            pace = Pace(fabric.durable.link(f"{self.name} {name} pace"), name, settings.rate)
+            self._notifiers.append(notifier)
+            self._paces.append(pace)
+            self._channels[name] = Outside(notifier, store, self, pace, site)
+
+    async def start(self) -> None:
+        self.concurrent_consumer(f"{QUEUE}:{INBOX}", self._channels[INBOX].handle, IN_HAND, attempts=STEADY)
+        for each in self._notifiers:
+            channel = self._channels[each.name]
+            self.concurrent_consumer(f"{QUEUE}:{each.name}", channel.handle, each.in_hand, attempts=PATIENT)
+        self.concurrent_consumer(QUEUE, self._pass_on, IN_HAND, attempts=STEADY)
+
+    async def _pass_on(self, message: Message) -> Outcome:
+        """Give a notification to each channel; wait for one that has no room."""
+        copies = {
+            name: Message(message.op, message.args, f"{message.id}:{name}"[-ID_MAX:], sent=message.sent)
+            for name in self._channels
+        }
+        while copies:
+            pushes = (self.producer().push(f"{QUEUE}:{name}", copy) for name, copy in copies.items())
+            done = dict(zip(list(copies), await asyncio.gather(*pushes, return_exceptions=True), strict=True))
+            copies = {name: copy for name, copy in copies.items() if isinstance(done[name], BrokerError)}
+            for failed in done.values():
+                if failed is not None and not isinstance(failed, BrokerError):
+                    raise failed
+            if copies:
+                if self.draining:
+                    return Retry(f"no room for it: {', '.join(copies)}", delay=0.0)
+                await asyncio.sleep(SOON)
+        return DONE
+
+    async def publish(self, event: Message) -> None:
+        """Tell those who watch inboxes; back when the broker has it."""
+        await self.producer().publish(TOPIC, event)
+
+    async def contact(self, user: str) -> Contact | None:
+        """How the user of this id is reached, if there is one."""
+        asked = {"filter": {"id": user}, "fields": list(Contact._fields), "limit": 1}
+        found = loads((await self._asking.ask(CONTACT, "users.find", asked)).body)
+        return Contact(found[0]["name"], found[0]["email"]) if found else None
+
+    async def close(self) -> None:
+        for pace in self._paces:
+            await pace.close()
+        for notifier in self._notifiers:
+            try:
+                await contained(notifier.close())
+            except Exception:  # noqa: BLE001 - a notifier may fail as it likes
+                log.exception("%s could not be closed", notifier.name)
+
+    def doing(self) -> str:
+        return self.consuming()
+
+
+class _Asking:
+    """The questions to other servers: each has a deadline of its own. Raises what a call raises."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def ask(self, queue: str, op: str, args: dict[str, Any], private: bool = False) -> Reply:
+        """Have something read."""
+        reply = await self._caller.call(queue, Message(op, args, new_id(), deadline=now_ms() + ANSWER_MS))
+        if reply.error is not None:
+            raise reply.error
+        return reply
+
+    async def change(self, queue: str, op: str, args: dict[str, Any]) -> Reply:
+        """Have something changed."""
+        return await self.ask(queue, op, args)

@@ -1,0 +1,169 @@
+"""Notification servers, stores and Redis killed under load: all that was accepted is in the inboxes, once, and e-mails
+are sent as often as was promised. `tools/prove notifications` has more of each."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gorgond.app.notifying import QUEUE, SEND, document_id, notification_id, number_of, send_args
+from gorgond.notifiers.email import EmailNotifier
+from gorgond.redpill import Message, Producer, now_ms
+from gorgond.stores import open_store
+from gorgond.stores.contract import Query
+from tests.conftest import RedisServer
+from tests.integration.killing import Child, Fabric
+from tests.integration.mail import MailServer, ids
+from tests.waiting import eventually_async
+
+NOTIFICATIONS = int(os.environ.get("NOTIFICATIONS", "400"))
+DEATHS = int(os.environ.get("DEATHS", "6"))  # of each: a notification server, a store, Redis
+USERS = [str(1_000_000_000 + number) for number in range(10)]
+OUTAGE = r"is away, waiting for it|is back after"
+
+
+class Teller:
+    """Notifies users, and notes what was accepted; of each tenth notification there are two with the same key."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.fabric = fabric
+        self.accepted: dict[str, set[str]] = defaultdict(set)  # ids, by user
+        self.count = 0
+
+    async def run(self, most: int) -> None:
+        async with Producer(self.fabric.broker, "test") as producer:
+            while self.count < most:
+                some = [self._one() for _ in range(min(10, most - self.count))]
+                await producer.push(QUEUE, *some, *[self._twin(some[0])])
+                for each in some:
+                    self.accepted[each.args["user"]].add(each.args["id"])
+                await asyncio.sleep(0.01)
+
+    def _one(self) -> Message:
+        self.count += 1
+        user = USERS[self.count % len(USERS)]
+        id = notification_id(user, "test", str(self.count))
+        return Message(SEND, send_args(id, user, "test", "A test", {"title": f"number {self.count}"}, now_ms()))
+
+    @staticmethod
+    def _twin(message: Message) -> Message:
+        return Message(SEND, {**message.args, "data": "the same key, other data"})
+
+
+def inbox(store: str, user: str) -> list[dict[str, Any]]:
+    """What is in a user's inbox, in its order."""
+    database, found = open_store(store), list[dict[str, Any]]()
+    try:
+        while True:
+            after = found[-1]["id"] if found else document_id(user, 0)
+            filter = {"id": {"$gt": after, "$lt": f"{user};"}}
+            (answer,) = database.find([Query("notifications", filter, (("id", 1),), 1000)])
+            assert isinstance(answer, bytes)
+            some = json.loads(answer)
+            if not some:
+                return found
+            found += some
+    finally:
+        database.close()
+
+
+async def settled(fabric: Fabric, *queues: str) -> None:
+    """All is done, nothing is dead, and the books balance."""
+    for queue in queues:
+        counts = await fabric.drained(queue, timeout=600)
+        assert (counts.dead, counts.difference()) == (0, 0), (queue, counts)
+
+
+@pytest.mark.parametrize("database", ["sqlite", "mongodb"])
+async def test_kills_lose_no_notification_and_double_none(
+    fabric_of: Callable[..., Fabric],
+    redis_factory: Callable[..., RedisServer],
+    expected_logs: Callable[[str], None],
+    request: pytest.FixtureRequest,
+    database: str,
+) -> None:
+    expected_logs(OUTAGE)
+    chance = random.Random(7)
+    server = redis_factory(appendonly="yes", appendfsync="always")
+    fabric = fabric_of(server.url)
+    if database == "mongodb":
+        fabric = Fabric(fabric.directory, server.url, request.getfixturevalue("mongod_url") + f"kills{os.getpid()}")
+    children: dict[tuple[str, str], Child] = {}
+
+    def start(role: str, instance: str) -> None:
+        children[role, instance] = fabric.child(role, "--instance", instance)
+
+    for role, instance in itertools.product(("store", "notify"), "12"):
+        start(role, instance)
+    teller = Teller(fabric)
+    try:
+        # given users who are notified all the time
+        telling = asyncio.create_task(teller.run(NOTIFICATIONS))
+        # when notification servers, stores and Redis are killed again and again
+        for number in range(3 * DEATHS):
+            await asyncio.sleep(chance.uniform(0, 0.3))
+            if number % 3 == 2:
+                server.kill()
+                await asyncio.to_thread(server.start)
+                continue
+            role, instance = ("notify", "store")[number % 3], chance.choice("12")
+            children[role, instance].kill()
+            start(role, instance)
+        await telling
+        await settled(fabric, QUEUE, f"{QUEUE}:inbox")
+        # then each user has all that was accepted, once, numbered without a gap
+        for user in USERS:
+            found = inbox(fabric.store, user)
+            assert [number_of(each["id"]) for each in found] == list(range(1, len(found) + 1))
+            assert Counter(each["nid"] for each in found) == Counter(teller.accepted[user])
+    finally:
+        for child in children.values():
+            child.kill()
+
+
+async def test_kills_send_an_email_again_only_as_the_same_one(
+    fabric_of: Callable[..., Fabric], durable: RedisServer
+) -> None:
+    chance = random.Random(3)
+    fabric = fabric_of(durable.url)
+    with MailServer().running() as mail:
+        # given a mail server that now and then is busy
+        mail.answer = lambda sent: "451 busy" if chance.random() < 0.05 else "250 taken"
+        conf = fabric.directory / "gorgond.conf"
+        conf.write_text(f"[notify.email]\nurl = {mail.url}\nrate = 1000000\n")
+        fabric.environ["GORGOND_CONFIG"] = str(conf)
+        for role in ("store", "auth"):
+            fabric.child(role, "--instance", "1")
+        users = [
+            {"id": user, "name": f"User {user}", "email": f"u{user}@notes.example", "authtokens": {"since": 0}}
+            for user in USERS
+        ]
+        async with Producer(fabric.broker, "test") as producer:
+            await producer.push("auth_store_put", Message("users.insert", {"documents": users}))
+        await fabric.drained("auth_store_put")
+        notify = fabric.child("notify", "--instance", "1", TEST_SOON="0.1")
+        teller = Teller(fabric)
+        telling = asyncio.create_task(teller.run(NOTIFICATIONS))
+        # when the notification server is killed in the middle of it
+        for _ in range(DEATHS):
+            most = len(mail.mails) + NOTIFICATIONS // (2 * DEATHS)
+            await eventually_async(lambda most=most: len(mail.mails) >= most)  # type: ignore[misc]
+            await asyncio.sleep(chance.uniform(0, 0.02))
+            notify.kill()
+            notify = fabric.child("notify", "--instance", "1", TEST_SOON="0.1")
+        await telling
+        await settled(fabric, QUEUE, f"{QUEUE}:email")
+        # then each was sent, and as often again at most as were under way when it was killed
+        sent = Counter(ids(mail.mails))
+        wanted = {f"<{id}@localhost>" for some in teller.accepted.values() for id in some}
+        assert set(sent) == wanted
+        assert sent.total() - len(sent) <= DEATHS * EmailNotifier.in_hand
+        assert notify.stop() == 0
