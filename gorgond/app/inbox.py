@@ -26,7 +26,7 @@ from gorgond.app.notifying import (
     visible_part,
 )
 from gorgond.bounds import LIM_MAX, WHOLE_MAX
-from gorgond.errors import BadRequest, Conflict, Forbidden, NotFound
+from gorgond.errors import BadRequest, Conflict, NotFound
 
 
 class Preference(TypedDict):
@@ -124,12 +124,14 @@ async def set_preference(ctx: Context, kind: str, channel: str, preference: Pref
     return {"kind": kind, "channel": channel, "on": preference["on"]}
 
 
-async def unsubscribe(ctx: Context, who: str, kind: str, channel: str, token: str) -> dict[str, Any]:
+async def unsubscribe(
+    ctx: Context, who: str = "", kind: str = "", channel: str = "", token: str = ""
+) -> dict[str, Any]:
     """Send a user no more of a kind over a channel: the address in an e-mail's List-Unsubscribe (RFC 8058). The token
     in it is all that it needs."""
     found = await ctx.store.find(PREFERENCES, {"id": who}, limit=1)
     if not found or not hmac.compare_digest(found[0]["token"].encode(), token.encode()):
-        raise Forbidden("this link is not valid: log in, and say at /notifications/preferences what you want")
+        raise NotFound("this link is not valid: log in, and say at /notifications/preferences what you want")
     await prefer(ctx.store, who, kind, channel, on=False)
     return {"kind": kind, "channel": channel, "on": False}
 

@@ -34,7 +34,9 @@ def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[
 def check(document: Mapping[str, Any], path: str, method: str, answer: Answer) -> None:
     """Fail unless the answer is as the document says."""
     responses = document["paths"][path][method.lower()]["responses"]
-    handlers = path.startswith(("/me/", "/users"))  # what an application's handlers refuse is not known beforehand
+    handlers = path.startswith(
+        ("/me/", "/users", "/notifications/")
+    )  # what an application's handlers refuse is not known beforehand
     response = responses["default"] if handlers and answer.status in (404, 409) else responses[str(answer.status)]
     if "content" not in response:
         assert answer.body == b""
@@ -101,6 +103,49 @@ def test_every_operation_answers_as_described(
         ("GET", "/me/notes/{id}"): [(404, "/me/notes/none", None, mine), (401, "/me/notes/none", None, {})],
         ("PUT", "/me/notes/{id}"): [(404, "/me/notes/none?unchanged=5", NOTE, mine), (401, "/me/notes/none", NOTE, {})],
         ("DELETE", "/me/notes/{id}"): [(404, "/me/notes/none", None, mine), (401, "/me/notes/none", None, {})],
+        ("GET", "/me/notifications"): [
+            (200, "/me/notifications?lim=1&before=5", None, mine), (400, "/me/notifications?lim=0", None, mine),
+            (401, "/me/notifications", None, {}),
+        ],
+        ("POST", "/me/notifications/read"): [
+            (200, "/me/notifications/read?until=0", None, mine), (401, "/me/notifications/read", None, {}),
+        ],
+        ("POST", "/me/notifications/{number}/read"): [
+            (404, "/me/notifications/5/read", None, mine), (401, "/me/notifications/5/read", None, {}),
+        ],
+        ("GET", "/me/notifications/preferences"): [
+            (200, "/me/notifications/preferences", None, mine), (401, "/me/notifications/preferences", None, {}),
+        ],
+        ("PUT", "/me/notifications/preferences/{kind}/{channel}"): [
+            (404, "/me/notifications/preferences/none/inbox", {"on": True}, mine),
+            (400, "/me/notifications/preferences/none/inbox", {"on": 5}, mine),
+            (401, "/me/notifications/preferences/none/inbox", {"on": True}, {}),
+        ],
+        ("GET", "/me/notifications/live"): [
+            (200, "/me/notifications/live?since=0", None, mine), (401, "/me/notifications/live", None, {}),
+            (400, "/me/notifications/live", None, mine | {"Last-Event-ID": "x"}),
+        ],
+        ("GET", "/notifications"): [(200, "/notifications?before=5", None, mine), (401, "/notifications", None, {})],
+        ("POST", "/notifications/read"): [
+            (303, "/notifications/read", b"until=0", FORM | mine), (401, "/notifications/read", b"until=0", FORM),
+            (400, "/notifications/read", b"until=x", FORM | mine),
+        ],
+        ("POST", "/notifications/{number}/read"): [
+            (404, "/notifications/5/read", b"", FORM | mine), (401, "/notifications/5/read", b"", FORM),
+        ],
+        ("GET", "/notifications/preferences"): [
+            (200, "/notifications/preferences", None, mine), (401, "/notifications/preferences", None, {}),
+        ],
+        ("POST", "/notifications/preferences"): [
+            (404, "/notifications/preferences", b"kind=none&channel=inbox&on=yes", FORM | mine),
+            (401, "/notifications/preferences", b"", FORM),
+        ],
+        ("GET", "/notifications/unsubscribe"): [(200, "/notifications/unsubscribe?who=5", None, {})],
+        ("POST", "/notifications/unsubscribe"): [(404, "/notifications/unsubscribe?who=5&token=x", None, {})],
+        ("POST", "/notifications/leave"): [
+            (404, "/notifications/leave", b"who=5&kind=k&channel=c&token=x", FORM),
+            (400, "/notifications/leave", b"who=", FORM),
+        ],
         ("GET", "/users/{uid}"): [(404, f"/users/{uid}", None, {}), (400, "/users/x", None, {})],
         ("GET", "/"): [
             (200, "/?q=t&keyword=&off=0", None, {}), (400, "/?off=x", None, {}), (400, "/?q=%3F", None, {}),

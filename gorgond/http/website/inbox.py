@@ -24,11 +24,11 @@ _SINCE = Parameter("since", "first those that came after this one", int, 0, WHOL
 _LAST = Parameter("Last-Event-ID", "the same, as browsers say it", int, 0, WHOLE_MAX)
 _ON = Parameter("on", "yes: send it", str, high=3, empty=True)
 _LINK = (
-    Parameter("who", "the user's id", str, high=64, required=True),
-    Parameter("kind", "the kind of notification", str, high=64, required=True),
-    Parameter("channel", "how it is sent", str, high=64, required=True),
+    Parameter("who", "the user's id", str, high=64),
+    Parameter("kind", "the kind of notification", str, high=64),
+    Parameter("channel", "how it is sent", str, high=64),
 )
-_TOKEN = Parameter("token", "what the link has, as a proof", str, high=100, required=True)
+_TOKEN = Parameter("token", "what the link has, as a proof", str, high=100)
 
 
 class Inbox:
@@ -49,7 +49,9 @@ class Inbox:
             Route("GET", "/notifications/unsubscribe", self.leaving, "Whether to be sent no more of it",
                   query=(*_LINK, _TOKEN), answers=PAGE),
             Route("POST", "/notifications/leave", self.leave, "Be sent no more of it", form=(*_LINK, _TOKEN),
-                  answers=PAGE | {403: ("the link is not valid", "Error text/html")}),
+                  answers=PAGE | {
+                      400: ("something of the link is missing", "Error text/html"),
+                      404: ("the link is not valid", "Error text/html")}),
             Route("GET", "/me/notifications/live", self.live, "One's notifications as they come, as server-sent events",
                   query=(_SINCE,), headers=(_LAST,),
                   answers={200: ("notifications, without an end", "text/event-stream"),
@@ -113,7 +115,7 @@ class Inbox:
 
     async def leaving(self, request: Request) -> Answer:
         """The question whether to be sent no more: programs that look at the links of e-mails do not decide that."""
-        values = {each.name: request.parameters[each.name] for each in (*_LINK, _TOKEN)}
+        values = {each.name: request.parameters.get(each.name, "") for each in (*_LINK, _TOKEN)}
         return page(self._templates.render("unsubscribe.html", NOBODY, link=values, left=False))
 
     async def leave(self, request: Request) -> Answer:
