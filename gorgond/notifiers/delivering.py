@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from gorgond.app.clients import StoreClient
@@ -31,6 +33,8 @@ PATIENT = Attempts(most=1000, first=10.0, longest=900.0)
 KEPT = 5 * 86400.0  # seconds for which one that is not sent is tried again, as mail servers do
 SOON = 1.0  # seconds until the store, or the broker, is asked again that did not answer
 REASON_MAX = 300  # characters
+
+T = TypeVar("T")
 
 log = logging.getLogger("gorgond.notify")
 
@@ -59,8 +63,8 @@ class Leaving(GorgonError):
     """The server ends; whoever comes next sends what is left."""
 
 
-class Channel:
-    """What all channels share: one that a user does not want gets nothing, and what fails is tried again."""
+class Channel(ABC):
+    """What all channels share: what fails is tried again, now or later."""
 
     def __init__(self, name: str, store: StoreClient, server: Server) -> None:
         self.name = name
@@ -73,33 +77,45 @@ class Channel:
             notification = Notification.of(message)
         except KeyError as missing:
             return Dead(f"it is no notification: {missing} is missing")
+        try:
+            await self._deliver(notification, message)
+        except NotSent as failed:
+            self._count("later")
+            log.info("%s is sent later over %s: %s", notification.id, self.name, failed)
+            if now_ms() - notification.at > KEPT * 1000:
+                return Dead(f"it was tried for {KEPT / 86400:.0f} days: {failed}")
+            return Retry(str(failed))
+        except Undeliverable as failed:
+            self._count("dead")
+            return Dead(str(failed))
+        except Leaving as leaving:
+            return Retry(str(leaving), delay=0.0)
+        return DONE
+
+    @abstractmethod
+    async def _deliver(self, notification: Notification, message: Message) -> None:
+        """Send a notification. Raises NotSent, Undeliverable and Leaving."""
+
+    async def _ask(self, work: Callable[[], Awaitable[T]]) -> T:
+        """The outcome of `work`, which asks the store or the broker, and may be done again; while they are away it waits
+        for them, since all others would fare as this one. Raises Undeliverable for what they refuse, and Leaving."""
         while True:
             try:
-                await self._deliver(notification, message)
-            except NotSent as failed:
-                self._count("later")
-                if now_ms() - notification.at > KEPT * 1000:
-                    return Dead(f"it was tried for {KEPT / 86400:.0f} days: {failed}")
-                return Retry(str(failed))
-            except Undeliverable as failed:
-                self._count("dead")
-                return Dead(str(failed))
+                return await work()
             except GorgonError as error:
-                if isinstance(error, CallFailed) and error.code < 500:
-                    return Dead(f"refused: {error}")
-                # The store or the broker is away, and all others would fare as this one.
-                if self._server.draining:
-                    return Retry(str(error), delay=0.0)
-                log.debug("%s is tried again: %s", notification.id, error)
-                await asyncio.sleep(SOON)
-            else:
-                return DONE
+                if isinstance(error, CallFailed) and error.code < 500 and not isinstance(error, Conflict):
+                    raise Undeliverable(f"refused: {error}") from error
+                log.debug("%s asks again: %s", self.name, error)
+                await self._pause(SOON)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, a second at most. Raises Leaving when the server ends."""
+        if self._server.draining:
+            raise Leaving("its server ends")
+        await asyncio.sleep(min(seconds, SOON))
 
     def _count(self, what: str) -> None:
         self._server.metrics.count(f"{self.name}_{what}")
-
-    async def _deliver(self, notification: Notification, message: Message) -> None:
-        raise AssertionError("it puts into the inbox or sends")
 
 
 class IntoInbox(Channel):
@@ -110,14 +126,16 @@ class IntoInbox(Channel):
         self._inbox = Inbox(store)
 
     async def _deliver(self, notification: Notification, message: Message) -> None:
+        self._count(await self._ask(lambda: self._put(notification)))
+
+    async def _put(self, notification: Notification) -> str:
         found = await self._store.find(PREFERENCES, {"id": notification.user}, limit=1)
         if found and preference_word(notification.kind, self.name) in found[0]["off"]:
-            self._count("off")
-            return
+            return "off"
         document = await self._inbox.put(notification)
         # Once more for a repeat: who put it there may have died before that.
         await self._server.publish(Message("notify.added", {"user": notification.user, **visible_part(document, 0)}))
-        self._count("sent")
+        return "sent"
 
 
 class Outside(Channel):
@@ -132,44 +150,45 @@ class Outside(Channel):
 
     async def _deliver(self, notification: Notification, message: Message) -> None:
         id = f"{notification.user}:{notification.id}:{self.name}"
-        if not await self._ours(id, notification, message.id):
-            return
-        contact = await self._server.contact(notification.user)
-        if contact is None:  # nobody, or not any more
+        contact = await self._ask(lambda: self._begin(id, notification, message.id))
+        if contact is None:
             return
         while wait := await self._pace.turn():
-            if self._server.draining:
-                raise Leaving("the server ends")
-            await asyncio.sleep(min(wait, SOON))
-        preferences = await preferences_of(self._store, notification.user)
+            await self._pause(wait)
+        preferences = await self._ask(lambda: preferences_of(self._store, notification.user))
         if preference_word(notification.kind, self.name) in preferences["off"]:
             self._count("off")
             return
-        recipient = Recipient(
-            notification.user, contact.name, contact.email, self._unsubscribe(notification, preferences["token"])
-        )
+        unsubscribe = self._unsubscribe_link(notification, preferences["token"])
         try:
-            await contained(self._notifier.send(notification, recipient))
+            await self._send(notification, Recipient(notification.user, contact.name, contact.email, unsubscribe))
         except Undeliverable as failed:
-            await self._note(id, "dead", str(failed))
+            reason = str(failed)
+            await self._ask(lambda: self._note(id, "dead", reason))
             raise
-        except NotSent:
-            raise
-        except Exception as error:
-            log.exception("%s could not be sent over %s", notification.kind, self.name)
-            raise NotSent(f"{type(error).__name__}: {error}") from error
         self._count("sent")
-        await self._note(id, "sent", "")
+        await self._ask(lambda: self._note(id, "sent", ""))
 
-    async def _ours(self, id: str, notification: Notification, by: str) -> bool:
-        """Whether it is to be sent by who handles this message."""
+    async def _begin(self, id: str, notification: Notification, by: str) -> Contact | None:
+        """Whom to send it, if it is to be sent by who handles this message."""
         delivery = {"id": id, "userid": notification.user, "kind": notification.kind, "by": by, "state": "sending"}
         try:
             await self._store.insert(DELIVERIES, delivery)
         except Conflict:
-            return False
+            return None
         found = await self._store.find(DELIVERIES, {"id": id}, limit=1, fields=["state"])
-        return bool(found) and found[0]["state"] != "sent"
+        if not found or found[0]["state"] == "sent":
+            return None
+        return await self._server.contact(notification.user)
+
+    async def _send(self, notification: Notification, recipient: Recipient) -> None:
+        try:
+            await contained(self._notifier.send(notification, recipient))
+        except (NotSent, Undeliverable):
+            raise
+        except Exception as error:
+            log.exception("%s could not be sent over %s", notification.kind, self.name)
+            raise NotSent(f"{type(error).__name__}: {error}") from error
 
     async def _note(self, id: str, state: str, reason: str) -> None:
         try:
@@ -177,7 +196,7 @@ class Outside(Channel):
         except NotFound:  # its user's account has ended meanwhile
             log.debug("%s is %s, and its delivery is gone", id, state)
 
-    def _unsubscribe(self, notification: Notification, token: str) -> str:
+    def _unsubscribe_link(self, notification: Notification, token: str) -> str:
         if not self._site:
             return ""
         about = {"who": notification.user, "kind": notification.kind, "channel": self.name, "token": token}

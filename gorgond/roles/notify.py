@@ -77,7 +77,9 @@ class NotificationServer(Service):
     async def _pass_on(self, message: Message) -> Outcome:
         """Give a notification to each channel; wait for one that has no room."""
         copies = {
-            name: Message(message.op, message.args, f"{message.id}:{name}"[-ID_MAX:], sent=message.sent)
+            name: Message(
+                message.op, message.args, f"{message.id}:{name}"[-ID_MAX:], sent=message.sent, trace=message.trace
+            )
             for name in self._channels
         }
         while copies:
