@@ -97,8 +97,9 @@ class Channel(ABC):
         """Send a notification. Raises NotSent, Undeliverable and Leaving."""
 
     async def _ask(self, work: Callable[[], Awaitable[T]]) -> T:
-        """The outcome of `work`, which asks the store or the broker, and may be done again; while they are away it waits
-        for them, since all others would fare as this one. Raises Undeliverable for what they refuse, and Leaving."""
+        """The outcome of `work`, which asks the store or the broker, and may be done again. While they are away it is
+        waited for them, since all others would fare as this one. Raises Undeliverable for what they refuse, and
+        Leaving."""
         while True:
             try:
                 return await work()

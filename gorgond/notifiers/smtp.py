@@ -88,7 +88,9 @@ class Mailer:
     def close(self) -> None:
         """End all connections: a thread that waits for an answer waits no longer."""
         with self._lock:
-            for each in self._open:
+            for each in self._idle:
+                each.close()
+            for each in self._open.difference(self._idle):
                 each.cut()
 
 

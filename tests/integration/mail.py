@@ -13,6 +13,8 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from tests.programs import free_port
+
 Answer = Callable[[EmailMessage], str]
 TAKEN = "250 taken"
 HANG_UP = "hang up"  # take the e-mail, and say nothing of it
@@ -29,13 +31,11 @@ class MailServer:
         self.answer: Answer = lambda _: TAKEN
         self.refused: dict[str, str] = {}  # what is said of addresses
         self.connections = 0
-        self._controller = Controller(self, hostname="127.0.0.1", port=0)
+        self._controller = Controller(self, hostname="127.0.0.1", port=free_port())
 
     @property
     def url(self) -> str:
-        server: Any = self._controller.server
-        port = server.sockets[0].getsockname()[1]
-        return f"smtp://127.0.0.1:{port}"
+        return f"smtp://127.0.0.1:{self._controller.port}"
 
     # ---- what aiosmtpd asks
 

@@ -162,8 +162,9 @@ def test_the_link_of_an_email_asks_a_person_first(house: Website, nora: Reader, 
 
 
 def test_what_is_refused_for_good_is_a_dead_letter_with_the_code(
-    house: Website, nora: Reader, mail: MailServer
+    house: Website, nora: Reader, mail: MailServer, expected_logs: Callable[[str], None]
 ) -> None:
+    expected_logs("gives up 1 message of notify_put:email: the mail server says 550")
     before = len(dead(house))
     mail.refused[address(nora)] = "550 5.1.1 no such mailbox"
     tell(house, nora.id, LOGIN)
@@ -217,8 +218,9 @@ def test_a_key_is_one_email(house: Website, nora: Reader, mail: MailServer) -> N
 
 
 def test_what_a_template_cannot_be_filled_in_with_is_a_dead_letter(
-    house: Website, nora: Reader, mail: MailServer
+    house: Website, nora: Reader, mail: MailServer, expected_logs: Callable[[str], None]
 ) -> None:
+    expected_logs("gives up 1 message of notify_put:email: .*KeyError: 'who'")
     before = len(dead(house))
     tell(house, nora.id, data={"nobody": 1})
     [*_, letter] = eventually(lambda: dead(house)[before:])
