@@ -6,30 +6,33 @@ import asyncio
 import io
 import json
 import os
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, redirect_stdout
 from pathlib import Path
 
 import pytest
 
 from gorgond.auth.sealing import new_key
 from gorgond.commands.operator import installation
-from gorgond.config import Config, load
+from gorgond.config import load
 from gorgond.gorgonctl import main
 from gorgond.providers import SOURCES
-from gorgond.redpill import Message, Producer, connect, keys, protocol, script
-from gorgond.roles.app import AppServer
+from gorgond.redpill import Message, Producer, connect, keys, now_ms, protocol, script
+from gorgond.roles import ROLES
 from gorgond.roles.journal import Journal
-from gorgond.roles.store import DataStore
+from gorgond.roles.making import make
 from gorgond.roles.web import WebServer
 from gorgond.service.access import OPERATOR, USERS, acl_file
-from gorgond.service.fabric import Fabric, connect_fabric
+from gorgond.service.fabric import connect_fabric
 from gorgond.service.life import Service
 from gorgond.service.systemd import Notifier
 from tests.conftest import RedisServer
 from tests.echo import ECHO
+from tests.integration.mail import MailServer
 from tests.integration.sources import asked as questioned
 from tests.integration.sources import make_place, running
+from tests.integration.telling import COMMENT
+from tests.integration.test_notify_kills import inbox
 from tests.programs import asked
 from tests.waiting import eventually_async
 
@@ -119,6 +122,28 @@ async def test_a_journal_and_a_store_may_do_their_work(guarded: Callable[[], Gua
         server.close()
 
 
+@asynccontextmanager
+async def serving(
+    server: Guarded, directory: Path, roles: Sequence[str], module: str, conf: str = os.devnull
+) -> AsyncIterator[str]:
+    """Servers of these roles, the first of them a web server, each under its own name: where they answer."""
+    made: list[Service] = []
+    key = new_key()
+    for role in roles:
+        flags = {"broker.url": server.address(role), "store.url": f"sqlite:///{directory}/test.db", "web.port": "0"}
+        config = load(conf, {}, {**flags, "app.module": module, "app.directory": "", "auth.key": key})
+        made.append(make(ROLES[role], config, connect_fabric(config), "1"))
+    running = [asyncio.create_task(service.run(Notifier())) for service in made]
+    for service in made:
+        await service.ready.wait()
+    web = made[0]
+    assert isinstance(web, WebServer)
+    yield f"http://localhost:{web.port}"
+    for service, task in zip(made, running, strict=True):
+        service.stop()
+        await task
+
+
 APPLICATION = """
 from gorgond import App
 
@@ -157,35 +182,41 @@ async def test_an_application_may_do_all_it_can_do(
     server.start()
     try:
         # given a web server, an app server and a store, each under its own name
-        services: list[Service] = []
-        key = new_key()
-        roles: dict[str, Callable[[Config, Fabric, str], Service]] = {
-            "web": WebServer, "app": AppServer, "store": DataStore,
-        }  # fmt: skip
-        for role, make in roles.items():
-            flags = {"broker.url": server.address(role), "store.url": f"sqlite:///{tmp_path}/test.db", "web.port": "0"}
-            config = load(os.devnull, {}, {**flags, "app.module": "guarded_app", "app.directory": "", "auth.key": key})
-            services.append(make(config, connect_fabric(config), "1"))
-        running = [asyncio.create_task(service.run(Notifier())) for service in services]
-        for service in services:
-            await service.ready.wait()
-        web = services[0]
-        assert isinstance(web, WebServer)
+        async with serving(server, tmp_path, ("web", "app", "store"), "guarded_app") as url:
+            # when a handler writes, publishes, hears and is run every so often
+            assert await asyncio.to_thread(asked, f"{url}/write") == b"1"
 
-        async def get(path: str) -> bytes | None:
-            return await asyncio.to_thread(asked, f"http://localhost:{web.port}{path}")
+            async def all_done() -> bool:
+                return await asyncio.to_thread(asked, f"{url}/marks") == b'["heard","ran"]'
 
-        # when a handler writes, publishes, hears and is run every so often
-        assert await get("/write") == b"1"
+            # then it could, and nobody was refused anything
+            await eventually_async(all_done)
+        assert server.cli("ACL", "LOG") == ""
+    finally:
+        server.close()
 
-        async def all_done() -> bool:
-            return await get("/marks") == b'["heard","ran"]'
 
-        # then it could, and nobody was refused anything
-        await eventually_async(all_done)
-        for service, task in zip(services, running, strict=True):
-            service.stop()
-            await task
+async def test_a_notification_server_may_do_its_work(guarded: Callable[[], Guarded], tmp_path: Path) -> None:
+    server = guarded()
+    server.start()
+    try:
+        with MailServer().running() as mail:
+            # given all that have to do with notifications, each under its own name, and a user
+            conf = tmp_path / "gorgond.conf"
+            conf.write_text(f"[notify.email]\nurl = {mail.url}\n")
+            user = {"id": "1000000001", "name": "Ann", "email": "ann@notes.example", "authtokens": {"since": 0}}
+            async with serving(
+                server, tmp_path, ("web", "app", "store", "notify"), "tests.integration.telling", str(conf)
+            ) as url:
+                async with Producer(connect(server.address(OPERATOR)), "test") as producer:
+                    await producer.push("auth_store_put", Message("users.insert", {"documents": [user]}))
+                # when the user is notified, at once and later
+                for at in (None, now_ms() + 500):
+                    what = json.dumps({"user": user["id"], "kind": COMMENT, "at": at}).encode()
+                    assert await asyncio.to_thread(asked, f"{url}/tell", what)
+                # then it could, and nobody was refused anything
+                await eventually_async(lambda: len(mail.mails) == 2)
+                await eventually_async(lambda: len(inbox(f"sqlite:///{tmp_path}/test.db", str(user["id"]))) == 2)
         assert server.cli("ACL", "LOG") == ""
     finally:
         server.close()

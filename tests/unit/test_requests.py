@@ -43,3 +43,30 @@ def test_providers_read_nothing_over_their_queue_but_how_far_they_are(op: str, a
     with pytest.raises(StoreRefused, match="of the collection providers alone") as refused:
         query_of(Message(op, args), "provider_store_get")
     assert refused.value.code == 403
+
+
+CONTACT = {"filter": {"id": "1"}, "fields": ["name", "email"]}
+
+
+def test_notification_servers_learn_how_a_user_is_reached() -> None:
+    verb, query = query_of(Message("users.find", CONTACT), "notify_store_get")
+    assert (verb, query.collection, query.projection) == ("find", "users", ("name", "email"))
+
+
+@pytest.mark.parametrize(
+    ("op", "args"),
+    [
+        ("users.find", {**CONTACT, "fields": ["name", "passhash"]}), ("users.find", {"filter": {"id": "1"}}),
+        ("users.find", {**CONTACT, "filter": {}}), ("users.find", {**CONTACT, "filter": {"email": "a@b"}}),
+        ("users.count", CONTACT), ("emails.find", CONTACT), ("items.find", CONTACT), ("sessions.find", CONTACT),
+    ],
+)  # fmt: skip
+def test_notification_servers_read_nothing_else_over_their_queue(op: str, args: dict[str, Any]) -> None:
+    with pytest.raises(StoreRefused, match="tells how a user is reached, and nothing else") as refused:
+        query_of(Message(op, args), "notify_store_get")
+    assert refused.value.code == 403
+
+
+def test_nobody_else_learns_where_a_user_lives() -> None:
+    with pytest.raises(StoreRefused, match="users: only the auth server may"):
+        query_of(Message("users.find", CONTACT), "store_get")
