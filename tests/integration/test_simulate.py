@@ -40,7 +40,7 @@ def test_everything_in_one_process(tmp_path: Path) -> None:
         assert process.wait(timeout=60) == 0
     written = output.read_text()
     assert "pushed 200 items in " in written
-    assert written.count("ended") == 7
+    assert written.count("ended") == 8
     assert sorted(json.loads(line)["id"] for line in events.read_text().splitlines()) == sorted(
         f"random:0-10-1800-{number}" for number in range(200)
     )
@@ -49,10 +49,8 @@ def test_everything_in_one_process(tmp_path: Path) -> None:
 def test_runs_for_as_long_as_it_is_told_to() -> None:
     done = gorgond("simulate", "--duration", "1.5", "--port", str(free_port()), "--count", "10")
     assert done.returncode == 0
-    assert (
-        "store     consuming auth_store_get, auth_store_put, provider_store_get, store_get, store_put, store_search"
-        in done.stdout
-    )
+    queues = "auth_store_get, auth_store_put, notify_store_get, provider_store_get, store_get, store_put, store_search"
+    assert f"store     consuming {queues}" in done.stdout
 
 
 def test_real_processes_take_the_place_of_the_simulated_ones_one_by_one(

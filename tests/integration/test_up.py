@@ -270,7 +270,7 @@ def test_processes_are_listed_stopped_started_and_added(data: Path, tmp_path: Pa
         for request, why in (
             (
                 {"do": "stop", "name": "store@9"},
-                "there is no store@9 here; there are broker calls journal@1 auth@1 web@1 stats@1 store@1",
+                "there is no store@9 here; there are broker calls journal@1 notify@1 auth@1 web@1 stats@1 store@1",
             ),
             ({"do": "remove", "name": "broker"}, "broker cannot be removed: all others need it"),
             (
