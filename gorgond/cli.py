@@ -53,19 +53,10 @@ def _run(argv: Sequence[str] | None) -> int:
 # ---- what is understood
 
 
-class _OneScreen(argparse.HelpFormatter):
-    """Help without the line that says once more that a command is called COMMAND."""
-
-    def _format_action(self, action: argparse.Action) -> str:
-        text = super()._format_action(action)
-        return text.partition("\n")[2] if action.nargs == argparse.PARSER else text
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gorgond",
         description="A message fabric for web applications. COMMAND --help says what it takes.",
-        formatter_class=_OneScreen,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"gorgond {__version__}")
