@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -207,6 +208,31 @@ def test_a_mail_server_that_hangs_delays_no_inbox(house: Website, nora: Reader, 
     mail.answer = lambda _: TAKEN
     eventually(lambda: counts(house).queued == counts(house).in_flight == counts(house).delayed == 0)
     assert len(set(ids(mail.mails))) == 8
+
+
+def test_a_store_that_is_away_when_an_email_was_sent_has_none_sent_again(
+    house: Website, nora: Reader, mail: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notify, "ANSWER_MS", 200)
+    tell(house, nora.id, LOGIN)
+    eventually(lambda: mail.mails)
+
+    # given that no store writes from the moment on in which the mail server has the e-mail
+    def pause(_: Any) -> str:
+        with ThreadPoolExecutor(1) as thread:  # this one's event loop is the mail server's
+            thread.submit(at_broker, house, lambda link: link.pause("store_put")).result()
+        return TAKEN
+
+    mail.answer = pause
+    tell(house, nora.id, LOGIN)
+    eventually(lambda: len(mail.mails) == 2)
+    # when it was told several times that this was sent
+    asked = at_broker(house, lambda link: link.counts(["store_put"]))[0].accepted
+    eventually(lambda: at_broker(house, lambda link: link.counts(["store_put"]))[0].accepted > asked + 2)
+    at_broker(house, lambda link: link.resume("store_put"))
+    # then it was sent once
+    eventually(lambda: counts(house).queued == counts(house).in_flight == counts(house).delayed == 0)
+    assert len(mail.mails) == 2
 
 
 def test_a_key_is_one_email(house: Website, nora: Reader, mail: MailServer) -> None:
