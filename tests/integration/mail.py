@@ -13,7 +13,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from tests.programs import free_port
+from tools.speed.ports import free_port
 
 Answer = Callable[[EmailMessage], str]
 TAKEN = "250 taken"

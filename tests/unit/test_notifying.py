@@ -11,8 +11,10 @@ import pytest
 from gorgond.app import App
 from gorgond.app.notifying import document_id, filter_after, notification_id, number_of, send_args
 from gorgond.errors import BadRequest, ConfigError, NotSent, Refused, Undeliverable
+from gorgond.notifiers.pace import Pace
 from gorgond.notifiers.smtp import Mailer
 from gorgond.notifiers.templates import Templates
+from gorgond.redpill import connect
 
 
 def test_ids_sort_as_numbers_do_and_those_of_a_user_are_together() -> None:
@@ -55,6 +57,20 @@ def test_a_kind_is_declared_once() -> None:
     app.notification("order.sent", "Your order is on its way")
     with pytest.raises(ConfigError, match=r"declares the kind of notification order.sent twice"):
         app.notification("order.sent", "Again")
+
+
+@pytest.mark.parametrize(("rate", "at_once"), [(60, 1), (600, 10), (1, 1)])
+async def test_all_servers_together_send_so_many_a_minute(rate: int, at_once: int) -> None:
+    # given two servers, each of which asks for a turn again and again
+    broker = connect("memory://pace")
+    paces = [Pace(broker.link(name), f"email{rate}", rate) for name in ("one", "other")]
+    waits = [await pace.turn() for _ in range(at_once) for pace in paces]
+    # then as many turns are given as there are in a second, and who comes then waits for the next one
+    given = waits.count(0.0)
+    assert at_once <= given <= at_once + 1  # a machine that stands still for a moment
+    assert 0 < max(waits) <= 60 / rate
+    for pace in paces:
+        await pace.close()
 
 
 # ---- what e-mails say
