@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
-from tests.browser.test_website import register
-from tests.browser.viewer import Viewer
+from tests.browser.test_website import Open, register, visit
 from tests.conftest import RedisServer
 from tests.integration.telling import COMMENT, LOGIN
 from tests.integration.test_notifications import APPS, tell
 from tests.integration.website import Website
 
-Open = Callable[..., Viewer]
+__all__ = ["visit"]
 
 
 @pytest.fixture(scope="module")
 def site(module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
     with Website(module_redis.url, tmp_path_factory.mktemp("inbox"), app__module=APPS) as site:
         yield site
-
-
-@pytest.fixture
-def visit(browser: Browser, site: Website) -> Iterator[Open]:
-    viewers: list[Viewer] = []
-
-    def open_page(**options: Any) -> Viewer:
-        viewers.append(Viewer(browser, f"http://localhost:{site.port}", options))
-        return viewers[-1]
-
-    yield open_page
-    for viewer in viewers:
-        viewer.close()
 
 
 @pytest.mark.parametrize("width", [1280, 360])
