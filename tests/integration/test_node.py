@@ -120,7 +120,7 @@ async def test_a_role_in_node_is_one_like_any_other(
             eventually(lambda: "all is up" in output.read_text())
             await asyncio.to_thread(ask, control, "restart", name="node@1")
             await eventually_async(lambda: state()["state"] == "up")
-            eventually(lambda: seen() == (["web", "store", "auth", "journal", "stats", "node"], "well"))
+            eventually(lambda: seen() == (["web", "store", "auth", "notify", "journal", "stats", "node"], "well"))
             async with calling(calls) as caller:
                 # and it answers, with a value or an error
                 assert await answer(caller, "node.double", number=21) == 42

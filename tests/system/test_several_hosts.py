@@ -24,7 +24,7 @@ from tests.waiting import eventually
 
 ADDRESSES = [address_of(each) for each in (1, 2, 3)]
 LINE = f"gorgonctl join {' '.join(ADDRESSES)}"
-INSTANCES = {"web": 1, "store": 1, "auth": 0, "app": 0, "journal": 0, "stats": 0}
+INSTANCES = {"web": 1, "store": 1, "auth": 0, "app": 0, "notify": 0, "journal": 0, "stats": 0}
 UID = 5
 
 
