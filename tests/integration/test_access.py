@@ -17,7 +17,7 @@ from gorgond.commands.operator import installation
 from gorgond.config import load
 from gorgond.gorgonctl import main
 from gorgond.providers import SOURCES
-from gorgond.redpill import Message, Producer, connect, keys, now_ms, protocol, script
+from gorgond.redpill import Message, Producer, connect, keys, protocol, script
 from gorgond.roles import ROLES
 from gorgond.roles.journal import Journal
 from gorgond.roles.making import make
@@ -28,11 +28,8 @@ from gorgond.service.life import Service
 from gorgond.service.systemd import Notifier
 from tests.conftest import RedisServer
 from tests.echo import ECHO
-from tests.integration.mail import MailServer
 from tests.integration.sources import asked as questioned
 from tests.integration.sources import make_place, running
-from tests.integration.telling import COMMENT
-from tests.integration.test_notify_kills import inbox
 from tests.programs import asked
 from tests.waiting import eventually_async
 
@@ -191,32 +188,6 @@ async def test_an_application_may_do_all_it_can_do(
 
             # then it could, and nobody was refused anything
             await eventually_async(all_done)
-        assert server.cli("ACL", "LOG") == ""
-    finally:
-        server.close()
-
-
-async def test_a_notification_server_may_do_its_work(guarded: Callable[[], Guarded], tmp_path: Path) -> None:
-    server = guarded()
-    server.start()
-    try:
-        with MailServer().running() as mail:
-            # given all that have to do with notifications, each under its own name, and a user
-            conf = tmp_path / "gorgond.conf"
-            conf.write_text(f"[notify.email]\nurl = {mail.url}\n")
-            user = {"id": "1000000001", "name": "Ann", "email": "ann@notes.example", "authtokens": {"since": 0}}
-            async with serving(
-                server, tmp_path, ("web", "app", "store", "notify"), "tests.integration.telling", str(conf)
-            ) as url:
-                async with Producer(connect(server.address(OPERATOR)), "test") as producer:
-                    await producer.push("auth_store_put", Message("users.insert", {"documents": [user]}))
-                # when the user is notified, at once and later
-                for at in (None, now_ms() + 500):
-                    what = json.dumps({"user": user["id"], "kind": COMMENT, "at": at}).encode()
-                    assert await asyncio.to_thread(asked, f"{url}/tell", what)
-                # then it could, and nobody was refused anything
-                await eventually_async(lambda: len(mail.mails) == 2)
-                await eventually_async(lambda: len(inbox(f"sqlite:///{tmp_path}/test.db", str(user["id"]))) == 2)
         assert server.cli("ACL", "LOG") == ""
     finally:
         server.close()
