@@ -27,6 +27,7 @@ from gorgond.redpill.sentinels import Sentinels
 
 ANSWER = 2.0  # seconds that a server may take for an answer
 PAUSE = 10.0  # seconds without writes, told anew as long as we live
+HOLD = ("CLIENT", "PAUSE", f"{PAUSE * 1000:.0f}", "WRITE")
 # A master that takes no writes takes no greetings of Sentinels either: after three seconds they think that it is gone.
 CATCH_UP = 2.0  # seconds in which the replicas must have all that it has
 TAKE_OVER = 30.0  # seconds until another one is the master
@@ -54,30 +55,34 @@ class _Failover:
 
     async def run(self) -> tuple[Place, Place]:
         old = (await self._sentinels.named()).master
-        try:
-            async with self._redis(old) as master, self._sentinel(old) as sentinel:
-                candidates = await self._candidates(sentinel, old)
+        async with self._sentinel(old) as sentinel:
+            candidates = await self._candidates(sentinel, old)
+            try:
                 self._ours = True
-                await self._hold(master)
-                await self._caught_up(master, candidates)
+                await self._tell(old, *HOLD)
+                await self._caught_up(old, candidates)
                 await self._order(sentinel)
-                new = await self._taken_over(old, master)
-                await _told(master, "REPLICAOF", *map(str, new))
-                self._ours = True
-        finally:
-            if self._ours:
-                with suppress(*DRIVER_ERRORS, BrokerError):  # the pause ends by itself
-                    async with self._redis(old) as before:
-                        await _told(before, "CLIENT", "UNPAUSE")
+                new = await self._taken_over(old)
+                with suppress(*DRIVER_ERRORS):  # a Sentinel tells it too, some seconds later
+                    await self._tell(old, "REPLICAOF", *map(str, new))
+                    self._ours = True
+            finally:
+                if self._ours:
+                    with suppress(*DRIVER_ERRORS):  # the pause ends by itself
+                        await self._tell(old, "CLIENT", "UNPAUSE")
         return old, new
 
-    async def _hold(self, master: RedisProtocol) -> None:
-        await _told(master, "CLIENT", "PAUSE", f"{PAUSE * 1000:.0f}", "WRITE")
+    async def _tell(self, place: Place, *command: str) -> None:
+        """Over a connection of its own: a Sentinel ends all to a Redis whose role it changes."""
+        async with self._redis(place) as redis:
+            await _told(redis, *command)
 
-    async def _caught_up(self, master: RedisProtocol, lacking: set[Place]) -> None:
+    async def _caught_up(self, master: Place, lacking: set[Place]) -> None:
         """Wait until each replica that may be promoted has all that the master has. Each is asked itself: it tells its
         master once a second only."""
-        sent, end = int((await _replication(master))["master_repl_offset"]), time.monotonic() + CATCH_UP
+        async with self._redis(master) as redis:
+            sent = int((await _replication(redis))["master_repl_offset"])
+        end = time.monotonic() + CATCH_UP
         while lacking := {each for each in lacking if await self._has(each) < sent}:
             if time.monotonic() > end:
                 who = " and ".join(map(shown, sorted(lacking)))
@@ -126,12 +131,14 @@ class _Failover:
                     raise
             await asyncio.sleep(LOOK)
 
-    async def _taken_over(self, old: Place, master: RedisProtocol) -> Place:
+    async def _taken_over(self, old: Place) -> Place:
         """The new master, as soon as the majority names it and it says so itself."""
-        end = time.monotonic() + TAKE_OVER
-        while time.monotonic() < end:
-            await self._hold(master)
+        held = begun = time.monotonic()
+        while (now := time.monotonic()) < begun + TAKE_OVER:
             with suppress(*DRIVER_ERRORS, BrokerAway):
+                if now > held + PAUSE / 2:
+                    held = now
+                    await self._tell(old, *HOLD)
                 new = (await self._sentinels.named()).master
                 if new != old and await self._is_master(new):
                     return new

@@ -9,7 +9,8 @@ from contextlib import suppress
 import pytest
 import redis
 
-from gorgond.redpill import BrokerRefused, Consumer, Message, Producer, connect
+from gorgond.redpill import BrokerRefused, Consumer, Message, Producer, connect, failover
+from gorgond.redpill.redisprotocol import RedisProtocol
 from tests.contract.stage import OUTAGE, Handler, Stage, running
 from tests.sets import NAME, PASSWORD, MakeSet, Member, Set
 from tests.waiting import eventually, eventually_async
@@ -112,6 +113,24 @@ async def test_a_second_one_at_the_same_time_is_refused_and_disturbs_nothing(mak
         await broker.fail_over(LOGIN)
     assert not acknowledges(old)
     await first
+    assert made.master() is not old
+
+
+async def test_it_goes_on_when_a_sentinel_ends_all_connections_to_the_old_master(
+    make_set: MakeSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a Sentinel that turns the old master into a replica before we are told that there is another one
+    made = make_set(replicas=1)
+    old = made.master()
+    order = failover._Failover._order
+
+    async def ordered(self: failover._Failover, sentinel: RedisProtocol) -> None:
+        await order(self, sentinel)
+        await asyncio.to_thread(old.cli, "CLIENT", "KILL", "TYPE", "normal")
+
+    monkeypatch.setattr(failover._Failover, "_order", ordered)
+    # when an operator has another one made the master, then that is done
+    await connect(made.url(), durable=False).fail_over(LOGIN)
     assert made.master() is not old
 
 
