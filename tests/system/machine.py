@@ -196,7 +196,7 @@ class Machine:
     def kill(self) -> None:
         """Power off: everything in it ends at once."""
         if self._nspawn is not None:
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, FileNotFoundError):  # it may be off
                 if leader := self.leader:
                     os.kill(leader, signal.SIGKILL)
             try:
