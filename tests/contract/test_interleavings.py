@@ -21,7 +21,7 @@ from tests.contract.failoverwalk import FailoverWalk
 from tests.contract.walk import walk, walk_to_the_end
 from tests.contract.worlds import InMemory, InRedis, links_of
 
-MANY = int(os.environ.get("INTERLEAVINGS", "2000"))  # on each broker; tools/prove interleavings plays 200,000
+MANY = int(os.environ.get("INTERLEAVINGS", "1000"))  # on each broker; tools/prove interleavings plays 200,000
 SEED = os.environ.get("INTERLEAVINGS_SEED")
 PARTS = 20  # in which they are played: a test lasts some seconds, on a busy machine too
 
