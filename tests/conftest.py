@@ -36,6 +36,7 @@ import pytest
 
 from gorgond.chaos.errors import Refused
 from gorgond.chaos.hosts.clock import faketime
+from gorgond.redpill import session
 from gorgond.service import stall
 from tests.waiting import HANGS, eventually
 
@@ -377,8 +378,9 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A run in the background of a script ignores SIGINT, and so would all that it starts: some is to be interrupted.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # On a busy machine an event loop beside ours gets its turn late, and nothing is wrong.
+    # On a busy machine an event loop beside ours gets its turn late, and so do answers, and nothing is wrong.
     vars(stall)["PATIENCE"] = 10.0
+    vars(session)["LEAVE"] = 10.0
 
 
 @pytest.hookimpl(tryfirst=True)

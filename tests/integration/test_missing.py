@@ -20,7 +20,7 @@ FEW = ("--apps", "0", "--web", "1", "--stores", "1")
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     """One whose provider ends soon."""
-    with up_with(tmp_path, *FEW, "--count", "400", "--rate", "100", "--users", "10") as made:
+    with up_with(tmp_path, *FEW, "--count", "400", "--rate", "40", "--users", "10") as made:
         yield made
 
 
@@ -31,7 +31,9 @@ def stored(running: Running) -> int:
 
 def test_what_is_done_is_not_missing(running: Running) -> None:
     # given a provider that the stats server has heard, and that has pushed all its notes
-    eventually(lambda: [row for row in running.picture()["roles"] if row["role"] == "provider" and row["up"]])
+    eventually(
+        lambda: [row for row in running.picture()["roles"] if row["role"] == "provider" and row["up"] + row["done"]]
+    )
     eventually(lambda: running.processes()["provider@random"][1] == "done")
     # then all is well, and it is told as what it is
     eventually(lambda: running.verdict() == "● All is well")

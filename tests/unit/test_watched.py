@@ -258,7 +258,8 @@ def returning(run: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitabl
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("why", ["nobody pushes", "the process was stopped"])
-async def test_a_service_that_has_nothing_to_do_or_could_not_run_does_not_hang(why: str) -> None:
+async def test_a_service_that_has_nothing_to_do_or_could_not_run_does_not_hang(why: str, expected_logs: Expect) -> None:
+    expected_logs("could not finish within")
     toy = Toy(Ill())
     running = asyncio.create_task(toy.run(Notifier()))
     await eventually_async(lambda: toy._heart.lag > 0)
