@@ -38,7 +38,9 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def site(module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
-    with Website(module_redis.url, tmp_path_factory.mktemp("ends"), auth__address_attempts="100000") as site:
+    with Website(
+        module_redis.url, tmp_path_factory.mktemp("ends"), auth__address_attempts="100000", web__deadline="60s"
+    ) as site:
         yield site
 
 

@@ -22,7 +22,9 @@ _numbers = itertools.count()
 @pytest.fixture(scope="module")
 def fabric(module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
     # so many attempts that tests which are not about them do not meet the limits
-    with Website(module_redis.url, tmp_path_factory.mktemp("accounts"), auth__address_attempts="100000") as site:
+    with Website(
+        module_redis.url, tmp_path_factory.mktemp("accounts"), auth__address_attempts="100000", web__deadline="60s"
+    ) as site:
         yield site
 
 

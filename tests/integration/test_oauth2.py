@@ -42,7 +42,7 @@ def site(issuer: str, module_redis: RedisServer, tmp_path_factory: pytest.TempPa
         f"[oauth2.house]\nissuer = {issuer}\n{CLIENT}"
         "[oauth2.gone]\nissuer = http://127.0.0.1:1\nclient_id = x\n[oauth2.hub]\nkind = github\nclient_id = x\n"
     )
-    with Website(module_redis.url, tmp_path_factory.mktemp("site"), conf=str(conf)) as website:
+    with Website(module_redis.url, tmp_path_factory.mktemp("site"), conf=str(conf), web__deadline="60s") as website:
         yield website
 
 

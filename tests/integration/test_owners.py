@@ -36,7 +36,9 @@ def fabric(
     url = f"sqlite:///{directory}/test.db"
     if request.param == "mongodb":
         url = f"{request.getfixturevalue('mongod_url')}owners"
-    with Website(module_redis.url, directory, store__url=url, auth__address_attempts="100000") as site:
+    with Website(
+        module_redis.url, directory, store__url=url, auth__address_attempts="100000", web__deadline="60s"
+    ) as site:
         yield site
 
 

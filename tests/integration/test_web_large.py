@@ -41,8 +41,10 @@ def site(module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) ->
     """A site whose newest notes are twenty of 0.9 MB, and five small ones before them; with another application."""
     apps = tmp_path_factory.mktemp("apps")
     (apps / "plain.py").write_text(APPLICATION)
-    settings = {"app__directory": str(apps), "web__deadline": "60s"}  # a busy machine takes long for what is large
-    with Website(module_redis.url, tmp_path_factory.mktemp("site"), **settings) as site:
+    # A busy machine takes long for what is large.
+    with Website(
+        module_redis.url, tmp_path_factory.mktemp("site"), app__directory=str(apps), web__deadline="60s"
+    ) as site:
         for number in range(25):
             body = LARGE if number >= 5 else "small"
             note = {"id": f"note {number}", "ts": 1000 + number, "title": "wordy", "body": body}

@@ -20,7 +20,7 @@ from tests.waiting import eventually
 
 @pytest.fixture(scope="module")
 def site(module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Website]:
-    with Website(module_redis.url, tmp_path_factory.mktemp("website")) as site:
+    with Website(module_redis.url, tmp_path_factory.mktemp("website"), web__deadline="60s") as site:
         yield site
 
 
