@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gorgond.auth.sealing import new_key
-from gorgond.commands.operator import installation
+from gorgond.commands import secrets
 from gorgond.config import load
 from gorgond.gorgonctl import main
 from gorgond.providers import SOURCES
@@ -229,7 +229,7 @@ def test_the_operator_may_do_all(
     server.start()
     # given the operator's password where root finds it, and a message that a web server has pushed
     (tmp_path / f"gorgond.broker.password.{OPERATOR}").write_text(f"secret-{OPERATOR}\n")
-    monkeypatch.setattr(installation, "CREDENTIALS", tmp_path)
+    monkeypatch.setattr(secrets, "CREDENTIALS", tmp_path)
     monkeypatch.setenv("GORGOND_CONFIG", os.devnull)
     monkeypatch.setenv("GORGOND_BROKER_URL", server.url)
     monkeypatch.setenv("GORGOND_STATS_PORT", "1")  # where nobody answers
