@@ -66,6 +66,7 @@ class _Failover:
                 with suppress(*DRIVER_ERRORS):  # a Sentinel tells it too, some seconds later
                     await self._tell(old, "REPLICAOF", *map(str, new))
                     self._ours = True
+                await self._done(sentinel)
             finally:
                 if self._ours:
                     with suppress(*DRIVER_ERRORS):  # the pause ends by itself
@@ -146,6 +147,16 @@ class _Failover:
         raise BrokerAway(
             f"no other master was named within {TAKE_OVER:g} s; {shown(old)} goes on after {PAUSE:g} s more"
         )
+
+    async def _done(self, sentinel: RedisProtocol) -> None:
+        """Wait until the Sentinel that does it has done with it: should the new master die before that, it would wait
+        for it, and the others could not agree on the next one."""
+        end = time.monotonic() + TAKE_OVER
+        with suppress(*DRIVER_ERRORS):
+            while IN_HAND in _flags(pairs(await _told(sentinel, "SENTINEL", "MASTER", self._address.name))):
+                if time.monotonic() > end:
+                    return
+                await asyncio.sleep(LOOK)
 
     async def _is_master(self, place: Place) -> bool:
         async with self._redis(place) as redis:
