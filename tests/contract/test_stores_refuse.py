@@ -133,7 +133,16 @@ def test_no_collection_has_a_name_that_sqlite_uses_itself(tmp_path: Path) -> Non
         # then each name in it is a collection's, or one that no collection can have
         with closing(sqlite3.connect(path)) as connection:
             names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-        collections = {"items", "users", "sessions", "identities"}
+        collections = {
+            "items",
+            "users",
+            "sessions",
+            "identities",
+            "deliveries",
+            "inboxes",
+            "notifications",
+            "preferences",
+        }
         assert names > collections | {"tombstones", "text_building"}
         for name in (names - collections) | set(RESERVED):
             with pytest.raises(StoreRefused, match="collection"):
