@@ -83,6 +83,6 @@ async def test_interleavings_with_failovers(many: int, shared_redis: RedisServer
             steps = FailoverWalk(InRedis(broker, client), links, seed, client)
             await walk_to_the_end(steps, seed)
             failovers += steps.failovers
-    assert failovers or SEED or not many
+    assert failovers or SEED or many < 3  # of 150 walks one has none
     for link in links:
         await link.close()
