@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -104,17 +103,17 @@ def test_a_request_is_answered_though_the_server_that_has_it_dies(lab: Lab, meth
         for connection in kept:
             connection.request("GET", "/healthz")
             assert connection.getresponse().read()
-        stores, web = [host.pid("store@1") for host in lab.hosts], first.pid("web@1")
+        eventually(lambda: all(host.is_up() for host in lab.hosts))
         standing_still = closing.enter_context(ExitStack())
-        for store in stores:
-            os.kill(store, signal.SIGSTOP)
-            standing_still.callback(os.kill, store, signal.SIGCONT)
+        for host in lab.hosts:
+            host.signal("store@1", signal.SIGSTOP)
+            standing_still.callback(host.signal, "store@1", signal.SIGCONT)
         before = broker.count_accepted(queue)
         for connection in kept:
             connection.request(method, "/info/9", body, {"Content-Type": "application/json"} if body else {})
         eventually(lambda: broker.count_accepted(queue) >= before + len(kept))
         # when one of the web servers dies, and the stores go on
-        os.kill(web, signal.SIGKILL)
+        first.signal("web@1", signal.SIGKILL)
         standing_still.close()
         # then each is answered
         assert {connection.getresponse().status for connection in kept} == told

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -31,6 +32,7 @@ from gorgond.chaos.servers import Server
 from gorgond.chaos.target import Target
 from gorgond.chaos.undo import UndoLog
 from gorgond.commands.control import ask
+from gorgond.errors import GorgonError
 from gorgond.redpill import DONE, Consumer, Message, Outcome, Producer, connect
 from tests.conftest import RedisServer
 from tests.integration.breaks import BREAKS
@@ -144,7 +146,9 @@ def test_faults_by_hand_and_their_undoing(data: Path, tmp_path: Path) -> None:
         return {each["name"]: each for each in ask(data / "control.sock", "list")["processes"]}
 
     def up() -> bool:
-        return (data / "control.sock").exists() and all(each["state"] == "up" for each in processes().values())
+        with suppress(GorgonError):  # it does not listen yet
+            return all(each["state"] == "up" for each in processes().values())
+        return False
 
     def drill_marks() -> list[str]:
         picture = json.loads(asked(f"{ask(data / 'control.sock', 'list')['stats']}/api/stats.json") or b"{}")

@@ -120,7 +120,8 @@ def test_systemd_is_told_everything_and_the_watchdog_only_while_consumers_turn(
     store = fabric.start_store(**environ)
     systemd.hears("READY=1")
     systemd.hears(
-        "STATUS=consuming auth_store_get, auth_store_put, provider_store_get, store_get, store_put, store_search: "
+        "STATUS=consuming auth_store_get, auth_store_put, notify_store_get, provider_store_get, "
+        "store_get, store_put, store_search: "
     )
     systemd.hears("WATCHDOG=1")
     store.signal(signal.SIGHUP)

@@ -23,7 +23,7 @@ from tests.programs import ROOT, SCRIPTS, asked, bare_path
 from tests.waiting import HANGS, eventually
 from tools.speed.ports import free_port
 
-BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 COMMENT = re.compile(r"\s{2,}#.*")
 SERVES = re.compile(r"(tools/up|gorgond up)\b")  # it runs until it is ended
 BESIDES = {"docs/chaos.md", "docs/operations.md"}  # files that speak of a fabric which runs already

@@ -148,7 +148,7 @@ def test_children_die_with_a_parent_that_is_killed(data: Path, tmp_path: Path) -
     with started(*arguments(data, free_port(), "--no-provider"), output=output) as process:
         eventually(lambda: all_up(output))
         running = list(children(process).values())
-        assert len(running) == 11
+        assert len(running) == 12
         process.kill()
         eventually(lambda: gone(running))
     # and the next start takes it from there

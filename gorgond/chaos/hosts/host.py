@@ -157,14 +157,11 @@ class Host:
         """Have one of them stopped, started or restarted."""
         ask(self.fitting.control, do, name=name)
 
-    def pid(self, name: str) -> int:
-        """The process of one of them; 0 while it does not run."""
-        return next((each["pid"] for each in self.processes() if each["name"] == name), 0)
-
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send one of them a signal; nothing happens when it does not run."""
-        if pid := self.pid(name):
-            os.kill(pid, number)
+        for each in self.processes():
+            if each["name"] == name and each["pid"]:
+                os.kill(each["pid"], number)
 
     def is_up(self) -> bool:
         """Whether all that is to run on it is ready."""
