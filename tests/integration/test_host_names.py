@@ -67,6 +67,7 @@ def fabric(tmp_path: Path, redis_factory: Callable[..., RedisServer]) -> Iterato
     with fabric_in(tmp_path, redis_factory) as fabric:
         fabric.start("stats")
         fabric.start("web", GORGOND_WEB_DEADLINE="60s")
+        eventually(lambda: asked(f"{fabric.web}/healthz"))
         yield fabric
 
 
