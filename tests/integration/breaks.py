@@ -36,10 +36,11 @@ BREAKS = {
             answers = [None] * len(batches)
 """,
     ),)}),
-    # A consumer has the messages that it takes in its memory alone. It takes its time, so that it has some when it
-    # dies.
+    # A consumer has the messages that it takes in its memory alone, and handles the one that it waited for. It takes
+    # its time, so that it has some when it dies.
     "pop instead of move": Break("store-kill", "lost", {
         CLAIM: (NO_LENGTH,),
+        "gorgond/redpill/session.py": (("return None if self._crowded or raw", "return None if raw"),),
         HAND_OUT: (
             ("redis.call('RPUSH', DESK, unpack(found))", ""),
             ("redis.call('LMOVE', QUEUE, DESK, 'LEFT', 'RIGHT')", "redis.call('LPOP', QUEUE)"),
