@@ -17,7 +17,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +30,7 @@ from gorgond.redpill import (
     BrokerError,
     BrokerRefused,
     GorgonError,
+    Link,
     Listener,
     Message,
     dumps,
@@ -165,28 +166,30 @@ class StatsMonitor(Service):
 
     async def _look_at(self, watched: Watched, beat: Beat) -> None:
         """Once a second, the figures of one broker and its queues."""
-        link = watched.broker.link(f"{self.name} look")
-        try:
-            while True:
-                beat()
-                due = time.monotonic() + SECOND
-                await watched.look(link, self._collector.queues)
-                if watched.lost:
-                    watched.broker.outage.begin(watched.health.reason)
-                elif not watched.health.away:
-                    watched.broker.outage.end()
-                await asyncio.sleep(max(due - time.monotonic(), 0.05))
-        finally:
-            await link.close()
+
+        async def look(link: Link) -> None:
+            await watched.look(link, self._collector.queues)
+            if watched.lost:
+                watched.broker.outage.begin(watched.health.reason)
+            elif not watched.health.away:
+                watched.broker.outage.end()
+
+        await self._each_second(watched, "look", look, beat)
 
     async def _look_at_servers(self, watched: Watched, beat: Beat) -> None:
         """Once a second, the servers that one broker is made of."""
-        link = watched.broker.link(f"{self.name} servers")
+        await self._each_second(watched, "servers", watched.look_at_servers, beat)
+
+    async def _each_second(
+        self, watched: Watched, what: str, look: Callable[[Link], Awaitable[None]], beat: Beat
+    ) -> None:
+        """Call `look` once a second, over a link of its own."""
+        link = watched.broker.link(f"{self.name} {what}")
         try:
             while True:
                 beat()
                 due = time.monotonic() + SECOND
-                await watched.look_at_servers(link)
+                await look(link)
                 await asyncio.sleep(max(due - time.monotonic(), 0.05))
         finally:
             await link.close()

@@ -18,6 +18,7 @@ from gorgond.chaos.errors import Refused
 from gorgond.chaos.hosts.network import OURS, SWITCH, Network, address_of, ip
 from gorgond.chaos.mongod import mongod
 from gorgond.config import rewritten
+from tests.conftest import left_out
 from tests.system.conftest import Packages
 from tests.system.machine import Machine
 from tests.waiting import eventually
@@ -126,7 +127,7 @@ def hosts(suite: str, packages: Packages, tmp_path: Path) -> Iterator[list[Host]
             closing.enter_context(Network())
             binary = mongod()
         except Refused as refused:
-            pytest.skip(str(refused))
+            left_out(str(refused))
         database = tmp_path / "mongod"
         database.mkdir()
         words = [
