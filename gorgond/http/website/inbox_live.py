@@ -18,7 +18,6 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
-from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +27,7 @@ from gorgond.http.answers import Answer, Sink
 from gorgond.http.asking import Asking
 from gorgond.http.routes import Request
 from gorgond.http.sse import Hub, Viewer, json_event
-from gorgond.http.website.live import Hear, Spawn
+from gorgond.http.website.telling import Hear, Spawn, Telling
 from gorgond.http.website.visitor import find_visitor
 from gorgond.redpill import GorgonError, Message, new_id, now_ms
 
@@ -58,11 +57,10 @@ class InboxLive:
 
     def __init__(self, hear: Hear, spawn: Spawn, asking: Asking) -> None:
         self._hear = hear
-        self._spawn = spawn
         self._asking = asking
         self._hub: Hub[_Viewer] = Hub(VIEWERS_MAX, "too many inboxes are open here", 60)
         self._of: defaultdict[str, set[_Viewer]] = defaultdict(set)  # by user
-        self._telling: asyncio.Task[None] | None = None
+        self._telling = Telling(spawn, self._tell, "inboxes")
         self._due = asyncio.Event()
 
     async def watch(self, request: Request, since: int | None) -> Answer:
@@ -75,8 +73,7 @@ class InboxLive:
             now = asyncio.get_running_loop().time()
             viewer = _Viewer(sink, str(uid), last, now, now)
             self._of[viewer.user].add(viewer)
-            if self._telling is None or self._telling.done():
-                self._telling = Context().run(self._spawn, self._tell, "inboxes")
+            self._telling.begin()
             self._due.set()
             return viewer
 
@@ -85,8 +82,7 @@ class InboxLive:
     def close(self) -> None:
         """The server drains: clients connect to another one by themselves."""
         self._hub.close()
-        if self._telling is not None:
-            self._telling.cancel()
+        self._telling.end()
 
     def _deliver(self, _: str, message: Message) -> None:
         told = dict(message.args)

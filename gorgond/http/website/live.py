@@ -16,9 +16,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from contextvars import Context
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
@@ -26,7 +25,8 @@ from typing import Any, Protocol
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer, Sink
 from gorgond.http.sse import Hub, Viewer, json_event
-from gorgond.redpill import GorgonError, Listener, Message
+from gorgond.http.website.telling import Hear, Spawn, Telling
+from gorgond.redpill import GorgonError, Message
 
 TOPIC = "store_notify"
 KEPT = 2_000  # events, for viewers who connect again
@@ -42,8 +42,6 @@ LINGER = 60.0  # seconds for which events are kept after the last viewer has gon
 log = logging.getLogger("gorgond.web")
 
 Cards = Mapping[str, tuple[Any, str]]  # by the notes' ids: the owner's number and the HTML
-Hear = Callable[[str, Callable[[str, Message], None], Callable[[], None]], Listener]
-Spawn = Callable[[Callable[[Callable[[], None]], Coroutine[Any, Any, None]], str], asyncio.Task[None]]
 
 
 class Renders(Protocol):
@@ -88,14 +86,13 @@ class Live:
 
     def __init__(self, hear: Hear, spawn: Spawn, notes: Renders) -> None:
         self._hear = hear
-        self._spawn = spawn
         self._notes = notes
         self._events: deque[_Event] = deque(maxlen=KEPT)
         self._number = 0
         self._hearing = False
         full = "too many pages are open here; this one does not update itself"
         self._hub: Hub[_Viewer] = Hub(VIEWERS_MAX, full, 60)
-        self._telling: asyncio.Task[None] | None = None
+        self._telling = Telling(spawn, self._tell, "live")
 
     def watch(self, userid: int | None, since: int, last: str, shown: str = "") -> Answer:
         """The answer for a new viewer, who has the notes up to the `ts` `since` or, if it was here before, has seen
@@ -110,9 +107,7 @@ class Live:
             viewer = _Viewer(sink, userid, None if last else since, self._number if seen is None else seen, now, tags)
             if seen is None:
                 viewer.write(json_event("reset", {}))
-            if self._telling is None or self._telling.done():
-                # It is not about the request that happens to begin it, whose id the log would show.
-                self._telling = Context().run(self._spawn, self._tell, "live")
+            self._telling.begin()
             return viewer
 
         return self._hub.answer(join)
@@ -120,8 +115,7 @@ class Live:
     def close(self) -> None:
         """The server drains: browsers connect to another one by themselves."""
         self._hub.close()
-        if self._telling is not None:
-            self._telling.cancel()
+        self._telling.end()
 
     def _number_of(self, id: str) -> int | None:
         """The number of the event of this id, if it is kept."""

@@ -13,9 +13,10 @@ from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.server import Translate
 from gorgond.http.website.account import Account
 from gorgond.http.website.inbox import Inbox
-from gorgond.http.website.live import SHOWN, TAG, Hear, Live, Spawn
+from gorgond.http.website.live import SHOWN, TAG, Live
 from gorgond.http.website.notes import Notes
 from gorgond.http.website.rendering import Static, Templates, page, see_other
+from gorgond.http.website.telling import Hear, Spawn
 from gorgond.http.website.visitor import NOBODY, wants_page
 from gorgond.redpill import ID_MAX
 
