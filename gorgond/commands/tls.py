@@ -39,7 +39,6 @@ from gorgond.service.access import OPERATOR
 DIRECTORY = TLS.directory
 AUTHORITY = "gorgond.tls.ca"  # in the directory of secrets
 BROKER_FILES = {"ca-cert": "ca.pem", "cert": "host.pem", "key": "host.key"}  # by the settings of Redis
-SENTINEL_UNIT = "gorgon-sentinel.service"
 MONGOD = "mongodb"  # the user of Debian's and MongoDB's own packages
 AUTHORITY_DAYS = 20 * 365
 HOST_DAYS = 730
@@ -256,8 +255,8 @@ def _take_over(say: Say) -> None:
             pass  # it does not run; it reads the files when it starts
         except redis.RedisError as error:
             raise GorgonError(f"the broker did not take the certificate: {error}") from None
-    if units.SYSTEMD.exists() and units.state(SENTINEL_UNIT) == "active":
-        units.systemctl("restart", SENTINEL_UNIT)
+    if units.SYSTEMD.exists() and units.state(units.SENTINEL_UNIT) == "active":
+        units.systemctl("restart", units.SENTINEL_UNIT)
         say("so does the Sentinel that runs here, which was started anew for it")
 
 

@@ -20,6 +20,7 @@ from gorgond.roles import restarting
 SYSTEMD = Path("/run/systemd/system")  # is there where systemd is what started this host
 TARGET = "gorgon.target"
 BROKER = ("gorgon-broker-watch.service", "gorgon-broker.service")
+SENTINEL_UNIT = "gorgon-sentinel.service"
 FILES = Path("/var/lib/gorgond/broker")
 _INSTANCE = re.compile(r"gorgon-(?P<role>[a-z-]+)@(?P<name>[^.]+)\.service")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -13,8 +13,9 @@ from gorgond import Context
 from gorgond.app import schedule as schedule_module
 from gorgond.app.application import Schedule
 from gorgond.app.schedule import ScheduleLoop
-from gorgond.redpill import Broker, Link, Message, Reply
+from gorgond.redpill import Broker, Link
 from gorgond.redpill.memory import MemoryBroker
+from tests.backends import Nobody
 from tests.waiting import eventually_async
 
 
@@ -74,27 +75,6 @@ async def test_when_it_was_done_last_is_known_to_all(broker: Broker) -> None:
 
 
 # ---- what runs every so often
-
-
-class Nobody:
-    """A backend that is not asked."""
-
-    async def call(self, queue: str, message: Message) -> Reply:
-        raise AssertionError
-
-    @property
-    def kinds(self) -> Mapping[str, str]:
-        return {}
-
-    @property
-    def channels(self) -> Sequence[str]:
-        return ()
-
-    async def push(self, queue: str, message: Message, at: int | None = None) -> None:
-        raise AssertionError
-
-    async def publish(self, topic: str, event: Message) -> None:
-        raise AssertionError
 
 
 class Job:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,11 +27,12 @@ from gorgond.redpill import (
     now_ms,
 )
 from gorgond.redpill.codec import dumps
+from tests.backends import Nobody
 
 ANNA = {"id": "7", "name": "Anna", "email": "a@b.c", "roles": ["admin"], "session": "s"}
 
 
-class Backend:
+class Backend(Nobody):
     """Remembers what it is asked, and answers with what it is given."""
 
     def __init__(self, answer: Any = None) -> None:
@@ -43,17 +44,6 @@ class Backend:
         if isinstance(self._answer, Exception):
             raise self._answer
         return Reply(message.id, dumps(self._answer))
-
-    @property
-    def kinds(self) -> Mapping[str, str]:
-        return {}
-
-    @property
-    def channels(self) -> Sequence[str]:
-        return ()
-
-    async def push(self, queue: str, message: Message, at: int | None = None) -> None:
-        raise AssertionError
 
     async def publish(self, topic: str, event: Message) -> None:
         self.asked.append((topic, event))

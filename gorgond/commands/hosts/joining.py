@@ -24,12 +24,11 @@ from gorgond.commands.hosts.files import (
 from gorgond.commands.hosts.invitation import Invitation
 from gorgond.commands.secrets import CREDENTIALS, make_secrets, password, secret
 from gorgond.commands.tls import AUTHORITY, DIRECTORY, make_certificate
-from gorgond.commands.units import BROKER, FILES, TARGET, Say, restart, set_here, state, systemctl
+from gorgond.commands.units import BROKER, FILES, SENTINEL_UNIT, TARGET, Say, restart, set_here, state, systemctl
 from gorgond.config import load
 from gorgond.errors import GorgonError
 from gorgond.service.access import REPLICA, SENTINEL
 
-SENTINEL_UNIT = "gorgon-sentinel.service"
 WATCH_UNIT, BROKER_UNIT = BROKER
 LOOK = 0.5  # seconds between two looks whether something is so
 NEWS = 12.0  # seconds until a Sentinel knows of a replica

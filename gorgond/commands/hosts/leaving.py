@@ -8,9 +8,9 @@ import time
 from gorgond.commands.hosts.asking import broker_at, following, known_by, master_by, replicas_by, sentinel_at
 from gorgond.commands.hosts.failover import fail_over
 from gorgond.commands.hosts.files import NAME, OWN, SENTINEL_BEGINS, SENTINEL_KEEPS, own_address
-from gorgond.commands.hosts.joining import LOOK, SENTINEL_UNIT
+from gorgond.commands.hosts.joining import LOOK
 from gorgond.commands.operator.installation import Installation
-from gorgond.commands.units import BROKER, FILES, Say, systemctl
+from gorgond.commands.units import BROKER, FILES, SENTINEL_UNIT, Say, systemctl
 from gorgond.errors import GorgonError
 
 PATIENCE = 60.0  # seconds until a Sentinel has found the others again

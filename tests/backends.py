@@ -1,0 +1,28 @@
+"""Backends of handlers that are called without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gorgond.redpill import Message, Reply
+
+
+class Nobody:
+    """One that is not asked, of an app server without notifications."""
+
+    async def call(self, queue: str, message: Message) -> Reply:
+        raise AssertionError
+
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        return {}
+
+    @property
+    def channels(self) -> Sequence[str]:
+        return ()
+
+    async def push(self, queue: str, message: Message, at: int | None = None) -> None:
+        raise AssertionError
+
+    async def publish(self, topic: str, event: Message) -> None:
+        raise AssertionError
