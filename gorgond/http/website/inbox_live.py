@@ -120,6 +120,8 @@ class InboxLive:
                     await asyncio.gather(*map(self._catch_up, late[:AT_ONCE]))
                 except GorgonError:
                     log.debug("the store is away: inboxes are told in the next round")
+                except Exception:
+                    log.exception("inboxes could not be told what is new")
         finally:
             listener.stop()
 
