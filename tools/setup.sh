@@ -5,6 +5,7 @@
 
 sign_of_life=10  # seconds: pip says nothing while it installs what it has collected
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+python=/usr/bin/python3  # Debian's, which the package runs on; whatever stands first on PATH may be a fifth slower
 
 # packages NAME...: install these Debian packages, with sudo where we are not root.
 packages() {
@@ -40,7 +41,7 @@ as_root_install() {
 
 # requirements: what of setup.cfg an environment depends on.
 requirements() {
-    python3 -c '
+    $python -c '
 import configparser, sys
 setup = configparser.ConfigParser(interpolation=None)
 setup.read(sys.argv[1])
@@ -51,7 +52,7 @@ print(*(f"{name}{dict(setup[name])}" for name in ("options", "options.extras_req
 # stamps DIRECTORY PIP-ARGUMENTS...: the files $made and $with, which say that an environment is ready.
 stamps() {
     directory=$root/$1; shift
-    made=$directory/made-$( (echo "$root"; python3 --version; requirements) | sha256sum | cut -c1-16)
+    made=$directory/made-$( (echo "$root"; $python --version; requirements) | sha256sum | cut -c1-16)
     with=$directory/with-$(echo "$*" | sha256sum | cut -c1-16)
 }
 
@@ -68,7 +69,7 @@ environment() {
         while sleep "$sign_of_life" >&- 2>&-; do echo "  … $SECONDS s" >&2; done 9>&- &
         # shellcheck disable=SC2064
         trap "kill $!" EXIT
-        [ -e "$made" ] || { rm -rf "$directory"; python3 -m venv "$directory"; touch "$made"; }
+        [ -e "$made" ] || { rm -rf "$directory"; $python -m venv "$directory"; touch "$made"; }
         PYTHONUNBUFFERED=1 "$directory/bin/python" -m pip install --disable-pip-version-check --progress-bar off "$@" |
             sed -un 's/^\(Collecting\|Installing\|Building\|Successfully\)\b/  &/p' >&2
         touch "$with"
@@ -110,4 +111,4 @@ drivers() {
 
 missing=()
 command -v redis-server >/dev/null || missing+=(redis-server)
-python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+$python -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
