@@ -170,7 +170,7 @@ def test_an_environment_that_is_made_says_so_step_by_step(tmp_path: Path, monkey
     for path, text in ((tmp_path / "pip", pip), (tmp_path / "bin/python3", venv)):
         path.write_text(text)
         path.chmod(0o755)
-    prepare = f'root={tmp_path}; PATH="{tmp_path}/bin:$PATH"; environment .venv tornado'
+    prepare = f"root={tmp_path}; python={tmp_path}/bin/python3; environment .venv tornado"
     monkeypatch.setenv("SILENT", "0")
     # when it is made, then what comes next is told, and what pip does
     assert run_sourced(tmp_path, prepare).stderr.splitlines() == [
