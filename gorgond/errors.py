@@ -11,6 +11,9 @@ GorgonError
 ├── SinkAway           a sink takes no events for now: waited for
 ├── NotSent            a notification could not be sent for now: tried again
 ├── Undeliverable      a notification never can be sent: a dead letter
+│   └── TargetGone     nor can any other to the same endpoint or browser
+├── Unreachable        a server outside has not answered
+│   └── PrivateAddress it was not asked: its address is none of the public's
 └── BadRequest         input from outside that does not fit, with the field and what is allowed
 """
 
@@ -33,12 +36,15 @@ __all__ = [
     "Mistakes",
     "NotFound",
     "NotSent",
+    "PrivateAddress",
     "Refused",
     "SinkAway",
     "StoreAway",
     "StoreError",
     "StoreRefused",
+    "TargetGone",
     "Undeliverable",
+    "Unreachable",
 ]  # fmt: skip
 
 
@@ -117,11 +123,32 @@ class SinkAway(GorgonError):
 
 
 class NotSent(GorgonError):
-    """A notification could not be sent over its channel for now; it is tried again later."""
+    """A notification could not be sent over its channel for now; it is tried again later. `code` is what the server
+    outside has answered, if it has."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Undeliverable(GorgonError):
-    """A notification cannot be sent over its channel, and would be as little another time."""
+    """A notification cannot be sent over its channel, and would be as little another time; `code` as above."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class TargetGone(Undeliverable):
+    """Nothing can be sent any more to the target that it was for."""
+
+
+class Unreachable(GorgonError):
+    """A server outside has not answered; the message says why, and may be shown to who named it."""
+
+
+class PrivateAddress(Unreachable):
+    """A server outside was not asked, since what it is called leads to an address that is none of the public's."""
 
 
 class BadRequest(GorgonError):

@@ -65,6 +65,16 @@ def number_of(id: str) -> int:
     return int(id.rpartition(":")[2])
 
 
+def own_filter(user: str) -> dict[str, Any]:
+    """The filter for the documents of a user in a collection whose ids begin with the user's and a colon."""
+    return {"id": {"$gt": f"{user}:", "$lt": f"{user};"}}
+
+
+def target_id(document: Mapping[str, Any]) -> str:
+    """A target's own part of its document's id."""
+    return str(document["id"]).partition(":")[2]
+
+
 def filter_after(user: str, number: int = 0) -> dict[str, Any]:
     """The filter for those of a user's notifications that came after this number."""
     return {"id": {"$gt": document_id(user, number), "$lt": f"{user};"}}

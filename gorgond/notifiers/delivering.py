@@ -1,6 +1,10 @@
 """The notifications of one channel: whether their users want them, and that none is sent twice as far as that can be.
 
-    deliveries   {"id": "USER:NID:CHANNEL", "userid", "kind", "by", "state": "sending" | "sent" | "dead", "reason"}
+    deliveries   {"id": "USER:NID:CHANNEL" or "USER:NID:CHANNEL:TARGET", "userid", "kind", "channel", "target", "by",
+                  "state": "sending" | "sent" | "dead", "reason", "tries"}
+
+Where a user may have several targets, a notification is made into a message for each of them first, with an id made of
+its own: from then on each is sent, repeated and noted for itself, and one that fails delays no other.
 
 Before a notification is sent, a delivery of its id is stored, and after that is noted in it. A repeat finds it "sent"
 and is done. One that finds it "sending" comes from a server that died in between: it sends again, with the same id, by
@@ -15,17 +19,38 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlencode
 
-from gorgond.app.clients import StoreClient
-from gorgond.app.notifying import PREFERENCES, preference_word, preferences_of, visible_part
+from gorgond.app.clients import Document, StoreClient
+from gorgond.app.notifying import (
+    PREFERENCES,
+    QUEUE,
+    own_filter,
+    preference_word,
+    preferences_of,
+    target_id,
+    visible_part,
+)
 from gorgond.errors import Conflict, NotFound, NotSent, Undeliverable
 from gorgond.notifiers.inbox import Inbox
 from gorgond.notifiers.notifier import Notification, Notifier, Recipient
 from gorgond.notifiers.pace import Pace
-from gorgond.redpill import DONE, Attempts, CallFailed, Dead, GorgonError, Message, Outcome, Retry, contained, now_ms
+from gorgond.redpill import (
+    DONE,
+    ID_MAX,
+    Attempts,
+    CallFailed,
+    Dead,
+    GorgonError,
+    Message,
+    Outcome,
+    Retry,
+    contained,
+    now_ms,
+)
 from gorgond.service.metrics import Metrics
 
 DELIVERIES = "deliveries"
@@ -33,6 +58,7 @@ PATIENT = Attempts(most=1000, first=10.0, longest=900.0)
 KEPT = 5 * 86400.0  # seconds for which one that is not sent is tried again, as mail servers do
 SOON = 1.0  # seconds until the store, or the broker, is asked again that did not answer
 REASON_MAX = 300  # characters
+TARGETS_MAX = 100  # of a user, for one channel
 
 T = TypeVar("T")
 
@@ -54,6 +80,13 @@ class Server(Protocol):
 
     async def publish(self, event: Message) -> None:
         """Tell those who watch inboxes; back when the broker has it."""
+
+    async def push(self, queue: str, message: Message, at: int | None = None) -> None:
+        """Push a message, due at a time in ms since 1970 if that is given; back when it is kept."""
+
+    async def push_all(self, messages: Sequence[tuple[str, Message]]) -> None:
+        """Push each of these to the queue beside it; back when all are kept. Waits for a queue that has no room. Raises
+        Leaving."""
 
     async def contact(self, user: str) -> Contact | None:
         """How the user of this id is reached, if there is one."""
@@ -150,37 +183,65 @@ class Outside(Channel):
         self._site = site
 
     async def _deliver(self, notification: Notification, message: Message) -> None:
-        id = f"{notification.user}:{notification.id}:{self.name}"
-        contact = await self._ask(lambda: self._begin(id, notification, message.id))
-        if contact is None:
+        target = str(message.args.get("target", ""))
+        if self._notifier.targets and not target:
+            await self._expand(notification, message)
             return
+        delivery = delivery_of(notification, self.name, target, message.id)
+        recipient = await self._ask(lambda: self._begin(delivery))
+        if recipient is not None:
+            await self._deliver_to(notification, recipient, delivery)
+
+    async def _deliver_to(self, notification: Notification, recipient: Recipient, delivery: Document) -> None:
+        """Send it, and note that. Raises NotSent, Undeliverable and Leaving."""
+        unsubscribe = await self._may_send(notification)
+        if unsubscribe is None:
+            return
+        try:
+            await self._send(notification, recipient._replace(unsubscribe=unsubscribe))
+        except Undeliverable as failed:
+            reason = str(failed)
+            await self._ask(lambda: self._note(delivery["id"], {"state": "dead", "reason": reason[:REASON_MAX]}))
+            raise
+        self._count("sent")
+        await self._ask(lambda: self._note(delivery["id"], {"state": "sent", "reason": None}))
+
+    async def _may_send(self, notification: Notification) -> str | None:
+        """Wait until one more may be sent: the address to be sent no more of its kind, or None if its user wants none
+        of it."""
         while wait := await self._pace.turn():
             await self._pause(wait)
         preferences = await self._ask(lambda: preferences_of(self._store, notification.user))
         if preference_word(notification.kind, self.name) in preferences["off"]:
             self._count("off")
-            return
-        unsubscribe = self._unsubscribe_link(notification, preferences["token"])
-        try:
-            await self._send(notification, Recipient(notification.user, contact.name, contact.email, unsubscribe))
-        except Undeliverable as failed:
-            reason = str(failed)
-            await self._ask(lambda: self._note(id, "dead", reason))
-            raise
-        self._count("sent")
-        await self._ask(lambda: self._note(id, "sent", ""))
+            return None
+        return self._unsubscribe_link(notification, preferences["token"])
 
-    async def _begin(self, id: str, notification: Notification, by: str) -> Contact | None:
+    async def _expand(self, notification: Notification, message: Message) -> None:
+        """Have it sent to each of its user's targets that is to have it."""
+        found = await self._ask(
+            lambda: self._store.find(self._notifier.targets, own_filter(notification.user), limit=TARGETS_MAX)
+        )
+        targets = [target_id(each) for each in found if self._notifier.wants(each, notification)]
+        await self._server.push_all([(f"{QUEUE}:{self.name}", message_for(message, each)) for each in targets])
+
+    async def _begin(self, delivery: Document) -> Recipient | None:
         """Whom to send it, if it is to be sent by who handles this message."""
-        delivery = {"id": id, "userid": notification.user, "kind": notification.kind, "by": by, "state": "sending"}
-        try:
+        id, user, target = delivery["id"], delivery["userid"], delivery["target"]
+        with suppress(Conflict):  # it was begun, by a message of before or another one of the same key
             await self._store.insert(DELIVERIES, delivery)
-        except Conflict:
+        found = await self._store.find(DELIVERIES, {"id": id}, limit=1, fields=["by", "state"])
+        if not found or found[0]["by"] != delivery["by"] or not await self._takes_up(delivery, found[0]["state"]):
             return None
-        found = await self._store.find(DELIVERIES, {"id": id}, limit=1, fields=["state"])
-        if not found or found[0]["state"] == "sent":
-            return None
-        return await self._server.contact(notification.user)
+        if not target:
+            contact = await self._server.contact(user)
+            return Recipient(user, contact.name, contact.email, "") if contact else None
+        there = await self._store.find(self._notifier.targets, {"id": f"{user}:{target}"}, limit=1)
+        return Recipient(user, "", "", "", there[0]) if there else None
+
+    async def _takes_up(self, delivery: Document, state: str) -> bool:
+        """Whether one that was begun and has come so far is to be sent."""
+        return state != "sent"
 
     async def _send(self, notification: Notification, recipient: Recipient) -> None:
         try:
@@ -191,14 +252,29 @@ class Outside(Channel):
             log.exception("%s could not be sent over %s", notification.kind, self.name)
             raise NotSent(f"{type(error).__name__}: {error}") from error
 
-    async def _note(self, id: str, state: str, reason: str) -> None:
+    async def _note(self, id: str, changes: Mapping[str, Any]) -> None:
         try:
-            await self._store.patch(DELIVERIES, id, {"state": state, "reason": reason[:REASON_MAX] or None})
+            await self._store.patch(DELIVERIES, id, changes)
         except NotFound:  # its user's account has ended meanwhile
-            log.debug("%s is %s, and its delivery is gone", id, state)
+            log.debug("delivery %s is gone", id)
 
     def _unsubscribe_link(self, notification: Notification, token: str) -> str:
         if not self._site:
             return ""
         about = {"who": notification.user, "kind": notification.kind, "channel": self.name, "token": token}
         return f"{self._site}/notifications/unsubscribe?{urlencode(about)}"
+
+
+def delivery_of(notification: Notification, channel: str, target: str, by: str) -> Document:
+    """The delivery of a notification over a channel, to a target where there are such, as it begins."""
+    id = ":".join(filter(None, (notification.user, notification.id, channel, target)))
+    return {
+        "id": id, "userid": notification.user, "kind": notification.kind, "channel": channel, "target": target,
+        "by": by, "state": "sending", "tries": 0,
+    }  # fmt: skip
+
+
+def message_for(message: Message, target: str) -> Message:
+    """The message that sends a notification to one target, made of the one that sends it to all of its user's."""
+    id = f"{message.id}:{target}"[-ID_MAX:]
+    return Message(message.op, {**message.args, "target": target}, id, sent=message.sent, trace=message.trace)

@@ -15,6 +15,8 @@ class PagerNotifier(Notifier):
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Self
 
 from gorgond.redpill import Message
@@ -40,12 +42,14 @@ class Notification(NamedTuple):
 
 class Recipient(NamedTuple):
     """Who gets it. `unsubscribe` is the address at which the user is sent no more of its kind over this channel; empty
-    where nobody has said what the website's address is."""
+    where nobody has said what the website's address is. `target` is the document of the one among the user's targets to
+    which it is to be sent, where a channel has such; `name` and `email` are empty then."""
 
     user: str
     name: str
     email: str
     unsubscribe: str
+    target: Mapping[str, Any] = MappingProxyType({})
 
 
 class Notifier(ABC):
@@ -55,9 +59,16 @@ class Notifier(ABC):
     """What [notify.NAME] has of this kind."""
     in_hand: ClassVar[int] = 16
     """How many are sent at the same time."""
+    targets: ClassVar[str] = ""
+    """Where a user may have several targets, endpoints or browsers: the collection of their documents, whose ids are
+    the user's, a colon and the target's own. Empty: each user is one."""
 
     def __init__(self, name: str, settings: Any) -> None:
         self.name = name
+
+    def wants(self, target: Mapping[str, Any], notification: Notification) -> bool:
+        """Whether a notification is to be sent to this one of its user's targets at all."""
+        return True
 
     @abstractmethod
     async def send(self, notification: Notification, recipient: Recipient) -> None:

@@ -11,6 +11,7 @@ and under ids that are made of what they were, so none is lost, and a repeat is 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from gorgond.app.clients import StoreClient
@@ -18,7 +19,7 @@ from gorgond.app.notifying import INBOX, QUEUE, TOPIC
 from gorgond.config import Config
 from gorgond.errors import ConfigError
 from gorgond.notifiers import NOTIFIERS
-from gorgond.notifiers.delivering import PATIENT, SOON, Channel, Contact, IntoInbox, Outside
+from gorgond.notifiers.delivering import PATIENT, SOON, Channel, Contact, IntoInbox, Leaving, Outside
 from gorgond.notifiers.notifier import Notifier
 from gorgond.notifiers.pace import Pace
 from gorgond.redpill import (
@@ -62,10 +63,20 @@ class NotificationServer(Service):
         self._paces: list[Pace] = []
         for name, settings in config.notify.items():
             notifier: Notifier = NOTIFIERS.load(settings.kind)(name, settings)
+            self._check_targets(notifier)
             pace = Pace(fabric.durable.link(f"{self.name} {name} pace"), name, settings.rate)
             self._notifiers.append(notifier)
             self._paces.append(pace)
             self._channels[name] = Outside(notifier, store, self, pace, site)
+
+    def _check_targets(self, notifier: Notifier) -> None:
+        """Two channels to the same targets would send everything twice."""
+        for each in self._notifiers:
+            if notifier.targets and each.targets == notifier.targets:
+                raise ConfigError(
+                    f"[notify.{notifier.name}]: [notify.{each.name}] sends to the same {each.targets}: one of them is "
+                    "enough, since users say which of them want what"
+                )
 
     async def start(self) -> None:
         self.concurrent_consumer(f"{QUEUE}:{INBOX}", self._channels[INBOX].handle, IN_HAND, attempts=STEADY)
@@ -75,25 +86,40 @@ class NotificationServer(Service):
         self.concurrent_consumer(QUEUE, self._pass_on, IN_HAND, attempts=STEADY)
 
     async def _pass_on(self, message: Message) -> Outcome:
-        """Give a notification to each channel; wait for one that has no room."""
-        copies = {
-            name: Message(
-                message.op, message.args, f"{message.id}:{name}"[-ID_MAX:], sent=message.sent, trace=message.trace
+        """Give a notification to each channel."""
+        copies = [
+            (
+                f"{QUEUE}:{name}",
+                Message(
+                    message.op, message.args, f"{message.id}:{name}"[-ID_MAX:], sent=message.sent, trace=message.trace
+                ),
             )
             for name in self._channels
-        }
-        while copies:
-            pushes = (self.producer().push(f"{QUEUE}:{name}", copy) for name, copy in copies.items())
-            done = dict(zip(list(copies), await asyncio.gather(*pushes, return_exceptions=True), strict=True))
-            copies = {name: copy for name, copy in copies.items() if isinstance(done[name], BrokerError)}
-            for failed in done.values():
+        ]
+        try:
+            await self.push_all(copies)
+        except Leaving as leaving:
+            return Retry(str(leaving), delay=0.0)
+        return DONE
+
+    async def push(self, queue: str, message: Message, at: int | None = None) -> None:
+        """Push a message, due at a time if that is given; back when it is kept."""
+        await self.producer().push(queue, message, at=at)
+
+    async def push_all(self, messages: Sequence[tuple[str, Message]]) -> None:
+        """Push each of these to the queue beside it; back when all are kept. Waits for a queue that has no room. Raises
+        Leaving."""
+        while messages:
+            pushes = (self.producer().push(queue, message) for queue, message in messages)
+            done = await asyncio.gather(*pushes, return_exceptions=True)
+            for failed in done:
                 if failed is not None and not isinstance(failed, BrokerError):
                     raise failed
-            if copies:
+            messages = [each for each, failed in zip(messages, done, strict=True) if failed is not None]
+            if messages:
                 if self.draining:
-                    return Retry(f"no room for it: {', '.join(copies)}", delay=0.0)
+                    raise Leaving(f"no room for it: {', '.join(sorted({queue for queue, _ in messages}))}")
                 await asyncio.sleep(SOON)
-        return DONE
 
     async def publish(self, event: Message) -> None:
         """Tell those who watch inboxes; back when the broker has it."""

@@ -1,4 +1,4 @@
-"""Imports point one way: cli → commands → roles → stats → (http, stores, …) → app → service → redpill.
+"""Imports point one way: cli → commands → roles → stats → (http, stores, …) → app → (service → redpill, outside).
 
 Everybody may read the table of roles, which imports nothing."""
 
@@ -29,7 +29,7 @@ EVERYWHERE = {"bounds", "errors", "config", "settings", "validators", "table", "
 SERVICE = {"redpill"} | EVERYWHERE
 MIDDLE = {"service"} | SERVICE
 PARTS = {"auth", "http", "stores", "providers", "notifiers", "sinks"}
-ROLES = PARTS | MIDDLE | {"app", "stats"}
+ROLES = PARTS | MIDDLE | {"app", "stats", "outside"}
 MAY_IMPORT = {
     "__init__": {"app"},  # when an application asks for it
     "redpill": set[str](),
@@ -42,10 +42,12 @@ MAY_IMPORT = {
     "settings": {"validators", "redpill", "table"},
     "config": {"errors", "settings", "table", "plugins"},
     "service": SERVICE,
-    "app": MIDDLE,
+    "outside": {"errors", "validators"},  # whoever asks somebody may use it
+    "app": MIDDLE | {"outside"},
     **dict.fromkeys(PARTS, MIDDLE),
     "http": MIDDLE | {"app"},
-    "notifiers": MIDDLE | {"app"},
+    "providers": MIDDLE | {"outside"},
+    "notifiers": MIDDLE | {"app", "outside"},
     "stats": MIDDLE | {"http"},
     "roles": ROLES,
     "testing": ROLES | {"roles"},
