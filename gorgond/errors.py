@@ -123,12 +123,13 @@ class SinkAway(GorgonError):
 
 
 class NotSent(GorgonError):
-    """A notification could not be sent over its channel for now; it is tried again later. `code` is what the server
-    outside has answered, if it has."""
+    """A notification could not be sent over its channel for now; it is tried again later: `after` so many seconds, if
+    whoever refused it says so. `code` is what the server outside has answered, if it has."""
 
-    def __init__(self, message: str, code: int = 0) -> None:
+    def __init__(self, message: str, code: int = 0, after: float | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.after = after
 
 
 class Undeliverable(GorgonError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from gorgond.redpill import Message, Reply
 
@@ -18,8 +18,8 @@ class Nobody:
         return {}
 
     @property
-    def channels(self) -> Sequence[str]:
-        return ()
+    def channels(self) -> Mapping[str, str]:
+        return {}
 
     async def push(self, queue: str, message: Message, at: int | None = None) -> None:
         raise AssertionError

@@ -20,7 +20,7 @@ is the manual.
     arrays        a long JSON array, read so that others have their turns
     backend       the way from what runs in a server to the other servers
     notes         the application that comes with gorgond
-    inbox         the routes of a user's notifications; `notifying` says what they are
+    inbox         the routes of a user's notifications; `notifying` says what they are, `browsers` where they are shown
     schedule      what runs every so many seconds, on one instance at a time
 """
 

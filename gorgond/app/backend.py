@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -30,8 +30,8 @@ class AppBackend(Backend, Protocol):
         """The kinds of notifications that its applications declare, with their titles."""
 
     @property
-    def channels(self) -> Sequence[str]:
-        """The channels over which notifications are sent."""
+    def channels(self) -> Mapping[str, str]:
+        """The channels over which notifications are sent, with the kind of each."""
 
 
 class Asker(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,8 +74,9 @@ class Context:
         return self._backend.kinds
 
     @property
-    def channels(self) -> Sequence[str]:
-        """The channels over which they are sent: the inbox, and those that the configuration names."""
+    def channels(self) -> Mapping[str, str]:
+        """The channels over which they are sent, with the kind of each: the inbox, and those that the configuration
+        names."""
         return self._backend.channels
 
     async def notify(self, user: str, kind: str, data: Any = None, *, key: str = "", at: int | None = None) -> str:

@@ -10,6 +10,7 @@ import hmac
 from typing import Any, TypedDict, cast
 
 from gorgond.app.application import App
+from gorgond.app.browsers import add_browsers
 from gorgond.app.context import Context, User
 from gorgond.app.notifying import (
     INBOXES,
@@ -43,6 +44,7 @@ def add_inbox(app: App) -> None:
     app.get("/me/notifications/preferences", user="required")(preferences)
     app.put("/me/notifications/preferences/{kind}/{channel}", user="required")(set_preference)
     app.post("/notifications/unsubscribe")(unsubscribe)
+    add_browsers(app)
 
 
 async def notifications(ctx: Context, lim: int = 20, before: int = 0) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """All that is a user's, as one JSON file to keep, written as it is read: notes may be many.
 
-    {"exported": ms, "user": {…}, "sessions": […], "links": […], "unwanted": […], "notes": […],
+    {"exported": ms, "user": {…}, "sessions": […], "links": […], "unwanted": […], "browsers": […], "notes": […],
      "notifications": […]}
 
-`unwanted` are the notifications that the user is not sent: "KIND CHANNEL". Notes come oldest first: one that is changed
-meanwhile comes once more at the end, and none is missed. A file that was cut off, since a server ended or the store was
-away, is no JSON: its last brace is missing.
+`unwanted` are the notifications that the user is not sent: "KIND CHANNEL"; `browsers` those in which the user is told.
+Notes come oldest first: one that is changed meanwhile comes once more at the end, and none is missed. A file that was
+cut off, since a server ended or the store was away, is no JSON: its last brace is missing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from gorgond.app.notifying import NOTIFICATIONS, PREFERENCES, filter_after, number_of, visible_part
+from gorgond.app.browsers import BROWSERS, MOST
+from gorgond.app.notifying import NOTIFICATIONS, PREFERENCES, filter_after, number_of, own_filter, visible_part
 from gorgond.http.answers import JSON, Answer, Sink, Streamed
 from gorgond.http.asking import Asking
 from gorgond.http.routes import Request
@@ -43,9 +44,15 @@ class Export:
             self._asking.mine(request, "auth.sessions", {}),
             self._asking.mine(request, "auth.oauth2.linked", {}),
         )
-        preferences = await self._asking.find(request, PREFERENCES, {"filter": {"id": user["id"]}, "limit": 1})
+        preferences, browsers = await asyncio.gather(
+            self._asking.find(request, PREFERENCES, {"filter": {"id": user["id"]}, "limit": 1}),
+            self._asking.find(
+                request, BROWSERS, {"filter": own_filter(user["id"]), "fields": ["agent", "since"], "limit": MOST}
+            ),
+        )
         about = {"exported": now_ms(), "user": user, "sessions": sessions["sessions"], "links": links["linked"]}
         about["unwanted"] = [word for each in preferences for word in each["off"]]
+        about["browsers"] = [{"agent": each["agent"], "since": each["since"]} for each in browsers]
 
         def begin(sink: Sink) -> None:
             task = asyncio.get_running_loop().create_task(self._write(request, int(user["id"]), sink))

@@ -4,10 +4,20 @@ in the table NOTIFIERS or as an entry point of its group. docs/development.md sa
     notifier    the contract: what a notifier does, and what the notification server does for it
     delivering  one channel's notifications, each sent once as far as that can be
     inbox       the channel that is always there: documents in the store
-    email       e-mails; `templates` is what they say, `smtp` how they are handed over
+    email       e-mails; `smtp` is how they are handed over
+    http        a service that takes them by HTTP; `answers` is what such a one says
+    push        browsers; `webpush` is what push services take, which only a browser reads
+    templates   what e-mails say
     pace        how many are sent a minute, by all servers together
 """
 
 from gorgond.plugins import Kinds
 
-NOTIFIERS = Kinds("gorgond.notifiers", {"email": "gorgond.notifiers.email:EmailNotifier"})
+NOTIFIERS = Kinds(
+    "gorgond.notifiers",
+    {
+        "email": "gorgond.notifiers.email:EmailNotifier",
+        "http": "gorgond.notifiers.http:HttpNotifier",
+        "push": "gorgond.notifiers.push:PushNotifier",
+    },
+)

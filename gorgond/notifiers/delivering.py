@@ -34,7 +34,7 @@ from gorgond.app.notifying import (
     target_id,
     visible_part,
 )
-from gorgond.errors import Conflict, NotFound, NotSent, Undeliverable
+from gorgond.errors import Conflict, NotFound, NotSent, TargetGone, Undeliverable
 from gorgond.notifiers.inbox import Inbox
 from gorgond.notifiers.notifier import Notification, Notifier, Recipient
 from gorgond.notifiers.pace import Pace
@@ -117,7 +117,7 @@ class Channel(ABC):
             log.info("%s is sent later over %s: %s", notification.id, self.name, failed)
             if now_ms() - notification.at > KEPT * 1000:
                 return Dead(f"it was tried for {KEPT / 86400:.0f} days: {failed}")
-            return Retry(str(failed))
+            return Retry(str(failed), failed.after)
         except Undeliverable as failed:
             self._count("dead")
             return Dead(str(failed))
@@ -202,7 +202,11 @@ class Outside(Channel):
         except Undeliverable as failed:
             reason = str(failed)
             await self._ask(lambda: self._note(delivery["id"], {"state": "dead", "reason": reason[:REASON_MAX]}))
-            raise
+            if not isinstance(failed, TargetGone):
+                raise
+            self._count("gone")
+            await self._ask(lambda: self._forget(recipient.target))
+            return
         self._count("sent")
         await self._ask(lambda: self._note(delivery["id"], {"state": "sent", "reason": None}))
 
@@ -235,9 +239,9 @@ class Outside(Channel):
             return None
         if not target:
             contact = await self._server.contact(user)
-            return Recipient(user, contact.name, contact.email, "") if contact else None
+            return Recipient(user, contact.name, contact.email, "", self._site) if contact else None
         there = await self._store.find(self._notifier.targets, {"id": f"{user}:{target}"}, limit=1)
-        return Recipient(user, "", "", "", there[0]) if there else None
+        return Recipient(user, "", "", "", self._site, there[0]) if there else None
 
     async def _takes_up(self, delivery: Document, state: str) -> bool:
         """Whether one that was begun and has come so far is to be sent."""
@@ -251,6 +255,10 @@ class Outside(Channel):
         except Exception as error:
             log.exception("%s could not be sent over %s", notification.kind, self.name)
             raise NotSent(f"{type(error).__name__}: {error}") from error
+
+    async def _forget(self, target: Mapping[str, Any]) -> None:
+        with suppress(NotFound):
+            await self._store.delete(self._notifier.targets, target["id"])
 
     async def _note(self, id: str, changes: Mapping[str, Any]) -> None:
         try:

@@ -67,10 +67,9 @@ class EmailNotifier(Notifier):
 
     def _mail(self, notification: Notification, recipient: Recipient) -> EmailMessage:
         """The e-mail. Raises Undeliverable for what cannot be one."""
-        site, _, _ = recipient.unsubscribe.partition("/notifications/unsubscribe")
         values: dict[str, Any] = {
             "title": notification.title, "kind": notification.kind, "data": notification.data,
-            "name": recipient.name, "site": site, "unsubscribe": recipient.unsubscribe,
+            "name": recipient.name, "site": recipient.site, "unsubscribe": recipient.unsubscribe,
         }  # fmt: skip
         texts = self._templates.texts(notification.kind, values)
         mail = EmailMessage(SMTP)

@@ -17,10 +17,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 from gorgond.redpill import Message
 from gorgond.settings import Notify
+
+
+class Brief(NamedTuple):
+    """A notification in short: its subject, a text, and where it leads; the last two may be empty."""
+
+    subject: str
+    text: str
+    url: str
 
 
 class Notification(NamedTuple):
@@ -39,17 +47,37 @@ class Notification(NamedTuple):
         """That in a message. Raises KeyError for one that has none."""
         return cls(*(message.args[name] for name in cls._fields))
 
+    def brief(self, site: str) -> Brief:
+        """What it says, as far as its data says that. It leads to an address of the web, or to a page of the website,
+        whose address is `site`, if that is known."""
+        said = self.data if isinstance(self.data, dict) else {}
+        subject, text, url = (str(said.get(name) or "") for name in ("title", "text", "url"))
+        if url.startswith("/") and not url.startswith(("//", "/\\")):
+            url = site + url
+        elif not url.startswith(("https://", "http://")):
+            url = ""
+        return Brief(subject or self.title, text, url)
+
 
 class Recipient(NamedTuple):
-    """Who gets it. `unsubscribe` is the address at which the user is sent no more of its kind over this channel; empty
-    where nobody has said what the website's address is. `target` is the document of the one among the user's targets to
-    which it is to be sent, where a channel has such; `name` and `email` are empty then."""
+    """Who gets it. `unsubscribe` is the address at which the user is sent no more of its kind over this channel, `site`
+    that of the website; both are empty where nobody has said what it is. `target` is the document of the one among the
+    user's targets to which it is to be sent, where a channel has such; `name` and `email` are empty then."""
 
     user: str
     name: str
     email: str
     unsubscribe: str
+    site: str
     target: Mapping[str, Any] = MappingProxyType({})
+
+
+class Keys(Protocol):
+    """The notification server, for a notifier that signs what it sends."""
+
+    async def kept_key(self, public: str, private: str) -> str:
+        """The private key that all notification servers have: this one, if there was none. Raises what asking the store
+        raises."""
 
 
 class Notifier(ABC):
@@ -69,6 +97,9 @@ class Notifier(ABC):
     def wants(self, target: Mapping[str, Any], notification: Notification) -> bool:
         """Whether a notification is to be sent to this one of its user's targets at all."""
         return True
+
+    async def open(self, keys: Keys) -> None:  # noqa: B027 - most need nothing
+        """Fetch what it needs before it can send. It is asked again until it raises nothing."""
 
     @abstractmethod
     async def send(self, notification: Notification, recipient: Recipient) -> None:

@@ -38,15 +38,25 @@ class Templates:
 
     def texts(self, kind: str, values: Mapping[str, Any]) -> Texts:
         """The texts for a notification. Raises Undeliverable when its template cannot be filled in with it."""
-        made = []
-        for name in FILES:
-            template = self._by_kind.get(kind, self._ours)[name]
-            try:
-                made.append(template.generate(**values).decode())
-            except Exception as error:
-                raise Undeliverable(f"{template.name}: {type(error).__name__}: {error}") from error
-        subject, text, html = made
+        subject, text, html = (filled(self._by_kind.get(kind, self._ours)[name], values) for name in FILES)
         return Texts(" ".join(subject.split()), text, html)
+
+
+def compiled(text: str, name: str, escape: str | None) -> Template:
+    """A template, which calls itself `name` where it is wrong; what stands in it goes through the function of the name
+    `escape`. Raises ConfigError."""
+    try:
+        return Template(text, name, autoescape=escape)
+    except Exception as error:
+        raise ConfigError(f"{name}: is no template: {error}") from error
+
+
+def filled(template: Template, values: Mapping[str, Any]) -> str:
+    """What a template says with these values. Raises Undeliverable when they do not fit it."""
+    try:
+        return template.generate(**values).decode()
+    except Exception as error:
+        raise Undeliverable(f"{template.name}: {type(error).__name__}: {error}") from error
 
 
 def _read(directory: Path) -> dict[str, Template]:
@@ -56,8 +66,8 @@ def _read(directory: Path) -> dict[str, Template]:
         if not file.exists():
             continue
         try:
-            escape = "xhtml_escape" if name.endswith(".html") else None
-            found[name] = Template(file.read_text(), str(file), autoescape=escape)
-        except Exception as error:
+            text = file.read_text()
+        except (OSError, ValueError) as error:
             raise ConfigError(f"{file}: is no template: {error}") from error
+        found[name] = compiled(text, str(file), "xhtml_escape" if name.endswith(".html") else None)
     return found

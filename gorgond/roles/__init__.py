@@ -204,6 +204,7 @@ ROLES: Mapping[str, Role] = {
                 "inboxes": Indexes(owner="id"),
                 "preferences": Indexes(owner="id"),
                 "deliveries": Indexes(owner="id:"),
+                "browsers": Indexes(values=("endpoint",), owner="id:"),
             },
             # A channel that leads outside needs the network.
             unit=Unit(secrets=("notify.*",), opens=("notify.",)),

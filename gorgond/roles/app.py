@@ -64,9 +64,9 @@ class AppServer(Service):
         return {kind: title for app in self._apps for kind, title in app.notifications.items()}
 
     @property
-    def channels(self) -> Sequence[str]:
-        """The channels over which notifications are sent."""
-        return (INBOX, *self.config.notify)
+    def channels(self) -> Mapping[str, str]:
+        """The channels over which notifications are sent, with the kind of each."""
+        return {INBOX: INBOX, **{name: settings.kind for name, settings in self.config.notify.items()}}
 
     def _adjust(self) -> None:
         """Listen to the topics that the applications name now, and run what they have run every so often."""

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+from gorgond.app.browsers import KEY, KEYS
 from gorgond.app.clients import StoreClient
 from gorgond.app.notifying import INBOX, QUEUE, TOPIC
 from gorgond.config import Config
-from gorgond.errors import ConfigError
+from gorgond.errors import ConfigError, Conflict
 from gorgond.notifiers import NOTIFIERS
 from gorgond.notifiers.delivering import PATIENT, SOON, Channel, Contact, IntoInbox, Leaving, Outside
 from gorgond.notifiers.notifier import Notifier
@@ -28,6 +30,7 @@ from gorgond.redpill import (
     Attempts,
     BrokerError,
     Caller,
+    GorgonError,
     Message,
     Outcome,
     Reply,
@@ -56,7 +59,7 @@ class NotificationServer(Service):
         if INBOX in config.notify:
             raise ConfigError(f"[notify.{INBOX}]: that channel is always there, and has no settings: call it otherwise")
         self._asking = _Asking(self.caller("notify_data"))
-        store = StoreClient(self._asking)
+        self._store = store = StoreClient(self._asking)
         site = config.web.url.rstrip("/")
         self._channels: dict[str, Channel] = {INBOX: IntoInbox(INBOX, store, self)}
         self._notifiers: list[Notifier] = []
@@ -83,7 +86,21 @@ class NotificationServer(Service):
         for each in self._notifiers:
             channel = self._channels[each.name]
             self.concurrent_consumer(f"{QUEUE}:{each.name}", channel.handle, each.in_hand, attempts=PATIENT)
+            self.task(self._open(each), f"open {each.name}")
         self.concurrent_consumer(QUEUE, self._pass_on, IN_HAND, attempts=STEADY)
+
+    async def _open(self, notifier: Notifier) -> None:
+        """Have a notifier fetch what it needs."""
+        while True:
+            try:
+                await contained(notifier.open(self))
+            except GorgonError as error:
+                log.debug("%s is opened later: %s", notifier.name, error)
+            except Exception:  # noqa: BLE001 - a notifier may fail as it likes
+                log.exception("%s could not be opened", notifier.name)
+            else:
+                return
+            await asyncio.sleep(SOON)
 
     async def _pass_on(self, message: Message) -> Outcome:
         """Give a notification to each channel."""
@@ -130,6 +147,14 @@ class NotificationServer(Service):
         asked = {"filter": {"id": user}, "fields": list(Contact._fields), "limit": 1}
         found = loads((await self._asking.ask(CONTACT, "users.find", asked)).body)
         return Contact(found[0]["name"], found[0]["email"]) if found else None
+
+    async def kept_key(self, public: str, private: str) -> str:
+        """The private key that all notification servers have: this one, if there was none."""
+        with suppress(Conflict):
+            await self._store.insert(KEYS, {"id": KEY, "public": public, "private": private})
+        asked = {"filter": {"id": KEY}, "fields": ["private"], "limit": 1}
+        found = loads((await self._asking.ask(CONTACT, f"{KEYS}.find", asked)).body)
+        return str(found[0]["private"])
 
     async def close(self) -> None:
         for pace in self._paces:

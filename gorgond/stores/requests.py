@@ -13,7 +13,7 @@ from gorgond.errors import StoreRefused
 from gorgond.redpill import ID_MAX, Message
 from gorgond.stores.contract import Kind, Once, Query, Write
 from gorgond.stores.ownership import NOBODY
-from gorgond.stores.schema import CONTACT, OWNED, PRIVATE, PROVIDERS
+from gorgond.stores.schema import CONTACT, KEPT_ONCE, OWNED, PRIVATE, PROVIDERS
 
 _FIND = frozenset({"filter", "sort", "limit", "skip", "fields", "search", "short"})
 _KINDS: dict[str, tuple[Kind, frozenset[str]]] = {
@@ -71,7 +71,8 @@ def writes_of(message: Message, queue: str) -> list[Write]:
     kind, allowed = _KINDS[verb]
     args = message.args
     _check_only(args, allowed)
-    _check_queue(collection, queue)
+    if not (kind == "insert" and collection in KEPT_ONCE):
+        _check_queue(collection, queue)
     asker = _asker(message.user)
     if kind in ("patch", "delete"):
         ts, changes, unchanged = args.get("ts", message.sent), args.get("changes", {}), args.get("unchanged")

@@ -23,11 +23,19 @@ FOLDED: Mapping[str, tuple[str, ...]] = {name: each.folded for name, each in DEC
 INDEXES = "indexes"
 """The collection in which applications say what is to be indexed."""
 
-PRIVATE: Mapping[str, tuple[str, ...]] = {"users": ("name",), "emails": (), "sessions": (), "identities": ()}
+PUSH_KEYS = "push_keys"
+"""The key with which notification servers sign what they send to browsers, {"id", "public", "private"}."""
+
+PRIVATE: Mapping[str, tuple[str, ...]] = {
+    "users": ("name",), "emails": (), "sessions": (), "identities": (), PUSH_KEYS: ("public",),
+}  # fmt: skip
 """Collections that only the auth server asks for and changes, over queues of its own: who could read or write them
 would be anybody. These fields of theirs everybody may find by id, and is told when they change."""
 
-CONTACT: Mapping[str, tuple[str, ...]] = {"users": ("name", "email")}
+KEPT_ONCE = frozenset({PUSH_KEYS})
+"""Those of them to which everybody may add what is not there yet. Nobody but the auth server could change it."""
+
+CONTACT: Mapping[str, tuple[str, ...]] = {"users": ("name", "email"), PUSH_KEYS: ("public", "private")}
 """The fields that notification servers may find too, by id, over a queue of their own: how a user is reached."""
 
 PROVIDERS = "providers"
@@ -57,6 +65,7 @@ UNANNOUNCED = (
     "inboxes",
     "preferences",
     "deliveries",
+    "browsers",
     *(name for name, public in PRIVATE.items() if not public),
 )
 """Collections whose changes are nobody's news: the fabric's own books, a hundred kilobytes a minute, how far its

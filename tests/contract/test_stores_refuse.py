@@ -138,6 +138,7 @@ def test_no_collection_has_a_name_that_sqlite_uses_itself(tmp_path: Path) -> Non
             "users",
             "sessions",
             "identities",
+            "browsers",
             "deliveries",
             "inboxes",
             "notifications",

@@ -15,7 +15,10 @@ from tests.integration.website import Answer, Website
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 NOTE = {"title": "t", "keywords": ["k"]}
-BODIES = {"/me/notifications/preferences/{kind}/{channel}": {"on": True}}  # where it is no note
+BODIES = {  # where it is no note
+    "/me/notifications/preferences/{kind}/{channel}": {"on": True},
+    "/me/notifications/browsers": {"endpoint": "https://push.example/1"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +125,17 @@ def test_every_operation_answers_as_described(
             (400, "/me/notifications/preferences/none/inbox", {"on": 5}, mine),
             (401, "/me/notifications/preferences/none/inbox", {"on": True}, {}),
         ],
+        ("GET", "/me/notifications/browsers"): [
+            (200, "/me/notifications/browsers", None, mine), (401, "/me/notifications/browsers", None, {}),
+        ],
+        ("POST", "/me/notifications/browsers"): [
+            (404, "/me/notifications/browsers", {"endpoint": "https://push.example/1"}, mine),
+            (400, "/me/notifications/browsers", {"endpoint": 5}, mine),
+            (401, "/me/notifications/browsers", {"endpoint": "https://push.example/1"}, {}),
+        ],
+        ("DELETE", "/me/notifications/browsers/{id}"): [
+            (404, "/me/notifications/browsers/none", None, mine), (401, "/me/notifications/browsers/none", None, {}),
+        ],
         ("GET", "/me/notifications/live"): [
             (200, "/me/notifications/live?since=0", None, mine), (401, "/me/notifications/live", None, {}),
             (400, "/me/notifications/live", None, mine | {"Last-Event-ID": "x"}),
@@ -141,6 +155,7 @@ def test_every_operation_answers_as_described(
             (404, "/notifications/preferences", b"kind=none&channel=inbox&on=yes", FORM | mine),
             (401, "/notifications/preferences", b"", FORM),
         ],
+        ("POST", "/notifications/browsers/{id}"): [(404, "/notifications/browsers/none", b"", FORM | mine)],
         ("GET", "/notifications/unsubscribe"): [(200, "/notifications/unsubscribe?who=5", None, {})],
         ("POST", "/notifications/unsubscribe"): [(404, "/notifications/unsubscribe?who=5&token=x", None, {})],
         ("POST", "/notifications/leave"): [

@@ -70,3 +70,38 @@ def test_notification_servers_read_nothing_else_over_their_queue(op: str, args: 
 def test_nobody_else_learns_where_a_user_lives() -> None:
     with pytest.raises(StoreRefused, match="users: only the auth server may"):
         query_of(Message("users.find", CONTACT), "store_get")
+
+
+KEY = {"filter": {"id": "web"}, "fields": ["private"]}
+
+
+def test_notification_servers_alone_learn_the_key_with_which_they_sign() -> None:
+    verb, query = query_of(Message("push_keys.find", KEY), "notify_store_get")
+    assert (verb, query.collection, query.projection) == ("find", "push_keys", ("private",))
+    # all others learn what browsers are told, by the id
+    public = {**KEY, "fields": ["public"]}
+    assert query_of(Message("push_keys.find", public), "store_get")[1].projection == ("public",)
+    secret: list[dict[str, Any]] = [
+        KEY,
+        {"filter": {"id": "web"}},
+        {**KEY, "fields": ["public", "private"]},
+        {"filter": {}},
+    ]
+    for args in secret:
+        for queue in ("store_get", "store_search", "provider_store_get"):
+            with pytest.raises(StoreRefused) as refused:
+                query_of(Message("push_keys.find", args), queue)
+            assert refused.value.code == 403
+    with pytest.raises(StoreRefused):
+        query_of(Message("push_keys.count", {"filter": {"private": {"$gt": "a"}}}), "store_get")
+
+
+def test_a_key_that_is_missing_is_added_and_one_that_is_there_stays() -> None:
+    key = {"id": "web", "public": "p", "private": "q"}
+    [write] = writes_of(Message("push_keys.insert", {"documents": [key]}, "m", sent=5), "store_put")
+    assert (write.kind, write.id) == ("insert", "web")
+    change = {"id": "web", "changes": {"public": "x"}}
+    for verb, args in (("replace", {"documents": [key]}), ("patch", change), ("delete", {"id": "web"})):
+        with pytest.raises(StoreRefused, match="push_keys: only the auth server may") as refused:
+            writes_of(Message(f"push_keys.{verb}", args, "m", sent=5), "store_put")
+        assert refused.value.code == 403

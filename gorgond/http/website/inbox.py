@@ -10,6 +10,7 @@ from gorgond.http.answers import Answer
 from gorgond.http.asking import Asking
 from gorgond.http.bodies import form_body
 from gorgond.http.routes import Parameter, Request, Route
+from gorgond.http.website.agents import browser_of
 from gorgond.http.website.inbox_live import InboxLive
 from gorgond.http.website.rendering import DID, GO_ON, OWN_PAGE, PAGE, Templates, page, query, see_other
 from gorgond.http.website.telling import Hear, Spawn
@@ -28,6 +29,7 @@ _LINK = (
     Parameter("kind", "the kind of notification", str, high=64),
     Parameter("channel", "how it is sent", str, high=64),
 )
+_BROWSER = Parameter("id", "the browser's id", str, high=64)
 _TOKEN = Parameter("token", "what the link has, as a proof", str, high=100)
 
 
@@ -46,6 +48,8 @@ class Inbox:
                   answers=OWN_PAGE),
             Route("POST", "/notifications/preferences", self.prefer, "Be sent something, or not",
                   form=(*_LINK[1:], _ON), answers=GO_ON),
+            Route("POST", "/notifications/browsers/{id}", self.remove_browser, "Be told in a browser no more",
+                  (_BROWSER,), answers=GO_ON),
             Route("GET", "/notifications/unsubscribe", self.leaving, "Whether to be sent no more of it",
                   query=(*_LINK, _TOKEN), answers=PAGE),
             Route("POST", "/notifications/leave", self.leave, "Be sent no more of it", form=(*_LINK, _TOKEN),
@@ -99,11 +103,13 @@ class Inbox:
 
     async def preferences(self, request: Request) -> Answer:
         """The page of what one is sent."""
-        visitor, answer = await asyncio.gather(
-            visitor_of(self._asking, request), self._asking.app(request, "site.preferences", {})
+        visitor, preferences, told = await asyncio.gather(
+            visitor_of(self._asking, request),
+            self._asking.app(request, "site.preferences", {}),
+            self._asking.app(request, "site.browsers", {}),
         )
-        shown = {"here": "notifications", "did": request.parameters.get("did", ""), "kinds": answer["kinds"]}
-        return page(self._templates.render("preferences.html", visitor, **shown))
+        shown = {"here": "notifications", "did": request.parameters.get("did", ""), "browser": browser_of}
+        return page(self._templates.render("preferences.html", visitor, **shown, **preferences, **told))
 
     async def prefer(self, request: Request) -> Answer:
         """Be sent a kind over a channel, or not."""
@@ -112,6 +118,11 @@ class Inbox:
         on = typed.get("on", "") == "yes"
         await self._asking.app(request, "site.set_preference", {**args, "preference": {"on": on}})
         return see_other("/notifications/preferences?did=preferred")
+
+    async def remove_browser(self, request: Request) -> Answer:
+        """Be told in a browser no more."""
+        await self._asking.app(request, "site.remove_browser", {"id": request.parameters["id"]})
+        return see_other("/notifications/preferences?did=untold")
 
     async def leaving(self, request: Request) -> Answer:
         """The question whether to be sent no more: programs that look at the links of e-mails do not decide that."""

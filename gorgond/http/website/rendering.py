@@ -47,6 +47,8 @@ _DONE = {
     "ended": "That session has ended.",
     "renamed": "The name is changed.",
     "preferred": "That is changed, from now on.",
+    "told": "You are told in this browser from now on.",
+    "untold": "You are told there no more.",
     "erased": "The account is deleted, and all its notes are being deleted.",
 }
 PAGE = {200: ("the page", "text/html")}
