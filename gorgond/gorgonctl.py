@@ -111,6 +111,15 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     made.add_argument("groups", metavar="TOPIC/GROUP", type=_text, nargs="+", help="as groups calls them")
 
+    route = anywhere(command("route", _route, "which queues have a broker of their own, and what lies where"))
+    deeds = route.add_subparsers(title="commands", metavar="COMMAND")
+    anywhere(
+        command(
+            "agree", _route_agree, "have all hosts agree on [broker] route as it is in this host's configuration",
+            within=deeds,
+        )
+    )  # fmt: skip
+
     for made in (
         anywhere(command("pause", _pause, "let nothing more be taken from queues; pushes go on", "pause store_put")),
         anywhere(command("resume", _resume, "undo a pause", "resume store_put")),
@@ -323,6 +332,22 @@ def _groups_drop(arguments: argparse.Namespace) -> int:
 
     installation = Installation.of(arguments.data)
     _tell_done(arguments, installation, ask(drop(installation, arguments.groups)))
+    return 0
+
+
+def _route(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.operator.route import route, route_lines
+
+    found = ask(route(Installation.of(arguments.data)))
+    tell(arguments, found, route_lines(found))
+    return 0 if found["route"] == found["agreed"] else 1
+
+
+def _route_agree(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.operator.route import agree
+
+    installation = Installation.of(arguments.data)
+    _tell_done(arguments, installation, ask(agree(installation)))
     return 0
 
 

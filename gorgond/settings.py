@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, make_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from gorgond.redpill import DRIVERS as BROKERS
+from gorgond.redpill import keys as names
 from gorgond.roles import ROLES
 from gorgond.stores.drivers import DRIVERS, starts
 from gorgond.validators import COUNT, KEYS, NETWORKS, Kind, Network, duration, matching, one_of, size, urls, whole
@@ -37,6 +38,7 @@ def setting(default: str, kind: Kind, doc: str, secret: bool = False) -> Any:
 
 
 BROKER_URLS = tuple(f"{scheme}://" for scheme in BROKERS)
+BROKER_URL = urls(*BROKER_URLS)
 OUR_STORES = urls(*starts(DRIVERS.table))
 
 
@@ -51,6 +53,30 @@ def _store_url(text: str) -> str:
 STORE_URL = Kind(f"{OUR_STORES.allowed}, or with the scheme of a driver that a package brings", _store_url)
 
 
+Route = tuple[str, str]  # a queue or topic, and the broker that carries it
+MAIN = "main"  # in the place of a broker: those that carry what has no route
+UNROUTED = ("stats", "auth_put")  # all processes are heard over it; it goes on over the broker that it came over
+
+
+def _routes(text: str) -> tuple[Route, ...]:
+    routes = []
+    for each in text.split():
+        name, _, url = each.partition("=")
+        if not names.is_name(name) or "/" in name or name in UNROUTED:
+            raise ValueError
+        routes.append((name, url if url == MAIN else BROKER_URL.parse(url)))
+    if len(set(routes)) < len(routes):
+        raise ValueError
+    return tuple(routes)
+
+
+ROUTES = Kind(
+    f"QUEUE=URL or TOPIC=URL with blanks between them, each once, none of {' or '.join(UNROUTED)}, with a URL as "
+    f"[broker] url has it, or {MAIN}; or nothing",
+    _routes,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """The settings of one section."""
@@ -60,12 +86,13 @@ class Section:
 class Broker(Section):
     """The Redis that holds the queues."""
 
-    url: str = setting("unix:///run/gorgond/broker.sock", urls(*BROKER_URLS), "the Redis of all queues", secret=True)
+    url: str = setting("unix:///run/gorgond/broker.sock", BROKER_URL, "the Redis of all queues", secret=True)
     user: str = setting("", matching("a name of a Redis user, or nothing", r"[\w-]*"), "who we are there")
     password: str = setting("", matching("a password without blanks, or nothing", r"\S*"), "of that user", secret=True)
     calls: str = setting(
         "", urls(*BROKER_URLS, empty=True), "a second Redis for calls; empty: the same one", secret=True
     )
+    route: tuple[Route, ...] = setting("", ROUTES, "queues and topics that have a Redis of their own", secret=True)
     queue_limit: int = setting("100000", whole(1, 10**9), "messages a queue holds at most")
     queue_bytes: int = setting("256MB", size("10MB", "1000GB"), "memory they take at most")
     clock_limit: float = setting("2s", duration("1d"), "by how much a host's clock may differ from the broker's")
@@ -257,9 +284,13 @@ def variable(place: str) -> str:
     return "GORGOND_" + re.sub("[.-]", "_", place).upper()
 
 
-def masked(url: str) -> str:
-    """A secret as it may be shown: a URL without its passwords, nothing of what is no URL."""
-    if "://" not in url:
-        return "***" if url else ""
+def masked(text: str) -> str:
+    """A secret as it may be shown: URLs without their passwords, nothing of what has none."""
+    if "://" not in text:
+        return "***" if text else ""
+    return " ".join(map(_masked, text.split(" ")))
+
+
+def _masked(url: str) -> str:
     url = re.sub(r"^([^:]+://[^:@/?]*:).*@", r"\1***@", url)
     return re.sub(r"(?i)([?&](?:\w*password|authMechanismProperties)=)[^&]*", r"\1***", url)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gorgond.redpill import Caller, CallFailed, Message, loads, now_ms
+from gorgond.redpill import CallFailed, Message, loads, now_ms
 from gorgond.roles import ROLES
+from gorgond.service.calling import Calling
 
 Document = dict[str, Any]
 
@@ -22,7 +23,7 @@ CHANGES = 10  # so many times in a row nobody else changes the same document
 class Records:
     """The store, for the auth server. Raises what a call raises: CallFailed, DeadlineExceeded, BrokerError."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Calling) -> None:
         self._caller = caller
 
     async def get(self, collection: str, id: str) -> Document | None:

@@ -223,8 +223,10 @@ class _Queuers:
     async def _run(self) -> None:
         fabric = connect_fabric(self._config)
         name = f"chaos-{self._load.run_id}"
-        jobs, calls = Producer(fabric.durable, name, fabric.room), Producer(fabric.calls, f"{name}-c", fabric.room)
-        caller = Caller(fabric.calls, calls, "chaos_data", name)
+        asked = fabric.carrier("store_get", fabric.calls)
+        jobs = Producer(fabric.carrier("store_put", fabric.durable), name, fabric.room)
+        calls = Producer(asked, f"{name}-c", fabric.room)
+        caller = Caller(asked, calls, "chaos_data", name)
         jobs.start()
         calls.start()
         caller.start()

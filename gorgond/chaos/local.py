@@ -24,8 +24,7 @@ class LocalTarget(Target):
         self._control = directory.control
         listed = ask(self._control, "list")
         self.url, self.stats = listed["url"], listed["stats"]
-        urls = {"broker.url": directory.broker_url("broker"), "broker.calls": directory.broker_url("calls")}
-        self.config = load(os.devnull, {}, urls)
+        self.config = load(os.devnull, {}, directory.broker_settings())
 
     def files(self, broker: str) -> Path:
         """The directory with a broker's append-only file."""

@@ -25,7 +25,7 @@ _COUNTS = re.compile(r"gorgon:\{([^{}]+)\}(/[^:]+)?:(counts|pushed)")
 
 
 class Server:
-    """One Redis, `name` being what its process is called: broker, or calls."""
+    """One Redis, `name` being what its process is called: broker, or calls; or where it is."""
 
     def __init__(self, name: str, url: str) -> None:
         self.name = name
@@ -178,9 +178,7 @@ def _connect(url: str, timeout: float = TIMEOUT, **options: Any) -> Any:
 
 
 def servers_of(config: Config) -> dict[str, Server]:
-    """The servers of a fabric by name: broker, and calls where that is another one."""
+    """The servers of a fabric by name: broker, calls where that is another one, and others by where they are."""
     fabric = connect_fabric(config)
-    found = {"broker": Server("broker", fabric.durable.url)}
-    if fabric.calls is not fabric.durable:
-        found["calls"] = Server("calls", fabric.calls.url)
-    return found
+    named = {"broker" if name == "durable" else name: broker.url for name, broker in fabric.named.items()}
+    return {name: Server(name, url) for name, url in named.items()}

@@ -24,7 +24,8 @@ class SystemdTarget(Target):
     def __init__(self) -> None:
         self.place = "this host's units"
         plain = load(None, {}, {})
-        self.config = load(None, {}, {**_operator(plain), **_secret("broker.url"), **_secret("store.url")})
+        secrets = [_secret(place) for place in ("broker.url", "broker.route", "store.url")]
+        self.config = load(None, {}, _operator(plain) | secrets[0] | secrets[1] | secrets[2])
         host = plain.web.address or "127.0.0.1"
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{plain.web.port}"
 

@@ -59,9 +59,10 @@ def look_at_store(config: Config, uids: Iterable[int], found: Found) -> None:
 
 async def _read(config: Config, uids: Iterable[int], found: Found) -> None:
     fabric = connect_fabric(config)
+    broker = fabric.carrier("store_get", fabric.calls)
     async with (
-        Producer(fabric.calls, "chaos-witness") as producer,
-        Caller(fabric.calls, producer, "chaos_data", "chaos-witness") as caller,
+        Producer(broker, "chaos-witness") as producer,
+        Caller(broker, producer, "chaos_data", "chaos-witness") as caller,
     ):
         for uid in uids:
             last = ""
@@ -93,8 +94,8 @@ def clean(config: Config, notes: Iterable[str], users: Iterable[str]) -> None:
 async def _delete(config: Config, gone: Mapping[str, tuple[str, list[str]]]) -> None:
     """Delete documents: by collection, the queue for that and their ids."""
     fabric = connect_fabric(config)
-    async with Producer(fabric.durable, "chaos-witness-d") as producer:
-        for collection, (queue, ids) in gone.items():
+    for collection, (queue, ids) in gone.items():
+        async with Producer(fabric.carrier(queue, fabric.durable), "chaos-witness-d") as producer:
             for begin in range(0, len(ids), PAGE):
                 page = ids[begin : begin + PAGE]
                 deletes = [Message(f"{collection}.delete", {"id": id, "ts": now_ms()}, _CLEANING + id) for id in page]

@@ -14,7 +14,7 @@ from gorgond.commands.secrets import CREDENTIALS
 from gorgond.config import Config, draft
 from gorgond.errors import ConfigError, Mistakes
 from gorgond.roles import COMMANDS
-from gorgond.service.fabric import calls_broker, durable_broker
+from gorgond.service.fabric import calls_broker, durable_broker, routed_brokers
 from gorgond.stats.visitors import check_address
 from gorgond.stores import open_store
 
@@ -31,6 +31,8 @@ def check(path: str | None, environ: Mapping[str, str]) -> None:
     if config.broker.calls:
         with mistakes.collect(needs=("broker.calls", *signed)):
             calls_broker(config)
+    with mistakes.collect(needs=("broker.url", "broker.calls", "broker.route", *signed)):
+        routed_brokers(config)
     with mistakes.collect(needs=("store.url",)), config.blaming("store", "url"):
         open_store(config.store.url).close()
     for name in config.instances.provider.split():

@@ -5,6 +5,7 @@ calls.sock calls.conf calls/       the Redis of calls, which keeps nothing
 gorgond.db                         the database, unless --store says otherwise
 events.log                         every change of the database
 sessions/                          who has logged in as the operator of the stats page, and who is to be missed there
+route                              which queues go over other Redis servers, where some do
 lock                               held while it is in use
 control.sock                       who may open it may stop and start the processes: see control.py
 notices.sock                       where the processes say how they are: see notices.py
@@ -117,6 +118,23 @@ class Directory:
     def broker_url(self, name: str) -> str:
         """Where that Redis is."""
         return f"unix://{quote(str(self._socket(name)))}"
+
+    def broker_settings(self) -> dict[str, str]:
+        """The settings of the brokers for who speaks with what runs here: by `section.key`."""
+        try:
+            route = self._route.read_text()
+        except OSError:
+            route = ""
+        urls = {"broker.url": self.broker_url("broker"), "broker.calls": self.broker_url("calls")}
+        return urls | {"broker.route": route}
+
+    def note_route(self, route: str) -> None:
+        """Keep which queues go over other brokers, for those."""
+        self._route.write_text(route)
+
+    @property
+    def _route(self) -> Path:
+        return self.path / "route"
 
     def store_url(self) -> str:
         """The database that is used when nobody chose another."""

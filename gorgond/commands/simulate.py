@@ -27,6 +27,7 @@ from gorgond.service.life import Service
 from gorgond.service.log import set_up
 from gorgond.service.loop import run
 from gorgond.service.plain import plain
+from gorgond.service.routing import agree
 from gorgond.service.systemd import Notifier
 
 INSTANCE = "simulated"  # no real process has this name
@@ -55,6 +56,8 @@ def simulate(path: str | None, flags: Mapping[str, str], without: frozenset[str]
 
 async def _simulate(config: Config, without: frozenset[str], duration: float | None) -> None:
     fabric = connect_fabric(config)
+    if fabric.durable.in_process:
+        await agree(fabric)
     services = [
         make(role, config, fabric, instance if role.section else INSTANCE)
         for role in ENDING

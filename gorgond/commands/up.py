@@ -1,6 +1,7 @@
 """`gorgond up`: everything on this machine with one command, as child processes that are kept running.
 
-    broker, calls      two redis-servers on unix sockets: one for what must last, one for calls, which forgets
+    broker, calls      two redis-servers on unix sockets: one for what must last, one for calls, which forgets; those
+                       of [broker] route run elsewhere
     web, app, store    as many as asked for
     auth               one
     stats              one, which shows how everything fares
@@ -52,6 +53,7 @@ from gorgond.service.fabric import connect_fabric
 from gorgond.service.life import log
 from gorgond.service.log import set_up
 from gorgond.service.loop import run
+from gorgond.service.routing import keep_route, make_groups
 from gorgond.service.watch import Watch
 
 SITE = "gorgond.app.notes"  # the application that has a website
@@ -82,6 +84,7 @@ def up(
                 "app.directory": "",
             },
         )
+        directory.note_route(config.settings["broker"]["route"].text)
         screen = Screen()
         set_up(config.log.level, config.log.format, "up")
         cast("logging.StreamHandler[Any]", logging.getLogger().handlers[0]).setStream(screen)
@@ -194,8 +197,9 @@ class Up:
         self._notices.start()
         fleet.start(fleet.brokers)
         if await self._brokers_are_there():
+            await self._agree()
             fleet.start(fleet.services.values())
-        watches = [Watch.over(broker) for broker in self._fabric.brokers]
+        watches = [Watch.over(broker) for broker in self._fabric.main]
         listener = Listener(self._fabric.calls, ["stats"], "up", self._hear)
         watching = [loop.create_task(each) for each in (listener.run(), self._show(), self._control.run())]
         watching += [loop.create_task(each.run()) for each in watches]
@@ -227,7 +231,7 @@ class Up:
 
     async def _brokers_are_there(self) -> bool:
         """Wait for both; False when asked to stop before."""
-        for broker in self._fabric.brokers:
+        for broker in self._fabric.main:
             link = broker.link("up")
             while not self._stopping.is_set():
                 try:
@@ -238,6 +242,14 @@ class Up:
                         await asyncio.wait_for(self._stopping.wait(), POLL)
             await link.close()
         return not self._stopping.is_set()
+
+    async def _agree(self) -> None:
+        """All that runs here routes alike. A broker elsewhere that is away is waited for by those who need it."""
+        try:
+            await make_groups(self._fabric)
+        except BrokerAway as away:
+            log.warning("durable groups are made later than the routes of their topics: %s", away)
+        await keep_route(self._fabric)
 
     # ---- what others ask for, and what is shown
 

@@ -19,7 +19,8 @@ from gorgond.errors import ConfigError
 from gorgond.providers.leading import Leading
 from gorgond.providers.pushing import Part, Pushing
 from gorgond.providers.source import Batch, Source
-from gorgond.redpill import Caller, GorgonError, Message, Outage, contained, loads, now_ms
+from gorgond.redpill import GorgonError, Message, Outage, contained, loads, now_ms
+from gorgond.service.calling import Calling
 from gorgond.service.watched import Beat, beating
 
 COLLECTION = "providers"
@@ -36,7 +37,7 @@ log = logging.getLogger("gorgond.provider")
 class Polling:
     """Polls one source."""
 
-    def __init__(self, source: Source, leading: Leading, pushing: Pushing, caller: Caller) -> None:
+    def __init__(self, source: Source, leading: Leading, pushing: Pushing, caller: Calling) -> None:
         self.outage = Outage(f"source {source.name}")
         self.unread = Outage(f"the cursor of {source.name}, which is in the store")
         self.leading = leading

@@ -31,12 +31,13 @@ class Part(NamedTuple):
 
 
 class Pushing:
-    """Pushes the items of provider `name`; `progress` hears how many they are by now."""
+    """Pushes the items of provider `name`, and tells of them, each with the producer that `producer` gives for a queue
+    or topic; `progress` hears how many they are by now."""
 
     def __init__(
         self,
         name: str,
-        producer: Producer,
+        producer: Callable[[str], Producer],
         room: Room,
         metrics: Metrics,
         progress: Callable[[int], None] = lambda pushed: None,
@@ -44,7 +45,7 @@ class Pushing:
         self.pushed = 0
         self.full = False
         self._name = name
-        self._producer = producer
+        self._items, self._events = producer(QUEUE), producer(TOPIC)
         self._metrics = metrics
         self._progress = progress
         # So small a part of the queue that one which is emptied slowly has room for it soon.
@@ -85,7 +86,7 @@ class Pushing:
             started = time.perf_counter()
             if not await self.put(part.messages):
                 return False
-            await self._producer.publish(TOPIC, *part.events)
+            await self._events.publish(TOPIC, *part.events)
             count, took = len(part.messages), time.perf_counter() - started
             self._metrics.measure(f"{QUEUE} {part.op}", count, 0, sum(map(len, part.messages)), took)
             self._metrics.count("pushed", count)
@@ -99,7 +100,7 @@ class Pushing:
         refused = False
         while True:
             try:
-                await self._producer.push_encoded(QUEUE, messages)
+                await self._items.push_encoded(QUEUE, messages)
             except QueueFull:
                 self._metrics.count("refused", len(messages))
                 self.full = refused = True

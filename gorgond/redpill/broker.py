@@ -247,6 +247,7 @@ class Broker(ABC):
 
     def __init__(self, url: str, shown: str) -> None:
         self.url = url
+        self.shown = shown
         self.outage = Outage(f"broker {shown}")
         self.time = BrokerTime()
         self.met = False  # whether it was ever reached
@@ -411,6 +412,15 @@ class Link(Persistent, ABC):
         """The clock of each of the broker's servers, of those that say what it is. It never raises for one that does
         not."""
         return []
+
+    @abstractmethod
+    async def route(self) -> str:
+        """What `set_route` has put there last; empty: nothing."""
+
+    @abstractmethod
+    async def set_route(self, route: str) -> None:
+        """Have the broker keep by which brokers queues go, as the service writes it. A late copy puts back what it
+        says: who starts then is refused, and an operator told."""
 
     @abstractmethod
     async def queues(self) -> list[str]:

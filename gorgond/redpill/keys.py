@@ -41,6 +41,7 @@ that a Redis Cluster keeps them on one node.
     gorgon:{l}:lease                    hash    owner, token, ends, length, done: who may do what one alone may, and
                                                 until when
     gorgon:protocol                     string  "<major>.<minor>", the version of keys and scripts
+    gorgon:route                        string  which queues go over other brokers, as all hosts have agreed
     gorgon:kept                         channel nothing, for nobody: what is sent there goes to the replicas, too
 
 For the group g of topic t, `gorgon:{q}` is `gorgon:{t}/g` in every line above.
@@ -58,7 +59,10 @@ from gorgond.redpill.script import Script
 _NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,200}(/[A-Za-z0-9_.:@-]{1,200})?")
 
 PROTOCOL = "gorgon:protocol"
-"""The one key of no queue: the version of all keys and scripts."""
+"""A key of no queue: the version of all keys and scripts."""
+
+ROUTE = "gorgon:route"
+"""The other one: which queues go over other brokers, as all hosts have agreed."""
 
 KEPT = "gorgon:kept"
 """The one channel of no topic: `rediswire` sends to it so that there is something for replicas to wait for."""

@@ -90,6 +90,7 @@ class MemoryBroker(Broker):
         self.listeners: defaultdict[str, dict[MemoryLink, None]] = defaultdict(dict)
         self.replies: defaultdict[str, _ReplyList] = defaultdict(_ReplyList)
         self.leases: dict[str, _Lease] = {}
+        self.route = ""
         self.asked: dict[str, tuple[int, float]] = {}  # by asker: the number of its last question, and the answer
         self.rates: dict[str, float] = {}  # until when what a limit counted counts, by its key
         self.blocked: set[asyncio.Future[Any]] = set()
@@ -397,6 +398,14 @@ class MemoryLink(Link):
     async def about(self) -> dict[str, str]:
         await self._round()
         return {}
+
+    async def route(self) -> str:
+        await self._round()
+        return self.broker.route
+
+    async def set_route(self, route: str) -> None:
+        await self._round()
+        self.broker.route = route
 
     async def queues(self) -> list[str]:
         await self._round()

@@ -43,7 +43,7 @@ from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, Queue
 from gorgond.redpill.raw import age
 from gorgond.redpill.redisprotocol import RedisProtocol
 from gorgond.redpill.redisserver import RedisServer, dial, driver, fields
-from gorgond.redpill.rediswire import RedisWire, nanoseconds
+from gorgond.redpill.rediswire import RedisWire, nanoseconds, not_permitted
 from gorgond.redpill.replication import Replication
 from gorgond.redpill.resp import Command
 from gorgond.redpill.script import Script
@@ -304,6 +304,16 @@ class RedisLink(RedisWire):
         if not isinstance(fsync, ResponseError):
             about["appendfsync"] = fsync[1].decode()
         return about
+
+    async def route(self) -> str:
+        [kept] = await self._round((["GET", keys.ROUTE],))
+        if not_permitted(kept):  # its users are those of an earlier gorgond, which knows of none
+            return ""
+        text: bytes | None = await self._check(kept, "")
+        return (text or b"").decode(errors="replace")
+
+    async def set_route(self, route: str) -> None:
+        await self._persistent(["SET", keys.ROUTE, route], promises=True)
 
     async def replication(self) -> Replication:
         return await self._servers.look()

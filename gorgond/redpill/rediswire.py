@@ -56,7 +56,8 @@ def _good(answer: Any) -> Any:
     return answer
 
 
-def _not_permitted(answer: Any) -> bool:
+def not_permitted(answer: Any) -> bool:
+    """Whether that is the answer to who has not the right."""
     return isinstance(answer, ResponseError) and str(answer).startswith("NOPERM ")
 
 
@@ -126,7 +127,7 @@ class RedisWire(Link):
         that was not looked at yet."""
         [said] = await connection.ask([["GET", keys.PROTOCOL]], 1, ROUND_TIMEOUT)  # by itself: nobody may be let in yet
         # Where we may not ask, since the broker's users are still those of an earlier gorgond, it is our own.
-        version = protocol.VERSION if _not_permitted(said) else _text(_good(said))
+        version = protocol.VERSION if not_permitted(said) else _text(_good(said))
         _agree(version)
         name = "gorgon:" + "".join(c for c in self.name if "!" <= c <= "~")
         commands: list[Command] = [["TIME"], ["CLIENT", "SETNAME", name], _EXIST]
@@ -134,7 +135,7 @@ class RedisWire(Link):
             commands += [["INFO", section] for section in ("server", "memory", "persistence")]
         asked = time.monotonic_ns()
         at, *answers = await connection.ask(commands, len(commands), ROUND_TIMEOUT)
-        if not _not_permitted(at):  # as the users of an earlier gorgond may not ask
+        if not not_permitted(at):  # as the users of an earlier gorgond may not ask
             self.broker.time.heard(nanoseconds(_good(at)), asked, time.monotonic_ns())
         _, known, *about = map(_good, answers)
         if not all(known):
@@ -156,7 +157,7 @@ class RedisWire(Link):
         """Put our version there, where none is or an earlier one; nobody waits until somebody has who may."""
         how = ("XX",) if said else ("NX", "GET")  # with GET it says what another one has put there meanwhile
         [answer] = await connection.ask([["SET", keys.PROTOCOL, protocol.VERSION, *how]], 1, ROUND_TIMEOUT)
-        if _not_permitted(answer):
+        if not_permitted(answer):
             self.broker.may_load = False
         elif isinstance(answer, ResponseError):  # it has no room, as for all else
             log.info("%s: the version of keys and scripts is not noted: %s", self.name, answer)
@@ -171,7 +172,7 @@ class RedisWire(Link):
             if missing and self.broker.may_load:
                 commands: list[Command] = [["SCRIPT", "LOAD", text] for text in missing]
                 answers = await connection.ask(commands, len(commands), ROUND_TIMEOUT)
-                if not any(map(_not_permitted, answers)):
+                if not any(map(not_permitted, answers)):
                     list(map(_good, answers))
                     return
                 self.broker.may_load = False
@@ -226,7 +227,7 @@ class RedisWire(Link):
             return answers
         await self.close()
         for answer in (sent, have):
-            if _not_permitted(answer):
+            if not_permitted(answer):
                 raise meaning(answer)
         what = f"{have} of {copies} replicas have what was sent" if isinstance(have, int) else f"Redis says: {have}"
         self._outage.begin(what, by=_COPIES)  # for others it may be there

@@ -26,8 +26,9 @@ from gorgond.app.schedule import ScheduleLoop
 from gorgond.bounds import LIM_MAX
 from gorgond.config import Config
 from gorgond.errors import NotFound
-from gorgond.redpill import BrokerError, ConcurrentSubscription, GorgonError, Message, Outcome, Reply, loads, now_ms
+from gorgond.redpill import BrokerError, GorgonError, Message, Outcome, Reply, loads, now_ms
 from gorgond.roles.row import Indexes
+from gorgond.service.ends import Together
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.stores.declared import declaration
@@ -46,11 +47,10 @@ class AppServer(Service):
 
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
-        self.events = self.producer()
         self._asking = {kind: self.caller(f"{kind}_data") for kind in ("store", "provider")}
         self._apps = load_apps(config)
         self._dispatcher = Dispatcher(self._apps, self)
-        self._listening: dict[str, ConcurrentSubscription] = {}  # by queue
+        self._listening: dict[str, Together] = {}  # by queue
         self._scheduled: dict[str, ScheduleLoop] = {}  # by the schedule's name
 
     async def start(self) -> None:
@@ -92,7 +92,7 @@ class AppServer(Service):
             try:
                 documents = list(self._declarations(loads((await self.call("store_get", question)).body)))
                 if documents:
-                    await self.events.push("store_put", Message("indexes.replace", {"documents": documents}))
+                    await self.push("store_put", Message("indexes.replace", {"documents": documents}))
             except BrokerError as error:
                 log.warning("the stores are not told yet what is to be indexed: %s", error)
             except GorgonError as error:  # no store answers, which others tell
@@ -160,8 +160,8 @@ class AppServer(Service):
 
     async def publish(self, topic: str, event: Message) -> None:
         """Publish an event; back when it is kept."""
-        await self.events.publish(topic, event)
+        await self.producer(topic).publish(topic, event)
 
     async def push(self, queue: str, message: Message, at: int | None = None) -> None:
         """Push a job, due at a time if that is given; back when it is kept."""
-        await self.events.push(queue, message, at=at)
+        await self.producer(queue).push(queue, message, at=at)

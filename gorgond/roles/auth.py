@@ -73,9 +73,7 @@ class AuthServer(Service):
         self._link = fabric.calls.link(f"{self.name} limits")
         self._sealing = Sealing(settings.key)
         self._passwords = Passwords()
-        self.tokens = Tokens(
-            records, settings.idle, settings.lifetime, lambda event: self.producer(fabric.calls).publish(TOPIC, event)
-        )
+        self.tokens = Tokens(records, settings.idle, settings.lifetime, self._tell)
         # The first key is everybody's; without one, each auth server has pseudonyms of its own.
         pseudonyms = Pseudonyms(settings.key.split()[0].encode() if settings.key else os.urandom(32))
         limits = Limits(self._link, settings.attempts, settings.address_attempts, pseudonyms)
@@ -88,17 +86,22 @@ class AuthServer(Service):
         self._own = {**accounts.own, **logins.own}
 
     async def start(self) -> None:
-        self.listener([TOPIC], lambda _, event: self.tokens.take_event(event), self.tokens.forget_all)
+        self.listener(TOPIC, lambda _, event: self.tokens.take_event(event), self.tokens.forget_all)
         for broker in self.fabric.brokers:
-            self._pass_on(broker, self.producer(broker))
+            self._pass_on(broker, self.producer_over(broker))
             for number in range(PUT_CONSUMERS if broker is self.fabric.calls else 1):
                 # It finishes what it has begun: half a change might not be one.
                 self._side_by_side(broker, "auth_put", self.answer, 1, part=str(number), finishes=True)
 
-        self._side_by_side(self.fabric.durable, erasing.QUEUE, self._erase, 4, finishes=True, attempts=PATIENT)
+        for broker in self.fabric.holders(erasing.QUEUE, (self.fabric.durable,)):
+            self._side_by_side(broker, erasing.QUEUE, self._erase, 4, finishes=True, attempts=PATIENT)
+
+    async def _tell(self, event: Message) -> None:
+        """Tell the other auth servers, those that hear it now."""
+        await self.producer(TOPIC, self.fabric.calls).publish(TOPIC, event)
 
     async def _keep(self, job: Message, delay: float) -> None:
-        await self.producer().push(erasing.QUEUE, job, delay=delay or None)
+        await self.producer(erasing.QUEUE).push(erasing.QUEUE, job, delay=delay or None)
 
     async def _erase(self, job: Message) -> Outcome:
         await self._erasing.part(job)

@@ -29,7 +29,6 @@ from gorgond.redpill import (
     ID_MAX,
     Attempts,
     BrokerError,
-    Caller,
     GorgonError,
     Message,
     Outcome,
@@ -40,6 +39,7 @@ from gorgond.redpill import (
     new_id,
     now_ms,
 )
+from gorgond.service.calling import Calling
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service, log
 
@@ -121,13 +121,13 @@ class NotificationServer(Service):
 
     async def push(self, queue: str, message: Message, at: int | None = None) -> None:
         """Push a message, due at a time if that is given; back when it is kept."""
-        await self.producer().push(queue, message, at=at)
+        await self.producer(queue).push(queue, message, at=at)
 
     async def push_all(self, messages: Sequence[tuple[str, Message]]) -> None:
         """Push each of these to the queue beside it; back when all are kept. Waits for a queue that has no room. Raises
         Leaving."""
         while messages:
-            pushes = (self.producer().push(queue, message) for queue, message in messages)
+            pushes = (self.push(queue, message) for queue, message in messages)
             done = await asyncio.gather(*pushes, return_exceptions=True)
             for failed in done:
                 if failed is not None and not isinstance(failed, BrokerError):
@@ -140,7 +140,7 @@ class NotificationServer(Service):
 
     async def publish(self, event: Message) -> None:
         """Tell those who watch inboxes; back when the broker has it."""
-        await self.producer().publish(TOPIC, event)
+        await self.producer(TOPIC).publish(TOPIC, event)
 
     async def contact(self, user: str) -> Contact | None:
         """How the user of this id is reached, if there is one."""
@@ -172,7 +172,7 @@ class NotificationServer(Service):
 class _Asking:
     """The questions to other servers: each has a deadline of its own. Raises what a call raises."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Calling) -> None:
         self._caller = caller
 
     async def ask(self, queue: str, op: str, args: dict[str, Any], private: bool = False) -> Reply:

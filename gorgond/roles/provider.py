@@ -44,7 +44,7 @@ class DataProvider(Service):
         kind: type[Source] = SOURCES.load(settings.kind)
         self.source = kind(name, settings)
         self.pushing = Pushing(
-            name, self.producer(), fabric.room, self.metrics, lambda pushed: self.progress(pushed, self.source.total)
+            name, self.producer, fabric.room, self.metrics, lambda pushed: self.progress(pushed, self.source.total)
         )
         self._serving = Serving(self.source, self.pushing, self.metrics)
         self._leading = Leading(fabric.durable.link(f"{self.name} lease"), f"provider:{name}", self.consumes_as)

@@ -31,18 +31,18 @@ from gorgond.redpill import (
     BrokerRefused,
     GorgonError,
     Link,
-    Listener,
     Message,
     dumps,
     loads,
     now_ms,
 )
+from gorgond.service.ends import Together
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.service.systemd import listening_sockets
 from gorgond.service.watched import Beat
 from gorgond.service.words import counted
-from gorgond.stats import losses, marks
+from gorgond.stats import marks
 from gorgond.stats.api import Api
 from gorgond.stats.archive import Archive, Kept
 from gorgond.stats.collector import ANSWER, Collector, Watched
@@ -77,9 +77,11 @@ class StatsMonitor(Service):
         self._operating = asyncio.Lock()  # a link is for one at a time
         self._database: dict[str, Any] = database_row({}, 0.0, 0.0, "nobody was asked yet")
         self._caller = self.caller("stats_data")
-        others: dict[str, Kept] = {marks.DOCUMENT: self._marks, losses.DOCUMENT: self._collector.losses}
-        self._archive = Archive(self._caller, self.producer(), self.history, others)
-        self._listener: Listener
+        others: dict[str, Kept] = {marks.DOCUMENT: self._marks} | {
+            each.document: each for each in self._collector.losses
+        }
+        self._archive = Archive(self._caller, self.producer("store_put"), self.history, others)
+        self._listener: Together
         self._keeping: asyncio.Task[None]
         self._viewers = Viewers()
         settings = config.stats
@@ -107,7 +109,7 @@ class StatsMonitor(Service):
         self.port = sockets[0].getsockname()[1]
         self._collector.expect(self._roster.read())
         self._paint()
-        self._listener = self.listener(["stats"], self._hear)
+        self._listener = self.listener("stats", self._hear)
         for watched in self._collector.brokers:
             self.loop(functools.partial(self._look_at, watched), f"look at {watched.health.name}")
             self.loop(functools.partial(self._look_at_servers, watched), f"look at servers of {watched.health.name}")
@@ -226,7 +228,7 @@ class StatsMonitor(Service):
     def _paint(self) -> None:
         """Make the picture, for everybody who looks."""
         now, at = time.monotonic(), now_ms() / 1000
-        hearing = not any(broker.outage.length for broker in self.fabric.brokers)
+        hearing = self.fabric.away() is None
         for event in self._collector.add_up(now, at, hearing):
             self._marks.add(int((at + event.at - now) * 1000), event.kind, event.text)
         before = self.picture.get("verdict", {})
@@ -254,7 +256,7 @@ class StatsMonitor(Service):
 
     async def _save(self) -> None:
         """Save now, unless the broker is away: what it does not take soon is saved the next time."""
-        if not self.fabric.durable.outage.length:
+        if not self.fabric.carrier("store_put", self.fabric.durable).outage.length:
             with suppress(TimeoutError):  # it has gone just now
                 async with asyncio.timeout(ANSWER):
                     await self._archive.save()
@@ -264,9 +266,8 @@ class StatsMonitor(Service):
     def unready(self) -> str:
         if self.draining:
             return "this server is about to stop"
-        for broker in self.fabric.brokers:
-            if broker.outage.length:
-                return f"{broker.outage.what} has been away for {broker.outage.length:.0f} s: {broker.outage.reason}"
+        if (broker := self.fabric.away()) is not None:
+            return f"{broker.outage.what} has been away for {broker.outage.length:.0f} s: {broker.outage.reason}"
         return ""
 
     @asynccontextmanager

@@ -96,30 +96,35 @@ class DataStore(Service):
     async def start(self) -> None:
         if self.reads:
             batch = self.config.store.batch
-            for broker in self.fabric.brokers:
-                for number in range(self.config.store.lanes if broker is self.fabric.calls else 1):
+            carrier = self.fabric.carrier("store_get", self.fabric.calls)
+            for broker in self.holders("store_get"):
+                for number in range(self.config.store.lanes if broker is carrier else 1):
                     self._read("store_get", broker, str(number), batch)
             # Reads of auth servers, notification servers and providers, and searches, are calls alone.
-            self._read("auth_store_get", self.fabric.calls, "0", batch)
-            self._read("notify_store_get", self.fabric.calls, "0", batch)
-            self._read("provider_store_get", self.fabric.calls, "0", 1)
+            self._answer("auth_store_get", "0", batch)
+            self._answer("notify_store_get", "0", batch)
+            self._answer("provider_store_get", "0", 1)
             # One at a time: each has the time of a whole batch for itself.
-            self._read("store_search", self.fabric.calls, "s", 1)
+            self._answer("store_search", "s", 1)
         if self.writes:
-            for broker in self.fabric.brokers:
-                self._write("store_put", broker)
-                self._write("auth_store_put", broker)
+            for queue in ("store_put", "auth_store_put"):
+                for broker in self.holders(queue):
+                    self._write(queue, broker)
         self._preparing = [
             self.task_in_thread(self._prepare, "prepare"),
             self.task_in_thread(self._index_declared, "indexes"),
         ]
+
+    def _answer(self, queue: str, part: str, batch: int) -> None:
+        for broker in self.fabric.holders(queue, (self.fabric.calls,)):
+            self._read(queue, broker, part, batch)
 
     def _read(self, queue: str, broker: Broker, part: str, batch: int) -> None:
         handler = _Reader(self, queue, f"{queue}.{part} at {broker.outage.what}")
         self.consumer(queue, handler, batch, broker=broker, part=part, thread=True)
 
     def _write(self, queue: str, broker: Broker) -> None:
-        events = self.producer_apart(f"{self.name}.w {queue} events")
+        events = self.producer_apart(f"{self.name}.w {queue} events", "store_notify")
         handler = _Writer(self, queue, f"{queue} at {broker.outage.what}", events)
         self.consumer(queue, handler, WRITES, broker=broker, part="w", finishes=True, thread=True, producer=events)
 

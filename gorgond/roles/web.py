@@ -33,12 +33,12 @@ from gorgond.redpill import (
     Call,
     CallFailed,
     GorgonError,
-    Listener,
     Message,
     Reply,
     Told,
     public_error,
 )
+from gorgond.service.ends import Together
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.service.share import Share
@@ -62,7 +62,6 @@ class WebServer(Service):
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
         self.calls = self.caller("web_data")
-        self._jobs = self.producer()
         self._searches = Share(SEARCHES, "searches")
         self._sealing = Sealing(config.auth.key)
         self.site = Website(self, self._hear, partial(self.loop, ends=True), _problem, tuple(config.oauth2))
@@ -115,8 +114,8 @@ class WebServer(Service):
     def _show(self, problem: Problem, request: str, headers: Mapping[str, str]) -> Answer:
         return self.site.problem(problem, request, headers) if self._website else problem.answer(request)
 
-    def _hear(self, topic: str, heard: Callable[[str, Message], None], missed: Callable[[], None]) -> Listener:
-        return self.listener([topic], heard, missed, broker=self.fabric.durable)
+    def _hear(self, topic: str, heard: Callable[[str, Message], None], missed: Callable[[], None]) -> Together:
+        return self.listener(topic, heard, missed, usual=self.fabric.durable)
 
     def reload(self, config: Config) -> None:
         self.server.routes = self._routes(config)
@@ -144,7 +143,7 @@ class WebServer(Service):
                 check_write(write)
         try:
             async with asyncio.timeout(self.server.deadline_ms / 1000):
-                await self._jobs.push(queue, replace(message, deadline=0))
+                await self.producer(message.next or queue).push(queue, replace(message, deadline=0))
         except TimeoutError:
             raise BrokerAway("the broker did not take it in time; it may have it all the same") from None
 
@@ -156,7 +155,7 @@ class WebServer(Service):
         """Why no requests should be sent here."""
         if self.draining:
             return CallFailed(503, "this server is about to stop", reason="stopping")
-        for broker in self.fabric.brokers:
+        for broker in self.fabric.main:  # without another one only what has its route there cannot be answered
             if broker.outage.length:
                 return CallFailed(
                     503, f"the broker has been away for {broker.outage.length:.0f} s", reason="broker_away"

@@ -150,7 +150,7 @@ def _rules(role: str, access: Access) -> Iterator[str]:
     if access.operates:
         yield "+scan +config|get"
     # What each command is allowed on.
-    allowed: dict[str, dict[str, None]] = {"evalsha": {}, "get": {f"~{keys.PROTOCOL}": None}}
+    allowed: dict[str, dict[str, None]] = {"evalsha": {}, "get": {f"~{keys.PROTOCOL}": None, f"~{keys.ROUTE}": None}}
     allowed["publish"] = {f"&{keys.KEPT}": None}
     for use in _uses(access):
         for kind in (kind for each in use.scripts for kind in each.keys):

@@ -1,11 +1,12 @@
 """The ends of queues and topics that a service holds: it makes them, begins them, watches them and stops them.
 
-    self.producer()                          pushes what must last; self.producer(self.fabric.calls) what need not
+    self.producer("jobs")                    pushes to that queue, or publishes on that topic
     self.caller("web_data")                  asks, and has its replies on a list of that name
     self.consumer("jobs", handle)            handles messages in batches; concurrent_consumer: side by side
     self.subscription("topic", "group", …)   handles events of a durable group in batches; concurrent_subscription
     self.listener(["topic"], heard)          hears what happens now
 
+Each is at the broker that carries its queue or topic; what consumes or listens is at all that may hold some of it.
 Producers and callers may be made at any time, and begin with the service. The others begin when they are made, in
 `start` at the earliest. They stop in the order in which one needs the other: what consumes, what listens, callers,
 producers.
@@ -34,10 +35,11 @@ from gorgond.redpill import (
     Subscription,
     Work,
 )
+from gorgond.service.calling import RoutedCaller
 from gorgond.service.fabric import Fabric
 from gorgond.service.heartbeat import Heartbeat
 from gorgond.service.metrics import Metrics
-from gorgond.service.watched import Watched
+from gorgond.service.watched import Stoppable, Watched
 
 PATIENCE = 5.0  # seconds for which a producer that stops pushes what is still wanted
 
@@ -69,28 +71,36 @@ class QueueEnds(Watched):
         self._beating: dict[Producer | Caller, Heartbeat] = {}
         self._begun = False
 
-    def producer(self, broker: Broker | None = None) -> Producer:
-        """The service's producer over `broker`, the durable one unless another is given: one for all who ask."""
-        broker = broker or self.fabric.durable
+    def producer(self, name: str, usual: Broker | None = None) -> Producer:
+        """The service's producer to that queue or topic; `usual` is the broker of what has no route, the durable one
+        unless another is given. One for all that goes over the same broker."""
+        return self.producer_over(self.fabric.carrier(name, usual or self.fabric.durable))
+
+    def producer_over(self, broker: Broker) -> Producer:
+        """That over a broker, for what goes on over the one that it came over."""
         if broker not in self._producers:
-            self._producers[broker] = self._begin_if_begun(self.producer_apart(self.name, broker))
+            self._producers[broker] = self._begin_if_begun(self._producer(self.name, broker))
         return self._producers[broker]
 
-    def producer_apart(self, name: str, broker: Broker | None = None) -> Producer:
-        """One that the service neither begins nor stops: for the handler of a consumer that runs in a thread, to which
-        it is given."""
-        broker = broker or self.fabric.durable
+    def producer_apart(self, name: str, to: str, usual: Broker | None = None) -> Producer:
+        """One of that name to queue or topic `to`, that the service neither begins nor stops: for the handler of a
+        consumer that runs in a thread, to which it is given."""
+        return self._producer(name, self.fabric.carrier(to, usual or self.fabric.durable))
+
+    def _producer(self, name: str, broker: Broker) -> Producer:
         heartbeat = self.heartbeats.start(f"{name} push to {broker.outage.what}")
         producer = Producer(broker, name, self.fabric.room, hooks=self.hooks(heartbeat))
         self._beating[producer] = heartbeat
         return producer
 
-    def caller(self, list_name: str, broker: Broker | None = None) -> Caller:
-        """A caller over `broker`, that of calls unless another is given, whose replies come to a list of its own that
-        begins so."""
-        broker = broker or self.fabric.calls
+    def caller(self, list_name: str, usual: Broker | None = None) -> RoutedCaller:
+        """A caller over `usual`, that of calls unless another is given, and over the brokers of what has a route, whose
+        replies come to lists of its own that begin so."""
+        return RoutedCaller(self.fabric, usual or self.fabric.calls, functools.partial(self._caller_over, list_name))
+
+    def _caller_over(self, list_name: str, broker: Broker) -> Caller:
         heartbeat = self.heartbeats.start(f"{self.name} {list_name} at {broker.outage.what}")
-        caller = Caller(broker, self.producer(broker), list_name, self.name, hooks=self.hooks(heartbeat))
+        caller = Caller(broker, self.producer_over(broker), list_name, self.name, hooks=self.hooks(heartbeat))
         self._beating[caller] = heartbeat
         self._callers.append(caller)
         return self._begin_if_begun(caller)
@@ -102,20 +112,22 @@ class QueueEnds(Watched):
 
     def listener(
         self,
-        topics: Sequence[str],
+        topic: str,
         heard: Callable[[str, Message], None],
         missed: Callable[[], None] = lambda: None,
         *,
-        broker: Broker | None = None,
-    ) -> Listener:
-        """Hear what happens on these topics now, at the broker of calls unless another is given; until the service
-        drains, or the listener is stopped."""
-        heartbeat = self.heartbeats.start(f"{self.name} listens to {' '.join(topics)}")
-        hooks = self.hooks(heartbeat)
-        listener = Listener(broker or self.fabric.calls, topics, self.name, heard, missed, hooks=hooks)
-        self._listeners.append(listener)
-        self.keep(listener, heartbeat, then=lambda: self._listeners.remove(listener))
-        return listener
+        usual: Broker | None = None,
+    ) -> Together:
+        """Hear what happens on this topic now, at the broker of calls unless another is given or it has a route; until
+        the service drains, or the listener is stopped."""
+        listeners = []
+        for broker in self.fabric.holders(topic, (usual or self.fabric.calls,)):
+            heartbeat = self.heartbeats.start(f"{self.name} listens to {topic} at {broker.outage.what}")
+            listener = Listener(broker, [topic], self.name, heard, missed, hooks=self.hooks(heartbeat))
+            self._listeners.append(listener)
+            self.keep(listener, heartbeat, then=functools.partial(self._listeners.remove, listener))
+            listeners.append(listener)
+        return Together(listeners)
 
     def consumer(
         self,
@@ -130,21 +142,21 @@ class QueueEnds(Watched):
         heartbeat: Heartbeat | None = None,
         **handling: Unpack[Handling],
     ) -> None:
-        """Consume a queue, on each broker unless one is given.
+        """Consume a queue, on each broker that may hold some of it unless one is given.
 
         Several of one queue at one broker need each a name, whose end is `part`. With `thread` the handler may block; a
         `producer` apart, with which it pushes, begins and stops there with the consumer. A handler that takes long, and
         lives, beats a `heartbeat` that it shares with its consumer.
         """
         name = f"{self.consumes_as}.{part}" if part else self.consumes_as
-        for each in self.fabric.brokers if broker is None else (broker,):
+        for each in self.holders(queue) if broker is None else (broker,):
             beat = heartbeat or self._heartbeat(queue, each, name)
             consumer = Consumer(each, queue, name, handler, batch, hooks=self.hooks(beat, queue), **handling)
             self._consume(consumer, beat, thread=thread, producer=producer)
 
     def concurrent_consumer(self, queue: str, work: Work, limit: int = 100, **handling: Unpack[Handling]) -> None:
-        """Consume a queue, on each broker: up to `limit` messages side by side."""
-        for broker in self.fabric.brokers:
+        """Consume a queue, on each broker that may hold some of it: up to `limit` messages side by side."""
+        for broker in self.holders(queue):
             heartbeat = self._heartbeat(queue, broker, self.consumes_as)
             hooks = self.hooks(heartbeat, queue)
             self._consume(
@@ -163,13 +175,14 @@ class QueueEnds(Watched):
         **handling: Unpack[Handling],
     ) -> None:
         """Handle the events of a durable group, which keeps so many; with `thread` the handler may block."""
-        broker, queue = self.fabric.durable, f"{topic}/{group}"
-        heartbeat = self._heartbeat(queue, broker, self.consumes_as)
-        hooks = self.hooks(heartbeat, queue)
-        subscription = Subscription(
-            broker, topic, group, self.consumes_as, handler, batch, kept, hooks=hooks, **handling
-        )
-        self._consume(subscription, heartbeat, thread=thread)
+        queue = f"{topic}/{group}"
+        for broker in self.fabric.holders(topic, (self.fabric.durable,)):
+            heartbeat = self._heartbeat(queue, broker, self.consumes_as)
+            hooks = self.hooks(heartbeat, queue)
+            subscription = Subscription(
+                broker, topic, group, self.consumes_as, handler, batch, kept, hooks=hooks, **handling
+            )
+            self._consume(subscription, heartbeat, thread=thread)
 
     def concurrent_subscription(
         self,
@@ -181,17 +194,29 @@ class QueueEnds(Watched):
         *,
         then: Callable[[], None] = lambda: None,
         **handling: Unpack[Handling],
-    ) -> ConcurrentSubscription:
+    ) -> Together:
         """Handle the events of a durable group, up to `limit` side by side; `then` is called when it was stopped and
         has ended."""
-        broker, queue = self.fabric.durable, f"{topic}/{group}"
-        heartbeat = self._heartbeat(queue, broker, self.consumes_as)
-        hooks = self.hooks(heartbeat, queue)
-        subscription = ConcurrentSubscription(
-            broker, topic, group, self.consumes_as, work, limit, kept, hooks=hooks, **handling
-        )
-        self._consume(subscription, heartbeat, then=then)
-        return subscription
+        queue, subscriptions = f"{topic}/{group}", list[ConcurrentSubscription]()
+
+        def over(subscription: ConcurrentSubscription) -> None:
+            subscriptions.remove(subscription)
+            if not subscriptions:
+                then()
+
+        for broker in self.fabric.holders(topic, (self.fabric.durable,)):
+            heartbeat = self._heartbeat(queue, broker, self.consumes_as)
+            hooks = self.hooks(heartbeat, queue)
+            subscription = ConcurrentSubscription(
+                broker, topic, group, self.consumes_as, work, limit, kept, hooks=hooks, **handling
+            )
+            subscriptions.append(subscription)
+            self._consume(subscription, heartbeat, then=functools.partial(over, subscription))
+        return Together(subscriptions)
+
+    def holders(self, queue: str) -> Sequence[Broker]:
+        """The brokers that may hold some of a queue to which both calls and jobs go."""
+        return self.fabric.holders(queue, self.fabric.main)
 
     def _heartbeat(self, queue: str, broker: Broker, name: str) -> Heartbeat:
         return self.heartbeats.start(f"{name} {queue} at {broker.outage.what}")
@@ -240,6 +265,18 @@ class QueueEnds(Watched):
         for producer in self._producers.values():
             await producer.stop(timeout)
             self._beating[producer].end()
+
+
+class Together:
+    """What one thing is at several brokers, to be stopped together."""
+
+    def __init__(self, them: Sequence[Stoppable]) -> None:
+        self._them = them
+
+    def stop(self) -> None:
+        """Stop each."""
+        for each in list(self._them):
+            each.stop()
 
 
 class _Pushing:

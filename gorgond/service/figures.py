@@ -7,19 +7,21 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from gorgond import __version__
 from gorgond.errors import ClockOff
-from gorgond.redpill import AnyConsumer, BrokerError, GorgonError, Message
+from gorgond.redpill import AnyConsumer, BrokerError, Counts, GorgonError, Link, Message
 from gorgond.service.clock import HostClock
 from gorgond.service.ends import QueueEnds
+from gorgond.service.fabric import topic_of
 from gorgond.service.pauses import pause_alike
 from gorgond.service.watched import Beat
 
 TICK = 1.0  # seconds between two events
+PATIENCE = 0.5  # seconds in which a broker of routed queues is to say how they are
 LAST_WORD = 0.5  # seconds that telling of the end may take; without it the instance is missed a little later
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -40,8 +42,8 @@ class Figures:
         self._fabric = service.fabric
         self._consumers = service.consumers
         self._snapshot = snapshot
-        self._producer = service.producer_apart(f"{service.name} stats", service.fabric.calls)
-        self._links = [broker.link(f"{service.name} look") for broker in service.fabric.brokers]
+        self._producer = service.producer_apart(f"{service.name} stats", "stats", service.fabric.calls)
+        self._links = {broker: broker.link(f"{service.name} look") for broker in service.fabric.brokers}
 
     async def run(self, beat: Beat) -> None:
         """Tell until cancelled."""
@@ -54,7 +56,7 @@ class Figures:
                         await self._look()
                     beat()
                     try:
-                        await self._clock.compare(self._links[-1])
+                        await self._clock.compare(self._links[self._fabric.calls])
                     except ClockOff as off:
                         self._fail(off)
                     self._tell(self._snapshot())
@@ -64,19 +66,32 @@ class Figures:
             if not away:
                 self._tell({**self._snapshot(), "state": "gone"})
             await self._producer.stop(timeout=0 if away else LAST_WORD)
-            for link in self._links:
+            for link in self._links.values():
                 await link.close()
 
     async def _look(self) -> None:
-        """Ask each broker about the queues that the service consumes."""
+        """Ask each broker about the queues that the service consumes there. Raises BrokerError when a main one does not
+        say; for another one nobody waits."""
         queues = sorted({consumer.queue for consumer in self._consumers})
-        if queues:
-            figures = [await link.counts(queues) for link in self._links]
-            self.depth = sum(counts.queued for some in figures for counts in some)
-            await pause_alike(self._links, queues, figures)
+        found: dict[Link, Mapping[str, Counts]] = {}
+        for broker, link in self._links.items():
+            if broker in self._fabric.main:
+                found[link] = await _counts(link, queues)
+                continue
+            routed = self._fabric.queues_of(broker)
+            if not broker.outage.length:
+                with suppress(BrokerError, TimeoutError):
+                    async with asyncio.timeout(PATIENCE):
+                        found[link] = await _counts(link, [each for each in queues if topic_of(each) in routed])
+        self.depth = sum(counts.queued for some in found.values() for counts in some.values())
+        await pause_alike(found)
 
     def _tell(self, figures: dict[str, Any]) -> None:
         self._producer.submit("stats", (Message("stats.second", figures).encode(),), _ignore, topic=True)
+
+
+async def _counts(link: Link, queues: Sequence[str]) -> Mapping[str, Counts]:
+    return dict(zip(queues, await link.counts(queues), strict=True)) if queues else {}
 
 
 def of_process() -> dict[str, Any]:

@@ -25,13 +25,14 @@ from contextlib import suppress
 from typing import Any
 
 from gorgond.config import Config
-from gorgond.redpill import BrokerAway
+from gorgond.redpill import Broker, BrokerAway
 from gorgond.service.clock import HostClock
 from gorgond.service.ends import QueueEnds
 from gorgond.service.fabric import Fabric
 from gorgond.service.figures import Figures, of_consumers, of_process
 from gorgond.service.heart import TICK, Heart
 from gorgond.service.machine import host_name, machine_id
+from gorgond.service.routing import check_route
 from gorgond.service.systemd import Notifier
 
 MEET_MAX = 10.0  # seconds for all that it needs to let it in or not; what takes longer counts as away
@@ -66,13 +67,17 @@ class Service(QueueEnds, ABC):
 
     async def meet(self) -> None:
         """Look whether all that it needs lets it in; what is away is waited for later. Raises GorgonError."""
-        for broker in self.fabric.brokers:
-            link = broker.link(f"{self.name} meet")
-            try:
-                with suppress(BrokerAway):
-                    await link.ping()
-            finally:
-                await link.close()
+        await asyncio.gather(*map(self._meet_broker, self.fabric.brokers))
+
+    async def _meet_broker(self, broker: Broker) -> None:
+        link = broker.link(f"{self.name} meet")
+        try:
+            with suppress(BrokerAway):
+                await link.ping()
+                if broker is self.fabric.durable:
+                    await check_route(link, self.fabric.route)
+        finally:
+            await link.close()
 
     async def _meet(self) -> None:
         """Do that, unless it takes too long or the service is to end."""
@@ -146,7 +151,8 @@ class Service(QueueEnds, ABC):
         away = self.fabric.away()
         if away is not None:
             return f"waiting for {away.outage.what} for {away.outage.length:.0f} s: {away.outage.reason}"
-        return self.doing()
+        missed = [each.outage.what for each in self.fabric.brokers if each.outage.length]
+        return f"{self.doing()}; without {', '.join(missed)}" if missed else self.doing()
 
     def consuming(self) -> str:
         """A status line for what consumes queues: "consuming store_get, store_put: 412/s, depth 3"."""
@@ -169,6 +175,7 @@ class Service(QueueEnds, ABC):
             "lag": round(self._heart.lag, 4),
             "clock": self._clock.ahead,
             "set": self.fabric.durable.set_name,
+            "route": self.fabric.route,
             "queues": of_consumers(self.consumers),
             "counters": self.metrics.counters.copy(),
             "operations": self.metrics.operations(),

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from gorgond.redpill import Caller, GorgonError, Message, Producer, loads, now_ms
+from gorgond.redpill import GorgonError, Message, Producer, loads, now_ms
+from gorgond.service.calling import Calling
 from gorgond.stats.history import History
 
 COLLECTION = "stats"
@@ -35,7 +36,7 @@ class Kept(Protocol):
 class Archive:
     """Loads and saves `history`, and `others`, a document each by its id."""
 
-    def __init__(self, caller: Caller, jobs: Producer, history: History, others: Mapping[str, Kept]) -> None:
+    def __init__(self, caller: Calling, jobs: Producer, history: History, others: Mapping[str, Kept]) -> None:
         self._caller = caller
         self._jobs = jobs
         self._history = history

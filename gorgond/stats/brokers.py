@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +16,14 @@ DURABILITY = {"always": "always", "everysec": "everysec", "no": "none"}
 
 @dataclass(slots=True)
 class BrokerHealth:
-    """A broker, called durable or calls; `about` is what `Link.about` gave last, `away` seconds without an answer."""
+    """A broker by what people call it; `queues` are those that have their route there, none of a main one. `about` is
+    what `Link.about` gave last, `away` seconds without an answer; `route` is what all hosts have agreed on, where that
+    is kept."""
 
     name: str
     where: str
+    queues: Collection[str] = ()
+    route: str | None = None
     about: Mapping[str, str] = field(default_factory=dict)
     away: float = 0.0
     reason: str = ""
@@ -44,6 +48,8 @@ class BrokerHealth:
         return {
             "name": self.name,
             "where": self.where,
+            "queues": sorted(self.queues),
+            "route": self.route,
             "version": self.about.get("redis_version", ""),
             "memory": self._number("used_memory"),
             "maxmemory": self._number("maxmemory"),
@@ -65,8 +71,14 @@ class BrokerHealth:
 _NOTHING = ((0, 0), (0, 0))
 
 
-def durability(durable: Mapping[str, Any]) -> str:
-    """The durability of the broker that keeps messages: always, everysec, none or unknown; of its row."""
-    if not durable["version"]:
+def durability(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The durability of what was accepted, that of the weakest broker that keeps some: always, everysec, none or
+    unknown. Of the rows the first is that of the durable broker."""
+    found = {_durability(row) for row in rows if row is rows[0] or row["queues"]}
+    return next(each for each in ("none", "unknown", "everysec", "always") if each in found)
+
+
+def _durability(row: Mapping[str, Any]) -> str:
+    if not row["version"]:
         return "unknown"
-    return DURABILITY.get(durable["fsync"], "unknown") if durable["aof"] else "none"
+    return DURABILITY.get(row["fsync"], "unknown") if row["aof"] else "none"

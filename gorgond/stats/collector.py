@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gorgond.redpill import Broker, BrokerAway, BrokerError, Counts, Link, Message, now_ms, overslept
-from gorgond.service.fabric import Fabric
+from gorgond.service.fabric import Fabric, topic_of
 from gorgond.service.metrics import Operation
 from gorgond.stats.brokers import BrokerHealth
 from gorgond.stats.history import History
@@ -28,9 +28,10 @@ CLOCKS = 5  # seconds by which the time of an instance may differ before ours is
 class Watched:
     """A broker, and what it said of itself and its queues when it was last looked at."""
 
-    def __init__(self, name: str, broker: Broker) -> None:
+    def __init__(self, name: str, broker: Broker, queues: Collection[str] = (), keeps_route: bool = False) -> None:
         self.broker = broker
-        self.health = BrokerHealth(name, broker.outage.what.removeprefix("broker "))
+        self.health = BrokerHealth(name, broker.shown, queues)
+        self._keeps_route = keeps_route
         self.counts: Mapping[str, Counts] | None = None  # None: it has never answered
         self.lost = False  # whether it did not answer, and we were not what was late
         self._answered = time.monotonic()
@@ -46,6 +47,8 @@ class Watched:
                 names = list(queues.names)
                 counts = dict(zip(names, await link.counts(names), strict=True))
                 self.health.take_answer(await link.about())
+                if self._keeps_route:
+                    self.health.route = await link.route()
         except (BrokerError, TimeoutError) as error:
             self.health.reason = str(error) or f"no answer within {ANSWER:g} s"
             ours = isinstance(error, TimeoutError) and overslept(limit)
@@ -64,13 +67,22 @@ class Collector:
 
     def __init__(self, fabric: Fabric) -> None:
         self.history = History(now_ms() // 1000)
-        self.brokers = [Watched(*each) for each in zip(("durable", "calls"), fabric.brokers, strict=False)]
+        self.brokers = [
+            Watched(name, broker, fabric.queues_of(broker), keeps_route=broker is fabric.durable)
+            for name, broker in fabric.named.items()
+        ]
         self.queues = Queues()
-        durable = self.brokers[0].health
-        self.losses = Losses(durable.name, durable.where)
+        lasting = [each for each in self.brokers if each.broker is fabric.durable or each.broker not in fabric.main]
+        self._losses = {each.broker: (each, Losses(each.health.name, each.health.where)) for each in lasting}
+        self._fabric = fabric
         self._failovers: dict[str, Failover] = {}  # those that were told, by brokers
         self._began = time.monotonic()
         self._instances = Instances(self._began)
+
+    @property
+    def losses(self) -> list[Losses]:
+        """Those of each broker that lasts."""
+        return [losses for _, losses in self._losses.values()]
 
     def __len__(self) -> int:
         """How many instances were heard."""
@@ -83,7 +95,7 @@ class Collector:
             return
         self.queues.know(event.args["queues"])
         for queue in done.rejoined:
-            self.losses.note_rejoin(queue)
+            self._losses[self._fabric.carrier(topic_of(queue), self._fabric.durable)][1].note_rejoin(queue)
         at, now = event.sent // 1000, now_ms() // 1000
         if abs(at - now) > CLOCKS:
             at = now
@@ -103,7 +115,8 @@ class Collector:
     def forget(self, name: str) -> None:
         """Miss no more what is missing: an instance, or what a broker has lost."""
         self._instances.forget(name)
-        self.losses.forget(name)
+        for losses in self.losses:
+            losses.forget(name)
 
     def expect(self, them: Iterable[Expected]) -> None:
         """Miss these instances unless they are heard soon."""
@@ -131,13 +144,13 @@ class Collector:
                 yield LifecycleEvent("outage", each.health.name, failover.at, text)
 
     def _look_for_losses(self, now: float) -> Iterator[LifecycleEvent]:
-        """The event that the durable broker has lost something."""
-        durable = self.brokers[0]
-        self.queues.know(self.losses.queues)  # also those that it does not know any more
-        if durable.counts is not None and self.losses.look(durable.counts):
-            text = f"broker {durable.health.where} has less than it had accepted"
-            yield LifecycleEvent("outage", durable.health.name, now, text)
-        durable.health.lost, durable.health.deaf = self.losses.lost, self.losses.deaf
+        """The events that a broker that lasts has lost something."""
+        for watched, losses in self._losses.values():
+            self.queues.know(losses.queues)  # also those that it does not know any more
+            if watched.counts is not None and losses.look(watched.counts):
+                text = f"broker {watched.health.where} has less than it had accepted"
+                yield LifecycleEvent("outage", watched.health.name, now, text)
+            watched.health.lost, watched.health.deaf = losses.lost, losses.deaf
 
     def picture(self, now: float, at: float, database: dict[str, Any], marks: Sequence[Any]) -> dict[str, Any]:
         """All of it."""
@@ -147,11 +160,14 @@ class Collector:
         )  # fmt: skip
 
     def _add_up_queues(self, now: float, clock: int) -> None:
-        """The queues' figures over all brokers, into the history too."""
+        """The queues' figures over all brokers, into the history too. Where one that may hold some has not said so yet,
+        nothing is known of a queue."""
         parts = [each.counts for each in self.brokers if each.counts is not None]
-        if len(parts) < len(self.brokers):
+        unknown = [each for each in self.brokers if each.counts is None]
+        if not parts or any(each.broker in self._fabric.main for each in unknown):
             return
-        names = set.intersection(*map(set, parts))
+        untold = {name for each in unknown for name in each.health.queues}
+        names = {name for name in set.intersection(*map(set, parts)) if topic_of(name) not in untold}
         self.queues.look({name: together([each[name] for each in parts]) for name in names}, now)
         self.queues.note(clock)
         for name, grown in self.queues.growth.items():

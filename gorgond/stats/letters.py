@@ -1,6 +1,7 @@
 """Dead letters as the stats server and gorgonctl tell of them.
 
-Each broker numbers those of a queue by itself. Where calls have a broker of their own, its letters are c1, c2, …
+Each broker numbers those of a queue by itself. Where calls have a broker of their own, its letters are c1, c2, …; those
+of one that queues are routed to are 1@WHERE, 2@WHERE, …
 """
 
 from __future__ import annotations
@@ -11,21 +12,23 @@ from typing import Any
 from gorgond.redpill import DeadLetter, Link, Message, Undecodable, decode, dumps
 
 PAGE = 100  # letters that a broker is asked for at once
-_PREFIX = {"durable": "", "calls": "c"}
 Links = Mapping[str, Link]  # to each broker by its name, the durable one first
 
 
 def label(broker: str, number: int) -> str:
-    """What a letter of this broker is called: 3, c3."""
-    return f"{_PREFIX[broker]}{number}"
+    """What a letter of this broker is called: 3, c3, 3@10.0.0.9:6379."""
+    if broker == "durable":
+        return f"{number}"
+    return f"c{number}" if broker == "calls" else f"{number}@{broker}"
 
 
 def parse_label(text: str) -> tuple[str, int]:
     """The broker and the number of what is called so. Raises ValueError."""
-    broker = "calls" if text.startswith("c") else "durable"
-    number = text.removeprefix(_PREFIX[broker])
+    number, _, broker = text.partition("@")
+    if not broker:
+        broker, number = ("calls", number[1:]) if number.startswith("c") else ("durable", number)
     if not (number.isascii() and number.isdecimal()):
-        raise ValueError(f"{text} is no dead letter's name; they are called 3, or c3")
+        raise ValueError(f"{text} is no dead letter's name; they are called 3, c3, or 3@WHERE")
     return broker, int(number)
 
 

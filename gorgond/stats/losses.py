@@ -1,4 +1,4 @@
-"""What the durable broker had accepted, and has no record of any more; and the groups that missed events.
+"""What a broker that lasts had accepted, and has no record of any more; and the groups that missed events.
 
 Its counts only ever grow: when one is less than it was, the broker was emptied (FLUSHALL), or has come back with an
 older or a shorter file. Then its books balance again, with less in them; so what they said is remembered here, and in
@@ -25,6 +25,7 @@ class Losses:
     def __init__(self, name: str, where: str) -> None:
         self.lost: dict[str, int] = {}
         self.deaf: set[str] = set()
+        self.document = DOCUMENT if name == "durable" else f"{DOCUMENT}:{where}"  # its id
         self._name, self._where = name, where
         self._most: dict[str, int] = {}  # accepted, by queues
         self._saved = True
@@ -65,7 +66,7 @@ class Losses:
             return []
         self._saved = True
         said = {"broker": self._where, "accepted": self._most, "lost": self.lost, "deaf": sorted(self.deaf)}
-        return [{"id": DOCUMENT, "ts": now_ms(), **said}]
+        return [{"id": self.document, "ts": now_ms(), **said}]
 
     def restore(self, document: Mapping[str, Any]) -> None:
         """Take in what was saved, if it is of this broker. The next look compares."""

@@ -22,9 +22,9 @@ NOT_KEPT = {"Cache-Control": "no-store"}
 
 _QUEUE = Parameter("queue", "the queue's name, / as %2F", str, high=401)
 _NUMBER = Parameter("number", "the dead letter's number", int, 1, 2**53)
-_BROKER = Parameter("broker", "durable or calls: where it lies", str, high=10, default="durable")
+_BROKER = Parameter("broker", "where it lies: durable, calls, or as a letter says it", str, high=300, default="durable")
 _ID = Parameter("id", "only those that speak of this request or item", str, high=300, default="")
-_AFTER = Parameter("after", "behind the one that is called so: 3, c3", str, high=20, default="0")
+_AFTER = Parameter("after", "behind the one that is called so: 3, c3, 3@WHERE", str, high=320, default="0")
 _LIMIT = Parameter("limit", "so many at most, the oldest first", int, 1, SETTLED_MAX, SETTLED_MAX)
 
 

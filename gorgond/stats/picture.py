@@ -41,7 +41,7 @@ def picture(
         "version": __version__,
         "uptime": round(uptime, 1),
         "verdict": verdict(people, queues, redis, database, books, spans["second"], uptime > SETTLED),
-        "durability": durability(redis[0]),
+        "durability": durability(redis),
         "spans": spans,
         "roles": roles(people),
         "instances": people,
@@ -61,7 +61,7 @@ def _place(instance: Instance) -> tuple[tuple[int, str], str]:
 def instance_row(instance: Instance, now: float, at: float) -> Row:
     """One instance; `since` is ms since 1970, `in`, `out` and `errors` are per second, the other times seconds.
     `clock` is by how much its host's clock is ahead of the broker's, None where it does not say; `set` what Sentinels
-    call the broker that it has, empty for a Redis by itself."""
+    call the broker that it has, empty for a Redis by itself; `route` which queues it routes elsewhere."""
     last = instance.last
     return {
         "name": instance.name,
@@ -79,6 +79,7 @@ def instance_row(instance: Instance, now: float, at: float) -> Row:
         "lag": last["lag"],
         "clock": last.get("clock"),
         "set": last.get("set", ""),
+        "route": last.get("route", ""),
         "rss": last["rss"],
         "cpu": round(instance.rates["cpu"], 4),
         "silent": round(instance.silent(now), 1),

@@ -54,12 +54,14 @@ def verdict(
     is known, but not that all is well."""
     down = list(_brokers_away(redis))
     hurt = [each for broker in redis for each in replication.reasons(broker["replication"])]
+    hurt += _routed_away(redis)
     if not down:  # or nobody can be heard
         down += [*(_missing(instances) if settled else ()), *_database_away(instances)]
         hurt += [
             *_twins(instances),
             *_clocks(instances, redis),
             *_apart(instances),
+            *_routing(instances, redis),
             *_gone(instances),
             *_silent(instances),
             *_backlogs(instances, queues, settled),
@@ -82,10 +84,24 @@ _NOTHING = {"well": "All is well", "unknown": "Not known yet: it has only begun 
 
 
 def _brokers_away(redis: Sequence[Row]) -> Iterator[str]:
-    for broker in redis:
+    for broker in _main(redis):
         if broker["away"]:
             why = f": {broker['reason']}" if broker["reason"] else ""
             yield f"broker {broker['where']} has been away for {broker['away']:.0f} s{why}"
+
+
+def _routed_away(redis: Sequence[Row]) -> Iterator[str]:
+    """Brokers without which only what has its route there stands still."""
+    for broker in redis:
+        if broker["away"] and broker["queues"]:
+            why = f": {broker['reason']}" if broker["reason"] else ""
+            queues = ", ".join(broker["queues"])
+            yield f"broker {broker['where']} of {queues} has been away for {broker['away']:.0f} s{why}"
+
+
+def _main(redis: Sequence[Row]) -> list[Row]:
+    """Those of all that has no route: the durable one, and that of calls if it is another one."""
+    return [broker for broker in redis if not broker["queues"]]
 
 
 def _present(instances: Sequence[Row]) -> list[Row]:
@@ -102,7 +118,8 @@ def _clocks(instances: Sequence[Row], redis: Sequence[Row]) -> Iterator[str]:
     alike = {host for host, ahead in hosts.items() if abs(ahead - middle) < HARM}
     if abs(middle) >= HARM and len(alike) > len(hosts) / 2:
         side, of = "behind" if middle > 0 else "ahead of", "every host" if len(alike) == len(hosts) else "most hosts"
-        where = redis[-1]["replication"]["named"] or redis[-1]["where"]
+        clock = _main(redis)[-1]
+        where = clock["replication"]["named"] or clock["where"]
         yield f"the clock of broker {where} is {abs(middle):,.1f} s {side} that of {of}: {MEND}"
         hosts = {host: ahead for host, ahead in hosts.items() if host not in alike}
     for host, ahead in sorted(hosts.items()):
@@ -148,6 +165,17 @@ def _apart(instances: Sequence[Row]) -> Iterator[str]:
             f"{counted(number, 'instance')} of {host} know{'s' * (number == 1)} one Redis alone, and not that it is of "
             f"{', '.join(sets)}: nothing works there while another one is the master; give {host} the [broker] url of "
             "the others, then gorgonctl restart there"
+        )
+
+
+def _routing(instances: Sequence[Row], redis: Sequence[Row]) -> Iterator[str]:
+    """Hosts whose instances route queues otherwise than agreed."""
+    agreed = redis[0]["route"]
+    others = Counter(each["host"] for each in _present(instances) if agreed is not None and each["route"] != agreed)
+    for host, number in sorted(others.items()):
+        yield (
+            f"{counted(number, 'instance')} of {host} do{'es' * (number == 1)} not route queues as agreed "
+            f"({agreed or 'no routes'}): give {host} the [broker] route of the others, then gorgonctl restart there"
         )
 
 

@@ -385,6 +385,7 @@ def test_secrets_appear_neither_when_shown_nor_in_a_repr(with_secrets: Config) -
         ("mongodb://h/?tlsCertificateKeyFilePassword=p&w=1", "mongodb://h/?tlsCertificateKeyFilePassword=***&w=1"),
         ("mongodb://h/?authMechanismProperties=AWS_SESSION_TOKEN:p", "mongodb://h/?authMechanismProperties=***"),
         ("memory://", "memory://"),
+        ("q=redis://u:p@h/0 q=main t=unix://u:p@/x", "q=redis://u:***@h/0 q=main t=unix://u:***@/x"),
     ],
 )
 def test_masked(url: str, shown: str) -> None:

@@ -27,7 +27,7 @@ class Toy(Service):
     def __init__(self, loop: Callable[[], Awaitable[None]], ends: bool = False) -> None:
         broker = MemoryBroker()
         super().__init__(load(os.devnull, {}, {}), Fabric(broker, broker, Room()), "1")
-        self.pushes = self.producer()
+        self.pushes = self.producer("toys")
         self.calls = self.caller("toy_data")
         self._work = loop
         self._ends = ends
@@ -56,7 +56,7 @@ async def fails() -> None:
 
 
 def cancelled(toy: Toy, what: str) -> None:
-    task = {"loop": toy.working, "producer": background(toy.pushes), "caller": background(toy.calls)}[what]
+    task = {"loop": toy.working, "producer": background(toy.pushes), "caller": background(toy.calls.usual)}[what]
     task.cancel()
 
 
@@ -140,7 +140,7 @@ async def test_any_name_of_a_host_makes_good_names(host: str, monkeypatch: pytes
     monkeypatch.setattr("socket.gethostname", lambda: host)
     toy = Toy(for_ever)
     # then every list and consumer of the service has a name that the broker takes
-    keys.queue(toy.calls.reply_to)
+    keys.queue(toy.calls.usual.reply_to)
     keys.queue(toy.name)
     assert re.fullmatch(r"[!-~]+", toy.name)
 

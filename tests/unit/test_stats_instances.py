@@ -247,19 +247,19 @@ def test_the_ledger_says_where_everything_is() -> None:
 
 def test_what_a_broker_says_of_itself() -> None:
     health = BrokerHealth("durable", "/run/broker.sock")
-    assert durability(health.row()) == "unknown"
+    assert durability([health.row()]) == "unknown"
     about = {"redis_version": "7", "aof_enabled": "1", "appendfsync": "always", "rejected_connections": "3"}
     health.take_answer({**about, "used_memory": "10", "maxmemory": "20"})
     health.take_answer({**about, "rejected_connections": "5"})
     row = health.row()
-    assert (row["rejected"], row["refused"], row["fsync"], durability(row)) == (5, 2, "always", "always")
+    assert (row["rejected"], row["refused"], row["fsync"], durability([row])) == (5, 2, "always", "always")
     health.take_answer({**about, "appendfsync": "no"})
-    assert durability(health.row()) == "none"
+    assert durability([health.row()]) == "none"
     health.take_answer({**about, "aof_enabled": "0"})
-    assert (health.row()["fsync"], durability(health.row())) == ("", "none")
+    assert (health.row()["fsync"], durability([health.row()])) == ("", "none")
     # one that does not let us ask
     health.take_answer({"redis_version": "7", "aof_enabled": "1"})
-    assert durability(health.row()) == "unknown"
+    assert durability([health.row()]) == "unknown"
 
 
 def test_marks_are_kept_once_and_in_order() -> None:

@@ -21,12 +21,16 @@ def instance(name: str, **changes: Any) -> dict[str, Any]:
     queues = {"store": ["store_get", "store_put"]}.get(role, [])
     well = {"name": name, "role": role, "state": "up", "silent": 0.5, "stuck": 0.1, "lag": 0.0, "status": "at work",
             "host": "db1", "machine": "4d1f08aa", "clock": 0.004, "failed": "", "doubled": False,
-            "set": ""}  # fmt: skip
+            "set": "", "route": ""}  # fmt: skip
     return {**well, "queues": queues, **changes}
 
 
 def broker(**changes: Any) -> dict[str, Any]:
     return {**BrokerHealth("durable", "b.sock").row(), **changes}
+
+
+def apart(**changes: Any) -> dict[str, Any]:
+    return {**BrokerHealth("a:1", "a:1", ["topic", "jobs"]).row(), **changes}
 
 
 WEB, STORE = instance("web@1"), instance("store@1")
@@ -53,6 +57,17 @@ def test_all_is_well() -> None:
     ("parts", "state", "text"),
     [
         ({"redis": [broker(away=3.2, reason="refused")]}, "down", "broker b.sock has been away for 3 s: refused"),
+        # one that queues are routed to: all others are heard
+        ({"redis": [broker(), apart(away=3.2, reason="refused")], "instances": [WEB]}, "down",
+         "no store server is up that reads; no store server is up that writes; broker a:1 of jobs, topic has been away "
+         "for 3 s: refused"),
+        ({"redis": [broker(), apart(away=3.2)]}, "degraded", "broker a:1 of jobs, topic has been away for 3 s"),
+        ({"redis": [broker(route="jobs=a:1"), apart()]}, "degraded",
+         "2 instances of db1 do not route queues as agreed (jobs=a:1): give db1 the [broker] route of the others, then "
+         "gorgonctl restart there"),
+        ({"redis": [broker(route="")], "instances": [WEB, STORE, instance("web@1.h2", host="h2", route="jobs=a:1")]},
+         "degraded", "1 instance of h2 does not route queues as agreed (no routes): give h2 the [broker] route of the "
+         "others, then gorgonctl restart there"),
         ({"instances": [STORE]}, "down", "no web server is up"),
         ({"instances": [WEB]}, "down", "no store server is up that reads; no store server is up that writes"),
         ({"instances": [WEB, instance("store-read@1")]}, "down", "no store server is up that writes"),

@@ -126,7 +126,7 @@ class Toy(Service):
         self.hangs = asyncio.Event()
 
     async def start(self) -> None:
-        self.listener(["topic"], lambda topic, event: None)
+        self.listener("topic", lambda topic, event: None)
         self.consumer("batches", self.handle)
         self.concurrent_consumer("singles", self.work)
         self.subscription("topic", "batches", self.handle)
@@ -184,7 +184,7 @@ async def fate(service: Service, harm: Callable[[], object]) -> LoopEnded:
 async def push(service: Service) -> None:
     """Something again and again: a producer has nothing in hand else."""
     while True:
-        service.producer(service.fabric.calls).submit("q", (b'{"id":"x","op":"op"}',), lambda error: None)
+        service.producer("q", service.fabric.calls).submit("q", (b'{"id":"x","op":"op"}',), lambda error: None)
         await asyncio.sleep(0.01)
 
 
@@ -278,7 +278,7 @@ async def test_a_loop_that_was_stopped_ends_nothing() -> None:
     await toy.ready.wait()
     over: list[str] = []
     group = toy.concurrent_subscription("topic", "others", toy.work, then=lambda: over.append("group"))
-    listener = toy.listener(["other"], lambda topic, event: None)
+    listener = toy.listener("other", lambda topic, event: None)
     group.stop()
     listener.stop()
     await eventually_async(lambda: over == ["group"] and not toy._listeners[1:])

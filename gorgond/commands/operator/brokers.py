@@ -12,14 +12,13 @@ from gorgond.redpill import BrokerAway, Link
 from gorgond.service.fabric import Fabric
 
 PATIENCE = 3.0  # seconds that they may take
-NAMES = ("durable", "calls")
 
 
 class Links(dict[str, Link]):
     """A link to each broker by its name, `durable` first; within `patience` seconds they have to answer."""
 
     def __init__(self, fabric: Fabric, patience: float) -> None:
-        super().__init__({name: each.link("gorgonctl") for name, each in zip(NAMES, fabric.brokers, strict=False)})
+        super().__init__({name: each.link("gorgonctl") for name, each in fabric.named.items()})
         self.patience = patience
         self.timeout = asyncio.timeout(patience)
 

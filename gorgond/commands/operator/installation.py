@@ -45,8 +45,7 @@ class Installation:
             raise GorgonError(
                 f"nothing of gorgond is here: no units, and no gorgond up in {directory.path}; --data DIR names another"
             )
-        urls = {"broker.url": directory.broker_url("broker"), "broker.calls": directory.broker_url("calls")}
-        return cls(load(os.devnull, {}, urls), directory)
+        return cls(load(os.devnull, {}, directory.broker_settings()), directory)
 
     def connect(self) -> Fabric:
         """Its brokers, with all rights; nothing is connected yet. Raises GorgonError."""
@@ -61,7 +60,12 @@ class Installation:
     def _credentials(self) -> list[tuple[str, str]]:
         """The credentials that systemd would hand over to a unit of the operator's, if there were one."""
         known = password(OPERATOR)
-        return [("url", secret("gorgond.broker.url")), ("user", OPERATOR if known else ""), ("password", known)]
+        return [
+            ("url", secret("gorgond.broker.url")),
+            ("route", secret("gorgond.broker.route")),
+            ("user", OPERATOR if known else ""),
+            ("password", known),
+        ]
 
     def events(self) -> Path | None:
         """The file to which every change is written; None when that is the journal."""

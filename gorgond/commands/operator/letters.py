@@ -1,4 +1,4 @@
-"""Dead letters. Where calls have a broker of their own, its letters are numbered apart: c1, c2, …"""
+"""Dead letters. Each broker numbers them apart: where calls have one of their own c1, c2, …"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from gorgond.commands.operator.brokers import open_links
 from gorgond.commands.operator.installation import Installation
 from gorgond.redpill import Caller, Found, GorgonError, Message, Producer, Undecodable, decode, dumps, loads, now_ms
 from gorgond.service.fabric import Fabric
+from gorgond.stats.letters import label
 
 SEARCH = 60.0  # seconds that looking through all queues may take
 ANSWER = 3000  # ms in which a store server must answer
@@ -94,9 +95,10 @@ async def _stored_items(fabric: Fabric, id: str) -> tuple[list[Mapping[str, Any]
     filter = {"id": {"$in": _items(id)}}
     question = Message("items.find", {"filter": filter, "limit": PARTS}, deadline=now_ms() + ANSWER)
     try:
+        broker = fabric.carrier("store_get", fabric.calls)
         async with (
-            Producer(fabric.calls, "gorgonctl") as producer,
-            Caller(fabric.calls, producer, "ctl_data", "gorgonctl") as caller,
+            Producer(broker, "gorgonctl") as producer,
+            Caller(broker, producer, "ctl_data", "gorgonctl") as caller,
         ):
             reply = await caller.call("store_get", question)
             if reply.error is not None:
@@ -159,7 +161,7 @@ def _place(row: Mapping[str, Any]) -> str:
     return {
         "queued": f"waits, {detail} before it",
         "desk": f"is being handled by {detail}",
-        "dead": f"was given up: dead letter {detail if row['broker'] == 'durable' else f'c{detail}'}",
+        "dead": f"was given up: dead letter {label(row['broker'], detail)}",
         "reply": "is answered: the reply waits for who asked",
     }[row["place"]]
 

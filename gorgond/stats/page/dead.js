@@ -21,7 +21,7 @@ const queue = () => $("dead-queue").value;
 const table = new Table(
   $("letters"),
   [
-    { name: "Letter", about: "Its number; c stands before those of the broker of calls.", words: true, of: (letter) => letter.letter },
+    { name: "Letter", about: "Its number; c stands before those of the broker of calls, @ and where it is behind those of another one.", words: true, of: (letter) => letter.letter },
     { name: "Died", about: "When it was given up.", words: true, of: (letter) => moment(letter.at) },
     { name: "Operation", about: "What was to be done.", words: true, of: (letter) => letter.op || "not readable" },
     { name: "Id", about: "Of the message: its request's X-Request-Id, with more behind it.", words: true, class: "fill", of: (letter) => letter.id },
