@@ -15,8 +15,9 @@ from typing import Any
 
 from gorgond import __version__
 from gorgond.commands.hosts.parser import add_hosts
-from gorgond.commands.operator.answering import act, as_json, ask, tell
+from gorgond.commands.operator.answering import act, as_json, ask, tell, tell_done
 from gorgond.commands.operator.installation import Installation
+from gorgond.commands.operator.notifications import add_notifications
 from gorgond.errors import ConfigError, GorgonError
 from gorgond.redpill import BrokerAway
 from gorgond.roles import SCALED
@@ -100,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     anywhere(command("instances", _instances, "every instance of every role, and what it does"))
 
     _add_dead(commands, command, anywhere)
+
+    add_notifications(command, anywhere)
 
     groups = anywhere(command("groups", _groups, "every durable group of a topic: what it keeps, who consumes it"))
     deeds = groups.add_subparsers(title="commands", metavar="COMMAND")
@@ -212,21 +215,12 @@ def _add_dead(commands: Any, command: Callable[..., argparse.ArgumentParser], an
 # ---- what is shown
 
 
-def _picture(arguments: argparse.Namespace) -> dict[str, Any]:
-    from gorgond.commands.operator.watch import Watch
-
-    async def look() -> dict[str, Any]:
-        async with Watch(Installation.of(arguments.data)) as watch:
-            return await watch.picture()
-
-    return asyncio.run(look())
-
-
 def _status(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.overview import EXIT_CODES, overview
     from gorgond.commands.operator.text import coloured
+    from gorgond.commands.operator.watch import look
 
-    picture = _picture(arguments)
+    picture = look(arguments.data)
     if arguments.json:
         print(as_json(picture))
     else:
@@ -257,27 +251,20 @@ def _top(arguments: argparse.Namespace) -> int:
 
 def _queues(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.listing import queue_table
+    from gorgond.commands.operator.watch import look_at_living
 
-    queues = _picture_of_living(arguments)["queues"]
+    queues = look_at_living(arguments.data)["queues"]
     tell(arguments, queues, queue_table(queues))
     return 0
 
 
 def _instances(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.listing import instance_table
+    from gorgond.commands.operator.watch import look_at_living
 
-    instances = _picture_of_living(arguments)["instances"]
+    instances = look_at_living(arguments.data)["instances"]
     tell(arguments, instances, instance_table(instances))
     return 0
-
-
-def _picture_of_living(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The picture, whose figures are old unless the brokers answer: then it raises BrokerAway."""
-    picture = _picture(arguments)
-    for broker in picture["redis"]:
-        if broker["away"]:
-            raise BrokerAway(f"the broker {broker['where']} does not answer: {broker['reason']}")
-    return picture
 
 
 def _dead_list(arguments: argparse.Namespace) -> int:
@@ -315,7 +302,7 @@ def _settle(arguments: argparse.Namespace, requeue: bool) -> int:
         raise GorgonError("which dead letters? name them, or say --all")
     installation = Installation.of(arguments.data)
     said = ask(settle(installation, arguments.queue, arguments.letters, arguments.every, requeue))
-    _tell_done(arguments, installation, said)
+    tell_done(arguments, installation, said)
     return 0
 
 
@@ -331,7 +318,7 @@ def _groups_drop(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.groups import drop
 
     installation = Installation.of(arguments.data)
-    _tell_done(arguments, installation, ask(drop(installation, arguments.groups)))
+    tell_done(arguments, installation, ask(drop(installation, arguments.groups)))
     return 0
 
 
@@ -347,7 +334,7 @@ def _route_agree(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.route import agree
 
     installation = Installation.of(arguments.data)
-    _tell_done(arguments, installation, ask(agree(installation)))
+    tell_done(arguments, installation, ask(agree(installation)))
     return 0
 
 
@@ -374,24 +361,17 @@ def _pausing(arguments: argparse.Namespace, undo: bool) -> int:
     from gorgond.commands.operator.brokers import pause
 
     installation = Installation.of(arguments.data)
-    _tell_done(arguments, installation, ask(pause(installation, arguments.queues, undo)))
+    tell_done(arguments, installation, ask(pause(installation, arguments.queues, undo)))
     return 0
 
 
 def _forget(arguments: argparse.Namespace) -> int:
     from gorgond.commands.operator.missing import forget
+    from gorgond.commands.operator.watch import look_at_living
 
-    installation, picture = Installation.of(arguments.data), _picture_of_living(arguments)
-    _tell_done(arguments, installation, ask(forget(installation, picture, arguments.names)))
+    installation, picture = Installation.of(arguments.data), look_at_living(arguments.data)
+    tell_done(arguments, installation, ask(forget(installation, picture, arguments.names)))
     return 0
-
-
-def _tell_done(arguments: argparse.Namespace, installation: Installation, said: Sequence[str]) -> None:
-    """Answer with what was done, after it was noted in the log."""
-    from gorgond.commands.operator.noted import note
-
-    note(installation, said)
-    tell(arguments, {"done": said}, said)
 
 
 def _roles(arguments: argparse.Namespace) -> int:

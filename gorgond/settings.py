@@ -208,6 +208,14 @@ class Notify(Section):
     rate: int = setting("60", whole(1, 10**6), "notifications sent a minute, by all servers together")
 
 
+@dataclass(frozen=True, slots=True)
+class Notifications(Section):
+    """What is kept of notifications: in inboxes, and what became of those that were sent over channels."""
+
+    keep: float = setting("180d", duration("3650d", "12h or 180d"), "they are deleted when they are older")
+    newest: int = setting("1000", whole(1, 10**6), "of a user's inbox so many are kept, and those of the last day")
+
+
 @dataclass(frozen=True)
 class Instances(Section):
     """How many of each role run on this host. Each row of the table of roles is a setting; systemd's gorgond-generator
@@ -254,6 +262,7 @@ class FixedSections:
     web: Web
     auth: Auth
     app: App
+    notifications: Notifications
     stats: Stats
     journal: Journal
     log: Log

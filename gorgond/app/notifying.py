@@ -25,12 +25,14 @@ from typing import Any
 from gorgond.app.clients import Document, StoreClient
 from gorgond.errors import BadRequest, Conflict, NotFound, Refused
 from gorgond.redpill import dumps, loads
+from gorgond.service import channels
 
-QUEUE = "notify_put"
+QUEUE = channels.QUEUE
 TOPIC = "notify_live"
 SEND = "notify.send"
 INBOX = "inbox"  # the channel that is always there
 NOTIFICATIONS, INBOXES, PREFERENCES = "notifications", "inboxes", "preferences"
+DELIVERIES = "deliveries"  # `gorgond.notifiers.delivering`
 
 KIND = "[a-z][a-z0-9_.-]{0,63}"  # what a kind is called
 DATA_MAX = 20_000  # bytes of a notification's data, as JSON

@@ -12,6 +12,7 @@ from gorgond.chaos.errors import Aborted
 
 TIMEOUT = 30.0  # seconds an account may take: its password is hashed with care
 ACCOUNTS = 2  # more than one, or nobody could be taken for another
+DOMAIN = "chaos.invalid"  # of their e-mail addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Account:
 
 def make_accounts(url: str, run: str) -> list[Account]:
     """Register and log in. Raises Aborted when that is refused."""
-    return [_make(url, f"{run}-{number}@chaos.invalid") for number in range(ACCOUNTS)]
+    return [_make(url, f"{run}-{number}@{DOMAIN}") for number in range(ACCOUNTS)]
 
 
 def _make(url: str, email: str) -> Account:

@@ -26,12 +26,14 @@ from gorgond.chaos.faults import Fault, Faults
 from gorgond.chaos.gauges import Gauges, Sample
 from gorgond.chaos.hosts.lab import Hosts, Lab
 from gorgond.chaos.load import Load, Plan
+from gorgond.chaos.mailserver import MailServer, mail_port
 from gorgond.chaos.marks import mark
 from gorgond.chaos.servers import Server, servers_of
 from gorgond.chaos.stage import Cast, Stage
 from gorgond.chaos.target import BROKERS, Target, Victim
 from gorgond.chaos.undo import UndoLog
 from gorgond.chaos.verdict import Check, Limits, Verdict, judge
+from gorgond.config import Config
 from gorgond.errors import GorgonError
 
 T = TypeVar("T")
@@ -60,7 +62,8 @@ class Options:
 @dataclass(frozen=True, slots=True)
 class Drill:
     """`body` does the faults. `cast` is the fabric of its own that it runs on, on this host or on three; `alone` says
-    that it can run on no other. `roles` must be there. `most` seconds it may take."""
+    that it can run on no other. `roles` must be there. `lacks` says what another fabric lacks for it, by its
+    configuration, if it lacks anything. `most` seconds it may take."""
 
     name: str
     what: str
@@ -70,6 +73,7 @@ class Drill:
     cast: Cast | Hosts = field(default_factory=Cast)
     alone: bool = False
     roles: tuple[str, ...] = ()
+    lacks: Callable[[Config], str] = lambda _: ""
     most: float = 240.0
 
 
@@ -201,6 +205,20 @@ class Run:
             raise Refused("it needs hosts of its own: --target local without --data")
         return self._own
 
+    @contextmanager
+    def mail_server(self) -> Iterator[MailServer]:
+        """A mail server of the drill's own, to which the fabric sends. Raises Refused."""
+        if self.options.dry:
+            yield MailServer()
+        elif isinstance(self._own, Stage) and self._own.mail is not None:
+            yield self._own.mail
+        else:
+            mail = MailServer(mail_port(self.target.config)).start()
+            try:
+                yield mail
+            finally:
+                mail.stop()
+
     # ---- victims
 
     def victims(self, *roles: str) -> list[Victim]:
@@ -299,6 +317,8 @@ def _play(
     present = {victim.role for victim in target.victims()}
     if missing := set(drill.roles) - present:
         return Result(drill, options.seed, skipped=f"there is no {' '.join(sorted(missing))} at {target.place}")
+    if stage is None and (lacks := drill.lacks(target.config)):
+        return Result(drill, options.seed, skipped=lacks)
     servers = servers_of(target.config)
     _see_steady(target, servers)
     if options.dry:
@@ -358,7 +378,7 @@ def _perform(
             found = _settle(run)
             _see_up(run)  # who was only about to notice an outage has noticed it by now
             watch.end("settle")
-            witness.look_at_store(target.config, load.uids, found)
+            witness.look_at_store(target.config, load.uids, load.told, found)
         finally:
             if stage is None:
                 _clean(run)
@@ -379,9 +399,10 @@ def _perform(
 def _clean(run: Run) -> None:
     """Have what the drill stored deleted, however it ended, so that the next drill has its own work only."""
     found = _settle(run)
-    witness.look_at_store(run.target.config, run.load.uids, found)
+    told = run.load.told
+    witness.look_at_store(run.target.config, run.load.uids, (), found)
     notes = (id for ids in found.stored.values() for id in ids)
-    witness.clean(run.target.config, notes, (account.id for account in run.load.accounts))
+    witness.clean(run.target.config, notes, (account.id for account in run.load.accounts), told)
     _settle(run)
 
 

@@ -7,6 +7,7 @@ not acknowledged again with the same mark, as a careful one would. The things to
     key      POST /info/<uid> with an Idempotency-Key     get     GET /info/<uid>: is the answer about this user?
     me       GET /auth/me: is it the user who asked?      app     GET /chaos/<uid>, an application's (application.py)
     push     items.insert to store_put                    call    items.count, a call to store_get
+    notify   notify.send to notify_put, for one of our users
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
+from gorgond.app.notifying import QUEUE, SEND, notification_id, send_args
 from gorgond.chaos.accounts import Account, make_accounts
 from gorgond.chaos.attempts import ACKNOWLEDGED, ANSWERED, FOREIGN, REFUSED, UNANSWERED, UNKNOWN, Book
 from gorgond.config import Config
 from gorgond.redpill import Caller, GorgonError, Message, Producer, now_ms
 from gorgond.service.fabric import connect_fabric
 
+NOTIFY = "notify"
 USERS = 20  # users of our own, whom nobody else has
 UIDS = (500_000_000, 1_000_000_000)  # of users who are only numbers, as the open API writes for them, above real ones
 GRACE = 5.0  # seconds beyond the deadline after which an answer counts as not coming
@@ -41,8 +44,9 @@ Ours = Callable[[bytes], bool]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much load: `clients` of the HTTP API and `queuers` of the queues, each `rate` times a second at most.
-    `deadline` is the web servers', in seconds; `body` is the size of a note in bytes."""
+    """How much load: `clients` of the HTTP API and `queuers` of the queues, each `rate` times a second at most, in
+    these `ways` and those that are `queued`. `deadline` is the web servers', in seconds; `body` is the size of a note
+    in bytes."""
 
     clients: int = 12
     queuers: int = 4
@@ -50,6 +54,7 @@ class Plan:
     deadline: float = 10.0
     body: int = 200
     ways: tuple[str, ...] = ("post", "key", "async", "get")
+    queued: tuple[str, ...] = ("push", "call")
 
 
 class Load:
@@ -94,6 +99,13 @@ class Load:
     @property
     def stopping(self) -> bool:
         return self._stop.is_set()
+
+    @property
+    def told(self) -> list[str]:
+        """The users who are notified, by their ids."""
+        if NOTIFY not in self._plan.queued:
+            return []
+        return [account.id for account in self.accounts] or [str(uid) for uid in self.uids]
 
     def pause(self, seconds: float) -> None:
         """Wait, unless all is to end."""
@@ -240,20 +252,27 @@ class _Queuers:
         while not self._load.stopping:
             await asyncio.sleep(self._chance.uniform(0.5, 1.5) / self._plan.rate)
             uid = self._chance.choice(self._load.uids)
-            if self._chance.random() < 0.5:
-                await self._push(jobs, uid)
+            way = self._chance.choice(self._plan.queued)
+            if way == "push":
+                mark = self._load.mark()
+                document = {**self._load.note(mark, self._plan.body), "userid": uid}
+                await self._push(jobs, way, mark, "store_put", Message("items.insert", {"documents": [document]}))
+            elif way == NOTIFY:
+                mark = self._load.mark()
+                await self._push(jobs, way, mark, QUEUE, self._notification(mark))
             else:
                 await self._call(caller, uid)
 
-    async def _push(self, jobs: Producer, uid: int) -> None:
+    def _notification(self, mark: str) -> Message:
+        user, data = self._chance.choice(self._load.told), self._load.note(mark, 0)
+        return Message(SEND, send_args(notification_id(mark), user, "chaos", "A drill", data, now_ms()))
+
+    async def _push(self, jobs: Producer, way: str, mark: str, queue: str, message: Message) -> None:
         """A job, under one message id however often it is tried."""
-        mark = self._load.mark()
-        document = {**self._load.note(mark, self._plan.body), "userid": uid}
-        message = Message("items.insert", {"documents": [document]})
         for _ in range(TRIES):
-            number = await asyncio.to_thread(self._book.attempt, "push", mark)
+            number = await asyncio.to_thread(self._book.attempt, way, mark)
             result, kind = ACKNOWLEDGED, "pushed"
-            pushing = asyncio.ensure_future(jobs.push("store_put", message))
+            pushing = asyncio.ensure_future(jobs.push(queue, message))
             # A push waits for its broker for ever; when all is to end, what came of it stays unknown.
             while not pushing.done() and not self._load.stopping:
                 await asyncio.wait({pushing}, timeout=0.2)

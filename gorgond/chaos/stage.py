@@ -18,6 +18,7 @@ from typing import Self
 
 from gorgond.chaos.errors import Aborted, Refused
 from gorgond.chaos.local import LocalTarget
+from gorgond.chaos.mailserver import MailServer
 from gorgond.chaos.mongod import Mongod
 from gorgond.chaos.undo import UndoLog
 from gorgond.errors import GorgonError
@@ -31,13 +32,15 @@ STOP = 60.0  # seconds it may take to end
 @dataclass(frozen=True, slots=True)
 class Cast:
     """The cast of a drill: instances of each role, and flags for `gorgond up`. `tmpfs` puts the durable broker's files
-    on a disk of so many megabytes; `mongod` makes one the database."""
+    on a disk of so many megabytes; `mongod` makes one the database; with `mail` there is a mail server, to which
+    notifications are sent."""
 
     web: int = 2
     stores: int = 2
     flags: tuple[str, ...] = ("--no-provider",)
     tmpfs: int = 0
     mongod: bool = False
+    mail: bool = False
 
 
 class Stage:
@@ -50,6 +53,7 @@ class Stage:
         self._process: subprocess.Popen[bytes] | None = None
         self._cleared = 0
         self.mongod: Mongod | None = None
+        self.mail: MailServer | None = None
 
     def __enter__(self) -> Self:
         # A short path: it has the brokers' sockets in it.
@@ -71,6 +75,11 @@ class Stage:
             self.mongod = Mongod(self.directory)
             self.mongod.start()
             command += ["--store", self.mongod.url]
+        if cast.mail:
+            self.mail = MailServer().start()
+            conf = self.directory / "gorgond.conf"
+            conf.write_text(f"[notify.email]\nurl = {self.mail.url}\nrate = 6000\n")
+            command += ["--config", str(conf)]
         kept = {name: text for name, text in os.environ.items() if not name.startswith("GORGOND_")}
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603
@@ -111,6 +120,8 @@ class Stage:
                 self._process.wait()
         if self.mongod is not None:
             self.mongod.kill()
+        if self.mail is not None:
+            self.mail.stop()
         subprocess.run(["rm", "-rf", "--", str(self.directory)], check=False)  # noqa: S603, S607
         self._journal.mark_done(self._cleared)
 

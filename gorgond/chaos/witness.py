@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from gorgond.app.notifying import DELIVERIES, NOTIFICATIONS, PREFERENCES
 from gorgond.chaos.servers import Server
 from gorgond.config import Config
 from gorgond.redpill import Caller, Message, Producer, now_ms
@@ -16,6 +18,7 @@ from gorgond.service.fabric import connect_fabric
 
 PAGE = 1000  # notes read at a time
 PATIENCE = 30.0  # seconds a page may take
+TOLD = (NOTIFICATIONS, PREFERENCES, DELIVERIES)  # the collections with what is a user's who was notified
 _MARK = re.compile(r'"chaos": ?"([^"]+)"')
 _ID = re.compile(r'"id": ?"([^"]+)"')
 _CLEANING = "chaos-cleaning-"  # what the ids of deletions begin with
@@ -23,9 +26,9 @@ _CLEANING = "chaos-cleaning-"  # what the ids of deletions begin with
 
 @dataclass(slots=True)
 class Found:
-    """`stored` has each mark's ids: more than one is an effect that happened twice. `strangers` are notes of our users
-    without a mark, `dead` and `left` the marks in dead letters and those still under way, `twice` the messages that
-    lay in two places at the same time."""
+    """`stored` has each mark's ids, of notes and of notifications: more than one is an effect that happened twice.
+    `strangers` are notes of our users without a mark, `dead` and `left` the marks in dead letters and those still under
+    way, `twice` the messages that lay in two places at the same time."""
 
     stored: dict[str, set[str]] = field(default_factory=dict)
     strangers: list[str] = field(default_factory=list)
@@ -52,43 +55,75 @@ def look_at_queues(servers: Iterable[Server], found: Found) -> None:
                         found.left.add(id[1])
 
 
-def look_at_store(config: Config, uids: Iterable[int], found: Found) -> None:
-    """Look up what is stored for these users: fills `stored` and `strangers`."""
-    asyncio.run(_read(config, uids, found))
+def look_at_store(config: Config, uids: Iterable[int], told: Iterable[str], found: Found) -> None:
+    """Look up what is stored for these users, and in the inboxes of those who were `told`: fills `stored` and
+    `strangers`."""
+    asyncio.run(_read(config, uids, told, found))
 
 
-async def _read(config: Config, uids: Iterable[int], found: Found) -> None:
+async def _read(config: Config, uids: Iterable[int], told: Iterable[str], found: Found) -> None:
+    async with _caller(config) as caller:
+        for uid in uids:
+            async for note in _all(caller, "items", {"userid": uid}, ["id", "chaos"]):
+                if mark := note.get("chaos"):
+                    found.stored.setdefault(mark, set()).add(note["id"])
+                else:
+                    found.strangers.append(note["id"])
+        for user in told:
+            async for notification in _all(caller, NOTIFICATIONS, _of(user), ["id", "data"]):
+                for mark in _MARK.findall(notification["data"]):
+                    found.stored.setdefault(mark, set()).add(notification["id"])
+
+
+@asynccontextmanager
+async def _caller(config: Config) -> AsyncIterator[Caller]:
     fabric = connect_fabric(config)
     broker = fabric.carrier("store_get", fabric.calls)
     async with (
         Producer(broker, "chaos-witness") as producer,
         Caller(broker, producer, "chaos_data", "chaos-witness") as caller,
     ):
-        for uid in uids:
-            last = ""
-            while page := await _page(caller, uid, last):
-                for note in page:
-                    if mark := note.get("chaos"):
-                        found.stored.setdefault(mark, set()).add(note["id"])
-                    else:
-                        found.strangers.append(note["id"])
-                last = page[-1]["id"]
+        yield caller
 
 
-async def _page(caller: Caller, uid: int, after: str) -> list[Mapping[str, Any]]:
-    """The next notes of a user, in the order of their ids."""
-    filter: dict[str, Any] = {"userid": uid, "id": {"$gt": after}}
-    args = {"filter": filter, "sort": [["id", 1]], "limit": PAGE, "fields": ["id", "chaos"]}
-    reply = await caller.call("store_get", Message("items.find", args, deadline=now_ms() + int(PATIENCE * 1000)))
-    if reply.error is not None:
-        raise reply.error
-    page: list[Mapping[str, Any]] = json.loads(reply.body)
-    return page
+async def _all(
+    caller: Caller, collection: str, filter: Mapping[str, Any], fields: list[str]
+) -> AsyncIterator[Mapping[str, Any]]:
+    """The documents that match, in the order of their ids."""
+    last = ""
+    while True:
+        after = {"$and": [filter, {"id": {"$gt": last}}]}
+        args = {"filter": after, "sort": [["id", 1]], "limit": PAGE, "fields": fields}
+        question = Message(f"{collection}.find", args, deadline=now_ms() + int(PATIENCE * 1000))
+        reply = await caller.call("store_get", question)
+        if reply.error is not None:
+            raise reply.error
+        page: list[Mapping[str, Any]] = json.loads(reply.body)
+        if not page:
+            return
+        for document in page:
+            yield document
+        last = page[-1]["id"]
 
 
-def clean(config: Config, notes: Iterable[str], users: Iterable[str]) -> None:
-    """Have the drill's notes and users deleted. Until that is done `look_at_queues` finds it under way."""
-    asyncio.run(_delete(config, {"items": ("store_put", list(notes)), "users": ("auth_store_put", list(users))}))
+def _of(user: str) -> dict[str, Any]:
+    """What is this user's, where the id says so."""
+    return {"$or": [{"id": user}, {"id": {"$gte": f"{user}:", "$lt": f"{user};"}}]}
+
+
+def clean(config: Config, notes: Iterable[str], users: Iterable[str], told: Iterable[str]) -> None:
+    """Have the drill's notes and users deleted, and what those were `told`. Until that is done `look_at_queues` finds
+    it under way."""
+    gone = {"items": ("store_put", list(notes)), "users": ("auth_store_put", list(users))}
+    asyncio.run(_clean(config, gone, list(told)))
+
+
+async def _clean(config: Config, gone: dict[str, tuple[str, list[str]]], told: list[str]) -> None:
+    async with _caller(config) as caller:
+        for collection in TOLD if told else ():
+            ids = [each["id"] for user in told async for each in _all(caller, collection, _of(user), ["id"])]
+            gone[collection] = ("store_put", ids)
+    await _delete(config, gone)
 
 
 async def _delete(config: Config, gone: Mapping[str, tuple[str, list[str]]]) -> None:

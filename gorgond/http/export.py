@@ -1,11 +1,12 @@
 """All that is a user's, as one JSON file to keep, written as it is read: notes may be many.
 
     {"exported": ms, "user": {…}, "sessions": […], "links": […], "unwanted": […], "browsers": […], "notes": […],
-     "notifications": […]}
+     "notifications": […], "deliveries": […]}
 
 `unwanted` are the notifications that the user is not sent: "KIND CHANNEL"; `browsers` those in which the user is told.
-Notes come oldest first: one that is changed meanwhile comes once more at the end, and none is missed. A file that was
-cut off, since a server ended or the store was away, is no JSON: its last brace is missing.
+`deliveries` say what became of each notification that was to be sent over another channel than the inbox. Notes come
+oldest first: one that is changed meanwhile comes once more at the end, and none is missed. A file that was cut off,
+since a server ended or the store was away, is no JSON: its last brace is missing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from gorgond.app.browsers import BROWSERS, MOST
-from gorgond.app.notifying import NOTIFICATIONS, PREFERENCES, filter_after, number_of, own_filter, visible_part
+from gorgond.app.notifying import DELIVERIES, NOTIFICATIONS, PREFERENCES, own_filter, visible_part
 from gorgond.http.answers import JSON, Answer, Sink, Streamed
 from gorgond.http.asking import Asking
 from gorgond.http.routes import Request
@@ -26,6 +27,8 @@ PART = 200  # notes asked for at a time
 AHEAD = 1024 * 1024  # bytes that the client may be behind before more is asked for
 LOOK = 0.05  # seconds between two looks whether it has taken some
 PART_MS = 10_000  # for one question
+
+_TOLD = ("id", "kind", "channel", "state", "reason", "ts")  # of a delivery
 
 log = logging.getLogger("gorgond.http")
 
@@ -85,18 +88,31 @@ class Export:
         yield b'],"notifications":['
         async for part in _join(self._notifications(request, str(uid))):
             yield part
+        yield b'],"deliveries":['
+        async for part in _join(self._deliveries(request, str(uid))):
+            yield part
         yield b"]}\n"
 
     async def _notifications(self, request: Request, user: str) -> AsyncIterator[Mapping[str, Any]]:
         """A user's notifications, oldest first."""
-        number, more = 0, True
+        async for document in self._of_user(request, NOTIFICATIONS, user):
+            yield visible_part(document, 0)
+
+    async def _deliveries(self, request: Request, user: str) -> AsyncIterator[Mapping[str, Any]]:
+        """What became of those that were to be sent over other channels."""
+        async for document in self._of_user(request, DELIVERIES, user):
+            yield {name: document[name] for name in _TOLD if name in document}
+
+    async def _of_user(self, request: Request, collection: str, user: str) -> AsyncIterator[Mapping[str, Any]]:
+        """The documents of a user whose ids say so, in the order of the ids."""
+        last, more = f"{user}:", True
         while more:
             request.deadline = now_ms() + PART_MS
-            args = {"filter": filter_after(user, number), "sort": [["id", 1]], "limit": PART}
-            found = await self._asking.find(request, NOTIFICATIONS, args)
+            args = {"filter": {"id": {"$gt": last, "$lt": f"{user};"}}, "sort": [["id", 1]], "limit": PART}
+            found = await self._asking.find(request, collection, args)
             for document in found:
-                number = number_of(document["id"])
-                yield visible_part(document, 0)
+                last = document["id"]
+                yield document
             more = bool(found) and (found.more or len(found) == PART)
 
     async def _notes(self, request: Request, uid: int) -> AsyncIterator[Mapping[str, Any]]:

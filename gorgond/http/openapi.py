@@ -115,7 +115,16 @@ _SCHEMAS: dict[str, Any] = {
     "Password": _input(("new",), old=PASSWORD_MAX, new=PASSWORD_MAX),
     "Renaming": _input(("name",), name=NAME_MAX),
     "Deletion": _input((), password=PASSWORD_MAX),
-    "Export": _object(exported=_WHOLE, user=_USER, sessions=_SESSIONS, links={"type": "array"}, notes=_LIST),
+    "Export": _object(
+        exported=_WHOLE,
+        user=_USER,
+        sessions=_SESSIONS,
+        links={"type": "array"},
+        notes=_LIST,
+        unwanted={"type": "array"},
+        notifications={"type": "array"},
+        deliveries={"type": "array"},
+    ),
     "Begun": {
         "type": "object",
         "required": ["user", "expires"],

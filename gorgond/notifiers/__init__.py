@@ -8,6 +8,7 @@ in the table NOTIFIERS or as an entry point of its group. docs/development.md sa
     http        a service that takes them by HTTP; `answers` is what such a one says
     push        browsers; `webpush` is what push services take, which only a browser reads
     templates   what e-mails say
+    tidying     what is old leaves the store
     pace        how many are sent a minute, by all servers together
 """
 

@@ -1,7 +1,11 @@
 """The notifications of one channel: whether their users want them, and that none is sent twice as far as that can be.
 
     deliveries   {"id": "USER:NID:CHANNEL" or "USER:NID:CHANNEL:TARGET", "userid", "kind", "channel", "target", "by",
-                  "state": "sending" | "sent" | "dead", "reason", "tries"}
+                  "state", "reason", "tries"}
+
+    sending   it is being sent, or was, by a server that died at it
+    waiting   it could not be sent, and is tried again
+    sent, dead (given up), off (its user does not want it, or there is none)
 
 Where a user may have several targets, a notification is made into a message for each of them first, with an id made of
 its own: from then on each is sent, repeated and noted for itself, and one that fails delays no other.
@@ -18,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +31,7 @@ from urllib.parse import urlencode
 
 from gorgond.app.clients import Document, StoreClient
 from gorgond.app.notifying import (
+    DELIVERIES,
     PREFERENCES,
     QUEUE,
     own_filter,
@@ -51,14 +57,16 @@ from gorgond.redpill import (
     contained,
     now_ms,
 )
+from gorgond.service.channels import OPERATION, counter_of
 from gorgond.service.metrics import Metrics
 
-DELIVERIES = "deliveries"
 PATIENT = Attempts(most=1000, first=10.0, longest=900.0)
 KEPT = 5 * 86400.0  # seconds for which one that is not sent is tried again, as mail servers do
 SOON = 1.0  # seconds until the store, or the broker, is asked again that did not answer
 REASON_MAX = 300  # characters
 TARGETS_MAX = 100  # of a user, for one channel
+
+_ADDRESS = re.compile(r"[^\s<>\"']+@[^\s<>\"']+")
 
 T = TypeVar("T")
 
@@ -101,6 +109,8 @@ class Channel(ABC):
 
     def __init__(self, name: str, store: StoreClient, server: Server) -> None:
         self.name = name
+        self.reason = ""
+        """Why one could not be sent, the last time; without the address of whom it was for."""
         self._store = store
         self._server = server
 
@@ -113,13 +123,11 @@ class Channel(ABC):
         try:
             await self._deliver(notification, message)
         except NotSent as failed:
-            self._count("later")
             log.info("%s is sent later over %s: %s", notification.id, self.name, failed)
-            if now_ms() - notification.at > KEPT * 1000:
-                return Dead(f"it was tried for {KEPT / 86400:.0f} days: {failed}")
+            self._count_failure("later", failed)
             return Retry(str(failed), failed.after)
         except Undeliverable as failed:
-            self._count("dead")
+            self._count_failure("dead", failed)
             return Dead(str(failed))
         except Leaving as leaving:
             return Retry(str(leaving), delay=0.0)
@@ -149,7 +157,16 @@ class Channel(ABC):
         await asyncio.sleep(min(seconds, SOON))
 
     def _count(self, what: str) -> None:
-        self._server.metrics.count(f"{self.name}_{what}")
+        self._server.metrics.count(counter_of(self.name, what))
+
+    def _count_sent(self, notification: Notification) -> None:
+        self._count("sent")
+        seconds = max(now_ms() - notification.at, 0) / 1000
+        self._server.metrics.measure(f"{OPERATION}{self.name}", 1, 0, 0, seconds)
+
+    def _count_failure(self, what: str, why: GorgonError) -> None:
+        self._count(what)
+        self.reason = _ADDRESS.sub("…", str(why))[:REASON_MAX]
 
 
 class IntoInbox(Channel):
@@ -160,16 +177,20 @@ class IntoInbox(Channel):
         self._inbox = Inbox(store)
 
     async def _deliver(self, notification: Notification, message: Message) -> None:
-        self._count(await self._ask(lambda: self._put(notification)))
+        if await self._ask(lambda: self._put(notification)):
+            self._count_sent(notification)
+        else:
+            self._count("off")
 
-    async def _put(self, notification: Notification) -> str:
+    async def _put(self, notification: Notification) -> bool:
+        """Put it there, if its user wants it."""
         found = await self._store.find(PREFERENCES, {"id": notification.user}, limit=1)
         if found and preference_word(notification.kind, self.name) in found[0]["off"]:
-            return "off"
+            return False
         document = await self._inbox.put(notification)
         # Once more for a repeat: who put it there may have died before that.
         await self._server.publish(Message("notify.added", {"user": notification.user, **visible_part(document, 0)}))
-        return "sent"
+        return True
 
 
 class Outside(Channel):
@@ -196,19 +217,22 @@ class Outside(Channel):
         """Send it, and note that. Raises NotSent, Undeliverable and Leaving."""
         unsubscribe = await self._may_send(notification)
         if unsubscribe is None:
+            await self._ask(lambda: self._note(delivery["id"], in_state("off")))
             return
         try:
             await self._send(notification, recipient._replace(unsubscribe=unsubscribe))
-        except Undeliverable as failed:
-            reason = str(failed)
-            await self._ask(lambda: self._note(delivery["id"], {"state": "dead", "reason": reason[:REASON_MAX]}))
-            if not isinstance(failed, TargetGone):
-                raise
+        except TargetGone as failed:
             self._count("gone")
+            gone = in_state("off", str(failed))
+            await self._ask(lambda: self._note(delivery["id"], gone))
             await self._ask(lambda: self._forget(recipient.target))
             return
-        self._count("sent")
-        await self._ask(lambda: self._note(delivery["id"], {"state": "sent", "reason": None}))
+        except (NotSent, Undeliverable) as failed:
+            noted = in_state("waiting" if isinstance(failed, NotSent) else "dead", str(failed))
+            await self._ask(lambda: self._note(delivery["id"], noted))
+            raise
+        self._count_sent(notification)
+        await self._ask(lambda: self._note(delivery["id"], in_state("sent")))
 
     async def _may_send(self, notification: Notification) -> str | None:
         """Wait until one more may be sent: the address to be sent no more of its kind, or None if its user wants none
@@ -237,6 +261,12 @@ class Outside(Channel):
         found = await self._store.find(DELIVERIES, {"id": id}, limit=1, fields=["by", "state"])
         if not found or found[0]["by"] != delivery["by"] or not await self._takes_up(delivery, found[0]["state"]):
             return None
+        recipient = await self._recipient(user, target)
+        if recipient is None:
+            await self._note(id, in_state("off", "there is no such target" if target else "there is no such user"))
+        return recipient
+
+    async def _recipient(self, user: str, target: str) -> Recipient | None:
         if not target:
             contact = await self._server.contact(user)
             return Recipient(user, contact.name, contact.email, "", self._site) if contact else None
@@ -248,9 +278,14 @@ class Outside(Channel):
         return state != "sent"
 
     async def _send(self, notification: Notification, recipient: Recipient) -> None:
+        """Raises NotSent, for some days, and Undeliverable."""
         try:
             await contained(self._notifier.send(notification, recipient))
-        except (NotSent, Undeliverable):
+        except Undeliverable:
+            raise
+        except NotSent as failed:
+            if now_ms() - notification.at > KEPT * 1000:
+                raise Undeliverable(f"it was tried for {KEPT / 86400:.0f} days: {failed}") from failed
             raise
         except Exception as error:
             log.exception("%s could not be sent over %s", notification.kind, self.name)
@@ -280,6 +315,11 @@ def delivery_of(notification: Notification, channel: str, target: str, by: str) 
         "id": id, "userid": notification.user, "kind": notification.kind, "channel": channel, "target": target,
         "by": by, "state": "sending", "tries": 0,
     }  # fmt: skip
+
+
+def in_state(state: str, reason: str = "") -> Document:
+    """The changes of a delivery that is in another state."""
+    return {"state": state, "reason": reason[:REASON_MAX] or None}
 
 
 def message_for(message: Message, target: str) -> Message:

@@ -3,7 +3,6 @@ the table SOURCES or as an entry point of its group. docs/development.md says ho
 
     source      the contract: what a source does, and what its provider does for it
     random      made-up notes; `pace` says how many are due
-    leading     which of several instances polls
     pushing     items on their way to the store, however full its queue is
     polling     a source that is polled, from a cursor on
     serving     a source that is asked, and told

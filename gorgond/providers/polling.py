@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from gorgond.errors import ConfigError
-from gorgond.providers.leading import Leading
 from gorgond.providers.pushing import Part, Pushing
 from gorgond.providers.source import Batch, Source
 from gorgond.redpill import GorgonError, Message, Outage, contained, loads, now_ms
 from gorgond.service.calling import Calling
+from gorgond.service.leading import Leading
 from gorgond.service.watched import Beat, beating
 
 COLLECTION = "providers"

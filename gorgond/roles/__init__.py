@@ -198,12 +198,13 @@ ROLES: Mapping[str, Role] = {
                 waits_on=("notify_data",),
                 publishes=("stats", "notify_live"),
                 limits=("notify",),
+                leases=("notify:",),
             ),
             collections={
                 "notifications": Indexes(values=("nid",), owner="id:"),
                 "inboxes": Indexes(owner="id"),
                 "preferences": Indexes(owner="id"),
-                "deliveries": Indexes(owner="id:"),
+                "deliveries": Indexes(newest=("state",), owner="id:"),
                 "browsers": Indexes(values=("endpoint",), owner="id:"),
             },
             # A channel that leads outside needs the network.

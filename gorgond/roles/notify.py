@@ -24,6 +24,7 @@ from gorgond.notifiers import NOTIFIERS
 from gorgond.notifiers.delivering import PATIENT, SOON, Channel, Contact, IntoInbox, Leaving, Outside
 from gorgond.notifiers.notifier import Notifier
 from gorgond.notifiers.pace import Pace
+from gorgond.notifiers.tidying import Tidying
 from gorgond.redpill import (
     DONE,
     ID_MAX,
@@ -41,11 +42,13 @@ from gorgond.redpill import (
 )
 from gorgond.service.calling import Calling
 from gorgond.service.fabric import Fabric
+from gorgond.service.leading import Leading
 from gorgond.service.life import Service, log
 
 IN_HAND = 64  # notifications on their way into inboxes, or passed on to the channels, at the same time
 STEADY = Attempts(most=10)  # what needs nobody but the store fails by our own deaths alone
 ANSWER_MS = 10_000  # for one question to the store
+TIDYING = "notify:tidying"  # the lease of the one that tidies
 CONTACT = "notify_store_get"  # the queue over which we ask for the address of a user
 
 
@@ -71,6 +74,8 @@ class NotificationServer(Service):
             self._notifiers.append(notifier)
             self._paces.append(pace)
             self._channels[name] = Outside(notifier, store, self, pace, site)
+        self._leading = Leading(fabric.durable.link(f"{self.name} lease"), TIDYING, self.consumes_as)
+        self._tidying = Tidying(store, self._leading, config.notifications, self.metrics)
 
     def _check_targets(self, notifier: Notifier) -> None:
         """Two channels to the same targets would send everything twice."""
@@ -88,6 +93,12 @@ class NotificationServer(Service):
             self.concurrent_consumer(f"{QUEUE}:{each.name}", channel.handle, each.in_hand, attempts=PATIENT)
             self.task(self._open(each), f"open {each.name}")
         self.concurrent_consumer(QUEUE, self._pass_on, IN_HAND, attempts=STEADY)
+        self._lead = self.loop(self._leading.run, "lease")
+        self._tidy = self.loop(self._tidying.run, "tidy")
+
+    async def drain(self) -> None:
+        self._tidy.cancel()
+        await asyncio.wait({self._tidy})
 
     async def _open(self, notifier: Notifier) -> None:
         """Have a notifier fetch what it needs."""
@@ -157,6 +168,9 @@ class NotificationServer(Service):
         return str(found[0]["private"])
 
     async def close(self) -> None:
+        self._lead.cancel()
+        await asyncio.wait({self._lead})
+        await self._leading.leave()
         for pace in self._paces:
             await pace.close()
         for notifier in self._notifiers:
@@ -167,6 +181,10 @@ class NotificationServer(Service):
 
     def doing(self) -> str:
         return self.consuming()
+
+    def snapshot(self) -> dict[str, Any]:
+        reasons = {name: channel.reason for name, channel in self._channels.items() if channel.reason}
+        return {**super().snapshot(), "reasons": reasons}
 
 
 class _Asking:

@@ -18,13 +18,13 @@ import time
 
 from gorgond.config import Config
 from gorgond.providers import SOURCES
-from gorgond.providers.leading import Leading
 from gorgond.providers.polling import Polling
 from gorgond.providers.pushing import Pushing
 from gorgond.providers.serving import GET, HOOK, PUT, Serving
 from gorgond.providers.source import Source, takes_hooks
 from gorgond.redpill import contained
 from gorgond.service.fabric import Fabric
+from gorgond.service.leading import Leading
 from gorgond.service.life import Service, log
 from gorgond.service.watched import Beat
 

@@ -4,8 +4,10 @@ life           how a server starts, works, drains and ends; `process` is one as 
 ends           its ends of queues and topics; `watched` is what runs in it, `heartbeat` whether that turns
 heart          once a second: what it does, for systemd (`systemd`); `figures` for the stats servers
 metrics        what it counts and measures; `log` is what it says
+channels       the words in which notification servers tell how their channels fare
 fabric         the brokers of a fabric, and which carries what; `calling` is how calls find theirs, `routing` what all
                hosts agree on, `access` what each role may do there, `pauses` what is paused
+leading        which of several instances does what one alone may do
 last_word      what a process tells that cannot run
 watch          whether the broker of this host answers
 memory         how a process keeps the memory that a batch takes

@@ -9,9 +9,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gorgond.redpill import Broker, BrokerAway, BrokerError, Counts, Link, Message, now_ms, overslept
+from gorgond.service.channels import OPERATION
 from gorgond.service.fabric import Fabric, topic_of
 from gorgond.service.metrics import Operation
+from gorgond.stats import channels
 from gorgond.stats.brokers import BrokerHealth
+from gorgond.stats.channels import Channels
 from gorgond.stats.history import History
 from gorgond.stats.instances import Expected, Instances, LifecycleEvent
 from gorgond.stats.losses import Losses
@@ -75,6 +78,7 @@ class Collector:
         lasting = [each for each in self.brokers if each.broker is fabric.durable or each.broker not in fabric.main]
         self._losses = {each.broker: (each, Losses(each.health.name, each.health.where)) for each in lasting}
         self._fabric = fabric
+        self._channels = Channels()
         self._failovers: dict[str, Failover] = {}  # those that were told, by brokers
         self._began = time.monotonic()
         self._instances = Instances(self._began)
@@ -90,7 +94,8 @@ class Collector:
 
     def hear(self, event: Message) -> None:
         """Take note of what an instance did in a second."""
-        done = self._instances.hear(event.args, time.monotonic())
+        heard = time.monotonic()
+        done = self._instances.hear(event.args, heard)
         if done is None:
             return
         self.queues.know(event.args["queues"])
@@ -100,12 +105,18 @@ class Collector:
         if abs(at - now) > CLOCKS:
             at = now
         role = str(event.args["role"])
+        notifies = role == channels.ROLE
         whole = Operation()
         for name, operation in done.operations.items():
-            self.history.add(f"{role} {name}", at, operation)
-            whole.merge(operation)
+            if not (
+                notifies and name.startswith(OPERATION)
+            ):  # these are times that notifications took, not that it did
+                self.history.add(f"{role} {name}", at, operation)
+                whole.merge(operation)
         if whole.count:
             self.history.add(role, at, whole)
+        for name, operation in self._channels.hear(done, heard) if notifies else ():
+            self.history.add(OPERATION + name, at, operation)
 
     def note_failure(self, event: Message) -> None:
         """Take note of an instance that cannot run. Raises KeyError for what does not say which."""
@@ -156,6 +167,7 @@ class Collector:
         """All of it."""
         return picture(
             at, now, now - self._began, self._instances.all.values(), self.queues.rows(),
+            self._channels.rows(self.queues.figures, self.history, now, int(at)),
             [each.health.row() for each in self.brokers], database, self.history, marks,
         )  # fmt: skip
 
@@ -170,6 +182,7 @@ class Collector:
         names = {name for name in set.intersection(*map(set, parts)) if topic_of(name) not in untold}
         self.queues.look({name: together([each[name] for each in parts]) for name in names}, now)
         self.queues.note(clock)
+        self._channels.look(self.queues.figures)
         for name, grown in self.queues.growth.items():
             if grown.done or grown.expired:
                 self.history.add(f"queue {name}", clock - 1, _amount(grown.done + grown.expired, grown.expired))

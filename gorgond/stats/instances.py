@@ -85,11 +85,12 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The work of an instance between two snapshots, by operation; and its groups that were deleted past it and made
-    again, by their queues."""
+    """The work of an instance between two snapshots, by operation; its counters that grew, by how much; and its groups
+    that were deleted past it and made again, by their queues."""
 
     instance: Instance
     operations: Mapping[str, Operation]
+    counted: Mapping[str, int]
     rejoined: Sequence[str]
 
 
@@ -179,7 +180,8 @@ class Instances:
         known.last, known.heard = snapshot, now
         ended = snapshot["state"] == "gone" and snapshot.get("done") is True
         self._enter(known, "done" if ended else snapshot["state"], now)
-        return Done(known, operations, _groups_made_again(before.get("queues", {}), snapshot["queues"]))
+        counted = _growth(before.get("counters", {}), snapshot["counters"])
+        return Done(known, operations, counted, _groups_made_again(before.get("queues", {}), snapshot["queues"]))
 
     def _called(self, snapshot: Mapping[str, Any]) -> str:
         """The name under which we know who says this: its own, or, where one of another machine has that, with its
@@ -294,6 +296,11 @@ def _groups_made_again(before: Mapping[str, Mapping[str, Any]], after: Mapping[s
     """The queues whose group was made again between two snapshots of one process; one of an earlier gorgond tells of
     none."""
     return [queue for queue, row in after.items() if row.get("rejoined", 0) > before.get(queue, {}).get("rejoined", 0)]
+
+
+def _growth(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """The counters that grew between two snapshots of one process, and by how much."""
+    return {name: number - before.get(name, 0) for name, number in after.items() if number > before.get(name, 0)}
 
 
 def _differences(

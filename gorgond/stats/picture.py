@@ -26,13 +26,14 @@ def picture(
     uptime: float,
     instances: Iterable[Instance],
     queues: Sequence[Row],
+    channels: Sequence[Row],
     redis: Sequence[Row],
     database: Row,
     history: History,
     marks: Sequence[Row],
 ) -> Row:
     """The whole picture `at` seconds since 1970, which is `now` by the clock of the instances. The rows are those of
-    `Queues`, `BrokerHealth` (the durable broker's first), `database_row` and `Marks`."""
+    `Queues`, `Channels`, `BrokerHealth` (the durable broker's first), `database_row` and `Marks`."""
     people = [instance_row(each, now, at) for each in sorted(instances, key=_place)]
     books = ledger(queues)
     spans = spans_of(history, int(at))
@@ -40,12 +41,13 @@ def picture(
         "at": int(at * 1000),
         "version": __version__,
         "uptime": round(uptime, 1),
-        "verdict": verdict(people, queues, redis, database, books, spans["second"], uptime > SETTLED),
+        "verdict": verdict(people, queues, channels, redis, database, books, spans["second"], uptime > SETTLED),
         "durability": durability(redis),
         "spans": spans,
         "roles": roles(people),
         "instances": people,
         "queues": list(queues),
+        "channels": list(channels),
         "ledger": books,
         "redis": list(redis),
         "database": dict(database),

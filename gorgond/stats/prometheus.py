@@ -17,6 +17,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from gorgond.service.channels import OPERATION, OUTCOMES
 from gorgond.service.metrics import Histogram, Operation, upper_edge
 from gorgond.stats.replication import agreeing_sentinels, masters, server_rows
 
@@ -40,10 +41,13 @@ _COUNTED = {
 def exposition(picture: Mapping[str, Any], totals: Mapping[str, Operation], accept: str) -> tuple[bytes, str]:
     """The text that is scraped, and its content type, which is OpenMetrics where `accept` asks for it.
 
-    `totals` has each operation's figures since the server started, by "role operation".
+    `totals` has each operation's figures since the server started, by "role operation", and by "channel NAME" how long
+    notifications took.
     """
     registry = CollectorRegistry()
-    registry.register(_Once([*_operations(totals), *_of_picture(picture)]))
+    operations = {name: sum for name, sum in totals.items() if not name.startswith(OPERATION)}
+    families = [*_operations(operations), *_of_picture(picture), *_of_channels(picture["channels"], totals)]
+    registry.register(_Once(families))
     encode, kind = choose_encoder(accept)
     return encode(registry), kind
 
@@ -120,6 +124,32 @@ def _of_queues(rows: list[Mapping[str, Any]]) -> Iterator[Metric]:
         for row in rows:
             counter.add_metric([row["name"]], row[figure])
         yield counter
+
+
+def _of_channels(rows: list[Mapping[str, Any]], totals: Mapping[str, Operation]) -> Iterator[Metric]:
+    outcomes = CounterMetricFamily(
+        "gorgond_notifications",
+        "Notifications by what became of an attempt to send them",
+        labels=["channel", "outcome"],
+    )
+    took = HistogramMetricFamily(
+        "gorgond_notification_delivery_seconds",
+        "From a notification's being accepted to its being sent",
+        labels=["channel"],
+    )
+    stalled = GaugeMetricFamily(
+        "gorgond_notification_stalled_seconds",
+        "For how long a channel has sent nothing while more and more wait; 0: it sends, or none wait",
+        labels=["channel"],
+    )
+    for row in rows:
+        name = row["name"]
+        for outcome in OUTCOMES:
+            outcomes.add_metric([name, outcome], row[outcome])
+        latency = totals.get(OPERATION + name, Operation()).latency
+        took.add_metric([name], _buckets(latency), latency.total / 1e6)
+        stalled.add_metric([name], row["stalled"])
+    yield from (outcomes, took, stalled)
 
 
 def _of_instances(rows: list[Mapping[str, Any]]) -> Iterator[Metric]:

@@ -43,6 +43,7 @@ ASKING = {role.name for role in ROLES.values() if role.database}
 def verdict(
     instances: Sequence[Row],
     queues: Sequence[Row],
+    channels: Sequence[Row],
     redis: Sequence[Row],
     database: Row,
     ledger: Row,
@@ -65,6 +66,7 @@ def verdict(
             *_gone(instances),
             *_silent(instances),
             *_backlogs(instances, queues, settled),
+            *_stalled(channels),
             *_silence(database),
         ]
     down += [each for broker in redis for each in replication.stops(broker["replication"])]
@@ -230,6 +232,18 @@ def _backlogs(instances: Sequence[Row], queues: Sequence[Row], settled: bool) ->
             yield waits
         elif queue["queued"] > BACKLOG and queue["in"] > queue["out"]:
             yield f"queue {queue['name']} backlog {queue['queued']:,} and growing"
+
+
+def _stalled(channels: Sequence[Row]) -> Iterator[str]:
+    """Channels that send nothing, while more and more is to be sent."""
+    for channel in channels:
+        if channel["stalled"]:
+            waiting = channel["waiting"] + channel["in_flight"] + channel["delayed"]
+            yield (
+                f"channel {channel['name']} has sent nothing for {channel['stalled'] / 60:.0f} min, and {waiting:,} "
+                f"wait: {channel['reason']}; when what [notify.{channel['name']}] names works again, they are sent by "
+                "themselves"
+            )
 
 
 def _failing(lately: Sequence[Row]) -> Iterator[str]:

@@ -17,6 +17,7 @@ class Break:
 
 STORE, CLAIM = "gorgond/roles/store.py", "gorgond/redpill/scripts/claim.lua"
 HAND_OUT = "gorgond/redpill/scripts/hand_out.lua"
+NOTIFY = "gorgond/roles/notify.py"
 WRITES = "[write for job in jobs for write in job.writes]"
 WRITTEN = f"done = iter(self._store.change({WRITES}))\n"
 FOUND = "zip(finds, self._store.find([query for _, query in finds]), strict=True)"
@@ -52,6 +53,21 @@ BREAKS = {
         WRITTEN,
         f"writes = {WRITES}; done = (__import__('gorgond.stores.contract', fromlist=['Written']).Written('stored', "
         "each.ts) for each in writes); __import__('threading').Timer(0.5, self._store.change, [writes]).start()\n",
+    ),)}),
+    # A notification is settled before the channels have it.
+    "a notification that nobody has": Break("notify-kill", "lost", {NOTIFY: (
+        (
+            "    async def _pass_on(self, message: Message) -> Outcome:\n",
+            "    async def _settle_first(self, message: Message) -> Outcome:\n"
+            "        later = asyncio.get_running_loop().call_later\n"
+            "        later(0.5, lambda: asyncio.ensure_future(self._pass_on(message)))\n"
+            "        return DONE\n\n    async def _pass_on(self, message: Message) -> Outcome:\n",
+        ),
+        ("concurrent_consumer(QUEUE, self._pass_on,", "concurrent_consumer(QUEUE, self._settle_first,"),
+    )}),
+    # Each e-mail is handed over twice.
+    "e-mails twice": Break("smtp-down", "e-mails again", {"gorgond/notifiers/smtp.py": ((
+        "            self._send(mail, sender, recipient)\n", "            self._send(mail, sender, recipient)\n" * 2,
     ),)}),
     # Others were given what a store had in hand when it hung, after 2 s here; it settles it all the same.
     "a late settle": Break("store-hang", "late settle", {

@@ -22,10 +22,9 @@ from pathlib import Path
 from gorgond.app import schedule
 from gorgond.cli import main
 from gorgond.errors import StoreRefused
-from gorgond.providers import leading
 from gorgond.redpill import Attempts, broker, concurrent, session
 from gorgond.roles import notify
-from gorgond.service import life
+from gorgond.service import leading, life
 from gorgond.sinks import journald
 from gorgond.stores.contract import Write, Written
 from gorgond.stores.sqlite import SqliteStore

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 
+from gorgond.http import export
 from gorgond.notifiers import smtp
 from gorgond.redpill import Attempts, Counts, DeadLetter
 from gorgond.roles import notify
@@ -118,6 +121,29 @@ def test_an_email_says_who_and_what_and_how_to_get_no_more(house: Website, nora:
     assert sent["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     # and the inbox has it too
     nora.got(1)
+
+
+def test_all_that_is_known_of_ones_notifications_is_in_the_export(
+    house: Website, nora: Reader, mail: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "PART", 2)
+    # given somebody who was sent some, and does not want others; and somebody else
+    tell(house, Reader(house).id, LOGIN)
+    sent = [tell(house, nora.id, LOGIN, data=number) for number in range(5)]
+    nora.got(5)
+    eventually(lambda: len(mail.mails) == 6 and counts(house).in_flight == 0)
+    assert nora.ask("PUT", f"/me/notifications/preferences/{COMMENT}/email", {"on": False}).status == 200
+    # when it is exported, then all of it is there, once, and what became of it
+    request = Request(f"http://127.0.0.1:{house.port}/auth/export", headers={"Cookie": nora.browser.cookie})
+    with urlopen(request, timeout=60) as answer:
+        file = json.load(answer)
+    assert [each["number"] for each in file["notifications"]] == [1, 2, 3, 4, 5]
+    assert sorted(each["data"] for each in file["notifications"]) == [0, 1, 2, 3, 4]
+    assert file["unwanted"] == [f"{COMMENT} email"]
+    assert sorted(each["id"] for each in file["deliveries"]) == sorted(f"{nora.id}:{id}:email" for id in sent)
+    assert {(each["kind"], each["channel"], each["state"]) for each in file["deliveries"]} == {(LOGIN, "email", "sent")}
+    # and nothing by which anybody could act in the user's name
+    assert "token" not in json.dumps({name: file[name] for name in ("unwanted", "notifications", "deliveries")})
 
 
 def test_a_kind_without_templates_says_what_it_has(house: Website, nora: Reader, mail: MailServer) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -20,22 +20,25 @@ from gorgond.redpill import Message, Producer, now_ms
 from gorgond.stores import open_store
 from gorgond.stores.contract import Query
 from tests.conftest import RedisServer
+from tests.integration.inboxwatch import Watcher
 from tests.integration.killing import Child, Fabric
 from tests.integration.mail import MailServer, ids
 from tests.waiting import eventually_async
+from tools.speed.ports import free_port
 
 NOTIFICATIONS = int(os.environ.get("NOTIFICATIONS", "400"))
 DEATHS = int(os.environ.get("DEATHS", "6"))  # of each: a notification server, a store, Redis
 USERS = [str(1_000_000_000 + number) for number in range(10)]
-OUTAGE = r"is away, waiting for it|is back after"
+OUTAGE = r"is away, waiting for it|is back after|was away [0-9]+ times more"
 
 
 class Teller:
     """Notifies users, and notes what was accepted; of each tenth notification there are two with the same key."""
 
-    def __init__(self, fabric: Fabric) -> None:
+    def __init__(self, fabric: Fabric, users: Sequence[str] = USERS) -> None:
         self.fabric = fabric
         self.accepted: dict[str, set[str]] = defaultdict(set)  # ids, by user
+        self._users = users
         self.count = 0
 
     async def run(self, most: int) -> None:
@@ -49,21 +52,21 @@ class Teller:
 
     def _one(self) -> Message:
         self.count += 1
-        user = USERS[self.count % len(USERS)]
+        user = self._users[self.count % len(self._users)]
         id = notification_id(user, "test", str(self.count))
         return Message(SEND, send_args(id, user, "test", "A test", {"title": f"number {self.count}"}, now_ms()))
 
     @staticmethod
     def _twin(message: Message) -> Message:
-        return Message(SEND, {**message.args, "data": "the same key, other data"})
+        return Message(SEND, {**message.args, "data": {"title": "the same key, other data"}})
 
 
-def inbox(store: str, user: str) -> list[dict[str, Any]]:
-    """What is in a user's inbox, in its order."""
+def inbox(store: str, user: str, since: int = 0) -> list[dict[str, Any]]:
+    """What is in a user's inbox behind this number, in its order."""
     database, found = open_store(store), list[dict[str, Any]]()
     try:
         while True:
-            after = found[-1]["id"] if found else document_id(user, 0)
+            after = found[-1]["id"] if found else document_id(user, since)
             filter = {"id": {"$gt": after, "$lt": f"{user};"}}
             (answer,) = database.find([Query("notifications", filter, (("id", 1),), 1000)])
             assert isinstance(answer, bytes)
@@ -103,12 +106,26 @@ async def test_kills_lose_no_notification_and_double_none(
 
     for role, instance in itertools.product(("store", "notify"), "12"):
         start(role, instance)
-    teller = Teller(fabric)
+    port = free_port()
+    for role in ("auth", "web"):
+        many = {"GORGOND_WEB_PORT": str(port), "GORGOND_AUTH_ADDRESS_ATTEMPTS": "1000"}
+        children[role, "1"] = fabric.child(role, "--instance", "1", **many)
+        children[role, "1"].logged("started")
+
+    def titles(user: str, since: int = 0) -> list[str]:
+        return [str(json.loads(each["data"])["title"]) for each in inbox(fabric.store, user, since)]
+
+    watchers = [Watcher(f"http://127.0.0.1:{port}", f"user{number}", titles) for number in range(len(USERS))]
+    watching = [asyncio.create_task(each.run()) for each in watchers]
+    teller = Teller(fabric, [each.user for each in watchers])
     try:
-        # given users who are notified all the time
+        # given users who are notified all the time, and watch
         telling = asyncio.create_task(teller.run(NOTIFICATIONS))
         # when notification servers, stores and Redis are killed again and again
         for number in range(3 * DEATHS):
+            # all the while: each when so many more were shown
+            due = number * NOTIFICATIONS // (3 * DEATHS)
+            await eventually_async(lambda: sum(len(each.shown) for each in watchers) >= due, 600)  # noqa: B023
             await asyncio.sleep(chance.uniform(0, 0.3))
             if number % 3 == 2:
                 server.kill()
@@ -120,11 +137,19 @@ async def test_kills_lose_no_notification_and_double_none(
         await telling
         await settled(fabric, QUEUE, f"{QUEUE}:inbox")
         # then each user has all that was accepted, once, numbered without a gap
-        for user in USERS:
-            found = inbox(fabric.store, user)
+        for watcher in watchers:
+            found = inbox(fabric.store, watcher.user)
             assert [number_of(each["id"]) for each in found] == list(range(1, len(found) + 1))
-            assert Counter(each["nid"] for each in found) == Counter(teller.accepted[user])
+            assert Counter(each["nid"] for each in found) == Counter(teller.accepted[watcher.user])
+            # and was shown each of them once, in their order
+            shown, all = watcher.shown, len(found)
+            await eventually_async(lambda: len(shown) >= all or any(task.done() for task in watching))  # noqa: B023
+            assert shown == titles(watcher.user)
     finally:
+        for task in watching:
+            task.cancel()
+        for outcome in await asyncio.gather(*watching, return_exceptions=True):
+            assert isinstance(outcome, asyncio.CancelledError), outcome
         for child in children.values():
             child.kill()
 

@@ -21,6 +21,11 @@ from gorgond.stats.queues import Queues
 from tests.programs import ROOT
 from tests.unit.test_stats_instances import Process
 
+CHANNELS = [
+    {"name": "email", "sent": 7, "later": 2, "dead": 1, "off": 3, "gone": 5, "waiting": 4, "in_flight": 1, "delayed": 2,
+     "p50": 1, "p99": 2, "idle": None, "stalled": 360.0, "reason": "451 busy"},
+]  # fmt: skip
+
 
 @pytest.fixture
 def painted() -> dict[str, Any]:
@@ -30,7 +35,7 @@ def painted() -> dict[str, Any]:
     queues.look({"store_put": Counts(3, 2, 1, 4, 5.5, 20, 10)}, 0.0)
     health.take_answer({"redis_version": "7", "used_memory": "1000"})
     return picture(
-        1000.0, 1.0, 1.0, instances.all.values(), queues.rows(), [health.row()],
+        1000.0, 1.0, 1.0, instances.all.values(), queues.rows(), CHANNELS, [health.row()],
         database_row({"latency_ms": 2.5}, 3.0, 0.0, ""), History(1000), [],
     )  # fmt: skip
 
@@ -69,6 +74,25 @@ def test_both_formats_are_understood_and_say_the_same(painted: dict[str, Any]) -
     assert found["gorgond_broker_memory_bytes", ("broker", "durable")] == 1000
     assert found["gorgond_database_latency_seconds",] == 0.0025
     assert found["gorgond_state", ("state", "well")] + found["gorgond_state", ("state", "degraded")] <= 1
+
+
+def test_channels_are_told_by_what_became_of_their_notifications_and_how_long_it_took(painted: dict[str, Any]) -> None:
+    # given a channel that took so long for two of them
+    text, _ = exposition(painted, {"channel email": operation(127, 10**6), "web GET /": operation(5)}, "")
+    found: dict[Any, float] = {
+        (s.name, *sorted(s.labels.items())): s.value
+        for family in parse(text.decode())
+        for s in family.samples
+        if family.name.startswith("gorgond_notification")
+    }
+    # then each outcome is a counter, the times are a histogram of their own,
+    outcomes = {dict(key[1:])["outcome"]: number for key, number in found.items() if "notifications_total" in key[0]}
+    assert outcomes == {"sent": 7, "later": 2, "dead": 1, "off": 3, "gone": 5}
+    assert found["gorgond_notification_delivery_seconds_count", ("channel", "email")] == 2
+    assert found["gorgond_notification_delivery_seconds_sum", ("channel", "email")] == pytest.approx(1.000127)
+    assert found["gorgond_notification_stalled_seconds", ("channel", "email")] == 360
+    # and no operation of a role
+    assert b'role="channel"' not in text
 
 
 def test_names_follow_the_conventions(painted: dict[str, Any]) -> None:

@@ -29,6 +29,12 @@ def broker(**changes: Any) -> dict[str, Any]:
     return {**BrokerHealth("durable", "b.sock").row(), **changes}
 
 
+CHANNEL = {
+    "name": "email", "stalled": 0.0, "waiting": 3, "in_flight": 1, "delayed": 340,
+    "reason": "mail server 127.0.0.1: Connection refused",
+}  # fmt: skip
+
+
 def apart(**changes: Any) -> dict[str, Any]:
     return {**BrokerHealth("a:1", "a:1", ["topic", "jobs"]).row(), **changes}
 
@@ -39,8 +45,8 @@ WEB, STORE = instance("web@1"), instance("store@1")
 def judged(**parts: Any) -> dict[str, Any]:
     """The verdict on a fabric that is well but for these parts."""
     well = {
-        "instances": [WEB, STORE], "queues": [], "redis": [broker()], "database": database_row({}, 0.0, 0.0, ""),
-        "ledger": ledger([]), "lately": [],
+        "instances": [WEB, STORE], "queues": [], "channels": [], "redis": [broker()],
+        "database": database_row({}, 0.0, 0.0, ""), "ledger": ledger([]), "lately": [],
     }  # fmt: skip
     return verdict(**{**well, **parts})
 
@@ -86,6 +92,9 @@ def test_all_is_well() -> None:
          "2 hosts are called db1 (machines 4d1f08aa, ae06cc10): give each its own name, with hostnamectl"),
         ({"instances": [WEB, STORE, instance("store@2", machine="")]}, "well", ""),
         ({"instances": [WEB, STORE, instance("provider@x", state="done", silent=99.0, stuck=9.0)]}, "well", ""),
+        ({"channels": [CHANNEL, {**CHANNEL, "stalled": 720.0}]}, "degraded",
+         "channel email has sent nothing for 12 min, and 344 wait: mail server 127.0.0.1: Connection refused; when "
+         "what [notify.email] names works again, they are sent by themselves"),
         ({"redis": [broker(lost={"store_put": 1204, "q": 1})]}, "degraded",
          "broker b.sock has less than it had accepted: 1 of q, 1,204 of store_put; once you know why, gorgonctl forget "
          "durable"),

@@ -57,10 +57,12 @@ def _hang(run: Run) -> None:
     run.faults.over("pause", victim.name)
 
 
-def _drill(role: str, times: int, cast: Cast, limits: Limits, *ways: str) -> Drill:
-    """The drill that kills a role, `ways` being what leads through it besides the usual load."""
+def _drill(
+    role: str, times: int, cast: Cast, limits: Limits, *ways: str, queued: tuple[str, ...] = Plan().queued
+) -> Drill:
+    """The drill that kills a role, `ways` and `queued` being what leads through it besides the usual load."""
     what = f"SIGKILL of {role} instances {times} times at random moments"
-    plan = Plan(rate=10.0, ways=(*Plan().ways, *ways))  # the processes that start need the CPU
+    plan = Plan(rate=10.0, ways=(*Plan().ways, *ways), queued=queued)  # the processes that start need the CPU
     return Drill(f"{role}-kill", what, killing(role, times), limits, plan, cast, "app" in ways, (role,))
 
 
@@ -73,6 +75,7 @@ OWN = {
     "auth": _drill("auth", 20, Cast(), Limits(overdue=STUCK), "me", "me"),
     "app": _drill("app", 20, APPLICATION, Limits(overdue=STUCK), "app", "app"),
     "provider": _drill("provider", 20, PROVIDING, Limits()),
+    "notify": _drill("notify", 20, Cast(), Limits(), queued=(*Plan().queued, "notify")),
 }
 """The drills of roles whose killing is special; all others are killed ten times under the usual load."""
 

@@ -6,6 +6,7 @@ overview       the picture as a screen: status; `live` draws it anew each second
 replication    the servers that a broker is made of, as a table
 listing        the picture as tables: queues, instances
 letters        dead letters
+notifications  the commands for channels of notifications; `deliveries` is what became of each notification
 groups         the durable groups of topics; `route` is which queues have a broker of their own
 tracing        where a request is, or what became of it
 missing        what is missed, and is to be missed no more

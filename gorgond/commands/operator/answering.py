@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
+from gorgond.commands.operator.installation import Installation
 from gorgond.redpill import BrokerAway
 from gorgond.service.plain import plain
 
@@ -15,6 +16,14 @@ from gorgond.service.plain import plain
 def tell(arguments: argparse.Namespace, answer: Any, lines: Iterable[str]) -> None:
     """The answer for programs, or the lines for people."""
     print(*([as_json(answer)] if arguments.json else map(plain, lines)), sep="\n")
+
+
+def tell_done(arguments: argparse.Namespace, installation: Installation, said: Sequence[str]) -> None:
+    """Answer with what was done, after it was noted in the log."""
+    from gorgond.commands.operator.noted import note
+
+    note(installation, said)
+    tell(arguments, {"done": said}, said)
 
 
 def as_json(answer: Any) -> str:

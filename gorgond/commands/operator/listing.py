@@ -1,4 +1,4 @@
-"""The picture as tables: every queue, every instance."""
+"""The picture as tables: every queue, every channel of notifications, every instance."""
 
 from __future__ import annotations
 
@@ -30,6 +30,23 @@ def now(row: Row) -> Sequence[str]:
 def paused_cell(row: Row) -> str:
     """A cell that says so."""
     return "paused" if row["paused"] else ""
+
+
+def channel_table(channels: Sequence[Row]) -> list[str]:
+    """The lines of `gorgonctl notifications`."""
+    header = (
+        "channel", ">sent", ">later", ">given up", ">off", ">waiting", ">in flight", ">delayed", ">median", ">99 %",
+        ">last sent", "last failure",
+    )  # fmt: skip
+    return text.table(header, [_channel(row) for row in channels])
+
+
+def _channel(row: Row) -> Sequence[str]:
+    sent = [text.count(row[key]) for key in ("sent", "later", "dead")]
+    lies = [text.count(row[key]) for key in ("waiting", "in_flight", "delayed")]
+    took = [text.latency(row[key]) if row[key] else "" for key in ("p50", "p99")]
+    idle = "" if row["idle"] is None else text.duration(row["idle"])
+    return (row["name"], *sent, text.count(row["off"] + row["gone"]), *lies, *took, idle, row["reason"])
 
 
 def instance_table(instances: Sequence[Row]) -> list[str]:

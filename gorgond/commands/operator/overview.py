@@ -36,6 +36,7 @@ def overview(picture: Row, colours: bool) -> list[str]:
         _requests(picture["spans"]),
         _roles(picture["roles"]),
         _queues(picture["queues"]),
+        listing.channel_table(picture.get("channels", ())),  # an earlier stats server has none
         [*_ledger(picture["ledger"]), *map(_broker, picture["redis"]), *_database(picture["database"])],
         *(replication_lines(row["replication"]) for row in picture["redis"] if "replication" in row),
         [f"{text.clock(mark['at'])}  {mark['text']}" for mark in picture["marks"][-MARKS:]],

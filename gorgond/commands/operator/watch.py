@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from gorgond.commands.operator.installation import Installation
-from gorgond.redpill import now_ms
+from gorgond.redpill import BrokerAway, now_ms
 
 if TYPE_CHECKING:
     from gorgond.commands.operator.observer import Observer
@@ -49,6 +49,25 @@ class Watch:
 
             self._observer = Observer(self._installation.connect())
         return await self._observer.picture()
+
+
+def look(data: str | None) -> Picture:
+    """The picture of the fabric of this directory, or of that which is here. Raises GorgonError."""
+
+    async def ask() -> Picture:
+        async with Watch(Installation.of(data)) as watch:
+            return await watch.picture()
+
+    return asyncio.run(ask())
+
+
+def look_at_living(data: str | None) -> Picture:
+    """The same, whose figures are old unless the brokers answer: then it raises BrokerAway."""
+    found = look(data)
+    for broker in found["redis"]:
+        if broker["away"]:
+            raise BrokerAway(f"the broker {broker['where']} does not answer: {broker['reason']}")
+    return found
 
 
 def _from_server(url: str, password: str) -> Picture | None:

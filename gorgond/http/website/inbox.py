@@ -80,7 +80,7 @@ class Inbox:
         )
         found: list[dict[str, Any]] = answer["notifications"]
         newest = found[0]["number"] if found else 0
-        older = bool(found) and found[-1]["number"] > 1
+        older = len(found) == LIM and found[-1]["number"] > 1
         shown = {
             "here": "notifications", "did": request.parameters.get("did", ""), "found": found,
             "unread": answer["unread"], "newest": newest,

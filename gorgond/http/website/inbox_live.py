@@ -155,7 +155,9 @@ class InboxLive:
         viewer.behind = False
         try:
             found = await self._find(filter, 1, LIM_MAX)
-            lost = (since and (not found or number_of(found[0]["id"]) != since)) or len(found) == LIM_MAX
+            # The first is that of `since`, or the very first, unless these have been tidied.
+            lacks = bool(found or since) and (not found or number_of(found[0]["id"]) != max(since, 1))
+            lost = lacks or len(found) == LIM_MAX
             newest = await self._newest(viewer.user) if lost else 0
         except GorgonError:
             viewer.behind = True

@@ -1,6 +1,7 @@
 // The page: one stream of pictures, each shown by the parts. Pictures that come while it is paused wait.
 
 import { $, label } from "./dom.js";
+import { showChannels } from "./channels.js";
 import { showDead } from "./dead.js";
 import { showDatabase, showInstances, showLedger, showMarks, showRedis } from "./fabric.js";
 import { showQueues } from "./queues.js";
@@ -22,6 +23,7 @@ function show(picture) {
   showTiles(picture);
   showSpans(picture.spans);
   showQueues(picture.queues);
+  showChannels(picture.channels);
   showInstances(picture);
   showLedger(picture.ledger);
   showRedis(picture.redis);

@@ -1,6 +1,7 @@
-"""The instance that polls: one of several, as long as it can show that it lives.
+"""The instance that does what one alone may do, as a provider that polls: one of several, as long as it can show that
+it lives.
 
-Each instance asks for the lease `provider:NAME` every second, and the one that has it keeps it. When that one is killed
+Each instance asks for the lease of a name every second, and the one that has it keeps it. When that one is killed
 the lease ends after LEASE seconds, and another one gets it. An instance that could not keep it, since the broker was
 away or the instance hung, knows by its own clock that it has ended.
 """
@@ -34,7 +35,7 @@ class Leading:
 
     @property
     def held(self) -> bool:
-        """Whether it is ours to poll."""
+        """Whether it is ours to do."""
         return time.monotonic() < self._until
 
     async def look(self, timeout: float) -> None:
