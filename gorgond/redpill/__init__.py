@@ -17,6 +17,7 @@ redpill's own business: others take nothing from its modules.
                    says which, `sentinelwatch` that it is another one, `failover` makes it another one
     servers        the servers of a broker, each asked for itself; `replication` what they say
     rediswire      a connection, made as often as it is needed; `redisprotocol` what travels on one, `resp` its format
+    copies         how many replicas are waited for until what was promised counts
     clock          the time that all processes share, which is the broker's
     deadline       one that costs next to nothing to set and to lift
     memory         the broker in memory; `memoryqueue` one queue of it

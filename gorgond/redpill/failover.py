@@ -20,7 +20,7 @@ from redis.exceptions import ResponseError
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused
 from gorgond.redpill.meaning import meaning
 from gorgond.redpill.redisprotocol import RedisProtocol
-from gorgond.redpill.redisserver import DRIVER_ERRORS, dial, driver, fields, pairs
+from gorgond.redpill.redisserver import DRIVER_ERRORS, NONSENSE, dial, driver, fields, pairs
 from gorgond.redpill.resp import Command
 from gorgond.redpill.sentineladdress import Place, place_of, shown, told_place
 from gorgond.redpill.sentinels import Sentinels
@@ -171,21 +171,33 @@ class _Failover:
         why: BrokerError = BrokerAway(f"the Sentinels do not all name {shown(master)} yet: try again")
         for place in self._address.sentinels:
             try:
-                sentinel = await _dial(self._address.sentinel(place, self._login))
+                sentinel = await self._naming(place, master)
             except DRIVER_ERRORS as error:
                 why = meaning(error)
                 continue
-            try:
-                if await self._named_by(sentinel) == master:
+            except NONSENSE as error:
+                why = BrokerAway(f"the answer of the Sentinel at {shown(place)} makes no sense: {error!r}")
+                continue
+            if sentinel is not None:
+                try:
                     yield sentinel
-                    return
-            finally:
-                sentinel.end()
+                finally:
+                    sentinel.end()
+                return
         raise why
 
-    async def _named_by(self, sentinel: RedisProtocol) -> Place | None:
-        named = await _told(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.name)
-        return told_place(*named) if named else None
+    async def _naming(self, place: Place, master: Place) -> RedisProtocol | None:
+        """The Sentinel there, if it names this master too. Raises the driver's errors, and NONSENSE."""
+        sentinel = await _dial(self._address.sentinel(place, self._login))
+        try:
+            named = await _told(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.name)
+            if named and told_place(*named) == master:
+                return sentinel
+        except BaseException:
+            sentinel.end()
+            raise
+        sentinel.end()
+        return None
 
 
 def _flags(about: Mapping[bytes, bytes]) -> set[str]:

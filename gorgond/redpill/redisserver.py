@@ -22,6 +22,8 @@ from gorgond.redpill.redisprotocol import RedisProtocol
 
 DRIVER_ERRORS = (RedisError, OSError, TimeoutError)
 NONSENSE = (AttributeError, LookupError, TypeError, ValueError)  # what reading the answer of another server may raise
+TRUSTING = ("ssl_check_hostname=false", "ssl_cert_reqs=none", "ssl_cert_reqs=optional")
+"""What makes clients take others for the broker; `optional` is that without a certificate for the other side."""
 READ_SIZE = 1 << 20  # bytes taken from the socket at a time: a batch of replies may be large
 
 
@@ -79,12 +81,15 @@ def pairs(row: Sequence[bytes]) -> dict[bytes, bytes]:
 
 class RedisServer(Broker, ABC):
     """A Redis, or several of which one is the master. `checked` says that it is one we can use, `may_load` that we were
-    never refused to load a script. What was promised counts when `copies` replicas have it."""
+    never refused to load a script. What was promised counts when `copies` replicas have it, of `replicas` that followed
+    when a connection was made last. `trusting`: an option of its address by which others may pass for it."""
 
     def __init__(self, url: str, shown: str, durable: bool, copies: int = 0) -> None:
         super().__init__(url, shown)
         self.durable, self.checked, self.may_load = durable, False, True
-        self.copies = copies
+        self.copies, self.replicas = copies, 0
+        query = url.partition("?")[2].lower().split("&")
+        self.trusting = next((each for each in TRUSTING if each in query), "")
         self._loading: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     @abstractmethod

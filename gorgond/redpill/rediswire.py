@@ -18,6 +18,7 @@ from redis.exceptions import ResponseError
 
 from gorgond.redpill import keys, protocol, script
 from gorgond.redpill.broker import Link
+from gorgond.redpill.copies import Copies
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, Overslept, QueueFull
 from gorgond.redpill.logline import log
 from gorgond.redpill.meaning import ROUND_TIMEOUT, meaning
@@ -28,7 +29,7 @@ from gorgond.redpill.resp import Command
 
 _EXIST: Command = ["SCRIPT", "EXISTS", *(each.sha for each in script.ALL)]
 OLDEST_REDIS = (7, 0)
-COPY_TIMEOUT = 1.0  # seconds that replicas have for having what was promised
+COPY_TIMEOUT = 1.0  # seconds that all replicas have for having what was promised; then fewer are enough
 # Goes to all replicas, and to nobody else; it needs no memory and no disk, so nothing refuses it.
 _SENT_TO_REPLICAS: Command = ["PUBLISH", keys.KEPT, ""]
 _COPIES = "copies"  # what of the broker is away when they have not
@@ -67,15 +68,17 @@ def _agree(said: str) -> None:
         raise BrokerRefused(why)
 
 
-def _preflight(about: dict[str, str], durable: bool) -> None:
-    """Refuse a Redis that is too old; warn about one that would lose messages."""
+def _preflight(about: dict[str, str], broker: RedisServer) -> None:
+    """Refuse a Redis that is too old; warn about one that would lose messages, or that another may pass for."""
     version = about.get("redis_version", "0")
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
         raise BrokerRefused(f"this is Redis {version}; 7.0 or newer is needed")
     if about.get("maxmemory_policy") != "noeviction":
         log.warning("the broker may evict messages: set maxmemory-policy noeviction in its configuration")
-    if durable and about.get("aof_enabled") != "1":
+    if broker.durable and about.get("aof_enabled") != "1":
         log.warning("the broker loses its messages when it dies: set appendonly yes in its configuration")
+    if broker.trusting:
+        log.warning("others in the network may pass for the broker: leave %s out of its address", broker.trusting)
 
 
 def nanoseconds(answer: Sequence[bytes]) -> int:
@@ -99,6 +102,7 @@ class RedisWire(Link):
     def __init__(self, broker: RedisServer, name: str) -> None:
         super().__init__(broker, name)
         self._connection: RedisProtocol | None = None
+        self._copies = Copies(broker.copies, 0)
         self._listening: tuple[str, ...] = ()
         self._heard: deque[Any] = deque()  # what came for a listener together with what it was told
 
@@ -109,7 +113,7 @@ class RedisWire(Link):
                 connection = await self.broker.open()
                 about = await self._introduce(connection)
             if about:
-                _preflight(fields(about), self.broker.durable)
+                _preflight(fields(about), self.broker)
                 self.broker.checked = True
         except BaseException as error:
             if connection is not None:
@@ -118,6 +122,7 @@ class RedisWire(Link):
                 raise self._unmet(error, limit) from None
             raise
         self._connection = connection
+        self._copies = Copies(self.broker.copies, self.broker.replicas)
         self.note_connection()
         self.broker.met = True
         return connection
@@ -182,19 +187,22 @@ class RedisWire(Link):
                 "gorgon-broker-watch does so on its host, or `gorgonctl secrets` as root"
             )
 
+    async def _reached(self) -> RedisProtocol:
+        if self._connection is not None:
+            return self._connection
+        try:
+            return await self._connect()
+        except BrokerAway as away:
+            away.unsent = True
+            raise
+
     async def _round(
         self, commands: Sequence[Command], blocking: float = 0.0, replies: int | None = None, more: bool = False
     ) -> list[Any]:
         """The answers to `commands`, an error of Redis standing in its command's place; or so many `replies`, and with
         `more` those that came with them."""
         self._asked = time.monotonic()
-        connection = self._connection
-        if connection is None:
-            try:
-                connection = await self._connect()
-            except BrokerAway as away:
-                away.unsent = True
-                raise
+        connection = await self._reached()
         whole = False
         try:
             count = len(commands) if replies is None else replies
@@ -213,23 +221,25 @@ class RedisWire(Link):
         return self._kept if self.broker.copies else self._round
 
     async def _kept(self, commands: Sequence[Command]) -> list[Any]:
-        """A round that ends when so many replicas have what it wrote or read. Raises BrokerAway when they do not: it
-        may be repeated, as any round without an answer.
+        """A round that ends when all replicas that keep step have what it wrote or read, and so many at least. Raises
+        BrokerAway when fewer have: it may be repeated, as any round without an answer.
 
         Redis 7.2 and newer wait for what the same connection sent to replicas last, and for all before it. A round that
         finds all done may have sent them nothing, though they do not have yet what it found: so each sends something.
         """
-        copies = self.broker.copies
-        waiting: list[Command] = [_SENT_TO_REPLICAS, ["WAIT", copies, int(COPY_TIMEOUT * 1000)]]
-        *answers, sent, have = await self._round([*commands, *waiting], COPY_TIMEOUT)
-        if isinstance(sent, int) and isinstance(have, int) and have >= copies:
+        await self._reached()
+        copies, least = self._copies, self.broker.copies
+        look = copies.look()
+        waiting: Command = ["WAIT", copies.awaited, int(COPY_TIMEOUT * 1000)]
+        *answers, sent, have = await self._round([*look, *commands, _SENT_TO_REPLICAS, waiting], COPY_TIMEOUT)
+        if isinstance(sent, int) and copies.suffice(have, *answers[: len(look)]):
             self._outage.end(by=_COPIES)
-            return answers
+            return answers[len(look) :]
         await self.close()
         for answer in (sent, have):
             if not_permitted(answer):
                 raise meaning(answer)
-        what = f"{have} of {copies} replicas have what was sent" if isinstance(have, int) else f"Redis says: {have}"
+        what = f"{have} of {least} replicas have what was sent" if isinstance(have, int) else f"Redis says: {have}"
         self._outage.begin(what, by=_COPIES)  # for others it may be there
         raise BrokerAway(what)
 

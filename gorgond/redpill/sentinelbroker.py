@@ -7,6 +7,7 @@ when the majority names another one.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from weakref import WeakKeyDictionary
 
 from redis.exceptions import ResponseError
@@ -76,22 +77,30 @@ class SentinelBroker(RedisServer):
                 raise role
             if role[:1] != [b"master"]:
                 raise BrokerAway(f"{shown(named.master)}, which the Sentinels name, is no master yet")
+            self.replicas = len(role[2])
             if not self.checked:
-                self._count(named, len(role[2]))
+                self._count(named)
         except BaseException:
             connection.end()
             raise
         return connection
 
-    def _count(self, named: Named, connected: int) -> None:
-        """Refuse a set that never could have so many copies; warn about what it lacks now."""
-        if self.copies > (most := max(named.replicas, connected)):
+    def _count(self, named: Named) -> None:
+        """Refuse a set that never could have so many copies; warn about what it lacks."""
+        if self.copies > (most := max(named.replicas, self.replicas)):
             raise BrokerRefused(
                 f"its address says copies={self.copies}, and {self._sentinels.address.name} has "
                 f"{counted(most, 'replica')}: say copies={most}, or make another host's Redis a replica"
             )
-        if self.copies > connected:
+        places = self._sentinels.address.sentinels
+        host, number = Counter(host for host, _ in places).most_common(1)[0]
+        if number * 2 > len(places):
+            log.warning(
+                "%d of %d Sentinels are on %s, and when it dies nobody names another master: have each on a host of "
+                "its own", number, len(places), host,
+            )  # fmt: skip
+        if self.copies > self.replicas:
             what = counted(self.copies, "replica")
-            log.warning("of the %s that must have what counts the broker has %d now", what, connected)
+            log.warning("of the %s that must have what counts the broker has %d now", what, self.replicas)
         if self.durable and not self.copies:
             log.warning("the broker loses what came last when its master dies: put copies=1 into its address")

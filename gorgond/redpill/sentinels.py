@@ -22,7 +22,8 @@ from gorgond.redpill.redisprotocol import RedisProtocol
 from gorgond.redpill.redisserver import DRIVER_ERRORS, NONSENSE, dial, driver
 from gorgond.redpill.sentineladdress import Place, SentinelAddress, shown, told_place
 
-ANSWER = 0.5  # seconds that Sentinels have for an answer
+ANSWER = 2.0  # seconds that Sentinels have for an answer: over TLS, on busy hosts, it takes its time
+OTHERS = 0.5  # seconds that the others have when so many have answered as could agree, and do not
 
 _LET_ASK = "let anybody ask, in its sentinel.conf: user default on nopass -@all +ping +subscribe &+switch-master"
 _LET_ASK += " +sentinel|get-master-addr-by-name +sentinel|replicas"
@@ -66,6 +67,8 @@ class Sentinels:
                 said |= {asked[each]: each.result() for each in done}
                 if (named := _majority(said, len(places))) is not None:
                     return named
+                if sum(isinstance(each, Named) for each in said.values()) * 2 > len(places):
+                    end = min(end, time.monotonic() + OTHERS)
         finally:
             for each in waiting:
                 each.cancel()
@@ -123,5 +126,5 @@ def _majority(said: dict[Place, Named | BrokerError], count: int) -> Named | Non
 
 def _words(said: Named | BrokerError | None) -> str:
     if said is None:
-        return f"no answer within {ANSWER:g} s"
+        return "no answer in time"
     return f"it names {shown(said.master)}" if isinstance(said, Named) else str(said)

@@ -12,7 +12,7 @@ store     such a database, prepared and open
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -29,7 +29,7 @@ from tests.contract.bench import Bench
 from tests.contract.stage import Stage
 from tests.contract.stores import mongo_client
 from tests.databases import SCHEMES
-from tests.sets import MakeSet, Set, sets
+from tests.sets import ONE_HOST, MakeSet, Set, sets
 
 _numbers = count()
 
@@ -63,25 +63,35 @@ def _valkey_set(valkey_binary: str, tmp_path_factory: pytest.TempPathFactory) ->
         yield make(replicas=1, down_after=600.0)
 
 
-def _emptied(made: Set, monkeypatch: pytest.MonkeyPatch) -> Set:
+@pytest.fixture
+def emptied(monkeypatch: pytest.MonkeyPatch, expected_logs: Callable[[str], None]) -> Callable[[Set], Set]:
+    """Empties a set that tests share."""
+    expected_logs(ONE_HOST)
     monkeypatch.setattr("gorgond.redpill.sentinels.ANSWER", 60.0)  # a busy machine takes its time
-    made.members[0].cli("FLUSHALL")
-    return made
+
+    def empty(made: Set) -> Set:
+        made.members[0].cli("FLUSHALL")
+        return made
+
+    return empty
 
 
 @pytest.fixture
-def valkey_set(_valkey_set: Set, monkeypatch: pytest.MonkeyPatch) -> Set:
-    return _emptied(_valkey_set, monkeypatch)
+def valkey_set(_valkey_set: Set, emptied: Callable[[Set], Set]) -> Set:
+    return emptied(_valkey_set)
 
 
 @pytest.fixture(params=["redis", "valkey"])
-def shared_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Set:
-    return _emptied(request.getfixturevalue(f"_{request.param}_set"), monkeypatch)
+def shared_set(request: pytest.FixtureRequest, emptied: Callable[[Set], Set]) -> Set:
+    return emptied(request.getfixturevalue(f"_{request.param}_set"))
 
 
 @pytest.fixture
-def make_set(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSet]:
+def make_set(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, expected_logs: Callable[[str], None]
+) -> Iterator[MakeSet]:
     """Of Redis servers, or of what a test is parametrized with."""
+    expected_logs(ONE_HOST)
     binary: str = request.getfixturevalue(f"{getattr(request, 'param', 'redis')}_binary")
     with sets(binary, tmp_path_factory) as make:
         yield make

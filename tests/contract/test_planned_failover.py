@@ -142,6 +142,21 @@ async def test_who_may_not_order_it_is_told_and_the_master_goes_on(make_set: Mak
     assert master.cli("SET", "key", "text") == "OK"
 
 
+async def test_a_sentinel_that_hangs_is_passed_over(
+    make_set: MakeSet, monkeypatch: pytest.MonkeyPatch, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs(OUTAGE)
+    monkeypatch.setattr(failover, "ANSWER", 1.0)
+    # given Sentinels that anybody may order, so that nothing is asked of one when it is met, and the first hangs
+    made = make_set(replicas=1)
+    for each in made.sentinels:
+        each.tell("ACL", "SETUSER", "default", "+@all", "~*", "&*")
+    made.sentinels[0].pause()
+    # when a failover is asked for, then another one of them does it
+    old, new = await connect(made.url(), durable=False).fail_over()
+    assert old != new
+
+
 async def test_without_a_replica_nothing_is_done(make_set: MakeSet) -> None:
     made = make_set(replicas=1, down_after=1.0)
     made.members[1].kill()

@@ -12,8 +12,8 @@ from gorgond.redpill import BrokerAway, Link, Message, Producer, Room, connect
 from gorgond.redpill.broker import Batch, Failure, Later
 from tests.contract.bench import Bench, raws
 from tests.contract.stage import OUTAGE, Stage
-from tests.sets import Member, Set
-from tests.waiting import eventually_async
+from tests.sets import MakeSet, Member, Set
+from tests.waiting import HANGS, eventually, eventually_async
 
 PROMISES: dict[str, Callable[[Link], Awaitable[object]]] = {
     "push": lambda link: link.push("p", Room(), [Batch("q", 1, raws("a"))]),
@@ -135,3 +135,59 @@ async def test_a_producer_sends_again_what_no_replica_had(
         await pushing
     assert not copied.broker.outage.length
     assert (await Stage(copied.broker).counts()).accepted == 1
+
+
+def has_all(master: Member, replica: Member) -> bool:
+    """Whether a replica has told that it has all that the master has."""
+    about = dict(line.split(":", 1) for line in master.cli("INFO", "replication").splitlines() if ":" in line)
+    [row] = [text for text in about.values() if f"port={replica.place[1]}," in text]
+    return f"offset={about['master_repl_offset'].strip()}," in row
+
+
+async def told(link: Link, number: int) -> object:
+    """What a push is told."""
+    return await link.push("p", Room(), [Batch("q", number, raws("a"))])
+
+
+async def waits(push: asyncio.Task[object], made: Set, number: int) -> bool:
+    """Whether a push is told nothing, though the master has done it, and the second replica has it."""
+    master, _, second = made.members
+    known = connect(made.url(copies=0), durable=False).link("looking")
+    await eventually_async(lambda: _accepted(known, number))
+    await asyncio.to_thread(eventually, lambda: has_all(master, second))
+    await known.close()  # and what the master has said by then was heard
+    return not push.done()
+
+
+async def _accepted(link: Link, number: int) -> bool:
+    return (await link.counts(["q"]))[0].accepted == number
+
+
+@pytest.mark.parametrize("make_set", ["redis", "valkey"], indirect=True)
+async def test_what_counts_is_on_every_replica_that_keeps_step(
+    make_set: MakeSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any of them may be the next master: one that a Sentinel does not reach just then has it for nobody."""
+    made = make_set(down_after=600.0)
+    first, link = made.members[1], connect(made.url(copies=1), durable=False).link("test")
+    # when one of two replicas does not have it yet, then it does not count yet, though one copy is asked for
+    monkeypatch.setattr("gorgond.redpill.rediswire.COPY_TIMEOUT", HANGS)
+    with held(first):
+        push = asyncio.create_task(told(link, 1))
+        assert await waits(push, made, 1)
+    assert await push == [None]
+    # when it does not come to have it, then it counts all the same, and the next one does not wait for that
+    monkeypatch.setattr("gorgond.redpill.rediswire.COPY_TIMEOUT", 0.01)
+    with held(first):
+        assert await told(link, 2) == [None]
+        monkeypatch.setattr("gorgond.redpill.rediswire.COPY_TIMEOUT", HANGS)
+        assert await told(link, 3) == [None]
+    # and when it has all again, then it is waited for again
+    await asyncio.to_thread(eventually, lambda: has_all(made.members[0], first))
+    monkeypatch.setattr("gorgond.redpill.copies.LOOK", 0.0)
+    assert await told(link, 4) == [None]
+    with held(first):
+        push = asyncio.create_task(told(link, 5))
+        assert await waits(push, made, 5)
+    assert await push == [None]
+    await link.close()

@@ -112,9 +112,14 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(served: Served, 
         assert re.match(r"BrokerAway: its certificate is not accepted: .*certificate.*ssl_ca_certs=", told)
 
 
-async def test_whoever_asks_for_less_gets_less(served: Served) -> None:
-    for options in ("ssl_cert_reqs=none", f"{served.ca}&ssl_check_hostname=false"):
+async def test_whoever_asks_for_less_gets_less_and_is_told(
+    served: Served, caplog: pytest.LogCaptureFixture, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs("others in the network may pass for the broker")
+    for less in ("ssl_cert_reqs=none", "ssl_check_hostname=false"):
+        options = less if "none" in less else f"{served.ca}&{less}"
         assert await refused(f"rediss://127.0.0.1:{served.tls}?{options}") == "nothing is wrong"
+        assert f"others in the network may pass for the broker: leave {less} out of its address" in caplog.text
 
 
 async def test_who_speaks_plain_there_or_tls_elsewhere_is_told(served: Served) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import grp
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +23,16 @@ from gorgond.commands import secrets, tls
 from gorgond.commands.hosts import addresses, asking, files, leaving
 from gorgond.commands.hosts.addresses import Hosts
 from gorgond.commands.hosts.asking import broker_at, following, known_by, master_by, named_by, replicas_by, sentinel_at
-from gorgond.commands.hosts.files import NAME, OWN, ROLE, SENTINEL_KEEPS, Certificates, sentinel_text, set_text
+from gorgond.commands.hosts.files import (
+    FOLLOWING,
+    NAME,
+    OWN,
+    ROLE,
+    SENTINEL_KEEPS,
+    Certificates,
+    sentinel_text,
+    set_text,
+)
 from gorgond.commands.hosts.role import check_disk, role_text
 from gorgond.commands.hosts.status import holds, lines, look
 from gorgond.commands.operator.installation import Installation
@@ -85,7 +95,13 @@ class Sentinel(Server):
         super().__init__(directory)
         self.address = address
         self._file = directory / SENTINEL_KEEPS.name
-        self._file.write_text(sentinel_text(address, PASSWORDS[SENTINEL], ADDRESSES[0], 3))
+        following = directory / FOLLOWING.name
+        text = sentinel_text(address, PASSWORDS[SENTINEL], ADDRESSES[0], 3)
+        self._file.write_text(text.replace(str(FOLLOWING), str(following)))
+        (directory / f"broker.password.{SENTINEL}").write_text(PASSWORDS[SENTINEL])
+        command = f"exec {sys.executable} -m gorgond.commands.hosts.following {address}"
+        following.write_text(f"#!/bin/sh\ncd {ROOT} && CREDENTIALS_DIRECTORY={directory} {command}\n")
+        following.chmod(0o755)
 
     @property
     def url(self) -> str:
@@ -236,6 +252,36 @@ def test_a_master_that_has_lost_its_disk_does_not_have_the_others_lose_theirs(
     eventually(three.in_step)
     assert asyncio.run(queued(three)) == 1
     assert three.master() != old.address
+
+
+def test_a_replica_that_was_left_out_follows_the_new_master_all_the_same(
+    three: Several, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs("must have what counts the broker has [01] now|is away, waiting for it|is back after")
+    # given Sentinels that look after what they have left out after an hour only
+    for address in ADDRESSES:
+        with sentinel_at(address, may_order=True) as sentinel:
+            sentinel.execute_command("SENTINEL SET", NAME, "failover-timeout", 3_600_000)
+    # and a replica that they take for down, when the master dies
+    old = three.of(three.master())
+    missed = next(each for each in three.brokers if each is not old)
+    missed.pause()
+    for address in ADDRESSES:
+        eventually(lambda address=address: is_down(address, missed.address))  # type: ignore[misc]
+    old.kill()
+    eventually(lambda: three.master() != old.address)
+    # when it goes on, then it follows the new master, which accepts something then
+    missed.resume()
+    asyncio.run(push(three, "after"))
+    with broker_at(three.master()) as redis:
+        assert following(redis.info("replication")) == {missed.address}
+
+
+def is_down(sentinel: str, replica: str) -> bool:
+    """Whether a Sentinel takes a replica for down."""
+    with sentinel_at(sentinel) as asked:
+        rows = asked.execute_command("SENTINEL REPLICAS", NAME)
+    return any(row["ip"] == replica and "s_down" in row["flags"] for row in map(asking._about, rows))
 
 
 def login() -> str:

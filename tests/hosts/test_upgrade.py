@@ -11,7 +11,8 @@ import pytest
 
 from gorgond.chaos import report
 from gorgond.chaos.drill import Drill, Run
-from gorgond.chaos.hosts.host import ROOT, Host
+from gorgond.chaos.hosts.files import ROOT
+from gorgond.chaos.hosts.host import Host
 from gorgond.chaos.hosts.lab import Hosts
 from gorgond.chaos.load import Plan
 from gorgond.roles import restarting

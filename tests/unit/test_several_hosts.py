@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -143,6 +144,24 @@ def test_an_invitation_is_read_as_it_was_written_and_nothing_else_is() -> None:
 def test_it_is_refused_in_a_line_that_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["join", "10.0.0.1", "10.0.0.2"]) == 1
     assert capsys.readouterr().err.startswith("gorgonctl: that is 2 Sentinels: name 3, or another odd number")
+
+
+def test_who_sits_at_a_terminal_is_told_that_the_invitation_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given somebody who types, at a terminal, what is no invitation
+    person, terminal = os.openpty()
+    os.write(person, b"what now?\n\x04")
+    with os.fdopen(terminal) as keyboard:
+        monkeypatch.setattr("sys.stdin", keyboard)
+        monkeypatch.setattr("gorgond.commands.hosts.addresses.own_addresses", lambda: ["10.0.0.2"])
+        # when a host is to join with one
+        assert main(["join", "--invited", *THREE]) != 0
+    os.close(person)
+    # then it was said what is waited for, before it is said that it was none
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "paste what gorgonctl invite has written on one of the others, then Ctrl-D:"
+    assert "that is no invitation" in said[1]
 
 
 # ---- systemd

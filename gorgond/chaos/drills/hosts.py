@@ -19,6 +19,8 @@ LATER = 30.0  # seconds within which another master must be there
 HEALED = 60.0  # seconds within which all must follow it, and every process be up
 LASTS = 8.0  # seconds that a fault lasts at which nobody else becomes master
 BEHIND = 1.5  # seconds of writes that the replicas do not hear of
+LACKS = 0.3  # seconds of writes that one replica does not hear of
+ALL_HAVE = 1.0  # seconds for which what counts waits for every replica
 CLOCK_LIMIT = 2.0  # seconds by which a clock may be off where something works
 JUMPS = (3600.0, 1.0, -3600.0, -1.0, 15.0, -15.0)  # seconds
 PLAN = Plan(clients=12, queuers=12, rate=10.0)
@@ -53,6 +55,27 @@ def _power_off_while_alone(lab: Lab, host: Host) -> None:
         other.plug()
 
 
+def _power_off_while_one_lacks(lab: Lab, host: Host) -> None:
+    """The power fails when one replica lacks what the other one has, which hangs just then: the Sentinels can only
+    choose the first. Where it took so long that what counts did not wait for it any more, the other one goes on."""
+    lacking, having = (each for each in lab.hosts if each is not host)
+    begun = time.monotonic()
+    lacking.pull()
+    time.sleep(LACKS)
+    having.signal("broker", signal.SIGSTOP)
+    if time.monotonic() - begun > ALL_HAVE:
+        having.signal("broker", signal.SIGCONT)
+    host.off()
+    lacking.plug()
+
+
+def _power_on(lab: Lab, host: Host) -> None:
+    """It is back, and whoever hung goes on."""
+    for each in lab.hosts:
+        each.signal("broker", signal.SIGCONT)
+    host.on()
+
+
 def _wipe(_: Lab, host: Host) -> None:
     """Its disk is a new one when it comes back."""
     shutil.rmtree(host.fitting.path / "redis")
@@ -72,6 +95,7 @@ KINDS = {
     "off": Kind(lambda _, host: host.off(), lambda _, host: host.on()),
     "wiped": Kind(lambda _, host: host.off(), _wipe),
     "off while alone": Kind(_power_off_while_alone, lambda _, host: host.on()),
+    "off while one lacks": Kind(_power_off_while_one_lacks, _power_on),
 }
 
 
@@ -179,7 +203,7 @@ DRILLS = (
     _drill(
         "broker-failover",
         "three hosts: the broker's master killed, stopped, powered off, wiped, and slow",
-        failing(("killed", "frozen", "off", "wiped", "slow", "off while alone"), 12),
+        failing(("killed", "frozen", "off", "wiped", "slow", "off while alone", "off while one lacks"), 14),
     ),
     _drill(
         "partition",

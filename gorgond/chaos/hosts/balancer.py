@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from gorgond.chaos.errors import Aborted, Refused
-from gorgond.chaos.hosts.host import ROOT
+from gorgond.chaos.hosts.files import ROOT
 from gorgond.chaos.hosts.network import OURS
 from gorgond.service.tied import TIED
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
 from gorgond.chaos.hosts.network import OURS, address_of
 
+ROOT = Path(__file__).parents[3]  # so that what is drilled is the code that drills
 HOSTS = 3
 MASTER = "gorgon"  # what sentinels call the broker
 REPLICAS = "lab"  # the name of the set of mongods
@@ -45,6 +47,12 @@ sentinel monitor {master} {first} 6379 2
 sentinel down-after-milliseconds {master} 3000
 sentinel failover-timeout {master} 10000
 sentinel parallel-syncs {master} 1
+sentinel client-reconfig-script {master} {following}
+"""
+
+_FOLLOWING = """\
+#!/bin/sh
+cd {code} && exec {python} -m gorgond.commands.hosts.following {address}
 """
 
 
@@ -101,6 +109,9 @@ class Fitting:
 
     def sentinel(self) -> Path:
         """The same of its sentinel."""
+        following = self.path / "following"
+        following.write_text(_FOLLOWING.format(code=ROOT, python=sys.executable, address=self.address))
+        following.chmod(0o755)
         return self._once("sentinel.conf", _SENTINEL, "sentinel")
 
     def _once(self, name: str, text: str, directory: str) -> Path:
@@ -108,6 +119,7 @@ class Fitting:
         data.mkdir(exist_ok=True)
         if not file.exists():
             words = {"address": self.address, "first": address_of(1), "master": MASTER, "directory": data}
+            words["following"] = self.path / "following"
             file.write_text(text.format(**words, behind=min(self.copies, 1)))
         return file
 

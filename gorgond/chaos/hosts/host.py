@@ -15,13 +15,12 @@ import psutil
 
 from gorgond.chaos.errors import Aborted, Refused
 from gorgond.chaos.hosts.clock import Clock
-from gorgond.chaos.hosts.files import Fitting
+from gorgond.chaos.hosts.files import ROOT, Fitting
 from gorgond.chaos.hosts.network import SWITCH, ip
 from gorgond.commands.control import ask
 from gorgond.errors import GorgonError
 from gorgond.service.tied import TIED
 
-ROOT = Path(__file__).parents[3]  # so that what is drilled is the code that drills
 ENDS = 90.0  # seconds that shutting down may take: as long as all its processes may, one group after another
 # The host has its name and its network before anything runs on it.
 _BOOT = """\

@@ -18,8 +18,8 @@ from gorgond.chaos.errors import Aborted
 from gorgond.chaos.hosts.balancer import Balancer
 from gorgond.chaos.hosts.clock import Clock, faketime
 from gorgond.chaos.hosts.database import Database
-from gorgond.chaos.hosts.files import HOSTS, MASTER, SENTINELS, Fitting
-from gorgond.chaos.hosts.host import ROOT, Host
+from gorgond.chaos.hosts.files import HOSTS, MASTER, ROOT, SENTINELS, Fitting
+from gorgond.chaos.hosts.host import Host
 from gorgond.chaos.hosts.network import Network, address_of
 from gorgond.chaos.hosts.sentinels import Sentinels
 from gorgond.chaos.hosts.target import HostsTarget

@@ -8,6 +8,7 @@ invitation    what a host must have of the others to join them
 joining       a host joins
 leaving       a host leaves
 role          whether the broker of a host starts as master or replica: asked before each start
+following     a replica follows another master at once
 failover      another host has the master
 status        the copies that there are, in words
 """

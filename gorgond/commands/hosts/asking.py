@@ -20,9 +20,10 @@ ANSWER = 2.0  # seconds that one may take
 
 
 @contextmanager
-def broker_at(address: str) -> Iterator[Any]:
-    """The Redis of a host, where we may do everything. Raises GorgonError when it does not answer."""
-    with _client(address, PORT, OPERATOR, password(OPERATOR), "Redis") as client:
+def broker_at(address: str, user: str = OPERATOR, secret: str | None = None) -> Iterator[Any]:
+    """The Redis of a host, where we may do everything, or are this user with this password. Raises GorgonError when it
+    does not answer."""
+    with _client(address, PORT, user or None, password(user) if secret is None else secret, "Redis") as client:
         yield client
 
 

@@ -23,6 +23,7 @@ OWN = ACL.parent / "set.conf"
 SENTINEL_BEGINS = ACL.parent / "sentinel.conf"
 SENTINEL_KEEPS = Path("/var/lib/gorgond/sentinel/sentinel.conf")
 ROLE = Path("/run/gorgond/role.conf")
+FOLLOWING = Path("/usr/lib/gorgond/following")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ sentinel auth-pass {name} {password}
 sentinel down-after-milliseconds {name} 3000
 sentinel failover-timeout {name} 10000
 sentinel parallel-syncs {name} 1
+# The replica of this host follows another one at once, also where the Sentinel that chose it left this host out.
+sentinel client-reconfig-script {name} {following}
 """
 
 
@@ -109,6 +112,7 @@ def sentinel_text(own: str, password: str, master: str, hosts: int) -> str:
     return _SENTINEL.format(
         own=own, port=TLS.lines(SENTINEL_PORT), user=SENTINEL, secret=hashed(password), password=quoted(password),
         name=NAME, master=master, port_of_redis=PORT, majority=hosts // 2 + 1, keeps=SENTINEL_KEEPS,
+        following=FOLLOWING,
     )  # fmt: skip
 
 

@@ -38,13 +38,20 @@ def _join(arguments: argparse.Namespace) -> int:
     from gorgond.commands.hosts.joining import join
 
     hosts = Hosts.of(arguments.hosts)
-    invitation = Invitation.read(sys.stdin.read()) if arguments.invited else None
+    invitation = Invitation.read(_given()) if arguments.invited else None
 
     def do(say: Callable[[str], None]) -> None:
         join(hosts, invitation, say)
         _say_what_holds(say)
 
     return act(arguments, do)
+
+
+def _given() -> str:
+    """The text of the invitation; who sits there is told that it is waited for."""
+    if sys.stdin.isatty():
+        print("paste what gorgonctl invite has written on one of the others, then Ctrl-D:", file=sys.stderr, flush=True)
+    return sys.stdin.read()
 
 
 def _invite(_: argparse.Namespace) -> int:

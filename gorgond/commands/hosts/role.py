@@ -37,7 +37,14 @@ def ask_sentinel(address: str) -> tuple[str, set[str]]:
 
 
 def role_text(own: str, ask: Ask = ask_sentinel) -> str:
-    """The text of role.conf. Raises GorgonError while no majority of the Sentinels names a master."""
+    """The text of role.conf. Raises the same as master_of."""
+    master = master_of(own, ask)
+    return MASTER if master == own else f"replicaof {master} {PORT}\n"
+
+
+def master_of(own: str, ask: Ask = ask_sentinel) -> str:
+    """The address of the master, by more than half of the Sentinels that the one of this host knows. Raises GorgonError
+    while no majority of them names one."""
     master, others = ask(own)
     votes = Counter({master: 1})
     silent = []
@@ -49,7 +56,7 @@ def role_text(own: str, ask: Ask = ask_sentinel) -> str:
     del votes[""]
     for named, number in votes.most_common(1):
         if number * 2 > len(others) + 1:
-            return MASTER if named == own else f"replicaof {named} {PORT}\n"
+            return named
     why = "; ".join(silent) or "they differ"
     raise GorgonError(f"no majority of {len(others) + 1} Sentinels names a master: {why}")
 
