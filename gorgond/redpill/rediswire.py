@@ -102,7 +102,7 @@ class RedisWire(Link):
     def __init__(self, broker: RedisServer, name: str) -> None:
         super().__init__(broker, name)
         self._connection: RedisProtocol | None = None
-        self._copies = Copies(broker.copies, 0)
+        self._copies = Copies(broker.copies, 0, 0)
         self._listening: tuple[str, ...] = ()
         self._heard: deque[Any] = deque()  # what came for a listener together with what it was told
 
@@ -122,7 +122,7 @@ class RedisWire(Link):
                 raise self._unmet(error, limit) from None
             raise
         self._connection = connection
-        self._copies = Copies(self.broker.copies, self.broker.replicas)
+        self._copies = Copies(self.broker.copies, self.broker.followers, self.broker.replicas)
         self.note_connection()
         self.broker.met = True
         return connection

@@ -77,17 +77,18 @@ class SentinelBroker(RedisServer):
                 raise role
             if role[:1] != [b"master"]:
                 raise BrokerAway(f"{shown(named.master)}, which the Sentinels name, is no master yet")
-            self.replicas = len(role[2])
+            self.followers = len(role[2])
+            self.replicas = max(named.replicas, self.followers)
             if not self.checked:
-                self._count(named)
+                self._count()
         except BaseException:
             connection.end()
             raise
         return connection
 
-    def _count(self, named: Named) -> None:
+    def _count(self) -> None:
         """Refuse a set that never could have so many copies; warn about what it lacks."""
-        if self.copies > (most := max(named.replicas, self.replicas)):
+        if self.copies > (most := self.replicas):
             raise BrokerRefused(
                 f"its address says copies={self.copies}, and {self._sentinels.address.name} has "
                 f"{counted(most, 'replica')}: say copies={most}, or make another host's Redis a replica"
@@ -99,8 +100,8 @@ class SentinelBroker(RedisServer):
                 "%d of %d Sentinels are on %s, and when it dies nobody names another master: have each on a host of "
                 "its own", number, len(places), host,
             )  # fmt: skip
-        if self.copies > self.replicas:
+        if self.copies > self.followers:
             what = counted(self.copies, "replica")
-            log.warning("of the %s that must have what counts the broker has %d now", what, self.replicas)
+            log.warning("of the %s that must have what counts the broker has %d now", what, self.followers)
         if self.durable and not self.copies:
             log.warning("the broker loses what came last when its master dies: put copies=1 into its address")

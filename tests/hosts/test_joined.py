@@ -33,6 +33,7 @@ from gorgond.commands.hosts.files import (
     sentinel_text,
     set_text,
 )
+from gorgond.commands.hosts.invitation import Invitation
 from gorgond.commands.hosts.role import check_disk, role_text
 from gorgond.commands.hosts.status import holds, lines, look
 from gorgond.commands.operator.installation import Installation
@@ -297,6 +298,16 @@ def test_over_tls_all_is_the_same(three: Several, expected_logs: Callable[[str],
     before, now = asyncio.run(connect(three.url("operator"), durable=False).fail_over(login()))
     assert three.master() == now.partition(":")[0] != before.partition(":")[0]
     assert asyncio.run(queued(three)) == 1
+
+
+@pytest.mark.usefixtures("over_tls")
+def test_who_is_invited_asks_over_tls_before_there_is_a_certificate(
+    three: Several, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "TLS", Certificates(tmp_path / "none"))
+    assert named_by(ADDRESSES) == ""
+    invitation = Invitation({tls.AUTHORITY: (tmp_path / tls.AUTHORITY).read_text()}, "")
+    assert named_by(ADDRESSES, invitation.authority) == three.brokers[0].address
 
 
 def test_a_master_that_is_alone_takes_nothing(three: Several) -> None:

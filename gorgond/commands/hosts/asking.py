@@ -28,19 +28,23 @@ def broker_at(address: str, user: str = OPERATOR, secret: str | None = None) -> 
 
 
 @contextmanager
-def sentinel_at(address: str, may_order: bool = False) -> Iterator[Any]:
-    """The Sentinel of a host: to ask which Redis is the master, or where we may do everything. Raises the same."""
+def sentinel_at(address: str, may_order: bool = False, authority: str = "") -> Iterator[Any]:
+    """The Sentinel of a host: to ask which Redis is the master, or where we may do everything. `authority` is the
+    certificate of our CA where this host has none of its own yet. Raises the same."""
     user, secret = (SENTINEL, password(SENTINEL)) if may_order else (None, None)
-    with _client(address, SENTINEL_PORT, user, secret, "Sentinel") as client:
+    with _client(address, SENTINEL_PORT, user, secret, "Sentinel", authority) as client:
         yield client
 
 
 @contextmanager
-def _client(address: str, port: int, user: str | None, secret: str | None, what: str) -> Iterator[Any]:
-    options: dict[str, Any] = {"ssl": True, "ssl_ca_certs": str(TLS.ca), "ssl_check_hostname": True}
+def _client(
+    address: str, port: int, user: str | None, secret: str | None, what: str, authority: str = ""
+) -> Iterator[Any]:
+    options: dict[str, Any] = {"ssl": True, "ssl_check_hostname": True}
+    options |= {"ssl_ca_data": authority} if authority else {"ssl_ca_certs": str(TLS.ca)}
     client = redis.Redis(
         address, port, username=user, password=secret, decode_responses=True, socket_timeout=ANSWER,
-        socket_connect_timeout=ANSWER, retry=Retry(NoBackoff(), 0), **(options if TLS.there() else {}),
+        socket_connect_timeout=ANSWER, retry=Retry(NoBackoff(), 0), **(options if authority or TLS.there() else {}),
     )  # fmt: skip
     try:
         with client:
@@ -70,12 +74,12 @@ def _about(row: Any) -> Mapping[str, Any]:
     return row if isinstance(row, Mapping) else dict(zip(row[::2], row[1::2], strict=True))
 
 
-def named_by(addresses: Collection[str]) -> str:
-    """The master that most of those Sentinels name that answer; empty when none does."""
+def named_by(addresses: Collection[str], authority: str = "") -> str:
+    """The master that most of those Sentinels name that answer; empty when none does. `authority` as for one."""
     found: Counter[str] = Counter()
     for address in addresses:
         try:
-            with sentinel_at(address) as sentinel:
+            with sentinel_at(address, authority=authority) as sentinel:
                 found[master_by(sentinel)] += 1
         except GorgonError:
             continue

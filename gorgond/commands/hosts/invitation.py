@@ -13,11 +13,13 @@ from typing import Self
 
 from gorgond.commands.files import write_whole
 from gorgond.commands.secrets import CREDENTIALS
+from gorgond.commands.tls import AUTHORITY
 from gorgond.config import DEFAULT_PATH, load, rewritten
 from gorgond.errors import GorgonError
 
 BEGIN, OWN_URL = "gorgond.", "gorgond.broker.url"
 KEPT: dict[str, tuple[str, ...]] = {"instances": (), "web": ("address", "port"), "stats": ("address", "port")}
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
 NONE = (
     "that is no invitation: on a host that has joined, or on the first one, gorgonctl invite writes it, as in "
     "ssh h1 gorgonctl invite | gorgonctl join --invited H1 H2 H3"
@@ -56,6 +58,11 @@ class Invitation:
         if not good or not all(isinstance(each, str) for each in (*secrets.values(), configuration)):
             raise GorgonError(NONE)
         return cls(secrets, configuration)
+
+    @property
+    def authority(self) -> str:
+        """The certificate of the CA of the hosts that speak TLS; empty where they do not."""
+        return "".join(_CERTIFICATE.findall(self.secrets.get(AUTHORITY, "")))
 
     def text(self) -> str:
         """What `read` reads."""

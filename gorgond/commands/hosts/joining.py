@@ -38,7 +38,8 @@ TELL = 10.0  # seconds after which it is told what is waited for
 def join(hosts: Hosts, invitation: Invitation | None, say: Say) -> None:
     """Make this host one of `hosts`, with an invitation unless it has all secrets already. Raises GorgonError when
     something is in the way; then nothing was changed, or the same again goes on."""
-    joined, others_name = OWN.exists(), named_by(hosts.others)
+    joined = OWN.exists()
+    others_name = named_by(hosts.others, invitation.authority if invitation is not None else "")
     _check(hosts, invitation, joined, others_name)
     master = others_name or (named_by([hosts.own]) if joined else "") or hosts.own
     if not joined and master != hosts.own:
