@@ -28,11 +28,11 @@ _ADDRESS = re.compile(rb"<([^>]*)>")
 
 class MailServer:
     """Listens on this port of the loopback address, 0 for a free one, from `start` to `stop`. `taken` are the ids of
-    the notifications that it has, each as often as it came; `unsaid` how often it did not say so."""
+    the notifications that it has, each as often as it came; `unsaid` those of which it did not say so."""
 
     def __init__(self, port: int = 0) -> None:
         self.taken: list[str] = []
-        self.unsaid = 0
+        self.unsaid: list[str] = []
         self.mood: Mood = "works"
         self.port = port
         self._server: _Server
@@ -119,10 +119,10 @@ class _Session(socketserver.StreamRequestHandler):
         mood = mail.mood
         if not line:
             return False
-        id, _, _ = str(message_from_bytes(b"".join(lines))["Message-ID"]).partition("@")
-        mail.taken.append(id.lstrip("<"))
+        id = str(message_from_bytes(b"".join(lines))["Message-ID"]).partition("@")[0].lstrip("<")
+        mail.taken.append(id)
         if mood != "works":
-            mail.unsaid += 1
+            mail.unsaid.append(id)
             while mood == mail.mood == "hangs":
                 time.sleep(POLL)
             return False

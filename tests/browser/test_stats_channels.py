@@ -46,7 +46,7 @@ def page_of_channels(request: pytest.FixtureRequest, browser: Browser, fabric: F
 
 def test_it_shows_what_each_channel_does(page_of_channels: Viewer) -> None:
     page = page_of_channels
-    page.sees("#channels-sum", "2 channels, 1 that send nothing")
+    page.sees("#channels-sum", "2 channels, 1 stalled")
     rows = [re.sub(r"\s+", " ", row).strip() for row in page.find("#channels tbody tr").all_inner_texts()]
     assert re.fullmatch(rf"email 31 9 2 12 0 1 340 1\.2 s 81 ms 12 min {WHY}", rows[0]), rows
     assert rows[1].startswith("inbox 1,804 0 0 12 0 1 0 4.1 ms 81 ms 400 ms")

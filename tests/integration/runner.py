@@ -22,6 +22,7 @@ from pathlib import Path
 from gorgond.app import schedule
 from gorgond.cli import main
 from gorgond.errors import StoreRefused
+from gorgond.notifiers import smtp
 from gorgond.redpill import Attempts, broker, concurrent, session
 from gorgond.roles import notify
 from gorgond.service import leading, life
@@ -55,6 +56,7 @@ if __name__ == "__main__":
     vars(session)["IDLE"] = min(broker.IDLE, silence / 8)
     if soon := os.environ.get("TEST_SOON"):
         vars(notify)["PATIENT"] = Attempts(most=1_000_000, first=float(soon), longest=float(soon))
+    smtp.ANSWER = float(os.environ.get("TEST_MAIL", smtp.ANSWER))
     life.DRAIN_MAX = float(os.environ.get("TEST_DRAIN", life.DRAIN_MAX))
     vars(journald)["SOCKET"] = Path(os.environ.get("TEST_JOURNALD", journald.SOCKET))
     SqliteStore.change = weak_change  # type: ignore[method-assign]

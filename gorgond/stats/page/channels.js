@@ -55,6 +55,6 @@ const table = new Table(
 export function showChannels(channels) {
   $("channels-part").hidden = channels.length === 0;
   const stalled = channels.filter((channel) => channel.stalled).length;
-  say($("channels-sum"), `${counted(channels.length, "channel")}${stalled ? `, ${count(stalled)} that send nothing` : ""}`);
+  say($("channels-sum"), `${counted(channels.length, "channel")}${stalled ? `, ${count(stalled)} stalled` : ""}`);
   table.show(channels);
 }
