@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from email.message import EmailMessage
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,10 +12,13 @@ import pytest
 from gorgond.app import App
 from gorgond.app.notifying import document_id, filter_after, notification_id, number_of, send_args
 from gorgond.errors import BadRequest, ConfigError, NotSent, Refused, Undeliverable
+from gorgond.notifiers.delivering import Channel
+from gorgond.notifiers.notifier import Notification
 from gorgond.notifiers.pace import Pace
 from gorgond.notifiers.smtp import Mailer
 from gorgond.notifiers.templates import Templates
-from gorgond.redpill import connect
+from gorgond.redpill import Message, Retry, connect, now_ms
+from gorgond.service.metrics import Metrics
 
 
 def test_ids_sort_as_numbers_do_and_those_of_a_user_are_together() -> None:
@@ -71,6 +75,21 @@ async def test_all_servers_together_send_so_many_a_minute(rate: int, at_once: in
     assert 0 < max(waits) <= 60 / rate
     for pace in paces:
         await pace.close()
+
+
+class Pager(Channel):
+    """One that says when it is to be asked again."""
+
+    async def _deliver(self, notification: Notification, message: Message) -> None:
+        raise NotSent("busy", after=notification.data)
+
+
+@pytest.mark.parametrize("after", [30.0, None])
+async def test_what_is_put_off_comes_again_when_that_was_said(after: float | None) -> None:
+    nothing: Any = None
+    server: Any = SimpleNamespace(metrics=Metrics())
+    args = send_args("id", "7", "kind", "title", after, now_ms())
+    assert await Pager("pager", nothing, server).handle(Message("notify.send", args)) == Retry("busy", after)
 
 
 # ---- what e-mails say
