@@ -22,6 +22,8 @@ from tests.waiting import eventually
 
 __all__ = ["service", "visit"]
 
+OFFER = "Tell me in this browser"
+
 # No maker's push service can be had here. So what a browser asks it for is what a test's device has; the worker, the
 # permission and all that is shown are the browser's own.
 SUBSCRIBING = """
@@ -81,67 +83,60 @@ class Worker:
         return found
 
 
-@pytest.mark.parametrize("width", [1280, 360])
-def test_a_browser_is_told_what_is_new_until_it_is_removed(
-    visit: Open, site: Website, service: Receiver, tmp_path: Path, width: int
-) -> None:
-    # given somebody who allows it
-    ann, device = visit(width=width, permissions=["notifications"]), Device(service)
+def subscribed(visit: Open, device: Device, **options: Any) -> tuple[Viewer, str]:
+    """Somebody who has just said to be told in this browser, and the user's id."""
+    ann = visit(permissions=["notifications"], **options)
     ann.page.add_init_script(SUBSCRIBING.replace("DEVICE", json.dumps(device.subscription)))
     register(ann)
     user = user_of(ann)
     ann.page.goto(f"{ann.url}/notifications/preferences")
-    # when this browser is to be told
-    ann.page.get_by_role("button", name="Tell me in this browser").click()
+    ann.page.get_by_role("button", name=OFFER).click()
     ann.sees(".said", "You are told in this browser from now on.")
+    return ann, user
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "light"), (360, "dark")])
+def test_a_browser_is_told_what_is_new_until_it_is_removed(
+    visit: Open, site: Website, service: Receiver, tmp_path: Path, width: int, scheme: str
+) -> None:
+    # given somebody who is told in this browser
+    device = Device(service)
+    ann, user = subscribed(visit, device, width=width, color_scheme=scheme)
     expect(ann.page.get_by_text("(this one)")).to_be_visible()
-    ann.page.screenshot(path=tmp_path / f"browsers-{width}.png", full_page=True)
+    ann.page.screenshot(path=tmp_path / f"browsers-{width}-{scheme}.png", full_page=True)
     assert ann.barriers() == []
     assert ann.page.evaluate("document.documentElement.scrollWidth") <= width
-    # then what its push service brings is shown, and twice the same once
+    # when its push service brings something, and that once more, and another thing
     worker = Worker(ann)
-    id = tell(site, user, COMMENT, data={"title": "A comment on Sourdough", "text": "Mine never rises", "url": "/my"})
-    [said] = device.shown(1)
-    for _ in range(2):
-        worker.push(said)
-    expected = {"title": "A comment on Sourdough", "body": "Mine never rises", "tag": id, "url": "/my"}
-    eventually(lambda: worker.shown() == [expected])
+    first = tell(site, user, COMMENT, data={"title": "A comment on Sourdough", "text": "It never rises", "url": "/my"})
+    device.shown(1)
+    tell(site, user, COMMENT)
+    said, other = device.shown(2)
+    for each in (said, said, other):
+        worker.push(each)
+    # then each is shown once, as it was said
+    eventually(lambda: other["id"] in [each["tag"] for each in worker.shown()])
+    shown = worker.shown()
+    assert len(shown) == 2
+    assert {"title": "A comment on Sourdough", "body": "It never rises", "tag": first, "url": "/my"} in shown
     # when it is removed, then it is offered again
     ann.page.get_by_role("button", name="Remove").click()
     ann.sees(".said", "You are told there no more.")
-    expect(ann.page.get_by_role("button", name="Tell me in this browser")).to_be_visible()
+    expect(ann.page.get_by_role("button", name=OFFER)).to_be_visible()
 
 
 def test_who_logs_out_is_told_no_more_in_that_browser(visit: Open, site: Website, service: Receiver) -> None:
-    ann, device = visit(permissions=["notifications"]), Device(service)
-    ann.page.add_init_script(SUBSCRIBING.replace("DEVICE", json.dumps(device.subscription)))
-    register(ann)
-    user = user_of(ann)
-    ann.page.goto(f"{ann.url}/notifications/preferences")
-    ann.page.get_by_role("button", name="Tell me in this browser").click()
-    ann.sees(".said", "You are told in this browser from now on.")
+    device, other = Device(service), Device(service)
+    ann, user = subscribed(visit, device)
     # when the user logs out
     ann.page.get_by_role("button", name="Log out").click()
     expect(ann.page.get_by_role("link", name="Register")).to_be_visible()
-    # then this browser is told nothing more
+    # then this browser is told nothing more, while somebody else is told what comes later
     assert ann.page.evaluate("localStorage.getItem('subscribed')") == "no"
-    other = Device(service)
     tell(site, user, COMMENT)
-    tell_other(site, visit, other)
+    tell(site, subscribed(visit, other)[1], COMMENT)
+    other.shown(1)
     assert device.received == []
-
-
-def tell_other(site: Website, visit: Open, device: Device) -> None:
-    """Have somebody else told, who comes after all that was told before."""
-    ben = visit(permissions=["notifications"])
-    ben.page.add_init_script(SUBSCRIBING.replace("DEVICE", json.dumps(device.subscription)))
-    register(ben)
-    user = user_of(ben)
-    ben.page.goto(f"{ben.url}/notifications/preferences")
-    ben.page.get_by_role("button", name="Tell me in this browser").click()
-    ben.sees(".said", "You are told in this browser from now on.")
-    tell(site, user, COMMENT)
-    device.shown(1)
 
 
 def test_who_does_not_allow_it_is_told_so(visit: Open) -> None:
@@ -149,7 +144,7 @@ def test_who_does_not_allow_it_is_told_so(visit: Open) -> None:
     register(ann)
     ann.page.goto(f"{ann.url}/notifications/preferences")
     ann.page.evaluate("Notification.requestPermission = async () => 'denied'")
-    ann.page.get_by_role("button", name="Tell me in this browser").click()
+    ann.page.get_by_role("button", name=OFFER).click()
     ann.sees(".offered", "That did not work: this browser does not allow it.")
 
 
@@ -158,4 +153,4 @@ def test_without_javascript_the_page_says_what_it_takes(visit: Open) -> None:
     register(ann)
     ann.page.goto(f"{ann.url}/notifications/preferences")
     ann.sees("#browsers", "That needs JavaScript.")
-    expect(ann.page.get_by_role("button", name="Tell me in this browser")).to_be_hidden()
+    expect(ann.page.get_by_role("button", name=OFFER)).to_be_hidden()

@@ -63,8 +63,9 @@ async function offer() {
     listed.querySelector("form").addEventListener("submit", () => here.unsubscribe());
     return;
   }
-  const button = section.querySelector("button.offer");
-  button.hidden = false;
+  const offer = section.querySelector(".offer");
+  const button = offer.querySelector("button");
+  offer.hidden = false;
   button.addEventListener("click", async () => {
     button.disabled = true;
     const said = section.querySelector(".offered");
