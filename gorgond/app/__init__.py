@@ -21,6 +21,7 @@ is the manual.
     backend       the way from what runs in a server to the other servers
     notes         the application that comes with gorgond
     inbox         the routes of a user's notifications; `notifying` says what they are, `browsers` where they are shown
+    following     who watches an inbox, told of each as it comes
     schedule      what runs every so many seconds, on one instance at a time
 """
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from gorgond.redpill import Call, CallFailed, Message, Reply, Told
+from gorgond.service.ends import Together
+
+Hear = Callable[[str, Callable[[str, Message], None], Callable[[], None]], Together]
+"""Listens to a topic: what is called with each event, and what when some may have been missed."""
 
 
 class Backend(Protocol):

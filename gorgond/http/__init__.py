@@ -11,6 +11,6 @@ export         all that is a user's, as a file
 applications   the routes of applications
 hooks          what others push in
 openapi        the API's description, made of the routes
-sse            server-sent events
+sse            server-sent events; `telling` has the loops of those who watch
 website        the pages
 """

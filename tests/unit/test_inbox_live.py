@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
+from gorgond.app import following
 from gorgond.app.notifying import document_id
 from gorgond.http.answers import Streamed
 from gorgond.http.asking import Asking
 from gorgond.http.routes import Request
-from gorgond.http.website import inbox_live
 from gorgond.http.website.inbox_live import InboxLive
 from gorgond.redpill import new_id, now_ms
 from tests.unit.test_live import Ear, Page
@@ -41,7 +41,7 @@ def notification(user: str, number: int, **changes: Any) -> Mapping[str, Any]:
 async def test_an_inbox_that_makes_no_sense_keeps_no_other_one_from_being_told(
     monkeypatch: pytest.MonkeyPatch, expected_logs: Callable[[str], None]
 ) -> None:
-    monkeypatch.setattr(inbox_live, "LOOK", 0.01)
+    monkeypatch.setattr(following, "LOOK", 0.01)
     expected_logs("inboxes could not be told what is new")
     store = Store()
     # given an inbox with something else in it, and a sound one

@@ -9,7 +9,6 @@ the application's way, auth_get → web_get → app, to the routes of `gorgond.a
     account    logging in, the account
     inbox      notifications, and what one is sent; `inbox_live` has them as they come
     live       changes of notes for pages that are open
-    telling    the loops of both, as long as anybody watches
     agents     the browser that a session was begun with
     visitor    who looks at a page
     rendering  pages from templates, static files

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from gorgond.app.backend import Hear
 from gorgond.bounds import WHOLE_MAX
 from gorgond.http.answers import Answer
 from gorgond.http.asking import Asking
 from gorgond.http.bodies import form_body
 from gorgond.http.routes import Parameter, Request, Route
+from gorgond.http.telling import Spawn
 from gorgond.http.website.agents import browser_of
 from gorgond.http.website.inbox_live import InboxLive
 from gorgond.http.website.rendering import DID, GO_ON, OWN_PAGE, PAGE, Templates, page, query, see_other
-from gorgond.http.website.telling import Hear, Spawn
 from gorgond.http.website.visitor import NOBODY, visitor_of
 
 LIM = 30  # notifications on a page

@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
 
+from gorgond.app.backend import Hear
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer, Sink
 from gorgond.http.sse import Hub, Viewer, json_event
-from gorgond.http.website.telling import Hear, Spawn, Telling
+from gorgond.http.telling import Spawn, Telling
 from gorgond.redpill import GorgonError, Message
 
 TOPIC = "store_notify"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gorgond.app.backend import WebBackend
+from gorgond.app.backend import Hear, WebBackend
 from gorgond.bounds import WHOLE_MAX
 from gorgond.http.answers import Answer, Problem, phrase
 from gorgond.http.asking import Asking
 from gorgond.http.credentials import cleared_cookie
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.server import Translate
+from gorgond.http.telling import Spawn
 from gorgond.http.website.account import Account
 from gorgond.http.website.inbox import Inbox
 from gorgond.http.website.live import SHOWN, TAG, Live
 from gorgond.http.website.notes import Notes
 from gorgond.http.website.rendering import Static, Templates, page, see_other
-from gorgond.http.website.telling import Hear, Spawn
 from gorgond.http.website.visitor import NOBODY, wants_page
 from gorgond.redpill import ID_MAX
 

@@ -7,10 +7,6 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
-from gorgond.redpill import Message
-from gorgond.service.ends import Together
-
-Hear = Callable[[str, Callable[[str, Message], None], Callable[[], None]], Together]
 Tell = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
 Spawn = Callable[[Tell, str], asyncio.Task[None]]
 
