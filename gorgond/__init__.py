@@ -22,6 +22,7 @@ the queue library and can be used alone; `from gorgond import App` begins an app
     stores      databases
     providers   what brings items in
     notifiers   how notifications reach people
+    live        notifications and notes over Socket.IO
     outside     servers that somebody else names, asked at public addresses alone
     sinks       what events are handed to
     stats       figures, and what is made of them

@@ -76,7 +76,7 @@ class Config(FixedSections):
     `sections` what it may have."""
 
     providers: Mapping[str, Provider]
-    notify: Mapping[str, Notify]
+    channels: Mapping[str, Notify]
     oauth2: Mapping[str, OAuth2]
     settings: Settings = field(repr=False)
     sections: Sections = field(repr=False)
@@ -189,7 +189,7 @@ def draft(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str]
     }
     channels, sites = named["notify"], named["oauth2"]
     return Config(
-        **single, providers=named["provider"], notify=channels, oauth2=sites, settings=settings, sections=sections
+        **single, providers=named["provider"], channels=channels, oauth2=sites, settings=settings, sections=sections
     )
 
 
@@ -203,7 +203,7 @@ def _section(
     """The class of the section's settings, `declared` unless it depends on a kind. The kind is looked for in the places
     of all settings."""
     family = name.partition(".")[0]
-    if family not in KINDS:
+    if "kind" not in keys(declared) or family not in KINDS:
         return declared
     place = f"{name}.kind"
     kind = written.get("kind", Setting(keys(declared)["kind"].default))

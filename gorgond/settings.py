@@ -14,7 +14,20 @@ from gorgond.redpill import DRIVERS as BROKERS
 from gorgond.redpill import keys as names
 from gorgond.roles import ROLES
 from gorgond.stores.drivers import DRIVERS, starts
-from gorgond.validators import COUNT, KEYS, NETWORKS, Kind, Network, duration, matching, one_of, size, urls, whole
+from gorgond.validators import (
+    COUNT,
+    KEYS,
+    NETWORKS,
+    ORIGINS,
+    Kind,
+    Network,
+    duration,
+    matching,
+    one_of,
+    size,
+    urls,
+    whole,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +206,17 @@ class Stats(Section):
 
 
 @dataclass(frozen=True, slots=True)
+class Live(Section):
+    """The port of the notification servers, over which clients hear live what concerns them."""
+
+    address: str = setting(
+        "127.0.0.1", matching("an IP address, a host name, or nothing", r"[\w.:-]*"), "empty: all of them"
+    )
+    port: int = setting("3002", whole(0, 65535), "the port; 0 takes a free one")
+    origins: str = setting("", ORIGINS, "sites whose pages may connect, beside the one at [web] url")
+
+
+@dataclass(frozen=True, slots=True)
 class Provider(Section):
     """One provider, under a name of its own: [provider.NAME]. Each kind adds its own settings: `gorgond.providers`."""
 
@@ -264,6 +288,7 @@ class FixedSections:
     app: App
     notifications: Notifications
     stats: Stats
+    notify: Live
     journal: Journal
     log: Log
     chaos: Chaos

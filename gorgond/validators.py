@@ -83,7 +83,10 @@ def _networks(text: str) -> tuple[Network, ...]:
     return tuple(map(ip_network, text.split()))
 
 
+_ORIGIN = r"https?://[\w.:\[\]-]+"
+_ORIGINS = rf"({_ORIGIN}( +{_ORIGIN})*)?"
 NETWORKS = Kind("IP networks with blanks between them, as 127.0.0.1 10.0.0.0/8, or nothing", _networks)
+ORIGINS = matching("addresses as https://notes.example with blanks between them, or nothing", _ORIGINS)
 COUNT = matching("a number up to 999, or a number per core, as in 1 per core", "[0-9]{1,3}( per core)?")
 _KEY = "[A-Za-z0-9_-]{43}="  # 32 bytes in base64url
 KEYS = matching("keys of 44 characters with blanks between them, or nothing", f"({_KEY}( +{_KEY})*)?")

@@ -33,7 +33,7 @@ def bare_path() -> str:
 def _environment(variables: dict[str, str]) -> dict[str, str]:
     """Ours without what configures gorgond, and with these."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith("GORGOND_")}
-    return {**kept, "GORGOND_CONFIG": os.devnull, "GORGOND_STATS_PORT": "0", **variables}
+    return {**kept, "GORGOND_CONFIG": os.devnull, "GORGOND_STATS_PORT": "0", "GORGOND_NOTIFY_PORT": "0", **variables}
 
 
 def gorgond(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

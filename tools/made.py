@@ -18,7 +18,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from gorgond.config import KINDS
 from gorgond.roles import COMMANDS, ROLES, SCALED
 from gorgond.roles.row import Role
 from gorgond.service.output import run_command
@@ -246,7 +245,7 @@ def about_section(name: str) -> str:
         numbered = ", ".join(ROLES[each].key for each in SCALED)
         named = ", ".join(role.key for role in ROLES.values() if role.section)
         some = f"{numbered} (a number, or a number per core), {named} (names)"
-    kind = ", and what its kind has besides" if name in KINDS else ""
+    kind = ", and what its kind has besides" if "kind" in keys(SECTIONS[name]) else ""
     return textwrap.fill(f"{about}: {some}{kind}.".replace("-", "\\-"), WIDTH, break_on_hyphens=False)
 
 

@@ -63,7 +63,7 @@ class MailServer:
 
 def mail_port(config: Config) -> int:
     """The port of this host to which a channel of e-mails is to send; 0 where there is none."""
-    for section in config.notify.values():
+    for section in config.channels.values():
         url = urlsplit(str(getattr(section, "url", "")))
         if section.kind == "email" and url.scheme == "smtp" and url.hostname in LOOPBACK:
             return url.port or 25

@@ -69,7 +69,20 @@ class Stage:
 
     def _start(self) -> None:
         cast, data = self._cast, self.directory / "data"
-        command = [sys.executable, "-m", "gorgond", "up", "--data", str(data), "--port", "0", "--stats-port", "0"]
+        command = [
+            sys.executable,
+            "-m",
+            "gorgond",
+            "up",
+            "--data",
+            str(data),
+            "--port",
+            "0",
+            "--stats-port",
+            "0",
+            "--notify-port",
+            "0",
+        ]
         command += ["--web", str(cast.web), "--stores", str(cast.stores), *cast.flags]
         if cast.mongod:
             self.mongod = Mongod(self.directory)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 AT_ONCE = 100  # connections taken in one turn of the event loop
 PAUSE = 1.0  # seconds until it is tried again when there is no file descriptor left
@@ -19,11 +20,13 @@ log = logging.getLogger("gorgond.http")
 
 
 class Acceptor:
-    """Makes a connection's protocol, by `make`, of each that comes on `sockets`."""
+    """Hands each connection that comes on `sockets` to `take`, which may raise OSError of one that has gone already."""
 
-    def __init__(self, sockets: Sequence[socket.socket], make: Callable[[], asyncio.BaseProtocol]) -> None:
+    def __init__(
+        self, sockets: Sequence[socket.socket], take: Callable[[socket.socket], Coroutine[Any, Any, object]]
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._make = make
+        self._take = take
         self._open = set(sockets)
         self._arriving: set[asyncio.Task[object]] = set()
         for each in sockets:
@@ -49,7 +52,7 @@ class Acceptor:
 
     async def _arrive(self, connection: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._make, connection)
+            await self._take(connection)
         except OSError:  # it has gone already
             connection.close()
 
@@ -58,7 +61,7 @@ class Acceptor:
             self._loop.add_reader(listening, self._accept, listening)
 
     async def close(self) -> None:
-        """Accept no more; back when those that were accepted have their protocol. The sockets are closed, not shut
+        """Accept no more; back when those that were accepted are taken. The sockets are closed, not shut
         down: other processes may hold them too."""
         for each in self._open:
             self._loop.remove_reader(each)

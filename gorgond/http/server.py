@@ -76,7 +76,10 @@ class Server:
 
     def listen(self, sockets: Sequence[socket.socket]) -> None:
         """Serve these listening sockets; `sweep` must run beside it."""
-        self._acceptor = Acceptor(sockets, self._stream)
+        self._acceptor = Acceptor(sockets, self._take)
+
+    async def _take(self, connection: socket.socket) -> None:
+        await asyncio.get_running_loop().connect_accepted_socket(self._stream, connection)
 
     def _stream(self) -> Stream:
         return Stream(self.streams.add, partial(Exchange, self), self.streams.discard, self.slow)

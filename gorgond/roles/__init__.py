@@ -189,14 +189,16 @@ ROLES: Mapping[str, Role] = {
             "gorgond.roles.notify:NotificationServer",
             title="notification server",
             many="notification servers",
-            help="run a notification server: inboxes, and e-mails",
+            help="run a notification server: inboxes, live, e-mails",
+            flags={"notify": ("address", "port", "origins")},
             testing=True,
             ends=4,
             access=Access(
-                pushes=(f"notify_put:{ANY}", "store_get", "store_put", "notify_store_get"),
+                pushes=(f"notify_put:{ANY}", "auth_get", "store_get", "store_put", "notify_store_get"),
                 consumes=("notify_put", f"notify_put:{ANY}"),
                 waits_on=("notify_data",),
                 publishes=("stats", "notify_live"),
+                listens=("notify_live", "store_notify", "auth_notify"),
                 limits=("notify",),
                 leases=("notify:",),
             ),
@@ -208,7 +210,7 @@ ROLES: Mapping[str, Role] = {
                 "browsers": Indexes(values=("endpoint",), owner="id:"),
             },
             # A channel that leads outside needs the network.
-            unit=Unit(secrets=("notify.*",), opens=("notify.",)),
+            unit=Unit(port=True, secrets=("notify.*",), opens=("notify.",)),
         ),
         Role(
             "journal",

@@ -66,7 +66,7 @@ class AppServer(Service):
     @property
     def channels(self) -> Mapping[str, str]:
         """The channels over which notifications are sent, with the kind of each."""
-        return {INBOX: INBOX, **{name: settings.kind for name, settings in self.config.notify.items()}}
+        return {INBOX: INBOX, **{name: settings.kind for name, settings in self.config.channels.items()}}
 
     def _adjust(self) -> None:
         """Listen to the topics that the applications name now, and run what they have run every so often."""

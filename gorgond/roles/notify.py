@@ -4,6 +4,8 @@
     notify_put:inbox   into the user's inbox, documents in the store
     notify_put:NAME    over the channel [notify.NAME], whose kind says how: `gorgond.notifiers`
 
+Those who are connected over Socket.IO hear what comes into their inboxes: `gorgond.live`.
+
 Each channel has a queue of its own, so one whose server is dead delays no other. Messages go on before they are settled
 and under ids that are made of what they were, so none is lost, and a repeat is known for one.
 """
@@ -11,8 +13,9 @@ and under ids that are made of what they were, so none is lost, and a repeat is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from gorgond.app.browsers import KEY, KEYS
@@ -20,6 +23,8 @@ from gorgond.app.clients import StoreClient
 from gorgond.app.notifying import INBOX, QUEUE, TOPIC
 from gorgond.config import Config
 from gorgond.errors import ConfigError, Conflict
+from gorgond.http.server import open_port
+from gorgond.live.door import Door
 from gorgond.notifiers import NOTIFIERS
 from gorgond.notifiers.delivering import PATIENT, SOON, Channel, Contact, IntoInbox, Leaving, Outside
 from gorgond.notifiers.notifier import Notifier
@@ -41,9 +46,11 @@ from gorgond.redpill import (
     now_ms,
 )
 from gorgond.service.calling import Calling
+from gorgond.service.ends import Together
 from gorgond.service.fabric import Fabric
 from gorgond.service.leading import Leading
 from gorgond.service.life import Service, log
+from gorgond.service.systemd import listening_sockets
 
 IN_HAND = 64  # notifications on their way into inboxes, or passed on to the channels, at the same time
 STEADY = Attempts(most=10)  # what needs nobody but the store fails by our own deaths alone
@@ -59,7 +66,7 @@ class NotificationServer(Service):
 
     def __init__(self, config: Config, fabric: Fabric, instance: str) -> None:
         super().__init__(config, fabric, instance)
-        if INBOX in config.notify:
+        if INBOX in config.channels:
             raise ConfigError(f"[notify.{INBOX}]: that channel is always there, and has no settings: call it otherwise")
         self._asking = _Asking(self.caller("notify_data"))
         self._store = store = StoreClient(self._asking)
@@ -67,7 +74,7 @@ class NotificationServer(Service):
         self._channels: dict[str, Channel] = {INBOX: IntoInbox(INBOX, store, self)}
         self._notifiers: list[Notifier] = []
         self._paces: list[Pace] = []
-        for name, settings in config.notify.items():
+        for name, settings in config.channels.items():
             notifier: Notifier = NOTIFIERS.load(settings.kind)(name, settings)
             self._check_targets(notifier)
             pace = Pace(fabric.durable.link(f"{self.name} {name} pace"), name, settings.rate)
@@ -76,6 +83,8 @@ class NotificationServer(Service):
             self._channels[name] = Outside(notifier, store, self, pace, site)
         self._leading = Leading(fabric.durable.link(f"{self.name} lease"), TIDYING, self.consumes_as)
         self._tidying = Tidying(store, self._leading, config.notifications, self.metrics)
+        self._door = Door(self._user_of, store, self._hear, partial(self.loop, ends=True), config)
+        self.port = 0
 
     def _check_targets(self, notifier: Notifier) -> None:
         """Two channels to the same targets would send everything twice."""
@@ -87,6 +96,10 @@ class NotificationServer(Service):
                 )
 
     async def start(self) -> None:
+        sockets = listening_sockets("notify")
+        if sockets is None:
+            sockets = open_port(self.config.notify.address, self.config.notify.port)
+        self.port = sockets[0].getsockname()[1]
         self.concurrent_consumer(f"{QUEUE}:{INBOX}", self._channels[INBOX].handle, IN_HAND, attempts=STEADY)
         for each in self._notifiers:
             channel = self._channels[each.name]
@@ -95,8 +108,11 @@ class NotificationServer(Service):
         self.concurrent_consumer(QUEUE, self._pass_on, IN_HAND, attempts=STEADY)
         self._lead = self.loop(self._leading.run, "lease")
         self._tidy = self.loop(self._tidying.run, "tidy")
+        self.listener("auth_notify", lambda _, event: self._door.hear_session(event), self._door.doubt_sessions)
+        self._door.listen(sockets)
 
     async def drain(self) -> None:
+        await self._door.close()
         self._tidy.cancel()
         await asyncio.wait({self._tidy})
 
@@ -167,6 +183,14 @@ class NotificationServer(Service):
         found = loads((await self._asking.ask(CONTACT, f"{KEYS}.find", asked)).body)
         return str(found[0]["private"])
 
+    async def _user_of(self, session: str) -> str:
+        """The id of the user of a session. Raises what a call raises, CallFailed 401 when it has ended."""
+        asks = {"token": session, "need": "required", "rights": ""}
+        return str(loads((await self._asking.ask("auth_get", "auth.me", {}, user=asks)).body)["id"])
+
+    def _hear(self, topic: str, heard: Callable[[str, Message], None], missed: Callable[[], None]) -> Together:
+        return self.listener(topic, heard, missed, usual=self.fabric.durable)
+
     async def close(self) -> None:
         self._lead.cancel()
         await asyncio.wait({self._lead})
@@ -180,7 +204,7 @@ class NotificationServer(Service):
                 log.exception("%s could not be closed", notifier.name)
 
     def doing(self) -> str:
-        return self.consuming()
+        return f"{self.consuming()}; port {self.port}: {self._door.state}"
 
     def snapshot(self) -> dict[str, Any]:
         reasons = {name: channel.reason for name, channel in self._channels.items() if channel.reason}
@@ -193,9 +217,17 @@ class _Asking:
     def __init__(self, caller: Calling) -> None:
         self._caller = caller
 
-    async def ask(self, queue: str, op: str, args: dict[str, Any], private: bool = False) -> Reply:
-        """Have something read."""
-        reply = await self._caller.call(queue, Message(op, args, new_id(), deadline=now_ms() + ANSWER_MS))
+    async def ask(
+        self,
+        queue: str,
+        op: str,
+        args: dict[str, Any],
+        private: bool = False,
+        user: dict[str, str] | None = None,
+    ) -> Reply:
+        """Have something read, by the user of these credentials if there are any."""
+        message = Message(op, args, new_id(), user=user, deadline=now_ms() + ANSWER_MS)
+        reply = await self._caller.call(queue, message)
         if reply.error is not None:
             raise reply.error
         return reply

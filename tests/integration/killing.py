@@ -72,7 +72,7 @@ class Fabric:
         self.directory = directory
         self.store = store
         self.broker = connect(broker)
-        self.environ = {"GORGOND_BROKER_URL": broker, "GORGOND_STORE_URL": store}
+        self.environ = {"GORGOND_BROKER_URL": broker, "GORGOND_STORE_URL": store, "GORGOND_NOTIFY_PORT": "0"}
         self.children: list[Child] = []
 
     def child(self, *arguments: str, **environ: str) -> Child:

@@ -128,7 +128,9 @@ async def serving(
     key = new_key()
     for role in roles:
         flags = {"broker.url": server.address(role), "store.url": f"sqlite:///{directory}/test.db", "web.port": "0"}
-        config = load(conf, {}, {**flags, "app.module": module, "app.directory": "", "auth.key": key})
+        config = load(
+            conf, {}, {**flags, "notify.port": "0", "app.module": module, "app.directory": "", "auth.key": key}
+        )
         made.append(make(ROLES[role], config, connect_fabric(config), "1"))
     running = [asyncio.create_task(service.run(Notifier())) for service in made]
     for service in made:

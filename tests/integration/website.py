@@ -134,6 +134,7 @@ class Website:
                 "store.url": f"sqlite:///{directory}/test.db",
                 "web.address": "127.0.0.1",
                 "web.port": "0",
+                "notify.port": "0",
                 "auth.key": KEY,
                 **flags,
             },

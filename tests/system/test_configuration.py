@@ -104,6 +104,6 @@ def test_who_fails_again_and_again_waits_longer_each_time(fabric: Machine) -> No
 
 def test_what_a_unit_has_in_place_of_what_is_common_has_the_last_word(fabric: Machine) -> None:
     assert fabric.show("gorgon-provider@demo", "Restart") == "on-failure"
-    for stand_in in ("gorgon-web-socket", "gorgon-stats-socket"):
+    for stand_in in ("gorgon-web-socket", "gorgon-notify-socket", "gorgon-stats-socket"):
         assert (fabric.show(stand_in, "Type"), fabric.show(stand_in, "Restart")) == ("oneshot", "no")
     assert fabric.show("gorgon-store@1", "Restart") == "always"

@@ -25,8 +25,8 @@ def test_installed_by_name_it_answers_and_comes_back_after_a_reboot(bare: Machin
     # and nothing was said that would worry anybody
     assert bare.run("journalctl --no-pager --unit='gorgon*' --priority=warning --quiet _TRANSPORT=stdout") == ""
     assert bare.run("systemctl --failed --no-legend --plain") == ""
-    # and nothing listens but the web servers, and for this host alone the stats servers
-    assert listening(bare) == {("0" * 32, 3000), ("0100007F", 3001)}
+    # and nothing listens but the web servers, and for this host alone the stats and the notification servers
+    assert listening(bare) == {("0" * 32, 3000), ("0100007F", 3001), ("0100007F", 3002)}
     # when four are wanted for good and the machine is restarted
     bare.run("gorgonctl scale store 4")
     before = bare.units()

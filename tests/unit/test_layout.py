@@ -1,4 +1,5 @@
-"""Imports point one way: cli → commands → roles → stats → (http, stores, …) → app → (service → redpill, outside).
+"""Imports point one way: cli → commands → roles → (stats, live) → (http, stores, …) → app → (service → redpill,
+outside).
 
 Everybody may read the table of roles, which imports nothing."""
 
@@ -29,7 +30,7 @@ EVERYWHERE = {"bounds", "errors", "config", "settings", "validators", "table", "
 SERVICE = {"redpill"} | EVERYWHERE
 MIDDLE = {"service"} | SERVICE
 PARTS = {"auth", "http", "stores", "providers", "notifiers", "sinks"}
-ROLES = PARTS | MIDDLE | {"app", "stats", "outside"}
+ROLES = PARTS | MIDDLE | {"app", "live", "stats", "outside"}
 MAY_IMPORT = {
     "__init__": {"app"},  # when an application asks for it
     "redpill": set[str](),
@@ -49,6 +50,7 @@ MAY_IMPORT = {
     "providers": MIDDLE | {"outside"},
     "notifiers": MIDDLE | {"app", "outside"},
     "stats": MIDDLE | {"http"},
+    "live": MIDDLE | {"app", "http", "stores"},
     "roles": ROLES,
     "testing": ROLES | {"roles"},
     "commands": ROLES | {"roles"},

@@ -200,11 +200,15 @@ def test_a_roll_begins_with_what_has_failed_and_says_why_it_fails_again(monkeypa
     assert said == ["restarting gorgon-app@1.service"]
 
 
+FORGOTTEN = {("notify", "auth_get")}  # asked for clients that come: who ends lets none in, and waits for no answer
+
+
 def test_who_asks_ends_before_who_answers() -> None:
     """Or what it has asked, and waits for while it ends, would lie there until its deadline."""
     for asker in ROLES.values():
         for answerer in ROLES.values():
-            asked = {*asker.access.pushes} & {*answerer.access.consumes}
+            asked = {queue for queue in asker.access.pushes if (asker.name, queue) not in FORGOTTEN}
+            asked &= {*answerer.access.consumes}
             assert asker is answerer or not asked or asker.ends < answerer.ends, (asker.name, answerer.name, asked)
 
 

@@ -192,7 +192,8 @@ async def test_a_connection_accepted_right_before_the_end_has_arrived() -> None:
 
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)
-    acceptor = Acceptor([listening], Greeted)
+    loop = asyncio.get_running_loop()
+    acceptor = Acceptor([listening], lambda connection: loop.connect_accepted_socket(Greeted, connection))
     with socket.create_connection(listening.getsockname()):
         # given a connection that is accepted in the turn in which the server is closed
         acceptor._accept(listening)

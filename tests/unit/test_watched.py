@@ -311,7 +311,13 @@ async def test_what_a_role_pushes_and_asks_with_is_watched(
 ) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     expected_logs("could not finish within|key is empty|nobody may look")
-    flags = {"web.port": "0", "stats.port": "0", "web.address": "127.0.0.1", "stats.address": "127.0.0.1"}
+    flags = {
+        "web.port": "0",
+        "stats.port": "0",
+        "notify.port": "0",
+        "web.address": "127.0.0.1",
+        "stats.address": "127.0.0.1",
+    }
     broker = Ill()
     service = role(load(os.devnull, {}, flags), Fabric(broker, broker, Room()), "1")
     link = {"push": "push", "replies": {"app": "provider_data"}.get(service.role, f"{service.role}_data")}[end]
