@@ -14,7 +14,7 @@
     cli errors               the command line; how a run ends otherwise than with a verdict
     actions                  single faults by hand
     servers mongod           the Redis servers, asked directly; a mongod to be killed
-    mailserver               a mail server of the drill's own
+    outside                  what notifications are sent to: `mailserver`, `endpoint`
     proxy                    a bad network between roles and a broker
     accounts application     who is logged in during a drill, and the application they ask
     consumer                 what poison kills

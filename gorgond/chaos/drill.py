@@ -26,8 +26,8 @@ from gorgond.chaos.faults import Fault, Faults
 from gorgond.chaos.gauges import Gauges, Sample
 from gorgond.chaos.hosts.lab import Hosts, Lab
 from gorgond.chaos.load import Load, Plan
-from gorgond.chaos.mailserver import MailServer, mail_port
 from gorgond.chaos.marks import mark
+from gorgond.chaos.outside import Outside
 from gorgond.chaos.servers import Server, servers_of
 from gorgond.chaos.stage import Cast, Stage
 from gorgond.chaos.target import BROKERS, Target, Victim
@@ -206,18 +206,22 @@ class Run:
         return self._own
 
     @contextmanager
-    def mail_server(self) -> Iterator[MailServer]:
-        """A mail server of the drill's own, to which the fabric sends. Raises Refused."""
-        if self.options.dry:
-            yield MailServer()
-        elif isinstance(self._own, Stage) and self._own.mail is not None:
-            yield self._own.mail
-        else:
-            mail = MailServer(mail_port(self.target.config)).start()
-            try:
-                yield mail
-            finally:
-                mail.stop()
+    def outside(self, kind: type[Outside]) -> Iterator[Outside]:
+        """A server of the drill's own of this kind, to which the fabric sends notifications. Raises Refused."""
+        own = self._own.outside if isinstance(self._own, Stage) else []
+        found = next((each for each in own if isinstance(each, kind)), None)
+        if found is not None or self.options.dry:
+            yield found or kind()
+            return
+        server = kind.of(self.target.config).start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+    def others(self, server: Outside) -> list[Outside]:
+        """The other ones of a fabric of the drill's own."""
+        return [each for each in self._own.outside if each is not server] if isinstance(self._own, Stage) else []
 
     # ---- victims
 

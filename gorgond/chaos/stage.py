@@ -18,8 +18,8 @@ from typing import Self
 
 from gorgond.chaos.errors import Aborted, Refused
 from gorgond.chaos.local import LocalTarget
-from gorgond.chaos.mailserver import MailServer
 from gorgond.chaos.mongod import Mongod
+from gorgond.chaos.outside import Outside
 from gorgond.chaos.undo import UndoLog
 from gorgond.errors import GorgonError
 from gorgond.service.tied import TIED
@@ -32,15 +32,15 @@ STOP = 60.0  # seconds it may take to end
 @dataclass(frozen=True, slots=True)
 class Cast:
     """The cast of a drill: instances of each role, and flags for `gorgond up`. `tmpfs` puts the durable broker's files
-    on a disk of so many megabytes; `mongod` makes one the database; with `mail` there is a mail server, to which
-    notifications are sent."""
+    on a disk of so many megabytes; `mongod` makes one the database; to each server of
+    these kinds that are `outside` a channel sends notifications."""
 
     web: int = 2
     stores: int = 2
     flags: tuple[str, ...] = ("--no-provider",)
     tmpfs: int = 0
     mongod: bool = False
-    mail: bool = False
+    outside: tuple[type[Outside], ...] = ()
 
 
 class Stage:
@@ -53,7 +53,7 @@ class Stage:
         self._process: subprocess.Popen[bytes] | None = None
         self._cleared = 0
         self.mongod: Mongod | None = None
-        self.mail: MailServer | None = None
+        self.outside: list[Outside] = []
 
     def __enter__(self) -> Self:
         # A short path: it has the brokers' sockets in it.
@@ -88,10 +88,11 @@ class Stage:
             self.mongod = Mongod(self.directory)
             self.mongod.start()
             command += ["--store", self.mongod.url]
-        if cast.mail:
-            self.mail = MailServer().start()
+        if cast.outside:
+            self.outside += [kind().start() for kind in cast.outside]
+            sections = (f"[notify.{e.kind}]\nkind = {e.kind}\nurl = {e.url}\nrate = 6000\n" for e in self.outside)
             conf = self.directory / "gorgond.conf"
-            conf.write_text(f"[notify.email]\nurl = {self.mail.url}\nrate = 6000\n")
+            conf.write_text("".join(sections))
             command += ["--config", str(conf)]
         kept = {name: text for name, text in os.environ.items() if not name.startswith("GORGOND_")}
         with self.output.open("wb") as output:
@@ -133,8 +134,8 @@ class Stage:
                 self._process.wait()
         if self.mongod is not None:
             self.mongod.kill()
-        if self.mail is not None:
-            self.mail.stop()
+        for each in self.outside:
+            each.stop()
         subprocess.run(["rm", "-rf", "--", str(self.directory)], check=False)  # noqa: S603, S607
         self._journal.mark_done(self._cleared)
 

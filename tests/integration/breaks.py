@@ -66,8 +66,13 @@ BREAKS = {
         ("concurrent_consumer(QUEUE, self._pass_on,", "concurrent_consumer(QUEUE, self._settle_first,"),
     )}),
     # Each e-mail is handed over twice.
-    "e-mails twice": Break("smtp-down", "e-mails again", {"gorgond/notifiers/smtp.py": ((
+    "e-mails twice": Break("smtp-down", "sent again", {"gorgond/notifiers/smtp.py": ((
         "            self._send(mail, sender, recipient)\n", "            self._send(mail, sender, recipient)\n" * 2,
+    ),)}),
+    # Each notification is posted twice.
+    "notifications posted twice": Break("endpoint-hang", "sent again", {"gorgond/notifiers/http.py": ((
+        "            answer = await self._client.ask(self._method, url, headers, body)\n",
+        "            answer = await self._client.ask(self._method, url, headers, body)\n" * 2,
     ),)}),
     # Others were given what a store had in hand when it hung, after 2 s here; it settles it all the same.
     "a late settle": Break("store-hang", "late settle", {

@@ -84,7 +84,7 @@ def inbox(store: str, user: str, since: int = 0) -> list[dict[str, Any]]:
 async def settled(fabric: Fabric, *queues: str) -> None:
     """All is done, nothing is dead, and the books balance."""
     for queue in queues:
-        counts = await fabric.drained(queue, timeout=600)
+        counts = await fabric.drained(queue, timeout=3600)
         assert (counts.dead, counts.difference()) == (0, 0), (queue, counts)
 
 

@@ -21,7 +21,7 @@ from tests.waiting import eventually
 DAY = 86_400_000
 OLD, YESTERDAY, NOW = 200, 2, 0  # days ago
 NEWEST = 5
-PAGE = 3  # so that inboxes and deliveries are several
+PAGE = 7  # so that inboxes and deliveries are several
 
 
 @pytest.fixture(scope="module", params=["sqlite", "mongodb"])
@@ -92,6 +92,13 @@ def first_event(reader: Reader, since: int) -> tuple[str, str]:
         events.close()
 
 
+def go_through(house: Website, name: str) -> None:
+    """Wait until all inboxes were gone through once more: this one is the last."""
+    for round in "12":
+        fill(house, f"z{name}{round}", OLD, NOW)
+        eventually(lambda round=round: numbers(house, f"z{name}{round}") == [2])  # type: ignore[misc]
+
+
 def test_of_each_inbox_what_is_old_goes_from_the_first_on(house: Website) -> None:
     # given an inbox with old ones; one in which an old one was read lately; one that is all old; one that is new
     fill(house, "a", *[OLD] * 7, NOW, NOW)
@@ -99,8 +106,9 @@ def test_of_each_inbox_what_is_old_goes_from_the_first_on(house: Website) -> Non
     fill(house, "c", *[OLD] * 8)
     fill(house, "d", NOW, NOW)
     # then the old ones go, up to one that stays, and never the newest
-    eventually(lambda: numbers(house, "c") == [8])
-    eventually(lambda: numbers(house, "a") == [8, 9])
+    go_through(house, "each")
+    assert numbers(house, "c") == [8]
+    assert numbers(house, "a") == [8, 9]
     assert numbers(house, "b") == [3, 4, 5]
     assert numbers(house, "d") == [1, 2]
 
@@ -108,16 +116,16 @@ def test_of_each_inbox_what_is_old_goes_from_the_first_on(house: Website) -> Non
 def test_beyond_so_many_they_go_but_for_those_of_the_last_day(house: Website) -> None:
     fill(house, "many", *[YESTERDAY] * (NEWEST + 8))
     fill(house, "busy", *[YESTERDAY] * 2, *[NOW] * (NEWEST + 3))
-    eventually(lambda: len(numbers(house, "many")) == NEWEST)
+    go_through(house, "beyond")
     assert numbers(house, "many") == [9, 10, 11, 12, 13]
-    eventually(lambda: numbers(house, "busy")[0] == 3)
+    assert numbers(house, "busy")[0] == 3
     assert len(numbers(house, "busy")) == NEWEST + 3
 
 
 def test_who_watches_from_before_what_is_gone_is_told_to_read_anew(house: Website) -> None:
     # given a user whose first notifications are gone
     nora = Reader(house)
-    fill(house, nora.id, *[OLD] * 6)
+    fill(house, nora.id, *[OLD] * 5, NOW)
     eventually(lambda: numbers(house, nora.id) == [6])
     # when another one comes, then it has the next number
     tell(house, nora.id)
@@ -143,4 +151,5 @@ def test_deliveries_go_when_they_are_settled_and_old(house: Website) -> None:
     # then what is not sent yet stays however old it is, and what is new stays
     gone = {f"u:{state}-{OLD}-{number}:email" for state in states[:3] for number in range(PAGE + 2)}
     eventually(lambda: not gone.intersection(left(house, "deliveries", "u")))
+    go_through(house, "deliveries")
     assert len(left(house, "deliveries", "u")) == len(states) * 2 * (PAGE + 2) - len(gone)
