@@ -189,7 +189,7 @@ ROLES: Mapping[str, Role] = {
             "gorgond.roles.notify:NotificationServer",
             title="notification server",
             many="notification servers",
-            help="run a notification server: inboxes, live, e-mails",
+            help="run a notification server: inboxes, live, e-mails, push",
             flags={"notify": ("address", "port", "origins")},
             testing=True,
             ends=4,
