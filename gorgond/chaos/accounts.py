@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.request import Request, urlopen
 
 from gorgond.chaos.errors import Aborted
+from gorgond.config import Config
+from gorgond.redpill import Message, Producer
+from gorgond.service.fabric import connect_fabric
 
 TIMEOUT = 30.0  # seconds an account may take: its password is hashed with care
 ACCOUNTS = 2  # more than one, or nobody could be taken for another
@@ -27,6 +32,18 @@ class Account:
 def make_accounts(url: str, run: str) -> list[Account]:
     """Register and log in. Raises Aborted when that is refused."""
     return [_make(url, f"{run}-{number}@{DOMAIN}") for number in range(ACCOUNTS)]
+
+
+def confirm_accounts(config: Config, accounts: Iterable[Account]) -> None:
+    """Have their addresses count as confirmed: the drill has no mailboxes for them, and e-mails go to no others."""
+    asyncio.run(_confirm(config, accounts))
+
+
+async def _confirm(config: Config, accounts: Iterable[Account]) -> None:
+    fabric = connect_fabric(config)
+    async with Producer(fabric.durable, "chaos-accounts") as producer:
+        patches = [Message("users.patch", {"id": each.id, "changes": {"confirmed": True}}) for each in accounts]
+        await producer.push("auth_store_put", *patches)
 
 
 def _make(url: str, email: str) -> Account:

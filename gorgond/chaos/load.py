@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gorgond.app.notifying import QUEUE, SEND, notification_id, send_args
-from gorgond.chaos.accounts import Account, make_accounts
+from gorgond.chaos.accounts import Account, confirm_accounts, make_accounts
 from gorgond.chaos.attempts import ACKNOWLEDGED, ANSWERED, FOREIGN, REFUSED, UNANSWERED, UNKNOWN, Book
 from gorgond.config import Config
 from gorgond.redpill import Caller, GorgonError, Message, Producer, now_ms
@@ -62,7 +62,7 @@ class Load:
 
     def __init__(self, plan: Plan, url: str, config: Config, book: Book, seed: int) -> None:
         chance = random.Random(seed)
-        self._plan, self._url = plan, url
+        self._plan, self._url, self._config = plan, url, config
         # Not of the seed: on a fabric where it was run before, notes of that run may still be there.
         unlike = random.SystemRandom()
         self.run_id = f"{unlike.getrandbits(40):010x}"
@@ -86,6 +86,7 @@ class Load:
         """Begin. Raises Aborted when no accounts can be made for ways that want them."""
         if {"me", "app"} & set(self._plan.ways):
             self.accounts = make_accounts(self._url, self.run_id)
+            confirm_accounts(self._config, self.accounts)
         for thread in self._threads:
             thread.start()
 

@@ -23,6 +23,7 @@ from gorgond.notifiers.email import Email
 from gorgond.providers.random import RandomSettings
 from gorgond.roles import COMMANDS, ROLES, SCALED
 from gorgond.roles.row import ANY, Role
+from gorgond.service.channels import SETTLED, UNSETTLED
 from gorgond.settings import SECTIONS, OAuth2, keys
 from gorgond.stats.verdict import ASKING
 from tests.programs import ROOT, gorgond
@@ -319,6 +320,11 @@ def test_the_completion_of_chaos_knows_every_drill() -> None:
 def test_the_completion_of_gorgonctl_knows_every_role() -> None:
     assert completed("gorgonctl", "scale", "") == list(SCALED)
     assert completed("gorgonctl", "restart", "")[: len(ROLES)] == [*SCALED, "provider"]
+
+
+def test_the_completion_of_gorgonctl_knows_every_state_of_a_notification() -> None:
+    assert completed("gorgonctl", "notifications", "") == ["list", "replay"]
+    assert completed("gorgonctl", "notifications", "list", "--state", "") == [*UNSETTLED, *SETTLED]
 
 
 def test_no_document_puts_a_secret_where_every_user_of_the_host_sees_it() -> None:
