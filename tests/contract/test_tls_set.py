@@ -26,6 +26,8 @@ DAY = 86_400
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where gorgonctl tls makes them for this test, good for ten days."""
     monkeypatch.setattr("gorgond.redpill.sentinels.ANSWER", 60.0)  # a busy machine takes its time
+    for module in ("rediswire", "redisserver", "sentinelbroker"):
+        monkeypatch.setattr(f"gorgond.redpill.{module}.ROUND_TIMEOUT", 60.0)
     monkeypatch.setattr("gorgond.redpill.servers.ANSWER", 60.0)
     monkeypatch.setattr(tls, "HOST_DAYS", 10)
     return kept_in(tmp_path, monkeypatch)
