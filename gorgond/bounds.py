@@ -19,3 +19,4 @@ EMAIL_MAX = 254  # characters, RFC 5321
 PASSWORD_MIN, PASSWORD_MAX = 8, 256  # characters, as NIST SP 800-63B counts them: code points
 NAME_MAX = 200
 AGENT_MAX = 200  # of what a browser calls itself
+LINK_MAX = 200  # characters of the token in a link of an e-mail

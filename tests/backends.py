@@ -21,6 +21,10 @@ class Nobody:
     def channels(self) -> Mapping[str, str]:
         return {}
 
+    @property
+    def loud(self) -> Mapping[str, bool]:
+        return {}
+
     async def push(self, queue: str, message: Message, at: int | None = None) -> None:
         raise AssertionError
 

@@ -20,7 +20,9 @@ is the manual.
     arrays        a long JSON array, read so that others have their turns
     backend       the way from what runs in a server to the other servers
     notes         the application that comes with gorgond
-    inbox         the routes of a user's notifications; `notifying` says what they are, `browsers` where they are shown
+    inbox         the routes of a user's notifications; `notifying` says what they are, `letters` which are ours,
+                  `browsers` where they are shown
+    times         when users are told: quiet hours, digests
     following     who watches an inbox, told of each as it comes
     schedule      what runs every so many seconds, on one instance at a time
 """

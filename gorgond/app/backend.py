@@ -37,6 +37,10 @@ class AppBackend(Backend, Protocol):
     def channels(self) -> Mapping[str, str]:
         """The channels over which notifications are sent, with the kind of each."""
 
+    @property
+    def loud(self) -> Mapping[str, bool]:
+        """Those of them that disturb people, and whether digests are sent over them."""
+
 
 class Asker(Protocol):
     """A server that asks others for who does not wait."""

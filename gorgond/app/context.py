@@ -79,6 +79,11 @@ class Context:
         names."""
         return self._backend.channels
 
+    @property
+    def loud(self) -> Mapping[str, bool]:
+        """Those of them that disturb people, which have quiet hours; and whether digests are sent over them."""
+        return self._backend.loud
+
     async def notify(self, user: str, kind: str, data: Any = None, *, key: str = "", at: int | None = None) -> str:
         """Notify a user, by the id: the notification's id, when it is kept. It is sent over each channel that the user
         wants for its kind, at the time `at` if there is one, ms since 1970.

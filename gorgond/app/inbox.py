@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from gorgond.app.application import App
 from gorgond.app.browsers import add_browsers
 from gorgond.app.context import Context, User
+from gorgond.app.letters import LOGIN, TITLES
 from gorgond.app.notifying import (
     INBOXES,
     NOTIFICATIONS,
     PREFERENCES,
     ROUNDS,
     TOPIC,
+    change_preferences,
     check_kind,
     document_id,
     filter_after,
@@ -26,23 +28,35 @@ from gorgond.app.notifying import (
     preference_word,
     visible_part,
 )
+from gorgond.app.times import checked_times
 from gorgond.bounds import LIM_MAX, WHOLE_MAX
 from gorgond.errors import BadRequest, Conflict, NotFound
 
 
 class Preference(TypedDict):
-    """Whether notifications of a kind are sent over a channel."""
+    """Whether notifications of a kind are sent over a channel, and if so whether in a digest."""
 
     on: bool
+    digest: NotRequired[bool]
+
+
+class Times(TypedDict, total=False):
+    """When notifications are sent, as `app.times` has it."""
+
+    zone: str
+    quiet: dict[str, str] | None
+    digest: str
 
 
 def add_inbox(app: App) -> None:
-    """Give an application the routes of the inbox."""
+    """Give an application the routes of the inbox, and what accounts have their users told."""
+    app.notification(LOGIN, TITLES[LOGIN])
     app.get("/me/notifications", user="required")(notifications)
     app.post("/me/notifications/read", user="required")(read_all)
     app.post("/me/notifications/{number:int}/read", user="required")(read)
     app.get("/me/notifications/preferences", user="required")(preferences)
     app.put("/me/notifications/preferences/{kind}/{channel}", user="required")(set_preference)
+    app.put("/me/notifications/times", user="required")(set_times)
     app.post("/notifications/unsubscribe")(unsubscribe)
     add_browsers(app)
 
@@ -104,26 +118,44 @@ async def read_all(ctx: Context, until: int = 0) -> dict[str, int]:
 
 async def preferences(ctx: Context) -> dict[str, Any]:
     """What the user who asks is sent: each kind of notification, with whether it is sent over each channel."""
-    found = await ctx.store.find(PREFERENCES, {"id": _id(ctx)}, limit=1)
-    off = found[0]["off"] if found else []
-    kinds = [
-        {
-            "kind": kind,
-            "title": title,
-            "channels": {each: preference_word(kind, each) not in off for each in ctx.channels},
-        }
-        for kind, title in ctx.kinds.items()
-    ]
-    return {"kinds": kinds}
+    stored = await ctx.store.find(PREFERENCES, {"id": _id(ctx)}, limit=1)
+    found = stored[0] if stored else {"off": []}
+    gathering = _gathering(ctx)
+    return {
+        "kinds": [
+            {
+                "kind": kind,
+                "title": title,
+                "channels": {each: preference_word(kind, each) not in found["off"] for each in ctx.channels},
+                "digest": [each for each in gathering if preference_word(kind, each) in found.get("digest", ())],
+            }
+            for kind, title in ctx.kinds.items()
+        ],
+        "loud": list(ctx.loud),
+        "digests": gathering,
+        "times": checked_times(found.get("times") or {}),
+    }
 
 
 async def set_preference(ctx: Context, kind: str, channel: str, preference: Preference) -> dict[str, Any]:
-    """Have notifications of a kind sent over a channel, or not: from the answer on, also those that wait already."""
+    """Have notifications of a kind sent over a channel, alone or in a digest, or not: from the answer on, also those
+    that wait already."""
     check_kind(kind, ctx.kinds)
     if channel not in ctx.channels:
         raise NotFound(f"there is no channel {channel:.100}; there are {', '.join(ctx.channels)}")
-    await prefer(ctx.store, _id(ctx), kind, channel, preference["on"])
-    return {"kind": kind, "channel": channel, "on": preference["on"]}
+    on, digest = preference["on"], preference.get("digest", False)
+    if digest and channel not in (gathering := _gathering(ctx)):
+        raise BadRequest("digest", f"is not sent over {channel}; it is over: {', '.join(gathering) or 'no channel'}")
+    await prefer(ctx.store, _id(ctx), kind, channel, on, digest)
+    return {"kind": kind, "channel": channel, **preference}
+
+
+async def set_times(ctx: Context, times: Times) -> dict[str, Any]:
+    """Have quiet hours, in which nothing is sent over a channel that is loud, but kept until they end; and say when
+    digests are sent. What is left out is as if nothing had been said."""
+    checked = checked_times(times)
+    await change_preferences(ctx.store, _id(ctx), lambda _: {"times": checked})
+    return checked
 
 
 async def unsubscribe(
@@ -136,6 +168,11 @@ async def unsubscribe(
         raise NotFound("this link is not valid: log in, and say at /notifications/preferences what you want")
     await prefer(ctx.store, who, kind, channel, on=False)
     return {"kind": kind, "channel": channel, "on": False}
+
+
+def _gathering(ctx: Context) -> list[str]:
+    """The channels over which digests are sent."""
+    return [channel for channel, gathers in ctx.loud.items() if gathers]
 
 
 def _id(ctx: Context) -> str:

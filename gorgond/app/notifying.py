@@ -5,8 +5,9 @@
                     is JSON in a text: a store takes no names that begin with $, and no depth
     notify_live     "notify.added", "notify.read": what happens in inboxes, for who watches them now
     inboxes         {"id": USER, "read"}: all up to this number are read
-    preferences     {"id": USER, "off": ["KIND CHANNEL", …], "token"}: what is not sent, and what proves that a link to
-                    send no more comes from us
+    preferences     {"id": USER, "off": ["KIND CHANNEL", …], "digest": ["KIND CHANNEL", …], "times", "token"}: what is
+                    not sent; what is, but together; when (`app.times`); and what proves that a link to send no more
+                    comes from us. What is in both lists is off
 
 The notifications of a user are numbered without a gap, in the order in which they came to be there: the number is a
 part of the document's id, and the next one is stored when the one before it is there. So who has seen up to a number
@@ -19,10 +20,11 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gorgond.app.clients import Document, StoreClient
+from gorgond.app.letters import DIGEST
 from gorgond.errors import BadRequest, Conflict, NotFound, Refused
 from gorgond.redpill import dumps, loads
 from gorgond.service import channels
@@ -112,17 +114,30 @@ async def preferences_of(store: StoreClient, user: str) -> Document:
     raise Conflict
 
 
-async def prefer(store: StoreClient, user: str, kind: str, channel: str, on: bool) -> None:
-    """Have notifications of a kind sent to this user over a channel from now on, or not. Raises Conflict when others
-    change the same all the time."""
+async def prefer(store: StoreClient, user: str, kind: str, channel: str, on: bool, digest: bool = False) -> None:
+    """Have notifications of a kind sent to this user over a channel from now on, alone or in a `digest`, or not. The
+    kind of digests stands for all that is sent in them. Raises Conflict when others change the same all the time."""
     word = preference_word(kind, channel)
+
+    def change(found: Document) -> Document:
+        gathered = found.get("digest", [])
+        ours = [each for each in gathered if each.endswith(f" {channel}")] if kind == DIGEST else [word]
+        off, gathered = ([each for each in some if each not in ours] for some in (found["off"], gathered))
+        return {"off": off + ([] if on else ours), "digest": gathered + (ours if on and digest else [])}
+
+    await change_preferences(store, user, change)
+
+
+async def change_preferences(store: StoreClient, user: str, change: Callable[[Document], Document]) -> None:
+    """Set the fields that `change` makes of a user's preferences. Raises Conflict when others change the same all the
+    time."""
     for _ in range(ROUNDS):
         found = await preferences_of(store, user)
-        off = [each for each in found["off"] if each != word] + ([] if on else [word])
-        if off == found["off"]:
+        changes = {name: value for name, value in change(found).items() if value != found.get(name, [])}
+        if not changes:
             return
         try:
-            await store.patch(PREFERENCES, user, {"off": off}, unchanged=found["ts"])
+            await store.patch(PREFERENCES, user, changes, unchanged=found["ts"])
         except Conflict:
             continue
         return

@@ -4,7 +4,8 @@ Every attempt is counted before the password is checked, so that a hundred at on
 taken back. Three limits:
 
     pair      account and address: `attempts` at once, then one a minute
-    address   all accounts: `address_attempts` at once, then one every six seconds; registering counts here too
+    address   all accounts: `address_attempts` at once, then one every six seconds; registering counts here too, and
+              letters that are asked for
     account   all addresses: STRAIN at once, then one a minute; beyond it the account is under attack
 
 An attack does not lock the owner out: the last limit never refuses anybody by itself. It leaves *strange* addresses one
@@ -33,6 +34,7 @@ from gorgond.service.share import customer
 
 FAMILY = "auth"
 STRAIN = 50  # wrong passwords for one account from everywhere, after which it counts as attacked
+LETTERS, LETTER_EACH = 3, 1200.0
 PAIR_EACH, ADDRESS_EACH, ACCOUNT_EACH, STRANGER_EACH = 60.0, 6.0, 60.0, 3600.0  # seconds
 
 log = logging.getLogger("gorgond.auth")
@@ -77,6 +79,15 @@ class Limits:
         wait = await self._admit([self._address(customer(address))])
         if wait:
             raise _too_many(wait, self._pseudonyms.of("address", address))
+
+    async def letter(self, account: str, address: str) -> None:
+        """Count that a letter to an account is asked for: LETTERS at once, then one in LETTER_EACH seconds. Raises
+        CallFailed 429."""
+        wait = await self._admit(
+            [Limit(_name("letter", account), LETTERS, LETTER_EACH), self._address(customer(address))]
+        )
+        if wait:
+            raise _too_many(wait, self.about(account, address))
 
     def about(self, account: str, address: str) -> str:
         """The account and the address that try, for the log."""

@@ -13,7 +13,8 @@
 
 `client` is {"address", "agent"} of who asks, `token` the digest of the token of the session that is to begin, which the
 web server made and tells nobody but its client; `former` that of the session which it ends, if there is one.
-All but the first two need a user. `auth.site_logins` has those that are about other sites.
+All but the first two need a user. `auth.site_logins` has those that are about other sites,
+`auth.proving` those that are about e-mail addresses.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 
 from gorgond.auth import texts
 from gorgond.auth.erasing import Erasing
+from gorgond.auth.letters import Letters
 from gorgond.auth.limits import Limits
 from gorgond.auth.passwords import Passwords, rule_broken
 from gorgond.auth.records import Document
@@ -61,12 +63,15 @@ Own = Callable[[Message, User], Awaitable[Any]]
 class Operations:
     """The operations, on what they need. Each raises CallFailed for what it refuses."""
 
-    def __init__(self, users: Users, passwords: Passwords, tokens: Tokens, limits: Limits, erasing: Erasing) -> None:
+    def __init__(
+        self, users: Users, passwords: Passwords, tokens: Tokens, limits: Limits, erasing: Erasing, letters: Letters
+    ) -> None:
         self._users = users
         self._passwords = passwords
         self._tokens = tokens
         self._limits = limits
         self._erasing = erasing
+        self._letters = letters
         self.public: dict[str, Public] = {"auth.register": self.register, "auth.login": self.login}
         self.own: dict[str, Own] = {
             "auth.me": self.me,
@@ -81,12 +86,14 @@ class Operations:
     async def register(self, message: Message) -> Any:
         args = message.args
         email = texts.address(text(args, "email"))
-        password = _new_password(args, "password")
+        password = new_password(args, "password")
         name = texts.name(text(args, "name", NAME_MAX))
         await self._limits.registration(client_of(args)["address"])
         passhash = await self._passwords.hash(password)
         id = await self._users.free_id(message.id, email)
-        return public_part(await self._users.create(id, name, email, passhash))
+        user = await self._users.create(id, name, email, passhash, False if self._letters.offered else None)
+        await self._letters.welcome(user, message.id)
+        return public_part(user)
 
     async def login(self, message: Message) -> Any:
         args = message.args
@@ -119,19 +126,23 @@ class Operations:
             await self._users.rehash(user, await self._passwords.hash(password))
         return user
 
-    async def begin(self, user: Document, args: Mapping[str, Any]) -> Any:
-        """Begin a session with the token among the arguments, and end the one in its place: the answer to a login."""
-        expires = await self._tokens.begin(user, text(args, "token", 64), client_of(args))
+    async def begin(self, user: Document, args: Mapping[str, Any], new: bool = False) -> Any:
+        """Begin a session with the token among the arguments, and end the one in its place: the answer to a login. The
+        user is told of one from somewhere new, unless the user is `new` too."""
+        token, client = text(args, "token", 64), client_of(args)
+        begun = await self._tokens.begin(user, token, client)
         if "former" in args:
             await self._tokens.end_former(text(args, "former", 64))
-        return {"user": public_part(user), "expires": expires}
+        if not begun.familiar and (begun.others or (user.get("confirmed") and not new)):
+            await self._letters.tell_login(user["id"], client, token)
+        return {"user": public_part(user), "expires": begun.expires}
 
     async def me(self, message: Message, user: User) -> Any:
         return {name: value for name, value in user.items() if name != "session"}
 
     async def password(self, message: Message, user: User) -> Any:
         args = message.args
-        new = _new_password(args, "new")
+        new = new_password(args, "new")
         account = await self._owner(user, args, "old")
         # One write changes the password and ends the sessions that were begun before.
         changes = {"passhash": await self._passwords.hash(new), **new_era()}
@@ -143,19 +154,19 @@ class Operations:
     async def _owner(self, user: User, args: Mapping[str, Any], name: str) -> Document:
         """The account of a user who proves to be its owner: by the password, the argument of this name, or where there
         is none by having just logged in. Raises CallFailed 403 and 429."""
-        account = await self._account(user)
+        account = await self.account(user)
         if not account["passhash"]:  # who came by way of another site has none yet
             await self.check_fresh(user)
             return account
         password, email = text(args, name), account["email"]
         counted = texts.account(email) if email else account["id"]
-        proved = await self._prove(counted, password, client_of(args), lambda: self._account(user))
+        proved = await self._prove(counted, password, client_of(args), lambda: self.account(user))
         if proved is None:
             raise CallFailed(403, f"{name}: this is not the password", name)
         return proved
 
     async def rename(self, message: Message, user: User) -> Any:
-        account = await self._account(user)
+        account = await self.account(user)
         changes = {"name": texts.name(text(message.args, "name", NAME_MAX))}
         await self._users.change(account, changes)
         await self._tokens.announce_change(account["id"])
@@ -178,7 +189,7 @@ class Operations:
         await self._end(user, user["session"])
 
     async def sessions(self, message: Message, user: User) -> Any:
-        held = await self._tokens.of(await self._account(user))
+        held = await self._tokens.of(await self.account(user))
         told = ("id", "created", "used", "expires", "agent", "address")
         listed = [{name: each[name] for name in told} | {"current": each["id"] == user["session"]} for each in held]
         return {"sessions": listed}
@@ -187,18 +198,19 @@ class Operations:
         if "id" in message.args:
             await self._end(user, text(message.args, "id", 64))
             return
-        account = await self._account(user)
+        account = await self.account(user)
         await self._users.change(account, new_era())
         await self._tokens.end_others(account["id"])
 
     async def _end(self, user: User, id: str) -> None:
-        held = await self._tokens.of(await self._account(user))
+        held = await self._tokens.of(await self.account(user))
         found = [session for session in held if session["id"] == id]
         if not found and id != user["session"]:
             raise CallFailed(404, f"there is no session {id}")
         await self._tokens.end(found)
 
-    async def _account(self, user: User) -> Document:
+    async def account(self, user: User) -> Document:
+        """The account of a user who asks. Raises CallFailed 401."""
         account = await self._users.get(user["id"])
         if account is None:
             raise unknown()
@@ -221,7 +233,8 @@ def check_arguments(message: Message, allowed: Sequence[str]) -> None:
             raise CallFailed(400, f"{name[:100]}: no argument of {message.op}; allowed are {known}", name[:100])
 
 
-def _new_password(args: Mapping[str, Any], name: str) -> str:
+def new_password(args: Mapping[str, Any], name: str) -> str:
+    """A password to be set, among the arguments."""
     password = text(args, name)
     why = rule_broken(password)
     if why:

@@ -22,6 +22,8 @@ SECRETS = {
     "auth.login": ("password",),
     "auth.password": ("old", "new"),
     "auth.delete": ("password",),
+    "auth.confirm": ("token",),
+    "auth.reset": ("token", "new"),
     "auth.oauth2.login": ("code", "verifier"),
     "auth.oauth2.link": ("code", "verifier"),
 }

@@ -20,10 +20,8 @@ from gorgond.auth.identities import Identities
 from gorgond.auth.limits import Limits
 from gorgond.auth.oauth2 import IdentityProvider
 from gorgond.auth.operations import Operations, Own, Public, client_of, text
-from gorgond.auth.records import Document
-from gorgond.auth.rights import User, unknown
+from gorgond.auth.rights import User
 from gorgond.auth.sites import Identity
-from gorgond.auth.users import Users
 from gorgond.redpill import CallFailed, Message
 
 ARGUMENTS: Mapping[str, Sequence[str]] = {
@@ -45,13 +43,11 @@ class SiteLogins:
         self,
         sites: Mapping[str, IdentityProvider],
         identities: Identities,
-        users: Users,
         limits: Limits,
         accounts: Operations,
     ) -> None:
         self._sites = sites
         self._identities = identities
-        self._users = users
         self._limits = limits
         self._accounts = accounts
         self.public: dict[str, Public] = {
@@ -82,32 +78,25 @@ class SiteLogins:
             if failed.code == 401:
                 log.info("%s does not vouch: %s", site.name, self._limits.about("", client_of(args)["address"]))
             raise
-        user = await self._identities.user_of(site.name, identity, message.id)
-        return await self._accounts.begin(user, args)
+        user, new = await self._identities.user_of(site.name, identity, message.id)
+        return await self._accounts.begin(user, args, new)
 
     async def link(self, message: Message, user: User) -> Any:
         site = self._site(message.args)
         await self._accounts.check_fresh(user)
-        account = await self._account(user)
-        await self._identities.link(account, site.name, await self._prove(site, message.args))
+        await self._identities.link(user, site.name, await self._prove(site, message.args))
 
     async def linked(self, message: Message, user: User) -> Any:
-        found = await self._identities.of(await self._account(user))
+        found = await self._identities.of(await self._accounts.account(user))
         return {"linked": [{name: each[name] for name in ("site", "email", "linked")} for each in found]}
 
     async def unlink(self, message: Message, user: User) -> Any:
         await self._accounts.check_fresh(user)
-        await self._identities.unlink(await self._account(user), text(message.args, "site"))
+        await self._identities.unlink(await self._accounts.account(user), text(message.args, "site"))
 
     async def _prove(self, site: IdentityProvider, args: Mapping[str, Any]) -> Identity:
         code, nonce, verifier = text(args, "code", 4000), text(args, "nonce"), text(args, "verifier")
         return await site.finish(code, nonce, verifier, text(args, "issuer"))
-
-    async def _account(self, user: User) -> Document:
-        account = await self._users.get(user["id"])
-        if account is None:
-            raise unknown()
-        return account
 
     def _site(self, args: Mapping[str, Any]) -> IdentityProvider:
         site = self._sites.get(text(args, "site"))

@@ -22,11 +22,12 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gorgond.auth.records import Document, Records
 from gorgond.auth.rights import User, unknown
 from gorgond.redpill import GorgonError, Message, now_ms
+from gorgond.service.share import customer
 
 KEPT = 30.0  # seconds
 CACHE_MAX = 50_000  # sessions
@@ -43,6 +44,15 @@ class _Known:
 
     user: User
     until: float  # time.monotonic()
+
+
+class Begun(NamedTuple):
+    """A session that has begun: when it ends, ms since 1970; whether there was one at this place before, with the same
+    browser at the same address; whether there was any."""
+
+    expires: int
+    familiar: bool
+    others: bool
 
 
 class Tokens:
@@ -115,8 +125,8 @@ class Tokens:
         with contextlib.suppress(GorgonError):  # the next one who asks does it
             await self._records.patch("sessions", session, {"used": now})
 
-    async def begin(self, user: Document, token: str, client: Mapping[str, str]) -> int:
-        """Begin a session with this token for a `client` {"address", "agent"}: when it ends, ms since 1970."""
+    async def begin(self, user: Document, token: str, client: Mapping[str, str]) -> Begun:
+        """Begin a session with this token for a `client` {"address", "agent"}."""
         now = now_ms()
         session = {"id": token, "userid": user["id"], "era": _era(user), "created": now, "used": now,
                    "expires": now + self._lifetime, "agent": client["agent"], "address": client["address"]}  # fmt: skip
@@ -124,12 +134,21 @@ class Tokens:
         found = await self._records.find("sessions", {"userid": user["id"]})
         over = [each for each in found if self._over(each, now)]
         await self._end([*over, *self._valid(user, found)[SESSIONS_MAX:]])
-        return int(session["expires"])
+        others = [_place(each) for each in found if each["id"] != token]
+        return Begun(int(session["expires"]), _place(session) in others, bool(others))
 
     async def fresh(self, user: User) -> bool:
         """Whether the session with which a user asks was begun so lately that it proves who asks."""
         session = await self._records.get("sessions", user["session"])
         return session is not None and now_ms() - int(session["created"]) < FRESH * 1000
+
+    async def account_of(self, user: User) -> Document:
+        """The account of a user who asks, as it was at a moment at which the session held. Raises CallFailed 401."""
+        session = await self._records.get("sessions", user["session"])
+        account = await self._records.get("users", user["id"])
+        if session is None or account is None or not self._holds(session, account, now_ms()):
+            raise unknown()
+        return account
 
     async def of(self, user: Document) -> list[Document]:
         """The sessions of a user, the one last used first."""
@@ -189,12 +208,18 @@ class Tokens:
 
 def public_part(user: Document) -> dict[str, Any]:
     """The part of a user that may be told."""
-    return {name: user[name] for name in ("id", "name", "email", "roles")}
+    told = {name: user[name] for name in ("id", "name", "email", "roles")}
+    return told | ({"confirmed": True} if user.get("confirmed") else {})
 
 
 def new_era() -> Document:
     """A change of a user that voids all its sessions."""
     return {"authtokens": {"since": now_ms(), "era": secrets.token_hex(16)}}
+
+
+def _place(session: Document) -> tuple[str, str]:
+    """From where a session was begun."""
+    return session["agent"], customer(session["address"])
 
 
 def _era(user: Document) -> str:

@@ -7,13 +7,20 @@ the two leaves an account that is made, never an address that is locked, and nob
 A user that was deleted leaves the address to who registers it next. While an account ends (`auth.erasing`) its document
 is `erased`, and nobody is known by it.
 
-    users   {"id", "name", "email", "passhash", "authtokens": {"since", "era"}, "roles"} and what applications add
+    users   {"id", "name", "email", "passhash", "authtokens": {"since", "era"}, "roles", "confirmed", "links"} and what
+            applications add
     emails  {"id": hash of the address, "userid", "user": the new user or nothing}
 
 `authtokens.era` is a random text that every session bears: another one voids all that were begun before. Changing the
 password sets it, in the same write, and logging out everywhere does. It is no number, which two who end everything at
 the same time would raise to the same, and no time, since clocks differ. `since` (ms since 1970) is for users of whom
 nothing was ended since there were eras.
+
+`confirmed` is true when somebody has proved to read the e-mails of the address: by a link in one, or by the word of
+another site. It is false for who has registered and not proved it, and missing for who registered when that was not
+possible, as before there was this. Who proves it later takes the account over: one write ends all ways in that whoever
+registered had, the password, the sessions, and the links to other sites, which are void when they bear another `links`
+(`identities`).
 
 The sessions are documents of their own (`auth.tokens`), since two logins at the same time would each overwrite the
 other's in a list that the user has.
@@ -27,9 +34,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import secrets
 
 from gorgond.auth import texts
 from gorgond.auth.records import Document, Records
+from gorgond.auth.tokens import new_era
 from gorgond.bounds import REGISTERED, WHOLE_MAX
 from gorgond.redpill import CallFailed, now_ms
 
@@ -79,11 +88,14 @@ class Users:
                 return id
         raise AssertionError("numbers do not end")
 
-    async def create(self, id: str, name: str, email: str, passhash: str) -> Document:
-        """Make an account; a repeat with this id makes the same one. Raises CallFailed 409 when the address, in
-        whatever form, is somebody else's. Without an address nobody else can have it."""
-        user = {"id": id, "name": name, "email": email, "passhash": passhash,
-                "authtokens": {"since": 0}, "roles": []}  # fmt: skip
+    async def create(self, id: str, name: str, email: str, passhash: str, confirmed: bool | None = None) -> Document:
+        """Make an account, whose address somebody has proved or not, if anybody can; a repeat with this id makes the
+        same one. Raises CallFailed 409 when the address, in whatever form, is somebody else's. Without an address
+        nobody else can have it."""
+        user: Document = {"id": id, "name": name, "email": email, "passhash": passhash,
+                          "authtokens": {"since": 0}, "roles": []}  # fmt: skip
+        if confirmed is not None:
+            user["confirmed"] = confirmed
         if email:
             await self._claim(user)
         else:
@@ -133,6 +145,17 @@ class Users:
         """The second write, and the note that it is done. Each may be repeated."""
         await self._records.insert("users", claim["user"])
         await self._records.patch("emails", claim, {"user": None})
+
+
+def is_proved(user: Document) -> bool:
+    """Whether the user has proved to read the e-mails of the address. Who registered before that was asked for, and had
+    no password, came by way of another site, which had vouched for the address."""
+    return bool(user.get("confirmed", not user["passhash"]))
+
+
+def taken_over() -> Document:
+    """The change of a user whose address somebody proves first: of the ways in that there were, none is left."""
+    return {"passhash": "", "confirmed": True, "links": secrets.token_hex(16), **new_era()}
 
 
 def _key(email: str) -> str:

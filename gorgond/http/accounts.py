@@ -72,19 +72,19 @@ class Accounts:
 
     async def register(self, request: Request) -> Answer:
         check_origin(request)
-        args = _fields(request, {"email": EMAIL_MAX, "password": PASSWORD_MAX}, {"name": NAME_MAX})
+        args = read_fields(request, {"email": EMAIL_MAX, "password": PASSWORD_MAX}, {"name": NAME_MAX})
         reply = await self._ask(request, "auth.register", {"name": "", **args, "client": client_of(request)})
         return Answer(201, reply.body)
 
     async def login(self, request: Request) -> Answer:
         check_origin(request)
-        args = _fields(request, {"email": EMAIL_MAX, "password": PASSWORD_MAX}, flags=("cookie",))
+        args = read_fields(request, {"email": EMAIL_MAX, "password": PASSWORD_MAX}, flags=("cookie",))
         cookie = args.pop("cookie", False)
         return await self._begin(request, "auth.login", args | (former(request) if cookie else {}), cookie)
 
     async def password(self, request: Request) -> Answer:
         user = credentials(request, "required")
-        args = _fields(request, {"new": PASSWORD_MAX}, {"old": PASSWORD_MAX})
+        args = read_fields(request, {"new": PASSWORD_MAX}, {"old": PASSWORD_MAX})
         return await self._begin(request, "auth.password", {"old": "", **args}, has_cookie(request), user)
 
     async def logout(self, request: Request) -> Answer:
@@ -98,11 +98,11 @@ class Accounts:
 
     async def rename(self, request: Request) -> Answer:
         user = credentials(request, "required")
-        return ok((await self._ask(request, "auth.rename", _fields(request, {"name": NAME_MAX}), user)).body)
+        return ok((await self._ask(request, "auth.rename", read_fields(request, {"name": NAME_MAX}), user)).body)
 
     async def delete(self, request: Request) -> Answer:
         user = credentials(request, "required")
-        args = {"password": "", **_fields(request, {}, {"password": PASSWORD_MAX}), "client": client_of(request)}
+        args = {"password": "", **read_fields(request, {}, {"password": PASSWORD_MAX}), "client": client_of(request)}
         reply = await self._ask(request, "auth.delete", args, user)
         return _ending(request, 202 if loads(reply.body) == "queued" else 204)
 
@@ -126,7 +126,7 @@ def _ending(request: Request, status: int = 204) -> Answer:
     return Answer(status, headers={"Set-Cookie": cleared_cookie()} if has_cookie(request) else {})
 
 
-def _fields(
+def read_fields(
     request: Request, required: Mapping[str, int], optional: Mapping[str, int] = _NONE, flags: Sequence[str] = ()
 ) -> dict[str, Any]:
     """The body: an object with these texts, of so many characters at most, and flags. Raises BadRequest."""

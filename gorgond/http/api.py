@@ -25,6 +25,7 @@ from gorgond.http.asking import Asking, User, message_of
 from gorgond.http.bodies import check_item, check_private, check_ts, items, json_body
 from gorgond.http.credentials import credentials, unauthorized
 from gorgond.http.openapi import describe
+from gorgond.http.proving import Proving
 from gorgond.http.routes import Parameter, Question, Request, Route, Routes
 from gorgond.http.site_logins import SiteLogins
 from gorgond.redpill import CallFailed, Message, Reply, dumps, loads
@@ -62,6 +63,7 @@ class Api:
                       answers={200: ("it can", "Ready")}),
                 Route("GET", "/openapi.json", self.openapi, "This description", answers={200: ("OpenAPI 3.1", "Any")}),
                 *Accounts(asking).routes,
+                *Proving(asking).routes,
                 *SiteLogins(asking).routes,
                 *others,
             ]

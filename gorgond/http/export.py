@@ -1,12 +1,13 @@
 """All that is a user's, as one JSON file to keep, written as it is read: notes may be many.
 
-    {"exported": ms, "user": {…}, "sessions": […], "links": […], "unwanted": […], "browsers": […], "notes": […],
-     "notifications": […], "deliveries": […]}
+    {"exported": ms, "user": {…}, "sessions": […], "links": […], "unwanted": […], "gathered": […], "times": […],
+     "browsers": […], "notes": […], "notifications": […], "deliveries": […]}
 
-`unwanted` are the notifications that the user is not sent: "KIND CHANNEL"; `browsers` those in which the user is told.
-`deliveries` say what became of each notification that was to be sent over another channel than the inbox. Notes come
-oldest first: one that is changed meanwhile comes once more at the end, and none is missed. A file that was cut off,
-since a server ended or the store was away, is no JSON: its last brace is missing.
+`unwanted` are the notifications that the user is not sent: "KIND CHANNEL"; `gathered` those that are in digests, and
+`times` say when; `browsers` those in which the user is told. `deliveries` say what became of each notification that was
+to be sent over another channel than the inbox. Notes come oldest first: one that is changed meanwhile comes once more
+at the end, and none is missed. A file that was cut off, since a server ended or the store was away, is no JSON: its
+last brace is missing.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class Export:
         about = {"exported": now_ms(), "user": user, "sessions": sessions["sessions"], "links": links["linked"]}
         about["unwanted"] = [word for each in preferences for word in each["off"]]
         about["browsers"] = [{"agent": each["agent"], "since": each["since"]} for each in browsers]
+        about["gathered"] = [word for each in preferences for word in each.get("digest", ())]
+        about["times"] = [each["times"] for each in preferences if "times" in each]
 
         def begin(sink: Sink) -> None:
             task = asyncio.get_running_loop().create_task(self._write(request, int(user["id"]), sink))

@@ -13,6 +13,7 @@ from gorgond.bounds import (
     KEYWORD_MAX,
     KEYWORDS_MAX,
     LIM_MAX,
+    LINK_MAX,
     LOCATION_MAX,
     NAME_MAX,
     PASSWORD_MAX,
@@ -88,6 +89,10 @@ def _input(required: Sequence[str], **most: int) -> dict[str, Any]:
 
 
 _USER = _object(id=_TEXT, name=_TEXT, email=_TEXT, roles={"type": "array", "items": _TEXT})
+_USER["properties"]["confirmed"] = {
+    "const": True,
+    "description": "the user has proved to read its e-mails",
+}
 _SESSIONS = {
     "type": "array",
     "items": _object(
@@ -113,6 +118,9 @@ _SCHEMAS: dict[str, Any] = {
     "Login": _input(("email", "password"), email=EMAIL_MAX, password=PASSWORD_MAX)
     | {"properties": {"email": _text(EMAIL_MAX), "password": _text(PASSWORD_MAX), "cookie": {"type": "boolean"}}},
     "Password": _input(("new",), old=PASSWORD_MAX, new=PASSWORD_MAX),
+    "Proof": _input(("token",), token=LINK_MAX),
+    "Address": _input(("email",), email=EMAIL_MAX),
+    "Reset": _input(("token", "new"), token=LINK_MAX, new=PASSWORD_MAX),
     "Renaming": _input(("name",), name=NAME_MAX),
     "Deletion": _input((), password=PASSWORD_MAX),
     "Export": _object(

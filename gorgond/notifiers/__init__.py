@@ -3,6 +3,7 @@ in the table NOTIFIERS or as an entry point of its group. docs/development.md sa
 
     notifier    the contract: what a notifier does, and what the notification server does for it
     delivering  one channel's notifications, each sent once as far as that can be
+    digests     what users want to be told of together
     inbox       the channel that is always there: documents in the store
     email       e-mails; `smtp` is how they are handed over
     http        a service that takes them by HTTP; `answers` is what such a one says

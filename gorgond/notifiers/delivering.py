@@ -1,11 +1,11 @@
 """The notifications of one channel: whether their users want them, and that none is sent twice as far as that can be.
 
     deliveries   {"id": "USER:NID:CHANNEL" or "USER:NID:CHANNEL:TARGET", "userid", "kind", "channel", "target", "by",
-                  "state", "reason", "tries"}
+                  "state", "reason", "tries", "window"}
 
     sending   it is being sent, or was, by a server that died at it
     waiting   it could not be sent, and is tried again
-    sent, dead (given up), off (its user does not want it, or there is none)
+    sent, dead (given up), off (its user does not want it, or there is none), gathered (into a digest)
 
 Where a user may have several targets, a notification is made into a message for each of them first, with an id made of
 its own: from then on each is sent, repeated and noted for itself, and one that fails delays no other.
@@ -15,21 +15,26 @@ and is done. One that finds it "sending" comes from a server that died in betwee
 which whoever gets it may know. `by` is the message's own id: that of another message with the same `key` finds that it
 is somebody else's, and is done.
 
+An address that its user has not confirmed gets letters alone (`app.letters`): by one of them it is confirmed. Those who
+registered when there were none get all.
+
 What its user wants is asked last, when nothing but sending is left: what was answered before that holds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from gorgond.app.clients import Document, StoreClient
+from gorgond.app.letters import DIGEST, LETTERS
 from gorgond.app.notifying import (
     DELIVERIES,
     PREFERENCES,
@@ -40,7 +45,9 @@ from gorgond.app.notifying import (
     target_id,
     visible_part,
 )
+from gorgond.app.times import quiet_until
 from gorgond.errors import Conflict, NotFound, NotSent, TargetGone, Undeliverable
+from gorgond.notifiers.digests import Digests
 from gorgond.notifiers.inbox import Inbox
 from gorgond.notifiers.notifier import Notification, Notifier, Recipient
 from gorgond.notifiers.pace import Pace
@@ -57,7 +64,7 @@ from gorgond.redpill import (
     contained,
     now_ms,
 )
-from gorgond.service.channels import OPERATION, counter_of
+from gorgond.service.channels import OPERATION, UNSETTLED, counter_of
 from gorgond.service.metrics import Metrics
 
 PATIENT = Attempts(most=1000, first=10.0, longest=900.0)
@@ -78,6 +85,7 @@ class Contact(NamedTuple):
 
     name: str
     email: str
+    proved: bool  # or nobody has asked for it
 
 
 class Server(Protocol):
@@ -102,6 +110,14 @@ class Server(Protocol):
 
 class Leaving(GorgonError):
     """The server ends; whoever comes next sends what is left."""
+
+
+class Quiet(GorgonError):
+    """Its user is not to be disturbed until a time, ms since 1970."""
+
+    def __init__(self, until: int) -> None:
+        super().__init__("its user's quiet hours")
+        self.until = until
 
 
 class Channel(ABC):
@@ -129,13 +145,16 @@ class Channel(ABC):
         except Undeliverable as failed:
             self._count_failure("dead", failed)
             return Dead(str(failed))
+        except Quiet as quiet:
+            self._count("quiet")
+            return Retry(str(quiet), delay=max(0.0, (quiet.until - now_ms()) / 1000))
         except Leaving as leaving:
             return Retry(str(leaving), delay=0.0)
         return DONE
 
     @abstractmethod
     async def _deliver(self, notification: Notification, message: Message) -> None:
-        """Send a notification. Raises NotSent, Undeliverable and Leaving."""
+        """Send a notification. Raises NotSent, Undeliverable, Quiet and Leaving."""
 
     async def _ask(self, work: Callable[[], Awaitable[T]]) -> T:
         """The outcome of `work`, which asks the store or the broker, and may be done again. While they are away it is
@@ -202,25 +221,29 @@ class Outside(Channel):
         self._notifier = notifier
         self._pace = pace
         self._site = site
+        self._digests = Digests(notifier.name, store, functools.partial(server.push, f"{QUEUE}:{notifier.name}"))
 
     async def _deliver(self, notification: Notification, message: Message) -> None:
         target = str(message.args.get("target", ""))
+        if not target and await self._is_gathered(notification, message.id):
+            return
         if self._notifier.targets and not target:
             await self._expand(notification, message)
             return
         delivery = delivery_of(notification, self.name, target, message.id)
-        recipient = await self._ask(lambda: self._begin(delivery))
+        recipient = await self._ask(lambda: self._begin(delivery, notification))
         if recipient is not None:
             await self._deliver_to(notification, recipient, delivery)
 
     async def _deliver_to(self, notification: Notification, recipient: Recipient, delivery: Document) -> None:
         """Send it, and note that. Raises NotSent, Undeliverable and Leaving."""
-        unsubscribe = await self._may_send(notification)
-        if unsubscribe is None:
+        may = await self._may_send(notification)
+        if may is None:
             await self._ask(lambda: self._note(delivery["id"], in_state("off")))
             return
+        said, unsubscribe = may
         try:
-            await self._send(notification, recipient._replace(unsubscribe=unsubscribe))
+            await self._send(said, recipient._replace(unsubscribe=unsubscribe))
         except TargetGone as failed:
             self._count("gone")
             gone = in_state("off", str(failed))
@@ -233,17 +256,53 @@ class Outside(Channel):
             raise
         self._count_sent(notification)
         await self._ask(lambda: self._note(delivery["id"], in_state("sent")))
+        if notification.kind == DIGEST:
+            await self._ask(lambda: self._digests.tidy(notification))
 
-    async def _may_send(self, notification: Notification) -> str | None:
-        """Wait until one more may be sent: the address to be sent no more of its kind, or None if its user wants none
-        of it."""
+    async def _is_gathered(self, notification: Notification, by: str) -> bool:
+        """Whether its user wants it in a digest, where it is then. Raises Quiet when nothing is wanted just now."""
+        if not self._notifier.loud or notification.kind in LETTERS:
+            return False
+        preferences = await self._ask(lambda: preferences_of(self._store, notification.user))
+        times, word = preferences.get("times") or {}, preference_word(notification.kind, self.name)
+        if word in preferences["off"]:
+            return False
+        if word in preferences.get("digest", ()) and not self._notifier.targets:
+            await self._ask(lambda: self._gather(notification, by, times))
+            return True
+        if until := quiet_until(times, now_ms()):
+            raise Quiet(until)
+        return False
+
+    async def _gather(self, notification: Notification, by: str, times: Mapping[str, Any]) -> None:
+        """Put it into a digest, unless it was sent already, or has a message of its own."""
+        delivery = delivery_of(notification, self.name, "", by)
+        with suppress(Conflict):
+            await self._store.insert(DELIVERIES, delivery)
+        found = await self._store.find(DELIVERIES, {"id": delivery["id"]}, limit=1, fields=["by", "state"])
+        if found and found[0]["by"] == by and found[0]["state"] in (*UNSETTLED, "gathered"):
+            await self._digests.add(DELIVERIES, delivery["id"], notification, times)
+            self._count("gathered")
+
+    async def _may_send(self, notification: Notification) -> tuple[Notification, str] | None:
+        """Wait until one more may be sent: what is sent of it, and the address to be sent no more of its kind; None if
+        its user wants none of it."""
         while wait := await self._pace.turn():
             await self._pause(wait)
+        if notification.kind in LETTERS:
+            return notification, ""
         preferences = await self._ask(lambda: preferences_of(self._store, notification.user))
-        if preference_word(notification.kind, self.name) in preferences["off"]:
+        wanted = await self._wanted(notification, preferences["off"])
+        if wanted is None:
             self._count("off")
             return None
-        return self._unsubscribe_link(notification, preferences["token"])
+        return wanted, self._unsubscribe_link(notification, preferences["token"])
+
+    async def _wanted(self, notification: Notification, off: Collection[str]) -> Notification | None:
+        """What is sent of it, to a user who does not want what is `off`; None: nothing."""
+        if notification.kind == DIGEST:
+            return await self._ask(lambda: self._digests.whole(notification, off))
+        return None if preference_word(notification.kind, self.name) in off else notification
 
     async def _expand(self, notification: Notification, message: Message) -> None:
         """Have it sent to each of its user's targets that is to have it."""
@@ -253,23 +312,33 @@ class Outside(Channel):
         targets = [target_id(each) for each in found if self._notifier.wants(each, notification)]
         await self._server.push_all([(f"{QUEUE}:{self.name}", message_for(message, each)) for each in targets])
 
-    async def _begin(self, delivery: Document) -> Recipient | None:
+    async def _begin(self, delivery: Document, notification: Notification) -> Recipient | None:
         """Whom to send it, if it is to be sent by who handles this message."""
-        id, user, target = delivery["id"], delivery["userid"], delivery["target"]
+        id = delivery["id"]
         with suppress(Conflict):  # it was begun, by a message of before or another one of the same key
             await self._store.insert(DELIVERIES, delivery)
         found = await self._store.find(DELIVERIES, {"id": id}, limit=1, fields=["by", "state"])
-        if not found or found[0]["by"] != delivery["by"] or not await self._takes_up(delivery, found[0]["state"]):
+        if not found or found[0]["by"] != delivery["by"]:
             return None
-        recipient = await self._recipient(user, target)
-        if recipient is None:
-            await self._note(id, in_state("off", "there is no such target" if target else "there is no such user"))
+        if found[0]["state"] == "gathered":  # its user wants it by itself since
+            await self._digests.add(DELIVERIES, id, notification, {})
+            return None
+        if not await self._takes_up(delivery, found[0]["state"]):
+            return None
+        recipient = await self._recipient(delivery)
+        if recipient is None or not self._notifier.reaches(recipient):
+            await self._note(id, in_state("off", "there is nobody there, or no address that was confirmed"))
+            return None
         return recipient
 
-    async def _recipient(self, user: str, target: str) -> Recipient | None:
+    async def _recipient(self, delivery: Document) -> Recipient | None:
+        user, target = delivery["userid"], delivery["target"]
         if not target:
             contact = await self._server.contact(user)
-            return Recipient(user, contact.name, contact.email, "", self._site) if contact else None
+            if contact is None:
+                return None
+            email = contact.email if contact.proved or delivery["kind"] in LETTERS else ""
+            return Recipient(user, contact.name, email, "", self._site)
         there = await self._store.find(self._notifier.targets, {"id": f"{user}:{target}"}, limit=1)
         return Recipient(user, "", "", "", self._site, there[0]) if there else None
 
@@ -284,8 +353,9 @@ class Outside(Channel):
         except Undeliverable:
             raise
         except NotSent as failed:
-            if now_ms() - notification.at > KEPT * 1000:
-                raise Undeliverable(f"it was tried for {KEPT / 86400:.0f} days: {failed}") from failed
+            kept = LETTERS.get(notification.kind, KEPT)  # a link that is over is of no use
+            if now_ms() - notification.at > kept * 1000:
+                raise Undeliverable(f"it was tried for {kept / 3600:.0f} hours: {failed}") from failed
             raise
         except Exception as error:
             log.exception("%s could not be sent over %s", notification.kind, self.name)

@@ -40,6 +40,11 @@ class Email(Notify):
     sender: str = setting(
         "gorgond@localhost", matching("an e-mail address", r"[\w.+=-]+@[\w.-]+"), "from whom e-mails come"
     )
+    bounces: str = setting(
+        "",
+        matching("an e-mail address with at most 14 characters before the @, or nothing", r"([\w.=-]{1,14}@[\w.-]+)?"),
+        "to where e-mails come back that cannot be delivered, each to an address of its own; empty: to the sender",
+    )
     templates: str = setting(
         "/etc/gorgond/notify.d", matching("an absolute path", r"/\S.*"), "a directory for each kind, with what it says"
     )
@@ -50,20 +55,30 @@ class EmailNotifier(Notifier):
 
     settings = Email
     in_hand: ClassVar[int] = 4
+    loud: ClassVar[bool] = True
 
     def __init__(self, name: str, settings: Email) -> None:
         super().__init__(name, settings)
         self._sender = settings.sender
+        self._bounces = settings.bounces
         self._templates = Templates(Path(settings.templates))
         self._mailer = Mailer(settings.url)
         self._threads = ThreadPoolExecutor(self.in_hand, f"{name} smtp")
 
+    def reaches(self, recipient: Recipient) -> bool:
+        return bool(recipient.email)  # who came from another site may have none
+
     async def send(self, notification: Notification, recipient: Recipient) -> None:
-        if not recipient.email:
-            return  # who came from another site may have none
         mail = self._mail(notification, recipient)
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._threads, self._mailer.send, mail, self._sender, recipient.email)
+        sender = self._return_path(notification)
+        await loop.run_in_executor(self._threads, self._mailer.send, mail, sender, recipient.email)
+
+    def _return_path(self, notification: Notification) -> str:
+        """To where it comes back if it cannot be delivered: by an address of its own that is known, whatever the mail
+        servers on its way write (VERP)."""
+        local, at, domain = self._bounces.partition("@")
+        return f"{local}+{notification.user}.{notification.id}@{domain}" if at else self._sender
 
     def _mail(self, notification: Notification, recipient: Recipient) -> EmailMessage:
         """The e-mail. Raises Undeliverable for what cannot be one."""

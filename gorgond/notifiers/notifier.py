@@ -60,7 +60,8 @@ class Notification(NamedTuple):
 
 
 class Recipient(NamedTuple):
-    """Who gets it. `unsubscribe` is the address at which the user is sent no more of its kind over this channel, `site`
+    """Who gets it. `email` is empty where there is none, or none that its user has confirmed. `unsubscribe` is the
+    address at which the user is sent no more of its kind over this channel, empty where nobody can do without; `site`
     that of the website; both are empty where nobody has said what it is. `target` is the document of the one among the
     user's targets to which it is to be sent, where a channel has such; `name` and `email` are empty then."""
 
@@ -90,9 +91,15 @@ class Notifier(ABC):
     targets: ClassVar[str] = ""
     """Where a user may have several targets, endpoints or browsers: the collection of their documents, whose ids are
     the user's, a colon and the target's own. Empty: each user is one."""
+    loud: ClassVar[bool] = False
+    """Whether people are disturbed by it: they may have quiet hours, and be told of several things together."""
 
     def __init__(self, name: str, settings: Any) -> None:
         self.name = name
+
+    def reaches(self, recipient: Recipient) -> bool:
+        """Whether it can be sent to such a one at all."""
+        return True
 
     def wants(self, target: Mapping[str, Any], notification: Notification) -> bool:
         """Whether a notification is to be sent to this one of its user's targets at all."""

@@ -52,6 +52,7 @@ class PushNotifier(Notifier):
     """Sends them to the push services of browsers."""
 
     settings = Push
+    loud: ClassVar[bool] = True
     targets: ClassVar[str] = BROWSERS
 
     def __init__(self, name: str, settings: Push) -> None:

@@ -138,6 +138,8 @@ ROLES: Mapping[str, Role] = {
                     "auth_store_put",
                     "store_get",
                     "store_put",
+                    "notify_put",
+                    f"notify_put:{ANY}",
                 ),
                 consumes=("auth_get", "auth_put", "auth_erase"),
                 waits_on=("auth_data",),
@@ -208,6 +210,7 @@ ROLES: Mapping[str, Role] = {
                 "preferences": Indexes(owner="id"),
                 "deliveries": Indexes(newest=("state",), owner="id:"),
                 "browsers": Indexes(values=("endpoint",), owner="id:"),
+                "digests": Indexes(owner="id:"),
             },
             # A channel that leads outside needs the network.
             unit=Unit(port=True, secrets=("notify.*",), opens=("notify.",)),

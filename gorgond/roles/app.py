@@ -26,6 +26,7 @@ from gorgond.app.schedule import ScheduleLoop
 from gorgond.bounds import LIM_MAX
 from gorgond.config import Config
 from gorgond.errors import NotFound
+from gorgond.notifiers import NOTIFIERS
 from gorgond.redpill import BrokerError, GorgonError, Message, Outcome, Reply, loads, now_ms
 from gorgond.roles.row import Indexes
 from gorgond.service.ends import Together
@@ -67,6 +68,12 @@ class AppServer(Service):
     def channels(self) -> Mapping[str, str]:
         """The channels over which notifications are sent, with the kind of each."""
         return {INBOX: INBOX, **{name: settings.kind for name, settings in self.config.channels.items()}}
+
+    @property
+    def loud(self) -> Mapping[str, bool]:
+        """Those of them that disturb people, and whether digests are sent over them."""
+        kinds = {name: NOTIFIERS.load(settings.kind) for name, settings in self.config.channels.items()}
+        return {name: not kind.targets for name, kind in kinds.items() if kind.loud}
 
     def _adjust(self) -> None:
         """Listen to the topics that the applications name now, and run what they have run every so often."""

@@ -18,14 +18,18 @@ import os
 from collections.abc import Mapping
 from typing import Any, Unpack
 
-from gorgond.auth import erasing, operations, site_logins
+from gorgond.app.letters import letter_channel
+from gorgond.auth import erasing, operations, proving, site_logins
 from gorgond.auth.batches import PassingOn, SideBySide
 from gorgond.auth.erasing import Erasing
 from gorgond.auth.identities import Identities
+from gorgond.auth.letters import Letters
 from gorgond.auth.limits import Limits
+from gorgond.auth.links import Links
 from gorgond.auth.oauth2 import IdentityProvider
 from gorgond.auth.operations import ENDING, QUICK, Operations, check_arguments
 from gorgond.auth.passwords import Passwords
+from gorgond.auth.proving import Proving
 from gorgond.auth.records import Records
 from gorgond.auth.rights import User, check_need, unknown
 from gorgond.auth.sealing import Sealing
@@ -55,7 +59,7 @@ from gorgond.service.pseudonyms import Pseudonyms
 
 PUT_CONSUMERS = 4  # of those that may take long, at a time
 OURS = "auth_"  # so the names of the queues begin to which none but us may push, auth_get excepted
-ARGUMENTS = {**operations.ARGUMENTS, **site_logins.ARGUMENTS}
+ARGUMENTS = {**operations.ARGUMENTS, **site_logins.ARGUMENTS, **proving.ARGUMENTS}
 PATIENT = Attempts(most=1000)  # what is left to do outlasts a broker that takes nothing for hours
 
 
@@ -79,11 +83,14 @@ class AuthServer(Service):
         limits = Limits(self._link, settings.attempts, settings.address_attempts, pseudonyms)
         users = Users(records)
         self._erasing = Erasing(records, kept, users, self.tokens, self._keep)
-        accounts = Operations(users, self._passwords, self.tokens, limits, self._erasing)
-        self._sites = _sites(config)
-        logins = SiteLogins(self._sites, Identities(records, users), users, limits, accounts)
-        self._public = {**accounts.public, **logins.public}
-        self._own = {**accounts.own, **logins.own}
+        links = Links(settings.key)
+        letters = Letters(self._push, letter_channel(config), config.web.url.rstrip("/"), links)
+        accounts = Operations(users, self._passwords, self.tokens, limits, self._erasing, letters)
+        self._sites, identities = _sites(config), Identities(records, users, self.tokens)
+        logins = SiteLogins(self._sites, identities, limits, accounts)
+        proofs = Proving(links, letters, users, identities, self._passwords, self.tokens, limits, accounts, self._push)
+        self._public = {**accounts.public, **logins.public, **proofs.public}
+        self._own = {**accounts.own, **logins.own, **proofs.own}
 
     async def start(self) -> None:
         self.listener(TOPIC, lambda _, event: self.tokens.take_event(event), self.tokens.forget_all)
@@ -99,6 +106,9 @@ class AuthServer(Service):
     async def _tell(self, event: Message) -> None:
         """Tell the other auth servers, those that hear it now."""
         await self.producer(TOPIC, self.fabric.calls).publish(TOPIC, event)
+
+    async def _push(self, queue: str, message: Message) -> None:
+        await self.producer(queue).push(queue, message)
 
     async def _keep(self, job: Message, delay: float) -> None:
         await self.producer(erasing.QUEUE).push(erasing.QUEUE, job, delay=delay or None)

@@ -35,6 +35,7 @@ from gorgond.redpill import (
     ID_MAX,
     Attempts,
     BrokerError,
+    CallFailed,
     GorgonError,
     Message,
     Outcome,
@@ -171,9 +172,15 @@ class NotificationServer(Service):
 
     async def contact(self, user: str) -> Contact | None:
         """How the user of this id is reached, if there is one."""
-        asked = {"filter": {"id": user}, "fields": list(Contact._fields), "limit": 1}
-        found = loads((await self._asking.ask(CONTACT, "users.find", asked)).body)
-        return Contact(found[0]["name"], found[0]["email"]) if found else None
+        asked = {"filter": {"id": user}, "fields": ["name", "email", "confirmed"], "limit": 1}
+        try:
+            found = loads((await self._asking.ask(CONTACT, "users.find", asked)).body)
+        except CallFailed as failed:
+            if failed.code != 403:
+                raise
+            # A store of before addresses were confirmed: another one tells, or this one after its upgrade.
+            raise CallFailed(503, str(failed)) from failed
+        return Contact(found[0]["name"], found[0]["email"], found[0].get("confirmed", True)) if found else None
 
     async def kept_key(self, public: str, private: str) -> str:
         """The private key that all notification servers have: this one, if there was none."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from gorgond.app import notes
+from gorgond.app.letters import letter_channel
 from gorgond.app.loading import load_apps
 from gorgond.auth.sealing import Sealing
 from gorgond.config import Config
@@ -64,7 +65,8 @@ class WebServer(Service):
         self.calls = self.caller("web_data")
         self._searches = Share(SEARCHES, "searches")
         self._sealing = Sealing(config.auth.key)
-        self.site = Website(self, self._hear, partial(self.loop, ends=True), _problem, tuple(config.oauth2))
+        spawn, letters = partial(self.loop, ends=True), bool(letter_channel(config))
+        self.site = Website(self, self._hear, spawn, _problem, tuple(config.oauth2), letters)
         self.server = Server(self._routes(config), config.web.deadline, _problem, self._measure, self._show)
         self.server.trusted_proxies = config.web.trusted_proxies
         self.server.secure = config.web.url.startswith("https://")

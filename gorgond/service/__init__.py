@@ -18,6 +18,7 @@ signals        of the process, from its first moment to its last
 tied           processes that end with the one that started them
 answering      from a handler that others wrote to an outcome
 share          how much of something dear each client may have under way
+agents         the browser that a session was begun with
 plain          text of others as it may be shown; `pseudonyms` is what stands for them in the log
 output         what a command prints, to a reader who may have gone
 words          figures in sentences

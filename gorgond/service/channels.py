@@ -17,7 +17,7 @@ OPERATION = "channel "
 OUTCOMES = ("sent", "later", "dead", "off", "gone")
 
 UNSETTLED = ("sending", "waiting")
-SETTLED = ("sent", "dead", "off")
+SETTLED = ("sent", "dead", "off", "gathered")
 
 
 def counter_of(channel: str, outcome: str) -> str:

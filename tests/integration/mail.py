@@ -28,6 +28,7 @@ class MailServer:
         self.mails: list[EmailMessage] = []  # those that were taken
         self.offered: list[EmailMessage] = []  # all that came
         self.recipients: list[str] = []
+        self.senders: list[str] = []  # on the envelopes
         self.answer: Answer = lambda _: TAKEN
         self.refused: dict[str, str] = {}  # what is said of addresses
         self.connections = 0
@@ -62,6 +63,7 @@ class MailServer:
         if said in (TAKEN, HANG_UP, HANG):
             self.mails.append(mail)
             self.recipients += envelope.rcpt_tos
+            self.senders.append(str(envelope.mail_from))
         if said == HANG_UP:
             assert server.transport is not None
             server.transport.close()

@@ -3,6 +3,7 @@
 TEST_SILENCE    seconds after which consumers take each other for dead
 TEST_LEASE      seconds for which who runs what runs every so often, or polls, has the right to
 TEST_SOON       seconds until a notification that could not be sent is sent again
+TEST_WINDOW     seconds from one digest to the next, for everybody
 TEST_DRAIN      seconds that draining may take
 TEST_SLOW       seconds that each batch of writes takes, half of them before it is in the database, half after
 TEST_POISON     the process dies when it is to write an item with this id
@@ -22,7 +23,7 @@ from pathlib import Path
 from gorgond.app import schedule
 from gorgond.cli import main
 from gorgond.errors import StoreRefused
-from gorgond.notifiers import smtp
+from gorgond.notifiers import digests, smtp
 from gorgond.redpill import Attempts, broker, concurrent, session
 from gorgond.roles import notify
 from gorgond.service import leading, life
@@ -57,6 +58,8 @@ if __name__ == "__main__":
     if soon := os.environ.get("TEST_SOON"):
         vars(notify)["PATIENT"] = Attempts(most=1_000_000, first=float(soon), longest=float(soon))
     smtp.ANSWER = float(os.environ.get("TEST_MAIL", smtp.ANSWER))
+    if window := int(float(os.environ.get("TEST_WINDOW", "0")) * 1000):
+        vars(digests)["next_digest"] = lambda times, now: now - now % window + window
     life.DRAIN_MAX = float(os.environ.get("TEST_DRAIN", life.DRAIN_MAX))
     vars(journald)["SOCKET"] = Path(os.environ.get("TEST_JOURNALD", journald.SOCKET))
     SqliteStore.change = weak_change  # type: ignore[method-assign]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gorgond.app import letters
 from gorgond.auth.records import owned_filters
 from gorgond.redpill import Listener, now_ms
 from gorgond.stores import open_store
@@ -152,7 +153,7 @@ def test_nobody_sees_anothers(house: Website, nora: Reader) -> None:
 @pytest.mark.parametrize(
     ("what", "code", "says"),
     [
-        ({"kind": "nope"}, 404, "there is no kind of notification nope; there are comment.new, login.new"),
+        ({"kind": "nope"}, 404, "there is no kind of notification nope; there are account.login, comment.new"),
         ({"kind": COMMENT, "data": "x" * 20_000}, 413, "data: has 20002 bytes, and must have at most 20000"),
         ({"kind": COMMENT, "user": "a\r\nBcc: b@c"}, 400, "user: must be a user's id"),
         ({"kind": COMMENT, "user": "a:b"}, 400, "user: must be a user's id"),
@@ -166,7 +167,8 @@ def test_what_cannot_be_is_refused_by_name(house: Website, what: dict[str, Any],
 def test_what_is_not_wanted_is_not_sent_once_that_is_answered(house: Website, nora: Reader) -> None:
     # given what there is to choose
     kinds = nora.ask("GET", "/me/notifications/preferences").json["kinds"]
-    assert {each["kind"]: each["channels"] for each in kinds} == {COMMENT: {"inbox": True}, LOGIN: {"inbox": True}}
+    told = {kind: {"inbox": True} for kind in (COMMENT, LOGIN, letters.LOGIN)}
+    assert {each["kind"]: each["channels"] for each in kinds} == told
     # and notifications that are accepted, and not sent yet
     with paused(house, "notify_put:inbox"):
         for _ in range(5):
@@ -182,7 +184,10 @@ def test_what_is_not_wanted_is_not_sent_once_that_is_answered(house: Website, no
     tell(house, nora.id)
     assert [each["kind"] for each in nora.got(2)] == [COMMENT, LOGIN]
     # and what there is not is named
-    for target, says in (("nope/inbox", "nope; there are comment.new"), (f"{COMMENT}/pager", "there are inbox")):
+    for target, says in (
+        ("nope/inbox", "nope; there are account.login, comment.new"),
+        (f"{COMMENT}/pager", "there are inbox"),
+    ):
         error = nora.ask("PUT", f"/me/notifications/preferences/{target}", {"on": False}).error
         assert error["code"] == 404
         assert says in error["message"]
@@ -297,10 +302,10 @@ def test_the_page_of_the_inbox_does_without_javascript(house: Website, nora: Rea
     assert "<title>Notifications (" not in nora.browser.page
     # and what one is sent is chosen there
     page = nora.browser.get("/notifications/preferences")
-    assert page.count("Inbox: on") == 2
+    assert page.count("Inbox: on") == 3
     page = nora.browser.send("/notifications/preferences", kind=LOGIN, channel="inbox", on="")
     assert "That is changed, from now on." in page
-    assert (page.count("Inbox: on"), page.count("Inbox: off")) == (1, 1)
+    assert (page.count("Inbox: on"), page.count("Inbox: off")) == (2, 1)
 
 
 def test_who_is_not_logged_in_is_sent_to_do_that(house: Website) -> None:

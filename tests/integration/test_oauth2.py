@@ -18,6 +18,7 @@ from gorgond.auth import tokens
 from gorgond.http import site_logins
 from gorgond.http.forms import FORM
 from tests.conftest import RedisServer
+from tests.integration.letters import change_user
 from tests.integration.oidc import CLIENT, provider
 from tests.integration.website import Answer, Website
 
@@ -163,14 +164,50 @@ def test_what_the_browser_is_sent_with(browser: Browser) -> None:
         assert query[name] != second[name]
 
 
-def test_no_account_is_taken_over_by_its_address(browser: Browser, who: str) -> None:
-    # given an account with a password, whose address the provider says is another's
+def test_no_account_whose_address_is_confirmed_is_taken_over(browser: Browser, who: str) -> None:
+    # given an account with a password, whose owner has confirmed the address that the provider says is another's
     account(browser.site, who)
+    change_user(browser.site, who, confirmed=True)
     answer = browser.journey(who)
     # then nobody is logged in, and told why
     assert answer.status == 409
     assert "log in, then link" in answer.error["message"]
     assert browser.me() is None
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_who_never_confirmed_an_address_loses_the_account_to_its_owner(
+    browser: Browser, who: str, before: bool
+) -> None:
+    # given a stranger who has registered with somebody's address, now or before addresses were confirmed, is logged in,
+    # and comes by way of the provider too
+    session = account(browser.site, who)
+    if before:
+        change_user(browser.site, who, confirmed=None)
+    stranger = Browser(browser.site)
+    begun = browser.site.ask("POST", "/auth/login", {"email": who, "password": PASSWORD, "cookie": True})
+    stranger.cookies["__Host-session"] = begun.headers["set-cookie"].partition(";")[0].partition("=")[2]
+    assert stranger.journey(f"thief-{who}", "?link=1").status == 303
+    id = stranger.me()["id"]
+    assert browser.site.ask("POST", "/me/notes", {"title": "kept"}, **session).status == 201
+    # when the owner of the address logs in by way of the provider, which says whose it is
+    assert browser.journey(who).status == 303
+    # then that is the owner's account, with all that is in it
+    assert (browser.me()["id"], browser.me()["email"], browser.me()["confirmed"]) == (id, who, True)
+    cookie = f"__Host-session={browser.cookies['__Host-session']}"
+    notes = browser.site.ask("GET", "/me/notes", Cookie=cookie).json["items"]
+    assert [note["title"] for note in notes] == ["kept"]
+    assert [each["email"] for each in browser.ask("GET", "/auth/links").json["linked"]] == [who]
+    # and the stranger has no way in any more: no session, no password, no account at the provider
+    assert browser.site.ask("GET", "/auth/me", **session).status == 401
+    assert stranger.me() is None
+    assert browser.site.ask("POST", "/auth/login", {"email": who, "password": PASSWORD}).status == 401
+    stranger.journey(f"thief-{who}")
+    assert stranger.me()["id"] != id
+    # and the owner comes again as the same user, and is told of the login
+    again = Browser(browser.site)
+    again.journey(who)
+    assert again.me()["id"] == id
 
 
 def test_linking_and_unlinking(browser: Browser, who: str) -> None:

@@ -156,6 +156,14 @@ def test_every_operation_answers_as_described(
             (401, "/notifications/preferences", b"", FORM),
         ],
         ("POST", "/notifications/browsers/{id}"): [(404, "/notifications/browsers/none", b"", FORM | mine)],
+        ("PUT", "/me/notifications/times"): [
+            (200, "/me/notifications/times", {"zone": "UTC"}, mine), (401, "/me/notifications/times", {}, {}),
+            (400, "/me/notifications/times", {"zone": "Mars"}, mine),
+        ],
+        ("POST", "/notifications/times"): [
+            (303, "/notifications/times", b"zone=UTC&digest=daily&at=", FORM | mine),
+            (400, "/notifications/times", b"zone=Mars", FORM | mine), (401, "/notifications/times", b"", FORM),
+        ],
         ("GET", "/notifications/unsubscribe"): [(200, "/notifications/unsubscribe?who=5", None, {})],
         ("POST", "/notifications/unsubscribe"): [(404, "/notifications/unsubscribe?who=5&token=x", None, {})],
         ("POST", "/notifications/leave"): [
@@ -197,6 +205,17 @@ def test_every_operation_answers_as_described(
         ("POST", "/account/delete"): [
             (403, "/account/delete", b"password=not+it", FORM | mine), (401, "/account/delete", b"", FORM),
         ],
+        ("POST", "/account/confirm"): [
+            (404, "/account/confirm", b"", FORM | mine), (401, "/account/confirm", b"", FORM),
+        ],
+        ("GET", "/confirm"): [(404, "/confirm?token=x", None, {})],
+        ("POST", "/confirm"): [(404, "/confirm", b"token=x", FORM | mine), (401, "/confirm", b"token=x", FORM)],
+        ("GET", "/reset"): [(404, "/reset?token=", None, {})],
+        ("POST", "/reset"): [
+            (404, "/reset", b"email=a%40b.example", FORM),
+            (403, "/reset", b"", FORM | {"Sec-Fetch-Site": "cross-site"}),
+        ],
+        ("POST", "/reset/password"): [(404, "/reset/password", b"token=x&new=long+enough+for+it", FORM)],
         ("POST", "/account/sessions/{id}"): [(404, "/account/sessions/none", b"", FORM | mine)],
         ("GET", "/live"): [(200, "/live?uid=1&since=1", None, {}), (400, "/live?uid=x", None, {})],
         ("GET", "/static/{name}"): [(200, "/static/site.css?v=x", None, {}), (404, "/static/none", None, {})],
@@ -209,6 +228,20 @@ def test_every_operation_answers_as_described(
             (200, "/auth/login", account, {}), (200, "/auth/login", {**account, "cookie": True}, {}),
             (401, "/auth/login", {**account, "password": "not it"}, {}), (400, "/auth/login", {}, {}),
             (403, "/auth/login", account, {"Sec-Fetch-Site": "cross-site"}),
+        ],
+        ("POST", "/auth/confirm"): [(404, "/auth/confirm", None, mine), (401, "/auth/confirm", None, {})],
+        ("PUT", "/auth/confirm"): [
+            (404, "/auth/confirm", {"token": "x"}, mine), (401, "/auth/confirm", {"token": "x"}, {}),
+            (400, "/auth/confirm", {}, mine),
+        ],
+        ("POST", "/auth/reset"): [
+            (404, "/auth/reset", {"email": "a@b.example"}, {}), (400, "/auth/reset", {}, {}),
+            (403, "/auth/reset", {"email": "a@b.example"}, {"Sec-Fetch-Site": "cross-site"}),
+        ],
+        ("PUT", "/auth/reset"): [
+            (404, "/auth/reset", {"token": "x", "new": "long enough for it"}, {}),
+            (400, "/auth/reset", {"token": "x", "new": "short"}, {}),
+            (403, "/auth/reset", {"token": "x", "new": "short"}, {"Sec-Fetch-Site": "cross-site"}),
         ],
         ("GET", "/auth/me"): [(200, "/auth/me", None, mine), (401, "/auth/me", None, {})],
         ("PATCH", "/auth/me"): [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gorgond.http.website.agents import browser_of
+from gorgond.service.agents import browser_of
 
 WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 

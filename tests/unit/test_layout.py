@@ -46,6 +46,7 @@ MAY_IMPORT = {
     "outside": {"errors", "validators"},  # whoever asks somebody may use it
     "app": MIDDLE | {"outside"},
     **dict.fromkeys(PARTS, MIDDLE),
+    "auth": MIDDLE | {"app"},
     "http": MIDDLE | {"app"},
     "providers": MIDDLE | {"outside"},
     "notifiers": MIDDLE | {"app", "outside"},

@@ -7,9 +7,9 @@ the application's way, auth_get → web_get → app, to the routes of `gorgond.a
 
     notes      reading, and one's own notes
     account    logging in, the account
+    proving    a forgotten password, and links in e-mails
     inbox      notifications, and what one is sent; `inbox_live` has them as they come
     live       changes of notes for pages that are open
-    agents     the browser that a session was begun with
     visitor    who looks at a page
     rendering  pages from templates, static files
     fields     labels of fields, and messages that name them so

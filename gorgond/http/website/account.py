@@ -12,10 +12,10 @@ from gorgond.http.asking import Asking, client_of
 from gorgond.http.bodies import form_body
 from gorgond.http.credentials import check_origin, cleared_cookie, credentials, former
 from gorgond.http.routes import Parameter, Request, Route
-from gorgond.http.website.agents import browser_of
 from gorgond.http.website.rendering import DID, GO_ON, OWN_PAGE, PAGE, Templates, page, see_other
 from gorgond.http.website.visitor import NOBODY, show_again, visitor_of
 from gorgond.redpill import CallFailed
+from gorgond.service.agents import browser_of
 
 _ID = Parameter("id", "the session's id", str, high=DOCUMENT_ID_MAX)
 _NAME = Parameter("name", "what others see", str, high=NAME_MAX)
@@ -28,12 +28,13 @@ def _password(name: str, doc: str) -> Parameter:
 
 
 class Account:
-    """The pages; `routes` says which is for what. `providers` are names of OAuth2 providers one may come from."""
+    """The pages; `routes` says which is for what. `providers` are names of OAuth2 providers one may come from;
+    `letters`: e-mails are sent from here."""
 
-    def __init__(self, asking: Asking, templates: Templates, providers: Sequence[str]) -> None:
+    def __init__(self, asking: Asking, templates: Templates, providers: Sequence[str], letters: bool) -> None:
         self._asking = asking
         self._templates = templates
-        self._providers = providers
+        self._offers = {"providers": providers, "letters": letters}
         word = _password("password", "8 to 256 characters")
         old = Parameter(
             "old", "the password now; who came from another site has none yet", str, high=PASSWORD_MAX, empty=True
@@ -69,7 +70,7 @@ class Account:
 
     def _door(self, here: str, heading: str, said: str, wrong: str, typed: Mapping[str, str], did: str = "") -> Answer:
         shown = {"here": here, "heading": heading, "said": said, "wrong": wrong, "values": typed, "did": did}
-        return page(self._templates.render("login.html", NOBODY, **shown, providers=self._providers))
+        return page(self._templates.render("login.html", NOBODY, **shown, **self._offers))
 
     async def login(self, request: Request) -> Answer:
         """Begin a session."""
@@ -108,9 +109,8 @@ class Account:
         )
         sessions = sorted(answer["sessions"], key=lambda each: (not each["current"], -each["used"]))
         shown = {"here": "account", "sessions": sessions, "browser": browser_of, "said": said, "wrong": wrong}
-        shown["providers"] = self._providers
         shown["did"] = request.parameters.get("did", "")
-        return page(self._templates.render("account.html", visitor, **shown))
+        return page(self._templates.render("account.html", visitor, **shown, **self._offers))
 
     async def password(self, request: Request) -> Answer:
         """Change the password; all other sessions end."""

@@ -19,6 +19,8 @@ LABELS: Mapping[str, str] = {
     "password": "Password",
     "old": "Password now",
     "new": "New password",
+    "zone": "Time zone",
+    "quiet": "Quiet hours",
 }
 
 RULES = f"{PASSWORD_MIN} to {PASSWORD_MAX} characters, and none of the commonest: a few words of your own are good."

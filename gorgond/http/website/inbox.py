@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Any
+from zoneinfo import available_timezones
 
 from gorgond.app.backend import Hear
+from gorgond.app.times import DAILY, HOURLY
 from gorgond.bounds import WHOLE_MAX
 from gorgond.http.answers import Answer
 from gorgond.http.asking import Asking
 from gorgond.http.bodies import form_body
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.telling import Spawn
-from gorgond.http.website.agents import browser_of
 from gorgond.http.website.inbox_live import InboxLive
 from gorgond.http.website.rendering import DID, GO_ON, OWN_PAGE, PAGE, Templates, page, query, see_other
-from gorgond.http.website.visitor import NOBODY, visitor_of
+from gorgond.http.website.visitor import NOBODY, show_again, visitor_of
+from gorgond.redpill import CallFailed
+from gorgond.service.agents import browser_of
 
 LIM = 30  # notifications on a page
 
@@ -25,6 +29,14 @@ _UNTIL = Parameter("until", "the number of the newest one that the page shows", 
 _SINCE = Parameter("since", "first those that came after this one", int, 0, WHOLE_MAX)
 _LAST = Parameter("Last-Event-ID", "the same, as browsers say it", int, 0, WHOLE_MAX)
 _ON = Parameter("on", "yes: send it", str, high=3, empty=True)
+_DIGEST = Parameter("digest", "yes: in a digest", str, high=10, empty=True)
+_TIMES = (
+    Parameter("zone", "the time zone, as Europe/Berlin", str, high=64),
+    Parameter("from", "when quiet hours begin, as 22:00", str, high=5, empty=True),
+    Parameter("to", "when they end", str, high=5, empty=True),
+    Parameter("digest", "daily, or hourly", str, high=10, empty=True),
+    Parameter("at", "when a daily digest is sent", str, high=5, empty=True),
+)
 _LINK = (
     Parameter("who", "the user's id", str, high=64),
     Parameter("kind", "the kind of notification", str, high=64),
@@ -48,7 +60,9 @@ class Inbox:
             Route("GET", "/notifications/preferences", self.preferences, "What one is sent", query=(DID,),
                   answers=OWN_PAGE),
             Route("POST", "/notifications/preferences", self.prefer, "Be sent something, or not",
-                  form=(*_LINK[1:], _ON), answers=GO_ON),
+                  form=(*_LINK[1:], _ON, _DIGEST), answers=GO_ON),
+            Route("POST", "/notifications/times", self.set_times, "When one is sent something", form=_TIMES,
+                  answers=GO_ON),
             Route("POST", "/notifications/browsers/{id}", self.remove_browser, "Be told in a browser no more",
                   (_BROWSER,), answers=GO_ON),
             Route("GET", "/notifications/unsubscribe", self.leaving, "Whether to be sent no more of it",
@@ -102,22 +116,35 @@ class Inbox:
         await self._asking.app(request, "site.read", {"number": request.parameters["number"]})
         return see_other("/notifications")
 
-    async def preferences(self, request: Request) -> Answer:
-        """The page of what one is sent."""
+    async def preferences(self, request: Request, said: str = "", wrong: str = "") -> Answer:
+        """The page of what one is sent, and when."""
         visitor, preferences, told = await asyncio.gather(
             visitor_of(self._asking, request),
             self._asking.app(request, "site.preferences", {}),
             self._asking.app(request, "site.browsers", {}),
         )
-        shown = {"here": "notifications", "did": request.parameters.get("did", ""), "browser": browser_of}
+        shown = {"here": "notifications", "did": request.parameters.get("did", ""), "browser": browser_of,
+                 "zones": _zones(), "said": said, "wrong": wrong}  # fmt: skip
         return page(self._templates.render("preferences.html", visitor, **shown, **preferences, **told))
 
     async def prefer(self, request: Request) -> Answer:
-        """Be sent a kind over a channel, or not."""
+        """Be sent a kind over a channel, alone or in a digest, or not."""
         typed = form_body(request)
         args = {name: typed.get(name, "") for name in ("kind", "channel")}
-        on = typed.get("on", "") == "yes"
-        await self._asking.app(request, "site.set_preference", {**args, "preference": {"on": on}})
+        preference = {name: typed.get(name, "") == "yes" for name in ("on", "digest")}
+        await self._asking.app(request, "site.set_preference", {**args, "preference": preference})
+        return see_other("/notifications/preferences?did=preferred")
+
+    async def set_times(self, request: Request) -> Answer:
+        """Have quiet hours, or none, and digests at some time."""
+        typed = form_body(request)
+        quiet = {name: typed.get(name, "") for name in ("from", "to")}
+        digest = HOURLY if typed.get("digest") == HOURLY else typed.get("at") or DAILY
+        times = {"zone": typed.get("zone", ""), "quiet": quiet if any(quiet.values()) else None, "digest": digest}
+        try:
+            await self._asking.app(request, "site.set_times", {"times": times})
+        except CallFailed as failed:
+            return await show_again(failed, lambda said, wrong: self.preferences(request, said, wrong))
         return see_other("/notifications/preferences?did=preferred")
 
     async def remove_browser(self, request: Request) -> Answer:
@@ -136,3 +163,9 @@ class Inbox:
         values = {each.name: each.read(typed.get(each.name, "")) for each in (*_LINK, _TOKEN)}
         await self._asking.anybody(request, "site.unsubscribe", values)
         return page(self._templates.render("unsubscribe.html", NOBODY, link=values, left=True))
+
+
+@functools.cache
+def _zones() -> list[str]:
+    """The names of time zones that a page offers: those of places."""
+    return sorted(name for name in available_timezones() if "/" in name and not name.startswith("Etc/"))

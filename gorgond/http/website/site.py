@@ -16,6 +16,7 @@ from gorgond.http.website.account import Account
 from gorgond.http.website.inbox import Inbox
 from gorgond.http.website.live import SHOWN, TAG, Live
 from gorgond.http.website.notes import Notes
+from gorgond.http.website.proving import Proving
 from gorgond.http.website.rendering import Static, Templates, page, see_other
 from gorgond.http.website.visitor import NOBODY, wants_page
 from gorgond.redpill import ID_MAX
@@ -26,10 +27,16 @@ _LAST = Parameter("Last-Event-ID", "go on after this event", str, high=ID_MAX)
 class Website:
     """The pages and what their forms do; `routes` says which is for what. `hear` makes a listener of a
     topic, `spawn` runs a task of the server's, `translate` says how an error of the fabric is told; `providers` are
-    names of OAuth2 providers one may come from."""
+    names of OAuth2 providers one may come from; `letters`: e-mails are sent from here."""
 
     def __init__(
-        self, backend: WebBackend, hear: Hear, spawn: Spawn, translate: Translate, providers: Sequence[str] = ()
+        self,
+        backend: WebBackend,
+        hear: Hear,
+        spawn: Spawn,
+        translate: Translate,
+        providers: Sequence[str] = (),
+        letters: bool = False,
     ) -> None:
         self._static = Static()
         self._templates = Templates(self._static)
@@ -39,7 +46,8 @@ class Website:
         self._inbox = Inbox(asking, self._templates, hear, spawn)
         self.routes = [
             *notes.routes,
-            *Account(asking, self._templates, providers).routes,
+            *Account(asking, self._templates, providers, letters).routes,
+            *Proving(asking, self._templates, letters).routes,
             *self._inbox.routes,
             Route("GET", "/live", self.live, "Notes as they change, as server-sent events", (),
                   (Parameter("uid", "only those of this user", int, 0, WHOLE_MAX),
