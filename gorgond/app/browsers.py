@@ -78,7 +78,10 @@ async def add_browser(ctx: Context, subscription: Subscription) -> Response:
     if len(known) >= MOST and id not in [each["id"] for each in known]:
         raise Conflict(f"you are told in {MOST} browsers already: remove one first")
     agent = subscription.get("agent", "")[:AGENT_MAX]
-    document = {"id": id, "userid": user, "endpoint": endpoint, **keys, "agent": agent, "since": ctx.sent}
+    document = {
+        "id": id, "userid": user, "endpoint": endpoint, "p256dh": keys["p256dh"], "auth": keys["auth"], "agent": agent,
+        "since": ctx.sent,
+    }  # fmt: skip
     await ctx.store.replace(BROWSERS, document)
     for each in await ctx.store.find(BROWSERS, {"endpoint": endpoint}, fields=["since"]):
         if each["id"] != id:

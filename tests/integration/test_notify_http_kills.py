@@ -1,5 +1,4 @@
-"""A notification server that hands notifications over by HTTP is killed under load: each is there, and twice only as the
-same one."""
+"""What goes by HTTP over kills of the notification server: each is there, and again only as the same one."""
 
 from __future__ import annotations
 

@@ -35,7 +35,8 @@ async function subscribe() {
   const { pushManager } = await worker();
   await (await pushManager.getSubscription())?.unsubscribe(); // it may be of another key
   const fresh = await pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: section.dataset.key });
-  await ask("POST", "", { ...fresh.toJSON(), agent: navigator.userAgent });
+  const { endpoint, keys } = fresh.toJSON();
+  await ask("POST", "", { endpoint, keys, agent: navigator.userAgent });
   location.href = "/notifications/preferences?did=told";
 }
 
