@@ -49,12 +49,14 @@ class Channels:
             if found := outcome_of(counter):
                 counted.setdefault(found[0], {})[found[1]] = number
         reasons = last.get("reasons")
+        for name, reason in reasons.items() if isinstance(reasons, dict) else ():
+            if reason and (channel := self._known(name)):
+                channel.reason = str(reason)[:REASON_MAX]
         for name, outcomes in counted.items():
             channel = self._known(name)
             if channel is None:
                 continue
-            reason = reasons.get(name) if isinstance(reasons, dict) else None
-            self._count(channel, outcomes, str(reason or "")[:REASON_MAX], now)
+            self._count(channel, outcomes, now)
             operation = done.operations.get(OPERATION + name, Operation())
             operation.errors = outcomes.get("dead", 0)
             if operation.count or operation.errors:
@@ -66,10 +68,9 @@ class Channels:
         return self._all.get(name)
 
     @staticmethod
-    def _count(channel: _Channel, outcomes: Mapping[str, int], reason: str, now: float) -> None:
+    def _count(channel: _Channel, outcomes: Mapping[str, int], now: float) -> None:
         for outcome, number in outcomes.items():
             channel.counts[outcome] += number
-        channel.reason = reason or channel.reason
         if outcomes.get("sent"):
             channel.sent, channel.failing = now, None
         elif outcomes.get("later") and channel.failing is None:

@@ -108,6 +108,9 @@ def test_what_was_given_up_is_listed_with_its_reason_and_sent_again_under_its_id
     assert states(ctl, "--channel", "email") == ["dead", "dead"]
     assert states(ctl, "--channel", "push") == states(ctl, "--state", "sent") == []
     assert f"{LOGIN}  email    dead" in ctl("list")
+    # and among the channels without the address in it, also for who has not heard it happen
+    [email] = [each for each in ctl("--json") if each["name"] == "email"]
+    assert email["reason"] == "the mail server says 554 5.7.1 spam, says …"
     # when one of them is sent again, then it is the same e-mail, and the other one is where it was
     mail.answer = lambda _: TAKEN
     eventually(lambda: len(dead(house)) == 2)  # the notification server says so first, and then gives it up
