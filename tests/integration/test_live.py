@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -356,6 +357,22 @@ def test_pages_of_the_site_and_of_those_that_are_named_may_connect(
         monkeypatch.setattr(port, name, getattr(other, name))
     with Rough(server_of(house).port, origin) as rough:
         assert rough.status == status
+
+
+def test_where_the_library_is_missing_the_rest_is_done_and_the_status_says_so(
+    durable: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "socketio", None)
+    with Website(durable.url, tmp_path, app__module=APPS) as house:
+        assert server_of(house).doing().endswith(f"; port {server_of(house).port}: {door.MISSING}")
+        connection = HTTPConnection("127.0.0.1", server_of(house).port, timeout=60)
+        connection.request("GET", "/socket.io/?EIO=4&transport=websocket")
+        answer = connection.getresponse()
+        assert (answer.status, json.loads(answer.read())["error"]["message"]) == (503, door.MISSING)
+        connection.close()
+        nora = Someone(house, "nora")
+        nora.tell()
+        eventually(lambda: len(nora.ask("GET", "/me/notifications")["notifications"]) == 1)
 
 
 # ---- notes
