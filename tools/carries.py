@@ -3,6 +3,7 @@
 
     tools/carries.py                      300 bytes to 32 kB, each a Redis of its own
     tools/carries.py --messages 5000      fewer of each
+    tools/carries.py --apart              two queues of 2 kB over one Redis, and each over its own
 
 A Redis has one core for all this, so a million µs by these is what it carries a second at most; the messages a second
 beside it are what one producer and one consumer of this process came to.
@@ -16,6 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -35,9 +37,28 @@ def carried(url: str, size: int, messages: int) -> dict[str, float]:
     """The µs that the Redis at `url` takes for a message of `size` bytes, and how many went through it a second."""
     with redis.Redis.from_url(url) as client:
         before, began = _cpu(client), time.monotonic()
-        asyncio.run(_carry(url, size, messages))
+        asyncio.run(_carry(url, "carried", size, messages))
         took = time.monotonic() - began
         return {"us": round(1e6 * (_cpu(client) - before) / messages, 1), "per_s": round(messages / took)}
+
+
+def apart(urls: Sequence[str], messages: int) -> list[dict[str, float]]:
+    """For each Redis at these URLs, which share two queues: how much of a core it takes while two producers and two
+    consumers, each in a process of its own, move so many messages of 2 kB through each queue; and the messages a second
+    that went through all of them."""
+    clients = [redis.Redis.from_url(url) for url in urls]
+    before, began = [_cpu(client) for client in clients], time.monotonic()
+    with ProcessPoolExecutor(2) as pool:
+        moved = [pool.submit(_move, urls[number % len(urls)], f"queue{number}", messages) for number in range(2)]
+        for each in moved:
+            each.result()
+    took = time.monotonic() - began
+    cores = [round((_cpu(client) - was) / took, 3) for client, was in zip(clients, before, strict=True)]
+    return [{"core": core, "per_s": round(2 * messages / took)} for core in cores]
+
+
+def _move(url: str, queue: str, messages: int) -> None:
+    asyncio.run(_carry(url, queue, 2000, messages))
 
 
 def _cpu(client: redis.Redis) -> float:
@@ -45,7 +66,7 @@ def _cpu(client: redis.Redis) -> float:
     return float(figures["used_cpu_user"] + figures["used_cpu_sys"])
 
 
-async def _carry(url: str, size: int, messages: int) -> None:
+async def _carry(url: str, queue: str, size: int, messages: int) -> None:
     broker, left = connect(url, durable=False), messages
     message = Message("note.keep", {"text": "x" * (size - 60)})  # its header takes the rest
 
@@ -56,11 +77,11 @@ async def _carry(url: str, size: int, messages: int) -> None:
             consumer.stop()
         return [DONE] * len(taken)
 
-    consumer = Consumer(broker, "carried", "carries", handle, batch=BATCH)
+    consumer = Consumer(broker, queue, "carries", handle, batch=BATCH)
     async with Producer(broker, "carries", ROOM) as producer:
         consuming = asyncio.create_task(consumer.run())
         for _ in range(0, messages, BATCH):
-            await producer.push("carried", *[message] * BATCH)
+            await producer.push(queue, *[message] * BATCH)
         await consuming
 
 
@@ -72,11 +93,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=19_200, help="of each size (%(default)s)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here, too")
+    parser.add_argument("--apart", action="store_true", help="two queues over one Redis, and over two")
     arguments = parser.parse_args()
     messages = -(-arguments.messages // BATCH) * BATCH
     found: dict[str, dict[str, float]] = {}
     with TemporaryDirectory() as directory, Crew(Path(directory) / "crew", {}) as crew:
         for fsync in ("always", "everysec", None):
+            if arguments.apart:
+                urls = [start_redis(crew, f"{fsync or 'none'}{number}", fsync) for number in range(3)]
+                for some in (urls[:1], urls[1:]):
+                    name = f"{fsync or 'no file'}, {len(some)} Redis"
+                    shares = apart(some, messages)
+                    found[name] = {"core": max(each["core"] for each in shares), "per_s": shares[0]["per_s"]}
+                    print(f"{name:20}{found[name]['core']:>8} of a core{found[name]['per_s']:>9,}/s", flush=True)
+                continue
             url = start_redis(crew, fsync or "none", fsync)
             for size in SIZES:
                 found[f"{fsync or 'no file'}, {size:,} bytes"] = each = carried(url, size, messages)

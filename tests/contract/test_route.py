@@ -1,5 +1,5 @@
 """Queues and topics that have a broker of their own: what is pushed goes there, what lies elsewhere is handled all the
-same; in memory and on Redis."""
+same; in memory, on Redis, and where that broker is a set of Valkeys with a copy of all that counts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.service.routing import agree, check_route
 from gorgond.service.systemd import Notifier
-from tests.brokers import BROKERS
+from tests.brokers import BROKERS, SETS
 from tests.contract.stage import Expect, Handler
 from tests.waiting import eventually_async
 
@@ -67,12 +67,18 @@ class Site:
         return [each.done for each in found]
 
 
-@pytest.fixture(params=BROKERS)
-def site(request: pytest.FixtureRequest) -> Site:
+@pytest.fixture(params=[*BROKERS, *SETS])
+def site(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Site:
     if request.param == "memory":
         return Site(MemoryBroker("memory://a"), MemoryBroker("memory://b"), MemoryBroker("memory://c"))
     make = request.getfixturevalue("redis_factory")
-    return Site(*(connect(make().url, durable=False) for _ in range(3)))
+    urls = [make().url for _ in range(2)]
+    if request.param == "sentinel":
+        monkeypatch.setattr("gorgond.redpill.rediswire.COPY_TIMEOUT", 60.0)
+        urls.append(request.getfixturevalue("valkey_set").url(copies=1))
+    else:
+        urls.append(make().url)
+    return Site(*(connect(url, durable=False) for url in urls))
 
 
 class Toy(Service):
@@ -240,6 +246,26 @@ async def test_who_routes_otherwise_than_agreed_does_not_start(site: Site) -> No
     with pytest.raises(ConfigError, match="route is nothing here, and the hosts have agreed on jobs=other: write the"):
         await Toy(none).run(Notifier())
     await link.close()
+
+
+async def test_a_pause_holds_wherever_some_may_lie(site: Site) -> None:
+    async with playing(Toy(site.fabric("jobs"))) as toy:
+        link = site.main.link("test")
+        # when the queue is paused where that is remembered, then it is so at its own broker, too
+        await link.pause("jobs")
+        await eventually_async(lambda: _is_paused(site, "jobs", True))
+        await toy.producer("jobs").push("jobs", Message("op", id="waits"))
+        # and so it is undone
+        await link.resume("jobs")
+        await eventually_async(lambda: ("jobs", "waits") in toy.heard)
+        await eventually_async(lambda: _is_paused(site, "jobs", False))
+        # a queue that has no route stays as it is there
+        assert not (await site.counts(site.other, "asked")).paused
+        await link.close()
+
+
+async def _is_paused(site: Site, queue: str, paused: bool) -> bool:
+    return (await site.counts(site.other, queue)).paused is paused
 
 
 async def test_without_one_broker_only_its_queues_stand_still(expected_logs: Expect) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, redirect_stdout
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from gorgond.roles.web import WebServer
 from gorgond.service.access import OPERATOR, USERS, acl_file
 from gorgond.service.fabric import connect_fabric
 from gorgond.service.life import Service
+from gorgond.service.routing import agree
 from gorgond.service.systemd import Notifier
 from tests.conftest import RedisServer
 from tests.echo import ECHO
@@ -121,16 +122,20 @@ async def test_a_journal_and_a_store_may_do_their_work(guarded: Callable[[], Gua
 
 @asynccontextmanager
 async def serving(
-    server: Guarded, directory: Path, roles: Sequence[str], module: str, conf: str = os.devnull
+    server: Guarded,
+    directory: Path,
+    roles: Sequence[str],
+    module: str,
+    conf: str = os.devnull,
+    routes: Mapping[str, str] = {},
 ) -> AsyncIterator[str]:
     """Servers of these roles, the first of them a web server, each under its own name: where they answer."""
     made: list[Service] = []
     key = new_key()
     for role in roles:
         flags = {"broker.url": server.address(role), "store.url": f"sqlite:///{directory}/test.db", "web.port": "0"}
-        config = load(
-            conf, {}, {**flags, "notify.port": "0", "app.module": module, "app.directory": "", "auth.key": key}
-        )
+        flags |= {"broker.route": routes.get(role, ""), "notify.port": "0"}
+        config = load(conf, {}, {**flags, "app.module": module, "app.directory": "", "auth.key": key})
         made.append(make(ROLES[role], config, connect_fabric(config), "1"))
     running = [asyncio.create_task(service.run(Notifier())) for service in made]
     for service in made:
@@ -222,6 +227,32 @@ async def test_a_provider_may_do_its_work(
         assert server.cli("ACL", "LOG") == ""
     finally:
         server.close()
+
+
+async def test_all_may_do_their_work_at_a_redis_that_queues_are_routed_to(
+    guarded: Callable[[], Guarded], tmp_path: Path
+) -> None:
+    server, other = guarded(), guarded()
+    server.start()
+    other.start()
+    routes = {name: f"store_put={other.address(name)} store_notify={other.address(name)}" for name in ("web", "store")}
+    try:
+        # given what the operator has agreed on, and two roles, each under its own name at both
+        flags = {"broker.url": server.address(OPERATOR), "broker.route": routes["web"]}
+        await agree(connect_fabric(load(os.devnull, {}, flags)))
+        async with serving(server, tmp_path, ("web", "store"), "gorgond.app.notes", routes=routes) as url:
+            # when a note is written, then it goes over the other one
+            assert await asyncio.to_thread(asked, f"{url}/info/5", b'{"title": "a note"}')
+            assert b"a note" in (await asyncio.to_thread(asked, f"{url}/info/5") or b"")
+        link = connect(other.address(OPERATOR)).link("test")
+        (counts,) = await link.counts(["store_put"])
+        await link.close()
+        assert counts.done == 1
+        # and nobody was refused anything
+        assert server.cli("ACL", "LOG") == other.cli("ACL", "LOG") == ""
+    finally:
+        server.close()
+        other.close()
 
 
 def test_the_operator_may_do_all(

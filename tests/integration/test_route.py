@@ -142,6 +142,12 @@ def test_without_its_redis_only_what_is_routed_stands_still(tmp_path: Path, othe
         [after] = eventually(lambda: post(site, "after")[1])
         eventually(lambda: stored(site, after))
         eventually(lambda: site.ctl("status")[0] == 0)
+        # when it has lost what it had, then that is told of this one, until somebody takes note
+        other.cli("FLUSHALL")
+        wanted = f"broker {other.socket} has less than it had accepted: "
+        assert "of store_put" in eventually(lambda: verdict if wanted in (verdict := site.verdict()) else "")
+        assert site.ctl("forget", str(other.socket))[1] == f"{other.socket} is missed no more\n"
+        eventually(lambda: wanted not in site.verdict())
 
 
 def test_either_redis_killed_again_and_again_loses_nothing(tmp_path: Path, other: RedisServer) -> None:
