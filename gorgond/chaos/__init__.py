@@ -13,7 +13,8 @@
     marks                    when a drill began and ended, on the stats page
     cli errors               the command line; how a run ends otherwise than with a verdict
     actions                  single faults by hand
-    servers mongod           the Redis servers, asked directly; a mongod to be killed
+    servers mongod routed    the Redis servers, asked directly; a mongod, and one that queues are routed to, to be
+                             killed
     outside                  what notifications are sent to: `mailserver`, `endpoint`
     proxy                    a bad network between roles and a broker
     accounts application     who is logged in during a drill, and the application they ask

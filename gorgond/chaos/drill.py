@@ -231,7 +231,8 @@ class Run:
 
     @property
     def brokers(self) -> list[str]:
-        return list(self.servers)
+        """Those that may be hurt; one that queues are routed to runs elsewhere."""
+        return [name for name in self.servers if name in BROKERS]
 
     def back(self, victim: Victim) -> bool:
         """Whether another process than `victim` runs under its name and works."""

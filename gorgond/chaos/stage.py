@@ -20,6 +20,7 @@ from gorgond.chaos.errors import Aborted, Refused
 from gorgond.chaos.local import LocalTarget
 from gorgond.chaos.mongod import Mongod
 from gorgond.chaos.outside import Outside
+from gorgond.chaos.routed import RoutedRedis
 from gorgond.chaos.undo import UndoLog
 from gorgond.errors import GorgonError
 from gorgond.service.tied import TIED
@@ -32,8 +33,8 @@ STOP = 60.0  # seconds it may take to end
 @dataclass(frozen=True, slots=True)
 class Cast:
     """The cast of a drill: instances of each role, and flags for `gorgond up`. `tmpfs` puts the durable broker's files
-    on a disk of so many megabytes; `mongod` makes one the database; to each server of
-    these kinds that are `outside` a channel sends notifications."""
+    on a disk of so many megabytes; `mongod` makes one the database; the queues `routed` have a Redis of their own; to
+    each server of these kinds that are `outside` a channel sends notifications."""
 
     web: int = 2
     stores: int = 2
@@ -41,6 +42,7 @@ class Cast:
     tmpfs: int = 0
     mongod: bool = False
     outside: tuple[type[Outside], ...] = ()
+    routed: tuple[str, ...] = ()
 
 
 class Stage:
@@ -54,6 +56,7 @@ class Stage:
         self._cleared = 0
         self.mongod: Mongod | None = None
         self.outside: list[Outside] = []
+        self.routed: RoutedRedis | None = None
 
     def __enter__(self) -> Self:
         # A short path: it has the brokers' sockets in it.
@@ -95,6 +98,10 @@ class Stage:
             conf.write_text("".join(sections))
             command += ["--config", str(conf)]
         kept = {name: text for name, text in os.environ.items() if not name.startswith("GORGOND_")}
+        if cast.routed:
+            self.routed = RoutedRedis(self.directory)
+            self.routed.start()
+            kept["GORGOND_BROKER_ROUTE"] = " ".join(f"{queue}={self.routed.url}" for queue in cast.routed)
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603
                 [*TIED, *_on_tmpfs(data / "broker", cast.tmpfs), *command],
@@ -132,8 +139,9 @@ class Stage:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        if self.mongod is not None:
-            self.mongod.kill()
+        for server in (self.mongod, self.routed):
+            if server is not None:
+                server.kill()
         for each in self.outside:
             each.stop()
         subprocess.run(["rm", "-rf", "--", str(self.directory)], check=False)  # noqa: S603, S607

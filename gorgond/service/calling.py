@@ -30,6 +30,8 @@ class RoutedCaller:
         self._callers = {usual: self.usual}
         self._caller = caller
         self._carriers = {name: carrier for name in fabric.routes if (carrier := fabric.carrier(name, usual)) != usual}
+        if not self._carriers:  # all goes there, by the shortest way
+            self.call, self.ask = self.usual.call, self.usual.ask  # type: ignore[method-assign]
 
     def __len__(self) -> int:
         """How many calls wait for their reply."""

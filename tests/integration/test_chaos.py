@@ -224,6 +224,16 @@ def test_a_short_drill_passes_and_is_told_in_every_way(tmp_path: Path) -> None:
     assert "redis-kill: passed in" in done.stdout
 
 
+def test_a_redis_that_queues_are_routed_to_is_killed_and_nothing_is_lost(tmp_path: Path) -> None:
+    told = tmp_path / "json"
+    done = chaos(tmp_path, "drill", "route-kill", "--short", "--seed", "1", "--json", str(told))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (drill,) = json.loads(told.read_text())
+    assert drill["figures"]["acknowledged"] > 10
+    assert (drill["figures"]["lost"], drill["figures"]["unbalanced"]) == (0, 0)
+    assert drill["figures"]["faults"]["kill"] >= 3
+
+
 @pytest.mark.parametrize("fault", BREAKS)
 def test_drills_deviate_where_a_promise_is_broken(fault: str, tmp_path: Path) -> None:
     # given a gorgond with a deliberate fault
