@@ -7,37 +7,36 @@ step are waited for. One that lets a round wait in vain is not waited for again 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
-
-from gorgond.redpill.resp import Command
-
-_LOOK: Command = ["ROLE"]
 
 
 class Copies:
-    """Of one connection: `least` replicas must have what counts. `followers` follow the master when it is made, of so
-    many `known`."""
+    """Of one connection: `least` replicas must have what counts. `role` is the master's answer to ROLE when it is made,
+    `known` are the replicas that there are, those that are away among them."""
 
-    def __init__(self, least: int, followers: int, known: int) -> None:
+    def __init__(self, least: int, role: Sequence[Any], known: int) -> None:
         self._least, self._known = least, known
-        self.awaited = max(least, followers)
-        self._sent = -1  # how much the master had sent at the last look
+        _, self._sent, followers = role  # how much the master had sent at the last look
+        self.awaited = max(least, len(followers))
 
-    def look(self) -> list[Command]:
-        """What a round begins with: while one is not waited for, a look how far each of them is."""
-        return [_LOOK] if self.awaited < self._known else []
+    @property
+    def lacking(self) -> bool:
+        """Whether there is one that is not waited for: the master is asked before each round how far they are."""
+        return self.awaited < self._known
 
-    def suffice(self, have: Any, *looks: Any) -> bool:
-        """Whether what a round sent counts, which so many replicas have; `looks` are the answers to its look."""
+    def hear(self, role: Any) -> None:
+        """The master has answered: those keep step that have told to have what it had sent at the look before."""
+        if not isinstance(role, list):  # it may not be asked
+            return
+        _, sent, followers = role
+        self.awaited = max(self.awaited, sum(int(offset) >= self._sent >= 0 for *_, offset in followers))
+        self._sent = sent
+
+    def suffice(self, have: Any) -> bool:
+        """Whether what a round sent counts, which so many replicas have."""
         if not isinstance(have, int) or have < self._least:
             return False
         if have < self.awaited:
             self.awaited, self._sent = have, -1
-        for look in looks:
-            if not isinstance(look, list):  # it is not let look
-                continue
-            _, sent, replicas = look
-            if self._sent >= 0:
-                self.awaited = max(self.awaited, sum(int(offset) >= self._sent for *_, offset in replicas))
-            self._sent = sent
         return True

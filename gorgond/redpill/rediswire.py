@@ -8,6 +8,7 @@ caller.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections import deque
@@ -102,7 +103,7 @@ class RedisWire(Link):
     def __init__(self, broker: RedisServer, name: str) -> None:
         super().__init__(broker, name)
         self._connection: RedisProtocol | None = None
-        self._copies = Copies(broker.copies, 0, 0)
+        self._copies = Copies(broker.copies, broker.role, 0)
         self._listening: tuple[str, ...] = ()
         self._heard: deque[Any] = deque()  # what came for a listener together with what it was told
 
@@ -122,7 +123,7 @@ class RedisWire(Link):
                 raise self._unmet(error, limit) from None
             raise
         self._connection = connection
-        self._copies = Copies(self.broker.copies, self.broker.followers, self.broker.replicas)
+        self._copies = Copies(self.broker.copies, self.broker.role, self.broker.replicas)
         self.note_connection()
         self.broker.met = True
         return connection
@@ -229,12 +230,16 @@ class RedisWire(Link):
         """
         await self._reached()
         copies, least = self._copies, self.broker.copies
-        look = copies.look()
-        waiting: Command = ["WAIT", copies.awaited, int(COPY_TIMEOUT * 1000)]
-        *answers, sent, have = await self._round([*look, *commands, _SENT_TO_REPLICAS, waiting], COPY_TIMEOUT)
-        if isinstance(sent, int) and copies.suffice(have, *answers[: len(look)]):
+        if copies.lacking:
+            await self._look()
+        waiting: Command = ["WAIT", awaited := copies.awaited, int(COPY_TIMEOUT * 1000)]
+        *answers, sent, have = await self._round([*commands, _SENT_TO_REPLICAS, waiting], COPY_TIMEOUT)
+        if isinstance(sent, int) and copies.suffice(have):
             self._outage.end(by=_COPIES)
-            return answers[len(look) :]
+            if copies.awaited < awaited:
+                with contextlib.suppress(BrokerAway):  # what was sent counts all the same
+                    await self._look()
+            return answers
         await self.close()
         for answer in (sent, have):
             if not_permitted(answer):
@@ -242,6 +247,11 @@ class RedisWire(Link):
         what = f"{have} of {least} replicas have what was sent" if isinstance(have, int) else f"Redis says: {have}"
         self._outage.begin(what, by=_COPIES)  # for others it may be there
         raise BrokerAway(what)
+
+    async def _look(self) -> None:
+        """See how far each replica is."""
+        [role] = await self._round([["ROLE"]])
+        self._copies.hear(role)
 
     async def _ask(self, command: Command, queue: str = "", blocking: float = 0.0) -> Any:
         return await self._check((await self._round((command,), blocking))[0], queue)

@@ -77,8 +77,7 @@ class SentinelBroker(RedisServer):
                 raise role
             if role[:1] != [b"master"]:
                 raise BrokerAway(f"{shown(named.master)}, which the Sentinels name, is no master yet")
-            self.followers = len(role[2])
-            self.replicas = max(named.replicas, self.followers)
+            self.role, self.replicas = role, max(named.replicas, len(role[2]))
             if not self.checked:
                 self._count()
         except BaseException:
@@ -100,8 +99,8 @@ class SentinelBroker(RedisServer):
                 "%d of %d Sentinels are on %s, and when it dies nobody names another master: have each on a host of "
                 "its own", number, len(places), host,
             )  # fmt: skip
-        if self.copies > self.followers:
+        if self.copies > (followers := len(self.role[2])):
             what = counted(self.copies, "replica")
-            log.warning("of the %s that must have what counts the broker has %d now", what, self.followers)
+            log.warning("of the %s that must have what counts the broker has %d now", what, followers)
         if self.durable and not self.copies:
             log.warning("the broker loses what came last when its master dies: put copies=1 into its address")
