@@ -37,27 +37,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gorgond.app import (
         App,
+        BadArgument,
         BadRequest,
         Conflict,
         Context,
         Forbidden,
+        JobContext,
         Message,
         NotFound,
         Refused,
         Response,
+        TryAgain,
         User,
     )
 
 __all__ = [
     "App",
+    "BadArgument",
     "BadRequest",
     "Conflict",
     "Context",
     "Forbidden",
+    "JobContext",
     "Message",
     "NotFound",
     "Refused",
     "Response",
+    "TryAgain",
     "User",
 ]
 

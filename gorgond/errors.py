@@ -4,6 +4,8 @@ GorgonError
 ├── (redpill's: BrokerError, DeadlineExceeded, Undecodable, CallFailed)
 │   └── Refused        a CallFailed that an application raises: NotFound, Forbidden, Conflict, or with a code of its own
 ├── ConfigError        the configuration is wrong: exit code 78, not restarted
+├── BadArgument        a TypeError: a job is not enqueued with what it takes
+├── TryAgain           a job asks to be begun again later
 ├── ClockOff           this host's clock is too far from the broker's: exit code 75, tried again until it is right
 ├── StoreError         the database and what is asked of it
 │   ├── StoreAway      not reachable: waited for, never a failure of the job
@@ -27,6 +29,7 @@ from contextlib import contextmanager
 from gorgond.redpill import CallFailed, GorgonError
 
 __all__ = [
+    "BadArgument",
     "BadRequest",
     "ClockOff",
     "ConfigError",
@@ -43,6 +46,7 @@ __all__ = [
     "StoreError",
     "StoreRefused",
     "TargetGone",
+    "TryAgain",
     "Undeliverable",
     "Unreachable",
 ]  # fmt: skip
@@ -159,6 +163,19 @@ class BadRequest(GorgonError):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.allowed = message
+
+
+class BadArgument(GorgonError, TypeError):
+    """A job is not enqueued with the arguments that it takes: the message names the one that does not fit."""
+
+
+class TryAgain(GorgonError):
+    """A job that is not done raises this to be begun again after `delay`, in seconds or as "2m", if it has attempts
+    left: TryAgain("10s", "the API is busy")."""
+
+    def __init__(self, delay: float | str, reason: str = "it asks to be begun again") -> None:
+        super().__init__(reason)
+        self.delay = delay
 
 
 class Refused(CallFailed):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gorgond.redpill import Message, Reply
+from gorgond.redpill import Message, Reply, Unique
 
 
 class Nobody:
@@ -26,6 +26,9 @@ class Nobody:
         return {}
 
     async def push(self, queue: str, message: Message, at: int | None = None) -> None:
+        raise AssertionError
+
+    async def unique(self, queue: str, step: Unique) -> tuple[str, bytes]:
         raise AssertionError
 
     async def publish(self, topic: str, event: Message) -> None:

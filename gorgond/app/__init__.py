@@ -12,6 +12,9 @@ Web servers load the module for its routes and check what comes in; app servers 
 is the manual.
 
     application   App, and what its decorators declare
+    jobs          what is done in the background, and enqueuing it; `jobstatus` what is told of it, `jobroutes` to whom
+    working       doing a job; `cancels` which are not to be done
+    cron          times by the clock of a place; `cronloop` enqueues jobs at them
     annotations   what those of a handler allow
     loading       finding the module
     context       what a handler is given; `clients` are its store and provider
@@ -30,18 +33,22 @@ is the manual.
 from gorgond.app.application import App
 from gorgond.app.context import Context, User
 from gorgond.app.response import Response
-from gorgond.errors import BadRequest, Conflict, Forbidden, NotFound, Refused
+from gorgond.app.working import JobContext
+from gorgond.errors import BadArgument, BadRequest, Conflict, Forbidden, NotFound, Refused, TryAgain
 from gorgond.redpill import Message
 
 __all__ = [
     "App",
+    "BadArgument",
     "BadRequest",
     "Conflict",
     "Context",
     "Forbidden",
+    "JobContext",
     "Message",
     "NotFound",
     "Refused",
     "Response",
+    "TryAgain",
     "User",
 ]

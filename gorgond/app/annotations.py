@@ -43,6 +43,16 @@ class Kind:
     text: Read | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A parameter of a handler."""
+
+    name: str
+    kind: Kind
+    required: bool
+    default: Any = None
+
+
 def kind_of(annotation: Any) -> Kind:
     """The kind of values that this annotation allows. Raises ConfigError for one that says nothing about JSON."""
     if annotation in _PLAIN:

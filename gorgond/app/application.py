@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from gorgond.app.annotations import BODY, Kind, kind_of
+from gorgond.app.annotations import BODY, Argument, kind_of
+from gorgond.app.cron import Cron, Missed
+from gorgond.app.jobs import RESERVED, Job, seconds_of
 from gorgond.app.notifying import KIND
 from gorgond.errors import ConfigError
-from gorgond.redpill import keys
+from gorgond.redpill import Attempts, keys
 from gorgond.roles.row import FIELD, Indexes
 
 Need = Literal["none", "optional", "required"]
@@ -24,16 +26,6 @@ _PATH = re.compile(r"/[A-Za-z0-9._~-]+(/([A-Za-z0-9._~-]+|\{\w+(:\w+)?\}))*")
 _PART = re.compile(r"\{(\w+)(?::(\w+))?\}")
 _PATH_TYPES: Mapping[str, type] = {"int": int, "str": str, "float": float}
 _WITH_BODY = ("POST", "PUT", "PATCH")
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """A parameter of a handler."""
-
-    name: str
-    kind: Kind
-    required: bool
-    default: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +86,12 @@ class App:
         @app.every(3600)
         async def tidy(ctx): ...
 
+        @app.job(attempts=5, timeout="2m")
+        async def resize(ctx, photo: str, width: int = 640): ...
+
+        @app.cron("30 7 * * mon-fri", tz="Europe/Vienna")
+        async def digest(ctx): ...
+
     `name`, `a-z` and then up to 31 of `a-z 0-9 _ -`, begins the names of its operations, and is its durable group in
     topics. A handler is an `async def` whose first parameter is the `Context`. It returns what JSON can hold, or a
     `Response`; it raises `NotFound`, `Forbidden`, `Conflict`, or `Refused` with another status. It is run until the
@@ -110,6 +108,8 @@ class App:
         self.topics: dict[str, Handler] = {}
         self.schedules: dict[str, Schedule] = {}  # by name
         self.collections: dict[str, Indexes] = {}
+        self.jobs: dict[str, Job] = {}  # by name
+        self.crons: dict[str, Cron] = {}  # by the job's name
         self.notifications: dict[str, str] = {}  # titles, by kind
 
     def get(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
@@ -199,6 +199,78 @@ class App:
             return handler
 
         return declare
+
+    def job(
+        self,
+        *,
+        attempts: int = 3,
+        timeout: float | str = "1m",
+        backoff: float | str = "1s",
+        longest: float | str = "10m",
+        keep: float | str = "7d",
+    ) -> Callable[[Handler], Job]:
+        """A job, which `ctx.enqueue` has done in the background: an `async def` with the context and its arguments,
+        which are checked against the annotations.
+
+        It is begun `attempts` times at most. Each may take `timeout`, then it is cancelled. After a failure it comes
+        again in `backoff`, then twice as long each time, `longest` at most, by chance up to a half less or more. What
+        became of it is kept for `keep` after it ended; with 0 nobody is told, and nothing is stored. Times are seconds,
+        or texts as "500ms", "2m" or "1h".
+        """
+
+        def declare(handler: Handler) -> Job:
+            return self._declare_job(handler, attempts, timeout, backoff, longest, keep)
+
+        return declare
+
+    def cron(
+        self,
+        expression: str,
+        *,
+        tz: str = "UTC",
+        missed: Missed = "once",
+        attempts: int = 3,
+        timeout: float | str = "1m",
+    ) -> Callable[[Handler], Job]:
+        """A job without arguments that is enqueued by the clock of the time zone `tz`: minute, hour, day of the month,
+        month, day of the week, as of cron(5).
+
+        `missed` says what becomes of times at which no app server ran: "once", the last of them is made up for;
+        "skip", none is; "all", each is. `attempts` and `timeout` are those of a job.
+        """
+
+        def declare(handler: Handler) -> Job:
+            job = self._declare_job(handler, attempts, timeout, "1s", "10m", "7d")
+            if job.arguments:
+                raise ConfigError(f"{job.name}: a handler of cron takes the context")
+            self.crons[job.name] = Cron.of(job, expression, tz, missed)
+            return job
+
+        return declare
+
+    def _declare_job(
+        self,
+        handler: Handler,
+        attempts: int,
+        timeout: float | str,
+        backoff: float | str,
+        longest: float | str,
+        keep: float | str,
+    ) -> Job:
+        name = f"{self.name}.{handler.__name__}"
+        arguments = self._arguments(name, "", handler)
+        if name in self.jobs:
+            raise ConfigError(f"there are two jobs {name}")
+        if taken := sorted(RESERVED & arguments.keys()):
+            raise ConfigError(f"{name}: {taken[0]} is an argument of ctx.enqueue itself: call this one otherwise")
+        try:
+            tries = Attempts(attempts, seconds_of(backoff), seconds_of(longest))
+            job = Job(name, handler, tuple(arguments.values()), tries, seconds_of(timeout), seconds_of(keep))
+            keys.queue(job.queue)
+        except ValueError as error:
+            raise ConfigError(f"{name}: {error}") from None
+        self.jobs[name] = job
+        return job
 
     def _route(self, method: str, path: str, user: Need, rights: str, own: str) -> Callable[[H], H]:
         def declare(handler: H) -> H:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from gorgond.redpill import Call, CallFailed, Message, Reply, Told
+from gorgond.redpill import Call, CallFailed, Message, Reply, Told, Unique
 from gorgond.service.ends import Together
 
 Hear = Callable[[str, Callable[[str, Message], None], Callable[[], None]], Together]
@@ -20,14 +20,21 @@ class Backend(Protocol):
         """Push a request and wait for the reply; its errors are raised."""
 
 
-class AppBackend(Backend, Protocol):
+class JobBackend(Protocol):
+    """What a job is enqueued with."""
+
+    async def push(self, queue: str, message: Message, at: int | None = None) -> None:
+        """Push a job, due at a time in ms since 1970 if that is given; back when it is kept."""
+
+    async def unique(self, queue: str, step: Unique) -> tuple[str, bytes]:
+        """Take a step of a unique job of a queue, as `Link.unique`."""
+
+
+class AppBackend(Backend, JobBackend, Protocol):
     """An app server, as the contexts of its handlers see it."""
 
     async def publish(self, topic: str, event: Message) -> None:
         """Publish an event; back when it is kept."""
-
-    async def push(self, queue: str, message: Message, at: int | None = None) -> None:
-        """Push a job, due at a time in ms since 1970 if that is given; back when it is kept."""
 
     @property
     def kinds(self) -> Mapping[str, str]:

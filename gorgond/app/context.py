@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from gorgond.app.backend import AppBackend
 from gorgond.app.clients import ProviderClient, StoreClient
+from gorgond.app.jobs import WINDOW, Enqueued, Job, Mode, Request, check_text, enqueue, job_id, seconds_of
+from gorgond.app.jobstatus import CANCEL, JOBS, TOPIC, cancel_document, filter_of, status_of
 from gorgond.app.notifying import QUEUE, SEND, check_kind, notification_id, send_args
+from gorgond.errors import BadArgument, NotFound
 from gorgond.redpill import ID_MAX, Message, Reply, new_id, now_ms
 
 log = logging.getLogger("gorgond.app")
@@ -36,7 +39,7 @@ class Context:
     """One run of a handler. Its questions have its deadline, and its writes have ids made of its own: if it is run
     again, since an instance died, its writes happen once all the same."""
 
-    __slots__ = ("_backend", "_calls", "_trace", "deadline", "id", "log", "sent", "user")
+    __slots__ = ("_backend", "_calls", "_repeat", "_trace", "deadline", "id", "log", "sent", "user")
 
     def __init__(self, backend: AppBackend, message: Message) -> None:
         self.id = message.id
@@ -50,6 +53,7 @@ class Context:
         self.log = log
         self._backend = backend
         self._trace = message.trace
+        self._repeat = message.attempts > 0  # it may have been run before
         self._calls = 0
 
     @property
@@ -101,6 +105,52 @@ class Context:
         await self._backend.push(QUEUE, message, at)
         return id
 
+    async def enqueue(
+        self,
+        job: Job,
+        /,
+        *,
+        unique: str = "",
+        mode: Mode = "keep",
+        window: float | str = WINDOW,
+        delay: float | str | None = None,
+        at: int | None = None,
+        **args: Any,
+    ) -> Enqueued:
+        """Have a job done in the background, with these arguments: the job, when it is kept; `delay` seconds from now,
+        or `at` a time in ms since 1970, if one is given.
+
+        Under one key `unique` there is one job that waits or runs, for `window` at most. What is enqueued then is that
+        one: with the mode "keep" as it is; with "replace" it gets these arguments, or if it runs already, another one
+        follows it; with "again" one more runs after it if it runs already. Times are seconds, or texts as "10s".
+
+        Raises BadArgument, which is a TypeError, for what the annotations of the job do not allow; ValueError for times
+        and modes that are none, QueueFull and BrokerError."""
+        if not isinstance(job, Job):
+            raise BadArgument(f"{job!r:.100} is no job: declare it with @app.job()")
+        if mode not in get_args(Mode) or (delay is not None and at is not None):
+            raise ValueError("a mode is keep, replace or again; a job is due after a delay or at a time, not both")
+        check_text("unique", unique)
+        due = at if at is not None else 0 if delay is None else now_ms() + int(seconds_of(delay) * 1000)
+        user, lasts = self.user.id if self.user is not None else "", seconds_of(window)
+        asked = Request(job.written(args), user, self._trace, due, unique, mode, lasts, self._repeat)
+        return await enqueue(self._backend, job, job_id(self._next_id()), asked)
+
+    async def job(self, id: str) -> dict[str, Any]:
+        """The status of the job of that id: `state`, which is queued, scheduled, running, done, failed or cancelled;
+        `progress`, `text`, `result`, `reason`, where there are any. Raises NotFound."""
+        documents = await self.store.find(JOBS, filter_of(id))
+        status = status_of(id, documents, now_ms())
+        if status is None:
+            raise NotFound(f"there is no job {id:.100}")
+        return status
+
+    async def cancel(self, id: str) -> None:
+        """Have the job of that id cancelled: it is not begun, or if it runs already it is ended. One that is over stays
+        as it is."""
+        await self.store.replace(JOBS, cancel_document(id))
+        await self.publish(TOPIC, CANCEL, {"id": id})
+
     async def ask(self, queue: str, op: str, args: dict[str, Any], private: bool = False) -> Reply:
         """The reply of the server that consumes `queue` to the question `op` with the arguments `args`; with `private`
         the answer also has what is private to the user who asks. Raises the error that the server answers."""
@@ -120,5 +170,8 @@ class Context:
 
     def _message(self, op: str, args: dict[str, Any], id: str) -> Message:
         user = {"id": self.user.id} if self.user is not None else None
-        sent = self.sent or now_ms()
-        return Message(op, args, id, user=user, deadline=self.deadline, sent=sent, trace=self._trace)
+        return Message(op, args, id, user=user, deadline=self._until(), sent=self.sent, trace=self._trace)
+
+    def _until(self) -> int:
+        """The deadline of a question that is asked now."""
+        return self.deadline

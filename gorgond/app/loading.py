@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+from gorgond.app import jobroutes
 from gorgond.app.application import App
 from gorgond.blame import describe_fault
 from gorgond.config import Config
@@ -27,7 +28,8 @@ GROUP = "gorgond.apps"
 
 
 def load_apps(config: Config) -> list[App]:
-    """The applications of this configuration, their modules read anew if they were loaded before.
+    """The applications of this configuration, their modules read anew if they were loaded before; with the routes of
+    jobs, if one of them declares any.
 
     Raises ConfigError; then the modules that were loaded before stay as they were.
     """
@@ -46,7 +48,7 @@ def load_apps(config: Config) -> list[App]:
         _forget(named, files)
         sys.modules.update(before)
         raise
-    return apps
+    return [*apps, jobroutes.app] if any(app.jobs for app in apps) else apps
 
 
 def _forget(named: list[str], files: list[Path]) -> dict[str, ModuleType]:

@@ -33,20 +33,20 @@ def outcome_of(value: Any) -> Done:
     if value is None:
         return Done(b"", status=204)
     if isinstance(value, Documents | Count) and value.more:
-        return Done(dumps(value, _plain), headers=MORE)
+        return Done(dumps(value, plain_value), headers=MORE)
     if not isinstance(value, Response):
-        return Done(dumps(value, _plain))
+        return Done(dumps(value, plain_value))
     if not 200 <= value.status <= 599:
         raise ValueError(f"{value.status} is no status of an answer; allowed: 200 to 599")
     if value.content_type == JSON:
-        return Done(b"" if value.status == 204 else dumps(value.body, _plain), None, value.status, value.headers)
+        return Done(b"" if value.status == 204 else dumps(value.body, plain_value), None, value.status, value.headers)
     if not isinstance(value.body, str | bytes):
         raise TypeError(f"a body of {value.content_type} must be text or bytes, not {type(value.body).__name__}")
     body = value.body.encode() if isinstance(value.body, str) else value.body
     return Done(body, None, value.status, {**value.headers, "Content-Type": value.content_type})
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """The value to write for one that JSON does not know."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)

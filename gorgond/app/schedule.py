@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
+from abc import ABC, abstractmethod
 
 from gorgond.app.application import Schedule
 from gorgond.app.backend import AppBackend
@@ -22,15 +23,12 @@ LOOK = 1.0  # seconds between two looks, and two renewals
 RUN_MAX = 60.0  # seconds that a run may take, or the schedule's own if they are more
 
 
-class ScheduleLoop:
-    """Runs one schedule where and when it is due."""
+class LeaseLoop(ABC):
+    """Has a turn where and when it has the lease of this name."""
 
-    def __init__(
-        self, schedule: Schedule, backend: AppBackend, link: Link, owner: str, *, hooks: Hooks = UNHEARD
-    ) -> None:
-        self.schedule = schedule
+    def __init__(self, name: str, link: Link, owner: str, hooks: Hooks) -> None:
+        self.name = name
         self._beat = hooks.beat
-        self._backend = backend
         self._link = link
         self._owner = owner
         self._stands = ""  # the lease, as the broker told it last
@@ -43,44 +41,65 @@ class ScheduleLoop:
         return self._ending.asked
 
     def stop(self) -> None:
-        """Begin no further run; end when the one under way is done."""
+        """Begin no further turn; end when the one under way is done."""
         self._stopping.set()
         self._ending.ask()
 
     async def run(self) -> None:
-        """Look, and run what is due, until stopped."""
+        """Look, and have the turns that come, until stopped."""
         try:
             await self._ending.over(self._look())
         finally:
             await self._link.close()
 
+    @abstractmethod
+    async def _turn(self, lease: Lease) -> float:
+        """Do what is due, if anything is, while we have the lease: in how many seconds it is to be looked again, LOOK
+        at most."""
+
     async def _look(self) -> None:
         while not self._stopping.is_set():
-            lease = await self._lease(LEASE)
-            if lease.token and (lease.done is None or lease.done >= self.schedule.seconds):
-                self._ending.idle = False
-                await self._run(lease)
-                self._ending.idle = True
+            lease, wait = await self._lease(LEASE), LOOK
+            if lease.token:
+                wait = await self._turn(lease)
             try:
-                await asyncio.wait_for(self._stopping.wait(), LOOK)
+                await asyncio.wait_for(self._stopping.wait(), wait)
             except TimeoutError:
                 continue
         await self._lease(0)  # else it would end by itself, but later
 
     async def _lease(self, seconds: float, done: int | None = None) -> Lease:
-        name = f"every:{self.schedule.name}"
         lease = await self._link.persist(
-            functools.partial(self._link.lease, name, self._owner, seconds, done, self._stands), self._beat
+            functools.partial(self._link.lease, f"every:{self.name}", self._owner, seconds, done, self._stands),
+            self._beat,
         )
         self._stands = lease.stands
         return lease
 
+
+class ScheduleLoop(LeaseLoop):
+    """Runs one schedule where and when it is due."""
+
+    def __init__(
+        self, schedule: Schedule, backend: AppBackend, link: Link, owner: str, *, hooks: Hooks = UNHEARD
+    ) -> None:
+        super().__init__(schedule.name, link, owner, hooks)
+        self.does = schedule
+        self._backend = backend
+
+    async def _turn(self, lease: Lease) -> float:
+        if lease.done is None or lease.done >= self.does.seconds:
+            self._ending.idle = False
+            await self._run(lease)
+            self._ending.idle = True
+        return LOOK
+
     async def _run(self, begun: Lease) -> None:
         """One run, as long as the lease is ours."""
         kept = time.monotonic()
-        message = Message(self.schedule.name, deadline=now_ms() + int(LEASE * 1000), sent=0)
+        message = Message(self.does.name, deadline=now_ms() + int(LEASE * 1000))
         context = Context(self._backend, message)
-        task = asyncio.create_task(self._handle(context), name=self.schedule.name)
+        task = asyncio.create_task(self._handle(context), name=self.does.name)
         try:
             while not task.done():
                 await asyncio.wait({task}, timeout=LOOK)
@@ -88,11 +107,11 @@ class ScheduleLoop:
                 async with asyncio.timeout_at(asyncio.get_running_loop().time() + LEASE - (asked - kept)):
                     lease = await self._lease(LEASE, begun.at if task.done() else None)
                 if lease.token != begun.token:
-                    log.error("%s is cancelled: its lease has ended, and others may run it", self.schedule.name)
+                    log.error("%s is cancelled: its lease has ended, and others may run it", self.does.name)
                     return
                 kept, context.deadline = asked, now_ms() + int(LEASE * 1000)
         except TimeoutError:
-            log.error("%s is cancelled: the broker is away, so its lease has ended", self.schedule.name)
+            log.error("%s is cancelled: the broker is away, so its lease has ended", self.does.name)
         finally:
             task.cancel()
             await asyncio.wait({task})
@@ -100,7 +119,7 @@ class ScheduleLoop:
     async def _handle(self, context: Context) -> None:
         handling.set((context.id,))
         try:
-            async with asyncio.timeout(max(RUN_MAX, self.schedule.seconds)):
-                await contained(self.schedule.handler(context))
+            async with asyncio.timeout(max(RUN_MAX, self.does.seconds)):
+                await contained(self.does.handler(context))
         except Exception:  # noqa: BLE001 - a handler may fail as it likes
-            log.exception("%s failed", self.schedule.name)
+            log.exception("%s failed", self.does.name)

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gorgond.app.annotations import BODY, TEXT_MAX, Read
-from gorgond.app.application import App, Argument, Endpoint
+from gorgond.app.annotations import BODY, TEXT_MAX, Argument, Read
+from gorgond.app.application import App, Endpoint
 from gorgond.app.backend import Asker
 from gorgond.errors import BadRequest
 from gorgond.http.answers import JSON, Answer, sendable

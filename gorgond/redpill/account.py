@@ -10,7 +10,7 @@ from gorgond.redpill.broker import Failure
 from gorgond.redpill.hooks import Measure
 from gorgond.redpill.logline import about, counted, log
 from gorgond.redpill.message import PROTOCOL, Message
-from gorgond.redpill.outcome import Done, Outcome
+from gorgond.redpill.outcome import Done, Newer, Outcome
 from gorgond.redpill.received import Received
 from gorgond.redpill.seldom import Seldom
 
@@ -52,16 +52,14 @@ class Account:
         """These have come."""
         self.tally.bytes_in += sum(map(len, received.raws))
         for message in received.left:
-            if count := self.newer.add():
-                log.warning(
-                    "%s leaves %s of %s for a newer consumer, as %s, which needs protocol %d: this one knows %d",
-                    self._name, counted(count, "message"), self._queue, message.op, message.needs, PROTOCOL,
-                    extra=about(message.id),
-                )  # fmt: skip
+            self._count_left(message, f"which needs protocol {message.needs}: this one knows {PROTOCOL}")
 
     def count_settled(self, received: Received, handled: Handled, answers: Sequence[int], seconds: float) -> None:
         """They were handled in so many seconds; `answers` are the bytes of their replies, in the order of `handled`."""
         tally, failures = self.tally, received.failures
+        for _, message, outcome in handled:
+            if isinstance(outcome, Newer):
+                self._count_left(message, str(outcome.reason))
         tally.batches += 1
         tally.expired += received.expired
         tally.handled += len(received.raws) - received.expired - len(failures)
@@ -73,9 +71,20 @@ class Account:
             self._tell_each(handled, seconds)
         self._measure_each(received.raws, handled, answers, seconds)
 
+    def _count_left(self, message: Message, why: str) -> None:
+        """It is left for a newer consumer."""
+        if count := self.newer.add():
+            log.warning(
+                "%s leaves %s of %s for a newer consumer, as %s, %s",
+                self._name, counted(count, "message"), self._queue, message.op, why,
+                extra=about(message.id),
+            )  # fmt: skip
+
     def _measure_each(self, raws: Sequence[bytes], handled: Handled, answers: Sequence[int], seconds: float) -> None:
         sums: dict[str, list[int]] = {}  # by operation: messages, failures, bytes
         for (index, message, outcome), answer in zip(handled, answers, strict=True):
+            if isinstance(outcome, Newer):  # nothing was done
+                continue
             figures = sums.get(message.op)
             if figures is None:
                 figures = sums[message.op] = [0, 0, 0]

@@ -18,7 +18,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import ClassVar, Literal, NamedTuple, TypeVar
 
 from gorgond.redpill.clock import BrokerTime
 from gorgond.redpill.errors import BrokerError, BrokerRefused
@@ -220,6 +220,29 @@ class Lease:
     stands: str = ""
 
 
+Step = Literal["keep", "replace", "again", "pushed", "begin", "end", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """One step of the only job that waits or runs under `key`, taken on behalf of the job `id`.
+
+    keep, replace, again    `raw` is to be the job under the key, for `seconds`, unless there is one. One that waits is
+                            kept, or gets what `raw` asks for in its place; one that runs is kept, or followed by `raw`.
+                            `at` is when that was asked for, ms since 1970: of two replacements the later one holds
+    pushed                  the job is in its queue
+    begin                   a worker, which calls itself `raw`, begins it; it was started `at` times before
+    end, fail               it is over: done or cancelled, or given up
+    """
+
+    key: str
+    step: Step
+    id: str
+    raw: bytes = b""
+    at: int = 0
+    seconds: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class UnixSocket:
     """Where on this host a broker is met, and as whom; without a password as nobody in particular."""
@@ -398,6 +421,13 @@ class Link(Persistent, ABC):
     @abstractmethod
     async def lease_if(self, name: str, owner: str, seconds: float, done: int | None, stands: str) -> Lease:
         """The same if that lease stands. Raises Stale."""
+
+    @abstractmethod
+    async def unique(self, queue: str, step: Unique) -> tuple[str, bytes]:
+        """Take a step of a unique job of the queue. The answer is the id of the job that stands under the key, and its
+        message if that is not known to be in the queue: somebody must push it, then take the step `pushed`. The answer
+        to `begin` is no id for a copy of a job that is over or runs elsewhere, and a message that holds in its place
+        what the job is asked for now."""
 
     @abstractmethod
     async def about(self) -> dict[str, str]:

@@ -35,6 +35,7 @@ that a Redis Cluster keeps them on one node.
     gorgon:{t}:groups                   set     names of the topic's durable groups
     gorgon:{t}:limits                   hash    group -> the most messages it keeps
     gorgon:{t}:live                     channel events for whoever listens now
+    gorgon:{q}:unique:<key>             hash    id, state, message: the one job that waits or runs under a key; expires
     gorgon:{f}:rate:<name>              string  until when what it counted counts, ms since 1970; expires
     gorgon:{f}:asker:<asker>            string  "<number> <answer>" of the last question about limits from that asker;
                                                 expires
@@ -209,6 +210,11 @@ def lease(name: str) -> str:
     return f"{queue(name)}:lease"
 
 
+def unique(name: str, key: str) -> str:
+    """The one job of queue `name` that waits or runs under a key."""
+    return f"{queue(name)}:unique:{key}"
+
+
 def rate(family: str, name: str) -> str:
     """How much of a limit on how often is used up; the limits of one family are asked together."""
     return f"{queue(family)}:rate:{name}"
@@ -223,12 +229,12 @@ NAMED: Mapping[str, Callable[..., str]] = {
     each.__name__: each
     for each in (
         queue, held, paused, desk, delayed, dead, consumers, memory, watched, turn, bell, epoch, pushed, counts,
-        producer, publisher, replies, groups, limits, live, lease, rate, asker,
+        producer, publisher, replies, groups, limits, live, lease, unique, rate, asker,
     )
 }  # fmt: skip
 """The keys by what the scripts call them."""
 
-_OWN = ("desk", "producer", "publisher", "asker")  # keys that somebody has alone
+_OWN = ("desk", "producer", "publisher", "unique", "asker")  # keys that somebody has alone
 OF_TOPICS = ("groups", "limits")  # keys that a group's are beside
 
 

@@ -36,10 +36,12 @@ from gorgond.redpill.broker import (
     Link,
     Room,
     Stale,
+    Unique,
 )
 from gorgond.redpill.clock import host_ms
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
 from gorgond.redpill.memoryqueue import MemoryQueue
+from gorgond.redpill.memoryunique import Standing
 
 T = TypeVar("T")
 
@@ -92,6 +94,7 @@ class MemoryBroker(Broker):
         self.leases: dict[str, _Lease] = {}
         self.route = ""
         self.asked: dict[str, tuple[int, float]] = {}  # by asker: the number of its last question, and the answer
+        self.uniques: dict[str, Standing] = {}  # by key
         self.rates: dict[str, float] = {}  # until when what a limit counted counts, by its key
         self.blocked: set[asyncio.Future[Any]] = set()
         self._queues: dict[str, MemoryQueue] = {}
@@ -394,6 +397,18 @@ class MemoryLink(Link):
             raise Stale(lease.stands())
         since = None if lease.done < 0 else (now - lease.done) / 1000
         return Lease(lease.token if ours and length else 0, since, now, lease.stands())
+
+    async def unique(self, queue: str, step: Unique) -> tuple[str, bytes]:
+        key = keys.unique(queue, step.key)
+        await self._round()
+        now, uniques = self.broker.clock(), self.broker.uniques
+        for name in [name for name, standing in uniques.items() if standing.ends <= now]:
+            del uniques[name]
+        standing = uniques.setdefault(key, Standing())
+        answer = standing.take(step, now)
+        if not standing.id:
+            del uniques[key]
+        return answer
 
     async def about(self) -> dict[str, str]:
         await self._round()

@@ -4,6 +4,7 @@
              refused (4xx) is a dead letter with the reason, what failed (5xx) is tried again
     Retry    tried again, as often as the consumer's `Attempts` allow, then a dead letter
     Dead     a dead letter
+    Newer    left for a consumer that is newer than this one
 
 A caller whose message becomes a dead letter is answered 500.
 """
@@ -83,7 +84,15 @@ class Dead:
     reason: str
 
 
-Outcome = Done | Retry | Dead
+@dataclass(frozen=True, slots=True)
+class Newer:
+    """Left for a newer consumer, since this one does not know what it is to do: it is offered again soon, as if its
+    handling had not been started."""
+
+    reason: str
+
+
+Outcome = Done | Retry | Dead | Newer
 
 DONE = Done()
 
@@ -99,6 +108,8 @@ def settle(index: int, message: Message, outcome: Outcome, attempts: Attempts) -
             if outcome.body is None and error is None:
                 return None, b""
             return None, _encode(Reply(message.id, outcome.body or b"", error, outcome.status, outcome.headers))
+        if isinstance(outcome, Newer):
+            return left_for_newer(index, str(outcome.reason)), b""
         failure = _failure(index, message, outcome, attempts)
     except Exception as problem:  # noqa: BLE001 - a handler may give back anything
         return settle(index, message, Retry(f"its outcome cannot be used: {problem!r}"), attempts)
@@ -123,9 +134,8 @@ def _failure(index: int, message: Message, outcome: Retry | Dead, attempts: Atte
     return Failure(index, min(delay, DELAY_MAX) if delay > 0 else 0.0, str(outcome.reason))
 
 
-def left_for_newer(index: int, message: Message) -> Failure:
+def left_for_newer(index: int, reason: str) -> Failure:
     """The message at this place is offered again later, as if it had not been started here."""
-    reason = f"it needs a consumer that knows protocol {message.needs}"
     return Failure(index, NEWER * random.uniform(0.5, 1.5), reason, started=False)
 
 

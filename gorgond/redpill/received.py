@@ -49,7 +49,7 @@ def receive(raws: Sequence[bytes], finishes: bool) -> Received:
         if message.is_expired(now) and not (finishes and message.attempts):
             received.expired += 1
         elif message.needs > PROTOCOL:
-            received.failures.append(left_for_newer(index, message))
+            received.failures.append(left_for_newer(index, f"it needs a consumer that knows protocol {message.needs}"))
             received.left.append(message)
         else:
             messages.append((index, message))

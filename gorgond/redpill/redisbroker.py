@@ -35,6 +35,7 @@ from gorgond.redpill.broker import (
     Limit,
     Room,
     Stale,
+    Unique,
     UnixSocket,
     Voided,
 )
@@ -296,6 +297,11 @@ class RedisLink(RedisWire):
         asked = (owner, int(seconds * 1000), -1 if done is None else done, stands)
         token, since, at, follows = await self._follow(script.LEASE, name, *asked)
         return Lease(token, None if since < 0 else since / 1000, at, follows.decode())
+
+    async def unique(self, queue: str, step: Unique) -> tuple[str, bytes]:
+        asked = (step.step, step.id, step.raw, step.at, int(step.seconds * 1000))
+        id, raw = await self._promise(_run(script.UNIQUE, queue, *asked, who=step.key), queue)
+        return id.decode(), raw
 
     async def about(self) -> dict[str, str]:
         commands: list[Command] = [["INFO", section] for section in _ABOUT]

@@ -50,6 +50,7 @@ ALL = (
     REPLY := Script("reply"),
     ADMIT := Script("admit"),
     LEASE := Script("lease"),
+    UNIQUE := Script("unique"),
     COUNTS := Script("counts"),
     REQUEUE := Script("requeue"),
     DROP := Script("drop"),

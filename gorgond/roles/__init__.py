@@ -53,7 +53,7 @@ ROLES: Mapping[str, Role] = {
             access=Access(
                 pushes=("auth_get", "web_get", "store_get", "store_search", "store_put", f"provider_hook:{ANY}"),
                 waits_on=("web_data",),
-                listens=("store_notify", "notify_live"),
+                listens=("store_notify", "notify_live", "job_live"),
             ),
             collections={
                 "items": Indexes(
@@ -175,16 +175,20 @@ ROLES: Mapping[str, Role] = {
                     "store_search",
                     "store_put",
                     "notify_put",
+                    f"app_job:{ANY}",
                     f"provider_get:{ANY}",
                     f"provider_put:{ANY}",
                 ),
-                consumes=("web_get",),
+                consumes=("web_get", f"app_job:{ANY}"),
                 subscribes=(f"{ANY}/{ANY}",),
                 waits_on=("store_data", "provider_data"),
                 replies=True,
                 publishes=("stats", ANY),
+                listens=("job_live",),
                 leases=("every:",),
+                uniques=(f"app_job:{ANY}",),
             ),
+            collections={"jobs": Indexes(newest=("kept",), values=("userid",), owner="userid"), "crons": Indexes()},
         ),
         Role(
             "notify",

@@ -2,7 +2,9 @@
 
     web_get            requests, answered to the web server
     TOPIC/APPLICATION  events of the topics that an application listens to
-    every so often     what an application has run by one instance at a time (gorgond.app.schedule)
+    app_job:JOB        jobs, each of a queue of its own (gorgond.app.working)
+    every so often     what an application has run by one instance at a time (gorgond.app.schedule), and jobs that are
+                       enqueued by the clock (gorgond.app.cronloop)
 
 Handlers ask store_get, store_put, and each provider: provider_get:NAME, provider_put:NAME. One that fails is its own
 message's affair, and one that is slow holds up nobody; one that blocks the event loop holds up all others, so the log
@@ -19,15 +21,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gorgond.app.application import Schedule
+from gorgond.app.cancels import Cancels
+from gorgond.app.cron import Cron
+from gorgond.app.cronloop import CronLoop
 from gorgond.app.dispatch import Dispatcher
+from gorgond.app.jobs import Job
+from gorgond.app.jobstatus import TOPIC
 from gorgond.app.loading import load_apps
 from gorgond.app.notifying import INBOX
 from gorgond.app.schedule import ScheduleLoop
+from gorgond.app.working import Worker
 from gorgond.bounds import LIM_MAX
 from gorgond.config import Config
 from gorgond.errors import NotFound
 from gorgond.notifiers import NOTIFIERS
-from gorgond.redpill import BrokerError, GorgonError, Message, Outcome, Reply, loads, now_ms
+from gorgond.redpill import (
+    Attempts,
+    BrokerError,
+    GorgonError,
+    Message,
+    Outcome,
+    Reply,
+    Unique,
+    loads,
+    now_ms,
+)
 from gorgond.roles.row import Indexes
 from gorgond.service.ends import Together
 from gorgond.service.fabric import Fabric
@@ -36,6 +54,10 @@ from gorgond.stores.declared import declaration
 
 AGAIN = 5.0  # seconds until the stores are told again what they were not
 ANSWER_MS = 5000  # for what they were told before
+JOBS_AT_ONCE = 16  # jobs of one name under way at the same time
+UNCOUNTED = Attempts(
+    most=1_000_000
+)  # it is the job's worker that counts them, and says in its status what became of it
 EVENTS = 16  # events of one topic under way at the same time
 
 log = logging.getLogger("gorgond.app")
@@ -52,7 +74,13 @@ class AppServer(Service):
         self._apps = load_apps(config)
         self._dispatcher = Dispatcher(self._apps, self)
         self._listening: dict[str, Together] = {}  # by queue
-        self._scheduled: dict[str, ScheduleLoop] = {}  # by the schedule's name
+        self._scheduled: dict[str, ScheduleLoop | CronLoop] = {}  # by the loop's name
+        self._working: dict[str, Together] = {}  # by queue
+        self._workers: dict[str, Worker] = {}  # by queue
+        self._cancels = Cancels(self)
+        self._hears_cancels = False
+        self._uniques = fabric.durable.link(f"{self.name} unique jobs")
+        self._unique_turn = asyncio.Lock()
 
     async def start(self) -> None:
         self.concurrent_consumer("web_get", self._answer, self.config.app.requests)
@@ -78,18 +106,30 @@ class AppServer(Service):
     def _adjust(self) -> None:
         """Listen to the topics that the applications name now, and run what they have run every so often."""
         topics = {f"{topic}/{app.name}" for app in self._apps for topic in app.topics}
-        schedules = {schedule for app in self._apps for schedule in app.schedules.values()}
-        for queue, subscription in self._listening.items():
-            if queue not in topics:
-                subscription.stop()
-        for loop in self._scheduled.values():
-            if loop.schedule not in schedules:
-                loop.stop()
+        jobs = {job.queue: job for app in self._apps for job in app.jobs.values()}
+        self._workers = {queue: self._worker(job) for queue, job in jobs.items()}
+        for ends, wanted in ((self._listening, topics), (self._working, jobs)):
+            for queue, consumer in ends.items():
+                if queue not in wanted:
+                    consumer.stop()
         for queue in sorted(topics - self._listening.keys()):
             self._listen(queue)
-        for schedule in schedules:
-            if schedule.name not in self._scheduled:
-                self._schedule(schedule)
+        for queue in sorted(jobs.keys() - self._working.keys()):
+            self._work(queue)
+        if jobs and not self._hears_cancels:
+            self._hears_cancels = True
+            self.listener(TOPIC, self._cancels.hear, self._cancels.miss, usual=self.fabric.durable)
+        self._adjust_schedules()
+
+    def _adjust_schedules(self) -> None:
+        wanted: dict[str, Schedule | Cron] = {each.name: each for app in self._apps for each in app.schedules.values()}
+        wanted |= {f"cron:{name}": cron for app in self._apps for name, cron in app.crons.items()}
+        for name, loop in self._scheduled.items():
+            if loop.does is not wanted.get(name):
+                loop.stop()
+        for name, what in wanted.items():
+            if name not in self._scheduled:
+                self._schedule(name, what)
 
     async def _declare(self) -> None:
         """Tell the stores what the applications have indexed, and what they had: a document for each of their
@@ -128,11 +168,26 @@ class AppServer(Service):
         over = functools.partial(self._on_end, self._listening, queue)
         self._listening[queue] = self.concurrent_subscription(topic, group, hear, EVENTS, then=over)
 
-    def _schedule(self, schedule: Schedule) -> None:
-        heartbeat = self.heartbeats.start(schedule.name)
-        link, owner = self.fabric.durable.link(f"{self.name} {schedule.name}"), f"{self.consumes_as}:{os.getpid()}"
-        loop = self._scheduled[schedule.name] = ScheduleLoop(schedule, self, link, owner, hooks=self.hooks(heartbeat))
-        self.keep(loop, heartbeat, then=functools.partial(self._on_end, self._scheduled, schedule.name))
+    def _worker(self, job: Job) -> Worker:
+        return Worker(job, self, self._cancels, self.name, lambda: self.draining)
+
+    def _work(self, queue: str) -> None:
+        async def work(message: Message) -> Outcome:
+            return await self._workers[queue].handle(message)
+
+        over = functools.partial(self._on_end, self._working, queue)
+        self._working[queue] = self.job_consumer(queue, work, JOBS_AT_ONCE, then=over, attempts=UNCOUNTED)
+
+    def _schedule(self, name: str, what: Schedule | Cron) -> None:
+        heartbeat = self.heartbeats.start(name)
+        link, owner = self.fabric.durable.link(f"{self.name} {name}"), f"{self.consumes_as}:{os.getpid()}"
+        hooks = self.hooks(heartbeat)
+        if isinstance(what, Schedule):
+            loop: ScheduleLoop | CronLoop = ScheduleLoop(what, self, link, owner, hooks=hooks)
+        else:
+            loop = CronLoop(what, self, link, owner, hooks=hooks)
+        self._scheduled[name] = loop
+        self.keep(loop, heartbeat, then=functools.partial(self._on_end, self._scheduled, name))
 
     def _on_end(self, loops: dict[str, Any], name: str) -> None:
         """One was stopped; it may be wanted again, or another one in its place."""
@@ -164,6 +219,14 @@ class AppServer(Service):
         if reply.error is not None:
             raise reply.error
         return reply
+
+    async def unique(self, queue: str, step: Unique) -> tuple[str, bytes]:
+        """Take a step of a unique job of a queue."""
+        async with self._unique_turn:
+            return await self._uniques.persist(functools.partial(self._uniques.unique, queue, step))
+
+    async def close(self) -> None:
+        await self._uniques.close()
 
     async def publish(self, topic: str, event: Message) -> None:
         """Publish an event; back when it is kept."""

@@ -44,7 +44,7 @@ OPERATED = sorted(
 """The queues that the stats server pauses, and whose dead letters it shows, puts back or deletes, beside those of
 topics."""
 OPERATED.append(f"{ANY}/{ANY}")
-LIVE = ("stats", "auth_notify", "notify_live")  # topics without durable groups
+LIVE = ("stats", "auth_notify", "notify_live", "job_live")  # topics without durable groups
 EVERY = (ANY, f"{ANY}/{ANY}")
 LONGEST = len(":delayed")  # of what the keys of a queue end with
 
@@ -111,6 +111,8 @@ def _uses(access: Access) -> Iterator[_Use]:
             yield _Use(name, [script.REQUEUE, script.DROP, script.PAUSE, script.RESUME], {"head": ["lindex"]})
     for name in access.leases:
         yield _Use(name, [script.LEASE])
+    for name in access.uniques:
+        yield _Use(name, [script.UNIQUE])
     for family in access.limits:
         yield _Use(family, [script.ADMIT])
 
@@ -125,7 +127,7 @@ def _patterns(kind: str, name: str, own: str) -> list[str]:
         return [] if name == ANY else [*_lists(name), keys.held(name)]
     if kind in ("producer", "publisher"):
         return [keys.NAMED[kind](name, own)]
-    if kind in ("desk", "rate", "asker"):
+    if kind in ("desk", "unique", "rate", "asker"):
         return [keys.NAMED[kind](name, "*")]
     if kind in ("replies", "lease"):  # of all names that begin so
         return [keys.NAMED[kind]("NAME").replace("NAME", f"{name}*")]

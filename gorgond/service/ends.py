@@ -36,7 +36,7 @@ from gorgond.redpill import (
     Work,
 )
 from gorgond.service.calling import RoutedCaller
-from gorgond.service.fabric import Fabric
+from gorgond.service.fabric import Fabric, topic_of
 from gorgond.service.heartbeat import Heartbeat
 from gorgond.service.metrics import Metrics
 from gorgond.service.watched import Stoppable, Watched
@@ -163,6 +163,23 @@ class QueueEnds(Watched):
                 ConcurrentConsumer(broker, queue, self.consumes_as, work, limit, hooks=hooks, **handling), heartbeat
             )
 
+    def job_consumer(
+        self,
+        queue: str,
+        work: Work,
+        limit: int = 100,
+        *,
+        then: Callable[[], None] = lambda: None,
+        **handling: Unpack[Handling],
+    ) -> Together:
+        """Consume a queue to which jobs alone go, on each broker that may hold some of it: up to `limit` messages side
+        by side; `then` is called when it was stopped and has ended."""
+
+        def make(broker: Broker, hooks: Hooks) -> AnyConsumer:
+            return ConcurrentConsumer(broker, queue, self.consumes_as, work, limit, hooks=hooks, **handling)
+
+        return self._together(queue, make, then)
+
     def subscription(
         self,
         topic: str,
@@ -197,22 +214,30 @@ class QueueEnds(Watched):
     ) -> Together:
         """Handle the events of a durable group, up to `limit` side by side; `then` is called when it was stopped and
         has ended."""
-        queue, subscriptions = f"{topic}/{group}", list[ConcurrentSubscription]()
+        queue = f"{topic}/{group}"
 
-        def over(subscription: ConcurrentSubscription) -> None:
-            subscriptions.remove(subscription)
-            if not subscriptions:
-                then()
-
-        for broker in self.fabric.holders(topic, (self.fabric.durable,)):
-            heartbeat = self._heartbeat(queue, broker, self.consumes_as)
-            hooks = self.hooks(heartbeat, queue)
-            subscription = ConcurrentSubscription(
+        def make(broker: Broker, hooks: Hooks) -> AnyConsumer:
+            return ConcurrentSubscription(
                 broker, topic, group, self.consumes_as, work, limit, kept, hooks=hooks, **handling
             )
-            subscriptions.append(subscription)
-            self._consume(subscription, heartbeat, then=functools.partial(over, subscription))
-        return Together(subscriptions)
+
+        return self._together(queue, make, then)
+
+    def _together(self, queue: str, make: Callable[[Broker, Hooks], AnyConsumer], then: Callable[[], None]) -> Together:
+        """The consumers of a queue at each broker that may hold some of it; `then` is called when all have ended."""
+        consumers = list[AnyConsumer]()
+
+        def over(consumer: AnyConsumer) -> None:
+            consumers.remove(consumer)
+            if not consumers:
+                then()
+
+        for broker in self.fabric.holders(topic_of(queue), (self.fabric.durable,)):
+            heartbeat = self._heartbeat(queue, broker, self.consumes_as)
+            consumer = make(broker, self.hooks(heartbeat, queue))
+            consumers.append(consumer)
+            self._consume(consumer, heartbeat, then=functools.partial(over, consumer))
+        return Together(consumers)
 
     def holders(self, queue: str) -> Sequence[Broker]:
         """The brokers that may hold some of a queue to which both calls and jobs go."""

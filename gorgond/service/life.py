@@ -147,7 +147,9 @@ class Service(QueueEnds, ABC):
         """One line for people: what it does, or what it waits for."""
         newer = sorted({consumer.queue for consumer in self.consumers if consumer.newer.lately})
         if newer:
-            return f"waiting for a newer gorgond, which messages of {', '.join(newer)} need"
+            jobs = all(queue.startswith("app_job:") for queue in newer)
+            what = "newer version of its application" if jobs else "newer gorgond"
+            return f"waiting for a {what}, which messages of {', '.join(newer)} need"
         away = self.fabric.away()
         if away is not None:
             return f"waiting for {away.outage.what} for {away.outage.length:.0f} s: {away.outage.reason}"

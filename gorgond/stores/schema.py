@@ -61,6 +61,8 @@ UNANNOUNCED = (
     "stats",
     PROVIDERS,
     INDEXES,
+    "jobs",
+    "crons",
     "notifications",
     "inboxes",
     "preferences",
