@@ -86,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     new = command("new", _new, "write a small working application with a test, to begin with")
     new.add_argument("name", metavar="NAME", help="its name, and that of the directory it is written to")
 
+    _add_enqueue(command("enqueue", _enqueue, "have a job of an application done in the background"))
+
     config = command("config", _configuration, "check or show the configuration")
     add_config(config)
     what = config.add_mutually_exclusive_group(required=True)
@@ -109,6 +111,21 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, "app", "module", "directory")
     add_settings(parser, "provider", "rate", "count", "users", "size", "seed")
     add_settings(parser, "log", "level", "format")
+
+
+def _add_enqueue(parser: argparse.ArgumentParser) -> None:
+    """What `gorgond enqueue` takes."""
+    parser.add_argument("job", metavar="APP.JOB", help="its name, as in shop.resize")
+    parser.add_argument("arguments", metavar="KEY=VALUE", nargs="*", help="its arguments: photo=p1 width=320")
+    parser.add_argument("--delay", metavar="TIME", default="", help="as 10s or 2h: begin it after so long (at once)")
+    parser.add_argument("--unique", metavar="KEY", default="", help="only if none waits or runs under this key")
+    parser.add_argument(
+        "--mode", choices=("keep", "replace", "again"), default="keep",
+        help="what becomes of one that is there: kept, its arguments replaced, or run once more (keep)",
+    )  # fmt: skip
+    parser.add_argument("--data", metavar="DIR", help="of the gorgond up in this directory, not of this host's units")
+    add_config(parser)
+    add_settings(parser, "app", "module", "directory")
 
 
 def _add_load(parser: argparse.ArgumentParser) -> None:
@@ -195,6 +212,18 @@ def _load(arguments: argparse.Namespace) -> int:
 
     config = load(arguments.config, os.environ, settings_of(arguments))
     return fill(config, arguments.seed, arguments.users, arguments.size, arguments.items)
+
+
+def _enqueue(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from gorgond.commands.jobs.enqueuing import enqueue_one
+    from gorgond.commands.operator.installation import Installation
+
+    config = load(arguments.config, os.environ, settings_of(arguments))
+    chosen = (arguments.job, arguments.arguments, arguments.delay, arguments.unique, arguments.mode)
+    print(asyncio.run(enqueue_one(Installation.of(arguments.data), config, *chosen)))
+    return 0
 
 
 def _client(arguments: argparse.Namespace) -> int:

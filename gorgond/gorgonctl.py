@@ -15,6 +15,7 @@ from typing import Any
 
 from gorgond import __version__
 from gorgond.commands.hosts.parser import add_hosts
+from gorgond.commands.jobs.parser import add_jobs
 from gorgond.commands.operator.answering import act, as_json, ask, tell, tell_done
 from gorgond.commands.operator.installation import Installation
 from gorgond.commands.operator.notifications import add_notifications
@@ -103,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_dead(commands, command, anywhere)
 
     add_notifications(command, anywhere)
+    add_jobs(commands, command, anywhere, _text)
 
     groups = anywhere(command("groups", _groups, "every durable group of a topic: what it keeps, who consumes it"))
     deeds = groups.add_subparsers(title="commands", metavar="COMMAND")

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from gorgond.app import jobroutes
+from gorgond.app import jobapp
 from gorgond.app.application import App
 from gorgond.blame import describe_fault
 from gorgond.config import Config
@@ -48,7 +48,7 @@ def load_apps(config: Config) -> list[App]:
         _forget(named, files)
         sys.modules.update(before)
         raise
-    return [*apps, jobroutes.app] if any(app.jobs for app in apps) else apps
+    return [*apps, jobapp.app] if any(app.jobs for app in apps) else apps
 
 
 def _forget(named: list[str], files: list[Path]) -> dict[str, ModuleType]:

@@ -23,4 +23,5 @@ tls           the certificates for TLS between hosts
 appendonly    Redis' files made readable after a power failure; `held` says what a broker that was stopped has in them
 redis_server  the Redis that is installed
 operator      what gorgonctl does; `hosts` what it does with several of them
+jobs          gorgonctl jobs, and gorgond enqueue
 """

@@ -12,6 +12,6 @@ export         all that is a user's, as a file
 applications   the routes of applications
 hooks          what others push in
 openapi        the API's description, made of the routes
-sse            server-sent events; `telling` has the loops of those who watch
+sse            server-sent events; `telling` has the loops of those who watch, `job_live` tells of a job as it goes on
 website        the pages
 """

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
-from gorgond.app import notes
+from gorgond.app import jobapp, notes
 from gorgond.app.letters import letter_channel
 from gorgond.app.loading import load_apps
 from gorgond.auth.sealing import Sealing
@@ -22,7 +22,9 @@ from gorgond.errors import ConfigError, StoreRefused
 from gorgond.http.answers import Answer, Problem, sendable
 from gorgond.http.api import Api, refusal
 from gorgond.http.applications import routes_of
+from gorgond.http.asking import Asking
 from gorgond.http.hooks import Hooks
+from gorgond.http.job_live import JobLive
 from gorgond.http.routes import Routes
 from gorgond.http.server import Server, open_port
 from gorgond.http.website import Website
@@ -67,6 +69,7 @@ class WebServer(Service):
         self._sealing = Sealing(config.auth.key)
         spawn, letters = partial(self.loop, ends=True), bool(letter_channel(config))
         self.site = Website(self, self._hear, spawn, _problem, tuple(config.oauth2), letters)
+        self.job_live = JobLive(self._hear, spawn, Asking(self))
         self.server = Server(self._routes(config), config.web.deadline, _problem, self._measure, self._show)
         self.server.trusted_proxies = config.web.trusted_proxies
         self.server.secure = config.web.url.startswith("https://")
@@ -91,6 +94,7 @@ class WebServer(Service):
     async def drain(self) -> None:
         # First no new requests, then the answers to those begun.
         self.site.close()
+        self.job_live.close()
         await self.server.drain()
 
     def doing(self) -> str:
@@ -101,7 +105,9 @@ class WebServer(Service):
         them. Raises ConfigError."""
         apps = load_apps(config)
         website = any(app is notes.app for app in apps)
-        pages = self.site.routes if website else []
+        pages = [*self.site.routes] if website else []
+        if any(app is jobapp.app for app in apps):
+            pages += self.job_live.routes
         try:
             routes = Api(self, [*pages, *self._hooks(config).routes, *routes_of(apps, self)], config.web.api).routes
         except ValueError as error:

@@ -138,7 +138,7 @@ def _journal(*what: str) -> list[str]:
 
 def trace_lines(found: Trace) -> list[str]:
     """The lines of `gorgonctl trace`."""
-    rows = [(each["queue"], _place(each), each["op"], _age(each)) for each in found["messages"]]
+    rows = [(each["queue"], place_of(each), each["op"], _age(each)) for each in found["messages"]]
     rows += [("database", "is stored", f"item {each['id']}", _version(each)) for each in found["stored"]]
     if found["unasked"]:
         rows.append(("database", "is not known", found["unasked"], ""))
@@ -154,7 +154,8 @@ def is_known(found: Trace) -> bool:
     return bool(found["messages"] or found["stored"] or found["events"] or found["log"])
 
 
-def _place(row: Mapping[str, Any]) -> str:
+def place_of(row: Mapping[str, Any]) -> str:
+    """Where a message lies, in words."""
     detail = row["detail"]
     if row["place"] == "delayed":
         return f"comes again in {text.duration(max(float(detail) - now_ms(), 0) / 1000)}"

@@ -1,0 +1,67 @@
+"""`gorgonctl jobs`: as it is understood and told."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from gorgond.commands.operator.answering import ask, tell
+from gorgond.commands.operator.installation import Installation
+
+Add = Callable[..., argparse.ArgumentParser]
+Wider = Callable[[argparse.ArgumentParser], argparse.ArgumentParser]
+
+
+def add_jobs(commands: Any, command: Add, anywhere: Wider, text: Callable[[str], str]) -> None:
+    """Add it to a parser: `command` adds a command, `anywhere` what those have that speak of any fabric, `text` reads
+    a word."""
+    jobs = commands.add_parser("jobs", help="jobs: list, show, cancel or retry them", allow_abbrev=False)
+    deeds = jobs.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    anywhere(command("list", _list, "every job by name: what waits, runs, failed; when it comes next", within=deeds))
+    made = anywhere(command("show", _show, "what became of a job, and where it is", "jobs show ID", within=deeds))
+    made.add_argument("id", metavar="ID", type=text, help="as it was told when the job was enqueued")
+    for name, run, help in (
+        ("cancel", _cancel, "cancel jobs, whether they wait or run"),
+        ("retry", _retry, "put jobs that were given up back into their queue, as new"),
+    ):
+        made = anywhere(command(name, run, help, f"jobs {name} ID", within=deeds))
+        made.add_argument("ids", metavar="ID", type=text, nargs="+")
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.jobs.asking import job_rows, job_table
+
+    rows = ask(job_rows(Installation.of(arguments.data)))
+    tell(arguments, rows, job_table(rows))
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.jobs.asking import job_lines, show
+
+    found = ask(show(Installation.of(arguments.data), arguments.id))
+    tell(arguments, found, job_lines(found))
+    return 0
+
+
+def _cancel(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.jobs.asking import cancel
+
+    return _done(arguments, cancel)
+
+
+def _retry(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.jobs.asking import retry
+
+    return _done(arguments, retry)
+
+
+def _done(arguments: argparse.Namespace, do: Callable[..., Any]) -> int:
+    from gorgond.commands.operator.noted import note
+
+    installation = Installation.of(arguments.data)
+    said: list[str] = ask(do(installation, arguments.ids))
+    note(installation, said)
+    tell(arguments, {"done": said}, said)
+    return 0
