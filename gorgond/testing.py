@@ -26,13 +26,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from gorgond.app.jobs import Job, Outside, Request, enqueue, job_id
+from gorgond.app.jobstatus import JOBS, OVER, filter_of, status_of
 from gorgond.auth.sealing import new_key
 from gorgond.config import Config, load
-from gorgond.redpill import Caller, Message, Producer, now_ms
+from gorgond.redpill import Caller, Message, Producer, new_id, now_ms
 from gorgond.roles import ENDING
 from gorgond.roles.making import make
 from gorgond.roles.web import WebServer
-from gorgond.service.fabric import connect_fabric
+from gorgond.service.fabric import Fabric, connect_fabric
 from gorgond.service.life import Service
 from gorgond.service.loop import run
 from gorgond.service.systemd import Notifier
@@ -78,6 +80,7 @@ class RunningFabric:
         self._services: list[Service] = []
         self._caller: Caller
         self._producer: Producer
+        self._fabric: Fabric
         self._thread = threading.Thread(target=self._main, name="gorgond")
 
     def request(
@@ -149,6 +152,30 @@ class RunningFabric:
 
         return self._do(called)
 
+    def enqueue(self, job: Job, /, user: User | None = None, **args: Any) -> str:
+        """Have a job done, for a user if one is given: its id."""
+
+        async def enqueued() -> str:
+            link = self._fabric.durable.link("test")
+            try:
+                asked = Request(job.written(args), user.id if user else "")
+                return (await enqueue(Outside(self._producer, link), job, job_id(new_id()), asked)).id
+            finally:
+                await link.close()
+
+        id: str = self._do(enqueued)
+        return id
+
+    def job(self, id: str) -> dict[str, Any]:
+        """The status of a job once it is over. Raises AssertionError when it is not in time."""
+
+        def over() -> dict[str, Any] | None:
+            documents = self.call("store_get", f"{JOBS}.find", {"filter": filter_of(id)})
+            status = status_of(id, documents, now_ms())
+            return status if status is not None and status["state"] in OVER else None
+
+        return self.eventually(over) or {}
+
     def eventually(self, condition: Callable[[], T]) -> T:
         """The first true value of a condition, for what happens in the background: handlers of events and schedules.
 
@@ -190,7 +217,7 @@ class RunningFabric:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        fabric = connect_fabric(self._config)
+        fabric = self._fabric = connect_fabric(self._config)
         self._services = [make(role, self._config, fabric, "test") for role in ENDING if role.testing]
         self._web = next(each for each in self._services if isinstance(each, WebServer))
         running = [asyncio.create_task(service.run(Notifier())) for service in self._services]

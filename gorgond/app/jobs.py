@@ -22,7 +22,7 @@ from gorgond.app.backend import JobBackend
 from gorgond.app.jobstatus import queued_message
 from gorgond.app.response import plain_value
 from gorgond.errors import BadArgument, BadRequest, Refused
-from gorgond.redpill import ID_MAX, Attempts, Message, Unique, decode, dumps, loads, now_ms
+from gorgond.redpill import ID_MAX, Attempts, Link, Message, Producer, Unique, decode, dumps, loads, now_ms
 from gorgond.validators import duration
 
 QUEUE = "app_job"
@@ -172,6 +172,22 @@ async def push_standing(backend: JobBackend, queue: str, key: str, raw: bytes) -
         message = decode(raw)
         await backend.push(queue, message, message.args.get("due") or None)
         await backend.unique(queue, Unique(key, "pushed", message.id))
+
+
+class Outside:
+    """Enqueues jobs from elsewhere than an app server, over a producer and a link of its own."""
+
+    def __init__(self, producer: Producer, link: Link) -> None:
+        self._producer = producer
+        self._link = link
+
+    async def push(self, queue: str, message: Message, at: int | None = None) -> None:
+        """Push a job, due at a time if that is given; back when it is kept."""
+        await self._producer.push(queue, message, at=at)
+
+    async def unique(self, queue: str, step: Unique) -> tuple[str, bytes]:
+        """Take a step of a unique job of a queue."""
+        return await self._link.persist(lambda: self._link.unique(queue, step))
 
 
 def unique_key(text: str) -> str:

@@ -167,7 +167,7 @@ class Worker:
         except TryAgain as again:
             return await self._fail(message, key, started, again, again.delay)
         except Exception as error:  # noqa: BLE001 - a job may fail as it likes
-            if isinstance(error, TimeoutError) and limit.expired():
+            if limit.expired():
                 error = TimeoutError(f"it took longer than {job.timeout:g} s")
             else:
                 log.exception("%s failed", job.name)

@@ -10,7 +10,7 @@ import re
 
 from gorgond.redpill import keys
 
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
 VERSION = f"{MAJOR}.{MINOR}"
 
 _VERSION = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")

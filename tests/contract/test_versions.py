@@ -28,8 +28,8 @@ async def test_the_version_is_noted_where_none_is(redis_server: RedisServer) -> 
 
 
 OTHERS = {
-    "2.0": "its keys and scripts are of version 2.0, and ours of 1.0: upgrade this gorgond",
-    "0.9": "its keys and scripts are of version 0.9, and ours of 1.0: upgrade the gorgond of all others that use it",
+    "2.0": "its keys and scripts are of version 2.0, and ours of 1.1: upgrade this gorgond",
+    "0.9": "its keys and scripts are of version 0.9, and ours of 1.1: upgrade the gorgond of all others that use it",
     "one": "its gorgon:protocol is 'one', which is no version: is it the Redis of another program?",
 }
 

@@ -5,28 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gorgond.app.jobs import Job, Mode, Request, enqueue, job_id, seconds_of
+from gorgond.app.jobs import Job, Mode, Outside, Request, enqueue, job_id, seconds_of
 from gorgond.app.loading import load_apps
 from gorgond.commands.operator.installation import Installation
 from gorgond.config import Config
 from gorgond.errors import BadRequest, GorgonError
-from gorgond.redpill import Link, Message, Producer, Unique, loads, new_id, now_ms
-
-
-class Outside:
-    """Enqueues jobs over a producer and a link of its own."""
-
-    def __init__(self, producer: Producer, link: Link) -> None:
-        self._producer = producer
-        self._link = link
-
-    async def push(self, queue: str, message: Message, at: int | None = None) -> None:
-        """Push a job, due at a time if that is given; back when it is kept."""
-        await self._producer.push(queue, message, at=at)
-
-    async def unique(self, queue: str, step: Unique) -> tuple[str, bytes]:
-        """Take a step of a unique job of a queue."""
-        return await self._link.persist(lambda: self._link.unique(queue, step))
+from gorgond.redpill import Producer, loads, new_id, now_ms
 
 
 async def enqueue_one(

@@ -1,0 +1,117 @@
+"""The only job that waits or runs under a key, in memory and on Redis: kept, replaced, followed, and by whom it is
+pushed."""
+
+from __future__ import annotations
+
+import pytest
+
+from gorgond.redpill import Unique, keys
+from gorgond.redpill.broker import Step
+from tests.conftest import RedisServer
+from tests.contract.bench import Bench
+from tests.waiting import eventually_async
+
+
+class Keyed:
+    """Takes steps for the key k of queue q."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    async def take(self, step: Step, id: str, raw: bytes = b"", at: int = 1) -> tuple[str, bytes]:
+        return await self._bench.link().unique("q", Unique("k", step, id, raw, at, 60))
+
+    async def waiting(self, id: str) -> None:
+        assert await self.take("keep", id, b"raw " + id.encode()) == (id, b"raw " + id.encode())
+        await self.take("pushed", id)
+
+    async def running(self, id: str) -> None:
+        await self.waiting(id)
+        assert await self.take("begin", id, b"w1", 0) == (id, b"")
+
+
+@pytest.fixture
+def keyed(bench: Bench) -> Keyed:
+    return Keyed(bench)
+
+
+async def test_the_first_one_stands_until_it_is_over(keyed: Keyed) -> None:
+    # given one that is in the queue
+    await keyed.waiting("j1")
+    # then others are that one, in whatever mode, also when it runs
+    assert await keyed.take("keep", "j2", b"raw") == ("j1", b"")
+    assert await keyed.take("again", "j2", b"raw") == ("j1", b"")
+    assert await keyed.take("begin", "j1", b"w1", 0) == ("j1", b"")
+    assert await keyed.take("keep", "j2", b"raw") == ("j1", b"")
+    # when it is over
+    assert await keyed.take("end", "j1") == ("", b"")
+    # then it stays so for who asks for it again, and another one may be next
+    assert await keyed.take("begin", "j1", b"w2", 0) == ("", b"")
+    await keyed.waiting("j2")
+
+
+async def test_one_that_is_not_known_to_be_pushed_is_pushed_by_whoever_meets_it(keyed: Keyed) -> None:
+    assert await keyed.take("keep", "j1", b"one") == ("j1", b"one")
+    # given that its producer is dead, or asks again
+    for id in ("j1", "j2"):
+        assert await keyed.take("keep", id, b"two") == ("j1", b"one")
+    await keyed.take("pushed", "j1")
+    assert await keyed.take("keep", "j2", b"two") == ("j1", b"")
+    # and a late word that it was pushed changes nothing
+    await keyed.take("begin", "j1", b"w1", 0)
+    await keyed.take("pushed", "j1")
+    assert await keyed.take("begin", "j1", b"w2", 0) == ("", b"")
+
+
+async def test_one_that_waits_gets_what_is_asked_for_last(keyed: Keyed) -> None:
+    await keyed.waiting("j1")
+    assert await keyed.take("replace", "j2", b"two", 20) == ("j1", b"")
+    # and a late copy of an earlier one does not hold
+    assert await keyed.take("replace", "j3", b"three", 10) == ("j1", b"")
+    assert await keyed.take("begin", "j1", b"w1", 0) == ("j1", b"two")
+
+
+@pytest.mark.parametrize("mode", ["replace", "again"])
+async def test_one_that_runs_is_followed_by_one_more(keyed: Keyed, mode: Step) -> None:
+    await keyed.running("j1")
+    # when two more are asked for
+    assert await keyed.take(mode, "j2", b"two", 20) == ("j2", b"")
+    assert await keyed.take(mode, "j3", b"three", 30) == ("j2", b"")
+    # then one follows, which whoever ends the first pushes
+    assert await keyed.take("end", "j1") == ("j2", b"two")
+    assert await keyed.take("end", "j1") == ("j2", b"two")  # when it died before
+    await keyed.take("pushed", "j2")
+    assert await keyed.take("end", "j1") == ("j2", b"")
+    assert await keyed.take("begin", "j2", b"w1", 0) == ("j2", b"three" if mode == "replace" else b"")
+    assert await keyed.take("end", "j2") == ("", b"")
+
+
+async def test_a_copy_of_one_that_runs_elsewhere_is_not_begun(keyed: Keyed) -> None:
+    await keyed.running("j1")
+    # given a call whose answer was lost, and a second copy in the queue
+    assert await keyed.take("begin", "j1", b"w1", 0) == ("j1", b"")
+    assert await keyed.take("begin", "j1", b"w2", 0) == ("", b"")
+    # but one whose worker has died is
+    assert await keyed.take("begin", "j1", b"w2", 2) == ("j1", b"")
+
+
+async def test_one_that_was_given_up_may_be_put_back(keyed: Keyed) -> None:
+    await keyed.running("j1")
+    assert await keyed.take("fail", "j1") == ("", b"")
+    assert await keyed.take("begin", "j1", b"w1", 0) == ("j1", b"")
+
+
+async def test_a_key_is_free_after_its_time_and_others_are_others(
+    bench: Bench, keyed: Keyed, shared_redis: RedisServer
+) -> None:
+    link = bench.link()
+    await link.unique("q", Unique("short", "keep", "j1", b"one", 1, 0.001))
+
+    async def free() -> bool:
+        return (await link.unique("q", Unique("short", "keep", "j2", b"two", 1, 60)))[0] == "j2"
+
+    await eventually_async(free)
+    await keyed.waiting("j1")
+    assert await link.unique("other", Unique("k", "keep", "j5", b"five", 1, 60)) == ("j5", b"five")
+    if not bench.broker.in_process:
+        assert 0 < int(shared_redis.cli("PTTL", keys.unique("q", "k"))) <= 60_000
