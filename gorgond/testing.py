@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from gorgond.app.jobs import Job, Outside, Request, enqueue, job_id
+from gorgond.app.enqueuing import Outside, Request, enqueue, job_id
+from gorgond.app.jobs import Job
 from gorgond.app.jobstatus import JOBS, OVER, filter_of, status_of
 from gorgond.auth.sealing import new_key
 from gorgond.config import Config, load

@@ -12,7 +12,7 @@ Web servers load the module for its routes and check what comes in; app servers 
 is the manual.
 
     application   App, and what its decorators declare
-    jobs          what is done in the background, and enqueuing it; `jobstatus` what is told of it, `jobapp` by whom
+    jobs          what is done in the background; `enqueuing` it, `jobstatus` what is told of it, `jobapp` by whom
     working       doing a job; `cancels` which are not to be done
     cron          times by the clock of a place; `cronloop` enqueues jobs at them
     annotations   what those of a handler allow

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -32,12 +32,14 @@ class Running:
 
     task: asyncio.Task[object]
     before: int  # how often the task was cancelled
+    fence: Callable[[], None]  # refuses what the job asks for
     cancelled: bool = False
 
     def cancel(self) -> None:
         """The job is to be cancelled."""
         if not self.cancelled:
             self.cancelled = True
+            self.fence()
             self.task.cancel("the job is cancelled")
 
     def end(self) -> None:
@@ -99,12 +101,12 @@ class Cancels:
                 return found
 
     @contextmanager
-    def running(self, id: str) -> Iterator[Running]:
-        """While it runs in this task it can be cancelled."""
+    def running(self, id: str, fence: Callable[[], None]) -> Iterator[Running]:
+        """While it runs in this task it can be cancelled; then `fence` is to refuse what it asks for."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("it runs in a task of asyncio's")
-        running = self._running[id] = Running(task, task.cancelling())
+        running = self._running[id] = Running(task, task.cancelling(), fence)
         try:
             yield running
         finally:

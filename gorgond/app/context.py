@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 from gorgond.app.backend import AppBackend
 from gorgond.app.clients import ProviderClient, StoreClient
-from gorgond.app.jobs import WINDOW, Enqueued, Job, Mode, Request, check_text, enqueue, job_id, seconds_of
+from gorgond.app.enqueuing import WINDOW, Enqueued, Mode, Request, check_text, enqueue, job_id
+from gorgond.app.jobs import Job, seconds_of
 from gorgond.app.jobstatus import CANCEL, JOBS, TOPIC, cancel_document, filter_of, status_of
 from gorgond.app.notifying import QUEUE, SEND, check_kind, notification_id, send_args
 from gorgond.errors import BadArgument, NotFound

@@ -13,8 +13,8 @@ from typing import Any
 
 from gorgond.app.backend import JobBackend
 from gorgond.app.cron import Cron
-from gorgond.app.jobs import Request, enqueue, job_id
-from gorgond.app.schedule import LEASE, LOOK, LeaseLoop
+from gorgond.app.enqueuing import Request, enqueue, job_id
+from gorgond.app.schedule import LOOK, LeaseLoop
 from gorgond.redpill import Hooks, Lease, Link, Message, QueueFull
 
 CRONS = "crons"
@@ -36,12 +36,12 @@ class CronLoop(LeaseLoop):
 
     async def _turn(self, lease: Lease) -> float:
         if lease.done is None:
-            lease = await self._lease(LEASE, lease.at)
+            lease = await self._keep(lease.at)
         last = lease.at - round((lease.done or 0.0) * 1000)
         try:
             for at in self.does.due(last, lease.at, lease.at - LATE_MS):
                 await self._enqueue(at)
-                kept = await self._lease(LEASE, at)
+                kept = await self._keep(at)
                 if kept.token != lease.token:
                     return LOOK
                 last = at

@@ -59,7 +59,7 @@ class LeaseLoop(ABC):
 
     async def _look(self) -> None:
         while not self._stopping.is_set():
-            lease, wait = await self._lease(LEASE), LOOK
+            lease, wait = await self._keep(), LOOK
             if lease.token:
                 wait = await self._turn(lease)
             try:
@@ -67,6 +67,10 @@ class LeaseLoop(ABC):
             except TimeoutError:
                 continue
         await self._lease(0)  # else it would end by itself, but later
+
+    async def _keep(self, done: int | None = None) -> Lease:
+        """Take the lease, or keep it; `done` is when the work was done that it is for, if it was."""
+        return await self._lease(LEASE, done)
 
     async def _lease(self, seconds: float, done: int | None = None) -> Lease:
         lease = await self._link.persist(
@@ -105,7 +109,7 @@ class ScheduleLoop(LeaseLoop):
                 await asyncio.wait({task}, timeout=LOOK)
                 asked = time.monotonic()
                 async with asyncio.timeout_at(asyncio.get_running_loop().time() + LEASE - (asked - kept)):
-                    lease = await self._lease(LEASE, begun.at if task.done() else None)
+                    lease = await self._keep(begun.at if task.done() else None)
                 if lease.token != begun.token:
                     log.error("%s is cancelled: its lease has ended, and others may run it", self.does.name)
                     return

@@ -23,7 +23,8 @@ from gorgond import __version__
 from gorgond.app.backend import AppBackend
 from gorgond.app.cancels import Cancels
 from gorgond.app.context import Context, log
-from gorgond.app.jobs import Job, push_standing, seconds_of, unique_key
+from gorgond.app.enqueuing import push_standing, unique_key
+from gorgond.app.jobs import Job, seconds_of
 from gorgond.app.jobstatus import END, OVER, RESULT_MAX, TOPIC, end_message, live_message, run_message
 from gorgond.app.response import plain_value
 from gorgond.errors import BadRequest, Refused, TryAgain
@@ -60,14 +61,14 @@ Tell = Callable[[Message, dict[str, Any]], Awaitable[None]]
 class JobContext(Context):
     """One attempt of a job."""
 
-    __slots__ = ("_reporting", "attempt", "fenced")
+    __slots__ = ("_fenced", "_reporting", "attempt")
 
     def __init__(self, backend: AppBackend, message: Message, reporting: Reporting) -> None:
         super().__init__(backend, message)
         self.attempt = max(message.attempts, 1)
         """Which attempt this is, from 1 on."""
         self.sent = now_ms()
-        self.fenced = False  # nobody waits for it any more
+        self._fenced = False
         self._reporting = reporting
 
     def progress(self, share: float, text: str = "") -> None:
@@ -76,14 +77,20 @@ class JobContext(Context):
             raise ValueError(f"progress is a share from 0 to 1, not {share}")
         self._reporting.report(float(share), str(text)[:1000])
 
+    def fence(self) -> None:
+        """Refuse all that it asks for from now on: it is cancelled, or over."""
+        self._fenced = True
+
     def _next_id(self) -> str:
-        if self.fenced:
-            raise Refused(409, "this job was cancelled, or took too long")
+        self._check()
         return super()._next_id()
 
+    def _check(self) -> None:
+        if self._fenced or now_ms() >= self.deadline:
+            raise Refused(409, "this job was cancelled, or took too long: nothing more is done for it")
+
     def _until(self) -> int:
-        if self.fenced:
-            raise Refused(409, "this job was cancelled, or took too long")
+        self._check()
         return min(self.deadline, now_ms() + QUESTION_MS)
 
 
@@ -153,14 +160,13 @@ class Worker:
         begun = replace(message, deadline=now_ms() + int(job.timeout * 1000))
         context = JobContext(self._backend, begun, reporting)
         try:
-            with self._cancels.running(message.id) as running:
+            with self._cancels.running(message.id, context.fence) as running:
                 async with asyncio.timeout(job.timeout) as limit:
                     result = await contained(job.handler(context, **asked.values))
                     said = dumps(result, plain_value)
                     if len(said) > RESULT_MAX:
                         raise ValueError(f"the result has {len(said)} bytes, and must have at most {RESULT_MAX}")
         except asyncio.CancelledError:
-            context.fenced = True
             if not running.cancelled or running.is_cancelled_by_others():
                 raise
             return await self._end(message, key, started, "cancelled")
@@ -168,12 +174,12 @@ class Worker:
             return await self._fail(message, key, started, again, again.delay)
         except Exception as error:  # noqa: BLE001 - a job may fail as it likes
             if limit.expired():
-                error = TimeoutError(f"it took longer than {job.timeout:g} s")
-            else:
-                log.exception("%s failed", job.name)
+                late = TimeoutError(f"it took longer than {job.timeout:g} s")
+                return await self._fail(message, key, started, late, None)
+            log.exception("%s failed", job.name)
             return await self._fail(message, key, started, error, None)
         finally:
-            context.fenced = True
+            context.fence()
             reporting.stop()
         return await self._end(message, key, started, "done", result=said.decode())
 

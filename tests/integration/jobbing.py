@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gorgond import App, Context, JobContext, Message, NotFound, Response, TryAgain
+from gorgond import App, Context, JobContext, Message, NotFound, Refused, Response, TryAgain
 from gorgond.app import jobapp
 from gorgond.redpill import GorgonError
 
@@ -62,7 +62,11 @@ async def long(ctx: JobContext, steps: int = 6000) -> str:
             ctx.progress(step / steps, f"step {step}")
             await asyncio.sleep(0.1)
     except asyncio.CancelledError:
-        ran.append(["cancelled", steps, ctx.attempt])
+        try:
+            await ctx.store.insert("noted", {"what": "cancelled"})
+        except Refused as refused:
+            ran.append(["cancelled", steps, ctx.attempt])
+            ran.append(["refused", refused.code, ctx.attempt])
         raise
     return "all"
 

@@ -3,13 +3,16 @@ cancelled."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
-from gorgond.app.jobs import unique_key
+from gorgond.app.enqueuing import unique_key
 from gorgond.redpill import Found, Link, Message, Unique, connect
 from gorgond.testing import Answer, RunningFabric, User, serving
 from tests.conftest import RedisServer
@@ -177,6 +180,32 @@ def test_the_progress_of_a_job_is_told_and_it_can_be_cancelled(site: RunningFabr
     eventually(lambda: ran(site, "cancelled", 6001) == [1])
     eventually(lambda: "ended" in site.get(f"/jobs/{id}", user=anna).json)
     assert until(site, id, "cancelled")["attempt"] == 1
+    assert ran(site, "refused", 409) == [1]
+
+
+def test_who_watches_a_job_is_told_each_change_until_it_is_over(site: RunningFabric, anna: User) -> None:
+    id = enqueue(site, "long", anna, steps=20)
+    # when it is watched from the beginning
+    with urlopen(watching(site, id, anna), timeout=60) as stream:
+        assert stream.headers["Content-Type"] == "text/event-stream"
+        events = [json.loads(line.removeprefix(b"data: ")) for line in stream if line.startswith(b"data: ")]
+    # then it goes on, with progress that grows, and the stream ends with it
+    shares = [each["progress"] for each in events if "progress" in each]
+    assert events[-1]["state"] == "done"
+    assert shares
+    assert shares == sorted(shares)
+    # and of one that is over the end is told at once
+    with urlopen(watching(site, id, anna), timeout=60) as stream:
+        assert stream.read().count(b"event: status") == 1
+    # but to nobody else
+    with pytest.raises(HTTPError, match="404"):
+        urlopen(watching(site, id, site.user("dora")), timeout=60)
+
+
+def watching(site: RunningFabric, id: str, user: User) -> Request:
+    return Request(
+        f"http://127.0.0.1:{site._web.port}/jobs/{id}/live", headers={"Authorization": f"Bearer {user.token}"}
+    )
 
 
 def test_a_job_that_waits_can_be_cancelled(site: RunningFabric) -> None:

@@ -70,7 +70,9 @@ def test_a_command_is_allowed_on_the_keys_alone_on_which_the_scripts_use_it() ->
     assert provider["+blmpop"] == {"~gorgon:{cursor_data*}:replies"}
     assert not any("store_put" in pattern for each in selectors_of("store-read").values() for pattern in each)
     assert "&gorgon:{store_notify}:live" in selectors_of("store-write")["+publish"]
-    assert selectors_of("web")["+subscribe"] == {"&gorgon:{store_notify}:live", "&gorgon:{notify_live}:live"}
+    assert selectors_of("web")["+subscribe"] == {
+        "&gorgon:{store_notify}:live", "&gorgon:{notify_live}:live", "&gorgon:{job_live}:live"
+    }  # fmt: skip
 
 
 def test_only_the_auth_server_pushes_to_its_own_queues() -> None:

@@ -105,7 +105,7 @@ async def test_what_is_too_large_or_no_job_is_refused() -> None:
     with pytest.raises(BadArgument, match="is no job"):
         await context(Queues()).enqueue(resize.handler, photo="p")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="a mode is keep, replace or again"):
-        await context(Queues()).enqueue(resize, photo="p", mode="drop")  # type: ignore[arg-type]
+        await context(Queues()).enqueue(resize, photo="p", mode="drop")
     with pytest.raises(ValueError, match="after a delay or at a time"):
         await context(Queues()).enqueue(resize, photo="p", delay=1, at=5)
     with pytest.raises(ValueError, match="'soon' is not a time"):

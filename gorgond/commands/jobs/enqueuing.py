@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gorgond.app.jobs import Job, Mode, Outside, Request, enqueue, job_id, seconds_of
+from gorgond.app.enqueuing import Mode, Outside, Request, enqueue, job_id
+from gorgond.app.jobs import Job, seconds_of
 from gorgond.app.loading import load_apps
 from gorgond.commands.operator.installation import Installation
 from gorgond.config import Config

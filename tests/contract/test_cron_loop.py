@@ -1,0 +1,139 @@
+"""Jobs by the clock, in memory and on Redis: each time is one job, whoever looks at the clock, and whoever dies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from gorgond import App
+from gorgond.app import schedule
+from gorgond.app.cron import Clock, Cron
+from gorgond.app.cronloop import CronLoop
+from gorgond.app.enqueuing import Outside, job_id
+from gorgond.redpill import UNHEARD, Broker, Message, Producer, decode
+from tests.waiting import eventually_async
+
+EVERY = 50  # ms
+
+
+class Quick(Clock):
+    """A clock whose times come every few milliseconds."""
+
+    def after(self, ms: int) -> int:
+        return ms // EVERY * EVERY + EVERY
+
+
+class Dying(Outside):
+    """An app server that dies when it has enqueued so many."""
+
+    def __init__(self, producer: Producer, link: Any, most: int) -> None:
+        super().__init__(producer, link)
+        self.left = most
+
+    async def unique(self, queue: str, step: Any) -> tuple[str, bytes]:
+        answer = await super().unique(queue, step)
+        if step.step == "pushed":
+            self.left -= 1
+            if self.left == 0:
+                raise Dead
+        return answer
+
+
+class Dead(Exception):
+    """It was killed."""
+
+
+def cron(missed: Any = "all") -> Cron:
+    app = App("shop")
+
+    @app.cron("* * * * *", missed=missed)
+    async def digest(ctx: Any) -> None: ...
+
+    return Cron(app.crons["shop.digest"].job, Quick("* * * * *", "UTC"), missed)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "LEASE", 0.3)
+
+
+@asynccontextmanager
+async def loops(broker: Broker, what: Cron, deaths: Sequence[int]) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """One loop for each, as of app servers of their own, which dies when it has enqueued so many."""
+    async with Producer(broker, "test") as producer:
+        links = [broker.link(f"unique {number}") for number in range(len(deaths))]
+        made = [
+            CronLoop(what, Dying(producer, link, most), broker.link(f"loop {number}"), f"app@{number}", hooks=UNHEARD)
+            for number, (link, most) in enumerate(zip(links, deaths, strict=True))
+        ]
+        tasks = [asyncio.create_task(each.run()) for each in made]
+        try:
+            yield tasks
+        finally:
+            for each in made:
+                each.stop()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for link in links:
+                await link.close()
+
+
+async def enqueued(broker: Broker) -> list[Message]:
+    link = broker.link("look")
+    try:
+        found = await link.find(b"shop.digest")
+        return [decode(each.raw) for each in found if each.queue == "app_job:shop.digest"]
+    finally:
+        await link.close()
+
+
+async def test_each_time_is_one_job_though_servers_die(broker: Broker) -> None:
+    # given app servers of which one after another dies when it has enqueued some, before it says so
+    async with loops(broker, cron(), [3, 4, 5, 1000]) as tasks:
+
+        async def many() -> bool:
+            return len(await enqueued(broker)) >= 40
+
+        await eventually_async(many)
+        assert [task.done() for task in tasks].count(True) >= 1
+    # then each time between the first and the last is one job
+    ids = Counter(each.id for each in await enqueued(broker))
+    link = broker.link("look")
+    now = await link.clock()
+    await link.close()
+    first = (now - 600_000) // EVERY * EVERY
+    times = {job_id("cron", "shop.digest", str(at)): at for at in range(first, now + 1000, EVERY)}
+    found = sorted(times[id] for id in ids)
+    assert found == list(range(found[0], found[-1] + 1, EVERY))
+    assert set(ids.values()) == {1}
+
+
+@pytest.mark.parametrize("missed", ["skip", "once"])
+async def test_what_nobody_enqueued_in_time_is_made_up_for_as_it_is_declared(
+    broker: Broker, missed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gorgond.app.cronloop.LATE_MS", 200)
+    async with loops(broker, cron(missed), [1000]):
+        await eventually_async(lambda: _some(broker, 2))
+    before = len(await enqueued(broker))
+    await asyncio.sleep(1.0)  # for which nobody looks: that is what is tried
+    async with loops(broker, cron(missed), [1000]):
+        await eventually_async(lambda: _some(broker, before + 3))
+    link = broker.link("look")
+    now = await link.clock()
+    await link.close()
+    first = (now - 600_000) // EVERY * EVERY
+    times = {job_id("cron", "shop.digest", str(at)): at for at in range(first, now + 1000, EVERY)}
+    found = sorted(times[each.id] for each in await enqueued(broker))
+    gaps = [later - earlier for earlier, later in zip(found, found[1:], strict=False) if later - earlier > EVERY]
+    # then there is a gap where the clock went on, but for the last one of what was missed
+    assert len(gaps) in (1, 2)
+    assert sum(gaps) >= 500
+
+
+async def _some(broker: Broker, number: int) -> bool:
+    return len(await enqueued(broker)) >= number

@@ -1,0 +1,41 @@
+"""An app server under its own name in Redis: it may do jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.integration import jobbing
+from tests.integration.test_access import Guarded, guarded, serving
+from tests.programs import asked
+from tests.waiting import eventually_async
+
+__all__ = ["guarded"]
+
+
+async def test_an_app_server_may_do_jobs(guarded: Callable[[], Guarded], tmp_path: Path) -> None:
+    server = guarded()
+    server.start()
+    jobbing.ran.clear()
+    try:
+        async with serving(server, tmp_path, ("web", "app", "store"), "tests.integration.jobbing") as url:
+            # when jobs are enqueued in each way, and cancelled
+            for name, options in (
+                ("note", {"what": "a"}),
+                ("note", {"what": "b", "unique": "k", "delay": "100ms"}),
+                ("first", {"what": "c"}),
+                ("long", {}),
+            ):
+                answer = await asyncio.to_thread(asked, f"{url}/enqueue/{name}", json.dumps(options).encode())
+                assert answer
+            id = json.loads(answer)["job"]
+            await eventually_async(lambda: ["long", 6000, 1] in jobbing.ran)
+            assert await asyncio.to_thread(asked, f"{url}/cancel/{id}", b"") is not None
+            # then it could, and nobody was refused anything
+            await eventually_async(lambda: ["cancelled", 6000, 1] in jobbing.ran)
+            await eventually_async(lambda: {"a", "b", "c"} <= {what for _, what, _ in jobbing.ran})
+        assert server.cli("ACL", "LOG") == ""
+    finally:
+        server.close()
