@@ -40,6 +40,12 @@ async def busy(ctx: JobContext) -> None:
         raise TryAgain("300ms", "the API is busy")
 
 
+@app.job(attempts=2)
+async def patient(_: JobContext) -> None:
+    """Asks to be begun again much later."""
+    raise TryAgain("1h", "the API is busy")
+
+
 @app.job(timeout="500ms", attempts=1)
 async def slow(ctx: JobContext) -> None:
     """Takes too long, and goes on."""
@@ -83,7 +89,7 @@ async def untold(ctx: JobContext) -> None:
     ran.append(["untold", "", ctx.attempt])
 
 
-JOBS = {each.name.partition(".")[2]: each for each in (note, fail, busy, slow, long, first, untold)}
+JOBS = {each.name.partition(".")[2]: each for each in (note, fail, busy, patient, slow, long, first, untold)}
 
 
 @app.post("/enqueue/{name}", user="optional")

@@ -19,15 +19,14 @@ MODULE = "tests.integration.jobbing"
 
 @pytest.fixture
 def site(
-    shared_redis: RedisServer,
+    durable: RedisServer,
     monkeypatch: pytest.MonkeyPatch,
     expected_logs: Callable[[str], None],
 ) -> Iterator[RunningFabric]:
     expected_logs("failed|gives up")
-    monkeypatch.setenv("GORGOND_BROKER_URL", shared_redis.url)
+    monkeypatch.setenv("GORGOND_BROKER_URL", durable.url)
     monkeypatch.setenv("GORGOND_CONFIG", "/dev/null")
-    jobbing.ran.clear()
-    with serving(MODULE, broker__url=shared_redis.url) as site:
+    with serving(MODULE, broker__url=durable.url) as site:
         yield site
 
 
@@ -82,36 +81,37 @@ def test_an_operator_sees_what_becomes_of_jobs_and_settles_them(site: RunningFab
     assert "there is no trace of a job none" in said(gorgonctl.main, "jobs", "show", "none", code=1)
     # when the failed one is begun anew, which is its first attempt again
     assert "is put back" in said(gorgonctl.main, "jobs", "retry", broken)
-    eventually(lambda: [each for each in jobbing.ran if each[0] == "fail"] == [["fail", 4, n] for n in (1, 2, 3)] * 2)
+    twice = [["fail", 4, n] for n in (1, 2, 3)] * 2
+    eventually(lambda: [each for each in site.get("/ran").json if each[0] == "fail"] == twice)
     assert "was not given up" in said(gorgonctl.main, "jobs", "retry", done, code=1)
 
 
 def test_an_operator_cancels_jobs(site: RunningFabric, said: Callable[..., str]) -> None:
     running, over = site.enqueue(jobbing.long), site.enqueue(jobbing.note, what="over")
     site.job(over)
-    eventually(lambda: ["long", 6000, 1] in jobbing.ran)
+    eventually(lambda: ["long", 6000, 1] in site.get("/ran").json)
     told = said(gorgonctl.main, "jobs", "cancel", running, over)
     assert f"job {running} is cancelled" in told
     assert f"job {over} is done already" in told
-    eventually(lambda: ["cancelled", 6000, 1] in jobbing.ran)
+    eventually(lambda: ["cancelled", 6000, 1] in site.get("/ran").json)
     assert site.job(running)["state"] == "cancelled"
     assert "no trace of a job none" in said(gorgonctl.main, "jobs", "cancel", "none", code=1)
 
 
 def test_a_cron_is_listed_with_its_times(
-    shared_redis: RedisServer,
+    durable: RedisServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     said: Callable[..., str],
 ) -> None:
-    monkeypatch.setenv("GORGOND_BROKER_URL", shared_redis.url)
+    monkeypatch.setenv("GORGOND_BROKER_URL", durable.url)
     monkeypatch.setenv("GORGOND_CONFIG", "/dev/null")
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "clocked.py").write_text(
         "from gorgond import App\napp = App('clocked')\n"
         "@app.cron('30 7 * * mon-fri', tz='Europe/Vienna')\nasync def digest(ctx): ...\n"
     )
-    with serving("clocked", broker__url=shared_redis.url):
+    with serving("clocked", broker__url=durable.url):
 
         def listed() -> bool:
             (row,) = json.loads(said(gorgonctl.main, "jobs", "list", "--json")) or [{}]

@@ -1,5 +1,5 @@
-"""App servers, stores and Redis killed under jobs: none is lost, no effect happens twice, no time of the clock is doubled
-or missed."""
+"""App servers, stores and Redis killed under jobs: none is lost, no effect happens twice, no time of the clock is
+doubled or missed."""
 
 from __future__ import annotations
 

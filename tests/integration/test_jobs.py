@@ -140,11 +140,17 @@ def asked(site: RunningFabric, ask: Callable[[Link], Awaitable[Any]]) -> Any:
 def test_a_job_says_itself_when_it_is_to_be_begun_again(site: RunningFabric) -> None:
     began = time.monotonic()
     id = enqueue(site, "busy")
-    status = until(site, id, "scheduled")
-    assert status["reason"] == "TryAgain: the API is busy"
     until(site, id, "done")
     assert time.monotonic() - began > 0.3
     assert ran(site, "busy", "") == [1, 2]
+    # and meanwhile its status says why, and until when
+    id = enqueue(site, "patient")
+    status = until(site, id, "scheduled")
+    assert (status["reason"], status["attempt"]) == ("TryAgain: the API is busy", 1)
+    assert status["due"] > status["enqueued"] + 3_000_000
+    # and it can be cancelled
+    site.post(f"/cancel/{id}")
+    assert until(site, id, "cancelled")
 
 
 def test_a_job_that_takes_too_long_is_cancelled_and_fenced(site: RunningFabric) -> None:
