@@ -157,12 +157,9 @@ class RunningFabric:
         """Have a job done, for a user if one is given: its id."""
 
         async def enqueued() -> str:
-            link = self._fabric.durable.link("test")
-            try:
+            async with Outside(self._fabric, "test") as outside:
                 asked = Request(job.written(args), user.id if user else "")
-                return (await enqueue(Outside(self._producer, link), job, job_id(new_id()), asked)).id
-            finally:
-                await link.close()
+                return (await enqueue(outside, job, job_id(new_id()), asked)).id
 
         id: str = self._do(enqueued)
         return id

@@ -14,13 +14,14 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from gorgond.app.backend import JobBackend
 from gorgond.app.jobs import Job
 from gorgond.app.jobstatus import queued_message
 from gorgond.errors import BadArgument
-from gorgond.redpill import Link, Message, Producer, Unique, decode, now_ms
+from gorgond.redpill import Broker, Message, Producer, Unique, decode, now_ms
+from gorgond.service.fabric import Fabric
 
 WINDOW = 86400.0  # seconds for which a key is a job's, unless it ends before
 KEY_MAX = 1000  # characters of a key
@@ -105,15 +106,29 @@ async def push_standing(backend: JobBackend, queue: str, key: str, raw: bytes) -
 
 
 class Outside:
-    """Enqueues jobs from elsewhere than an app server, over a producer and a link of its own."""
+    """Enqueues jobs from elsewhere than an app server, over the brokers of a fabric; the log calls it `name`."""
 
-    def __init__(self, producer: Producer, link: Link) -> None:
-        self._producer = producer
-        self._link = link
+    def __init__(self, fabric: Fabric, name: str) -> None:
+        self._fabric = fabric
+        self._name = name
+        self._link = fabric.durable.link(f"{name} unique jobs")
+        self._producers: dict[Broker, Producer] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for producer in self._producers.values():
+            await producer.stop()
+        await self._link.close()
 
     async def push(self, queue: str, message: Message, at: int | None = None) -> None:
         """Push a job, due at a time if that is given; back when it is kept."""
-        await self._producer.push(queue, message, at=at)
+        broker = self._fabric.carrier(queue, self._fabric.durable)
+        if broker not in self._producers:
+            self._producers[broker] = Producer(broker, self._name, self._fabric.room)
+            self._producers[broker].start()
+        await self._producers[broker].push(queue, message, at=at)
 
     async def unique(self, queue: str, step: Unique) -> tuple[str, bytes]:
         """Take a step of a unique job of a queue."""

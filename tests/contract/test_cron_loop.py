@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,7 +16,8 @@ from gorgond.app import schedule
 from gorgond.app.cron import Clock, Cron
 from gorgond.app.cronloop import CronLoop
 from gorgond.app.enqueuing import Outside, job_id
-from gorgond.redpill import UNHEARD, Broker, Message, Producer, decode
+from gorgond.redpill import UNHEARD, Broker, Message, Room, decode
+from gorgond.service.fabric import Fabric
 from tests.waiting import eventually_async
 
 EVERY = 50  # ms
@@ -32,8 +33,8 @@ class Quick(Clock):
 class Dying(Outside):
     """An app server that dies when it has enqueued so many."""
 
-    def __init__(self, producer: Producer, link: Any, most: int) -> None:
-        super().__init__(producer, link)
+    def __init__(self, fabric: Fabric, most: int) -> None:
+        super().__init__(fabric, "test")
         self.left = most
 
     async def unique(self, queue: str, step: Any) -> tuple[str, bytes]:
@@ -66,12 +67,12 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def loops(broker: Broker, what: Cron, deaths: Sequence[int]) -> AsyncIterator[list[asyncio.Task[None]]]:
     """One loop for each, as of app servers of their own, which dies when it has enqueued so many."""
-    async with Producer(broker, "test") as producer:
-        links = [broker.link(f"unique {number}") for number in range(len(deaths))]
-        made = [
-            CronLoop(what, Dying(producer, link, most), broker.link(f"loop {number}"), f"app@{number}", hooks=UNHEARD)
-            for number, (link, most) in enumerate(zip(links, deaths, strict=True))
-        ]
+    async with AsyncExitStack() as closing:
+        made = []
+        for number, most in enumerate(deaths):
+            backend = await closing.enter_async_context(Dying(Fabric(broker, broker, Room()), most))
+            link = broker.link(f"loop {number}")
+            made.append(CronLoop(what, backend, link, f"app@{number}", hooks=UNHEARD))
         tasks = [asyncio.create_task(each.run()) for each in made]
         try:
             yield tasks
@@ -79,8 +80,6 @@ async def loops(broker: Broker, what: Cron, deaths: Sequence[int]) -> AsyncItera
             for each in made:
                 each.stop()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for link in links:
-                await link.close()
 
 
 async def enqueued(broker: Broker) -> list[Message]:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from gorgond.app.enqueuing import Outside, Request, enqueue, job_id
-from gorgond.redpill import Producer, now_ms
+from gorgond.redpill import Room, now_ms
+from gorgond.service.fabric import Fabric as Brokers
 from gorgond.stores import open_store
 from gorgond.stores.contract import Query
 from tests.conftest import RedisServer
@@ -35,9 +36,8 @@ class Enqueuer:
         self.accepted: set[int] = set()
 
     async def run(self) -> None:
-        link = self.fabric.broker.link("enqueuer")
-        async with Producer(self.fabric.broker, "test") as producer:
-            backend = Outside(producer, link)
+        broker = self.fabric.broker
+        async with Outside(Brokers(broker, broker, Room()), "test") as backend:
             for number in range(JOBS):
                 key = f"key {number}" if number % 10 == 0 else ""
                 for copy in range(2 if key else 1):
@@ -45,7 +45,6 @@ class Enqueuer:
                     await enqueue(backend, killjobs.first, job_id("test", str(number), str(copy)), asked)
                 self.accepted.add(number)
                 await asyncio.sleep(0.01)
-        await link.close()
 
 
 def effects(store: str) -> list[dict[str, Any]]:

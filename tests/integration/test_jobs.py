@@ -176,7 +176,7 @@ def test_the_progress_of_a_job_is_told_and_it_can_be_cancelled(site: RunningFabr
         status: dict[str, Any] = site.get(f"/jobs/{id}", user=anna).json
         return status if status.get("progress") else None
 
-    status = eventually(told)
+    status = eventually(told) or {}
     assert status["state"] == "running"
     assert status["text"] == f"step {round(status['progress'] * 6001)}"
     # when somebody else wants to cancel it, and then who enqueued it

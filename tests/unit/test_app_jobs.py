@@ -105,7 +105,7 @@ async def test_what_is_too_large_or_no_job_is_refused() -> None:
     with pytest.raises(BadArgument, match="is no job"):
         await context(Queues()).enqueue(resize.handler, photo="p")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="a mode is keep, replace or again"):
-        await context(Queues()).enqueue(resize, photo="p", mode="drop")
+        await context(Queues()).enqueue(resize, photo="p", mode="drop")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="after a delay or at a time"):
         await context(Queues()).enqueue(resize, photo="p", delay=1, at=5)
     with pytest.raises(ValueError, match="'soon' is not a time"):
@@ -127,7 +127,7 @@ def test_what_cannot_work_is_refused_where_it_is_declared() -> None:
         ({}, untyped, "what needs an annotation"),
     ):
         with pytest.raises(ConfigError, match=said):
-            App("shop").job(**options)(handler)  # type: ignore[arg-type]
+            App("shop").job(**options)(handler)
     other = App("shop")
     other.job()(resize.handler)
     with pytest.raises(ConfigError, match=r"two jobs shop\.resize"):

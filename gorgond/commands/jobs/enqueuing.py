@@ -11,7 +11,7 @@ from gorgond.app.loading import load_apps
 from gorgond.commands.operator.installation import Installation
 from gorgond.config import Config
 from gorgond.errors import BadRequest, GorgonError
-from gorgond.redpill import Producer, loads, new_id, now_ms
+from gorgond.redpill import loads, new_id, now_ms
 
 
 async def enqueue_one(
@@ -29,14 +29,9 @@ async def enqueue_one(
         due = now_ms() + int(seconds_of(delay) * 1000) if delay else 0
     except ValueError as error:
         raise GorgonError(f"--delay: {error}") from None
-    fabric = installation.connect()
-    link = fabric.durable.link("gorgond enqueue")
-    async with Producer(fabric.durable, "gorgond enqueue", fabric.room) as producer:
-        try:
-            asked = Request(args, due=due, unique=unique, mode=mode)
-            return (await enqueue(Outside(producer, link), job, job_id(new_id()), asked)).id
-        finally:
-            await link.close()
+    async with Outside(installation.connect(), "gorgond enqueue") as outside:
+        asked = Request(args, due=due, unique=unique, mode=mode)
+        return (await enqueue(outside, job, job_id(new_id()), asked)).id
 
 
 def _argument(job: Job, given: str) -> tuple[str, Any]:

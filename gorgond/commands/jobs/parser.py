@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from gorgond.commands.operator.answering import ask, tell
+from gorgond.commands.operator.answering import ask, tell, tell_done
 from gorgond.commands.operator.installation import Installation
 
 Add = Callable[..., argparse.ArgumentParser]
@@ -58,10 +58,7 @@ def _retry(arguments: argparse.Namespace) -> int:
 
 
 def _done(arguments: argparse.Namespace, do: Callable[..., Any]) -> int:
-    from gorgond.commands.operator.noted import note
-
     installation = Installation.of(arguments.data)
     said: list[str] = ask(do(installation, arguments.ids))
-    note(installation, said)
-    tell(arguments, {"done": said}, said)
+    tell_done(arguments, installation, said)
     return 0
