@@ -15,12 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gorgond.app.backend import Hear
 from gorgond.app.jobstatus import JOBS, OVER, STATUS, TOPIC, filter_of, status_of
 from gorgond.http.answers import Answer, Sink
 from gorgond.http.asking import Asking
 from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.sse import Hub, Viewer, json_event
-from gorgond.http.website.telling import Hear, Spawn, Telling
+from gorgond.http.telling import Spawn, Telling
 from gorgond.redpill import ID_MAX, GorgonError, Message, new_id, now_ms
 
 VIEWERS_MAX = 2_000
