@@ -2,7 +2,8 @@
 (`service.metrics`).
 
     counters     NAME_sent, NAME_later (it could not be sent, and is tried again), NAME_dead (given up), NAME_off (its
-                 user does not want it), NAME_gone (where it was to go, there is nothing any more)
+                 user does not want it), NAME_gone (where it was to go, there is nothing any more), NAME_quiet (it
+                 waits until quiet hours end), NAME_gathered (for a digest)
     operations   "channel NAME": how long it was from a notification's being accepted to its being sent
     reasons      why one could not be sent, the last time, by NAME
     queues       notify_put:NAME, which such a server consumes
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 QUEUE = "notify_put"
 OPERATION = "channel "
-OUTCOMES = ("sent", "later", "dead", "off", "gone")
+OUTCOMES = ("sent", "later", "dead", "off", "gone", "quiet", "gathered")
 
 UNSETTLED = ("sending", "waiting")
 SETTLED = ("sent", "dead", "off", "gathered")

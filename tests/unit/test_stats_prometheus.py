@@ -22,8 +22,8 @@ from tests.programs import ROOT
 from tests.unit.test_stats_instances import Process
 
 CHANNELS = [
-    {"name": "email", "sent": 7, "later": 2, "dead": 1, "off": 3, "gone": 5, "waiting": 4, "in_flight": 1, "delayed": 2,
-     "p50": 1, "p99": 2, "idle": None, "stalled": 360.0, "reason": "451 busy"},
+    {"name": "email", "sent": 7, "later": 2, "dead": 1, "off": 3, "gone": 5, "quiet": 6, "gathered": 8, "waiting": 4,
+     "in_flight": 1, "delayed": 2, "p50": 1, "p99": 2, "idle": None, "stalled": 360.0, "reason": "451 busy"},
 ]  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_channels_are_told_by_what_became_of_their_notifications_and_how_long_it
     }
     # then each outcome is a counter, the times are a histogram of their own,
     outcomes = {dict(key[1:])["outcome"]: number for key, number in found.items() if "notifications_total" in key[0]}
-    assert outcomes == {"sent": 7, "later": 2, "dead": 1, "off": 3, "gone": 5}
+    assert outcomes == {"sent": 7, "later": 2, "dead": 1, "off": 3, "gone": 5, "quiet": 6, "gathered": 8}
     assert found["gorgond_notification_delivery_seconds_count", ("channel", "email")] == 2
     assert found["gorgond_notification_delivery_seconds_sum", ("channel", "email")] == pytest.approx(1.000127)
     assert found["gorgond_notification_stalled_seconds", ("channel", "email")] == 360
