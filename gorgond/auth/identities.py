@@ -17,12 +17,14 @@ import asyncio
 import hashlib
 
 from gorgond.auth import texts
-from gorgond.auth.records import Document, Records
+from gorgond.auth.records import TARGETS, Document, Records
 from gorgond.auth.rights import User
 from gorgond.auth.sites import Identity
 from gorgond.auth.tokens import Tokens
 from gorgond.auth.users import Users, is_proved, taken_over
 from gorgond.redpill import CallFailed, now_ms
+
+MANY = 200  # of each collection; a user has fewer
 
 
 class Identities:
@@ -66,11 +68,18 @@ class Identities:
         changes["links"] = known["links"]
         await self._users.change_unchanged(user, changes)
         await self._tokens.end_others(user["id"])
-        await self.tidy(user | changes)
+        await self.end_others(user | changes)
         return user | changes
 
+    async def end_others(self, user: Document) -> None:
+        """Delete what others had of an account that was taken over: their accounts at other sites, and where else they
+        were told what its user is."""
+        await self.tidy(user)
+        left = await self._records.belongings(user["id"], MANY, TARGETS)
+        await asyncio.gather(*(self._records.delete_belonging(collection, id, user["id"]) for collection, id in left))
+
     async def tidy(self, user: Document) -> None:
-        """Delete those that the user had before the account was taken over."""
+        """Delete the identities that the user had before the account was taken over."""
         found = await self._records.find("identities", {"userid": user["id"]})
         await asyncio.gather(*(self._records.delete("identities", each) for each in found if not _holds(each, user)))
 

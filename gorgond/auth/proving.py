@@ -114,17 +114,19 @@ class Proving:
         await self._limits.registration(client_of(args)["address"])
         account = await self._users.get(user_in(token))
         if account is None or not self._links.holds(token, RESET, account):
-            if account is not None and message.attempts and await self._is_password(account, new):
-                return  # it was set by who died before saying so
-            raise _over("ask for a new one")
-        await self._change(account, await self._passwords.hash(new))
+            if account is None or not message.attempts or not await self._is_password(account, new):
+                raise _over("ask for a new one")
+            await self._end_others(account, bool(account.get("links")))  # who set it died before all was done
+            return
+        taken = not is_proved(account)
+        changes = {**(taken_over() if taken else new_era()), "passhash": await self._passwords.hash(new)}
+        await self._users.change_unchanged(account, changes)  # of two with the same link one succeeds
+        await self._end_others(account | changes, taken)
 
-    async def _change(self, account: Document, passhash: str) -> None:
-        """Set the password, and end all sessions, in one write; of two with the same link one succeeds."""
-        changes = {**(new_era() if is_proved(account) else taken_over()), "passhash": passhash}
-        await self._users.change_unchanged(account, changes)
+    async def _end_others(self, account: Document, taken: bool) -> None:
         await self._tokens.end_others(account["id"])
-        await self._identities.tidy(account | changes)
+        if taken:
+            await self._identities.end_others(account)
 
     async def _is_password(self, account: Document, password: str) -> bool:
         return (await self._passwords.check(account["passhash"], password)).right

@@ -7,7 +7,7 @@ do not refuse each other's changes; one that comes too late all the same is made
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from gorgond.redpill import CallFailed, Message, loads, now_ms
@@ -77,11 +77,14 @@ class Records:
         """Delete a document unless it is a newer one by now."""
         await self._write(f"{collection}.delete", {"id": document["id"], "ts": document["ts"]})
 
-    async def belongings(self, userid: str, most: int) -> list[tuple[str, str]]:
-        """Documents of a user, private ones too, by collection and id: so many of each collection."""
+    async def belongings(self, userid: str, most: int, among: Collection[str] | None = None) -> list[tuple[str, str]]:
+        """Documents of a user, private ones too, by collection and id: so many of each collection, or of each `among`
+        these."""
         user = {"id": userid, "reads": "own"}
         found: list[tuple[str, str]] = []
         for collection, filter in owned_filters(userid).items():
+            if among is not None and collection not in among:
+                continue
             args = {"filter": filter, "limit": most, "fields": ["ts"]}
             documents = await self._ask("store_get", f"{collection}.find", args, user)
             found += [(collection, each["id"]) for each in documents]
@@ -105,6 +108,10 @@ class Records:
         if reply.error is not None:
             raise reply.error
         return loads(reply.body)
+
+
+TARGETS = frozenset(name for role in ROLES.values() for name, each in role.collections.items() if each.targets)
+"""The collections that say where else users are told."""
 
 
 def owned_filters(userid: str) -> dict[str, dict[str, Any]]:

@@ -79,6 +79,8 @@ class SiteLogins:
                 log.info("%s does not vouch: %s", site.name, self._limits.about("", client_of(args)["address"]))
             raise
         user, new = await self._identities.user_of(site.name, identity, message.id)
+        if message.attempts and user.get("links"):  # one who died may not have come so far
+            await self._identities.end_others(user)
         return await self._accounts.begin(user, args, new)
 
     async def link(self, message: Message, user: User) -> Any:

@@ -213,7 +213,7 @@ ROLES: Mapping[str, Role] = {
                 "inboxes": Indexes(owner="id"),
                 "preferences": Indexes(owner="id"),
                 "deliveries": Indexes(newest=("state",), owner="id:"),
-                "browsers": Indexes(values=("endpoint",), owner="id:"),
+                "browsers": Indexes(values=("endpoint",), owner="id:", targets=True),
                 "digests": Indexes(owner="id:"),
             },
             # A channel that leads outside needs the network.

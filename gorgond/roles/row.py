@@ -39,6 +39,8 @@ class Indexes(NamedTuple):
     # How a user's documents are found, which end with the account: "userid", a field with the user's number; "id", it
     # is the user's; "id:", it begins so, before a colon. Empty: they are nobody's, or the auth server's own.
     owner: str = ""
+    # They say where else a user is told: none of them outlives that somebody else takes the account over.
+    targets: bool = False
 
 
 class Unit(NamedTuple):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from gorgond.app.letters import DIGEST
+from gorgond.notifiers.email import EmailNotifier
 from gorgond.redpill import now_ms
 from tests.conftest import RedisServer
 from tests.integration.browsing import Browser
@@ -20,6 +22,7 @@ from tests.integration.website import Website
 from tests.waiting import eventually
 
 WINDOW = 1500  # ms
+MANY = 100  # notifications
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +245,27 @@ def test_an_email_comes_back_to_an_address_of_its_own(site: Website, nora: Reade
     assert f"bounces+{nora.id}.{id}@notes.example" in mail.senders
     assert letter["From"] == "notes@notes.example"
     assert all(len(sender.partition("@")[0]) <= 64 for sender in mail.senders)
+
+
+def test_none_is_sent_after_that_was_answered(site: Website, nora: Reader, mail: MailServer) -> None:
+    for turn in range(3):
+
+        def handed(turn: int = turn) -> int:
+            """How many e-mails the mail server was handed by now."""
+            return sum(f"turn {turn}" in str(each["Subject"]) for each in mail.offered)
+
+        with ThreadPoolExecutor(8) as pool:
+            # given notifications that come all the time, of which e-mails are sent
+            said = {"title": f"turn {turn}"}
+            telling = [pool.submit(tell, site, nora.id, COMMENT, data=said) for _ in range(MANY)]
+            eventually(lambda handed=handed: handed() >= 5)  # type: ignore[misc]
+            # when they are switched off
+            nora.ask("PUT", f"/preferences/{COMMENT}/email", {"on": False})
+            before = handed()
+            assert all(each.result() for each in telling)
+        # then no other is sent, but for those that were being handed over at that moment
+        tell(site, nora.id, LOGIN, data={"title": f"after it {turn}"})
+        mails_to(mail, nora.email, 1, f"after it {turn}")
+        assert handed() - before <= EmailNotifier.in_hand
+        assert handed() < MANY
+        nora.ask("PUT", f"/preferences/{COMMENT}/email", {"on": True})

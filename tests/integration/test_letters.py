@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -49,7 +50,8 @@ def site(
     if request.param == "mongodb":
         store = request.getfixturevalue("mongod_url") + "letters"
     module_redis.cli("FLUSHALL")
-    with sending(module_redis.url, directory, mail, store__url=store, app__module=APPS) as site:
+    more = "[notify.push]\nkind = push\ncontact = mailto:ops@notes.example\n"
+    with sending(module_redis.url, directory, mail, more, store__url=store, app__module=APPS) as site:
         yield site
 
 
@@ -245,6 +247,10 @@ def test_the_owner_of_an_address_takes_the_account_from_who_never_confirmed_it(s
     register(site, email)
     session = bearer(login(site, email))
     assert site.ask("POST", "/me/notes", {"title": "kept"}, **session).status == 201
+    # and is told in a browser what is new
+    keys = {name: urlsafe_b64encode(b"\4" * size).decode().rstrip("=") for name, size in (("p256dh", 65), ("auth", 16))}
+    body = {"endpoint": "https://push.example/stranger", "keys": keys}
+    assert site.ask("POST", "/me/notifications/browsers", body, **session).status == 201
     # when the owner chooses a new password, by the link in an e-mail
     assert reset(site, link_to_reset(site, mail, email)).status == 204
     # then the stranger's password and sessions have ended, and the address is confirmed
@@ -252,6 +258,7 @@ def test_the_owner_of_an_address_takes_the_account_from_who_never_confirmed_it(s
     assert login(site, email).status == 401
     mine = bearer(login(site, email, OTHER))
     assert me(site, mine).json["confirmed"] is True
+    assert site.ask("GET", "/me/notifications/browsers", **mine).json["browsers"] == []
     # and what is there is the owner's
     assert [note["title"] for note in site.ask("GET", "/me/notes", **mine).json["items"]] == ["kept"]
 
