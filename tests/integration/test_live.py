@@ -18,6 +18,7 @@ from gorgond.app.notifying import document_id
 from gorgond.config import load
 from gorgond.live import door, items, websocket
 from gorgond.redpill import Listener as Hearing
+from gorgond.roles import notify
 from gorgond.roles.notify import NotificationServer
 from gorgond.stores import open_store
 from gorgond.stores.contract import Write
@@ -88,8 +89,15 @@ def house(
     if request.param == "mongodb":
         store = request.getfixturevalue("mongod_url") + "live"
     module_redis.cli("FLUSHALL")
-    with Website(module_redis.url, directory, store__url=store, app__module=APPS) as house:
+    with Website(module_redis.url, directory, store__url=store, app__module=APPS, web__deadline="60s") as house:
         yield house
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy is no client that does not enter."""
+    monkeypatch.setattr(websocket, "ENTER", 600.0)
+    monkeypatch.setattr(notify, "ANSWER_MS", 60_000)
 
 
 @pytest.fixture
