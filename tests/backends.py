@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gorgond.redpill import Message, Reply, Unique
+from gorgond.validators import Network
 
 
 class Nobody:
@@ -23,6 +24,10 @@ class Nobody:
 
     @property
     def loud(self) -> Mapping[str, bool]:
+        return {}
+
+    @property
+    def webhooks(self) -> Mapping[str, Sequence[Network]]:
         return {}
 
     async def push(self, queue: str, message: Message, at: int | None = None) -> None:

@@ -27,6 +27,7 @@ is the manual.
                   `browsers` where they are shown
     times         when users are told: quiet hours, digests
     following     who watches an inbox, told of each as it comes
+    endpoints     the routes of those to which they are sent by HTTP; `webhooks` says what they are
     schedule      what runs every so many seconds, on one instance at a time
 """
 

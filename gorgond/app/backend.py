@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from gorgond.redpill import Call, CallFailed, Message, Reply, Told, Unique
 from gorgond.service.ends import Together
+from gorgond.validators import Network
 
 Hear = Callable[[str, Callable[[str, Message], None], Callable[[], None]], Together]
 """Listens to a topic: what is called with each event, and what when some may have been missed."""
@@ -47,6 +48,10 @@ class AppBackend(Backend, JobBackend, Protocol):
     @property
     def loud(self) -> Mapping[str, bool]:
         """Those of them that disturb people, and whether digests are sent over them."""
+
+    @property
+    def webhooks(self) -> Mapping[str, Sequence[Network]]:
+        """The channel to endpoints of users' own, if there is one, with the private networks where those may be."""
 
 
 class Asker(Protocol):

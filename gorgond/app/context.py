@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -15,6 +15,7 @@ from gorgond.app.jobstatus import CANCEL, JOBS, TOPIC, cancel_document, filter_o
 from gorgond.app.notifying import QUEUE, SEND, check_kind, notification_id, send_args
 from gorgond.errors import BadArgument, NotFound
 from gorgond.redpill import ID_MAX, Message, Reply, new_id, now_ms
+from gorgond.validators import Network
 
 log = logging.getLogger("gorgond.app")
 
@@ -88,6 +89,18 @@ class Context:
     def loud(self) -> Mapping[str, bool]:
         """Those of them that disturb people, which have quiet hours; and whether digests are sent over them."""
         return self._backend.loud
+
+    @property
+    def webhooks(self) -> Mapping[str, Sequence[Network]]:
+        """The channel to endpoints of users' own, if there is one, with the private networks where those may be."""
+        return self._backend.webhooks
+
+    async def have_sent(self, channel: str, op: str, args: dict[str, Any]) -> None:
+        """Ask the notification servers for `op` over a channel; back when that is kept. Raises QueueFull and
+        BrokerError."""
+        message = self._message(op, args, self._next_id())
+        message.deadline = 0  # it is kept, and nobody waits for it
+        await self._backend.push(f"{QUEUE}:{channel}", message)
 
     async def notify(self, user: str, kind: str, data: Any = None, *, key: str = "", at: int | None = None) -> str:
         """Notify a user, by the id: the notification's id, when it is kept. It is sent over each channel that the user

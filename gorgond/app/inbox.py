@@ -117,7 +117,8 @@ async def read_all(ctx: Context, until: int = 0) -> dict[str, int]:
 
 
 async def preferences(ctx: Context) -> dict[str, Any]:
-    """What the user who asks is sent: each kind of notification, with whether it is sent over each channel."""
+    """What the user who asks is sent: each kind of notification, with whether it is sent over each channel;
+    and whether it may be sent to endpoints."""
     stored = await ctx.store.find(PREFERENCES, {"id": _id(ctx)}, limit=1)
     found = stored[0] if stored else {"off": []}
     gathering = _gathering(ctx)
@@ -131,6 +132,7 @@ async def preferences(ctx: Context) -> dict[str, Any]:
             }
             for kind, title in ctx.kinds.items()
         ],
+        "endpoints": bool(ctx.webhooks),
         "loud": list(ctx.loud),
         "digests": gathering,
         "times": checked_times(found.get("times") or {}),

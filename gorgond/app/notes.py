@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any, TypedDict, cast
 
 from gorgond.app import App, BadRequest, Context, NotFound, Response, User
+from gorgond.app.endpoints import add_endpoints
 from gorgond.app.inbox import add_inbox
 from gorgond.bounds import FORM_BODY_MAX, KEYWORD_MAX, KEYWORDS_MAX, LIM_MAX, OFF_MAX, TITLE_MAX, URL_MAX
 from gorgond.redpill import CallFailed
 
 app = App("site")
 add_inbox(app)
+add_endpoints(app)
 
 
 class Note(TypedDict, total=False):

@@ -1,13 +1,13 @@
 """All that is a user's, as one JSON file to keep, written as it is read: notes may be many.
 
     {"exported": ms, "user": {…}, "sessions": […], "links": […], "unwanted": […], "gathered": […], "times": […],
-     "browsers": […], "notes": […], "notifications": […], "deliveries": […]}
+     "browsers": […], "endpoints": […], "notes": […], "notifications": […], "deliveries": […]}
 
 `unwanted` are the notifications that the user is not sent: "KIND CHANNEL"; `gathered` those that are in digests, and
-`times` say when; `browsers` those in which the user is told. `deliveries` say what became of each notification that was
-to be sent over another channel than the inbox. Notes come oldest first: one that is changed meanwhile comes once more
-at the end, and none is missed. A file that was cut off, since a server ended or the store was away, is no JSON: its
-last brace is missing.
+`times` say when; `browsers` those in which the user is told, `endpoints` where they are sent, without the secrets.
+`deliveries` say what became of each notification that was to be sent over another channel than the inbox. Notes come
+oldest first: one that is changed meanwhile comes once more at the end, and none is missed. A file that was cut off,
+since a server ended or the store was away, is no JSON: its last brace is missing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 from gorgond.app.browsers import BROWSERS, MOST
 from gorgond.app.notifying import DELIVERIES, NOTIFICATIONS, PREFERENCES, own_filter, visible_part
+from gorgond.app.webhooks import ENDPOINTS, ENDPOINTS_MAX, visible_endpoint
 from gorgond.http.answers import JSON, Answer, Sink, Streamed
 from gorgond.http.asking import Asking
 from gorgond.http.routes import Request
@@ -48,14 +49,16 @@ class Export:
             self._asking.mine(request, "auth.sessions", {}),
             self._asking.mine(request, "auth.oauth2.linked", {}),
         )
-        preferences, browsers = await asyncio.gather(
+        preferences, browsers, endpoints = await asyncio.gather(
             self._asking.find(request, PREFERENCES, {"filter": {"id": user["id"]}, "limit": 1}),
             self._asking.find(
                 request, BROWSERS, {"filter": own_filter(user["id"]), "fields": ["agent", "since"], "limit": MOST}
             ),
+            self._asking.find(request, ENDPOINTS, {"filter": own_filter(user["id"]), "limit": ENDPOINTS_MAX}),
         )
         about = {"exported": now_ms(), "user": user, "sessions": sessions["sessions"], "links": links["linked"]}
         about["unwanted"] = [word for each in preferences for word in each["off"]]
+        about["endpoints"] = [visible_endpoint(each, now_ms()) for each in endpoints]
         about["browsers"] = [{"agent": each["agent"], "since": each["since"]} for each in browsers]
         about["gathered"] = [word for each in preferences for word in each.get("digest", ())]
         about["times"] = [each["times"] for each in preferences if "times" in each]

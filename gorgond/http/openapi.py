@@ -130,6 +130,7 @@ _SCHEMAS: dict[str, Any] = {
         links={"type": "array"},
         notes=_LIST,
         unwanted={"type": "array"},
+        endpoints={"type": "array"},
         notifications={"type": "array"},
         deliveries={"type": "array"},
     ),

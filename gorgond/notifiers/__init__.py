@@ -10,6 +10,8 @@ in the table NOTIFIERS or as an entry point of its group. docs/development.md sa
     push        browsers; `webpush` is what push services take, which only a browser reads
     templates   what e-mails say
     tidying     what is old leaves the store
+    retrying    those of a channel whose endpoints may be away for days
+    webhook     requests to endpoints of users' own, signed
     pace        how many are sent a minute, by all servers together
 """
 
@@ -21,5 +23,6 @@ NOTIFIERS = Kinds(
         "email": "gorgond.notifiers.email:EmailNotifier",
         "http": "gorgond.notifiers.http:HttpNotifier",
         "push": "gorgond.notifiers.push:PushNotifier",
+        "webhook": "gorgond.notifiers.webhook:WebhookNotifier",
     },
 )

@@ -347,19 +347,23 @@ class Outside(Channel):
         return state != "sent"
 
     async def _send(self, notification: Notification, recipient: Recipient) -> None:
-        """Raises NotSent, for some days, and Undeliverable."""
+        """Raises NotSent, for as long as it is to be tried again, and Undeliverable."""
         try:
             await contained(self._notifier.send(notification, recipient))
         except Undeliverable:
             raise
         except NotSent as failed:
-            kept = LETTERS.get(notification.kind, KEPT)  # a link that is over is of no use
+            kept = self._kept(notification)
             if now_ms() - notification.at > kept * 1000:
                 raise Undeliverable(f"it was tried for {kept / 3600:.0f} hours: {failed}") from failed
             raise
         except Exception as error:
             log.exception("%s could not be sent over %s", notification.kind, self.name)
             raise NotSent(f"{type(error).__name__}: {error}") from error
+
+    def _kept(self, notification: Notification) -> float:
+        """Seconds for which it is tried."""
+        return LETTERS.get(notification.kind, KEPT)  # a link that is over is of no use
 
     async def _forget(self, target: Mapping[str, Any]) -> None:
         with suppress(NotFound):

@@ -15,7 +15,7 @@ class PagerNotifier(Notifier):
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
@@ -93,6 +93,9 @@ class Notifier(ABC):
     the user's, a colon and the target's own. Empty: each user is one."""
     loud: ClassVar[bool] = False
     """Whether people are disturbed by it: they may have quiet hours, and be told of several things together."""
+    schedule: ClassVar[Sequence[float]] = ()
+    """Where a target may fail for days: the seconds after which a notification is tried again, one after each failure.
+    Empty: as long and as often as others are."""
 
     def __init__(self, name: str, settings: Any) -> None:
         self.name = name
@@ -112,8 +115,8 @@ class Notifier(ABC):
     async def send(self, notification: Notification, recipient: Recipient) -> None:
         """Send it. It may be asked again for the same one, by its id, when this process died before that was noted.
 
-        Raises NotSent to be asked again later, for some days, and Undeliverable when that would be in vain. After any
-        other error it is asked again.
+        Raises NotSent to be asked again later, for some days, and Undeliverable when that would be in vain; TargetGone
+        when its target wants nothing any more. After any other error it is asked again.
         """
 
     async def close(self) -> None:  # noqa: B027 - most have nothing to let go of

@@ -50,7 +50,7 @@ class HttpClient:
         self._http = SimpleAsyncHTTPClient(
             force_instance=True,
             max_clients=UNDER_WAY,
-            resolver=JudgedAddresses(allowed=allowed, look_up=look_up),
+            resolver=JudgedAddresses(allowed=allowed, look_up=look_up, seconds=seconds / 2),
             max_buffer_size=2 * BODY_MAX,
             max_header_size=HEADERS_MAX,
             max_body_size=BODY_MAX,

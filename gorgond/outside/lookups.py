@@ -21,7 +21,6 @@ from gorgond.errors import PrivateAddress, Unreachable
 from gorgond.outside.addresses import is_public
 from gorgond.validators import Network
 
-SECONDS = 10.0  # for one lookup
 LOOKUPS_MAX = 64  # under way
 
 Found = list[tuple[int, Any]]
@@ -39,10 +38,11 @@ def look_up(host: str, port: int, family: int) -> Found:
 
 class JudgedAddresses(Resolver):
     """Finds the addresses that a connection may be made to. Networks that are `allowed` count as public; `look_up` asks
-    for a name's addresses."""
+    for a name's addresses, which may take `seconds`."""
 
-    def initialize(self, allowed: Sequence[Network], look_up: LookUp) -> None:
+    def initialize(self, allowed: Sequence[Network], look_up: LookUp, seconds: float) -> None:
         self._allowed = allowed
+        self._seconds = seconds
         self._look_up = look_up
         self._under_way: dict[tuple[str, int, int], asyncio.Future[Found]] = {}
 
@@ -50,7 +50,7 @@ class JudgedAddresses(Resolver):
         """Raises Unreachable for a name that leads nowhere, and PrivateAddress for one that leads, with any of its
         addresses, to what is none of the public's."""
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(self._seconds):
                 found = await asyncio.shield(self._looked_up((host, port, int(family))))
         except TimeoutError:
             raise Unreachable("its name server does not answer") from None

@@ -176,6 +176,7 @@ ROLES: Mapping[str, Role] = {
                     "store_put",
                     "notify_put",
                     f"app_job:{ANY}",
+                    f"notify_put:{ANY}",  # what an endpoint alone is to be sent
                     f"provider_get:{ANY}",
                     f"provider_put:{ANY}",
                 ),
@@ -200,7 +201,7 @@ ROLES: Mapping[str, Role] = {
             testing=True,
             ends=4,
             access=Access(
-                pushes=(f"notify_put:{ANY}", "auth_get", "store_get", "store_put", "notify_store_get"),
+                pushes=("notify_put", f"notify_put:{ANY}", "auth_get", "store_get", "store_put", "notify_store_get"),
                 consumes=("notify_put", f"notify_put:{ANY}"),
                 waits_on=("notify_data",),
                 publishes=("stats", "notify_live"),
@@ -212,9 +213,10 @@ ROLES: Mapping[str, Role] = {
                 "notifications": Indexes(values=("nid",), owner="id:"),
                 "inboxes": Indexes(owner="id"),
                 "preferences": Indexes(owner="id"),
-                "deliveries": Indexes(newest=("state",), owner="id:"),
+                "deliveries": Indexes(newest=("state", "target", "waits"), owner="id:"),
                 "browsers": Indexes(values=("endpoint",), owner="id:", targets=True),
                 "digests": Indexes(owner="id:"),
+                "endpoints": Indexes(owner="id:", targets=True),
             },
             # A channel that leads outside needs the network.
             unit=Unit(port=True, secrets=("notify.*",), opens=("notify.",)),

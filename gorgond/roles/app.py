@@ -30,6 +30,7 @@ from gorgond.app.jobstatus import TOPIC
 from gorgond.app.loading import load_apps
 from gorgond.app.notifying import INBOX
 from gorgond.app.schedule import ScheduleLoop
+from gorgond.app.webhooks import Webhook
 from gorgond.app.working import Worker
 from gorgond.bounds import LIM_MAX
 from gorgond.config import Config
@@ -51,6 +52,7 @@ from gorgond.service.ends import Together
 from gorgond.service.fabric import Fabric
 from gorgond.service.life import Service
 from gorgond.stores.declared import declaration
+from gorgond.validators import Network
 
 AGAIN = 5.0  # seconds until the stores are told again what they were not
 ANSWER_MS = 5000  # for what they were told before
@@ -102,6 +104,11 @@ class AppServer(Service):
         """Those of them that disturb people, and whether digests are sent over them."""
         kinds = {name: NOTIFIERS.load(settings.kind) for name, settings in self.config.channels.items()}
         return {name: not kind.targets for name, kind in kinds.items() if kind.loud}
+
+    @property
+    def webhooks(self) -> Mapping[str, Sequence[Network]]:
+        """The channel to endpoints of users' own, if there is one, with the private networks where those may be."""
+        return {name: each.allow for name, each in self.config.channels.items() if isinstance(each, Webhook)}
 
     def _adjust(self) -> None:
         """Listen to the topics that the applications name now, and run what they have run every so often."""

@@ -29,6 +29,7 @@ from gorgond.notifiers import NOTIFIERS
 from gorgond.notifiers.delivering import PATIENT, SOON, Channel, Contact, IntoInbox, Leaving, Outside
 from gorgond.notifiers.notifier import Notifier
 from gorgond.notifiers.pace import Pace
+from gorgond.notifiers.retrying import Retrying
 from gorgond.notifiers.tidying import Tidying
 from gorgond.redpill import (
     DONE,
@@ -81,7 +82,8 @@ class NotificationServer(Service):
             pace = Pace(fabric.durable.link(f"{self.name} {name} pace"), name, settings.rate)
             self._notifiers.append(notifier)
             self._paces.append(pace)
-            self._channels[name] = Outside(notifier, store, self, pace, site)
+            kind = Retrying if notifier.schedule else Outside
+            self._channels[name] = kind(notifier, store, self, pace, site)
         self._leading = Leading(fabric.durable.link(f"{self.name} lease"), TIDYING, self.consumes_as)
         self._tidying = Tidying(store, self._leading, config.notifications, self.metrics)
         self._door = Door(self._user_of, store, self._hear, partial(self.loop, ends=True), config)

@@ -69,6 +69,7 @@ UNANNOUNCED = (
     "deliveries",
     "browsers",
     "digests",
+    "endpoints",
     *(name for name, public in PRIVATE.items() if not public),
 )
 """Collections whose changes are nobody's news: the fabric's own books, a hundred kilobytes a minute, how far its

@@ -140,6 +140,8 @@ def test_no_collection_has_a_name_that_sqlite_uses_itself(tmp_path: Path) -> Non
             "identities",
             "browsers",
             "deliveries",
+            "digests",
+            "endpoints",
             "inboxes",
             "notifications",
             "preferences",

@@ -24,6 +24,7 @@ from gorgond.app import schedule
 from gorgond.cli import main
 from gorgond.errors import StoreRefused
 from gorgond.notifiers import digests, smtp
+from gorgond.notifiers.webhook import WebhookNotifier
 from gorgond.redpill import Attempts, broker, concurrent, session
 from gorgond.roles import notify
 from gorgond.service import leading, life
@@ -57,6 +58,7 @@ if __name__ == "__main__":
     vars(session)["IDLE"] = min(broker.IDLE, silence / 8)
     if soon := os.environ.get("TEST_SOON"):
         vars(notify)["PATIENT"] = Attempts(most=1_000_000, first=float(soon), longest=float(soon))
+        WebhookNotifier.schedule = (float(soon),) * 100
     smtp.ANSWER = float(os.environ.get("TEST_MAIL", smtp.ANSWER))
     if window := int(float(os.environ.get("TEST_WINDOW", "0")) * 1000):
         vars(digests)["next_digest"] = lambda times, now: now - now % window + window

@@ -17,6 +17,8 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 NOTE = {"title": "t", "keywords": ["k"]}
 BODIES = {  # where it is no note
     "/me/notifications/preferences/{kind}/{channel}": {"on": True},
+    "/me/notifications/endpoints": {"url": "https://example.org/"},
+    "/me/notifications/endpoints/{id}": {"state": "off"},
     "/me/notifications/browsers": {"endpoint": "https://push.example/1"},
 }
 
@@ -136,6 +138,39 @@ def test_every_operation_answers_as_described(
         ("DELETE", "/me/notifications/browsers/{id}"): [
             (404, "/me/notifications/browsers/none", None, mine), (401, "/me/notifications/browsers/none", None, {}),
         ],
+        # Where no such channel is configured there is none of these.
+        ("GET", "/me/notifications/endpoints"): [
+            (404, "/me/notifications/endpoints", None, mine), (401, "/me/notifications/endpoints", None, {}),
+        ],
+        ("POST", "/me/notifications/endpoints"): [
+            (404, "/me/notifications/endpoints", {"url": "https://example.org/"}, mine),
+            (400, "/me/notifications/endpoints", {"url": 5}, mine),
+            (401, "/me/notifications/endpoints", {"url": "https://example.org/"}, {}),
+        ],
+        ("GET", "/me/notifications/endpoints/{id}"): [
+            (404, "/me/notifications/endpoints/none", None, mine), (401, "/me/notifications/endpoints/none", None, {}),
+        ],
+        ("PATCH", "/me/notifications/endpoints/{id}"): [
+            (404, "/me/notifications/endpoints/none", {"state": "off"}, mine),
+            (400, "/me/notifications/endpoints/none", {"states": "off"}, mine),
+            (401, "/me/notifications/endpoints/none", {"state": "off"}, {}),
+        ],
+        ("DELETE", "/me/notifications/endpoints/{id}"): [
+            (404, "/me/notifications/endpoints/none", None, mine), (401, "/me/notifications/endpoints/none", None, {}),
+        ],
+        ("POST", "/me/notifications/endpoints/{id}/secret"): [
+            (404, "/me/notifications/endpoints/none/secret", None, mine),
+            (401, "/me/notifications/endpoints/none/secret", None, {}),
+        ],
+        ("POST", "/me/notifications/endpoints/{id}/test"): [
+            (404, "/me/notifications/endpoints/none/test", None, mine),
+            (401, "/me/notifications/endpoints/none/test", None, {}),
+        ],
+        ("POST", "/me/notifications/endpoints/{id}/replay"): [
+            (404, "/me/notifications/endpoints/none/replay?since=5", None, mine),
+            (400, "/me/notifications/endpoints/none/replay?since=x", None, mine),
+            (401, "/me/notifications/endpoints/none/replay", None, {}),
+        ],
         ("GET", "/me/notifications/live"): [
             (200, "/me/notifications/live?since=0", None, mine), (401, "/me/notifications/live", None, {}),
             (400, "/me/notifications/live", None, mine | {"Last-Event-ID": "x"}),
@@ -163,6 +198,41 @@ def test_every_operation_answers_as_described(
         ("POST", "/notifications/times"): [
             (303, "/notifications/times", b"zone=UTC&digest=daily&at=", FORM | mine),
             (400, "/notifications/times", b"zone=Mars", FORM | mine), (401, "/notifications/times", b"", FORM),
+        ],
+        ("GET", "/notifications/endpoints"): [
+            (404, "/notifications/endpoints", None, mine), (401, "/notifications/endpoints", None, {}),
+        ],
+        ("POST", "/notifications/endpoints"): [
+            (404, "/notifications/endpoints", b"url=https://example.org/&kinds=", FORM | mine),
+            (401, "/notifications/endpoints", b"url=https://example.org/", FORM),
+        ],
+        ("GET", "/notifications/endpoints/{id}"): [
+            (404, "/notifications/endpoints/none", None, mine), (401, "/notifications/endpoints/none", None, {}),
+        ],
+        ("POST", "/notifications/endpoints/{id}"): [
+            (404, "/notifications/endpoints/none", b"url=https://example.org/", FORM | mine),
+            (401, "/notifications/endpoints/none", b"url=https://example.org/", FORM),
+        ],
+        ("POST", "/notifications/endpoints/{id}/state"): [
+            (404, "/notifications/endpoints/none/state", b"state=on", FORM | mine),
+            (401, "/notifications/endpoints/none/state", b"state=on", FORM),
+        ],
+        ("POST", "/notifications/endpoints/{id}/secret"): [
+            (404, "/notifications/endpoints/none/secret", b"", FORM | mine),
+            (401, "/notifications/endpoints/none/secret", b"", FORM),
+        ],
+        ("POST", "/notifications/endpoints/{id}/test"): [
+            (404, "/notifications/endpoints/none/test", b"", FORM | mine),
+            (401, "/notifications/endpoints/none/test", b"", FORM),
+        ],
+        ("POST", "/notifications/endpoints/{id}/replay"): [
+            (404, "/notifications/endpoints/none/replay", b"days=7", FORM | mine),
+            (400, "/notifications/endpoints/none/replay", b"days=x", FORM | mine),
+            (401, "/notifications/endpoints/none/replay", b"days=7", FORM),
+        ],
+        ("POST", "/notifications/endpoints/{id}/delete"): [
+            (404, "/notifications/endpoints/none/delete", b"", FORM | mine),
+            (401, "/notifications/endpoints/none/delete", b"", FORM),
         ],
         ("GET", "/notifications/unsubscribe"): [(200, "/notifications/unsubscribe?who=5", None, {})],
         ("POST", "/notifications/unsubscribe"): [(404, "/notifications/unsubscribe?who=5&token=x", None, {})],

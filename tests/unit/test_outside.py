@@ -190,7 +190,7 @@ async def test_a_name_server_that_hangs_keeps_nobody_waiting(connected: list[Any
 
     client = HttpClient(seconds=0.5, look_up=look_up)
     try:
-        with pytest.raises(Unreachable, match=r"it has not answered within 0.5 s"):
+        with pytest.raises(Unreachable, match="its name server does not answer"):
             await client.ask("GET", "https://hangs.example/")
         with pytest.raises(Unreachable, match=r"its name leads nowhere: .*not known"):
             await client.ask("GET", "https://nowhere.example/")

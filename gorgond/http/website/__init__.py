@@ -9,6 +9,7 @@ the application's way, auth_get → web_get → app, to the routes of `gorgond.a
     account    logging in, the account
     proving    a forgotten password, and links in e-mails
     inbox      notifications, and what one is sent; `inbox_live` has them as they come
+    endpoints  those that notifications are sent to
     live       changes of notes for pages that are open
     visitor    who looks at a page
     rendering  pages from templates, static files

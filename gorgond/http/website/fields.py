@@ -21,6 +21,8 @@ LABELS: Mapping[str, str] = {
     "new": "New password",
     "zone": "Time zone",
     "quiet": "Quiet hours",
+    "kinds": "Kinds of notifications, with commas between them; none: all",
+    "days": "Of so many days",
 }
 
 RULES = f"{PASSWORD_MIN} to {PASSWORD_MAX} characters, and none of the commonest: a few words of your own are good."

@@ -53,6 +53,10 @@ _DONE = {
     "preferred": "That is changed, from now on.",
     "told": "You are told in this browser from now on.",
     "untold": "You are told there no more.",
+    "changed": "That is changed.",
+    "tested": "A test is on its way. What becomes of it is told below.",
+    "replayed": "What was given up is sent again.",
+    "gone": "The endpoint is deleted.",
     "erased": "The account is deleted, and all its notes are being deleted.",
 }
 PAGE = {200: ("the page", "text/html")}

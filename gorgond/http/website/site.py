@@ -13,6 +13,7 @@ from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.server import Translate
 from gorgond.http.telling import Spawn
 from gorgond.http.website.account import Account
+from gorgond.http.website.endpoints import Endpoints
 from gorgond.http.website.inbox import Inbox
 from gorgond.http.website.live import SHOWN, TAG, Live
 from gorgond.http.website.notes import Notes
@@ -49,6 +50,7 @@ class Website:
             *Account(asking, self._templates, providers, letters).routes,
             *Proving(asking, self._templates, letters).routes,
             *self._inbox.routes,
+            *Endpoints(asking, self._templates).routes,
             Route("GET", "/live", self.live, "Notes as they change, as server-sent events", (),
                   (Parameter("uid", "only those of this user", int, 0, WHOLE_MAX),
                    Parameter("since", "first those that are not older, ms since 1970", int, 0, WHOLE_MAX, 0),
