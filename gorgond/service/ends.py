@@ -4,7 +4,7 @@
     self.caller("web_data")                  asks, and has its replies on a list of that name
     self.consumer("jobs", handle)            handles messages in batches; concurrent_consumer: side by side
     self.subscription("topic", "group", …)   handles events of a durable group in batches; concurrent_subscription
-    self.listener(["topic"], heard)          hears what happens now
+    self.listener("topic", heard)            hears what happens now
 
 Each is at the broker that carries its queue or topic; what consumes or listens is at all that may hold some of it.
 Producers and callers may be made at any time, and begin with the service. The others begin when they are made, in
