@@ -150,7 +150,7 @@ def test_what_is_not_wanted_or_for_nobody_is_settled(house: Website, nora: Reade
     eventually(lambda: len(states(ctl, "--state", "off")) == 2)
     assert states(ctl) == []
     [of_nobody] = ctl("list", "--user", "nobody", "--state", "off", "--json")
-    assert of_nobody["reason"] == "there is no such user"
+    assert of_nobody["reason"] == "there is nobody there, or no address that was confirmed"
 
 
 def test_what_could_not_be_sent_for_days_is_given_up_with_its_reason(
@@ -168,7 +168,7 @@ def test_what_could_not_be_sent_for_days_is_given_up_with_its_reason(
     tell(house, nora.id, LOGIN)
     [given_up] = eventually(lambda: ctl("list", "--user", nora.id, "--state", "dead", "--json"))
     eventually(lambda: len(dead(house)) > before)
-    assert given_up["reason"] == "it was tried for 0 days: the mail server says 451 4.3.0 busy"
+    assert given_up["reason"] == "it was tried for 0 hours: the mail server says 451 4.3.0 busy"
 
 
 @pytest.mark.usefixtures("house")
