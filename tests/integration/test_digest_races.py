@@ -3,6 +3,7 @@ one of them."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gorgond.notifiers.digests import DIGESTS, Digests
 from gorgond.notifiers.notifier import Notification
 from gorgond.redpill import Caller, Message, Reply, new_id, now_ms
 from tests.integration.test_auth_kills import store
+from tests.waiting import eventually_async
 
 WEEK = 7 * 86_400_000
 TIMES = {"digest": "08:00"}
@@ -114,6 +116,35 @@ async def test_who_is_late_for_a_window_goes_into_the_next(tmp_path: Path, clock
         [(later, _)] = other.kept
         assert await other.sent(later) == ["number 1"]
         assert await one.sent(message) == ["number 0"]
+
+
+@pytest.mark.usefixtures("clock")
+async def test_one_that_comes_while_a_window_closes_is_in_the_next(tmp_path: Path) -> None:
+    async with store(tmp_path) as caller:
+        client = StoreClient(Asks(caller))
+        one, other = Server(client), Server(client)
+        await one.add(0)
+        [(message, _)] = one.kept
+        # given another notification, that is stored when what is in the window was just read
+        entries = one.digests._entries
+        coming: list[asyncio.Task[None]] = []
+
+        async def stored() -> bool:
+            return any(each["id"].endswith(":n1") for each in await client.find(DIGESTS, {}))
+
+        async def read(digest: str) -> list[Document]:
+            found = await entries(digest)
+            if not coming:
+                coming.append(asyncio.create_task(other.add(1)))
+                await eventually_async(stored)
+            return found
+
+        one.digests._entries = read  # type: ignore[method-assign]
+        assert await one.sent(message) == ["number 0"]
+        await coming[0]
+        # then it is in the next one
+        [(later, _)] = other.kept
+        assert await other.sent(later) == ["number 1"]
 
 
 @pytest.mark.parametrize("dies", range(5))
