@@ -269,3 +269,5 @@ def test_none_is_sent_after_that_was_answered(site: Website, nora: Reader, mail:
         assert handed() - before <= EmailNotifier.in_hand
         assert handed() < MANY
         nora.ask("PUT", f"/preferences/{COMMENT}/email", {"on": True})
+    # and the inbox has all of them
+    eventually(lambda: nora.unread() == 3 * (MANY + 1))
