@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tornado.httpclient import HTTPRequest
 from tornado.httputil import HTTPHeaders
@@ -18,10 +18,12 @@ from tornado.iostream import StreamClosedError
 from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
 
 from gorgond.errors import Unreachable
+from gorgond.outside.connections import Connections, HandshakeHangs
 from gorgond.outside.lookups import JudgedAddresses, LookUp, look_up
 from gorgond.validators import Network
 
 SECONDS = 20.0  # for all of it: the name, the connection, the answer
+HANDSHAKE = 0.9  # of that, for a handshake: who hangs in one is to be told as one who does not answer
 HEADERS_MAX = 16 * 1024  # bytes of an answer's headers
 BODY_MAX = 64 * 1024  # and of its body
 UNDER_WAY = 1000  # requests at the same time; those who ask have bounds of their own
@@ -47,8 +49,9 @@ class HttpClient:
         logging.getLogger("tornado.general").setLevel(logging.CRITICAL)
         self._tls = ssl.create_default_context()
         self._seconds = seconds
-        self._http = SimpleAsyncHTTPClient(
+        self._http = _Client(
             force_instance=True,
+            handshake=seconds * HANDSHAKE,
             max_clients=UNDER_WAY,
             resolver=JudgedAddresses(allowed=allowed, look_up=look_up, seconds=seconds / 2),
             max_buffer_size=2 * BODY_MAX,
@@ -78,7 +81,7 @@ class HttpClient:
         return Answer(heard.status, heard.headers, bytes(heard.body), whole=True)
 
     def _reason(self, error: Exception) -> str:
-        if isinstance(error, HTTPTimeoutError | TimeoutError):
+        if isinstance(error, HTTPTimeoutError | TimeoutError | HandshakeHangs):
             return f"it has not answered within {self._seconds:g} s"
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"its certificate is not good: {error.verify_message}"[:REASON_MAX]
@@ -89,6 +92,14 @@ class HttpClient:
     def close(self) -> None:
         """Let go of the connections."""
         self._http.close()
+
+
+class _Client(SimpleAsyncHTTPClient):
+    """Tornado's client, over connections whose handshakes have `handshake` seconds."""
+
+    def initialize(self, handshake: float, **options: Any) -> None:  # type: ignore[override]
+        super().initialize(**options)
+        self.tcp_client = Connections(self.resolver, handshake)
 
 
 class _Heard:
