@@ -169,12 +169,15 @@ async def test_what_each_outcome_means(broker: Broker, expected_logs: Callable[[
 async def test_a_message_past_its_deadline_is_not_begun(broker: Broker) -> None:
     gate = Gate()
     async with calling(broker) as call:
-        with pytest.raises(DeadlineExceeded):
-            await call("late", 1)
+        late = 0
+        while not late:  # a busy machine gives it up before it is pushed
+            with pytest.raises(DeadlineExceeded):
+                await call("late", 1)
+            late = (await counts(broker)).accepted
         async with running(ConcurrentConsumer(broker, "q", "consumer", gate)):
             assert await call("quick") == b"quick"
     assert gate.begun["late"] == 0
-    assert (await counts(broker)).expired == 1
+    assert (await counts(broker)).expired == late
 
 
 async def test_what_a_dead_consumer_had_is_done_by_its_successor_few_at_a_time(

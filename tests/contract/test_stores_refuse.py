@@ -17,7 +17,7 @@ from gorgond.stores import open_store
 from gorgond.stores.contract import Query, Store, Write
 from gorgond.stores.filters import WORDS_MAX, check_collection, check_write
 from gorgond.stores.mongo_commands import PUT
-from gorgond.stores.schema import RESERVED, TEXT
+from gorgond.stores.schema import DECLARED, RESERVED, TEXT
 from tests.contract.stores import found, ids, mongo_client, query, write
 
 NAMES = ["title", "body", "userid", "keywords", "text language", "language", PUT, "_gorgon_first", "_id", "_x",
@@ -133,21 +133,8 @@ def test_no_collection_has_a_name_that_sqlite_uses_itself(tmp_path: Path) -> Non
         # then each name in it is a collection's, or one that no collection can have
         with closing(sqlite3.connect(path)) as connection:
             names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-        collections = {
-            "items",
-            "users",
-            "sessions",
-            "identities",
-            "browsers",
-            "deliveries",
-            "digests",
-            "endpoints",
-            "inboxes",
-            "notifications",
-            "preferences",
-        }
-        assert names > collections | {"tombstones", "text_building"}
-        for name in (names - collections) | set(RESERVED):
+        assert names > DECLARED.keys() | {"tombstones", "text_building"}
+        for name in (names - DECLARED.keys()) | set(RESERVED):
             with pytest.raises(StoreRefused, match="collection"):
                 check_collection(name)
             [refused] = store.write([Write("insert", name, "a", 1, {})])
