@@ -2,7 +2,7 @@
 which is kept for the next one.
 
     550 …                        Undeliverable: this address, or this e-mail, never
-    450 …, 421, no connection    NotSent: later
+    450 …, 421, no connection    NotSent: later; so is whatever is said before the server was told of an e-mail
     the connection ends, or nothing comes, after all was sent
                                  NotSent: whether the server has it nobody knows, so it is sent again, with its
                                  Message-ID
@@ -47,8 +47,6 @@ class Mailer:
         except smtplib.SMTPRecipientsRefused as refused:
             [(code, words)] = refused.recipients.values()
             raise _failure(code, words) from None
-        except smtplib.SMTPAuthenticationError as error:  # it is our password, and no fault of the e-mail
-            raise NotSent(f"the mail server lets us not in: {_words(error.smtp_code, error.smtp_error)}") from None
         except smtplib.SMTPResponseException as error:
             raise _failure(error.smtp_code, error.smtp_error) from None
         except smtplib.SMTPNotSupportedError as error:
@@ -72,13 +70,23 @@ class Mailer:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
-                connection = _Connection(self._url)
+                connection = self._connected()
                 with self._lock:
                     self._open.add(connection)
                 return connection
             if connection.good():
                 return connection
             self._drop(connection)
+
+    def _connected(self) -> _Connection:
+        """A new connection. Raises NotSent for whatever the server says before it was told of an e-mail: that it has no
+        room for us, does not know our password, or has no TLS, is no fault of the e-mail."""
+        try:
+            return _Connection(self._url)
+        except smtplib.SMTPResponseException as error:
+            raise NotSent(f"the mail server lets us not in: {_words(error.smtp_code, error.smtp_error)}") from None
+        except smtplib.SMTPNotSupportedError as error:
+            raise NotSent(f"the mail server cannot: {error}") from None
 
     def _drop(self, connection: _Connection) -> None:
         with self._lock:
