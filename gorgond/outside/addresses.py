@@ -52,8 +52,9 @@ def _meant(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 
 def written(host: str) -> str:
-    """The address that a URL's host is, in the usual form, as also 0x7f000001, 2130706433, 127.1 and 0177.0.0.1 are
-    one; nothing for a name."""
+    """The address that a URL's host is, in the usual form, as also 0x7f000001, 2130706433, 127.1, 0177.0.0.1 and
+    127.0.0.1. are one; nothing for a name."""
+    host = host.removesuffix(".")
     try:
         return str(ip_address(host.removeprefix("[").removesuffix("]")))
     except ValueError:
