@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict, cast
 
 from gorgond.app.application import App
@@ -29,6 +30,7 @@ from gorgond.app.notifying import (
     visible_part,
 )
 from gorgond.app.times import checked_times
+from gorgond.app.webhooks import DISABLED, DISABLED_TITLE
 from gorgond.bounds import LIM_MAX, WHOLE_MAX
 from gorgond.errors import BadRequest, Conflict, NotFound
 
@@ -130,7 +132,7 @@ async def preferences(ctx: Context) -> dict[str, Any]:
                 "channels": {each: preference_word(kind, each) not in found["off"] for each in ctx.channels},
                 "digest": [each for each in gathering if preference_word(kind, each) in found.get("digest", ())],
             }
-            for kind, title in ctx.kinds.items()
+            for kind, title in _kinds(ctx).items()
         ],
         "endpoints": bool(ctx.webhooks),
         "loud": list(ctx.loud),
@@ -142,7 +144,7 @@ async def preferences(ctx: Context) -> dict[str, Any]:
 async def set_preference(ctx: Context, kind: str, channel: str, preference: Preference) -> dict[str, Any]:
     """Have notifications of a kind sent over a channel, alone or in a digest, or not: from the answer on, also those
     that wait already."""
-    check_kind(kind, ctx.kinds)
+    check_kind(kind, _kinds(ctx))
     if channel not in ctx.channels:
         raise NotFound(f"there is no channel {channel:.100}; there are {', '.join(ctx.channels)}")
     on, digest = preference["on"], preference.get("digest", False)
@@ -170,6 +172,11 @@ async def unsubscribe(
         raise NotFound("this link is not valid: log in, and say at /notifications/preferences what you want")
     await prefer(ctx.store, who, kind, channel, on=False)
     return {"kind": kind, "channel": channel, "on": False}
+
+
+def _kinds(ctx: Context) -> Mapping[str, str]:
+    """The kinds that the user may be sent: those of applications, and what is told of endpoints where there are any."""
+    return {**ctx.kinds, DISABLED: DISABLED_TITLE} if ctx.webhooks else ctx.kinds
 
 
 def _gathering(ctx: Context) -> list[str]:

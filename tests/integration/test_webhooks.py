@@ -247,6 +247,18 @@ def test_one_that_says_410_is_off_and_its_user_is_told_and_may_have_it_all(
     verify(receiver.received[1], made["secret"])
 
 
+def test_who_is_told_no_more_that_an_endpoint_is_off_may_be_told_again(nora: Reader) -> None:
+    def told() -> dict[str, bool]:
+        kinds = nora.ask("GET", "/me/notifications/preferences").json["kinds"]
+        return {each["kind"]: each["channels"]["inbox"] for each in kinds}
+
+    assert told()["webhook.disabled"]
+    for on in (False, True):
+        answer = nora.ask("PUT", "/me/notifications/preferences/webhook.disabled/inbox", {"on": on})
+        assert answer.status == 200, answer.body
+        assert told()["webhook.disabled"] == on
+
+
 def test_a_test_is_sent_to_one_endpoint_alone(nora: Reader, receiver: Receiver) -> None:
     made = add(nora, receiver, "/one", kinds=[LOGIN])
     add(nora, receiver, "/other")
