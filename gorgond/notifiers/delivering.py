@@ -236,7 +236,7 @@ class Outside(Channel):
             await self._deliver_to(notification, recipient, delivery)
 
     async def _deliver_to(self, notification: Notification, recipient: Recipient, delivery: Document) -> None:
-        """Send it, and note that. Raises NotSent, Undeliverable and Leaving."""
+        """Send it, and note that. Raises NotSent, Undeliverable, Quiet and Leaving."""
         may = await self._may_send(notification)
         if may is None:
             await self._ask(lambda: self._note(delivery["id"], in_state("off")))
@@ -270,8 +270,7 @@ class Outside(Channel):
         if word in preferences.get("digest", ()) and not self._notifier.targets:
             await self._ask(lambda: self._gather(notification, by, times))
             return True
-        if until := quiet_until(times, now_ms()):
-            raise Quiet(until)
+        _check_loud(times)
         return False
 
     async def _gather(self, notification: Notification, by: str, times: Mapping[str, Any]) -> None:
@@ -286,12 +285,14 @@ class Outside(Channel):
 
     async def _may_send(self, notification: Notification) -> tuple[Notification, str] | None:
         """Wait until one more may be sent: what is sent of it, and the address to be sent no more of its kind; None if
-        its user wants none of it."""
+        its user wants none of it. Raises Quiet when nothing is wanted just now, and Leaving."""
         while wait := await self._pace.turn():
             await self._pause(wait)
         if notification.kind in LETTERS:
             return notification, ""
         preferences = await self._ask(lambda: preferences_of(self._store, notification.user))
+        if self._notifier.loud:  # quiet hours may have begun while it waited for its turn, or was tried in vain
+            _check_loud(preferences.get("times") or {})
         wanted = await self._wanted(notification, preferences["off"])
         if wanted is None:
             self._count("off")
@@ -380,6 +381,12 @@ class Outside(Channel):
             return ""
         about = {"who": notification.user, "kind": notification.kind, "channel": self.name, "token": token}
         return f"{self._site}/notifications/unsubscribe?{urlencode(about)}"
+
+
+def _check_loud(times: Mapping[str, Any]) -> None:
+    """Raises Quiet in the quiet hours that a user's `times` have."""
+    if until := quiet_until(times, now_ms()):
+        raise Quiet(until)
 
 
 def delivery_of(notification: Notification, channel: str, target: str, by: str) -> Document:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gorgond.notifiers import push
 from gorgond.notifiers.webpush import packed, unpacked
 from gorgond.outside.http import HttpClient
-from gorgond.redpill import Attempts
+from gorgond.redpill import Attempts, now_ms
 from gorgond.roles import notify
 from tests.conftest import RedisServer
 from tests.integration.receiver import OK, Received, Receiver, status
@@ -216,6 +216,34 @@ def test_what_is_put_off_comes_again_as_the_same(house: Website, nora: Reader, s
     assert {received.headers["topic"] for received in device.received} == {id}
     eventually(lambda: quiet(house))
     assert len(device.received) == 3
+
+
+def test_what_was_put_off_waits_for_the_end_of_quiet_hours_that_began_meanwhile(
+    house: Website, nora: Reader, service: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given one that a push service puts off
+    device = Device(service)
+    device.told(nora)
+    service.answer = lambda _: status(503)
+    id = tell(house, nora.id)
+    eventually(lambda: device.received)
+    # when quiet hours begin, and the service takes all again
+    end: list[int] = []
+    asked: list[int] = []
+
+    def until(_: Any, now: int) -> int:
+        asked.append(now)
+        return now + 300 if not end or now < end[0] else 0
+
+    monkeypatch.setattr("gorgond.notifiers.delivering.quiet_until", until)
+    eventually(lambda: len(asked) > 1)  # what was on its way has come
+    service.answer = lambda _: OK
+    before, already = len(device.received), len(asked)
+    # then it is not told until they end
+    eventually(lambda: len(asked) > already + 2)
+    assert len(device.received) == before
+    end.append(now_ms())
+    assert device.shown(before + 1)[-1]["id"] == id
 
 
 def test_what_is_refused_is_a_dead_letter_with_the_code(
