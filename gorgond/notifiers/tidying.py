@@ -1,6 +1,7 @@
 """What is old leaves the store, a little at a time: one of all notification servers sees to it.
 
     deliveries      those that were settled, when `keep` seconds have passed
+    digests         those that were sent, when as much has passed, with what is left in them
     notifications   those of a user that are as old, and those beyond the `newest`, a day later: from the first on, up
                     to one that stays, and never the newest, so there is no gap in what is left, and the next one's
                     number is known
@@ -22,6 +23,7 @@ from typing import Any
 from gorgond.app.clients import Document, StoreClient
 from gorgond.app.notifying import DELIVERIES, NOTIFICATIONS, newest_number, number_of
 from gorgond.errors import NotFound
+from gorgond.notifiers.digests import DIGESTS
 from gorgond.redpill import GorgonError, now_ms
 from gorgond.service.channels import SETTLED
 from gorgond.service.leading import Leading
@@ -59,6 +61,8 @@ class Tidying:
             try:
                 if state < len(SETTLED):
                     state += not await beating(self._tidy_deliveries(SETTLED[state]), beat)
+                elif state == len(SETTLED):
+                    state += not await beating(self._tidy_digests(), beat)
                 else:
                     after = await beating(self._tidy_inboxes(after), beat)
                     state = state if after else 0
@@ -83,6 +87,19 @@ class Tidying:
         old = {"state": state, "ts": {"$lt": self._oldest()}}
         found = await self._store.find(DELIVERIES, old, sort="ts", limit=PAGE, fields=["ts"])
         await self._delete(DELIVERIES, found)
+        return len(found) == PAGE
+
+    async def _tidy_digests(self) -> bool:
+        """A step for digests: whether there may be more of them. What is left in one was not sent, or is in another."""
+        closed = {"state": "closed", "ts": {"$lt": self._oldest()}}
+        found = await self._store.find(DIGESTS, closed, sort="ts", limit=PAGE, fields=["ts"])
+        for each in found:
+            inside = {"id": {"$gt": f"{each['id']}:", "$lt": f"{each['id']};"}}
+            left = await self._store.find(DIGESTS, inside, sort="id", limit=PAGE, fields=["ts"])
+            await self._delete(DIGESTS, left)
+            if len(left) == PAGE:
+                return True
+            await self._delete(DIGESTS, [each])
         return len(found) == PAGE
 
     async def _tidy_inboxes(self, after: str) -> str:

@@ -215,7 +215,7 @@ ROLES: Mapping[str, Role] = {
                 "preferences": Indexes(owner="id"),
                 "deliveries": Indexes(newest=("state", "target", "waits"), owner="id:"),
                 "browsers": Indexes(values=("endpoint",), owner="id:", targets=True),
-                "digests": Indexes(owner="id:"),
+                "digests": Indexes(newest=("state",), owner="id:"),
                 "endpoints": Indexes(owner="id:", targets=True),
             },
             # A channel that leads outside needs the network.

@@ -1,4 +1,4 @@
-"""What is old leaves inboxes and deliveries; what is not sent, and the newest of each inbox, never does."""
+"""What is old leaves inboxes, deliveries and digests; what is not sent, and the newest of each inbox, never does."""
 
 from __future__ import annotations
 
@@ -153,3 +153,17 @@ def test_deliveries_go_when_they_are_settled_and_old(house: Website) -> None:
     eventually(lambda: not gone.intersection(left(house, "deliveries", "u")))
     go_through(house, "deliveries")
     assert len(left(house, "deliveries", "u")) == len(states) * 2 * (PAGE + 2) - len(gone)
+
+
+def test_digests_go_when_they_were_sent_and_are_old(house: Website) -> None:
+    # given old digests, one of which was given up with much in it, one that is to be sent yet, and new ones
+    entry = {"userid": "d", "kind": "k", "title": "t", "data": "{}", "at": 1}
+    put(house, "digests", *((f"d:email:2:n{number:02}", OLD, entry) for number in range(PAGE + 2)))
+    put(house, "digests", ("d:email:3:n1", OLD, entry), ("d:email:4:n1", NOW, entry))
+    for window, days, state in (("1", OLD, "closed"), ("2", OLD, "closed"), ("3", OLD, "open"), ("4", NOW, "closed")):
+        put(house, "digests", (f"d:email:{window}", days, {"userid": "d", "state": state, "nids": []}))
+    # then those are gone that were sent and are old, and nothing is left of them
+    gone = {"d:email:1", "d:email:2", *(f"d:email:2:n{number:02}" for number in range(PAGE + 2))}
+    eventually(lambda: not gone.intersection(left(house, "digests", "d")))
+    go_through(house, "digests")
+    assert left(house, "digests", "d") == ["d:email:3", "d:email:3:n1", "d:email:4", "d:email:4:n1"]
