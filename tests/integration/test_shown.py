@@ -26,7 +26,11 @@ from tools.speed.ports import free_port
 BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 COMMENT = re.compile(r"\s{2,}#.*")
 SERVES = re.compile(r"(tools/up|gorgond up)\b")  # it runs until it is ended
-BESIDES = {"docs/chaos.md", "docs/operations.md"}  # files that speak of a fabric which runs already
+BESIDES = {
+    "docs/chaos.md",
+    "docs/notifications.md",
+    "docs/operations.md",
+}  # beside a fabric
 
 
 class Left(NamedTuple):
@@ -74,6 +78,17 @@ LEFT = {
     "gorgonctl broker status": packaged("test_several_hosts.py"),
     "gorgonctl broker failover": packaged("test_several_hosts.py"),
     "gorgonctl leave": packaged("test_several_hosts.py"),
+    "rm /etc/gorgond/broker/set.conf /etc/gorgond/broker/sentinel.conf /var/lib/gorgond/sentinel/sentinel.conf": packaged(),
+    "sed -i 's|^url = sentinel.*|url = unix:///run/gorgond/broker.sock|' /etc/gorgond/gorgond.conf": packaged(),
+    "systemctl daemon-reload": packaged(),
+    "systemctl restart gorgon-broker": packaged(),
+    "gorgonctl restart": packaged(),
+    "gorgonctl notifications list --user ada@notes.example --state sent": Left(
+        "wants that user", "integration/test_gorgonctl_notifications.py", "--user"
+    ),
+    "gorgonctl notifications replay --all --channel email": Left(
+        "wants that channel", "integration/test_gorgonctl_notifications.py", "--all"
+    ),
     "gorgonctl top": Left("wants a terminal", "integration/test_gorgonctl.py", "top"),
     "tools/chaos.py drill redis-kill": Left("takes minutes", "integration/test_chaos.py", "redis-kill"),
     "tools/chaos.py drill --all --svg pictures --json figures.json --junit drills.xml": Left("takes half an hour"),
@@ -116,6 +131,7 @@ class Shell:
             "XDG_STATE_HOME": str(home / "state"),
             "GORGOND_WEB_PORT": str(self._port),
             "GORGOND_STATS_PORT": self._stats.rpartition(":")[2],
+            "GORGOND_NOTIFY_PORT": str(free_port()),
             "GORGOND_PROVIDER_RANDOM_COUNT": "1",
         }
         self._bash = subprocess.Popen(
