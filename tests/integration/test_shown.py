@@ -78,7 +78,8 @@ LEFT = {
     "gorgonctl broker status": packaged("test_several_hosts.py"),
     "gorgonctl broker failover": packaged("test_several_hosts.py"),
     "gorgonctl leave": packaged("test_several_hosts.py"),
-    "rm /etc/gorgond/broker/set.conf /etc/gorgond/broker/sentinel.conf /var/lib/gorgond/sentinel/sentinel.conf": packaged(),
+    "rm /etc/gorgond/broker/set.conf /etc/gorgond/broker/sentinel.conf "
+    "/var/lib/gorgond/sentinel/sentinel.conf": packaged(),
     "sed -i 's|^url = sentinel.*|url = unix:///run/gorgond/broker.sock|' /etc/gorgond/gorgond.conf": packaged(),
     "systemctl daemon-reload": packaged(),
     "systemctl restart gorgon-broker": packaged(),
