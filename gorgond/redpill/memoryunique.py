@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gorgond.redpill.broker import Unique
 
 REMEMBERED = 600_000  # ms for which it is known that a job is over
+KEPT = 400 * 86_400_000  # ms for which a key is kept that has what is nowhere else
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class Standing:
         if step.step == "pushed":
             if self.id == step.id and self.state == "new":
                 self.state, self.raw = "waiting", b""
+                self.ends = self.ends if self.other else now + self.length
             return self._stands()
         if step.step == "begin":
             return self._begin(step)
@@ -42,10 +44,10 @@ class Standing:
             return "", b""
         return self.id, self.raw if self.state == "new" else b""
 
-    def _place(self, id: str, raw: bytes, other: bytes, length: int, now: int) -> tuple[str, bytes]:
+    def _place(self, id: str, raw: bytes, other: bytes, length: int, ends: int) -> tuple[str, bytes]:
         self.id, self.state, self.raw, self.other = id, "new", raw, other
         self.next, self.next_raw, self.next_other = "", b"", b""
-        self.length, self.ends = length, now + length
+        self.length, self.ends = length, ends
         return id, raw
 
     def _begin(self, step: Unique) -> tuple[str, bytes]:
@@ -61,7 +63,7 @@ class Standing:
             return self._stands()
         if self.next:
             self.at = step.at
-            return self._place(self.next, self.next_raw, self.next_other, self.length, now)
+            return self._place(self.next, self.next_raw, self.next_other, self.length, now + KEPT)
         if step.step == "fail":
             self.id = ""
         else:
@@ -75,10 +77,12 @@ class Standing:
             return step.id, b""
         if not self.id or self.state == "over":
             self.at = step.at
-            return self._place(step.id, step.raw, b"", int(step.seconds * 1000), now)
+            length = int(step.seconds * 1000)
+            return self._place(step.id, step.raw, b"", length, now + length)
         runs = self.state == "running"
         if step.step == "keep" or (step.step == "again" and not runs) or step.at < self.at:
             return self._stands()
+        self.ends = now + KEPT
         if not runs:
             self.other, self.at = step.raw, step.at
             return self._stands()

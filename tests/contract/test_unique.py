@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from gorgond.redpill import Unique, keys
+from gorgond.redpill import Unique, keys, new_id
 from gorgond.redpill.broker import Step
 from tests.conftest import RedisServer
 from tests.contract.bench import Bench
@@ -18,8 +18,10 @@ class Keyed:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
 
-    async def take(self, step: Step, id: str, raw: bytes = b"", at: int = 1) -> tuple[str, bytes]:
-        return await self._bench.link().unique("q", Unique("k", step, id, raw, at, 60))
+    async def take(
+        self, step: Step, id: str, raw: bytes = b"", at: int = 1, seconds: float = 60
+    ) -> tuple[str, bytes]:
+        return await self._bench.link().unique("q", Unique("k", step, id, raw, at, seconds))
 
     async def waiting(self, id: str) -> None:
         assert await self.take("keep", id, b"raw " + id.encode()) == (id, b"raw " + id.encode())
@@ -115,3 +117,47 @@ async def test_a_key_is_free_after_its_time_and_others_are_others(
     assert await link.unique("other", Unique("k", "keep", "j5", b"five", 1, 60)) == ("j5", b"five")
     if not bench.broker.in_process:
         assert 0 < int(shared_redis.cli("PTTL", keys.unique("q", "k"))) <= 60_000
+
+
+SHORT = 0.3  # seconds for which a key is one's, and more than a few steps take
+
+
+async def over(bench: Bench) -> None:
+    """Until another key that was taken later, for as long, is free."""
+    link, later = bench.link(), new_id()
+    await link.unique("q", Unique(later, "keep", "l1", b"one", 1, SHORT))
+
+    async def free() -> bool:
+        return (await link.unique("q", Unique(later, "keep", "l2", b"two", 1, 60)))[0] == "l2"
+
+    await eventually_async(free)
+
+
+async def test_one_that_follows_is_not_lost_when_the_time_of_the_key_is_over(bench: Bench, keyed: Keyed) -> None:
+    # given one that runs, and another one that was promised to follow
+    await keyed.take("keep", "j1", b"one", seconds=SHORT)
+    await keyed.take("pushed", "j1")
+    await keyed.take("begin", "j1", b"w1", 0)
+    assert await keyed.take("again", "j2", b"two", 20) == ("j2", b"")
+    # when the first one runs for longer, and whoever ends it dies before it has pushed the other one
+    await over(bench)
+    assert await keyed.take("end", "j1") == ("j2", b"two")
+    await over(bench)
+    # then who ends it again does
+    assert await keyed.take("end", "j1") == ("j2", b"two")
+    await keyed.take("pushed", "j2")
+    # and the key is free in time
+    await over(bench)
+    await keyed.waiting("j3")
+
+
+async def test_what_a_waiting_one_is_asked_for_last_holds_when_the_time_of_the_key_is_over(
+    bench: Bench, keyed: Keyed
+) -> None:
+    await keyed.take("keep", "j1", b"one", seconds=SHORT)
+    await keyed.take("pushed", "j1")
+    assert await keyed.take("replace", "j2", b"two", 20) == ("j1", b"")
+    await over(bench)
+    assert await keyed.take("begin", "j1", b"w1", 0) == ("j1", b"two")
+    await over(bench)
+    assert await keyed.take("begin", "j1", b"w2", 2) == ("j1", b"two")
