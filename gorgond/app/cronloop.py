@@ -54,7 +54,8 @@ class CronLoop(LeaseLoop):
 
     async def _enqueue(self, at: int) -> None:
         id = job_id("cron", self.does.job.name, str(at))
-        await enqueue(self._backend, self.does.job, id, Request({}, unique=f"cron {at}"))
+        # The broker's clock may have been set back to before a time that is over: then it is the same job once more.
+        await enqueue(self._backend, self.does.job, id, Request({}, unique=f"cron {at}", repeat=True))
 
     async def _tell(self, last: int, following: int) -> None:
         """Have it stored when it was enqueued last, and when it will be next, if that is news."""

@@ -27,7 +27,7 @@ async def show(ctx: Context, id: str) -> dict[str, Any]:
 @app.delete("/jobs/{id}", user="required")
 async def cancel(ctx: Context, id: str) -> None:
     """Cancel a job that the user who asks has enqueued."""
-    await _check(ctx, id)
+    await show(ctx, id)
     await ctx.cancel(id)
 
 

@@ -21,15 +21,18 @@ RESERVED = frozenset({"unique", "mode", "window", "delay", "at"})  # what `enque
 ARGS_MAX = 1_000_000  # bytes of a job's arguments, as JSON
 
 _LONG = duration("3650d")
+_MOST = 3650 * 86400.0  # seconds
 
 
 def seconds_of(time: float | str) -> float:
-    """Seconds, of a number of them or of a text as "2m". Raises ValueError."""
+    """Seconds, of a number of them or of a text as "2m". Raises ValueError, also for what is no time to wait for."""
     if isinstance(time, str) and time != "0":
         try:
             return float(_LONG.parse(time))
         except ValueError:
             raise ValueError(f"{time!r} is not {_LONG.allowed}") from None
+    if not -_MOST <= float(time) <= _MOST:
+        raise ValueError(f"{time} is no number of seconds, which is at most {_MOST:g}")
     return float(time)
 
 

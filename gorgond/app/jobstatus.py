@@ -70,7 +70,7 @@ def status_of(id: str, documents: Sequence[Mapping[str, Any]], now: int) -> dict
     by_id = {each["id"]: each for each in documents}
     begun, run, end = by_id.get(id), by_id.get(id + RUN), by_id.get(id + END)
     told = begun or run or end
-    if told is None:
+    if told is None or (begun is not None and "args" not in begun):  # that is part of the status of another one
         return None
     status: dict[str, Any] = {"id": id, "job": told.get("job", "")}
     if begun is not None:
@@ -80,14 +80,15 @@ def status_of(id: str, documents: Sequence[Mapping[str, Any]], now: int) -> dict
         status["state"] = "scheduled" if due > now else "queued"
         if due:
             status["due"] = due
-    if end is not None:
+    over = end is not None and end["state"] in OVER  # else it was put back since
+    if end is not None and over:
         status |= _said(end, "state", "reason", "attempt")
         if "result" in end:
             status["result"] = loads(end["result"])
         status["ended"] = end["ts"]
-    elif run is not None:
-        status |= _said(run, "state", "progress", "text", "reason", "due", "attempt")
-    if end is None and id + CANCELLED in by_id:
+    elif last := run or end:
+        status |= _said(last, "state", "progress", "text", "reason", "due", "attempt")
+    if not over and id + CANCELLED in by_id:
         status["state"] = "cancelled"
     return status
 

@@ -131,7 +131,10 @@ class Worker:
                 stands, raw = await self._backend.unique(job.queue, step)
                 if not stands:
                     return DONE
-                asked = self._read(decode(raw)) if raw else asked
+                if raw:  # it is what another one asked for, who may be another user
+                    other = decode(raw)
+                    message = replace(message, user=other.user, trace=other.trace)
+                    asked = self._read(other)
         except BadRequest as bad:
             return Newer(f"which does not fit: {bad}")
         if await self._cancels.is_cancelled(message):

@@ -18,9 +18,7 @@ class Keyed:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
 
-    async def take(
-        self, step: Step, id: str, raw: bytes = b"", at: int = 1, seconds: float = 60
-    ) -> tuple[str, bytes]:
+    async def take(self, step: Step, id: str, raw: bytes = b"", at: int = 1, seconds: float = 60) -> tuple[str, bytes]:
         return await self._bench.link().unique("q", Unique("k", step, id, raw, at, seconds))
 
     async def waiting(self, id: str) -> None:

@@ -89,7 +89,13 @@ async def untold(ctx: JobContext) -> None:
     ran.append(["untold", "", ctx.attempt])
 
 
-JOBS = {each.name.partition(".")[2]: each for each in (note, fail, busy, patient, slow, long, first, untold)}
+@app.job()
+async def whose(ctx: JobContext, what: str) -> list[str]:
+    """Tells for whom it is done."""
+    return [what, ctx.user.id if ctx.user is not None else ""]
+
+
+JOBS = {each.name.partition(".")[2]: each for each in (note, fail, busy, patient, slow, long, first, untold, whose)}
 
 
 @app.post("/enqueue/{name}", user="optional")

@@ -77,6 +77,9 @@ def test_a_job_is_done_once_and_its_result_is_for_who_enqueued_it(site: RunningF
     assert site.get(f"/jobs/{id}", user=site.user("bob")).status == 404
     assert site.get(f"/jobs/{id}").status == 401
     assert site.get("/jobs/none", user=anna).status == 404
+    # and what of it is stored apart is no job
+    assert site.get(f"/jobs/{id}:end", user=anna).status == 404
+    assert site.delete(f"/jobs/{id}:end", user=anna).status == 404
     assert (ran(site, "note", "hello"), site.get("/noted?what=hello").json) == ([1], 1)
 
 
@@ -241,6 +244,16 @@ def test_one_that_waits_gets_other_arguments(site: RunningFabric) -> None:
     status = until(site, ids.pop(), "done")
     assert (status["args"], status["result"]["what"]) == ({"what": "new 2"}, "new 2")
     assert [ran(site, "note", f"new {n}") for n in range(3)] == [[], [], [1]]
+
+
+def test_one_that_gets_other_arguments_is_done_for_who_gave_them(site: RunningFabric, anna: User) -> None:
+    otto = site.user("otto")
+    id = enqueue(site, "whose", anna, what="hers", unique="w", mode="replace", delay="700ms")
+    assert enqueue(site, "whose", otto, what="his", unique="w", mode="replace") == id
+    assert until(site, id, "done")["result"] == ["his", otto.id]
+    # and he is told, and she is not
+    assert site.get(f"/jobs/{id}", user=otto).json["result"] == ["his", otto.id]
+    assert site.get(f"/jobs/{id}", user=anna).status == 404
 
 
 def test_one_more_runs_after_the_one_that_runs(site: RunningFabric) -> None:

@@ -145,6 +145,9 @@ async def test_a_job_can_be_called_as_the_function_it_is() -> None:
 
 def test_times_are_seconds_or_texts() -> None:
     assert [seconds_of(each) for each in ("500ms", "2m", "1h", 3, 0.5, "0")] == [0.5, 120.0, 3600.0, 3.0, 0.5, 0.0]
+    for never in (float("inf"), float("nan"), 1e300):
+        with pytest.raises(ValueError, match="is no number of seconds"):
+            seconds_of(never)
 
 
 # ---- what is told of it
@@ -180,6 +183,23 @@ def test_a_job_to_be_cancelled_is_told_so_unless_it_is_over() -> None:
     end = stored(end_message(resize, message, state="done", result="1", attempt=1), 3)
     states = [(status_of("j", some, 5) or {})["state"] for some in ([queued], [queued, cancelled], [cancelled, end])]
     assert states == ["scheduled", "cancelled", "done"]
+
+
+def test_a_part_of_a_status_is_no_job() -> None:
+    message = resize_message(due=0)
+    end = stored(end_message(resize, message, state="done", result="1", attempt=1), 3)
+    assert status_of("j:end", [end], 5) is None
+
+
+def test_one_that_was_put_back_is_not_over() -> None:
+    message = resize_message(due=0)
+    queued = stored(queued_message(resize, message), 1)
+    end = stored(end_message(resize, message, state="queued"), 3)
+    run = stored(run_message(resize, message, state="running", attempt=1), 4)
+    states = [status_of("j", some, 5) or {} for some in ([queued, end], [queued, run, end], [end])]
+    assert [(each["state"], "ended" in each) for each in states] == [
+        ("queued", False), ("running", False), ("queued", False)
+    ]  # fmt: skip
 
 
 def resize_message(due: int) -> Message:

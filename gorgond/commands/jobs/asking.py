@@ -7,7 +7,7 @@ from typing import Any
 
 from gorgond.app.cronloop import CRONS
 from gorgond.app.jobs import QUEUE
-from gorgond.app.jobstatus import CANCEL, END, JOBS, OVER, TOPIC, cancel_document, filter_of, status_of
+from gorgond.app.jobstatus import CANCEL, END, JOBS, OVER, RUN, TOPIC, cancel_document, filter_of, status_of
 from gorgond.bounds import LIM_MAX
 from gorgond.commands.operator import text
 from gorgond.commands.operator.brokers import open_links
@@ -20,7 +20,7 @@ NAME = "gorgonctl"
 FIGURES = {"waiting": "queued", "running": "in_flight", "scheduled": "delayed", "failed": "dead", "done": "done"}
 """What is told of a job, by what the broker calls it."""
 ANSWER_MS = 3000  # in which a store server must answer
-KEPT = ("id", "job", "user", "userid", "kept")  # of the document of how a job has ended, when it is begun anew
+KEPT = ("id", "job", "user", "userid", "kept")  # of the documents of a job that was begun, when it is begun anew
 SEARCH = 60.0  # seconds that looking through the queues of jobs may take
 
 
@@ -121,7 +121,7 @@ async def retry(installation: Installation, ids: Sequence[str]) -> list[str]:
             raise GorgonError(f"job {id} was not given up: gorgonctl jobs show {id}")
     async with open_links(installation.connect()) as links:
         for id, dead in letters.items():
-            for document in await desk.find(JOBS, {"id": id + END}):
+            for document in await desk.find(JOBS, {"id": {"$in": [id + RUN, id + END]}}):
                 kept: dict[str, Any] = {name: document[name] for name in KEPT if name in document}
                 await desk.replace({**kept, "state": "queued"})
             for broker, letter in dead:
