@@ -160,7 +160,7 @@ def test_a_job_that_takes_too_long_is_cancelled_and_fenced(site: RunningFabric) 
     id = enqueue(site, "slow")
     assert until(site, id, "failed")["reason"] == "TimeoutError: it took longer than 0.5 s"
     (said,) = [of for each, of, _ in site.get("/ran").json if each == "slow"]
-    assert "took too long" in said or "deadline" in said
+    assert "took too long" in said  # refused at once, not asked for with a deadline that has a moment left
     assert site.get("/noted?what=late").json == 0
 
 
