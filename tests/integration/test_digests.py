@@ -17,6 +17,7 @@ from tests.integration.browsing import Browser
 from tests.integration.letters import PASSWORD, bearer, confirmed, login, mails_to, sending
 from tests.integration.mail import MailServer
 from tests.integration.telling import COMMENT, LOGIN
+from tests.integration.test_email import at_broker
 from tests.integration.test_notifications import APPS, tell
 from tests.integration.website import Website
 from tests.waiting import eventually
@@ -46,6 +47,13 @@ def site(
     more = "bounces = bounces@notes.example\n"
     with sending(module_redis.url, directory, mail, more, store__url=store, app__module=APPS) as site:
         yield site
+        eventually(lambda: idle(site))  # all servers end at once: what one has in hand would wait for the others
+
+
+def idle(site: Website) -> bool:
+    """Whether the channel has nothing to do."""
+    counts = at_broker(site, lambda link: link.counts(["notify_put", "notify_put:email"]))
+    return all(each.queued == each.in_flight == 0 for each in counts)
 
 
 class Reader:
