@@ -36,7 +36,7 @@ from tests.waiting import eventually_async
 Expect = Callable[[str], None]
 
 
-OUTAGE = r"is away, waiting for it|is back after"
+OUTAGE = r"is away, waiting for it|is back after|was away [0-9]+ times more"
 LATER = 60_000  # milliseconds: a deadline that no test reaches
 SOON = (300, 3_000, 30_000)  # milliseconds: deadlines before which a busy machine begins with it, one at least
 

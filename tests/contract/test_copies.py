@@ -24,7 +24,7 @@ from tests.contract.puppet import Puppet
 from tests.contract.worlds import HOUR_MS, InMemory, InRedis, World
 from tests.waiting import eventually_async
 
-OUTAGE = r"is away, waiting for it|is back after"
+OUTAGE = r"is away, waiting for it|is back after|was away [0-9]+ times more"
 LATER = 60_000  # milliseconds: a deadline that no test reaches
 
 

@@ -29,7 +29,7 @@ from tests.conftest import RedisServer
 from tests.contract.late import Fate, LateNetwork
 from tests.waiting import eventually_async
 
-OUTAGE = r"is away, waiting for it|is back after"
+OUTAGE = r"is away, waiting for it|is back after|was away [0-9]+ times more"
 MANY = 1000
 
 
