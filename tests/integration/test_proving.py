@@ -75,7 +75,7 @@ async def test_a_letter_that_is_handled_twice_is_one(tmp_path: Path) -> None:
         assert sent[1] == sent[2] != sent[0]
 
 
-@pytest.mark.parametrize("keys", [f"{new_key()} {KEY}", KEY])
+@pytest.mark.parametrize("keys", [f"{new_key()} {KEY}", KEY], ids=["added", "alone"])
 async def test_links_hold_while_a_key_is_changed(tmp_path: Path, keys: str) -> None:
     async with running(tmp_path, CONF.replace(KEY, keys)) as bench:
         await bench.user()
