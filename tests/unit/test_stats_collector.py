@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from gorgond.redpill import Producer
@@ -14,7 +16,7 @@ from gorgond.stats.queues import Queues
 async def test_a_queue_that_nobody_consumes_is_seen_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     # given a broker that was looked at a moment ago
     broker, queues = MemoryBroker(), Queues()
-    watched, link, now = Watched("durable", broker), broker.link("look"), 1000.0
+    watched, link, now = Watched("durable", broker), broker.link("look"), time.monotonic()
     monkeypatch.setattr("gorgond.stats.collector.time.monotonic", lambda: now)
     await watched.look(link, queues)
     # when somebody pushes to a queue of which nobody has heard
@@ -30,7 +32,7 @@ async def test_a_queue_that_nobody_consumes_is_seen_within_seconds(monkeypatch: 
 
 async def test_a_search_that_takes_long_is_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     # given a broker with so many keys that a search takes a quarter of a second
-    broker, queues, searches, now = MemoryBroker(), Queues(), [], 1000.0
+    broker, queues, searches, now = MemoryBroker(), Queues(), [], time.monotonic()
     watched, link = Watched("durable", broker), broker.link("look")
     monkeypatch.setattr("gorgond.stats.collector.time.monotonic", lambda: now)
 
