@@ -7,8 +7,9 @@
     mongod_factory    a mongod of this test alone, to be killed; takes options of its command line
     expected_logs     expected_logs("regex") allows warnings and errors in the log that match; any other fails the test
 
-An `async def` test runs in an event loop of its own, for ten minutes at most. Where a server is not installed its tests
-are skipped, or fail if CI=true. The servers' logs are shown with a failed test and stay in pytest's directory.
+An `async def` test runs in an event loop of its own, for ten minutes at most; hanging.py ends any other. Where a server
+is not installed its tests are skipped, or fail if CI=true. The servers' logs are shown with a failed test and stay in
+pytest's directory.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ from gorgond.chaos.errors import Refused
 from gorgond.chaos.hosts.clock import faketime
 from gorgond.redpill import session
 from gorgond.service import stall
-from tests.waiting import HANGS, eventually
+from tests.hanging import ASYNC_TEST_SECONDS, Watch
+from tests.waiting import eventually
 
-ASYNC_TEST_SECONDS = float(os.environ.get("ASYNC_TEST_SECONDS", HANGS))  # proofs take longer
 WATCHED_LOGGERS = ("gorgond", "tornado", "asyncio")
 
 
@@ -373,11 +374,8 @@ def expected_logs() -> Iterator[Callable[[str], None]]:
 # ---- hooks
 
 
-def pytest_configure() -> None:
-    # A terminated run goes through the finalisers too, or its servers would stay.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # A run in the background of a script ignores SIGINT, and so would all that it starts: some is to be interrupted.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Watch(config))
     # On a busy machine an event loop beside ours gets its turn late, and so do answers, and nothing is wrong.
     vars(stall)["PATIENCE"] = 10.0
     vars(session)["LEAVE"] = 10.0

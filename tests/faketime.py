@@ -10,6 +10,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from tests.waiting import HANGS
+
 _GETTIMEOFDAY = r"""
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +36,7 @@ def for_redis(compiler: str, directory: Path) -> str:
     """The library for a Redis, made there."""
     source, library = directory / "gettimeofday.c", directory / "gettimeofday.so"
     source.write_text(_GETTIMEOFDAY)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True, timeout=HANGS)
     return str(library)
 
 

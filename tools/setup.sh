@@ -3,6 +3,7 @@
 # Nothing is done twice: programs that are there are not installed, and an environment that has what setup.cfg requires is kept.
 # shellcheck shell=bash
 
+patience=900  # seconds that what fetches something may take, or somebody else who prepares the same
 sign_of_life=10  # seconds: pip says nothing while it installs what it has collected
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=/usr/bin/python3  # Debian's, which the package runs on; whatever stands first on PATH may be a fifth slower
@@ -20,7 +21,7 @@ packages() {
     fi
     script="$(declare -f as_root_install); as_root_install \"\$@\""
     echo "installing $*" >&2
-    "${become[@]}" bash -euc "$script" as_root_install "$@" >&2 </dev/null
+    timeout --foreground "$patience" "${become[@]}" bash -euc "$script" as_root_install "$@" >&2 </dev/null
 }
 
 as_root_install() {
@@ -56,12 +57,19 @@ stamps() {
     with=$directory/with-$(echo "$*" | sha256sum | cut -c1-16)
 }
 
+# alone WHAT: holds descriptor 9 alone from now on; who else prepares WHAT is waited for.
+alone() {
+    flock -w "$patience" 9 && return
+    echo "somebody else has prepared $1 for $patience s: see who holds it, fuser -v" >&2
+    exit 1
+}
+
 # environment DIRECTORY PIP-ARGUMENTS...: a virtual environment with these, made anew when other ones are required.
 environment() {
     local directory made with
     stamps "$@"; shift
     (
-        flock 9
+        alone "$directory"
         [ -e "$with" ] && [ -e "$made" ] && exit
         SECONDS=0
         echo "preparing $directory, the first time for a minute or two" >&2
@@ -70,7 +78,8 @@ environment() {
         # shellcheck disable=SC2064
         trap "kill $!" EXIT
         [ -e "$made" ] || { rm -rf "$directory"; $python -m venv "$directory"; touch "$made"; }
-        PYTHONUNBUFFERED=1 "$directory/bin/python" -m pip install --disable-pip-version-check --progress-bar off "$@" |
+        PYTHONUNBUFFERED=1 timeout "$patience" "$directory/bin/python" -m pip install --disable-pip-version-check \
+            --progress-bar off "$@" |
             sed -un 's/^\(Collecting\|Installing\|Building\|Successfully\)\b/  &/p' >&2
         touch "$with"
         echo "$directory is ready" >&2
@@ -82,10 +91,10 @@ node_module() {
     local cache=$HOME/.cache/gorgond/node
     mkdir -p "$cache"
     (
-        flock 9
+        alone "$1"
         grep -qs "\"version\": \"${1##*@}\"" "$cache/node_modules/${1%@*}/package.json" && exit
         echo "preparing $1" >&2
-        npm install --no-audit --no-fund --loglevel=error --prefix "$cache" "$1" >&2
+        timeout "$patience" npm install --no-audit --no-fund --loglevel=error --prefix "$cache" "$1" >&2
     ) 9>"$cache.lock"
 }
 
@@ -99,11 +108,11 @@ drivers() {
         directory=$HOME/.cache/gorgond/redis-$version
         mkdir -p "$directory"
         (
-            flock 9
+            alone "$directory"
             [ -e "$directory/made" ] && exit
             echo "preparing redis-py $version" >&2
-            "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade \
-                --target "$directory" "redis==$version" hiredis
+            timeout "$patience" "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+                --upgrade --target "$directory" "redis==$version" hiredis
             touch "$directory/made"
         ) 9>"$directory.lock"
     done

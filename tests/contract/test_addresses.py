@@ -12,6 +12,7 @@ import pytest
 
 from gorgond.redpill import BrokerAway, BrokerError, BrokerRefused, Message, Producer, connect
 from tests.conftest import RedisServer
+from tests.waiting import HANGS
 from tools.speed.ports import free_port
 
 PASSWORD = "p@ss:w/rd?#%"
@@ -83,7 +84,7 @@ def certificate(tmp_path: Path) -> Path:
     path = tmp_path / "localhost.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
     command += f" -addext subjectAltName=DNS:localhost -out {path} -keyout {path.with_suffix('.key')}"
-    subprocess.run(command.split(), check=True, capture_output=True)
+    subprocess.run(command.split(), check=True, capture_output=True, timeout=HANGS)
     return path
 
 

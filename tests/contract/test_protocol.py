@@ -38,6 +38,7 @@ from gorgond.redpill.meaning import ROUND_TIMEOUT, meaning
 from gorgond.redpill.message import decode
 from gorgond.redpill.persist import BACKOFF
 from tests.conftest import RedisServer
+from tests.waiting import HANGS
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "gorgond" / "redpill" / "scripts"
@@ -178,7 +179,9 @@ def test_a_push_by_hand(shared_redis: RedisServer, tmp_path: Path) -> None:
     # when the commands of the page are run as they stand there
     (block,) = re.findall(r"## A push by hand\n.*?```sh\n(.*?)```", DOCS, re.DOTALL)
     environ = {**os.environ, "PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-euc", block], cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-euc", block], cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=HANGS
+    )
     # then a message is queued
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
     assert decode(shared_redis.cli("LINDEX", "gorgon:{store_put}", "0").encode()).op == "items.insert"

@@ -7,10 +7,10 @@ import grp
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import pytest
@@ -43,7 +43,9 @@ from gorgond.redpill import Message, Producer, connect, keys, script
 from gorgond.service.access import REPLICA, SENTINEL, USERS, acl_file
 from tests.conftest import Server, left_out
 from tests.programs import ROOT
-from tests.waiting import eventually
+from tests.waiting import LONG, eventually
+
+T = TypeVar("T")
 
 PASSWORDS = {user: f"{user}-has/one:of*'\"its@own" for user in USERS}
 ADDRESSES = [address_of(each) for each in (1, 2, 3)]
@@ -197,11 +199,20 @@ def three(
         yield made
 
 
-async def push(three: Several, *ids: str) -> None:
+def done(work: Coroutine[Any, Any, T]) -> T:
+    """The result of what waits for its broker for ever."""
+    return asyncio.run(asyncio.wait_for(work, LONG))
+
+
+def push(three: Several, *ids: str) -> None:
     """Jobs, as a web server queues them."""
-    async with Producer(connect(three.url("web"), durable=False), "web@1.h1") as producer:
-        for each in ids:
-            await producer.push("store_put", Message("items.put", id=each))
+
+    async def pushing() -> None:
+        async with Producer(connect(three.url("web"), durable=False), "web@1.h1") as producer:
+            for each in ids:
+                await producer.push("store_put", Message("items.put", id=each))
+
+    done(pushing())
 
 
 async def queued(three: Several) -> int:
@@ -221,11 +232,11 @@ def test_a_master_that_comes_back_is_a_replica_and_has_what_was_accepted_meanwhi
     # given a first master, on which the Sentinels agree, and a job
     old = three.of(three.master())
     assert old.address == ADDRESSES[0]
-    asyncio.run(push(three, "before"))
+    push(three, "before")
     # when its host dies, and comes back after another one has taken over
     old.kill()
     eventually(lambda: three.master() != old.address)
-    asyncio.run(push(three, "meanwhile"))
+    push(three, "meanwhile")
     old.start()
     # then it follows the other one, by what it was started with
     assert old.role.read_text() == f"replicaof {three.master()} 6379\n"
@@ -242,7 +253,7 @@ def test_a_master_that_has_lost_its_disk_does_not_have_the_others_lose_theirs(
     three: Several, expected_logs: Callable[[str], None]
 ) -> None:
     expected_logs("must have what counts the broker has [01] now|is away, waiting for it|is back after")
-    asyncio.run(push(three, "before"))
+    push(three, "before")
     # given a master that is started with an empty disk before anybody has missed it
     old = three.of(three.master())
     old.kill()
@@ -251,7 +262,7 @@ def test_a_master_that_has_lost_its_disk_does_not_have_the_others_lose_theirs(
     old.start()
     # then all have what was accepted, since another one is the master
     eventually(three.in_step)
-    assert asyncio.run(queued(three)) == 1
+    assert done(queued(three)) == 1
     assert three.master() != old.address
 
 
@@ -273,7 +284,7 @@ def test_a_replica_that_was_left_out_follows_the_new_master_all_the_same(
     eventually(lambda: three.master() != old.address)
     # when it goes on, then it follows the new master, which accepts something then
     missed.resume()
-    asyncio.run(push(three, "after"))
+    push(three, "after")
     with broker_at(three.master()) as redis:
         assert following(redis.info("replication")) == {missed.address}
 
@@ -292,12 +303,12 @@ def login() -> str:
 @pytest.mark.usefixtures("over_tls")
 def test_over_tls_all_is_the_same(three: Several, expected_logs: Callable[[str], None]) -> None:
     expected_logs("must have what counts the broker has [01] now|is away, waiting for it|is back after")
-    asyncio.run(push(three, "before"))
+    push(three, "before")
     with pytest.raises(ConnectionError), Redis(three.master(), 6379, socket_timeout=5) as redis:
         redis.ping()
-    before, now = asyncio.run(connect(three.url("operator"), durable=False).fail_over(login()))
+    before, now = done(connect(three.url("operator"), durable=False).fail_over(login()))
     assert three.master() == now.partition(":")[0] != before.partition(":")[0]
-    assert asyncio.run(queued(three)) == 1
+    assert done(queued(three)) == 1
 
 
 @pytest.mark.usefixtures("over_tls")
@@ -354,7 +365,7 @@ def test_a_host_leaves_and_the_others_know_nothing_of_it_any_more(
     monkeypatch.setattr(leaving, "systemctl", lambda *words: stopping.get(words[-1], bool)())
     environ = {"GORGOND_BROKER_URL": three.url("operator")}
     installation = Installation.of(None, environ)
-    assert holds(asyncio.run(look(installation)))[-1].startswith("three copies: one host may die")
+    assert holds(done(look(installation)))[-1].startswith("three copies: one host may die")
     # when it leaves
     said: list[str] = []
     leaving.leave(installation, said.append)
@@ -366,7 +377,7 @@ def test_a_host_leaves_and_the_others_know_nothing_of_it_any_more(
     for address in left:
         with sentinel_at(address) as sentinel:
             assert {master_by(sentinel), *known_by(sentinel), *replicas_by(sentinel)} == set(left)
-    found = asyncio.run(look(installation))
+    found = done(look(installation))
     assert holds(found)[-1].startswith("two copies")
     assert f"the Sentinel at {leaver.address}:26379 names no master" in " ".join(lines(found))
     # and a second one may not: nobody would take over

@@ -18,7 +18,7 @@ from gorgond.chaos.load import Plan
 from gorgond.roles import restarting
 from tests.hosts.test_failovers import Drilled, drilled
 from tests.system.earlier import EARLIER
-from tests.waiting import LONG
+from tests.waiting import HANGS, LONG
 
 __all__ = ["drilled"]
 
@@ -31,12 +31,12 @@ ALL = replace(OPEN, ways=(*OPEN.ways, "me", "app"))
 
 def code_of(commit: str, directory: Path) -> Path:
     """The code of an earlier version."""
-    packed = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=False)
+    packed = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=False, timeout=HANGS)
     if packed.returncode != 0:
         pytest.fail(f"it needs the history, with commit {commit}: git fetch --unshallow; {packed.stderr.decode()}")
     sources = directory / "earlier"
     sources.mkdir()
-    subprocess.run(["tar", "-x", "-C", sources], input=packed.stdout, check=True)
+    subprocess.run(["tar", "-x", "-C", sources], input=packed.stdout, check=True, timeout=HANGS)
     return sources
 
 

@@ -57,7 +57,7 @@ class Child:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.wait(timeout=60)
 
     def stop(self) -> int:
         """SIGTERM: the exit code."""

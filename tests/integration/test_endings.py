@@ -17,7 +17,7 @@ from gorgond.service import signals
 from tests.conftest import RedisServer
 from tests.neighbours import Neighbours
 from tests.programs import ROOT, started
-from tests.waiting import eventually
+from tests.waiting import HANGS, eventually
 
 ROLES = [each for each in signals.SERVERS if each != "up"]
 SOON = {"never": 2.0, "gone": 2.0, "hung": 4.0}
@@ -122,7 +122,9 @@ sys.argv[1:] = [{command!r}]
 sys.modules["gorgond.cli"] = types.SimpleNamespace(main=main)
 gorgond.__main__.main()
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=HANGS
+    )
     assert done.stdout == f"{taken}\n[]\n"
 
 

@@ -196,7 +196,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (made / ".venv" / each).symlink_to(Path(sys.prefix, each))
     [wanted] = re.findall("^environment (.*)", (made / "tools/up").read_text(), re.MULTILINE)
     ready = f'. tools/setup.sh; stamps {wanted}; touch "$made" "$with"'
-    subprocess.run(["bash", "-c", ready], cwd=made, check=True)
+    subprocess.run(["bash", "-c", ready], cwd=made, check=True, timeout=HANGS)
     return made
 
 

@@ -81,4 +81,4 @@ def test_an_application_is_made_run_and_changed(tmp_path: Path) -> None:
             running.wait(40)
         finally:
             running.kill()
-            running.wait()
+            running.wait(timeout=60)

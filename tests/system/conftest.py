@@ -26,7 +26,7 @@ from gorgond import __version__
 from tests.programs import ROOT
 from tests.system import earlier
 from tests.system.machine import SUITES, Machine
-from tests.waiting import eventually
+from tests.waiting import HANGS, eventually
 
 TOOLS = ("mmdebstrap", "systemd-nspawn", "apt-ftparchive", "gpg", "lintian", "piuparts")
 NEXT = "0.9.0"  # the version of an upgrade
@@ -66,7 +66,7 @@ def packages(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Packages:
     _run([ROOT / "tools/build-repo", "--output", made.earlier, before.result()], environ)
     _run([ROOT / "tools/build-repo", "--output", made.now, file], environ)
     _run([ROOT / "tools/build-repo", "--output", made.later, file, _next(file, base / "next")], environ)
-    subprocess.run(["gpgconf", "--kill", "all"], env=environ, check=False)
+    subprocess.run(["gpgconf", "--kill", "all"], env=environ, check=False, timeout=HANGS)
     return made
 
 
@@ -84,7 +84,7 @@ def _next(package: Path, tree: Path) -> Path:
 
 
 def _run(command: list[Any], environ: Mapping[str, str]) -> None:
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=HANGS)
     assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
 
 
@@ -169,7 +169,7 @@ def traffic(machine: Machine, kept: int = 6, new: int = 3, account: dict[str, st
         found = json.loads(process.communicate("", timeout=60)[0])
     finally:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)
     for name, value in found.items():
         setattr(outcome, name, value)
     assert outcome.failures == []

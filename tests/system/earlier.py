@@ -9,6 +9,7 @@ import pytest
 
 from tests.programs import ROOT
 from tests.system.machine import kept
+from tests.waiting import HANGS
 
 EARLIER = "1933fd07b963df908e43f7d4bbd44e8f8b5bacdd"
 """The commit whose package is upgraded from. A later one may take its place when nobody runs it any more."""
@@ -24,12 +25,12 @@ def build(suite: str) -> Path:
 def _build(suite: str, directory: Path) -> None:
     sources = directory / "sources"
     sources.mkdir(parents=True)
-    packed = subprocess.run(["git", "archive", EARLIER], cwd=ROOT, capture_output=True, check=False)
+    packed = subprocess.run(["git", "archive", EARLIER], cwd=ROOT, capture_output=True, check=False, timeout=HANGS)
     if packed.returncode != 0:
         pytest.fail(
             f"an upgrade needs the history, with commit {EARLIER}: git fetch --unshallow; {packed.stderr.decode()}"
         )
-    subprocess.run(["tar", "-x", "-C", sources], input=packed.stdout, check=True)
+    subprocess.run(["tar", "-x", "-C", sources], input=packed.stdout, check=True, timeout=HANGS)
     command = [str(sources / "tools/build-deb"), "--output", str(directory / "package"), "--suite", suite]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANGS)
     assert done.returncode == 0, done.stderr[-3000:]

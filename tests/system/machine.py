@@ -9,6 +9,8 @@ can reach is itself. Its apt cache has all packages that tests install, and thos
 unless the machine is to be `bare`. The roots they are made from are kept in ${XDG_CACHE_HOME:-~/.cache}/gorgond for a
 week. dpkg fsyncs nothing there.
 
+`python -m tests.system.machine` removes what is left of the machines of a process that was killed.
+
 MACHINES=bookworm tests on that Debian alone.
 KEEP_MACHINES=1 leaves a machine running after its tests and says how to get a shell in it.
 """
@@ -27,7 +29,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Self, TextIO
 
 from tests.programs import ROOT
 from tests.waiting import HANGS, eventually
@@ -42,6 +44,7 @@ mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/
 mount -t proc proc "$2/root/proc"
 chroot "$2/root" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $3
 """
+PREFIX = "gorgond-"  # of the names of machines, before the process that made one
 SOURCES = """\
 Types: deb
 URIs: file:/srv/repository
@@ -95,7 +98,7 @@ def kept(name: str, of: str, make: Callable[[Path], None]) -> Path:
     made = CACHE / f"{name}-{key}"
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        eventually(lambda: _locked(lock), HANGS)  # who makes it meanwhile may hang
         if not made.exists():
             for old in CACHE.glob(f"{name}-*"):  # not those that another checkout may use now
                 if time.time() - old.stat().st_mtime > WEEK or old.name.endswith("-new"):
@@ -106,6 +109,14 @@ def kept(name: str, of: str, make: Callable[[Path], None]) -> Path:
     return made
 
 
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _unified() -> Path:
     """Where this host has its control groups of version 2."""
     mounts = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
@@ -113,7 +124,7 @@ def _unified() -> Path:
 
 
 def _run(*command: str | Path) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANGS)
     assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
 
 
@@ -129,7 +140,8 @@ class Machine:
         self.root = directory / "root"
         self.log = directory / "console"
         self._directory = directory
-        self._group = _unified() / f"gorgond-{os.getpid()}-{id(self)}"
+        self._name = f"{PREFIX}{os.getpid()}-{id(self)}"
+        self._group = _unified() / self._name
         self._nspawn: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -138,7 +150,7 @@ class Machine:
             each.mkdir(parents=True)
         lower = root(self.suite) if self._bare else layers(self.suite)
         stacked = f"lowerdir={lower},upperdir={upper},workdir={work}"
-        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", stacked, self.root], check=True)
+        _run("mount", "-t", "overlay", self._name, "-o", stacked, self.root)
         try:
             self.boot()
         except BaseException:
@@ -172,7 +184,7 @@ class Machine:
                     *enter,
                     "systemd-nspawn",
                     f"--directory={self.root}",
-                    f"--machine=gorgond-{os.getpid()}-{id(self)}",
+                    f"--machine={self._name}",
                     *options,
                 ],
                 stdin=subprocess.DEVNULL,
@@ -203,22 +215,12 @@ class Machine:
                 self._nspawn.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 self._nspawn.kill()
-                self._nspawn.wait()
-        self._leave_group()
+                self._nspawn.wait(timeout=60)
+        _remove_group(self._group)
 
     def _clean(self) -> None:
         self.kill()
-        subprocess.run(["umount", "--lazy", self.root], check=True)
-        shutil.rmtree(self._directory, ignore_errors=True)
-
-    def _leave_group(self) -> None:
-        """End what is left in its control group, and remove that."""
-        groups = [self._group, *(path for path in self._group.rglob("*") if path.is_dir())]
-        if self._group.exists():
-            (self._group / "cgroup.kill").write_text("1")
-            eventually(lambda: "populated 0" in (self._group / "cgroup.events").read_text())
-            for each in reversed(groups):
-                each.rmdir()
+        _remove_root(self.root)
 
     # ---- commands
 
@@ -271,3 +273,39 @@ class Machine:
         password = "$(cat /etc/credstore/gorgond.broker.password.operator)"
         command = f"redis-cli -s /run/gorgond/broker.sock --no-auth-warning --user operator --pass {password}"
         return self.run(f"{command} {' '.join(arguments)}")
+
+
+# ---- what is left of one
+
+
+def _remove_group(group: Path) -> None:
+    """End what is in a machine's control group, and remove that."""
+    if group.exists():
+        groups = [group, *(path for path in group.rglob("*") if path.is_dir())]
+        (group / "cgroup.kill").write_text("1")
+        eventually(lambda: "populated 0" in (group / "cgroup.events").read_text())
+        for each in reversed(groups):
+            each.rmdir()
+
+
+def _remove_root(root: Path) -> None:
+    """Unmount what a machine had for its root, and remove the layer that it wrote."""
+    _run("umount", "--lazy", root)
+    shutil.rmtree(root.parent, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Remove what is left of machines whose process is gone."""
+
+    def is_gone(name: str) -> bool:
+        return name.startswith(PREFIX) and not Path("/proc", name.removeprefix(PREFIX).partition("-")[0]).exists()
+
+    for group in filter(lambda path: is_gone(path.name), _unified().glob(f"{PREFIX}*")):
+        _remove_group(group)
+    for name, root, *_ in map(str.split, Path("/proc/mounts").read_text().splitlines()):
+        if is_gone(name):
+            _remove_root(Path(root))
+
+
+if __name__ == "__main__":
+    sweep()

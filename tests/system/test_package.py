@@ -11,11 +11,12 @@ from pathlib import Path
 from tests.programs import ROOT
 from tests.system.conftest import Packages
 from tests.system.machine import Machine, root
+from tests.waiting import HANGS
 
 
 def test_lintian_finds_nothing(packages: Packages) -> None:
     command = ["lintian", "--allow-root", "-EvIL", "+pedantic", str(packages.file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANGS)
     found = [line for line in done.stdout.splitlines() if line.startswith(("E:", "W:", "I:", "P:"))]
     assert found == []
 
@@ -28,6 +29,7 @@ def test_two_builds_are_the_same_bytes(suite: str, packages: Packages, tmp_path:
         cwd=ROOT,
         capture_output=True,
         check=True,
+        timeout=HANGS,
     )
     for name in listed.stdout.decode().rstrip("\0").split("\0"):
         if (ROOT / name).exists():
@@ -35,7 +37,7 @@ def test_two_builds_are_the_same_bytes(suite: str, packages: Packages, tmp_path:
             shutil.copy(ROOT / name, sources / name)
     environ = {**os.environ, "TZ": "Asia/Tokyo", "LC_ALL": "tr_TR.UTF-8"}
     command = [str(sources / "tools/build-deb"), "--output", str(tmp_path), "--suite", suite]
-    subprocess.run(command, env=environ, umask=0o027, capture_output=True, check=True)
+    subprocess.run(command, env=environ, umask=0o027, capture_output=True, check=True, timeout=HANGS)
     # then it is the same
     assert digest(tmp_path / packages.file.name) == digest(packages.file)
 
@@ -50,7 +52,7 @@ def test_piuparts_finds_nothing_left_behind(suite: str, packages: Packages) -> N
     options += " --ignore-regex=/var/cache/debconf/tmp.ci/?"  # apt's own, when it configures others before us
     command = ["piuparts", "-e", str(root(suite)), "-d", suite, *options.split(), str(packages.file)]
     environ = {**os.environ, "PATH": f"/usr/sbin:/sbin:{os.environ['PATH']}"}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=HANGS)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
 
 

@@ -18,6 +18,7 @@ import pytest
 from gorgond import cli, gorgonctl
 from gorgond.chaos import cli as chaos
 from tests.programs import ROOT
+from tests.waiting import HANGS
 
 DOCS = ["README.md", *(f"docs/{each.name}" for each in sorted((ROOT / "docs").glob("*.md")))]
 BLOCK = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
@@ -63,7 +64,7 @@ def unknown(parser: argparse.ArgumentParser, words: list[str]) -> list[str]:
 @cache
 def described(program: str) -> str:
     """The help of a program."""
-    return subprocess.run([ROOT / program, "--help"], capture_output=True, text=True, check=True).stdout
+    return subprocess.run([ROOT / program, "--help"], capture_output=True, text=True, check=True, timeout=HANGS).stdout
 
 
 @pytest.mark.parametrize(("file", "command"), named())

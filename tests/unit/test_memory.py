@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.waiting import HANGS
+
 BATCHES = """
 import gc, resource, sys
 from gorgond.redpill import Message
@@ -34,7 +36,9 @@ print(faults() - begun, sum(each["collections"] for each in gc.get_stats()) - lo
 
 def _costs(how: str) -> tuple[int, int]:
     """Pages that twenty batches had to fetch from the system, and how often garbage was looked for."""
-    done = subprocess.run([sys.executable, "-c", BATCHES, how], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", BATCHES, how], capture_output=True, text=True, check=True, timeout=HANGS
+    )
     pages, looks = done.stdout.split()
     return int(pages), int(looks)
 

@@ -27,6 +27,7 @@ from gorgond.service.channels import SETTLED, UNSETTLED
 from gorgond.settings import SECTIONS, OAuth2, keys
 from gorgond.stats.verdict import ASKING
 from tests.programs import ROOT, gorgond
+from tests.waiting import HANGS
 from tools import made
 
 DEBIAN, UNITS = ROOT / "debian", ROOT / "systemd"
@@ -53,6 +54,7 @@ def completed(program: str, *words: str) -> list[str]:
     done = subprocess.run(
         ["bash", "-c", script, "bash", program, *words],
         capture_output=True, text=True, check=True, env={**os.environ, "PATH": f"{bin}:{os.environ['PATH']}"},
+        timeout=HANGS,
     )  # fmt: skip
     assert done.stderr == ""
     return done.stdout.split()
@@ -138,7 +140,7 @@ def test_what_a_unit_has_in_place_of_what_is_common_has_the_last_word() -> None:
 
         def private_network() -> bool:
             command = ["systemd-analyze", "security", "--offline=true", f"--root={root}", "gorgon-provider@x.service"]
-            said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+            said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANGS).stdout
             return re.search("^✓ PrivateNetwork=", said, re.MULTILINE) is not None
 
         # given what all units have in common, when one of them has something else, then that is so
@@ -267,7 +269,7 @@ def test_the_generator_does_what_the_table_says(tmp_path: Path) -> None:
     for name, path in (("conf", conf), ("credentials", credentials), ("units", UNITS)):
         text = re.sub(f"^{name}=.*$", f"{name}={path}", text, count=1, flags=re.MULTILINE)
     # when systemd asks what there is
-    subprocess.run(["sh", "-c", text, "generator", str(output)], check=True)
+    subprocess.run(["sh", "-c", text, "generator", str(output)], check=True, timeout=HANGS)
     # then each role has as many instances as are wanted, where not as many as its row says
     numbers = {name: ROLES[name].number for name in SCALED if name != "web"} | {"store": "3", "stats": "0"}
     wanted = {each.name for each in (output / "gorgon.target.wants").iterdir()}

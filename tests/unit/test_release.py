@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs import ROOT
+from tests.waiting import HANGS
 
 PARTS = ("gorgond/__init__.py", "debian/changelog", "CHANGELOG.md", "tools/release")
 
@@ -37,7 +38,13 @@ def checkout(tmp_path: Path) -> Path:
 
 def git(directory: Path, *arguments: str) -> str:
     return subprocess.run(
-        ["git", *arguments], cwd=directory, env=environ(), capture_output=True, text=True, check=True
+        ["git", *arguments],
+        cwd=directory,
+        env=environ(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=HANGS,
     ).stdout
 
 
@@ -48,7 +55,7 @@ def environ() -> dict[str, str]:
 
 def release(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(directory / "tools/release"), *arguments]
-    return subprocess.run(command, env=environ(), capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=environ(), capture_output=True, text=True, check=False, timeout=HANGS)
 
 
 def test_the_version_is_set_everywhere_and_all_is_built(checkout: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from gorgond.redpill.codec import canonical, loads
 from gorgond.stores.contract import Write
 from gorgond.stores.repeats import MARKS_MAX, append_marks, fingerprint, mark, same_content
+from tests.waiting import HANGS
 
 WITHOUT_ORJSON = """
 import sys
@@ -32,7 +33,9 @@ def test_json_is_the_same_with_and_without_orjson() -> None:
         b'"B":true,"A":null,"e1":"1e+05","e2":[[{"x":[0.5]}],[]]}'
     )
     # when it is written by the other one
-    done = subprocess.run([sys.executable, "-c", WITHOUT_ORJSON], input=text, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ORJSON], input=text, capture_output=True, check=True, timeout=HANGS
+    )
     # then it is the same
     assert done.stdout == canonical(loads(text))
 

@@ -21,6 +21,7 @@ from gorgond.errors import GorgonError
 from gorgond.gorgonctl import main
 from gorgond.redpill import connect
 from tests.programs import ROOT
+from tests.waiting import HANGS
 
 THREE = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 
@@ -176,7 +177,7 @@ def generated(tmp_path: Path, url: str, several: bool) -> Path:
     text = (ROOT / "systemd/lib/gorgond-generator").read_text()
     for name, path in (("conf", conf), ("credentials", tmp_path), ("units", ROOT / "systemd"), ("several", mark)):
         text = re.sub(f"^{name}=.*$", f"{name}={path}", text, count=1, flags=re.MULTILINE)
-    subprocess.run(["sh", "-c", text, "generator", str(output)], check=True)
+    subprocess.run(["sh", "-c", text, "generator", str(output)], check=True, timeout=HANGS)
     return output
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs import ROOT
+from tests.waiting import HANGS
 from tools.speed.cases import CASES
 
 SHOWN = re.compile(r"(?<![\w./-])tools/[\w.-]+\w")
@@ -33,7 +34,9 @@ def test_a_program_that_is_shown_can_be_called(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in shown() if name.endswith(".py")])
 def test_a_python_program_finds_the_environment_of_its_checkout_from_anywhere(name: str, tmp_path: Path) -> None:
-    done = subprocess.run([ROOT / name, "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [ROOT / name, "--help"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=HANGS
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: ")
 
@@ -45,7 +48,7 @@ def test_a_python_program_of_a_checkout_without_environment_says_what_makes_it(n
     (tmp_path / "tools").mkdir()
     for each in (name, "tools/python"):
         shutil.copy(ROOT / each, tmp_path / "tools")
-    done = subprocess.run([tmp_path / name, "--help"], capture_output=True, text=True, check=False)
+    done = subprocess.run([tmp_path / name, "--help"], capture_output=True, text=True, check=False, timeout=HANGS)
     assert done.returncode == 1
     assert done.stderr == f"{tmp_path / name}: call tools/test or tools/up first, they make .venv\n"
 
@@ -67,7 +70,12 @@ def test_a_reader_who_has_seen_enough_is_no_error(command: str) -> None:
     # when a command tells something, then it ends well, and says nothing about that
     with os.fdopen(end, "wb") as output:
         done = subprocess.run(
-            [sys.executable, *command.split()], cwd=ROOT, stdout=output, stderr=subprocess.PIPE, check=False
+            [sys.executable, *command.split()],
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=HANGS,
         )
     assert (done.returncode, done.stderr) == (0, b"")
 
@@ -81,7 +89,12 @@ def test_the_cases_that_the_benchmark_tells_of_are_those_that_there_are() -> Non
 def requirements(root: Path) -> str:
     """What an environment of this checkout depends on."""
     done = subprocess.run(
-        ["bash", "-c", ". tools/setup.sh; requirements"], cwd=root, capture_output=True, text=True, check=True
+        ["bash", "-c", ". tools/setup.sh; requirements"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=HANGS,
     )
     return done.stdout
 
@@ -95,7 +108,7 @@ def test_an_environment_is_made_anew_when_other_things_are_required_and_not_else
     before = requirements(tmp_path)
     assert "tornado" in before
     # when something else in setup.cfg changes, then nothing else is required
-    setup.write_text(setup.read_text().replace("faulthandler_timeout = 120", "faulthandler_timeout = 300"))
+    setup.write_text(setup.read_text().replace("xfail_strict = true", "xfail_strict = false"))
     assert requirements(tmp_path) == before
     # when a library does, then it is
     setup.write_text(setup.read_text().replace("tornado >= 6.2", "tornado >= 6.3"))
@@ -129,14 +142,19 @@ def test_a_package_that_cannot_be_built_here_says_what_to_install(
     # when it is built, then that fails and says what helps
     command = [str(ROOT / "tools/build-deb"), "--output", str(tmp_path / "out"), *arguments]
     done = subprocess.run(
-        command, env={"PATH": str(bin), "HOME": str(tmp_path)}, capture_output=True, text=True, check=False
+        command,
+        env={"PATH": str(bin), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=HANGS,
     )
     assert done.returncode == 1
     assert [words for words in said if words not in done.stderr] == []
 
 
 def test_the_proofs_are_listed_with_their_length_and_have_a_short_form() -> None:
-    listed = subprocess.run([ROOT / "tools/prove"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run([ROOT / "tools/prove"], capture_output=True, text=True, check=True, timeout=HANGS).stdout
     proofs = runpy.run_path(str(ROOT / "tools/prove"))["PROOFS"]
     assert re.findall(r"^(\w+) +\d+ min  ", listed, re.MULTILINE) == list(proofs)
     assert [name for name, proof in proofs.items() if not (ROOT / proof.short).is_file()] == []
@@ -145,7 +163,12 @@ def test_the_proofs_are_listed_with_their_length_and_have_a_short_form() -> None
 def run_sourced(root: Path, command: str) -> subprocess.CompletedProcess[str]:
     """A command after tools/setup.sh of a checkout."""
     return subprocess.run(
-        ["bash", "-euc", f". tools/setup.sh; {command}"], cwd=root, capture_output=True, text=True, check=False
+        ["bash", "-euc", f". tools/setup.sh; {command}"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=HANGS,
     )
 
 

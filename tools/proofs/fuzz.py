@@ -45,7 +45,7 @@ def prove(arguments: argparse.Namespace, closing: ExitStack, directory: Path) ->
     for role in ("auth", "app"):
         site.gorgond(role, "--instance", "0")
     people = register(site.url, USERS)
-    with urlopen(f"{site.url}/openapi.json") as description:  # noqa: S310 - our own server
+    with urlopen(f"{site.url}/openapi.json", timeout=60) as description:  # noqa: S310 - our own server
         cases = Cases(json.load(description), people[:-1], arguments.seed)
     if arguments.only is not None:
         print(cases.case(arguments.only).data)

@@ -80,7 +80,7 @@ class Trial:
         self.difference += abs(asyncio.run(counts(site.durable, QUEUE)).difference())
         there: set[str] = set()
         while True:
-            with urlopen(f"{site.url}/info/{self.failures}/{PAGE}/{len(there)}") as answer:  # noqa: S310 - our own
+            with urlopen(f"{site.url}/info/{self.failures}/{PAGE}/{len(there)}", timeout=60) as answer:  # noqa: S310 - our own
                 notes: list[dict[str, Any]] = json.load(answer)["items"]
             there |= {note["id"] for note in notes}
             if len(notes) < PAGE:

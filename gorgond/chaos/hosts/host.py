@@ -81,10 +81,15 @@ class Host:
         if self._process is None:
             return
         self._unplug()
+        self._process.send_signal(signal.SIGSTOP)  # so that it starts nothing meanwhile
         everything = psutil.Process(self._process.pid).children(recursive=True)
-        self._process.kill()  # the kernel kills the others with it
-        self._process.wait()
-        psutil.wait_procs(everything)
+        self._process.kill()
+        for each in everything:
+            with suppress(psutil.NoSuchProcess):  # the kernel kills them too, but not who has just been started
+                each.kill()
+        self._process.wait(ENDS)
+        if left := psutil.wait_procs(everything, ENDS)[1]:
+            raise Aborted(f"{self.name} does not go off: {left}")
         self._process = None
 
     def shut_down(self) -> None:

@@ -16,6 +16,7 @@ from gorgond.chaos.errors import Aborted, Refused
 
 SWITCH = "switch"  # the bridge, and our own interface to it
 OURS = "10.0.0.254"  # the address of who is no host: clients, the balancer
+ANSWER = 60.0  # seconds that ip(8) may take
 NEEDED = ("ip", "unshare", "nsenter", "setpriv")
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -50,6 +51,10 @@ class Network:
 def ip(arguments: str, of: int = 0) -> None:
     """Run ip(8) in the network of this thread, or of the process `of`. Raises Aborted with what it says."""
     there = ["nsenter", f"--net=/proc/{of}/ns/net"] if of else []
-    done = subprocess.run([*there, "ip", *arguments.split()], capture_output=True, text=True, check=False)  # noqa: S603
+    command = [*there, "ip", *arguments.split()]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWER)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        raise Aborted(f"ip {arguments}: it has not ended for {ANSWER:g} s") from None
     if done.returncode != 0:
         raise Aborted(f"ip {arguments}: {done.stderr.strip()}")
