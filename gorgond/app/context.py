@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from gorgond.app.notifying import QUEUE, SEND, check_kind, notification_id, send
 from gorgond.errors import BadArgument, NotFound
 from gorgond.redpill import ID_MAX, Message, Reply, new_id, now_ms
 from gorgond.validators import Network
+
+LOOKS = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds until a status is looked for again: a job's is stored after it is queued
 
 log = logging.getLogger("gorgond.app")
 
@@ -152,8 +155,14 @@ class Context:
 
     async def job(self, id: str) -> dict[str, Any]:
         """The status of the job of that id: `state`, which is queued, scheduled, running, done, failed or cancelled;
-        `progress`, `text`, `result`, `reason`, where there are any. Raises NotFound."""
+        `progress`, `text`, `result`, `reason`, where there are any. That of one which was enqueued just now is waited
+        for. Raises NotFound."""
         documents = await self.store.find(JOBS, filter_of(id))
+        for pause in LOOKS:
+            if documents:
+                break
+            await asyncio.sleep(pause)
+            documents = await self.store.find(JOBS, filter_of(id))
         status = status_of(id, documents, now_ms())
         if status is None:
             raise NotFound(f"there is no job {id:.100}")

@@ -20,8 +20,9 @@ app = App("gorgond-jobs")
 @app.get("/jobs/{id}", user="required")
 async def show(ctx: Context, id: str) -> dict[str, Any]:
     """The status of a job that the user who asks has enqueued."""
+    status = await ctx.job(id)
     await _check(ctx, id)
-    return await ctx.job(id)
+    return status
 
 
 @app.delete("/jobs/{id}", user="required")

@@ -194,6 +194,7 @@ def test_the_progress_of_a_job_is_told_and_it_can_be_cancelled(site: RunningFabr
 
 def test_who_watches_a_job_is_told_each_change_until_it_is_over(site: RunningFabric, anna: User) -> None:
     id = enqueue(site, "long", anna, steps=20)
+    eventually(lambda: site.get(f"/jobs/{id}", user=anna).status == 200)  # a store on a busy machine may take longer
     # when it is watched from the beginning
     with urlopen(watching(site, id, anna), timeout=60) as stream:
         assert stream.headers["Content-Type"] == "text/event-stream"

@@ -10,8 +10,8 @@ import pytest
 from gorgond import App, BadArgument, Context
 from gorgond.app.jobs import Job, seconds_of
 from gorgond.app.jobstatus import cancel_document, end_message, queued_message, run_message, status_of
-from gorgond.errors import ConfigError, GorgonError, Refused
-from gorgond.redpill import Message, Unique
+from gorgond.errors import ConfigError, GorgonError, NotFound, Refused
+from gorgond.redpill import Message, Reply, Unique, dumps
 from tests.backends import Nobody
 
 app = App("shop")
@@ -42,6 +42,34 @@ class Queues(Nobody):
 
     async def unique(self, queue: str, step: Unique) -> tuple[str, bytes]:
         raise AssertionError
+
+
+class LateStore(Queues):
+    """Finds these documents when it is asked for the third time."""
+
+    def __init__(self, *documents: Message) -> None:
+        super().__init__()
+        self.asked = 0
+        self._stored = [document for each in documents for document in each.args["documents"]]
+
+    async def call(self, queue: str, message: Message) -> Reply:
+        self.asked += 1
+        found = [{**each, "ts": 1} for each in self._stored] if self.asked > 2 else []
+        return Reply(message.id, dumps(found))
+
+
+async def test_a_status_that_is_not_stored_yet_is_waited_for() -> None:
+    store = LateStore(queued_message(resize, Message("shop.resize", {"args": {"photo": "p"}}, id="j1")))
+    assert (await context(store).job("j1"))["state"] == "queued"
+    assert store.asked == 3
+
+
+async def test_a_job_that_there_is_not_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gorgond.app.context.LOOKS", (0.0,) * 3)
+    store = LateStore()
+    with pytest.raises(NotFound, match="there is no job j1"):
+        await context(store).job("j1")
+    assert store.asked == 4
 
 
 def context(backend: Queues, **of: Any) -> Context:
