@@ -105,6 +105,7 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-provider", dest="provider", action="store_const", const=0, default=1, help="no made-up notes"
     )
+    parser.add_argument("--reload", action="store_true", help="read applications anew when their files are saved")
     add_config(parser)
     add_settings(parser, "store", "url")
     add_ports(parser)
@@ -204,7 +205,7 @@ def _up(arguments: argparse.Namespace) -> int:
     from gorgond.commands.up import up
 
     numbers = {"web": arguments.web, "app": arguments.apps, "store": arguments.stores, "provider": arguments.provider}
-    return up(arguments.config, settings_of(arguments), arguments.data, numbers)
+    return up(arguments.config, settings_of(arguments), arguments.data, numbers, arguments.reload)
 
 
 def _load(arguments: argparse.Namespace) -> int:

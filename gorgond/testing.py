@@ -24,13 +24,14 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from gorgond.app.enqueuing import Outside, Request, enqueue, job_id
 from gorgond.app.jobs import Job
 from gorgond.app.jobstatus import JOBS, OVER, filter_of, status_of
 from gorgond.auth.sealing import new_key
 from gorgond.config import Config, load
+from gorgond.http.forms import FORM
 from gorgond.redpill import Caller, Message, Producer, new_id, now_ms
 from gorgond.roles import ENDING
 from gorgond.roles.making import make
@@ -93,14 +94,17 @@ class RunningFabric:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send a request and read its answer; `body` goes as JSON, unless it is None."""
-        sent = dict(headers or {})
+        if body is None:
+            return self._send(method, path, None, user, headers or {})
+        return self._send(method, path, json.dumps(body), user, {"Content-Type": "application/json", **(headers or {})})
+
+    def _send(self, method: str, path: str, data: str | None, user: User | None, headers: Mapping[str, str]) -> Answer:
+        sent = dict(headers)
         if user is not None:
             sent["Authorization"] = f"Bearer {user.token}"
-        if body is not None:
-            sent["Content-Type"] = "application/json"
         connection = HTTPConnection("127.0.0.1", self._web.port, timeout=PATIENCE * 2)
         try:
-            connection.request(method, path, None if body is None else json.dumps(body), sent)
+            connection.request(method, path, data, sent)
             answer = connection.getresponse()
             return Answer(answer.status, {name.lower(): text for name, text in answer.getheaders()}, answer.read())
         finally:
@@ -113,6 +117,10 @@ class RunningFabric:
     def post(self, path: str, body: Any = None, *, user: User | None = None) -> Answer:
         """POST."""
         return self.request("POST", path, body, user)
+
+    def submit(self, path: str, fields: Mapping[str, Any], *, user: User | None = None) -> Answer:
+        """POST of a form with these fields, as a browser sends it; a list is a field that is there several times."""
+        return self._send("POST", path, urlencode(fields, doseq=True), user, {"Content-Type": FORM})
 
     def put(self, path: str, body: Any = None, *, user: User | None = None) -> Answer:
         """PUT."""

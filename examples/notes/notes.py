@@ -3,7 +3,7 @@
     gorgond up --module notes
     python3 -m pytest
 
-Notes are items in gorgond's own collection of that name, so /info and /items show them too.
+Notes are items in gorgond's own collection of that name, so where [web] api is open, /info and /items show them too.
 """
 
 from __future__ import annotations

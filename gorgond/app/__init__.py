@@ -15,10 +15,10 @@ is the manual.
     jobs          what is done in the background; `enqueuing` it, `jobstatus` what is told of it, `jobapp` by whom
     working       doing a job; `cancels` which are not to be done
     cron          times by the clock of a place; `cronloop` enqueues jobs at them
-    annotations   what those of a handler allow
+    annotations   what those of a handler allow; `forms` makes values of a form by them
     loading       finding the module
     context       what a handler is given; `clients` are its store and provider
-    response      what a handler gives back
+    response      what a handler gives back; `folder` has its templates, and static files
     dispatch      from a message to its handler and back
     arrays        a long JSON array, read so that others have their turns
     backend       the way from what runs in a server to the other servers

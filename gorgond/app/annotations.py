@@ -18,14 +18,12 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, is_typeddict
 
 from gorgond.errors import BadRequest, ConfigError
 from gorgond.redpill import INT_MAX, INT_MIN
-
-TEXT_MAX = 8000  # characters of a text in a path or a query
 
 _WHOLE = re.compile("-?[0-9]{1,19}")
 _NUMBER = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?")
@@ -36,11 +34,14 @@ Read = Callable[[Any, str], Any]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One annotation. `text` makes the JSON value of a text in a path or a query; what has none is for bodies alone."""
+    """One annotation. `text` makes the JSON value of a text in a path, a query or a form; what has none is for bodies
+    alone. `fields` are those of an object, `each` is what a list is of."""
 
     schema: dict[str, Any]
     read: Read
     text: Read | None = None
+    fields: Mapping[str, Kind] = field(default_factory=dict)
+    each: Kind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,8 @@ def _read_float(value: Any, field: str) -> float:
 
 
 def _text(text: str, field: str) -> str:
-    if len(text) > TEXT_MAX or "\0" in text:
-        raise BadRequest(field, f"must be text of at most {TEXT_MAX} characters, without NUL")
+    if "\0" in text:
+        raise BadRequest(field, "must be text without NUL")
     return text
 
 
@@ -172,7 +173,7 @@ def _list(inner: Kind) -> Kind:
             raise BadRequest(field, "must be a list")
         return [inner.read(each, f"{field}.{index}") for index, each in enumerate(value)]
 
-    return Kind({"type": "array", "items": inner.schema}, read)
+    return Kind({"type": "array", "items": inner.schema}, read, each=inner)
 
 
 def _mapping(inner: Kind) -> Kind:
@@ -234,7 +235,7 @@ def _object(kinds: dict[str, Kind], required: set[str], make: Callable[..., Any]
         "required": [name for name in kinds if name in required],
         "additionalProperties": False,
     }
-    return Kind(schema, read)
+    return Kind(schema, read, fields=kinds)
 
 
 BODY = "body"

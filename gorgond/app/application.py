@@ -6,11 +6,12 @@ import inspect
 import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from gorgond.app.annotations import BODY, Argument, kind_of
 from gorgond.app.cron import Cron, Missed
+from gorgond.app.folder import Folder
 from gorgond.app.jobs import RESERVED, Job, seconds_of
 from gorgond.app.notifying import KIND
 from gorgond.errors import ConfigError
@@ -31,7 +32,7 @@ _WITH_BODY = ("POST", "PUT", "PATCH")
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """The handler of a method on a path such as /notes/{uid}; `op` is how messages call it. `own` is the parameter that
-    must be the id of the user who asks."""
+    must be the id of the user who asks. With `form` the body is a form, as browsers send it."""
 
     op: str
     method: str
@@ -44,6 +45,7 @@ class Endpoint:
     user: Need = "none"
     rights: str = ""
     own: str = ""
+    form: bool = False
 
     @property
     def names(self) -> frozenset[str]:
@@ -104,6 +106,7 @@ class App:
         if not _NAME.fullmatch(name):
             raise ConfigError(f"an application cannot be called {name!r}; allowed: a-z, then a-z 0-9 _ -, up to 32")
         self.name = name
+        self.folder = Folder(name)  # until its module is loaded
         self.endpoints: dict[str, Endpoint] = {}  # by op
         self.topics: dict[str, Handler] = {}
         self.schedules: dict[str, Schedule] = {}  # by name
@@ -125,6 +128,14 @@ class App:
         """The same for POST. A parameter whose annotation is an object or a list (a dataclass, a TypedDict, dict, list)
         is the body, in JSON."""
         return self._route("POST", path, user, rights, own)
+
+    def form(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
+        """The handler of a form that a page posts to `path`: as POST, and the body is an object of the form's fields.
+
+        A browser that says that a page of another site has sent it is refused. The handler answers
+        `Response.see_other(…)` when it is done, with where to go on.
+        """
+        return self._route("POST", path, user, rights, own, form=True)
 
     def put(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
         """The same for PUT, with a body as in POST."""
@@ -272,9 +283,11 @@ class App:
         self.jobs[name] = job
         return job
 
-    def _route(self, method: str, path: str, user: Need, rights: str, own: str) -> Callable[[H], H]:
+    def _route(self, method: str, path: str, user: Need, rights: str, own: str, form: bool = False) -> Callable[[H], H]:
         def declare(handler: H) -> H:
-            endpoint = self._endpoint(method, path, handler, user, rights, own)
+            endpoint = replace(self._endpoint(method, path, handler, user, rights, own), form=form)
+            if form and (wrong := _unlike_a_form(endpoint.body)):
+                raise ConfigError(f"POST {path}: {wrong} cannot come from a form")
             if endpoint.op in self.endpoints:
                 raise ConfigError(f"there are two handlers {endpoint.op}")
             self.endpoints[endpoint.op] = endpoint
@@ -353,6 +366,15 @@ class App:
             takes = {0: "the context and its parameters", 1: "the context", 2: "the context and the event"}[count]
             raise ConfigError(f"{handler.__name__}: this handler takes {takes}")
         return parameters
+
+
+def _unlike_a_form(body: Argument | None) -> str:
+    """What of a body a form has no place for; nothing if it can be one."""
+    if body is None:
+        return ""
+    if body.kind.schema.get("type") != "object":
+        return body.name
+    return next((name for name, field in body.kind.fields.items() if (field.each or field).text is None), "")
 
 
 def _path_type(where: str, name: str, kind: str) -> type | None:

@@ -21,6 +21,7 @@ class Dispatcher:
     def __init__(self, apps: Sequence[App], backend: AppBackend) -> None:
         self._backend = backend
         self._endpoints = {op: endpoint for app in apps for op, endpoint in app.endpoints.items()}
+        self._folders = {op: app.folder for app in apps for op in app.endpoints}
         self._names = {op: endpoint.names for op, endpoint in self._endpoints.items()}
         self._topics = {f"{topic}/{app.name}": handler for app in apps for topic, handler in app.topics.items()}
 
@@ -38,7 +39,12 @@ class Dispatcher:
         values = endpoint.values(message.args)
         context = Context(self._backend, message)
         _check(endpoint, context.user, values)
-        return outcome_of(await endpoint.handler(context, **values))
+        value = await endpoint.handler(context, **values)
+
+        def render(template: str, names: Mapping[str, Any]) -> bytes:
+            return self._folders[endpoint.op].render(template, {"user": context.user, **names})
+
+        return outcome_of(value, render)
 
     async def hear(self, queue: str, event: Message) -> Outcome:
         """The outcome of an event in a group, which is tried again when its handler failed."""

@@ -4,7 +4,8 @@
                                     a module found from the current directory or through PYTHONPATH
     [app] directory                 each *.py in it is an application too (/etc/gorgond/app.d)
 
-A module has one `App` at its top. A ConfigError tells what is wrong with it, with its file and line.
+A module has one `App` at its top, and beside it perhaps templates and static files (`gorgond.app.folder`). A
+ConfigError tells what is wrong with it, with its file and line.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from types import ModuleType
 
 from gorgond.app import jobapp
 from gorgond.app.application import App
+from gorgond.app.folder import Folder
 from gorgond.blame import describe_fault
 from gorgond.config import Config
 from gorgond.errors import ConfigError
@@ -33,8 +35,7 @@ def load_apps(config: Config) -> list[App]:
 
     Raises ConfigError; then the modules that were loaded before stay as they were.
     """
-    if os.getcwd() not in sys.path:  # noqa: PTH109 - it is text that is in the path
-        sys.path.append(os.getcwd())  # noqa: PTH109
+    search_here()
     named = config.app.module.split()
     origin = config.settings["app"]["module"].origin
     files = sorted(Path(config.app.directory).glob("*.py")) if config.app.directory else []
@@ -51,13 +52,24 @@ def load_apps(config: Config) -> list[App]:
     return [*apps, jobapp.app] if any(app.jobs for app in apps) else apps
 
 
+def search_here() -> None:
+    """Let modules be found from the current directory, too."""
+    if os.getcwd() not in sys.path:  # noqa: PTH109 - it is text that is in the path
+        sys.path.append(os.getcwd())  # noqa: PTH109
+
+
 def _forget(named: list[str], files: list[Path]) -> dict[str, ModuleType]:
     """Let the next import read the modules of applications, and those in the same packages, from their files: the
     modules that were loaded."""
     importlib.invalidate_caches()
-    tops = {_target(name).partition(":")[0].partition(".")[0] for name in named} - {"gorgond"}
+    tops = {top_of(name) for name in named} - {"gorgond"}
     tops |= {_module_name(file) for file in files}
     return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in tops}
+
+
+def top_of(name: str) -> str:
+    """The package or module at the top in which the application called so is: all of it is read anew."""
+    return _target(name).partition(":")[0].partition(".")[0]
 
 
 def _target(name: str) -> str:
@@ -116,4 +128,6 @@ def _app_of(module: ModuleType, attribute: str = "") -> App:
     if len(apps) != 1:
         number = "no" if not apps else "more than one"
         raise ConfigError(f'{module.__file__}: this module has {number} App; it needs one, as in app = App("notes")')
+    if module.__file__:
+        apps[0].folder = Folder(apps[0].name, Path(module.__file__).parent)
     return apps[0]

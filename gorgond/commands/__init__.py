@@ -3,6 +3,7 @@
 up            `gorgond up`
 fleet         the processes of it: started, listed, ended in order
 child         a process that is kept running
+reloading     applications read anew when they are changed
 notices       what it says of itself, as to systemd
 control       the socket over which it is told what to do
 directory     where its files are

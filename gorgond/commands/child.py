@@ -198,6 +198,10 @@ class Child:
         self._stopping = False
         self._told.set()
 
+    def reload(self) -> None:
+        """Have it read its configuration and its applications anew, if it runs."""
+        self._signal(signal.SIGHUP)
+
     def stop(self) -> None:
         """Ask it to end, and do not start it again."""
         self._end(signal.SIGTERM)

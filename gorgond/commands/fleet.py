@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from gorgond.commands.child import Child
@@ -68,6 +68,12 @@ class Fleet:
         """End all at once."""
         for child in self._tasks:
             child.kill()
+
+    def reload(self, roles: Collection[str]) -> None:
+        """Have those of these roles read their applications anew."""
+        for child in self.services.values():
+            if _split(child)[0] in roles:
+                child.reload()
 
     # ---- one of them, as others ask for over the control socket
 

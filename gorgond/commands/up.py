@@ -6,7 +6,8 @@
     auth               one
     stats              one, which shows how everything fares
     journal            one, which writes every change to the file events.log
-    provider           a random one, which ends when it has pushed all its notes
+    provider           those of the configuration; beside the application of everybody's notes a random one, which ends
+                       when it has pushed all its notes
 
 It listens on this host's own address unless --address says otherwise; its files are for its user alone.
 On a terminal a table shows each second how they are. Ctrl-C or SIGTERM ends them in order; a second one at once.
@@ -40,12 +41,13 @@ from gorgond.commands.fleet import Fleet
 from gorgond.commands.notices import Notices
 from gorgond.commands.queues import QueueTable
 from gorgond.commands.redis_server import redis_server
+from gorgond.commands.reloading import Reloading
 from gorgond.commands.screen import Screen
 from gorgond.commands.standalone import ALONE, standalone
 from gorgond.config import Config
 from gorgond.http.server import open_port
 from gorgond.redpill import BrokerAway, Listener, Message
-from gorgond.roles import ENDING
+from gorgond.roles import ENDING, ROLES
 from gorgond.roles.making import instances
 from gorgond.roles.row import Role
 from gorgond.service import signals
@@ -55,8 +57,10 @@ from gorgond.service.log import set_up
 from gorgond.service.loop import run
 from gorgond.service.routing import keep_route, make_groups
 from gorgond.service.watch import Watch
+from gorgond.settings import DEFAULT_PROVIDER
 
 SITE = "gorgond.app.notes"  # the application that has a website
+RELOADED = [role.name for role in ROLES.values() if "app" in role.flags]  # those that load applications
 TICK = 1.0  # seconds between two tables
 POLL = 0.05  # seconds between two questions whether the brokers are there
 HEADER = f"{'process':20}{'pid':>8}  {'state':10}{'rate':>9}{'memory':>10}{'restarts':>10}"
@@ -67,23 +71,23 @@ def up(
     flags: Mapping[str, str],
     data: str | None,
     numbers: Mapping[str, int | None],
+    reload: bool = False,
 ) -> int:
     """Run until told to end; the exit code. `numbers` says how many there are of a role, where somebody has chosen.
-    Raises ConfigError."""
+    With `reload` applications are read anew when they are changed. Raises ConfigError."""
     redis = redis_server()
     os.umask(0o077)  # what is made here, by our children too, is for nobody else to read
     with Directory(data) as directory:
         ours = {"broker.url": directory.broker_url("broker"), "broker.calls": directory.broker_url("calls")}
-        config, environ = standalone(
-            path,
-            {**flags, **ours},
-            {
-                "store.url": directory.store_url(),
-                "journal.file": str(directory.events()),
-                "auth.key": new_key(),
-                "app.directory": "",
-            },
-        )
+        instead = {
+            "store.url": directory.store_url(),
+            "journal.file": str(directory.events()),
+            "auth.key": new_key(),
+            "app.directory": "",
+        }
+        config, environ = standalone(path, {**flags, **ours}, instead)
+        if not _has_site(config):  # nobody has asked for everybody's notes
+            config, environ = standalone(path, {**flags, **ours}, {**instead, "web.api": "off"})
         directory.note_route(config.settings["broker"]["route"].text)
         screen = Screen()
         set_up(config.log.level, config.log.format, "up")
@@ -93,7 +97,7 @@ def up(
             command = [redis, str(directory.redis_configuration(name))]
             return Child(name, command, environ, screen.say, see=str(directory.redis_log(name)))
 
-        names = {role.name: instances(role, config, _number(role, numbers)) for role in ENDING}
+        names = {role.name: _instances(role, config, _number(role, numbers)) for role in ENDING}
 
         # One listening socket for all servers of a role: while one of them is away the others take its connections, and
         # while all are, the connections wait.
@@ -121,6 +125,7 @@ def up(
                 [service(role, name) for role in some for name in names[role.name]]
                 for _, some in groupby(ENDING, lambda role: role.ends)
             ],
+            reload=reload,
         )
         log.info("the files are in %s", directory.path)
         for line in cut_zeros(directory.redis_files("broker")):
@@ -143,6 +148,21 @@ def _number(role: Role, numbers: Mapping[str, int | None]) -> int:
     return role.up if chosen is None else chosen
 
 
+def _instances(role: Role, config: Config, number: int) -> list[str]:
+    """The names of so many instances of a role. Made-up notes are for the application that shows them, or for who has
+    chosen how many of them there are."""
+    names = instances(role, config, number)
+    made_up = config.settings.get(DEFAULT_PROVIDER, {})
+    if role.section and not _has_site(config) and all(each.origin == "default" for each in made_up.values()):
+        names = [name for name in names if f"{role.section}.{name}" != DEFAULT_PROVIDER]
+    return names
+
+
+def _has_site(config: Config) -> bool:
+    """Whether the application runs that has a website."""
+    return SITE in config.app.module.split()
+
+
 def _open(config: Config, role: Role) -> list[socket.socket]:
     """Where the servers of a role listen."""
     section = getattr(config, role.name)
@@ -162,16 +182,20 @@ class Up:
         make: Callable[[Role, str], Child],
         brokers: list[Child],
         groups: list[list[Child]],
+        reload: bool,
     ) -> None:
         self._screen, self._notices = screen, notices
         self._url = f"http://{config.web.address or 'localhost'}:{ports['web']}"
         self._stats = f"http://{config.stats.address or 'localhost'}:{ports['stats']}"
-        self._site = f"{self._url}/ is the website, " if SITE in config.app.module.split() else ""
+        self._site = f"{self._url}/openapi.json says what it answers"
+        if _has_site(config):
+            self._site = f"{self._url}/ is the website, {self._url}/info/5 has the newest notes of user 5"
         self._reach = f"{self._url} is for this host alone; --address 0.0.0.0 lets others in"
         if config.web.address != ALONE:
             self._reach = f"{self._url} is for everybody who reaches that address"
         self._fabric = connect_fabric(config)
         self._fleet = Fleet(brokers, groups, make, self._fail)
+        self._reloading = Reloading(config, functools.partial(self._fleet.reload, RELOADED)) if reload else None
         self._greeted = False
         self._stopping = asyncio.Event()
         self._failed: BaseException | None = None
@@ -203,6 +227,8 @@ class Up:
         listener = Listener(self._fabric.calls, ["stats"], "up", self._hear)
         watching = [loop.create_task(each) for each in (listener.run(), self._show(), self._control.run())]
         watching += [loop.create_task(each.run()) for each in watches]
+        if self._reloading is not None:
+            watching.append(loop.create_task(self._reloading.run()))
         await self._stopping.wait()
         log.info("ending; a second signal ends it at once")
         await fleet.end_services()
@@ -272,9 +298,8 @@ class Up:
         """Every service was heard: say where to look."""
         self._greeted = True
         log.info(
-            "all is up: %s%s/info/5 has the newest notes of user 5, %s shows how everything fares; %s; Ctrl-C ends it",
+            "all is up: %s, %s shows how everything fares; %s; Ctrl-C ends it",
             self._site,
-            self._url,
             self._stats,
             self._reach,
         )

@@ -5,13 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from http import HTTPStatus
 from typing import Any, Protocol
 
 from gorgond.redpill import dumps
 
 JSON = "application/json"
+HTML = "text/html; charset=utf-8"
 
+_PAGE = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{heading}</title>
+<h1>{heading}</h1>
+<p>{said}</p>
+<p><small>Request {request}</small></p>
+</html>
+"""
 _NONE: Mapping[str, str] = {}
 _OURS = ("connection", "content-length", "content-type", "transfer-encoding", "x-request-id")
 _HEADER = re.compile(r"[!#$%&'*+.^`|~\w-]+:[\x20-\x7e\x80-\xff\t]*", re.ASCII)
@@ -92,6 +105,11 @@ def sendable(headers: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def wants_page(headers: Mapping[str, str]) -> bool:
+    """Whether a client wants errors as pages, as browsers do when they go somewhere; programs want JSON."""
+    return "text/html" in headers.get("Accept", "")
+
+
 class Problem(Exception):
     """An answer that is an error: raised by handlers, sent as {"error": {"code", "message", "request"}}, with the field
     of the input that is wrong and a reason for programs where there are such."""
@@ -110,6 +128,13 @@ class Problem(Exception):
         self.field = field
         self.headers = headers or {}
         self.reason = reason
+
+    def page(self, request: str) -> Answer:
+        """The same as a plain page, for people."""
+        heading, said = escape(f"{self.status} {phrase(self.status)}"), escape(self.message)
+        text = _PAGE.format(heading=heading, said=said, request=escape(request))
+        safe = {"Content-Security-Policy": "default-src 'none'", **_PRIVATE}
+        return Answer(self.status, text.encode(), HTML, {**safe, **self.headers})
 
     def answer(self, request: str) -> Answer:
         """The response to the request of that id."""

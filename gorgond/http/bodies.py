@@ -51,19 +51,24 @@ def json_body(request: Request) -> Any:
 
 def form_body(request: Request) -> dict[str, str]:
     """The fields of a form that a browser sent, each once. Raises Problem 415 and BadRequest."""
-    kind = request.headers.get("Content-Type", "")
-    if not is_form(kind):
-        raise Problem(415, f"the body must be a form's, not {kind[:100] or 'without a Content-Type'}")
-    try:
-        pairs = fields_of(request.body)
-    except ValueError:
-        raise BadRequest(
-            "body", f"must be a form in UTF-8 with at most {FIELDS_MAX} fields, its percent signs written as %25"
-        ) from None
+    pairs = form_fields(request)
     fields = dict(pairs)
     if len(fields) < len(pairs):
         raise BadRequest("body", "a field is given twice")
     return fields
+
+
+def form_fields(request: Request) -> list[tuple[str, str]]:
+    """The fields of a form that a browser sent, in their order. Raises Problem 415 and BadRequest."""
+    kind = request.headers.get("Content-Type", "")
+    if not is_form(kind):
+        raise Problem(415, f"the body must be a form's, not {kind[:100] or 'without a Content-Type'}")
+    try:
+        return fields_of(request.body)
+    except ValueError:
+        raise BadRequest(
+            "body", f"must be a form in UTF-8 with at most {FIELDS_MAX} fields, its percent signs written as %25"
+        ) from None
 
 
 def items(value: Any, userid: int) -> list[dict[str, Any]]:

@@ -38,22 +38,23 @@ _OURS = ("same-origin", "none")  # of Sec-Fetch-Site: a page of ours, or nobody'
 FLAGS = "Path=/; Secure; HttpOnly; SameSite=Lax"
 
 
-def credentials(request: Request, need: Need, rights: str = "") -> dict[str, str]:
+def credentials(request: Request, need: Need, rights: str = "", proved: bool = False) -> dict[str, str]:
     """The credentials for the auth server, in a message's `user`: {"token": its digest or nothing, "need", "rights"}.
+    `proved`: it is known that a page of ours has sent the request.
 
     Raises Problem 401 when a token is needed and there is none, 403 for a forged request.
     """
-    token = token_of(request)
+    token = token_of(request, proved)
     if not token and need == "required":
         raise unauthorized("this needs a user: log in, then send Authorization: Bearer TOKEN")
     return {"token": digest(token) if token else "", "need": need, "rights": rights}
 
 
-def token_of(request: Request) -> str:
+def token_of(request: Request, proved: bool = False) -> str:
     """The session's token: that of the Authorization header, or of the cookie; nothing without either.
 
     Raises Problem 401 for an Authorization that is no Bearer, 403 when a request that changes something has the cookie
-    and not the proof that a page of ours sent it.
+    and not the proof that a page of ours sent it, and that is not `proved` otherwise.
     """
     header = request.headers.get("Authorization", "")
     if header:
@@ -63,7 +64,9 @@ def token_of(request: Request) -> str:
             raise unauthorized("Authorization: must be Bearer and a token")
         return token
     token = _cookie(request)
-    if token and request.method not in _SAFE and not hmac.compare_digest(_proof_of(request), proof(token)):
+    if proved or request.method in _SAFE:
+        return token
+    if token and not hmac.compare_digest(_proof_of(request), proof(token)):
         raise Problem(403, f"{XSRF_HEADER}: must be the value that the page got, in the header or as {XSRF_FIELD}")
     return token
 
@@ -97,6 +100,15 @@ def check_origin(request: Request) -> None:
         ours = origin is None or _host(origin) == request.headers.get("Host", "").lower()
     if not ours:
         raise Problem(403, "this must be asked for by a page of this site")
+
+
+def is_from_our_page(request: Request) -> bool:
+    """Whether a browser says that a page of this site has sent the request: no page of another site can make it say
+    so, and who is no browser has no cookie that somebody else could use."""
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is not None:
+        return bool(site == "same-origin")
+    return origin is not None and _host(origin) == request.headers.get("Host", "").lower()
 
 
 def _host(origin: str) -> str | None:

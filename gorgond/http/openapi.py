@@ -210,7 +210,9 @@ def _json(schema: str | Mapping[str, Any]) -> dict[str, Any]:
     return {"application/json": {"schema": named}}
 
 
-def _form(fields: Sequence[Parameter]) -> dict[str, Any]:
+def _form(fields: Sequence[Parameter] | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(fields, Mapping):
+        return {FORM: {"schema": fields}}
     required = [each.name for each in fields if not each.empty]
     schema = {"type": "object", "properties": {each.name: each.schema() for each in fields}, "required": required}
     return {FORM: {"schema": schema}}

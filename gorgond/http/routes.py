@@ -94,9 +94,9 @@ class Parameter:
 @dataclass(frozen=True, slots=True)
 class Route:
     """A method on a path such as /info/{uid}; `query` are the parameters that may follow after ?, `headers` those that
-    the handler reads by itself. `body` is the body's schema, or the name of one; `form` has the fields of a form's,
-    which the handler reads too; one that is `raw` is taken as it comes. `user` and `rights` say who may ask; it is the
-    handler that sees to it."""
+    the handler reads by itself. `body` is the body's schema, or the name of one; `form` has the fields of a form, or
+    their schema, which the handler reads too; one that is `raw` is taken as it comes. `user` and `rights` say who may
+    ask; it is the handler that sees to it."""
 
     method: str
     path: str
@@ -106,7 +106,7 @@ class Route:
     query: Sequence[Parameter] = ()
     headers: Sequence[Parameter] = ()
     body: str | Mapping[str, Any] = ""
-    form: Sequence[Parameter] = ()
+    form: Sequence[Parameter] | Mapping[str, Any] = ()
     raw: bool = False
     answers: Mapping[int, tuple[str, str]] = field(default_factory=dict)  # words, and names of schemas or media types
     user: Need = "none"

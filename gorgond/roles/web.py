@@ -19,7 +19,7 @@ from gorgond.app.loading import load_apps
 from gorgond.auth.sealing import Sealing
 from gorgond.config import Config
 from gorgond.errors import ConfigError, StoreRefused
-from gorgond.http.answers import Answer, Problem, sendable
+from gorgond.http.answers import Answer, Problem, sendable, wants_page
 from gorgond.http.api import Api, refusal
 from gorgond.http.applications import routes_of
 from gorgond.http.asking import Asking
@@ -120,7 +120,9 @@ class WebServer(Service):
         return Hooks(self, [name for name, kind in kinds.items() if takes_hooks(kind)])
 
     def _show(self, problem: Problem, request: str, headers: Mapping[str, str]) -> Answer:
-        return self.site.problem(problem, request, headers) if self._website else problem.answer(request)
+        if self._website:
+            return self.site.problem(problem, request, headers)
+        return problem.page(request) if wants_page(headers) else problem.answer(request)
 
     def _hear(self, topic: str, heard: Callable[[str, Message], None], missed: Callable[[], None]) -> Together:
         return self.listener(topic, heard, missed, usual=self.fabric.durable)

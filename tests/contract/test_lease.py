@@ -13,7 +13,7 @@ from gorgond import Context
 from gorgond.app import schedule as schedule_module
 from gorgond.app.application import Schedule
 from gorgond.app.schedule import ScheduleLoop
-from gorgond.redpill import Broker, Link
+from gorgond.redpill import Broker, Link, now_ms
 from gorgond.redpill.memory import MemoryBroker
 from tests.backends import Nobody
 from tests.waiting import eventually_async
@@ -81,11 +81,12 @@ class Job:
     """A handler that counts its runs; each waits until it may end."""
 
     def __init__(self) -> None:
-        self.begun = self.ended = self.cancelled = 0
+        self.begun = self.ended = self.cancelled = self.sent = 0
         self.open = asyncio.Event()
 
     async def __call__(self, ctx: Context) -> None:
         self.begun += 1
+        self.sent = ctx.sent
         try:
             await self.open.wait()
         except asyncio.CancelledError:
@@ -126,14 +127,15 @@ async def test_it_runs_when_it_is_due_and_on_one_of_all(broker: Broker, monkeypa
     await asyncio.gather(*tasks)
 
 
-async def test_it_runs_again_and_again(broker: Broker) -> None:
-    job = Job()
+async def test_it_runs_again_and_again_and_knows_when_it_began(broker: Broker) -> None:
+    job, before = Job(), now_ms()
     job.open.set()
     loop = loop_of(broker, job, "app@1", seconds=0.05)
     task = asyncio.create_task(loop.run())
     await eventually_async(lambda: job.ended >= 3)
     loop.stop()
     await task
+    assert before <= job.sent <= now_ms()
 
 
 async def test_it_moves_when_its_instance_is_killed(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,8 @@ def up_with(tmp_path: Path, *flags: str) -> Iterator[Running]:
     fixed = ("--port", str(port), "--module", "ta_shop")
     with TemporaryDirectory(prefix="gorgond-") as data:
         made = Running(Path(data), module, output, port)
-        with started("up", "--data", data, *fixed, *flags, output=output, PYTHONPATH=str(tmp_path)) as process:
+        environ = {"PYTHONPATH": str(tmp_path), "GORGOND_WEB_API": "open"}
+        with started("up", "--data", data, *fixed, *flags, output=output, **environ) as process:
             eventually(made.up)
             yield made
             assert ended(process) == 0

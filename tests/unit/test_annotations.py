@@ -100,7 +100,7 @@ def test_text_in_a_path_or_a_query_is_read(annotation: Any, text: str, made: Any
     [
         (int, ""), (int, "1_0"), (int, " 5"), (int, "٣"), (int, "5.0"), (int, "9" * 20), (int, str(2**63)),
         (float, "nan"), (float, "1e999"), (float, "inf"), (float, ""), (float, "0x1"), (bool, "1"), (bool, "True"),
-        (str, "a\0b"), (str, "x" * 8001), (Literal["a"], "c"), (int | None, "null"),
+        (str, "a\0b"), (Literal["a"], "c"), (int | None, "null"),
     ],
 )  # fmt: skip
 def test_text_that_does_not_fit_is_refused(annotation: Any, text: str) -> None:

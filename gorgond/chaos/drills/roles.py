@@ -66,7 +66,7 @@ def _drill(
     return Drill(f"{role}-kill", what, killing(role, times), limits, plan, cast, "app" in ways, (role,))
 
 
-APPLICATION = Cast(flags=("--no-provider", "--module", "gorgond.chaos.application"))
+APPLICATION = Cast(flags=("--no-provider", "--module", "gorgond.app.notes gorgond.chaos.application"))
 PROVIDING = Cast(flags=("--rate", "50", "--count", "1000000"))
 
 OWN = {

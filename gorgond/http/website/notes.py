@@ -9,7 +9,7 @@ from typing import Any
 from gorgond.app.clients import Documents
 from gorgond.bounds import DOCUMENT_ID_MAX, FORM_BODY_MAX, OFF_MAX, TITLE_MAX, URL_MAX, WHOLE_MAX
 from gorgond.errors import BadRequest
-from gorgond.http.answers import Answer, Problem
+from gorgond.http.answers import Answer, Problem, wants_page
 from gorgond.http.asking import Asking
 from gorgond.http.bodies import form_body
 from gorgond.http.credentials import check_origin, xsrf_token
@@ -17,7 +17,7 @@ from gorgond.http.routes import Parameter, Request, Route
 from gorgond.http.server import Translate
 from gorgond.http.website.live import Cards, tag
 from gorgond.http.website.rendering import DID, FOUND, GO_ON, OWN_PAGE, PAGE, Templates, page, query, see_other
-from gorgond.http.website.visitor import Visitor, find_visitor, show_again, visitor_of, wants_page
+from gorgond.http.website.visitor import Visitor, find_visitor, show_again, visitor_of
 from gorgond.redpill import CallFailed, GorgonError, new_id, now_ms
 
 LIM = 20  # notes on a page

@@ -16,12 +16,11 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from tornado.template import Loader
 
-from gorgond.http.answers import Answer, Problem
+from gorgond.http.answers import HTML, Answer, Problem
 from gorgond.http.routes import Parameter
 from gorgond.http.website.fields import LABELS, RULES
 from gorgond.http.website.visitor import Visitor
 
-HTML = "text/html; charset=utf-8"
 SHORT = 600  # characters of a note's text that a list shows
 FACES = 6  # colours of the initials of writers
 

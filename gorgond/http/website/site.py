@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from gorgond.app.backend import Hear, WebBackend
 from gorgond.bounds import WHOLE_MAX
-from gorgond.http.answers import Answer, Problem, phrase
+from gorgond.http.answers import Answer, Problem, phrase, wants_page
 from gorgond.http.asking import Asking
 from gorgond.http.credentials import cleared_cookie
 from gorgond.http.routes import Parameter, Request, Route
@@ -19,7 +19,7 @@ from gorgond.http.website.live import SHOWN, TAG, Live
 from gorgond.http.website.notes import Notes
 from gorgond.http.website.proving import Proving
 from gorgond.http.website.rendering import Static, Templates, page, see_other
-from gorgond.http.website.visitor import NOBODY, wants_page
+from gorgond.http.website.visitor import NOBODY
 from gorgond.redpill import ID_MAX
 
 _LAST = Parameter("Last-Event-ID", "go on after this event", str, high=ID_MAX)

@@ -33,11 +33,6 @@ class Visitor:
 NOBODY = Visitor(None, "")
 
 
-def wants_page(headers: Mapping[str, str]) -> bool:
-    """Whether a client wants errors as pages, as browsers do when they go somewhere; programs want JSON."""
-    return "text/html" in headers.get("Accept", "")
-
-
 async def visitor_of(asking: Asking, request: Request) -> Visitor:
     """The visitor; nobody when their session has ended."""
     if not token_of(request):
