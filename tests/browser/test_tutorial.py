@@ -70,7 +70,7 @@ class Reader:
                 running.wait(HANGS)
             finally:
                 running.kill()
-                running.wait()
+                running.wait(timeout=60)
 
     @property
     def written(self) -> str:
