@@ -26,13 +26,14 @@ def check(path: str | None, environ: Mapping[str, str]) -> None:
     mistakes = Mistakes()
     config = draft(path, environ, {}, mistakes)
     signed = ("broker.user", "broker.password")
+    main = []
     with mistakes.collect(needs=("broker.url", *signed)):
-        durable_broker(config)
+        main.append(durable_broker(config))
     if config.broker.calls:
         with mistakes.collect(needs=("broker.calls", *signed)):
-            calls_broker(config)
+            main.append(calls_broker(config))
     with mistakes.collect(needs=("broker.url", "broker.calls", "broker.route", *signed)):
-        routed_brokers(config)
+        routed_brokers(config, main)
     with mistakes.collect(needs=("store.url",)), config.blaming("store", "url"):
         open_store(config.store.url).close()
     for name in config.instances.provider.split():

@@ -16,7 +16,7 @@ consumer knows of, and after a `fetch` without an answer its list is not used ag
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NamedTuple, TypeVar
 
@@ -260,7 +260,8 @@ class Broker(ABC):
         (counts,) = await link.counts(["orders"])
         await link.close()
 
-    `url` is its address; `shown` is what the log calls it, which holds no password. Nothing is connected until
+    `url` is its address; `shown` is what the log calls it, which holds no password; brokers of one `place` are the
+    same, however their addresses are written. Nothing is connected until
     something is asked. All who use it share its `outage`, whose `length` is for how many seconds it has been away, 0.0
     while it is there, and its `time`. Threads may share a broker, but no link. A link raises BrokerAway when there is
     no answer, which `Link.persist` waits for, and BrokerRefused when an operator must act.
@@ -271,6 +272,7 @@ class Broker(ABC):
     def __init__(self, url: str, shown: str) -> None:
         self.url = url
         self.shown = shown
+        self.place: Hashable = url
         self.outage = Outage(f"broker {shown}")
         self.time = BrokerTime()
         self.met = False  # whether it was ever reached

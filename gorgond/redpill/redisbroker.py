@@ -48,6 +48,7 @@ from gorgond.redpill.rediswire import RedisWire, nanoseconds, not_permitted
 from gorgond.redpill.replication import Replication
 from gorgond.redpill.resp import Command
 from gorgond.redpill.script import Script
+from gorgond.redpill.sentineladdress import is_own
 from gorgond.redpill.servers import Servers
 
 _ABOUT = ("server", "clients", "memory", "persistence", "stats")  # sections of INFO
@@ -95,6 +96,9 @@ class RedisBroker(RedisServer):
         where = self._driver.connection_kwargs
         self._shown = where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
         super().__init__(url, self._shown, durable)
+        host = where.get("host", "localhost").lower()
+        server = where.get("path") or ("localhost" if is_own(host) else host, where.get("port", 6379))
+        self.place = server, where.get("db", 0)
         if "path" in where:
             self.socket = UnixSocket(where["path"], where.get("username") or "default", where.get("password") or "")
 

@@ -82,13 +82,12 @@ def pairs(row: Sequence[bytes]) -> dict[bytes, bytes]:
 class RedisServer(Broker, ABC):
     """A Redis, or several of which one is the master. `checked` says that it is one we can use, `may_load` that we were
     never refused to load a script. What was promised counts when `copies` replicas have it. `role` is its answer to
-    ROLE when a connection was made last, `replicas` are those that it has, those that are away among them. `trusting`
-    is an option of its address by which others may pass for it."""
+    ROLE when a connection was made last. `trusting` is an option of its address by which others may pass for it."""
 
     def __init__(self, url: str, shown: str, durable: bool, copies: int = 0) -> None:
         super().__init__(url, shown)
         self.durable, self.checked, self.may_load = durable, False, True
-        self.copies, self.replicas = copies, 0
+        self.copies = copies
         self.role: Sequence[Any] = (b"master", 0, ())
         query = url.partition("?")[2].lower().split("&")
         self.trusting = next((each for each in TRUSTING if each in query), "")

@@ -8,7 +8,6 @@ caller.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import time
 from collections import deque
@@ -33,6 +32,7 @@ OLDEST_REDIS = (7, 0)
 COPY_TIMEOUT = 1.0  # seconds that all replicas have for having what was promised; then fewer are enough
 # Goes to all replicas, and to nobody else; it needs no memory and no disk, so nothing refuses it.
 _SENT_TO_REPLICAS: Command = ["PUBLISH", keys.KEPT, ""]
+_ROLE: Command = ["ROLE"]
 _COPIES = "copies"  # what of the broker is away when they have not
 
 # The driver's words and those of a lost connection, none for our own timeout, where somebody listens and gives no
@@ -103,7 +103,7 @@ class RedisWire(Link):
     def __init__(self, broker: RedisServer, name: str) -> None:
         super().__init__(broker, name)
         self._connection: RedisProtocol | None = None
-        self._copies = Copies(broker.copies, broker.role, 0)
+        self._copies = Copies(broker.copies, broker.role)
         self._listening: tuple[str, ...] = ()
         self._heard: deque[Any] = deque()  # what came for a listener together with what it was told
 
@@ -123,7 +123,7 @@ class RedisWire(Link):
                 raise self._unmet(error, limit) from None
             raise
         self._connection = connection
-        self._copies = Copies(self.broker.copies, self.broker.role, self.broker.replicas)
+        self._copies = Copies(self.broker.copies, self.broker.role)
         self.note_connection()
         self.broker.met = True
         return connection
@@ -223,35 +223,37 @@ class RedisWire(Link):
 
     async def _kept(self, commands: Sequence[Command]) -> list[Any]:
         """A round that ends when all replicas that keep step have what it wrote or read, and so many at least. Raises
-        BrokerAway when fewer have: it may be repeated, as any round without an answer.
+        BrokerAway when fewer have: it may be repeated, as any round without an answer. Who keeps step the master says
+        when it has done it: one that comes back is waited for from then on, or was given it with all else.
 
         Redis 7.2 and newer wait for what the same connection sent to replicas last, and for all before it. A round that
         finds all done may have sent them nothing, though they do not have yet what it found: so each sends something.
         """
         await self._reached()
-        copies, least = self._copies, self.broker.copies
-        if copies.lacking:
-            await self._look()
-        waiting: Command = ["WAIT", awaited := copies.awaited, int(COPY_TIMEOUT * 1000)]
-        *answers, sent, have = await self._round([*commands, _SENT_TO_REPLICAS, waiting], COPY_TIMEOUT)
-        if isinstance(sent, int) and copies.suffice(have):
-            self._outage.end(by=_COPIES)
-            if copies.awaited < awaited:
-                with contextlib.suppress(BrokerAway):  # what was sent counts all the same
-                    await self._look()
-            return answers
+        copies, answers = self._copies, list[Any]()
+        asked: list[Command] = [*commands, _SENT_TO_REPLICAS]
+        while True:
+            waiting: Command = ["WAIT", copies.awaited, int(COPY_TIMEOUT * 1000)]
+            *more, have, role = await self._round([*asked, waiting, _ROLE], COPY_TIMEOUT)
+            answers, asked = answers + more, []
+            await self._check_copies(answers[-1], have, role)
+            if copies.suffice(have, role):
+                self._outage.end(by=_COPIES)
+                return answers[:-1]
+
+    async def _check_copies(self, sent: Any, have: Any, role: Any) -> None:
+        """Raises BrokerAway unless so many replicas have what was sent as must have it."""
+        least = self.broker.copies
+        if isinstance(sent, int) and isinstance(have, int) and isinstance(role, list) and have >= least:
+            return
         await self.close()
-        for answer in (sent, have):
+        for answer in (sent, have, role):
             if not_permitted(answer):
                 raise meaning(answer)
-        what = f"{have} of {least} replicas have what was sent" if isinstance(have, int) else f"Redis says: {have}"
+        odd = [answer for answer in (have, role) if isinstance(answer, ResponseError)]
+        what = f"Redis says: {odd[0]}" if odd else f"{have} of {least} replicas have what was sent"
         self._outage.begin(what, by=_COPIES)  # for others it may be there
         raise BrokerAway(what)
-
-    async def _look(self) -> None:
-        """See how far each replica is."""
-        [role] = await self._round([["ROLE"]])
-        self._copies.hear(role)
 
     async def _ask(self, command: Command, queue: str = "", blocking: float = 0.0) -> Any:
         return await self._check((await self._round((command,), blocking))[0], queue)

@@ -94,6 +94,11 @@ class SentinelAddress:
         redis = "rediss" if scheme == "sentinels" else "redis"
         return cls(sentinels, name, int(copies), redis, user + at, urlencode(options))
 
+    @property
+    def database(self) -> str:
+        """That of each Redis of the set."""
+        return dict(parse_qsl(self.options)).get("db", "0")
+
     def redis(self, place: Place) -> str:
         """The URL of a Redis of the set."""
         return f"{self.scheme}://{self.user}{shown(place)}" + (f"?{self.options}" if self.options else "")

@@ -32,7 +32,7 @@ class SentinelBroker(RedisServer):
         address = SentinelAddress.of(url)
         self._sentinels = Sentinels(address)
         super().__init__(url, f"{address.name} of {','.join(map(shown, address.sentinels))}", durable, address.copies)
-        self.set_name = address.name
+        self.set_name, self.place = address.name, (address.name, frozenset(address.sentinels), address.database)
         driver(address.redis(address.sentinels[0]))  # an option that it does not know is told now
         self._watches: WeakKeyDictionary[asyncio.AbstractEventLoop, SentinelWatch] = WeakKeyDictionary()
 
@@ -77,17 +77,18 @@ class SentinelBroker(RedisServer):
                 raise role
             if role[:1] != [b"master"]:
                 raise BrokerAway(f"{shown(named.master)}, which the Sentinels name, is no master yet")
-            self.role, self.replicas = role, max(named.replicas, len(role[2]))
+            self.role = role
             if not self.checked:
-                self._count()
+                self._count(max(named.replicas, len(role[2])))
         except BaseException:
             connection.end()
             raise
         return connection
 
-    def _count(self) -> None:
-        """Refuse a set that never could have so many copies; warn about what it lacks."""
-        if self.copies > (most := self.replicas):
+    def _count(self, most: int) -> None:
+        """Refuse a set that never could have so many copies, with `most` replicas, those that are away among them; warn
+        about what it lacks."""
+        if self.copies > most:
             raise BrokerRefused(
                 f"its address says copies={self.copies}, and {self._sentinels.address.name} has "
                 f"{counted(most, 'replica')}: say copies={most}, or make another host's Redis a replica"

@@ -87,7 +87,7 @@ def connect_fabric(config: Config) -> Fabric:
     calls = calls_broker(config) if config.broker.calls else durable
     follow(calls.time)
     room = Room(config.broker.queue_limit, config.broker.queue_bytes)
-    return Fabric(durable, calls, room, routed_brokers(config), agreement(config.broker.route))
+    return Fabric(durable, calls, room, routed_brokers(config, (durable, calls)), agreement(config.broker.route))
 
 
 def durable_broker(config: Config) -> Broker:
@@ -102,18 +102,22 @@ def calls_broker(config: Config) -> Broker:
         return connect(_sign(config.broker.calls, config.broker), durable=False)
 
 
-def routed_brokers(config: Config) -> Routes:
-    """Those of [broker] route. Raises the same, and for one that is a main broker."""
+def routed_brokers(config: Config, main: Sequence[Broker]) -> Routes:
+    """Those of [broker] route. Raises the same, for one of the `main` brokers, and for one that is named twice."""
     routes: dict[str, list[Broker | None]] = {}
+    places = {each.place for each in main}
     with config.blaming("broker", "route"):
-        main = {_place(url) for url in (config.broker.url, config.broker.calls) if url}
         made: dict[str, Broker | None] = {MAIN: None}
         for name, url in config.broker.route:
             if url not in made:
-                if _place(url) in main:
-                    raise ConfigError(f"{name} leads to one of the two brokers without a route: {MAIN} says these")
                 made[url] = connect(_sign(url, config.broker))
-            routes.setdefault(name, []).append(made[url])
+            broker, some = made[url], routes.setdefault(name, [])
+            if broker is not None:
+                if broker.place in places:
+                    raise ConfigError(f"{name} leads to one of the two brokers without a route: {MAIN} says these")
+                if any(each is not None and each.place == broker.place for each in some):
+                    raise ConfigError(f"{name} leads to {broker.shown} twice: leave one of them out")
+            some.append(broker)
     return routes
 
 

@@ -29,8 +29,8 @@ def test_without_a_password_the_url_stays_as_it_is() -> None:
 
 
 def routed(route: str, **flags: str) -> Fabric:
-    given = {"broker.url": "redis://host", "broker.route": route}
-    return connect_fabric(load("/dev/null", {}, given | {f"broker.{key}": text for key, text in flags.items()}))
+    given = {"url": "redis://host", "route": route} | flags
+    return connect_fabric(load("/dev/null", {}, {f"broker.{key}": text for key, text in given.items()}))
 
 
 def test_a_route_leads_to_a_broker_of_its_own_as_the_user_of_the_others() -> None:
@@ -84,10 +84,31 @@ def test_what_is_no_route_is_refused_and_not_shown(route: str) -> None:
         routed(route)
 
 
-@pytest.mark.parametrize("url", ["redis://host", "redis://u:p@host", "redis://calls?x=1"])
-def test_a_route_does_not_lead_to_a_main_broker(url: str) -> None:
+@pytest.mark.parametrize(
+    ("main", "url"),
+    [
+        ("redis://host", "redis://host"),
+        ("redis://host", "redis://u:p@host"),
+        ("redis://host", "redis://calls?db=0"),
+        ("redis://host", "redis://HOST:6379/0"),
+        ("redis://localhost", "redis://127.0.0.1"),
+        ("redis://[::1]:7000/1", "redis://localhost:7000?db=1"),
+        ("unix:///x.sock", "unix://u:p@/x.sock?db=0"),
+        ("sentinel://a,b,c/gorgon?copies=1", "sentinel://u:p@c,b:26379,a/gorgon"),
+    ],
+)
+def test_a_route_does_not_lead_to_a_main_broker_however_it_is_written(main: str, url: str) -> None:
     with pytest.raises(ConfigError, match="q leads to one of the two brokers without a route: main says these"):
-        routed(f"q={url}", calls="redis://calls")
+        routed(f"q={url}", url=main, calls="redis://calls")
+
+
+def test_a_route_leads_to_another_database_of_a_main_broker() -> None:
+    assert routed("q=redis://host/1").routes
+
+
+def test_a_route_does_not_lead_to_one_broker_twice() -> None:
+    with pytest.raises(ConfigError, match="q leads to a:6379 twice: leave one of them out"):
+        routed("q=redis://a q=main q=redis://u:p@a:6379")
 
 
 def test_a_route_that_its_driver_cannot_read_is_told_without_its_password() -> None:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import psutil
+
 from gorgond.chaos.drill import Drill, Run
 from gorgond.chaos.drills.broker import AWAY
 from gorgond.chaos.hosts.host import Host
@@ -59,13 +61,14 @@ def _power_off_while_one_lacks(lab: Lab, host: Host) -> None:
     """The power fails when one replica lacks what the other one has, which hangs just then: the Sentinels can only
     choose the first. Where it took so long that what counts did not wait for it any more, the other one goes on."""
     lacking, having = (each for each in lab.hosts if each is not host)
+    hanging = psutil.Process(having.pid("broker"))
     begun = time.monotonic()
     lacking.pull()
     time.sleep(LACKS)
-    having.signal("broker", signal.SIGSTOP)
-    if time.monotonic() - begun > ALL_HAVE:
-        having.signal("broker", signal.SIGCONT)
+    hanging.suspend()
     host.off()
+    if time.monotonic() - begun > ALL_HAVE:
+        hanging.resume()
     lacking.plug()
 
 

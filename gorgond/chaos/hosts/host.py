@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -81,16 +82,12 @@ class Host:
         if self._process is None:
             return
         self._unplug()
-        self._process.send_signal(signal.SIGSTOP)  # so that it starts nothing meanwhile
-        everything = psutil.Process(self._process.pid).children(recursive=True)
-        self._process.kill()
-        for each in everything:
-            with suppress(psutil.NoSuchProcess):  # the kernel kills them too, but not who has just been started
-                each.kill()
+        network = _network_of(self._process.pid)
+        self._process.kill()  # the kernel kills with it what it has started
         self._process.wait(ENDS)
-        if left := psutil.wait_procs(everything, ENDS)[1]:
-            raise Aborted(f"{self.name} does not go off: {left}")
         self._process = None
+        if network not in (None, _network_of(threading.get_native_id())):
+            self._end_all(network)  # who has just been started, and what others have started
 
     def shut_down(self) -> None:
         """End everything on it in good order."""
@@ -99,6 +96,16 @@ class Host:
             self._process.wait(ENDS)
             self._process = None
             self._unplug()
+
+    def _end_all(self, network: Path | None) -> None:
+        """Kill what is in this network until there is nothing any more. Raises Aborted when something stays."""
+        end = time.monotonic() + ENDS
+        while left := [pid for pid in psutil.pids() if _network_of(pid) == network]:
+            if time.monotonic() > end:
+                raise Aborted(f"{self.name} does not go off: {left}")
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _unplug(self) -> None:
         self._mend()
@@ -163,9 +170,12 @@ class Host:
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send one of them a signal; nothing happens when it does not run."""
-        for each in self.processes():
-            if each["name"] == name and each["pid"]:
-                os.kill(each["pid"], number)
+        if pid := self.pid(name):
+            os.kill(pid, number)
+
+    def pid(self, name: str) -> int:
+        """The process id of one of them, 0 when it does not run."""
+        return next((int(each["pid"]) for each in self.processes() if each["name"] == name), 0)
 
     def is_up(self) -> bool:
         """Whether all that is to run on it is ready."""
@@ -185,3 +195,10 @@ class Host:
             if time.monotonic() > end or (self._process is not None and self._process.poll() is not None):
                 raise Aborted(f"{self.name} is not up; {self._wrote()}")
             time.sleep(0.1)
+
+
+def _network_of(pid: int) -> Path | None:
+    """The network in which a process is; None when there is no such process any more."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/ns/net").readlink()
+    return None

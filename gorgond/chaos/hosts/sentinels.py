@@ -24,6 +24,7 @@ class Sentinels:
 
     def __init__(self, hosts: Sequence[Host]) -> None:
         self._hosts = {host.address: host for host in hosts}
+        self._sent = 0  # what the master had sent when all others followed it for the first time
 
     def master(self) -> Host | None:
         """The host whose Redis the majority names and that takes writes, if there is one."""
@@ -40,14 +41,20 @@ class Sentinels:
         return str(place.decode()) if isinstance(place, bytes) else ""
 
     def in_step(self) -> bool:
-        """Whether there is a master that all others follow, and every Sentinel knows the others."""
-        master = self.master()
+        """Whether there is a master of which all others have told to have what it had sent when this was asked before,
+        and every Sentinel knows the others."""
+        master, sent = self.master(), self._sent
+        self._sent = 0
         if master is None or not all(host.is_on for host in self._hosts.values()):
             return False
         replication = _redis(master.address, 6379).info("replication")
-        followers = _replicas(replication)
-        follow = len(followers) == HOSTS - 1 and all(each["state"] == "online" for each in followers)
-        return follow and all(self._knows_all(address) for address in self._hosts)
+        told = [each["offset"] for each in _replicas(replication) if each["state"] == "online"]
+        if len(told) < HOSTS - 1 or not all(self._knows_all(address) for address in self._hosts):
+            return False
+        if 0 < sent <= min(told):
+            return True
+        self._sent = sent or replication["master_repl_offset"]
+        return False
 
     def _knows_all(self, address: str) -> bool:
         """Whether the Sentinel there could name another master: it hears of replicas every ten seconds only."""
