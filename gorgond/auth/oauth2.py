@@ -15,6 +15,7 @@ import hmac
 import json
 import time
 from collections.abc import Mapping
+from math import nan
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -22,7 +23,7 @@ import jwt
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from gorgond.auth.sites import Identity, endpoints_of, issuer_of, openid_identity
-from gorgond.redpill import CallFailed
+from gorgond.redpill import CallFailed, now_ms
 from gorgond.settings import OAuth2
 
 TIMEOUT = 8.0  # seconds for one question to another site
@@ -32,6 +33,21 @@ LEEWAY = 60  # seconds by which clocks may differ
 BYTES_MAX = 1024 * 1024
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Those with a public key; never what the token says alone."""
+
+_TIMES_UNCHECKED = dict.fromkeys(("verify_exp", "verify_iat", "verify_nbf"), False)
+
+
+def is_current(claims: Mapping[str, Any]) -> bool:
+    """Whether an ID token with these claims is good now, by the broker's clock, as all that others judge; a host's may
+    be off."""
+    now = now_ms() / 1000
+    begins = (_seconds(claims["iat"]), _seconds(claims.get("nbf", 0)))
+    return all(each - LEEWAY <= now for each in begins) and now < _seconds(claims["exp"]) + LEEWAY
+
+
+def _seconds(claim: Any) -> float:
+    """A time in a token, in seconds since 1970; one that is none never is."""
+    return float(claim) if isinstance(claim, int | float) and not isinstance(claim, bool) else nan
 
 
 class IdentityProvider:
@@ -131,10 +147,12 @@ class IdentityProvider:
             key = await self._key(kid)
             claims: dict[str, Any] = jwt.decode(
                 token, key, algorithms=list(ALGORITHMS), audience=self._settings.client_id, issuer=self._issuer,
-                leeway=LEEWAY, options={"require": ["iss", "sub", "aud", "exp", "iat"]},
+                options={"require": ["iss", "sub", "aud", "exp", "iat"], **_TIMES_UNCHECKED},
             )  # fmt: skip
         except jwt.PyJWTError as error:
             raise self._no_proof(f"its ID token is refused: {error}") from None
+        if not is_current(claims):
+            raise self._no_proof("its ID token is refused: it is of another time")
         audience = claims["aud"]
         if isinstance(audience, list) and len(audience) > 1 and claims.get("azp") != self._settings.client_id:
             raise self._no_proof("its ID token was made for somebody else")

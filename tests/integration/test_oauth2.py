@@ -6,6 +6,7 @@ import base64
 import itertools
 import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, tzinfo
 from http.cookies import SimpleCookie
 from typing import Any
 from urllib.error import HTTPError
@@ -17,6 +18,7 @@ import pytest
 from gorgond.auth import tokens
 from gorgond.http import site_logins
 from gorgond.http.forms import FORM
+from gorgond.redpill import now_ms
 from tests.conftest import RedisServer
 from tests.integration.letters import change_user
 from tests.integration.oidc import CLIENT, provider
@@ -144,6 +146,26 @@ def test_who_comes_from_there_has_an_account_here(browser: Browser, who: str) ->
     # which has no password that anybody could guess
     for password in ("", "x", "nobody's password"):
         assert browser.site.ask("POST", "/auth/login", {"email": who, "password": password}).status == 401
+
+
+def test_the_clock_of_our_host_does_not_decide_about_a_token(
+    browser: Browser, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a host that is an hour ahead
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Ahead:
+            return super().now(tz) + timedelta(hours=1)
+
+    monkeypatch.setattr("jwt.api_jwt.datetime", Ahead)
+    # then who comes from there is known
+    browser.journey(who)
+    assert browser.me()["email"] == who
+    # and by the broker's clock a token of an hour ago is not good any more
+    monkeypatch.setattr("gorgond.auth.oauth2.now_ms", lambda: now_ms() + 7_200_000)
+    late = Browser(browser.site)
+    late.journey(who)
+    assert late.me() is None
 
 
 def test_an_address_that_is_not_proved_is_nobodys(browser: Browser) -> None:
