@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from gorgond.redpill import BrokerAway, Link, Message, Producer, Room, connect
 from gorgond.redpill.broker import Batch, Failure, Later
+from gorgond.redpill.rediswire import RedisWire
+from gorgond.redpill.resp import Command
 from tests.contract.bench import Bench, raws
 from tests.contract.stage import OUTAGE, Stage
 from tests.sets import MakeSet, Member, Set
@@ -170,6 +173,7 @@ async def test_what_counts_is_on_every_replica_that_keeps_step(
     """Any of them may be the next master: one that a Sentinel does not reach just then has it for nobody."""
     made = make_set(down_after=600.0)
     first, link = made.members[1], connect(made.url(copies=1), durable=False).link("test")
+    assert isinstance(link, RedisWire)
     # when one of two replicas does not have it yet, then it does not count yet, though one copy is asked for
     monkeypatch.setattr("gorgond.redpill.rediswire.COPY_TIMEOUT", HANGS)
     with held(first):
@@ -182,8 +186,18 @@ async def test_what_counts_is_on_every_replica_that_keeps_step(
         assert await told(link, 2) == [None]
         monkeypatch.setattr("gorgond.redpill.rediswire.COPY_TIMEOUT", HANGS)
         assert await told(link, 3) == [None]
-    # and when it has all again, then the next one waits for it, though it knew nothing of that when it was sent
-    await asyncio.to_thread(eventually, lambda: has_all(made.members[0], first))
+    # and when it has all again, then it is waited for again, also by what is just about to be sent
+    sending = link._round
+
+    async def sent(commands: Sequence[Command], *more: Any) -> list[Any]:
+        if any("WAIT" in command for command in commands):
+            monkeypatch.setattr(link, "_round", sending)
+            first.resume()
+            await asyncio.to_thread(eventually, lambda: has_all(made.members[0], first))
+            first.pause()
+        return await sending(commands, *more)
+
+    monkeypatch.setattr(link, "_round", sent)
     with held(first):
         push = asyncio.create_task(told(link, 4))
         assert await waits(push, made, 4)

@@ -51,7 +51,7 @@ def of(kinds: Sequence[str]) -> Drill:
     [
         pytest.param(["killed", "frozen", "slow"], id="it dies, hangs, is slow"),
         pytest.param(["isolated", "mute", "replica isolated"], id="it or a replica is cut off"),
-        pytest.param(["off while alone", "wiped"], id="its host dies"),
+        pytest.param(["off while alone", "off while one lacks", "wiped"], id="its host dies"),
     ],
 )
 def test_what_was_acknowledged_is_there_once_whatever_becomes_of_the_master(drilled: Drilled, kinds: list[str]) -> None:
