@@ -13,6 +13,7 @@ is the manual.
 
     application   App, and what its decorators declare
     jobs          what is done in the background; `enqueuing` it, `jobstatus` what is told of it, `jobapp` by whom
+    limits        how many of a job are done at the same time, and how often it is begun
     working       doing a job; `cancels` which are not to be done
     cron          times by the clock of a place; `cronloop` enqueues jobs at them
     annotations   what those of a handler allow; `forms` makes values of a form by them

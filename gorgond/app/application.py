@@ -13,6 +13,7 @@ from gorgond.app.annotations import BODY, Argument, kind_of
 from gorgond.app.cron import Cron, Missed
 from gorgond.app.folder import Folder
 from gorgond.app.jobs import RESERVED, Job, seconds_of
+from gorgond.app.limits import bounds_of
 from gorgond.app.notifying import KIND
 from gorgond.errors import ConfigError
 from gorgond.redpill import Attempts, keys
@@ -219,6 +220,8 @@ class App:
         backoff: float | str = "1s",
         longest: float | str = "10m",
         keep: float | str = "7d",
+        concurrency: int | str | None = None,
+        limit: str | None = None,
     ) -> Callable[[Handler], Job]:
         """A job, which `ctx.enqueue` has done in the background: an `async def` with the context and its arguments,
         which are checked against the annotations.
@@ -227,10 +230,15 @@ class App:
         again in `backoff`, then twice as long each time, `longest` at most, by chance up to a half less or more. What
         became of it is kept for `keep` after it ended; with 0 nobody is told, and nothing is stored. Times are seconds,
         or texts as "500ms", "2m" or "1h".
+
+        `concurrency` is how many are done at the same time on all app servers together; `limit` how many are begun
+        within a time, as "10/s", "100/m", "1000/h" or "5000/d". Each may be said of all that have the same argument,
+        and several with commas between them: "20, 2 per shop". One that waits for that is no attempt, and holds up
+        nobody else.
         """
 
         def declare(handler: Handler) -> Job:
-            return self._declare_job(handler, attempts, timeout, backoff, longest, keep)
+            return self._declare_job(handler, attempts, timeout, backoff, longest, keep, concurrency, limit)
 
         return declare
 
@@ -267,6 +275,8 @@ class App:
         backoff: float | str,
         longest: float | str,
         keep: float | str,
+        concurrency: int | str | None = None,
+        limit: str | None = None,
     ) -> Job:
         name = f"{self.name}.{handler.__name__}"
         arguments = self._arguments(name, "", handler)
@@ -276,7 +286,9 @@ class App:
             raise ConfigError(f"{name}: {taken[0]} is an argument of ctx.enqueue itself: call this one otherwise")
         try:
             tries = Attempts(attempts, seconds_of(backoff), seconds_of(longest))
-            job = Job(name, handler, tuple(arguments.values()), tries, seconds_of(timeout), seconds_of(keep))
+            takes = tuple(arguments.values())
+            bounds = bounds_of(concurrency, limit, takes)
+            job = Job(name, handler, takes, tries, seconds_of(timeout), seconds_of(keep), bounds)
             keys.queue(job.queue)
         except ValueError as error:
             raise ConfigError(f"{name}: {error}") from None

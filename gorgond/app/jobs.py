@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gorgond.app.annotations import Argument
+from gorgond.app.limits import Bound
 from gorgond.app.response import plain_value
 from gorgond.errors import BadArgument, BadRequest, Refused
 from gorgond.redpill import Attempts, dumps, loads
@@ -46,6 +47,7 @@ class Job:
     attempts: Attempts
     timeout: float
     keep: float  # for how long after its end its status is kept; with 0 there is none
+    bounds: Sequence[Bound] = ()  # of how many are done at the same time, and how often it is begun
 
     def __post_init__(self) -> None:
         if not self.timeout > 0:

@@ -27,6 +27,7 @@ from gorgond.app.context import Context, log
 from gorgond.app.enqueuing import push_standing, unique_key
 from gorgond.app.jobs import Job, seconds_of
 from gorgond.app.jobstatus import END, OVER, RESULT_MAX, TOPIC, end_message, live_message, run_message
+from gorgond.app.limits import Gate, entry_of
 from gorgond.app.response import plain_value
 from gorgond.errors import BadRequest, Refused, TryAgain
 from gorgond.redpill import (
@@ -39,6 +40,7 @@ from gorgond.redpill import (
     QueueFull,
     Retry,
     Unique,
+    Waits,
     contained,
     decode,
     dumps,
@@ -104,23 +106,38 @@ class Asked(NamedTuple):
 
 
 class Worker:
-    """Does the jobs of one declaration. `on` is what this app server is called, `draining` whether it ends."""
+    """Does the jobs of one declaration, those that pass the `gate`. `on` is what this app server is called, `draining`
+    whether it ends."""
 
-    def __init__(self, job: Job, backend: AppBackend, cancels: Cancels, on: str, draining: Callable[[], bool]) -> None:
+    def __init__(
+        self, job: Job, backend: AppBackend, cancels: Cancels, gate: Gate, on: str, draining: Callable[[], bool]
+    ) -> None:
         self._job = job
         self._backend = backend
         self._cancels = cancels
+        self._gate = gate
         self._on = on
         self._draining = draining
 
     async def handle(self, message: Message) -> Outcome:
         """The outcome of a message of the job's queue."""
-        job, started = self._job, max(message.attempts, 1)
+        job = self._job
         task = asyncio.current_task()
         if task is not None:
             task.set_name(job.name)
         try:
             asked = self._read(message)
+        except BadRequest as bad:
+            return _unfitting(bad)
+        if not job.bounds:
+            return await self._begin(message, asked)
+        async with self._gate.passing(job.queue, entry_of(job.bounds, message, job.timeout)) as due:
+            return Waits(due) if due else await self._begin(message, asked)
+
+    async def _begin(self, message: Message, asked: Asked) -> Outcome:
+        """The outcome of one that may be begun."""
+        job, started = self._job, max(message.attempts, 1)
+        try:
             key = unique_key(asked.unique) if asked.unique else ""
             if started > job.attempts.most:
                 await self._end(message, key, started - 1, "failed", reason=DIED)
@@ -137,7 +154,7 @@ class Worker:
                     message = replace(message, user=other.user, trace=other.trace)
                     asked = self._read(other)
         except BadRequest as bad:
-            return Newer(f"which does not fit: {bad}")
+            return _unfitting(bad)
         if await self._cancels.is_cancelled(message):
             return await self._end(message, key, started, "cancelled")
         return await self._run(message, asked, key)
@@ -235,6 +252,10 @@ class Worker:
                 log.warning("%s: its status is not kept: %s", self._job.name, kept)
                 return
             await asyncio.sleep(ROOM)
+
+
+def _unfitting(bad: BadRequest) -> Newer:
+    return Newer(f"which does not fit: {bad}")
 
 
 @contextmanager

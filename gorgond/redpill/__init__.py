@@ -12,6 +12,7 @@ redpill's own business: others take nothing from its modules.
     message        what travels; `codec` is JSON as bytes, `raw` what a broker changes in them
     errors         the root of the error tree, and redpill's branch
     broker         the contract; `drivers` has the brokers by scheme, `keys` every key in Redis
+    limits         how often and how many at a time, as a broker is asked
     redisbroker    Redis; `redisserver` a server by its address, `script` what Redis runs
     sentinelbroker    several Redis servers, one of them the master; `sentineladdress` its address, `sentinels` who
                    says which, `sentinelwatch` that it is another one, `failover` makes it another one
@@ -20,7 +21,8 @@ redpill's own business: others take nothing from its modules.
     copies         how many replicas are waited for until what was promised counts
     clock          the time that all processes share, which is the broker's
     deadline       one that costs next to nothing to set and to lift
-    memory         the broker in memory; `memoryqueue` one queue of it, `memoryunique` a unique job
+    memory         the broker in memory; `memoryqueue` one queue of it, `memoryunique` a unique job, `memorylimits` what
+                   of a queue may be begun
     protocol       the version of keys and scripts, and what is done about another one
     meaning        what an error of Redis means: wait, refuse, stop
     outage         what is away, told once; `persist` waits for it, `ending` does not when it is to end
@@ -46,7 +48,6 @@ from gorgond.redpill.broker import (
     Found,
     Group,
     Lease,
-    Limit,
     Link,
     Room,
     Step,
@@ -77,22 +78,24 @@ from gorgond.redpill.errors import (
 )
 from gorgond.redpill.foreign import contained
 from gorgond.redpill.hooks import UNHEARD, Hooks
+from gorgond.redpill.limits import AtOnce, Entry, Limit, Within
 from gorgond.redpill.logline import handling
 from gorgond.redpill.message import ID_MAX, MORE, Message, Reply, decode, new_id
 from gorgond.redpill.outage import Outage, overslept
-from gorgond.redpill.outcome import DONE, Attempts, Dead, Done, Newer, Outcome, Retry, Unavailable
+from gorgond.redpill.outcome import DONE, Attempts, Dead, Done, Newer, Outcome, Retry, Unavailable, Waits
 from gorgond.redpill.producer import Producer
 from gorgond.redpill.replication import RedisState, Replication, SentinelState
 from gorgond.redpill.topic import KEPT, ConcurrentSubscription, Listener, Subscription
 
 __all__ = [
     "BATCH_MAX", "CLAIM_BYTES", "DONE", "DRIVERS", "ID_MAX", "INT_MAX", "INT_MIN", "KEPT", "MORE", "SILENCE", "UNHEARD",
-    "AnyConsumer", "Attempts", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "BrokerTime", "Call",
+    "AnyConsumer", "AtOnce", "Attempts", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "BrokerTime", "Call",
     "CallFailed", "Caller", "ConcurrentConsumer", "ConcurrentSubscription", "Consumer", "Counts", "Dead", "DeadLetter",
-    "DeadlineExceeded", "Done", "Ending", "Found", "GorgonError", "Group", "Handler", "Hooks", "Lease", "Limit", "Link",
-    "Listener", "LoopEnded", "Message", "Newer", "Outage", "Outcome", "OutcomeUnknown", "Producer", "QueueFull",
-    "RedisState", "Replication", "Reply", "Retry", "Room", "SentinelState", "Step", "Subscription", "Superseded",
-    "Told", "Unavailable", "Undecodable", "Unique", "UnixSocket", "Work", "canonical", "connect", "contained", "decode",
-    "dumps", "encoded", "fault_of", "follow", "handling", "judged_ms", "keys", "loads", "loads_strictly", "new_id",
-    "now_ms", "overslept", "parse_set", "plain", "protocol", "public_error", "script",
+    "DeadlineExceeded", "Done", "Ending", "Entry", "Found", "GorgonError", "Group", "Handler", "Hooks", "Lease",
+    "Limit", "Link", "Listener", "LoopEnded", "Message", "Newer", "Outage", "Outcome", "OutcomeUnknown", "Producer",
+    "QueueFull", "RedisState", "Replication", "Reply", "Retry", "Room", "SentinelState", "Step", "Subscription",
+    "Superseded", "Told", "Unavailable", "Undecodable", "Unique", "UnixSocket", "Waits", "Within", "Work", "canonical",
+    "connect", "contained", "decode", "dumps", "encoded", "fault_of", "follow", "handling", "judged_ms", "keys",
+    "loads", "loads_strictly", "new_id", "now_ms", "overslept", "parse_set", "plain", "protocol", "public_error",
+    "script",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from gorgond.redpill.broker import Failure
 from gorgond.redpill.hooks import Measure
 from gorgond.redpill.logline import about, counted, log
 from gorgond.redpill.message import PROTOCOL, Message
-from gorgond.redpill.outcome import Done, Newer, Outcome
+from gorgond.redpill.outcome import Done, Newer, Outcome, Waits
 from gorgond.redpill.received import Received
 from gorgond.redpill.seldom import Seldom
 
@@ -83,7 +83,7 @@ class Account:
     def _measure_each(self, raws: Sequence[bytes], handled: Handled, answers: Sequence[int], seconds: float) -> None:
         sums: dict[str, list[int]] = {}  # by operation: messages, failures, bytes
         for (index, message, outcome), answer in zip(handled, answers, strict=True):
-            if isinstance(outcome, Newer):  # nothing was done
+            if isinstance(outcome, Newer | Waits):  # nothing was done
                 continue
             figures = sums.get(message.op)
             if figures is None:

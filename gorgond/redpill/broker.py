@@ -22,6 +22,7 @@ from typing import ClassVar, Literal, NamedTuple, TypeVar
 
 from gorgond.redpill.clock import BrokerTime
 from gorgond.redpill.errors import BrokerError, BrokerRefused
+from gorgond.redpill.limits import Entry, Limit
 from gorgond.redpill.outage import Outage
 from gorgond.redpill.persist import Persistent
 from gorgond.redpill.replication import Replication
@@ -90,12 +91,15 @@ class Room:
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A message of a claim that failed: its place on the desk, the delay in seconds (None: give up), the reason. If it
-    was not `started`, it comes again with the attempts that it had."""
+    was not `started`, it comes again with the attempts that it had. One that `waits` by the limits of its queue, which
+    is its id, comes again `at` a time, ms since 1970, or as soon as it is called."""
 
     index: int
     delay: float | None
     reason: str
     started: bool = True
+    waits: str = ""
+    at: int = 0
 
 
 @dataclass(slots=True)
@@ -184,16 +188,6 @@ class Group:
     limit: int | None
     idle: float | None
     joined: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """How often something may happen: `most` times at once, and one more every `seconds`. Everything of one `name` is
-    counted together."""
-
-    name: str
-    most: int
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +408,15 @@ class Link(Persistent, ABC):
 
         `asker`, whose name nobody else has, numbers its calls upwards; a number that was seen counts nothing.
         """
+
+    @abstractmethod
+    async def enter(self, queue: str, asker: str, number: int, entry: Entry) -> int:
+        """Whether a message of the queue may be begun: 0, and it has the slots that it needs; or when it is to come
+        again, ms since 1970, unless it is called before. `asker` numbers its calls as those of `admit`."""
+
+    @abstractmethod
+    async def exit(self, queue: str, asker: str, number: int, entry: Entry) -> None:
+        """It is over: give back the slots that it got by the call of that number. Who waits for one is called."""
 
     async def lease(self, name: str, owner: str, seconds: float, done: int | None = None, stands: str = "") -> Lease:
         """Take the lease of that name for `seconds` from now, or keep it, unless another owner has it; 0 gives it up.

@@ -39,6 +39,11 @@ that a Redis Cluster keeps them on one node.
     gorgon:{f}:rate:<name>              string  until when what it counted counts, ms since 1970; expires
     gorgon:{f}:asker:<asker>            string  "<number> <answer>" of the last question about limits from that asker;
                                                 expires
+    gorgon:{q}:slots:<bound>            hash    message's id -> "<until> <who>": which are under way, of those that are
+                                                bound so; expires
+    gorgon:{q}:line:<bound>             zset    ids of those that wait for a slot, by when they come again; expires
+    gorgon:{q}:starts:<bound>           zset    "<id> <attempts>" of those begun or to be begun, by when; expires
+    gorgon:{q}:called                   set     ids of those that got a slot before they were delayed; expires
     gorgon:{l}:lease                    hash    owner, token, ends, length, done: who may do what one alone may, and
                                                 until when
     gorgon:protocol                     string  "<major>.<minor>", the version of keys and scripts
@@ -220,6 +225,26 @@ def rate(family: str, name: str) -> str:
     return f"{queue(family)}:rate:{name}"
 
 
+def slots(name: str, bound: str) -> str:
+    """Which messages of queue `name` are under way, of those that a bound is for."""
+    return f"{queue(name)}:slots:{bound}"
+
+
+def line(name: str, bound: str) -> str:
+    """Which of them wait for a slot."""
+    return f"{queue(name)}:line:{bound}"
+
+
+def starts(name: str, bound: str) -> str:
+    """When messages of queue `name` were begun, or are to be, of those that a bound is for."""
+    return f"{queue(name)}:starts:{bound}"
+
+
+def called(name: str) -> str:
+    """Which messages of queue `name` got a slot before they were delayed."""
+    return f"{queue(name)}:called"
+
+
 def asker(family: str, who: str) -> str:
     """The last question of `who` about the limits of a family."""
     return f"{queue(family)}:asker:{who}"
@@ -230,11 +255,12 @@ NAMED: Mapping[str, Callable[..., str]] = {
     for each in (
         queue, held, paused, desk, delayed, dead, consumers, memory, watched, turn, bell, epoch, pushed, counts,
         producer, publisher, replies, groups, limits, live, lease, unique, rate, asker,
+        slots, line, starts, called,
     )
 }  # fmt: skip
 """The keys by what the scripts call them."""
 
-_OWN = ("desk", "producer", "publisher", "unique", "asker")  # keys that somebody has alone
+_OWN = ("desk", "producer", "publisher", "unique", "asker", "slots", "line", "starts")  # keys that somebody has alone
 OF_TOPICS = ("groups", "limits")  # keys that a group's are beside
 
 

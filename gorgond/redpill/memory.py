@@ -32,7 +32,6 @@ from gorgond.redpill.broker import (
     Found,
     Group,
     Lease,
-    Limit,
     Link,
     Room,
     Stale,
@@ -40,6 +39,7 @@ from gorgond.redpill.broker import (
 )
 from gorgond.redpill.clock import host_ms
 from gorgond.redpill.errors import BrokerAway, BrokerError, QueueFull
+from gorgond.redpill.limits import Entry, Limit
 from gorgond.redpill.memoryqueue import MemoryQueue
 from gorgond.redpill.memoryunique import Standing
 
@@ -379,6 +379,22 @@ class MemoryLink(Link):
             return wait / 1000
         rates.update(ends)
         return 0.0
+
+    async def enter(self, queue: str, asker: str, number: int, entry: Entry) -> int:
+        entered, who = self.broker.queue(queue), keys.asker(queue, asker)
+        await self._round()
+        seen, due = self.broker.asked.get(who, (0, 0))
+        if seen < number:
+            due = entered.limits.enter(entry, f"{asker} {number}", self.broker.clock())
+            self.broker.asked[who] = number, due
+            entered.serve()
+        return int(due)
+
+    async def exit(self, queue: str, asker: str, number: int, entry: Entry) -> None:
+        left = self.broker.queue(queue)
+        await self._round()
+        left.limits.exit(entry, f"{asker} {number}", self.broker.clock())
+        left.serve()
 
     async def lease_if(self, name: str, owner: str, seconds: float, done: int | None, stands: str) -> Lease:
         key = keys.lease(name)

@@ -29,7 +29,9 @@ from gorgond.redpill.broker import (
     Stale,
     Voided,
 )
-from gorgond.redpill.errors import Superseded
+from gorgond.redpill.errors import Superseded, Undecodable
+from gorgond.redpill.memorylimits import QueueLimits
+from gorgond.redpill.message import decode
 from gorgond.redpill.raw import age, attempts_of, forgiven, marked, suspected, unmarked, unstarted, with_attempts
 
 _tokens = itertools.count(1)
@@ -59,6 +61,7 @@ class MemoryQueue:
         self.later = 0  # how many messages were ever pushed for later
         self.letters: dict[int, DeadLetter] = {}
         self.consumers: dict[str, _Tenant] = {}
+        self.limits = QueueLimits(self._fetch)
         self.watched = (0, 0)  # since when somebody looks for silent consumers, and when last
         self.epoch = 0  # how often it was switched: paused, resumed, joined, parted from
         self.figures: Counter[str] = Counter()
@@ -244,7 +247,11 @@ class MemoryQueue:
             raw = desk[failure.index]
             raw = suspected(raw) if failure.started else unstarted(raw)
             delay = -1 if failure.delay is None else int(failure.delay * 1000)
-            if delay < 0 or attempts_of(raw) >= limit:
+            if failure.waits:
+                due = now if self.limits.was_called(failure.waits) else failure.at
+                self.figures["waited"] += 1
+                heapq.heappush(self.delayed, (due, self.figures["waited"], max(due - now, 0), raw))
+            elif delay < 0 or attempts_of(raw) >= limit:
                 self._bury(raw, failure.reason[:REASON_MAX], now)
             else:
                 self.figures["retried"] += 1
@@ -254,6 +261,16 @@ class MemoryQueue:
         del desk[: claim.done]
         self.figures["done"] += claim.done + len(claim.later) - claim.expired - len(claim.failures)
         self.figures["expired"] += claim.expired
+
+    def _fetch(self, id: str, due: int) -> bool:
+        """The message of that id comes next, if it is delayed until then already."""
+        for place, each in enumerate(self.delayed):
+            if each[0] == due and _id_of(each[3]) == id:
+                del self.delayed[place]
+                heapq.heapify(self.delayed)
+                self.waiting.appendleft(each[3])
+                return True
+        return False
 
     def _bring_due(self, now: int) -> None:
         if not self.delayed or self.delayed[0][0] > now:
@@ -361,7 +378,14 @@ class MemoryQueue:
         """All figures."""
         in_flight = sum(map(len, self.desks.values()))
         oldest = age(self.waiting[0], now) if self.waiting else 0.0
-        since = {name: figure for name, figure in self.figures.items() if name != "dead"}
+        since = {name: figure for name, figure in self.figures.items() if name not in ("dead", "waited")}
         return Counts(
             len(self.waiting), in_flight, len(self.delayed), len(self.letters), oldest, paused=self.paused, **since
         )
+
+
+def _id_of(raw: bytes) -> str:
+    try:
+        return decode(raw).id
+    except Undecodable:
+        return ""

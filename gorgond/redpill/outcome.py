@@ -92,7 +92,14 @@ class Newer:
     reason: str
 
 
-Outcome = Done | Retry | Dead | Newer
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Not begun, by the limits of its queue: it comes again `at` that time, ms since 1970, or when it is called."""
+
+    at: int
+
+
+Outcome = Done | Retry | Dead | Newer | Waits
 
 DONE = Done()
 
@@ -110,6 +117,8 @@ def settle(index: int, message: Message, outcome: Outcome, attempts: Attempts) -
             return None, _encode(Reply(message.id, outcome.body or b"", error, outcome.status, outcome.headers))
         if isinstance(outcome, Newer):
             return left_for_newer(index, str(outcome.reason)), b""
+        if isinstance(outcome, Waits):
+            return Failure(index, 0.0, "it waits", False, message.id, outcome.at), b""
         failure = _failure(index, message, outcome, attempts)
     except Exception as problem:  # noqa: BLE001 - a handler may give back anything
         return settle(index, message, Retry(f"its outcome cannot be used: {problem!r}"), attempts)

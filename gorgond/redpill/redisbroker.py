@@ -32,7 +32,6 @@ from gorgond.redpill.broker import (
     Group,
     Later,
     Lease,
-    Limit,
     Room,
     Stale,
     Unique,
@@ -41,6 +40,7 @@ from gorgond.redpill.broker import (
 )
 from gorgond.redpill.clock import BrokerTime, now_ms
 from gorgond.redpill.errors import BrokerAway, BrokerError, BrokerRefused, QueueFull, Superseded
+from gorgond.redpill.limits import Entry, Limit
 from gorgond.redpill.raw import age
 from gorgond.redpill.redisprotocol import RedisProtocol
 from gorgond.redpill.redisserver import RedisServer, dial, driver, fields
@@ -72,6 +72,10 @@ def _replying(name: str, replies: Sequence[bytes]) -> list[Command]:
     """The fast way to send replies, which may be large and would be copied about in a script."""
     key = keys.replies(name)
     return [["RPUSH", key, *replies], ["PEXPIRE", key, _REPLY_TTL_MS]]
+
+
+def _ms(seconds: float) -> int:
+    return max(int(seconds * 1000), 1)
 
 
 def _when(later: Later) -> str:
@@ -186,7 +190,8 @@ class RedisLink(RedisWire):
         for failure in claim.failures:
             delay = -1 if failure.delay is None else int(failure.delay * 1000)
             reason = failure.reason[:REASON_MAX].encode(errors="replace")
-            failures += [failure.index, delay, reason, int(failure.started)]
+            when = failure.at if failure.waits else delay
+            failures += [failure.index, when, reason, int(failure.started), failure.waits.encode()]
         known = (claim.number, claim.length, claim.done, claim.want, attempts, claim.expired, claim.held)
         places = (claim.patience, len(claim.later), *claim.later, *failures)
         given: list[str | bytes | int] = [consumer, token, *known, CLAIM_BYTES, DUE_MAX, *places]
@@ -296,6 +301,23 @@ class RedisLink(RedisWire):
         rates = [number for limit in limits for number in (limit.most, int(limit.seconds * 1000))]
         command: Command = ["EVALSHA", script.ADMIT.sha, len(names), *names, number, -1 if back else 1, *rates]
         return int(await self._ask(command, family)) / 1000
+
+    async def enter(self, queue: str, asker: str, number: int, entry: Entry) -> int:
+        slots = [key(queue, each.name) for each in entry.at_once for key in (keys.slots, keys.line)]
+        starts = [keys.starts(queue, each.name) for each in entry.within]
+        names = [*keys.of(script.ENTER, queue, asker)[:-3], *slots, *starts]
+        asked = (number, f"{asker} {number}", entry.id, entry.start, _ms(entry.seconds), len(entry.at_once))
+        rates = [figure for each in entry.within for figure in (each.most, _ms(each.seconds))]
+        most = [each.most for each in entry.at_once]
+        command: Command = ["EVALSHA", script.ENTER.sha, len(names), *names, *asked, *most, *rates]
+        return int(await self._ask(command, queue))
+
+    async def exit(self, queue: str, asker: str, number: int, entry: Entry) -> None:
+        slots = [key(queue, each.name) for each in entry.at_once for key in (keys.slots, keys.line)]
+        names = [*keys.of(script.EXIT, queue)[:-2], *slots]
+        asked = (f"{asker} {number}", entry.id, _ms(entry.seconds))
+        most = [each.most for each in entry.at_once]
+        await self._persistent(["EVALSHA", script.EXIT.sha, len(names), *names, *asked, *most])
 
     async def lease_if(self, name: str, owner: str, seconds: float, done: int | None, stands: str) -> Lease:
         asked = (owner, int(seconds * 1000), -1 if done is None else done, stands)

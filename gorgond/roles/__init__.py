@@ -187,7 +187,7 @@ ROLES: Mapping[str, Role] = {
                 publishes=("stats", ANY),
                 listens=("job_live",),
                 leases=("every:",),
-                uniques=(f"app_job:{ANY}",),
+                jobs=(f"app_job:{ANY}",),
             ),
             collections={"jobs": Indexes(newest=("kept",), values=("userid",), owner="userid"), "crons": Indexes()},
         ),

@@ -27,6 +27,7 @@ from gorgond.app.cronloop import CronLoop
 from gorgond.app.dispatch import Dispatcher
 from gorgond.app.jobs import Job
 from gorgond.app.jobstatus import TOPIC
+from gorgond.app.limits import Gate
 from gorgond.app.loading import load_apps
 from gorgond.app.notifying import INBOX
 from gorgond.app.schedule import ScheduleLoop
@@ -83,6 +84,7 @@ class AppServer(Service):
         self._hears_cancels = False
         self._uniques = fabric.durable.link(f"{self.name} unique jobs")
         self._unique_turn = asyncio.Lock()
+        self._gate = Gate(lambda queue: fabric.carrier(queue, fabric.durable), self.name)
 
     async def start(self) -> None:
         self.concurrent_consumer("web_get", self._answer, self.config.app.requests)
@@ -176,7 +178,7 @@ class AppServer(Service):
         self._listening[queue] = self.concurrent_subscription(topic, group, hear, EVENTS, then=over)
 
     def _worker(self, job: Job) -> Worker:
-        return Worker(job, self, self._cancels, self.name, lambda: self.draining)
+        return Worker(job, self, self._cancels, self._gate, self.name, lambda: self.draining)
 
     def _work(self, queue: str) -> None:
         async def work(message: Message) -> Outcome:
@@ -234,6 +236,7 @@ class AppServer(Service):
 
     async def close(self) -> None:
         await self._uniques.close()
+        await self._gate.close()
 
     async def publish(self, topic: str, event: Message) -> None:
         """Publish an event; back when it is kept."""

@@ -22,7 +22,7 @@ class Access(NamedTuple):
     operates: bool = False  # looks at all queues and the broker itself; pauses queues, settles dead letters
     limits: tuple[str, ...] = ()  # families of limits on how often
     leases: tuple[str, ...] = ()  # the beginnings of the names of leases
-    uniques: tuple[str, ...] = ()  # queues with jobs that are the only ones under a key
+    jobs: tuple[str, ...] = ()  # queues with jobs, some the only ones under a key, or bound by limits
 
 
 FIELD = r"(?!(?:id|ts)\Z)[A-Za-z][A-Za-z0-9_]{0,63}"  # what a field is called that has an index; id and ts need none

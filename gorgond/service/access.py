@@ -111,8 +111,8 @@ def _uses(access: Access) -> Iterator[_Use]:
             yield _Use(name, [script.REQUEUE, script.DROP, script.PAUSE, script.RESUME], {"head": ["lindex"]})
     for name in access.leases:
         yield _Use(name, [script.LEASE])
-    for name in access.uniques:
-        yield _Use(name, [script.UNIQUE])
+    for name in access.jobs:
+        yield _Use(name, [script.UNIQUE, script.ENTER, script.EXIT])
     for family in access.limits:
         yield _Use(family, [script.ADMIT])
 
@@ -127,7 +127,7 @@ def _patterns(kind: str, name: str, own: str) -> list[str]:
         return [] if name == ANY else [*_lists(name), keys.held(name)]
     if kind in ("producer", "publisher"):
         return [keys.NAMED[kind](name, own)]
-    if kind in ("desk", "unique", "rate", "asker"):
+    if kind in ("desk", "unique", "rate", "asker", "slots", "line", "starts"):
         return [keys.NAMED[kind](name, "*")]
     if kind in ("replies", "lease"):  # of all names that begin so
         return [keys.NAMED[kind]("NAME").replace("NAME", f"{name}*")]

@@ -6,8 +6,9 @@ import asyncio
 import functools
 from collections.abc import Sequence
 
-from gorgond.redpill.broker import Batch, Broker, Later, Limit, Link, Room
+from gorgond.redpill.broker import Batch, Broker, Later, Link, Room
 from gorgond.redpill.errors import BrokerError
+from gorgond.redpill.limits import Limit
 from gorgond.redpill.message import Message, decode
 from tests.contract.puppet import Puppet
 

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gorgond.redpill import keys
-from gorgond.redpill.broker import Batch, Claim, Limit, Room
+from gorgond.redpill.broker import Batch, Claim, Room
 from gorgond.redpill.clock import now_ms
 from gorgond.redpill.errors import BrokerError, QueueFull
+from gorgond.redpill.limits import Limit
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.message import Message
 from tests.conftest import RedisServer

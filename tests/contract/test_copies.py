@@ -15,7 +15,8 @@ import pytest
 import redis
 
 from gorgond.redpill import DONE, Caller, Consumer, Message, Outcome, Producer, keys, now_ms
-from gorgond.redpill.broker import Batch, Failure, Limit, Link, Room, Stale, Voided
+from gorgond.redpill.broker import Batch, Failure, Link, Room, Stale, Voided
+from gorgond.redpill.limits import Limit
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.redisbroker import RedisBroker
 from tests.brokers import BROKERS

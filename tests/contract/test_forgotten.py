@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 import redis
 
-from gorgond.redpill.broker import Batch, Failure, Limit, Link, Room
+from gorgond.redpill.broker import Batch, Failure, Link, Room
 from gorgond.redpill.errors import Superseded
+from gorgond.redpill.limits import Limit
 from gorgond.redpill.redisbroker import RedisBroker
 from tests.conftest import RedisServer
 from tests.contract.bench import raw

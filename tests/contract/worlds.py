@@ -33,7 +33,7 @@ class Places:
 
     def counts(self) -> Counts:
         """The figures, as the broker gives them too."""
-        since = {name: figure for name, figure in self.figures.items() if name != "dead"}
+        since = {name: figure for name, figure in self.figures.items() if name not in ("dead", "waited")}
         in_flight = sum(map(len, self.desks.values()))
         return Counts(len(self.queued), in_flight, len(self.delayed), len(self.dead), 0.0, paused=self.paused, **since)
 

@@ -89,13 +89,38 @@ async def untold(ctx: JobContext) -> None:
     ran.append(["untold", "", ctx.attempt])
 
 
+under_way: list[str] = []
+
+
+@app.job(concurrency="3, 1 per shop", attempts=2)
+async def bounded(ctx: JobContext, shop: str) -> list[int]:
+    """Tells how many were under way beside it at most, in all and of its shop, while its shop was busy."""
+    ran.append(["bounded", shop, ctx.attempt])
+    under_way.append(shop)
+    most, of_shop = 0, 0
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+        most, of_shop = max(most, len(under_way)), max(of_shop, under_way.count(shop))
+    under_way.remove(shop)
+    return [most, of_shop]
+
+
+@app.job(limit="3/s per shop, 10000/d")
+async def paced(ctx: JobContext, shop: str) -> int:  # noqa: ARG001 - it is what it is bound by
+    """Tells when it was begun."""
+    return ctx.sent
+
+
 @app.job()
 async def whose(ctx: JobContext, what: str) -> list[str]:
     """Tells for whom it is done."""
     return [what, ctx.user.id if ctx.user is not None else ""]
 
 
-JOBS = {each.name.partition(".")[2]: each for each in (note, fail, busy, patient, slow, long, first, untold, whose)}
+JOBS = {
+    each.name.partition(".")[2]: each
+    for each in (note, fail, busy, patient, slow, long, first, untold, whose, bounded, paced)
+}
 
 
 @app.post("/enqueue/{name}", user="optional")

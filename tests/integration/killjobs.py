@@ -34,6 +34,12 @@ async def first(ctx: JobContext, number: int) -> int:
     return number
 
 
+@app.job(attempts=100, timeout="1m", concurrency="4, 1 per shop", limit="50/s per shop")
+async def bounded(ctx: JobContext, number: int, shop: int) -> None:  # noqa: ARG001 - it is what it is bound by
+    """Done one at a time of each shop."""
+    await ctx.store.insert("effects", {"what": "bounded", "number": number, "job": ctx.id})
+
+
 @app.cron("* * * * *", missed="all", attempts=100)
 async def clocked(ctx: JobContext) -> None:
     """Enqueued by the clock."""

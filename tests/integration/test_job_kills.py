@@ -25,7 +25,7 @@ from tests.integration.killing import Child, Fabric
 
 JOBS = int(os.environ.get("JOBS", "300"))
 DEATHS = int(os.environ.get("DEATHS", "6"))  # of each: an app server, a store, Redis
-OUTAGE = r"is away, waiting for it|is back after"
+OUTAGE = r"is away, waiting for it|is back after|times more, each time"
 
 
 class Enqueuer:
@@ -43,6 +43,8 @@ class Enqueuer:
                 for copy in range(2 if key else 1):
                     asked = Request({"number": number}, unique=key)
                     await enqueue(backend, killjobs.first, job_id("test", str(number), str(copy)), asked)
+                asked = Request({"number": number, "shop": number % 5})
+                await enqueue(backend, killjobs.bounded, job_id("test", "bounded", str(number)), asked)
                 self.accepted.add(number)
                 await asyncio.sleep(0.01)
 
@@ -100,7 +102,7 @@ async def test_kills_lose_no_job_and_double_no_effect(
             children[role, instance].kill()
             start(role, instance)
         await enqueuing
-        for name in ("first", "second"):
+        for name in ("first", "second", "bounded"):
             counts = await fabric.drained(f"app_job:killjobs.{name}", timeout=600)
             assert (counts.dead, counts.difference()) == (0, 0), counts
         ended = now_ms()
@@ -108,7 +110,7 @@ async def test_kills_lose_no_job_and_double_no_effect(
             assert children["app", instance].stop() == 0
         found = effects(fabric.store)
         # then each job has had each effect once
-        for what in ("first", "second"):
+        for what in ("first", "second", "bounded"):
             assert Counter(each["number"] for each in found if each["what"] == what) == Counter(enqueuer.accepted)
         # and each time of the clock was one job, from the first to the last
         every = killjobs.EVERY

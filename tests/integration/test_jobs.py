@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from gorgond.app.enqueuing import unique_key
-from gorgond.redpill import Found, Link, Message, Unique, connect
+from gorgond.redpill import Found, Link, Message, Unique, connect, now_ms
 from gorgond.testing import Answer, RunningFabric, User, serving
 from tests.conftest import RedisServer
 from tests.integration import jobbing
@@ -336,3 +336,23 @@ def test_what_runs_every_so_often_knows_when(site: RunningFabric) -> None:
 def test_the_description_has_the_routes_of_jobs(site: RunningFabric) -> None:
     answer: Answer = site.get("/openapi.json")
     assert {"/jobs/{id}", "/jobs/{id}/live"} <= answer.json["paths"].keys()
+
+
+def test_no_more_of_a_job_are_done_at_the_same_time_than_it_says_and_each_is(site: RunningFabric) -> None:
+    # given many of one shop, then some of others
+    jobs = [enqueue(site, "bounded", shop=shop) for shop in (*["a"] * 8, "b", "c", "d", "e")]
+    found = [until(site, id, "done") for id in jobs]
+    # then waiting was no attempt
+    assert {each["attempt"] for each in found} == {1}
+    assert max(each["result"][0] for each in found) <= 3
+    assert max(each["result"][1] for each in found) == 1
+    assert ran(site, "bounded", "a") == [1] * 8
+
+
+def test_no_more_of_a_job_are_begun_within_a_time_than_it_says(site: RunningFabric) -> None:
+    first = now_ms()
+    jobs = [enqueue(site, "paced", shop=shop) for shop in "aaaaaab"]
+    found = [until(site, id, "done") for id in jobs]
+    assert {each["attempt"] for each in found} == {1}
+    begun = sorted(each["result"] for each in found[:6])
+    assert begun[3] >= first + 990  # clocks are read a moment apart

@@ -10,6 +10,7 @@
 -- KEY counts: hincrby hset
 -- KEY turn: get set
 -- KEY bell: llen rpush
+-- KEY called: srem
 -- ARGV consumer, token, claim, length (of the desk, as the consumer knows it), done (how many of it are finished),
 --      want (length of the desk to aim at; 0: hand nothing out; -1: nothing but a sign of life, a repeat of the last
 --      claim), limit (of attempts), expired (how many of the settled),
@@ -19,7 +20,8 @@
 --      patience (for how many ms a turn that is another consumer's is heeded, 0: not at all),
 --      scattered (how many behind the done are finished too), their indexes from 0,
 --      then for each failure among the finished: its index from 0, delay in ms (-1: give up), reason, started (0: it
---      was not, and keeps the attempts that it had)
+--      was not, and keeps the attempts that it had), and the id of one that waits by the bounds of its queue, or '': the
+--      delay is when it comes again then, ms since 1970, unless it was called meanwhile
 -- Returns {"ok", length, wait, stand, message, …}, or {"void"} when the desk is not as the consumer knows it (it was given to
 -- others meanwhile, or Redis lost its last writes), {"superseded"} when another process of this name has it. `wait`: in
 -- how many ms the next of the delayed is due, when nothing was to be handed out; -1 when none is, or that is not known.
@@ -38,7 +40,7 @@
 -- turn it is takes what is there, and waits at the queue. The others stand by. They take what would fill a batch, and the
 -- turn of one that has not claimed for `patience` ms: it is busy, hangs or is gone. One of them waits at the queue as
 -- well while the first does, so that it is served if that one is dead.
-local QUEUE, DESK, PAUSED, DELAYED, DEAD, CONSUMERS, COUNTS, TURN, BELL = unpack(KEYS)
+local QUEUE, DESK, PAUSED, DELAYED, DEAD, CONSUMERS, COUNTS, TURN, BELL, CALLED = unpack(KEYS)
 local CONSUMER, TOKEN, CLAIM, LENGTH, DONE = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local WANT, LIMIT, EXPIRED, HELD = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local BYTES, DUE, PATIENCE, SCATTERED = tonumber(ARGV[10]), ARGV[11], tonumber(ARGV[12]), tonumber(ARGV[13])
