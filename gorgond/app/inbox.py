@@ -13,7 +13,7 @@ from typing import Any, NotRequired, TypedDict, cast
 from gorgond.app.application import App
 from gorgond.app.browsers import add_browsers
 from gorgond.app.context import Context, User
-from gorgond.app.letters import LOGIN, TITLES
+from gorgond.app.letters import DIGEST, LOGIN, TITLES
 from gorgond.app.notifying import (
     INBOXES,
     NOTIFICATIONS,
@@ -145,8 +145,7 @@ async def set_preference(ctx: Context, kind: str, channel: str, preference: Pref
     """Have notifications of a kind sent over a channel, alone or in a digest, or not: from the answer on, also those
     that wait already."""
     check_kind(kind, _kinds(ctx))
-    if channel not in ctx.channels:
-        raise NotFound(f"there is no channel {channel:.100}; there are {', '.join(ctx.channels)}")
+    _check_channel(ctx, channel)
     on, digest = preference["on"], preference.get("digest", False)
     if digest and channel not in (gathering := _gathering(ctx)):
         raise BadRequest("digest", f"is not sent over {channel}; it is over: {', '.join(gathering) or 'no channel'}")
@@ -170,6 +169,8 @@ async def unsubscribe(
     found = await ctx.store.find(PREFERENCES, {"id": who}, limit=1)
     if not found or not hmac.compare_digest(found[0]["token"].encode(), token.encode()):
         raise NotFound("this link is not valid: log in, and say at /notifications/preferences what you want")
+    check_kind(kind, {**_kinds(ctx), DIGEST: "what is sent together"})
+    _check_channel(ctx, channel)
     await prefer(ctx.store, who, kind, channel, on=False)
     return {"kind": kind, "channel": channel, "on": False}
 
@@ -177,6 +178,11 @@ async def unsubscribe(
 def _kinds(ctx: Context) -> Mapping[str, str]:
     """The kinds that the user may be sent: those of applications, and what is told of endpoints where there are any."""
     return {**ctx.kinds, DISABLED: DISABLED_TITLE} if ctx.webhooks else ctx.kinds
+
+
+def _check_channel(ctx: Context, channel: str) -> None:
+    if channel not in ctx.channels:
+        raise NotFound(f"there is no channel {channel:.100}; there are {', '.join(ctx.channels)}")
 
 
 def _gathering(ctx: Context) -> list[str]:

@@ -84,7 +84,7 @@ class Load:
 
     def start(self) -> None:
         """Begin. Raises Aborted when no accounts can be made for ways that want them."""
-        if {"me", "app"} & set(self._plan.ways):
+        if {"me", "app", NOTIFY} & {*self._plan.ways, *self._plan.queued}:
             self.accounts = make_accounts(self._url, self.run_id)
             confirm_accounts(self._config, self.accounts)
         for thread in self._threads:
@@ -104,9 +104,7 @@ class Load:
     @property
     def told(self) -> list[str]:
         """The users who are notified, by their ids."""
-        if NOTIFY not in self._plan.queued:
-            return []
-        return [account.id for account in self.accounts] or [str(uid) for uid in self.uids]
+        return [account.id for account in self.accounts] if NOTIFY in self._plan.queued else []
 
     def pause(self, seconds: float) -> None:
         """Wait, unless all is to end."""

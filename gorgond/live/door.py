@@ -9,7 +9,8 @@ Several servers share the port; a connection stays with the server that took it.
 ends or since it takes too little, comes again by itself to whichever server, and says what it has.
 
 A session that has ended is heard of at once, over `auth_notify`, and asked about every ten minutes in case that was
-missed. Its connection is cut; when the client comes again, it is told 401 and stays away.
+missed, or at once if any has ended while its client was being let in. Its connection is cut; when the client comes
+again, it is told 401 and stays away.
 
 python-socketio does the talking: one process's alone, since what others publish comes over our own topics.
 """
@@ -83,6 +84,7 @@ class Door:
         self._telling = Telling(spawn, self._inboxes.run, "inboxes")
         self._items = Items(store, hear, spawn, _packet)
         self._checking: set[asyncio.Task[None]] = set()
+        self._endings = 0  # how often sessions have ended, or may have
         self._empty = asyncio.Event()
         self._engine = self._make_engine()
         self._acceptor: Acceptor | None = None
@@ -128,6 +130,7 @@ class Door:
         """An event of auth_notify."""
         if event.op != "auth.ended":
             return
+        self._endings += 1
         ended, user = set(event.args.get("sessions", ())), event.args.get("userid")
         for each in list(self._inboxes):
             if each.session in ended or each.user == user:
@@ -135,6 +138,7 @@ class Door:
 
     def doubt_sessions(self) -> None:
         """Such an event may have been missed."""
+        self._endings += 1
         for each in self._inboxes:
             each.check_at = 0.0
 
@@ -179,6 +183,8 @@ class Door:
 
     def has_entered(self, client: Socket) -> None:
         if isinstance(client.follower, _Client):
+            if client.follower.endings != self._endings:  # its session may be one that ended since it was asked about
+                client.follower.check_at = 0.0
             self._inboxes.join(client.follower)
             self._telling.begin()
 
@@ -214,6 +220,7 @@ class Door:
         """Let a client in. Raises ConnectionRefusedError."""
         client: Socket = environ["tornado.handler"]
         session, since = _credentials(auth)
+        endings = self._endings
         try:
             user = await self._user_of(session)
             last = await self._inboxes.newest(user) if since is None else since
@@ -223,7 +230,7 @@ class Door:
             log.debug("a client cannot be let in, and comes again: %s", error)
             client.cut()
             return
-        client.follower = _Client(client, sid, session, user, last)
+        client.follower = _Client(client, sid, session, user, last, endings)
         self._entered[sid] = client
 
     async def _subscribe(self, sid: str, wanted: Any = None) -> Mapping[str, Any]:
@@ -252,13 +259,15 @@ class Door:
 
 
 class _Client(Follower):
-    """Somebody who was let in, by the digest of the token of their session."""
+    """Somebody who was let in, by the digest of the token of their session, which was asked about when so many
+    `endings` had been heard of."""
 
-    def __init__(self, client: Socket, sid: str, session: str, user: str, last: int) -> None:
+    def __init__(self, client: Socket, sid: str, session: str, user: str, last: int, endings: int) -> None:
         super().__init__(user, last)
         self.client = client
         self.sid = sid
         self.session = session
+        self.endings = endings
         self.check_at = asyncio.get_running_loop().time() + CHECKED
         self._ready = False
 

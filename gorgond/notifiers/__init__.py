@@ -10,6 +10,7 @@ in the table NOTIFIERS or as an entry point of its group. docs/development.md sa
     push        browsers; `webpush` is what push services take, which only a browser reads
     templates   what e-mails say
     tidying     what is old leaves the store
+    targeted    a channel whose users name several targets each; `places` counts what is on its way
     retrying    those of a channel whose endpoints may be away for days
     webhook     requests to endpoints of users' own, signed
     pace        how many are sent a minute, by all servers together

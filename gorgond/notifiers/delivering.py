@@ -15,6 +15,11 @@ and is done. One that finds it "sending" comes from a server that died in betwee
 which whoever gets it may know. `by` is the message's own id: that of another message with the same `key` finds that it
 is somebody else's, and is done.
 
+Nothing is noted or made for who is no user, or whose account is ending: it would outlast that.
+
+A letter (`app.letters`) that is given up is no dead letter of the queue: the link in it may hold yet, and would lie
+there for who looks. Its delivery says why, and its user asks for another one.
+
 An address that its user has not confirmed gets letters alone (`app.letters`): by one of them it is confirmed. Those who
 registered when there were none get all.
 
@@ -105,7 +110,7 @@ class Server(Protocol):
         Leaving."""
 
     async def contact(self, user: str) -> Contact | None:
-        """How the user of this id is reached, if there is one."""
+        """How the user of this id is reached; None where there is none, or the account is ending."""
 
 
 class Leaving(GorgonError):
@@ -144,7 +149,9 @@ class Channel(ABC):
             return Retry(str(failed), failed.after)
         except Undeliverable as failed:
             self._count_failure("dead", failed)
-            return Dead(str(failed))
+            if notification.kind not in LETTERS:
+                return Dead(str(failed))
+            log.warning("%s to user %s is given up: %s", notification.kind, notification.user, failed)
         except Quiet as quiet:
             self._count("quiet")
             return Retry(str(quiet), delay=max(0.0, (quiet.until - now_ms()) / 1000))
@@ -175,6 +182,10 @@ class Channel(ABC):
             raise Leaving("its server ends")
         await asyncio.sleep(min(seconds, SOON))
 
+    def _count_nobody(self, notification: Notification) -> None:
+        log.info("%s is sent to nobody over %s: there is no user %s", notification.id, self.name, notification.user)
+        self._count("off")
+
     def _count(self, what: str) -> None:
         self._server.metrics.count(counter_of(self.name, what))
 
@@ -196,20 +207,24 @@ class IntoInbox(Channel):
         self._inbox = Inbox(store)
 
     async def _deliver(self, notification: Notification, message: Message) -> None:
-        if await self._ask(lambda: self._put(notification)):
-            self._count_sent(notification)
-        else:
-            self._count("off")
+        await self._ask(lambda: self._put(notification))
 
-    async def _put(self, notification: Notification) -> bool:
+    async def _put(self, notification: Notification) -> None:
         """Put it there, if its user wants it."""
-        found = await self._store.find(PREFERENCES, {"id": notification.user}, limit=1)
+        user = notification.user
+        contact, found = await asyncio.gather(
+            self._server.contact(user), self._store.find(PREFERENCES, {"id": user}, limit=1)
+        )
+        if contact is None:
+            self._count_nobody(notification)
+            return
         if found and preference_word(notification.kind, self.name) in found[0]["off"]:
-            return False
+            self._count("off")
+            return
         document = await self._inbox.put(notification)
         # Once more for a repeat: who put it there may have died before that.
-        await self._server.publish(Message("notify.added", {"user": notification.user, **visible_part(document, 0)}))
-        return True
+        await self._server.publish(Message("notify.added", {"user": user, **visible_part(document, 0)}))
+        self._count_sent(notification)
 
 
 class Outside(Channel):
@@ -225,14 +240,17 @@ class Outside(Channel):
 
     async def _deliver(self, notification: Notification, message: Message) -> None:
         target = str(message.args.get("target", ""))
+        recipient = await self._ask(lambda: self._recipient(notification, target))
+        if recipient is None:
+            self._count_nobody(notification)
+            return
         if not target and await self._is_gathered(notification, message.id):
             return
         if self._notifier.targets and not target:
             await self._expand(notification, message)
             return
         delivery = delivery_of(notification, self.name, target, message.id)
-        recipient = await self._ask(lambda: self._begin(delivery, notification))
-        if recipient is not None:
+        if await self._ask(lambda: self._begin(delivery, notification, recipient)):
             await self._deliver_to(notification, recipient, delivery)
 
     async def _deliver_to(self, notification: Notification, recipient: Recipient, delivery: Document) -> None:
@@ -313,32 +331,32 @@ class Outside(Channel):
         targets = [target_id(each) for each in found if self._notifier.wants(each, notification)]
         await self._server.push_all([(f"{QUEUE}:{self.name}", message_for(message, each)) for each in targets])
 
-    async def _begin(self, delivery: Document, notification: Notification) -> Recipient | None:
-        """Whom to send it, if it is to be sent by who handles this message."""
+    async def _begin(self, delivery: Document, notification: Notification, recipient: Recipient) -> bool:
+        """Whether it is to be sent by who handles this message."""
         id = delivery["id"]
         with suppress(Conflict):  # it was begun, by a message of before or another one of the same key
             await self._store.insert(DELIVERIES, delivery)
         found = await self._store.find(DELIVERIES, {"id": id}, limit=1, fields=["by", "state"])
         if not found or found[0]["by"] != delivery["by"]:
-            return None
+            return False
         if found[0]["state"] == "gathered":  # its user wants it by itself since
             await self._digests.add(DELIVERIES, id, notification, {})
-            return None
+            return False
         if not await self._takes_up(delivery, found[0]["state"]):
-            return None
-        recipient = await self._recipient(delivery)
-        if recipient is None or not self._notifier.reaches(recipient):
-            await self._note(id, in_state("off", "there is nobody there, or no address that was confirmed"))
-            return None
-        return recipient
+            return False
+        if not self._notifier.reaches(recipient):
+            await self._note(id, in_state("off", "there is no address that was confirmed"))
+            return False
+        return True
 
-    async def _recipient(self, delivery: Document) -> Recipient | None:
-        user, target = delivery["userid"], delivery["target"]
+    async def _recipient(self, notification: Notification, target: str) -> Recipient | None:
+        """Who is to have it, at this target of theirs if there is one; None where that is nobody."""
+        user = notification.user
         if not target:
             contact = await self._server.contact(user)
             if contact is None:
                 return None
-            email = contact.email if contact.proved or delivery["kind"] in LETTERS else ""
+            email = contact.email if contact.proved or notification.kind in LETTERS else ""
             return Recipient(user, contact.name, email, "", self._site)
         there = await self._store.find(self._notifier.targets, {"id": f"{user}:{target}"}, limit=1)
         return Recipient(user, "", "", "", self._site, there[0]) if there else None

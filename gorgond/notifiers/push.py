@@ -52,6 +52,7 @@ class PushNotifier(Notifier):
     """Sends them to the push services of browsers."""
 
     settings = Push
+    in_hand: ClassVar[int] = 64
     loud: ClassVar[bool] = True
     targets: ClassVar[str] = BROWSERS
 

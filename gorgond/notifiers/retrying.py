@@ -25,9 +25,8 @@ import asyncio
 import functools
 import math
 import random
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -38,6 +37,7 @@ from gorgond.errors import Conflict, NotFound, NotSent, TargetGone, Undeliverabl
 from gorgond.notifiers.delivering import Leaving, Outside, Server, in_state
 from gorgond.notifiers.notifier import Notification, Notifier, Recipient
 from gorgond.notifiers.pace import Pace
+from gorgond.notifiers.places import Places
 from gorgond.redpill import DONE, Dead, Message, Outcome, Retry, dumps, loads, now_ms
 
 TICK = "notify.tick"
@@ -59,7 +59,7 @@ class Retrying(Outside):
     ) -> None:
         super().__init__(notifier, store, server, pace, site)
         self._clock = clock
-        self._under_way: Counter[str] = Counter()  # by target
+        self._places = Places()  # by target
         self._turns = WeakValueDictionary[str, asyncio.Lock]()  # of those who change a target
 
     async def handle(self, message: Message) -> Outcome:
@@ -93,7 +93,7 @@ class Retrying(Outside):
             await self._give_up(delivery, _off(target), 0)
         elif (again := target.get("again") or 0) > self._clock():
             await self._wait(delivery, again, "others to the same endpoint have failed", 0)
-        elif self._under_way[target["id"]] >= AT_ONCE:
+        elif self._places.taken(target["id"]) >= AT_ONCE:
             await self._wait(delivery, self._clock() + BUSY_MS, "others are on their way to the same endpoint", 0)
         else:
             await self._try(notification, recipient, delivery)
@@ -101,7 +101,7 @@ class Retrying(Outside):
     async def _try(self, notification: Notification, recipient: Recipient, delivery: Document) -> None:
         """Send it, unless its user does not want it any more, and note what became of it."""
         target = recipient.target
-        with self._place(target["id"]):
+        with self._places.place(target["id"]):
             if await self._may_send(notification) is None:
                 await self._ask(lambda: self._note(delivery["id"], {**_SETTLED, **in_state("off")}))
                 return
@@ -125,16 +125,6 @@ class Retrying(Outside):
         await self._ask(lambda: self._note(delivery["id"], done))
         if target.get("failing"):
             await self._ask(lambda: self._change(target["id"], lambda now: WELL if now.get("failing") else {}))
-
-    @contextmanager
-    def _place(self, target: str) -> Iterator[None]:
-        self._under_way[target] += 1
-        try:
-            yield
-        finally:
-            self._under_way[target] -= 1
-            if not self._under_way[target]:
-                del self._under_way[target]
 
     async def _put_off(self, delivery: Document, failed: NotSent) -> None:
         """Note when it is tried next, if at all."""
@@ -276,7 +266,7 @@ class Retrying(Outside):
             return None
         if (again := target.get("again") or 0) > now:
             return min(again, now + LOOK_MS)
-        room = (1 if target.get("failures") else AT_ONCE) - self._under_way[id]
+        room = (1 if target.get("failures") else AT_ONCE) - self._places.taken(id)
         if room <= 0:
             return now + BUSY_MS
         due = await self._waiting(id, room, {"$lte": now})
@@ -302,11 +292,17 @@ class Retrying(Outside):
             await self._pause(0.0)
 
     async def _replay(self, message: Message) -> Outcome:
-        """Have all sent that a target was not sent, and that died at the time `since` or later."""
+        """Have all sent that a target was not sent, and that died at the time `since` or later; of these `ids`, if it
+        has any."""
         user, own, now = message.args["user"], message.args["target"], self._clock()
+        endpoint = await self._ask(lambda: self._found(f"{user}:{own}"))
+        if endpoint is None or endpoint["state"] != ON:
+            return DONE  # nothing is sent there
         until = now_ms()  # by which the store dates what it changes: what dies again is not sent for ever
         target = f"{user}:{own}"
         dead = {"target": own, "userid": user, "state": "dead", "ts": {"$gte": message.args["since"], "$lte": until}}
+        if ids := message.args.get("ids"):
+            dead["id"] = {"$in": ids}
         again = {"state": "waiting", "waits": target, "next": now, "tries": 0}
         while found := await self._ask(lambda: self._store.find(DELIVERIES, dead, sort="ts", limit=PART)):
             await asyncio.gather(*(self._ask(functools.partial(self._note, each["id"], again)) for each in found))

@@ -3,6 +3,8 @@ which is kept for the next one.
 
     550 …                        Undeliverable: this address, or this e-mail, never
     450 …, 421, no connection    NotSent: later; so is whatever is said before the server was told of an e-mail
+    530, 534, 535, 538           NotSent: it wants to know us first (RFC 4954), whenever it says so. That is a fault of
+                                 the configuration, and of no e-mail
     the connection ends, or nothing comes, after all was sent
                                  NotSent: whether the server has it nobody knows, so it is sent again, with its
                                  Message-ID
@@ -29,6 +31,7 @@ ANSWER = 120.0  # seconds for each answer: a server may look through an e-mail b
 IDLE = 30.0  # seconds after which a connection is not used again: the server may have ended it
 MOST = 100  # e-mails over one connection
 WORDS_MAX = 200  # characters of an answer that are told
+UNKNOWN = (530, 534, 535, 538)  # it does not know us
 
 
 class Mailer:
@@ -151,6 +154,8 @@ class _Connection:
 
 
 def _failure(code: int, words: bytes | str) -> NotSent | Undeliverable:
+    if code in UNKNOWN:
+        return NotSent(f"the mail server wants another url, with a password or TLS: {_words(code, words)}", code)
     kind = Undeliverable if 500 <= code <= 599 else NotSent
     return kind(f"the mail server says {_words(code, words)}")
 

@@ -30,6 +30,7 @@ from gorgond.notifiers.delivering import PATIENT, SOON, Channel, Contact, IntoIn
 from gorgond.notifiers.notifier import Notifier
 from gorgond.notifiers.pace import Pace
 from gorgond.notifiers.retrying import Retrying
+from gorgond.notifiers.targeted import Targeted
 from gorgond.notifiers.tidying import Tidying
 from gorgond.redpill import (
     DONE,
@@ -82,7 +83,7 @@ class NotificationServer(Service):
             pace = Pace(fabric.durable.link(f"{self.name} {name} pace"), name, settings.rate)
             self._notifiers.append(notifier)
             self._paces.append(pace)
-            kind = Retrying if notifier.schedule else Outside
+            kind = Retrying if notifier.schedule else Targeted if notifier.targets else Outside
             self._channels[name] = kind(notifier, store, self, pace, site)
         self._leading = Leading(fabric.durable.link(f"{self.name} lease"), TIDYING, self.consumes_as)
         self._tidying = Tidying(store, self._leading, config.notifications, self.metrics)
@@ -173,16 +174,18 @@ class NotificationServer(Service):
         await self.producer(TOPIC).publish(TOPIC, event)
 
     async def contact(self, user: str) -> Contact | None:
-        """How the user of this id is reached, if there is one."""
-        asked = {"filter": {"id": user}, "fields": ["name", "email", "confirmed"], "limit": 1}
+        """How the user of this id is reached; None where there is none, or the account is ending."""
+        asked = {"filter": {"id": user}, "fields": ["name", "email", "confirmed", "erased"], "limit": 1}
         try:
             found = loads((await self._asking.ask(CONTACT, "users.find", asked)).body)
         except CallFailed as failed:
             if failed.code != 403:
                 raise
-            # A store of before addresses were confirmed: another one tells, or this one after its upgrade.
+            # A store that does not tell so much yet: another one does, or this one after its upgrade.
             raise CallFailed(503, str(failed)) from failed
-        return Contact(found[0]["name"], found[0]["email"], found[0].get("confirmed", True)) if found else None
+        if not found or found[0].get("erased"):
+            return None
+        return Contact(found[0]["name"], found[0]["email"], found[0].get("confirmed", True))
 
     async def kept_key(self, public: str, private: str) -> str:
         """The private key that all notification servers have: this one, if there was none."""

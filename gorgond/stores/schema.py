@@ -35,7 +35,10 @@ would be anybody. These fields of theirs everybody may find by id, and is told w
 KEPT_ONCE = frozenset({PUSH_KEYS})
 """Those of them to which everybody may add what is not there yet. Nobody but the auth server could change it."""
 
-CONTACT: Mapping[str, tuple[str, ...]] = {"users": ("name", "email", "confirmed"), PUSH_KEYS: ("public", "private")}
+CONTACT: Mapping[str, tuple[str, ...]] = {
+    "users": ("name", "email", "confirmed", "erased"),
+    PUSH_KEYS: ("public", "private"),
+}
 """The fields that notification servers may find too, by id, over a queue of their own: how a user is reached."""
 
 PROVIDERS = "providers"

@@ -14,21 +14,25 @@ from urllib.request import Request, urlopen
 import pytest
 
 from gorgond.app import letters
+from gorgond.auth.records import owned_filters
 from gorgond.http import export
 from gorgond.notifiers import smtp
 from gorgond.redpill import Attempts, Counts, DeadLetter
 from gorgond.roles import notify
 from gorgond.service.fabric import connect_fabric
+from gorgond.stores import open_store
+from gorgond.stores.contract import Query
 from tests.conftest import RedisServer
+from tests.integration.browsing import PASSWORD
 from tests.integration.letters import change_user
 from tests.integration.mail import HANG, HANG_UP, TAKEN, MailServer, ids
 from tests.integration.telling import COMMENT, LOGIN
-from tests.integration.test_notifications import APPS, Reader, tell
+from tests.integration.test_notifications import APPS, Reader, kept, tell
 from tests.integration.website import Website
 from tests.waiting import eventually
 
 SITE = "https://notes.example"
-QUEUE = "notify_put:email"
+QUEUE, INBOX = "notify_put:email", "notify_put:inbox"
 TEMPLATES = {"subject.txt": "{{ data['who'] }}\nhas commented", "body.html": "<p>{{ data['who'] }}</p>"}
 
 
@@ -180,6 +184,9 @@ def test_one_click_and_none_is_sent_any_more(house: Website, nora: Reader, mail:
     # and a token that is not that user's does nothing
     forged = re.sub("token=[^&]+", "token=x", link)
     assert house.ask("POST", forged).error["code"] == 404
+    # nor is a kind or a channel noted that there is not
+    for wrong in (re.sub("kind=[^&]+", "kind=none", link), re.sub("channel=[^&]+", "channel=none", link)):
+        assert " none; there are " in house.ask("POST", wrong).error["message"]
 
 
 def test_the_link_of_an_email_asks_a_person_first(house: Website, nora: Reader, mail: MailServer) -> None:
@@ -290,12 +297,54 @@ def test_what_a_template_cannot_be_filled_in_with_is_a_dead_letter(
     assert mail.offered == []
 
 
-def test_none_is_sent_to_who_is_no_user(house: Website, nora: Reader, mail: MailServer) -> None:
-    tell(house, "nobody", LOGIN)
-    tell(house, nora.id, LOGIN)
-    eventually(lambda: mail.mails and counts(house).queued == counts(house).in_flight == 0)
+def test_none_is_sent_to_who_is_no_user_and_nothing_is_kept_of_it(
+    house: Website, nora: Reader, mail: MailServer
+) -> None:
+    # given somebody whose account has ended
+    gone = Reader(house)
+    eventually(lambda: mail.mails)
+    mail.mails.clear()
+    assert gone.ask("POST", "/auth/delete", {"password": PASSWORD}).status == 204
+    eventually(lambda: not kept(house, gone.id))
+    # when they are notified, and others are
+    for user in (gone.id, "nobody", nora.id):
+        tell(house, user, LOGIN)
+    eventually(lambda: mail.mails and all(idle(house, queue) for queue in ("notify_put", INBOX, QUEUE)))
+    # then those others are sent an e-mail, and of who has gone there is still nothing
     assert mail.recipients[-1] == address(nora)
     assert len(mail.mails) == 1
+    assert not kept(house, gone.id)
+
+
+def idle(house: Website, queue: str) -> bool:
+    (found,) = at_broker(house, lambda link: link.counts([queue]))
+    return bool(found.queued == found.in_flight == 0)
+
+
+def test_a_letter_that_is_refused_leaves_no_link_behind(
+    house: Website, nora: Reader, mail: MailServer, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs("account.reset to user .* is given up: the mail server says 550 5.1.1 no such mailbox")
+    mail.refused[address(nora)] = "550 5.1.1 no such mailbox"
+    before = dead(house)
+    assert house.ask("POST", "/auth/reset", {"email": address(nora)}).status == 202
+    # then its delivery says why, and the broker has nothing of it any more
+    filter = owned_filters(nora.id)["deliveries"] | {"kind": letters.RESET, "state": "dead"}
+    [given_up] = eventually(lambda: stored(house, "deliveries", filter))
+    assert given_up["reason"] == "the mail server says 550 5.1.1 no such mailbox"
+    eventually(lambda: idle(house, QUEUE))
+    assert dead(house) == before
+
+
+def stored(house: Website, collection: str, filter: dict[str, Any]) -> list[dict[str, Any]]:
+    store = open_store(house.config.store.url)
+    try:
+        (answer,) = store.find([Query(collection, filter)])
+        assert isinstance(answer, bytes)
+        documents: list[dict[str, Any]] = json.loads(answer)
+        return documents
+    finally:
+        store.close()
 
 
 def test_what_was_waiting_is_not_sent_once_it_is_not_wanted(house: Website, nora: Reader, mail: MailServer) -> None:

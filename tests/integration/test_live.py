@@ -3,6 +3,7 @@ whom it is not for."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -27,7 +28,7 @@ from tests.integration.browsing import PASSWORD
 from tests.integration.listening import Rough, client, listening
 from tests.integration.telling import COMMENT
 from tests.integration.website import Website
-from tests.waiting import eventually
+from tests.waiting import eventually, eventually_async
 
 pytest.importorskip("socketio")
 
@@ -254,6 +255,27 @@ def test_a_session_whose_end_nobody_heard_of_is_asked_about(
             patch.setattr(door.Door, "hear_session", lambda *_: None)
             nora.ask("POST", "/auth/logout")
             assert heard.wait("connect_error")[0]["data"] == {"code": 401}
+
+
+def test_a_session_that_ends_while_its_client_is_let_in_is_cut(
+    house: Website, nora: Someone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entrance = server_of(house)._door
+    known = entrance._user_of
+
+    async def known_until_now(session: str) -> str:
+        user = await known(session)
+        monkeypatch.setattr(entrance, "_user_of", known)
+        heard = entrance._endings
+        await asyncio.to_thread(nora.ask, "POST", "/auth/logout")
+        await eventually_async(lambda: entrance._endings > heard)
+        return user
+
+    # given a session that ends when it was found to last, before its client is among those that are told
+    monkeypatch.setattr(entrance, "_user_of", known_until_now)
+    # then the client is cut all the same
+    with listening(url(house), [client(token=nora.token)]) as heard:
+        assert heard.wait("connect_error")[0]["data"] == {"code": 401}
 
 
 # ---- bounds

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,18 +22,18 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gorgond.notifiers import push
+from gorgond.notifiers import push, targeted
 from gorgond.notifiers.webpush import packed, unpacked
 from gorgond.outside.http import HttpClient
 from gorgond.redpill import Attempts, now_ms
 from gorgond.roles import notify
 from tests.conftest import RedisServer
-from tests.integration.receiver import OK, Received, Receiver, status
+from tests.integration.receiver import OK, Received, Receiver, Script, status
 from tests.integration.telling import COMMENT
 from tests.integration.test_email import at_broker
 from tests.integration.test_notifications import APPS, Reader, kept, tell
 from tests.integration.website import Website
-from tests.waiting import eventually
+from tests.waiting import eventually, eventually_async
 
 QUEUE = "notify_put:push"
 HOST = "hook.example"
@@ -73,7 +75,8 @@ def pushing(broker: str, directory: Path, service: Receiver, store: str, instanc
         patch.setenv("SSL_CERT_FILE", str(service.trusted))
         look_up = lambda _, port, family: [(2, ("127.0.0.1", port))]  # noqa: E731
         patch.setattr(push, "HttpClient", partial(HttpClient, allowed=[ip_network("127.0.0.0/8")], look_up=look_up))
-        patch.setattr(notify, "PATIENT", Attempts(most=1_000_000, first=0.05, longest=0.2))
+        for each in (notify, targeted):
+            patch.setattr(each, "PATIENT", Attempts(most=1_000_000, first=0.05, longest=0.2))
         often = "100000"
         with Website(
             broker, directory, instance=instance, conf=str(conf), store__url=store, app__module=APPS,
@@ -182,6 +185,46 @@ def test_all_servers_sign_with_the_same_key(
         device.shown(20)
     assert {received.headers["authorization"].rpartition("k=")[2] for received in device.received} == {key}
     assert public_key(nora) == key
+
+
+def test_who_names_browsers_that_hang_keeps_nobody_waiting(
+    house: Website, nora: Reader, service: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targeted, "BUSY", 0.05)
+    [server] = (each for each in house._services if isinstance(each, notify.NotificationServer))
+    [notifier] = server._notifiers
+    monkeypatch.setattr(notifier._client, "_seconds", 600.0)  # type: ignore[attr-defined]
+    released, held = threading.Event(), set[str]()
+
+    async def hold(writer: asyncio.StreamWriter) -> None:
+        await eventually_async(released.is_set)
+        await OK(writer)
+
+    def answer(received: Received) -> Script:
+        if received.path == there.path:
+            return OK
+        if len(service.of(received.path)) == 1:
+            return status(503)
+        held.add(received.path)
+        return hold
+
+    # given a user with many browsers, at push services that fail, and hang when they are tried again
+    service.answer = answer
+    mallory, there = Reader(house), Device(service)
+    devices = [Device(service) for _ in range(targeted.AT_ONCE + 4)]
+    for device in devices:
+        device.told(mallory)
+    there.told(nora)
+    tell(house, mallory.id)
+    eventually(lambda: len(held) == targeted.AT_ONCE)
+    # when somebody else is told something, then they are, while those hang, of which there are no more than may be
+    tell(house, nora.id)
+    there.shown(1)
+    assert len(held) == targeted.AT_ONCE
+    # and when they do not hang any more, then each has it
+    released.set()
+    eventually(lambda: quiet(house))
+    assert {device.path for device in devices} == held
 
 
 @pytest.mark.parametrize("code", [404, 410])

@@ -7,7 +7,8 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,12 @@ from tests.conftest import RedisServer, left_out
 from tests.integration.receiver import OK, Received, Receiver, drips, floods, hangs, says, status
 from tests.integration.telling import COMMENT, LOGIN
 from tests.integration.test_email import at_broker
+from tests.integration.test_gorgonctl_notifications import ctl
 from tests.integration.test_notifications import APPS, Reader, tell
 from tests.integration.website import Website
 from tests.waiting import eventually
+
+__all__ = ["ctl"]
 
 PLACE = "/me/notifications/endpoints"
 QUEUE = "notify_put:webhook"
@@ -244,6 +248,35 @@ def test_one_that_says_410_is_off_and_its_user_is_told_and_may_have_it_all(
     eventually(lambda: len(receiver.received) == 2 and quiet(house))
     assert receiver.received[1].headers["webhook-id"] == id
     verify(receiver.received[1], made["secret"])
+
+
+def test_the_operator_has_what_was_given_up_sent_again(
+    house: Website, nora: Reader, receiver: Receiver, ctl: Callable[..., Any]
+) -> None:
+    made, ids = add(nora, receiver, "/hook"), []
+    deliveries = partial(ctl, "list", "--user", nora.id, "--channel", "webhook", "--state", "dead", "--json")
+    for _ in range(2):
+        # given an endpoint that was turned off, twice, with one that it did not take each time
+        receiver.answer = lambda _: status(410)
+        ids.append(tell(house, nora.id))
+        eventually(lambda: len(deliveries()) == len(ids))
+        names = [f"{nora.id}:{id}:webhook:{made['id']}" for id in ids]
+        assert {each["id"] for each in deliveries()} == set(names)
+        # then nothing can be sent while it is off
+        eventually(lambda: endpoint(nora, made)["state"] == "off")
+        assert "is not among what was given up" in ctl("replay", names[-1])
+        assert nora.ask("PATCH", f"{PLACE}/{made['id']}", {"state": "on"}).status == 200
+    # when it is well, then one of them is sent again, and after that all that are left
+    receiver.answer = lambda _: OK
+    receiver.received.clear()
+    for replayed, arguments in ((ids[1], names[1:]), (ids[0], ["--all", "--channel", "webhook", "--user", nora.id])):
+        assert ctl("replay", *arguments, "--json")["done"] == [
+            "1 notification put back into the queue, to be sent again"
+        ]
+        eventually(lambda: receiver.received and quiet(house))
+        assert [each.headers["webhook-id"] for each in receiver.received] == [replayed]
+        receiver.received.clear()
+    assert deliveries() == []
 
 
 def test_who_is_told_no_more_that_an_endpoint_is_off_may_be_told_again(nora: Reader) -> None:

@@ -65,3 +65,11 @@ def test_what_is_refused_itself_never_comes_again() -> None:
     lines = [HELLO, "250 mail.example", "250 good", "550 5.1.1 no such mailbox", "250 good"]
     with saying(*lines) as port, pytest.raises(Undeliverable, match="says 550"):
         send(f"smtp://127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    "asks", [["530 5.7.0 log in"], ["250 good", "530 5.7.0 log in"], ["250 good", "250 good", "535 5.7.8 log in"]]
+)
+def test_a_server_that_wants_a_login_at_whatever_it_is_told_puts_an_email_off(asks: list[str]) -> None:
+    with saying(HELLO, "250 mail.example", *asks) as port, pytest.raises(NotSent, match=r"wants another url.*log in"):
+        send(f"smtp://127.0.0.1:{port}")

@@ -1,5 +1,6 @@
 """What became of each notification that was to be sent over a channel: documents in the store (`notifiers.delivering`).
-Those that were given up are dead letters of the channel's queue, by which they are sent again.
+Those that were given up are dead letters of the channel's queue, by which they are sent again; but for those to
+endpoints, which have what was to be sent in their documents (`notifiers.retrying`), and a server that sends it again.
 
 A user is named by the id or by the e-mail address; an empty name means all, of channels too.
 """
@@ -7,11 +8,13 @@ A user is named by the id or by the e-mail address; an empty name means all, of 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from gorgond.app.notifying import DELIVERIES
+from gorgond.app.notifying import DELIVERIES, QUEUE
+from gorgond.app.webhooks import ENDPOINTS, ON, REPLAY
 from gorgond.auth.records import Records
 from gorgond.auth.users import Users
 from gorgond.commands.operator import text
@@ -25,6 +28,8 @@ from gorgond.stats.letters import letters_of, message_of
 
 PATIENCE = 10_000  # ms for one question to the store
 OF_USER = 1000  # the newest of a user that are looked at
+PART = 1000  # those to endpoints that are looked for at once
+_PLACE = ("id", "userid", "channel", "target", "ts")  # what says where one was to go
 
 Delivery = dict[str, Any]
 
@@ -64,9 +69,11 @@ async def _id_of(caller: Caller, user: str) -> str:
     return str(found["id"])
 
 
-async def _find(caller: Caller, filter: dict[str, Any], most: int) -> list[Delivery]:
-    args = {"filter": filter, "sort": [["ts", -1]], "limit": most}
-    reply = await caller.call("store_get", Message(f"{DELIVERIES}.find", args, deadline=now_ms() + PATIENCE))
+async def _find(
+    caller: Caller, filter: dict[str, Any], most: int, fields: Sequence[str] = (), collection: str = DELIVERIES
+) -> list[Delivery]:
+    args = {"filter": filter, "sort": [["ts", -1]], "limit": most, "fields": list(fields)}
+    reply = await caller.call("store_get", Message(f"{collection}.find", args, deadline=now_ms() + PATIENCE))
     if reply.error is not None:
         raise reply.error
     found: list[Delivery] = loads(reply.body)
@@ -79,7 +86,8 @@ async def replay(installation: Installation, user: str, channel: str, ids: Seque
     if user:
         async with _caller(installation) as caller:
             user = await _id_of(caller, user)
-    async with open_links(installation.connect()) as links:
+    fabric = installation.connect()
+    async with open_links(fabric) as links:
         known = sorted({queue for link in links.values() for queue in await link.queues() if channel_of(queue)})
         queues = [queue for queue in known if channel in ("", channel_of(queue))]
         if not queues:
@@ -93,14 +101,58 @@ async def replay(installation: Installation, user: str, channel: str, ids: Seque
                 of, id = _about(queue, letter)
                 if id and user in ("", of):
                     there[id] = (queue, broker, letter)
+        async with _caller(installation) as caller:
+            to_endpoints = await _to_endpoints(caller, user, channel, [id for id in ids if id not in there])
         for id in ids:
-            if id not in there:
+            if id not in there and id not in to_endpoints:
                 raise GorgonError(f"{id} is not among what was given up: gorgonctl notifications list --state dead")
         done = 0
-        for queue, broker, letter in (there[id] for id in dict.fromkeys(ids or there)):
+        for queue, broker, letter in (there[id] for id in dict.fromkeys(ids or there) if id in there):
             done += await links[broker].requeue(queue, letter.number)
             links.extend()
-    return [f"{counted(done, 'notification')} put back into the queue, to be sent again"]
+    again = [to_endpoints[id] for id in dict.fromkeys(ids or to_endpoints) if id in to_endpoints]
+    for queue, messages in _replays(again, bool(ids)).items():
+        async with Producer(fabric.carrier(queue, fabric.durable), "gorgonctl") as producer:
+            await producer.push(queue, *messages)
+    return [f"{counted(done + len(again), 'notification')} put back into the queue, to be sent again"]
+
+
+async def _to_endpoints(caller: Caller, user: str, channel: str, ids: Sequence[str]) -> dict[str, Delivery]:
+    """By their ids those that were given up, of this user and channel, to endpoints that are on; of these `ids`, if
+    there are any."""
+    filter: dict[str, Any] = {"state": "dead"} | ({"channel": channel} if channel else {})
+    if ids:
+        filter["id"] = {"$in": list(ids)}
+    elif user:
+        filter["id"] = {"$gte": f"{user}:", "$lt": f"{user};"}
+    dead: dict[str, Delivery] = {}
+    while some := {each["id"]: each for each in await _find(caller, filter, PART, _PLACE) if each["id"] not in dead}:
+        dead |= some
+        filter["ts"] = {"$lte": min(each["ts"] for each in some.values())}
+    targets = sorted({_target(each) for each in dead.values() if each.get("target")})
+    on: set[str] = set()
+    for first in range(0, len(targets), PART):
+        wanted = {"id": {"$in": targets[first : first + PART]}, "state": ON}
+        on.update(each["id"] for each in await _find(caller, wanted, PART, ("id",), ENDPOINTS))
+    return {id: each for id, each in dead.items() if _target(each) in on and user in ("", each["userid"])}
+
+
+def _target(delivery: Delivery) -> str:
+    return f"{delivery['userid']}:{delivery.get('target')}"
+
+
+def _replays(again: Sequence[Delivery], named: bool) -> dict[str, list[Message]]:
+    """By queue the messages that have these sent again, which were `named` or are all: one for each endpoint."""
+    of: defaultdict[tuple[str, str, str], list[Delivery]] = defaultdict(list)
+    for each in again:
+        of[each["channel"], each["userid"], each["target"]].append(each)
+    found: defaultdict[str, list[Message]] = defaultdict(list)
+    for (channel, user, target), some in of.items():
+        args = {"user": user, "target": target, "since": min(each["ts"] for each in some) if named else 0}
+        if named:
+            args["ids"] = [each["id"] for each in some]
+        found[f"{QUEUE}:{channel}"].append(Message(REPLAY, args))
+    return found
 
 
 def _about(queue: str, letter: DeadLetter) -> tuple[str, str]:
