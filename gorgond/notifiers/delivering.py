@@ -182,9 +182,8 @@ class Channel(ABC):
             raise Leaving("its server ends")
         await asyncio.sleep(min(seconds, SOON))
 
-    def _count_nobody(self, notification: Notification) -> None:
+    def _tell_nobody(self, notification: Notification) -> None:
         log.info("%s is sent to nobody over %s: there is no user %s", notification.id, self.name, notification.user)
-        self._count("off")
 
     def _count(self, what: str) -> None:
         self._server.metrics.count(counter_of(self.name, what))
@@ -211,20 +210,24 @@ class IntoInbox(Channel):
 
     async def _put(self, notification: Notification) -> None:
         """Put it there, if its user wants it."""
+        document = await self._inbox.put(notification, lambda: self._is_wanted(notification))
+        if document is None:
+            self._count("off")
+            return
+        # Once more for a repeat: who put it there may have died before that.
+        added = {"user": notification.user, **visible_part(document, 0)}
+        await self._server.publish(Message("notify.added", added))
+        self._count_sent(notification)
+
+    async def _is_wanted(self, notification: Notification) -> bool:
         user = notification.user
         contact, found = await asyncio.gather(
             self._server.contact(user), self._store.find(PREFERENCES, {"id": user}, limit=1)
         )
         if contact is None:
-            self._count_nobody(notification)
-            return
-        if found and preference_word(notification.kind, self.name) in found[0]["off"]:
-            self._count("off")
-            return
-        document = await self._inbox.put(notification)
-        # Once more for a repeat: who put it there may have died before that.
-        await self._server.publish(Message("notify.added", {"user": user, **visible_part(document, 0)}))
-        self._count_sent(notification)
+            self._tell_nobody(notification)
+            return False
+        return not found or preference_word(notification.kind, self.name) not in found[0]["off"]
 
 
 class Outside(Channel):
@@ -242,7 +245,8 @@ class Outside(Channel):
         target = str(message.args.get("target", ""))
         recipient = await self._ask(lambda: self._recipient(notification, target))
         if recipient is None:
-            self._count_nobody(notification)
+            self._tell_nobody(notification)
+            self._count("off")
             return
         if not target and await self._is_gathered(notification, message.id):
             return

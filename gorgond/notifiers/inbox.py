@@ -9,7 +9,7 @@ and whoever died, and who reads behind a number misses none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from gorgond.app.clients import Document, StoreClient
@@ -26,18 +26,22 @@ class Inbox:
         self._store = store
         self._turns: dict[str, _Turn] = {}  # by user
 
-    async def put(self, notification: Notification) -> Document:
-        """The document in its user's inbox, put there unless it is there. Raises what asking the store raises, and
-        NotSent when others are always quicker."""
-        with self._one_by_one(notification.user) as turn:
+    async def put(self, notification: Notification, wanted: Callable[[], Awaitable[bool]]) -> Document | None:
+        """The document in its user's inbox, put there unless it is there; None if it is not `wanted`, which is asked
+        at the same time as the store. Raises what asking raises, and NotSent when others are always quicker."""
+        user = notification.user
+        with self._one_by_one(user) as turn:
             async with turn:  # among ourselves nobody has to be too late
+                newest, is_wanted = await asyncio.gather(newest_number(self._store, user), wanted())
+                if not is_wanted:
+                    return None
                 for _ in range(ROUNDS):
-                    if (document := await self._placed(notification)) is not None:
+                    if (document := await self._placed(notification, newest + 1)) is not None:
                         return document
+                    newest = await newest_number(self._store, user)
         raise NotSent("others put into the same inbox all the time")
 
-    async def _placed(self, notification: Notification) -> Document | None:
-        number = await newest_number(self._store, notification.user) + 1
+    async def _placed(self, notification: Notification, number: int) -> Document | None:
         if found := await self._store.find(NOTIFICATIONS, {"nid": notification.id}, limit=1):
             return found[0]
         document: Document = {

@@ -269,7 +269,7 @@ def test_the_operator_has_what_was_given_up_sent_again(
     # when it is well, then one of them is sent again, and after that all that are left
     receiver.answer = lambda _: OK
     receiver.received.clear()
-    for replayed, arguments in ((ids[1], names[1:]), (ids[0], ["--all", "--channel", "webhook", "--user", nora.id])):
+    for replayed, arguments in ((ids[0], names[:1]), (ids[1], ["--all", "--channel", "webhook", "--user", nora.id])):
         assert ctl("replay", *arguments, "--json")["done"] == [
             "1 notification put back into the queue, to be sent again"
         ]
