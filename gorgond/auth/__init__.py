@@ -5,7 +5,7 @@ users        accounts in the store, an e-mail address once
 passwords    Argon2id
 erasing      the end of an account
 tokens       sessions: begun, validated from a cache, revoked everywhere
-proving      what may be asked of it about e-mail addresses: confirm one, have a forgotten password replaced
+proving      what may be asked of it about e-mail addresses: confirm one, have another one, reset a password
 letters      e-mails with a link, and what else accounts have their users told
 links        the links in them
 limits       how often a password may be tried

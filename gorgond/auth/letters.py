@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import urlencode
 
-from gorgond.app.letters import CONFIRM, LOGIN, RESET, TITLES
+from gorgond.app.letters import ADDRESS, CONFIRM, LOGIN, MOVED, RESET, TITLES, TO
 from gorgond.app.notifying import QUEUE, SEND, notification_id, send_args
 from gorgond.auth.links import Links
 from gorgond.auth.records import Document
@@ -21,14 +22,16 @@ log = logging.getLogger("gorgond.auth")
 Push = Callable[[str, Message], Awaitable[None]]
 """Keeps a message for a queue."""
 
-_PAGES = {CONFIRM: "confirm", RESET: "reset"}
+_PAGES = {CONFIRM: "confirm", RESET: "reset", ADDRESS: "address"}
 _TEXTS = {
     CONFIRM: "An account was made with this address. If it was you, log in there and follow this link, which holds for "
     "three days. If it was not, do nothing: the account is sent no more e-mails.",
     RESET: "Somebody, you perhaps, has forgotten the password of your account. This link, which holds for an hour and "
     "once, leads to where a new one is chosen. If you have not asked for it, do nothing.",
+    ADDRESS: "Somebody, you perhaps, wants an account to have this address in place of the one that it has. If it was "
+    "you, log in there and follow this link, which holds for a day. If it was not, do nothing.",
 }
-_LABELS = {CONFIRM: "Confirm the address", RESET: "Choose a new password"}
+_LABELS = {CONFIRM: "Confirm the address", RESET: "Choose a new password", ADDRESS: "Have this address"}
 
 
 class Letters:
@@ -54,11 +57,23 @@ class Letters:
                 "section [notify.email]",
             )  # fmt: skip
 
-    async def send(self, kind: str, user: Document, seed: str) -> None:
-        """Send a letter to a user; one for each `seed`. Raises BrokerError."""
-        title, link = TITLES[kind], f"{self._site}/{_PAGES[kind]}?token={self._links.token(kind, user)}"
-        data = {"title": title, "text": _TEXTS[kind], "url": link, "label": _LABELS[kind]}
-        await self._tell(f"{QUEUE}:{self._channel}", kind, user["id"], data, seed)
+    async def send(self, kind: str, user: Document, seed: str, to: str = "") -> None:
+        """Send a letter with a link to a user, perhaps `to` another address than the account's; one for each `seed`.
+        Raises BrokerError."""
+        proof = {"token": self._links.token(kind, user, to)} | ({"email": to} if to else {})
+        link = f"{self._site}/{_PAGES[kind]}?{urlencode(proof)}"
+        data = {"title": TITLES[kind], "text": _TEXTS[kind], "url": link, "label": _LABELS[kind]}
+        await self._tell(f"{QUEUE}:{self._channel}", kind, user["id"], data, seed, to)
+
+    async def tell_moved(self, user: Document, email: str, seed: str) -> None:
+        """Tell a user, at the address that the account has had until now, that it has another one. Raises
+        BrokerError."""
+        text = (
+            f"E-mails go to {email} from now on, and who reads them may choose a new password. If it was not you who "
+        )
+        text += "changed that, log in and change it back, and the password too; or tell who runs this site."
+        data = {"title": TITLES[MOVED], "text": text, "url": f"{self._site}/account", "label": "Your account"}
+        await self._tell(f"{QUEUE}:{self._channel}", MOVED, user["id"], data, seed, user["email"])
 
     async def welcome(self, user: Document, seed: str) -> None:
         """Have a new user confirm the address, where letters are sent. That can be asked for again, so an account is
@@ -81,6 +96,7 @@ class Letters:
         except BrokerError as error:
             log.info("user %s is not told of a login: %s", userid, error)
 
-    async def _tell(self, queue: str, kind: str, userid: str, data: Mapping[str, str], seed: str) -> None:
+    async def _tell(self, queue: str, kind: str, userid: str, data: Mapping[str, str], seed: str, to: str = "") -> None:
         id = notification_id(userid, kind, seed)
-        await self._push(queue, Message(SEND, send_args(id, userid, kind, TITLES[kind], data, now_ms()), id))
+        args = send_args(id, userid, kind, TITLES[kind], data, now_ms()) | ({TO: to} if to else {})
+        await self._push(queue, Message(SEND, args, id))

@@ -4,7 +4,8 @@
                                the account as it was when the letter was written
 
 Nothing of them is stored. One that is used changes the account, so it holds no more, and neither do those that were
-sent before it: that of a new password has the old one's hash and the era of the sessions in it. The key is made of
+sent before it: those of a new password and of a new address have the old password's hash and the era of the sessions in
+them, the latter the new address too. The key is made of
 [auth] key: with another one the links that are on their way are void.
 """
 
@@ -15,7 +16,7 @@ import hashlib
 import hmac
 import re
 
-from gorgond.app.letters import LETTERS, RESET
+from gorgond.app.letters import ADDRESS, LETTERS, RESET
 from gorgond.auth.records import Document
 from gorgond.redpill import now_ms
 
@@ -28,17 +29,17 @@ class Links:
     def __init__(self, keys: str) -> None:
         self._keys = [hmac.new(key.encode(), b"gorgond links", hashlib.sha256).digest() for key in keys.split()]
 
-    def token(self, kind: str, user: Document) -> str:
-        """One for a letter of this kind."""
+    def token(self, kind: str, user: Document, to: str = "") -> str:
+        """One for a letter of this kind, which goes `to` another address than that of the user's account, or not."""
         until = now_ms() + int(LETTERS[kind] * 1000)
-        return f"{user['id']}.{until}.{_mac(self._keys[0], kind, user, until)}"
+        return f"{user['id']}.{until}.{_mac(self._keys[0], kind, user, until, to)}"
 
-    def holds(self, token: str, kind: str, user: Document) -> bool:
+    def holds(self, token: str, kind: str, user: Document, to: str = "") -> bool:
         """Whether it is one for letters of this kind to this user, whose account is still as it was then."""
         found = _TOKEN.fullmatch(token)
         if found is None or found[1] != user["id"] or int(found[2]) < now_ms():
             return False
-        return any(hmac.compare_digest(_mac(key, kind, user, int(found[2])), found[3]) for key in self._keys)
+        return any(hmac.compare_digest(_mac(key, kind, user, int(found[2]), to), found[3]) for key in self._keys)
 
 
 def user_in(token: str) -> str:
@@ -47,9 +48,9 @@ def user_in(token: str) -> str:
     return found[1] if found else ""
 
 
-def _mac(key: bytes, kind: str, user: Document, until: int) -> str:
-    about = [kind, user["id"], str(until), user["email"]]
-    if kind == RESET:
+def _mac(key: bytes, kind: str, user: Document, until: int, to: str) -> str:
+    about = [kind, user["id"], str(until), user["email"], *filter(None, [to])]
+    if kind in (RESET, ADDRESS):
         about += [user["passhash"], str(user["authtokens"].get("era", ""))]
     made = hmac.new(key, "\0".join(about).encode(), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(made).rstrip(b"=").decode()

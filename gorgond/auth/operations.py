@@ -143,7 +143,7 @@ class Operations:
     async def password(self, message: Message, user: User) -> Any:
         args = message.args
         new = new_password(args, "new")
-        account = await self._owner(user, args, "old")
+        account = await self.owner(user, args, "old")
         # One write changes the password and ends the sessions that were begun before.
         changes = {"passhash": await self._passwords.hash(new), **new_era()}
         await self._users.change_unchanged(account, changes)
@@ -151,7 +151,7 @@ class Operations:
         await self._tokens.end_others(account["id"])
         return answer
 
-    async def _owner(self, user: User, args: Mapping[str, Any], name: str) -> Document:
+    async def owner(self, user: User, args: Mapping[str, Any], name: str) -> Document:
         """The account of a user who proves to be its owner: by the password, the argument of this name, or where there
         is none by having just logged in. Raises CallFailed 403 and 429."""
         account = await self.account(user)
@@ -173,7 +173,7 @@ class Operations:
         return public_part(account | changes)
 
     async def delete(self, message: Message, user: User) -> Any:
-        ended = await self._erasing.begin(await self._owner(user, message.args, "password"))
+        ended = await self._erasing.begin(await self.owner(user, message.args, "password"))
         return None if ended else "queued"
 
     async def check_fresh(self, user: User) -> None:

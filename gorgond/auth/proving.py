@@ -2,11 +2,13 @@
 
     auth.confirm.ask    {"client"}                  → null; a letter with a link is on its way to the user's address
     auth.confirm        {"token"}                   → the user, whose address is confirmed from now on
+    auth.address.ask    {"email", "password", "client"}   → null; a letter with a link is on its way to that address
+    auth.address        {"token", "email"}          → the user, whose address it is from now on; the one before is told
     auth.reset.ask      {"email", "client"}         → null, whoever has this address; the job auth.reset.letter is kept
     auth.reset.letter   {"email"}                   → null; a letter is on its way, if an account has this address
     auth.reset          {"token", "new", "client"}  → null; the password is another one, and all sessions have ended
 
-The first two need a user, the token of a link alone does not do: the owner of an address whom a stranger's account
+The first four need a user, the token of a link alone does not do: the owner of an address whom a stranger's account
 sends a letter would make that account an honest one by a click. Who has forgotten the password does not log in; so the
 link in that letter takes the account from everybody else, if nobody had confirmed its address before
 (`users.taken_over`).
@@ -20,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gorgond.app.letters import CONFIRM, RESET
+from gorgond.app.letters import ADDRESS, CONFIRM, RESET
 from gorgond.auth import texts
 from gorgond.auth.identities import Identities
 from gorgond.auth.letters import Letters, Push
@@ -37,6 +39,8 @@ from gorgond.redpill import CallFailed, Message
 ARGUMENTS: Mapping[str, Sequence[str]] = {
     "auth.confirm.ask": ("client",),
     "auth.confirm": ("token",),
+    "auth.address.ask": ("email", "password", "client"),
+    "auth.address": ("token", "email"),
     "auth.reset.ask": ("email", "client"),
     "auth.reset.letter": ("email",),
     "auth.reset": ("token", "new", "client"),
@@ -73,7 +77,12 @@ class Proving:
             "auth.reset.letter": self.send_reset,
             "auth.reset": self.reset,
         }
-        self.own: dict[str, Own] = {"auth.confirm.ask": self.ask_confirm, "auth.confirm": self.confirm}
+        self.own: dict[str, Own] = {
+            "auth.confirm.ask": self.ask_confirm,
+            "auth.confirm": self.confirm,
+            "auth.address.ask": self.ask_address,
+            "auth.address": self.move,
+        }
 
     async def ask_confirm(self, message: Message, user: User) -> Any:
         self._letters.check_offered()
@@ -87,8 +96,7 @@ class Proving:
 
     async def confirm(self, message: Message, user: User) -> Any:
         account, token = await self._accounts.account(user), text(message.args, "token")
-        if user_in(token) not in ("", account["id"]):
-            raise CallFailed(403, "token: this link was sent to another user: log in as who registered", "token")
+        _check_user(token, account)
         done = account.get("confirmed") and message.attempts  # by one that died before it could say so
         if (account.get("confirmed") and not done) or not self._links.holds(token, CONFIRM, account):
             raise _over("ask for a new one, unless the address is confirmed already")
@@ -96,6 +104,33 @@ class Proving:
             await self._users.change_unchanged(account, {"confirmed": True})
         await self._tokens.announce_change(account["id"])
         return public_part(account | {"confirmed": True})
+
+    async def ask_address(self, message: Message, user: User) -> Any:
+        self._letters.check_offered()
+        email = texts.address(text(message.args, "email"))
+        account, address = (
+            await self._accounts.owner(user, message.args, "password"),
+            client_of(message.args)["address"],
+        )
+        if email == account["email"]:
+            raise CallFailed(409, "email: this is the address of the account", "email")
+        for counted in (account["id"], email):
+            await self._limits.letter(counted, address)
+        await self._letters.send(ADDRESS, account, message.id, email)  # whose it is already, its owner alone may learn
+
+    async def move(self, message: Message, user: User) -> Any:
+        account, token = await self._accounts.account(user), text(message.args, "token")
+        email = texts.address(text(message.args, "email"))
+        _check_user(token, account)
+        if not (message.attempts and account["email"] == email):  # by one that died before it could say so
+            if not self._links.holds(token, ADDRESS, account, email):
+                raise _over("ask for a new one, unless the account has the address already")
+            await self._users.reserve(account, email)
+            if is_proved(account):  # before it is forgotten
+                await self._letters.tell_moved(account, email, token)
+            await self._users.move(account, email)
+        await self._tokens.announce_change(account["id"])
+        return public_part(account | {"email": email, "confirmed": True})
 
     async def ask_reset(self, message: Message) -> Any:
         self._letters.check_offered()
@@ -130,6 +165,11 @@ class Proving:
 
     async def _is_password(self, account: Document, password: str) -> bool:
         return (await self._passwords.check(account["passhash"], password)).right
+
+
+def _check_user(token: str, account: Document) -> None:
+    if user_in(token) not in ("", account["id"]):
+        raise CallFailed(403, "token: this link was sent to another user: log in as who has asked for it", "token")
 
 
 def _over(advice: str) -> CallFailed:

@@ -23,6 +23,8 @@ SECRETS = {
     "auth.password": ("old", "new"),
     "auth.delete": ("password",),
     "auth.confirm": ("token",),
+    "auth.address.ask": ("password",),
+    "auth.address": ("token",),
     "auth.reset": ("token", "new"),
     "auth.oauth2.login": ("code", "verifier"),
     "auth.oauth2.link": ("code", "verifier"),

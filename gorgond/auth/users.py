@@ -4,12 +4,15 @@ Two writes make an account, and the first decides. `emails` has a document for e
 who register at once one insert is stored. That document holds the whole new user until the second write, the one to
 `users`, is done; whoever finds it there, at the next login or registration, does the second write. So a crash between
 the two leaves an account that is made, never an address that is locked, and nobody has to guess by the time.
-A user that was deleted leaves the address to who registers it next. While an account ends (`auth.erasing`) its document
-is `erased`, and nobody is known by it.
+A user that was deleted leaves the address to who registers it next, and so does one who has another one by then. While
+an account ends (`auth.erasing`) its document is `erased`, and nobody is known by it.
 
     users   {"id", "name", "email", "passhash", "authtokens": {"since", "era"}, "roles", "confirmed", "links"} and what
             applications add
-    emails  {"id": hash of the address, "userid", "user": the new user or nothing}
+    emails  {"id": hash of the address, "userid", "user": the new user or nothing, "reserved": until when, ms}
+
+Another address is an account's by two writes too: it is reserved in `emails` for a while, then it is in the user. So of
+two who want it one has it, and a crash between the two leaves it free when that while is over.
 
 `authtokens.era` is a random text that every session bears: another one voids all that were begun before. Changing the
 password sets it, in the same write, and logging out everywhere does. It is no number, which two who end everything at
@@ -42,6 +45,7 @@ from gorgond.auth.tokens import new_era
 from gorgond.bounds import REGISTERED, WHOLE_MAX
 from gorgond.redpill import CallFailed, now_ms
 
+RESERVED_MS = 3_600_000  # for which an address is kept for who is about to have it: longer than any process may sleep
 LOWEST, HIGHEST = REGISTERED, WHOLE_MAX  # of ids
 ERASED = "erased"  # the field of a user whose account is ending: since when, ms
 
@@ -120,26 +124,58 @@ class Users:
         password may have been."""
         await self._records.amend("users", user, {"passhash": passhash})
 
+    async def reserve(self, user: Document, email: str) -> None:
+        """Keep an address for a user, who may `move` to it then. Raises CallFailed 409 when it is somebody else's."""
+        reserved = now_ms() + RESERVED_MS
+        claim = await self._claimed(
+            {"id": _key(email), "userid": user["id"], "user": None, "reserved": reserved}, email
+        )
+        if claim.get("reserved") != reserved and not await self._records.patch_unchanged(
+            "emails", claim, {"reserved": reserved}
+        ):
+            raise CallFailed(409, "email: others want this address at the same time: try again", "email")
+
+    async def move(self, user: Document, email: str) -> None:
+        """Give a user, as it was found, the address that is reserved, and is proved; the one before is free then.
+        Raises CallFailed 409 when somebody has changed the user since."""
+        await self.change_unchanged(user, {"email": email, "confirmed": True})
+        for key in set(self.claims(user["email"])) - set(self.claims(email)):
+            found = await self._records.get("emails", key)
+            if found is not None and found["userid"] == user["id"]:
+                await self._records.delete_unchanged("emails", found)
+
     async def _claim(self, user: Document) -> None:
-        claim = {"id": _key(user["email"]), "userid": user["id"], "user": user, "ts": now_ms()}
+        claim = await self._claimed({"id": _key(user["email"]), "userid": user["id"], "user": user}, user["email"])
+        if claim.get("user"):
+            await self._finish(claim)
+
+    async def _claimed(self, claim: Document, email: str) -> Document:
+        """What claims an address for a user, this or one of before. Raises CallFailed 409 when it is somebody
+        else's."""
         taken = CallFailed(409, "email: there is an account with this address: log in", "email")
-        older = [form for form in texts.forms(user["email"]) if form != user["email"]]
+        older = [form for form in texts.forms(email) if form != email]
         if any(await asyncio.gather(*(self._by_form(form) for form in older))):
             raise taken
+        claim = {**claim, "ts": now_ms()}
         while not await self._records.insert("emails", claim):
             found = await self._records.get("emails", claim["id"])
             if found is None:
                 continue
-            if found["userid"] == user["id"]:
-                claim = found
-                break
-            if found.get("user") or await self.get(found["userid"]) is not None:
+            if found["userid"] == claim["userid"]:
+                return found
+            if await self._stands(found):
                 raise taken
-            # That account was finished, and deleted since: its document of this age goes, if nobody else was quicker.
+            # That account ended, or has another address: its document of this age goes, if nobody else was quicker.
             await self._records.delete_unchanged("emails", found)
             claim["ts"] = max(now_ms(), found["ts"] + 1)
-        if claim.get("user"):
-            await self._finish(claim)
+        return claim
+
+    async def _stands(self, claim: Document) -> bool:
+        """Whether an address is still that of the account that this claims it for."""
+        if claim.get("user") or claim.get("reserved", 0) > now_ms():
+            return True
+        owner = await self.get(claim["userid"])
+        return owner is not None and claim["id"] in self.claims(owner["email"])
 
     async def _finish(self, claim: Document) -> None:
         """The second write, and the note that it is done. Each may be repeated."""

@@ -120,6 +120,8 @@ _SCHEMAS: dict[str, Any] = {
     "Password": _input(("new",), old=PASSWORD_MAX, new=PASSWORD_MAX),
     "Proof": _input(("token",), token=LINK_MAX),
     "Address": _input(("email",), email=EMAIL_MAX),
+    "NewAddress": _input(("email",), email=EMAIL_MAX, password=PASSWORD_MAX),
+    "ProofOfAddress": _input(("token", "email"), token=LINK_MAX, email=EMAIL_MAX),
     "Reset": _input(("token", "new"), token=LINK_MAX, new=PASSWORD_MAX),
     "Renaming": _input(("name",), name=NAME_MAX),
     "Deletion": _input((), password=PASSWORD_MAX),

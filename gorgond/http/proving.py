@@ -24,6 +24,12 @@ class Proving:
                   user="required", answers=_KEPT | mine | OFTEN | {409: ("it is confirmed already", "Error")}),
             Route("PUT", "/auth/confirm", self.confirm, "Confirm it, with the token of the link", body="Proof",
                   user="required", answers={200: ("the user", "User")} | _OVER | mine),
+            Route("POST", "/auth/address", self.ask_address, "Have a link to have another address sent there",
+                  body="NewAddress", user="required",
+                  answers=_KEPT | mine | OFTEN | {409: ("it is the account's already", "Error")}),
+            Route("PUT", "/auth/address", self.move, "Have it, with the token of the link; the one before is told",
+                  body="ProofOfAddress", user="required", answers={200: ("the user", "User")} | _OVER | mine
+                  | {409: ("it is another account's, or this one was changed just then", "Error")}),
             Route("POST", "/auth/reset", self.ask_reset, "Have a link to choose a new password sent to an address, "
                   "if it is that of an account", body="Address", answers=_KEPT | FORGED | OFTEN),
             Route("PUT", "/auth/reset", self.reset, "Choose it, with the token of the link; all sessions end",
@@ -38,6 +44,16 @@ class Proving:
     async def confirm(self, request: Request) -> Answer:
         user = credentials(request, "required")
         return ok((await self._ask(request, "auth.confirm", read_fields(request, {"token": LINK_MAX}), user)).body)
+
+    async def ask_address(self, request: Request) -> Answer:
+        user = credentials(request, "required")
+        args = {"password": "", **read_fields(request, {"email": EMAIL_MAX}, {"password": PASSWORD_MAX})}
+        await self._ask(request, "auth.address.ask", args | {"client": client_of(request)}, user)
+        return Answer(202)
+
+    async def move(self, request: Request) -> Answer:
+        user, fields = credentials(request, "required"), {"token": LINK_MAX, "email": EMAIL_MAX}
+        return ok((await self._ask(request, "auth.address", read_fields(request, fields), user)).body)
 
     async def ask_reset(self, request: Request) -> Answer:
         check_origin(request)

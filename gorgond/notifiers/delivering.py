@@ -39,7 +39,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from gorgond.app.clients import Document, StoreClient
-from gorgond.app.letters import DIGEST, LETTERS
+from gorgond.app.letters import DIGEST, LETTERS, TO
 from gorgond.app.notifying import (
     DELIVERIES,
     PREFERENCES,
@@ -243,7 +243,8 @@ class Outside(Channel):
 
     async def _deliver(self, notification: Notification, message: Message) -> None:
         target = str(message.args.get("target", ""))
-        recipient = await self._ask(lambda: self._recipient(notification, target))
+        to = str(message.args.get(TO, "")) if notification.kind in LETTERS else ""
+        recipient = await self._ask(lambda: self._recipient(notification, target, to))
         if recipient is None:
             self._tell_nobody(notification)
             self._count("off")
@@ -353,15 +354,16 @@ class Outside(Channel):
             return False
         return True
 
-    async def _recipient(self, notification: Notification, target: str) -> Recipient | None:
-        """Who is to have it, at this target of theirs if there is one; None where that is nobody."""
+    async def _recipient(self, notification: Notification, target: str, to: str) -> Recipient | None:
+        """Who is to have it, at this target of theirs if there is one, or a letter at the address `to`; None where that
+        is nobody."""
         user = notification.user
         if not target:
             contact = await self._server.contact(user)
             if contact is None:
                 return None
             email = contact.email if contact.proved or notification.kind in LETTERS else ""
-            return Recipient(user, contact.name, email, "", self._site)
+            return Recipient(user, contact.name, to or email, "", self._site)
         there = await self._store.find(self._notifier.targets, {"id": f"{user}:{target}"}, limit=1)
         return Recipient(user, "", "", "", self._site, there[0]) if there else None
 

@@ -280,6 +280,15 @@ def test_every_operation_answers_as_described(
         ],
         ("GET", "/confirm"): [(404, "/confirm?token=x", None, {})],
         ("POST", "/confirm"): [(404, "/confirm", b"token=x", FORM | mine), (401, "/confirm", b"token=x", FORM)],
+        ("POST", "/account/address"): [
+            (404, "/account/address", b"email=a%40b.example", FORM | mine),
+            (401, "/account/address", b"email=a%40b.example", FORM),
+        ],
+        ("GET", "/address"): [(404, "/address?token=x&email=a%40b.example", None, {})],
+        ("POST", "/address"): [
+            (404, "/address", b"token=x&email=a%40b.example", FORM | mine),
+            (401, "/address", b"token=x&email=a%40b.example", FORM),
+        ],
         ("GET", "/reset"): [(404, "/reset?token=", None, {})],
         ("POST", "/reset"): [
             (404, "/reset", b"email=a%40b.example", FORM),
@@ -303,6 +312,14 @@ def test_every_operation_answers_as_described(
         ("PUT", "/auth/confirm"): [
             (404, "/auth/confirm", {"token": "x"}, mine), (401, "/auth/confirm", {"token": "x"}, {}),
             (400, "/auth/confirm", {}, mine),
+        ],
+        ("POST", "/auth/address"): [
+            (404, "/auth/address", {"email": "a@b.example"}, mine), (400, "/auth/address", {}, mine),
+            (401, "/auth/address", {"email": "a@b.example"}, {}),
+        ],
+        ("PUT", "/auth/address"): [
+            (404, "/auth/address", {"token": "x", "email": "a@b.example"}, mine), (400, "/auth/address", {}, mine),
+            (401, "/auth/address", {"token": "x", "email": "a@b.example"}, {}),
         ],
         ("POST", "/auth/reset"): [
             (404, "/auth/reset", {"email": "a@b.example"}, {}), (400, "/auth/reset", {}, {}),

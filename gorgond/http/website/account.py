@@ -51,6 +51,14 @@ class Account:
             Route("POST", "/logout", self.logout, "Log out", answers=GO_ON),
             Route("GET", "/account", self.account, "One's account", query=(DID,), answers=OWN_PAGE),
             Route("POST", "/account/name", self.rename, "Have another name", form=(_NAME,), answers=GO_ON),
+            Route(
+                "POST",
+                "/account/address",
+                self.ask_address,
+                "Be sent a link to have another address",
+                form=(_EMAIL, now),
+                answers=GO_ON,
+            ),
             Route("POST", "/account/delete", self.delete, "Delete the account", form=(now,), answers=GO_ON),
             Route("POST", "/account/password", self.password, "Change the password", form=words, answers=GO_ON),
             Route("POST", "/account/sessions/{id}", self.revoke, "End a session", (_ID,), answers=GO_ON),
@@ -129,6 +137,16 @@ class Account:
         except CallFailed as failed:
             return await show_again(failed, lambda said, wrong: self.account(request, said, wrong))
         return see_other("/account?did=renamed")
+
+    async def ask_address(self, request: Request) -> Answer:
+        """Be sent a link to another address."""
+        typed = form_body(request)
+        args = {name: typed.get(name, "") for name in ("email", "password")}
+        try:
+            await self._asking.mine(request, "auth.address.ask", {**args, "client": client_of(request)})
+        except CallFailed as failed:
+            return await show_again(failed, lambda said, wrong: self.account(request, said, wrong))
+        return see_other("/account?did=address_sent")
 
     async def delete(self, request: Request) -> Answer:
         """End the account, and delete all that is the user's."""

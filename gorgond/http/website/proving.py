@@ -17,6 +17,7 @@ from gorgond.http.website.visitor import NOBODY, show_again, visitor_of
 from gorgond.redpill import CallFailed
 
 _EMAIL = Parameter("email", "the e-mail address", str, high=EMAIL_MAX)
+_NEW_EMAIL = Parameter("email", "the address", str, high=EMAIL_MAX, empty=True)
 _TOKEN = Parameter("token", "what the link in the e-mail has, as a proof", str, high=LINK_MAX, empty=True)
 _NEW = Parameter("new", "the new password, 8 to 256 characters", str, high=PASSWORD_MAX)
 _NONE: Mapping[str, str] = {}
@@ -38,6 +39,9 @@ class Proving:
             Route("GET", "/confirm", self.confirming, "The question whether one's address is to be confirmed",
                   query=(_TOKEN,), answers=_HERE),
             Route("POST", "/confirm", self.confirm, "Confirm it", form=(_TOKEN,), answers=GO_ON),
+            Route("GET", "/address", self.moving, "The question whether an account is to have another address",
+                  query=(_TOKEN, _NEW_EMAIL), answers=_HERE),
+            Route("POST", "/address", self.move, "Have it", form=(_TOKEN, _EMAIL), answers=GO_ON),
             Route("POST", "/account/confirm", self.ask_confirm, "Be sent a link to confirm it", answers=GO_ON),
         )  # fmt: skip
 
@@ -92,6 +96,23 @@ class Proving:
         """Be sent a link to confirm the address."""
         await self._asking.mine(request, "auth.confirm.ask", {"client": client_of(request)})
         return see_other("/account?did=confirm_sent")
+
+    async def moving(self, request: Request, said: str = "", wrong: str = "") -> Answer:
+        """The question whether the account is to have another address."""
+        self._check_offered()
+        link = {name: request.parameters.get(name, "") for name in ("token", "email")}
+        shown = {"link": link, "said": said, "wrong": wrong, "here": "account"}
+        return page(self._templates.render("address.html", await visitor_of(self._asking, request), **shown))
+
+    async def move(self, request: Request) -> Answer:
+        """Have another address."""
+        typed = form_body(request)
+        args = {name: typed.get(name, "") for name in ("token", "email")}
+        try:
+            await self._asking.mine(request, "auth.address", args)
+        except CallFailed as failed:
+            return await show_again(failed, lambda said, wrong: self.moving(request, said, wrong))
+        return see_other("/account?did=moved")
 
     def _check_offered(self) -> None:
         if not self._offered:

@@ -48,6 +48,8 @@ _DONE = {
     "reset": "The password is changed: log in with it. All sessions have ended.",
     "confirm_sent": "An e-mail with a link is on its way to you. It may be among the spam.",
     "confirmed": "The address is confirmed.",
+    "address_sent": "An e-mail with a link is on its way to that address. It may be among the spam.",
+    "moved": "The account has that address.",
     "renamed": "The name is changed.",
     "preferred": "That is changed, from now on.",
     "told": "You are told in this browser from now on.",
