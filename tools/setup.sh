@@ -27,7 +27,7 @@ packages() {
 as_root_install() {
     local policy=/usr/sbin/policy-rc.d
     export DEBIAN_FRONTEND=noninteractive
-    # We start servers of our own: none of the system's is to be started now, nor its Redis at the next boot.
+    # We start servers of our own: none of the system's is to be started now, nor at the next boot.
     if [ ! -e $policy ]; then
         trap "rm -f $policy" EXIT
         printf '#!/bin/sh\nexit 101\n' >$policy
@@ -35,9 +35,11 @@ as_root_install() {
     fi
     apt-get -qq -o DPkg::Lock::Timeout=300 update
     apt-get -qq -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@"
-    if [[ " $* " == *" redis-server "* ]] && command -v systemctl >/dev/null; then
-        systemctl disable --quiet redis-server
-    fi
+    for service in redis-server postgresql; do
+        if [[ " $* " == *" $service "* ]] && command -v systemctl >/dev/null; then
+            systemctl disable --quiet $service
+        fi
+    done
 }
 
 # requirements: what of setup.cfg an environment depends on.

@@ -15,6 +15,7 @@ docs/development.md says how to add one.
                        `mongo_sweep`, `mongo_search`
     sqlite             SQLite: `sqlite_writes`, `sqlite_filters`, `sqlite_tables`, `sqlite_indexes`, `sqlite_folding`,
                        `sqlite_files`
+    sql                what databases of SQL have in common, and PostgreSQL
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from gorgond.stores.drivers import DRIVERS, starts
 
 
 def open_store(url: str) -> Store:
-    """The store at `url`: `mongodb://host/database`, `mongodb+srv://host/database`, `sqlite:///path/to/file` (three
-    slashes and a relative path, or four and an absolute one), or what an installed package has a driver for.
+    """The store at `url`: `mongodb://host/database`, `mongodb+srv://host/database`, `postgresql://host/database`,
+    `sqlite:///path/to/file` (three slashes and a relative path, or four and an absolute one), or what an installed
+    package has a driver for.
 
     Nothing is connected yet: a database that is down shows as `StoreAway` on first use. Raises ConfigError.
     """

@@ -183,8 +183,8 @@ def not_searchable() -> StoreRefused:
 
 
 class Store(ABC):
-    """One database. Implementations: `sqlite.SqliteStore`, `mongo.MongoStore`. It is made with its URL, of which it may
-    raise ConfigError; nothing is connected yet."""
+    """One database. Implementations: `sqlite.SqliteStore`, `mongo.MongoStore`, `sql.store.SqlStore`. It is made with
+    its URL, of which it may raise ConfigError; nothing is connected yet."""
 
     @abstractmethod
     def prepare(self) -> None:

@@ -11,6 +11,7 @@ DRIVERS = Kinds(
     {
         "mongodb": "gorgond.stores.mongo:MongoStore",
         "mongodb+srv": "gorgond.stores.mongo:MongoStore",
+        "postgresql": "gorgond.stores.sql.postgres:PostgresStore",
         "sqlite": "gorgond.stores.sqlite:SqliteStore",
     },
 )

@@ -5,7 +5,7 @@ broker    in memory, on a Redis that is empty, and, in the modules of ON_A_SET, 
 bench     such a broker, with as many links as a test asks for
 stage     such a broker, with what a test looks at it with
 frail     a bench, and the server under it, to be killed and started again
-url       a database of SQLite, and one of MongoDB
+url       an empty database of each driver
 store     such a database, prepared and open
 """
 
@@ -29,6 +29,7 @@ from tests.contract.bench import Bench
 from tests.contract.stage import Stage
 from tests.contract.stores import mongo_client
 from tests.databases import SCHEMES
+from tests.postgres import PostgresServer, postgres_programs
 from tests.sets import ONE_HOST, MakeSet, Set, sets
 
 _numbers = count()
@@ -144,10 +145,22 @@ def frail(request: pytest.FixtureRequest) -> tuple[Bench, MemoryBroker | RedisSe
     return Bench(connect(server.url)), server
 
 
+@pytest.fixture(scope="session")
+def shared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """One for all tests; who wants it empty empties it."""
+    with PostgresServer(postgres_programs(), tmp_path_factory.mktemp("postgres")).running() as server:
+        yield server
+
+
 @pytest.fixture(params=SCHEMES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/a b/test.db"
+        return
+    if request.param == "postgresql":
+        postgres: PostgresServer = request.getfixturevalue("shared_postgres")
+        postgres.empty()
+        yield postgres.url
         return
     assert request.param == "mongodb"
     server, name = request.getfixturevalue("mongod_url"), f"contract_{next(_numbers)}"

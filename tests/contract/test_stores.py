@@ -12,6 +12,7 @@ import pytest
 from gorgond.errors import StoreRefused
 from gorgond.stores import mongo, open_store, sqlite
 from gorgond.stores.contract import Cut, Query, Store, Write
+from gorgond.stores.sql import store as sql_store
 from tests.contract.stores import found, ids, query, write
 
 # ---- writes
@@ -293,6 +294,7 @@ def test_search(store: Store) -> None:
 def test_reads_that_take_too_long(items: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mongo, "READ_MS", 1)
     monkeypatch.setattr(sqlite, "READ_SECONDS", 0.001)
+    monkeypatch.setattr(sql_store, "READ_SECONDS", 0.001)
     items.write([write("insert", f"x{n}", n, deep=[{"a": [{"b": m} for m in range(10)]}] * 50) for n in range(500)])
     slow = query({"$or": [{"deep.a.b": {"$in": [f"{n}{m}" for m in range(1000)]}} for n in range(30)]})
     # the time is that of the whole batch

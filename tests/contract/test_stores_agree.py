@@ -1,10 +1,10 @@
-"""SQLite means what MongoDB means: the same random documents, filters and writes in both, and the same results."""
+"""All databases mean what MongoDB means: the same random documents, filters and writes in each, the same results."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,28 +12,34 @@ from typing import Any
 import pymongo
 import pytest
 
-from gorgond.stores import mongo as mongo_module
-from gorgond.stores import open_store
-from gorgond.stores import sqlite as sqlite_module
+from gorgond.stores import mongo, open_store, sqlite
 from gorgond.stores.contract import Kind, Query, Store, Write
+from gorgond.stores.sql import store as sql_store
+from tests.postgres import PostgresServer
 
 SCALARS: list[Any] = [None, True, False, 0, 1, -1, 2, 5, 0.0, 1.0, 0.1, 1.5, 2.0**60, 2**60, 2**60 + 1, 1e300]
 SCALARS += ["", "1", "a", "b", "aä", "Z", "$a"]
 FIELDS = ["userid", "keywords", "a", "b", "a.b", "a.c", "a.b.c", "id", "ts", "a.id"]
 KINDS: list[Kind] = ["insert", "replace", "patch", "delete"]
 
-Stores = tuple[Store, Store]
-
 
 @pytest.fixture
-def stores(mongod_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
-    monkeypatch.setattr(sqlite_module, "READ_SECONDS", 60.0)  # what is found counts, not how soon
-    monkeypatch.setattr(mongo_module, "READ_MS", 60_000)
-    urls = f"sqlite:///{tmp_path}/test.db", mongod_url + "agree"
-    with closing(open_store(urls[0])) as sqlite, closing(open_store(urls[1])) as mongodb:
-        for store in (sqlite, mongodb):
+def stores(
+    mongod_url: str, shared_postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[Store]]:
+    """One of each kind, MongoDB's the last."""
+    for module in (sqlite, sql_store):
+        monkeypatch.setattr(module, "READ_SECONDS", 60.0)  # what is found counts, not how soon
+    monkeypatch.setattr(mongo, "READ_MS", 60_000)
+    shared_postgres.empty()
+    with ExitStack() as closing_all:
+        stores = [
+            closing_all.enter_context(closing(open_store(url)))
+            for url in (f"sqlite:///{tmp_path}/test.db", shared_postgres.url, mongod_url + "agree")
+        ]
+        for store in stores:
             store.prepare()
-        yield sqlite, mongodb
+        yield stores
     with mongo_client(mongod_url) as client:
         client.drop_database("agree")
 
@@ -81,21 +87,22 @@ def filter(random: Random, ids: list[str], depth: int = 0) -> dict[str, Any]:
     return parts
 
 
-def same(stores: Stores, queries: list[Query]) -> None:
-    """Both find the same ids in the same order, and the same documents."""
+def same(stores: list[Store], queries: list[Query]) -> None:
+    """All find the same ids in the same order, and the same documents."""
     pieces = [queries[at : at + 50] for at in range(0, len(queries), 50)]  # what is asked together has some seconds
     answers = [[answer for piece in pieces for answer in store.find(piece)] for store in stores]
-    for query, *both in zip(queries, *answers, strict=True):
-        assert all(isinstance(answer, bytes) for answer in both), (query, both)
-        ours, theirs = (json.loads(answer) for answer in both)
-        assert [one["id"] for one in ours] == [one["id"] for one in theirs], query
-        assert ours == theirs, query
+    for query, *all in zip(queries, *answers, strict=True):
+        *ours, theirs = [json.loads(answer) if isinstance(answer, bytes) else answer for answer in all]
+        for one in ours:
+            assert [each["id"] for each in one] == [each["id"] for each in theirs], query
+            assert one == theirs, query
     for piece in pieces:
-        assert stores[0].count(piece) == stores[1].count(piece)
+        *counts, theirs = [store.count(piece) for store in stores]
+        assert counts == [theirs] * len(counts)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_random_filters(stores: Stores, seed: int) -> None:
+def test_random_filters(stores: list[Store], seed: int) -> None:
     # given
     random = Random(seed)
     ids = [f"{n}{random.choice('aZä')}" for n in range(200)]
@@ -117,7 +124,7 @@ def test_random_filters(stores: Stores, seed: int) -> None:
     same(stores, queries)
 
 
-def test_every_field_with_every_operator_and_value(stores: Stores) -> None:
+def test_every_field_with_every_operator_and_value(stores: list[Store]) -> None:
     random = Random(0)
     writes = [Write("insert", "items", f"{n}", n, document(random)) for n in range(100)]
     for store in stores:
@@ -130,7 +137,7 @@ def test_every_field_with_every_operator_and_value(stores: Stores) -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("field", ["userid", "a", "a.b", "n.m"])
-def test_random_sorts(stores: Stores, field: str, sign: int) -> None:
+def test_random_sorts(stores: list[Store], field: str, sign: int) -> None:
     # given values of all kinds but objects, which have no order here
     random = Random(field)
     values = [*SCALARS, [], [1, "a"], ["b", 0], [None], [True, 2], [0.1, -1]]
@@ -146,20 +153,20 @@ def test_random_sorts(stores: Stores, field: str, sign: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_random_writes(stores: Stores, seed: int) -> None:
+def test_random_writes(stores: list[Store], seed: int) -> None:
     random = Random(seed)
     for _ in range(40):
         writes = [
             Write(random.choice(KINDS), "items", random.choice("abcdefgh"), random.randrange(30), document(random))
             for _ in range(random.choice([1, 3, 20]))
         ]
-        effects = [store.write(writes) for store in stores]
-        assert effects[0] == effects[1], writes
+        *effects, theirs = [store.write(writes) for store in stores]
+        assert effects == [theirs] * len(effects), writes
         same(stores, [Query("items", {}, sort=(("id", 1),))])
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_random_writes_of_messages_that_come_again(stores: Stores, seed: int) -> None:
+def test_random_writes_of_messages_that_come_again(stores: list[Store], seed: int) -> None:
     random = Random(seed)
     before: list[Write] = []
     for number in range(60):
@@ -174,6 +181,6 @@ def test_random_writes_of_messages_that_come_again(stores: Stores, seed: int) ->
         writes += random.choices(before, k=random.choice([0, 0, 2]))
         # when both do them, then to the same effects, at the same time
         done = [store.change(writes) for store in stores]
-        for one, *both in zip(writes, *done, strict=True):
-            assert both[0] == both[1], (one, writes, before)
+        for one, *all in zip(writes, *done, strict=True):
+            assert all == [all[-1]] * len(all), (one, writes, before)
         same(stores, [Query("items", {}, sort=(("id", 1),))])

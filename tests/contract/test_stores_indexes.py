@@ -14,6 +14,9 @@ from gorgond.roles.row import Indexes
 from gorgond.stores import open_store, sqlite
 from gorgond.stores.contract import Query, Store, Write
 from gorgond.stores.declared import FIELDS_MAX, declaration, dropped_of, indexes_of
+from gorgond.stores.sql import indexing
+from gorgond.stores.sql import store as sql_store
+from gorgond.stores.sql.store import SqlStore
 from tests.contract.stores import found, ids, mongo_client
 
 
@@ -32,6 +35,11 @@ def is_led(url: str, field: str) -> bool:
             row = ("orders", field)
             whole = 'SELECT 1 FROM "gorgon.indexes" WHERE collection = ? AND field = ? AND upto >= last'
             return connection.execute(whole, row).fetchone() is not None
+    if not url.startswith("mongodb"):
+        with closing(open_store(url)) as store:
+            assert isinstance(store, SqlStore)
+            with store._session() as session:
+                return field in indexing.whole(session, store._dialect.schema, "orders")
     with mongo_client(url) as client:
         plan = client.get_default_database()["orders"].find({field: 1}).sort("ts", -1).explain()
         return "IXSCAN" in str(plan["queryPlanner"]["winningPlan"])
@@ -91,6 +99,7 @@ def test_whoever_writes_keeps_it(store: Store) -> None:
 def test_it_is_made_while_others_write(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "INDEX_PAUSE", 0.001)
     monkeypatch.setattr(sqlite, "INDEX_STEP", 20)
+    monkeypatch.setattr(sql_store, "INDEX_STEP", 20)
     # given many orders, and a writer who goes on
     store.write([order(f"o{n}", n, customer=n % 7) for n in range(1000)])
     over = threading.Event()

@@ -18,6 +18,7 @@ from gorgond.stores.contract import Effect, Kind, Once, Query, Store, Write, Wri
 from gorgond.stores.mongo_commands import FIRST
 from gorgond.stores.repeats import MARKS_MAX
 from tests.contract.stores import found, ids, mongo_client, query, write
+from tests.databases import EARLIER
 
 KINDS: list[Kind] = ["insert", "replace", "patch", "delete"]
 _numbers = count()
@@ -95,6 +96,7 @@ def test_what_a_replace_made_is_its_first_content(store: Store) -> None:
     assert store.write([undated("insert", "a", 7, x=1), undated("insert", "a", 7, x=2)]) == ["exists", "conflict"]
 
 
+@pytest.mark.parametrize("url", EARLIER, indirect=True)
 def test_documents_of_an_older_version_are_compared_by_what_they_are(store: Store, url: str) -> None:
     # given a note of which nobody kept what it was first
     store.write([write("insert", "a", 5, x=[1.5], userid=1)])

@@ -13,6 +13,7 @@ from gorgond.errors import StoreRefused
 from gorgond.redpill import now_ms
 from gorgond.stores import contract, mongo_search, open_store, sqlite
 from gorgond.stores.contract import ANSWER_BYTES, AtLeast, Cut, Store
+from gorgond.stores.sql import reading
 from gorgond.stores.sqlite_tables import Collection
 from tests.contract.stores import found, ids, query, write
 from tests.waiting import eventually
@@ -136,7 +137,7 @@ def test_a_word_finds_its_plural_and_case_does_not_matter(store: Store) -> None:
 
 
 def test_of_what_a_search_finds_so_many_are_counted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (contract, sqlite, mongo_search):
+    for module in (contract, sqlite, mongo_search, reading):
         monkeypatch.setattr(module, "COUNTED", 5)
     store.write([write("insert", f"{n}", n, title="fox", userid=int(n > 4)) for n in range(7)])
     # then a number up to which is counted is exact, and says so

@@ -15,6 +15,7 @@ from gorgond.stores.contract import Store, Write
 from gorgond.stores.mongo import MongoStore
 from gorgond.stores.mongo_commands import PUT, bulk
 from gorgond.stores.mongo_words import Note, Words, entries_of
+from gorgond.stores.sql.store import SqlStore
 from gorgond.stores.sqlite import SqliteStore
 from gorgond.stores.words import words_in
 from tests.contract.stores import found, ids, mongo_client, query, write
@@ -57,6 +58,13 @@ def in_index(store: Store) -> dict[str, set[str]]:
                 for key, places in entries_of(entries):
                     assert not set(places).intersection(blocks[key].get("gone", b""))
                     found[word].update(blocks[key]["ids"][place] for place in places)
+        return found
+    if isinstance(store, SqlStore):
+        with store._session() as session:
+            rows = session.run('SELECT d.id, w.words FROM "items.words" w JOIN items d ON d.n = w.n')
+        for id, lexemes in rows:
+            for word in lexemes.replace("'", "").split():
+                found[word].add(id)
         return found
     assert isinstance(store, SqliteStore)
     with store._connection() as connection:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import RedisServer
-from tests.databases import SCHEMES
+from tests.databases import WHOLE
 from tests.integration.website import Answer, Website
 from tests.waiting import eventually
 
@@ -28,7 +28,7 @@ class Person:
     proof: dict[str, str]
 
 
-@pytest.fixture(scope="module", params=SCHEMES)
+@pytest.fixture(scope="module", params=WHOLE)
 def fabric(
     request: pytest.FixtureRequest, module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Website]:

@@ -15,7 +15,7 @@ import pytest
 from gorgond.redpill import Done, Message, Outcome, Subscription
 from gorgond.service.machine import host_name, machine_id
 from tests.conftest import RedisServer
-from tests.databases import SCHEMES
+from tests.databases import WHOLE
 from tests.echo import ECHO
 from tests.integration.killing import Child, Fabric
 from tests.plugin import make_plugin
@@ -26,7 +26,7 @@ LEASE = "gorgon:{provider:echo}:lease"
 _numbers = count()
 
 
-@pytest.fixture(params=SCHEMES)
+@pytest.fixture(params=WHOLE)
 def fabric(request: pytest.FixtureRequest, durable: RedisServer, fabric_of: Callable[..., Fabric]) -> Fabric:
     if request.param == "sqlite":
         return fabric_of(durable.url)

@@ -21,7 +21,7 @@ from gorgond.stores import open_store
 from gorgond.stores.contract import Write
 from tests.brokers import BROKERS
 from tests.conftest import RedisServer
-from tests.databases import SCHEMES
+from tests.databases import WHOLE
 from tests.echo import ECHO, EchoSource
 from tests.integration.sources import Place, asked, make_place, running
 from tests.waiting import eventually_async
@@ -44,7 +44,7 @@ def broker(request: pytest.FixtureRequest) -> str:
     return url
 
 
-@pytest.fixture(params=SCHEMES)
+@pytest.fixture(params=WHOLE)
 def place(request: pytest.FixtureRequest, broker: str, tmp_path: Path) -> Place:
     if request.param == "sqlite":
         return make_place(tmp_path, broker, f"sqlite:///{tmp_path}/test.db")

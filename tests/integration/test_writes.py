@@ -16,7 +16,7 @@ from gorgond.redpill.codec import loads
 from gorgond.testing import serving
 from tests.conftest import RedisServer
 from tests.contract.stores import mongo_client
-from tests.databases import SCHEMES
+from tests.databases import WHOLE
 from tests.faketime import off_by
 from tests.integration.watched import Fabric, fabric_in
 from tests.integration.website import Answer, Connection
@@ -25,7 +25,7 @@ from tests.waiting import eventually
 from tools.speed.ports import free_port
 
 
-@pytest.fixture(params=SCHEMES)
+@pytest.fixture(params=WHOLE)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/test.db"
