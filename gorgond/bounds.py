@@ -5,6 +5,7 @@ REGISTERED = 10**9  # ids of registered users are numbers from here on
 
 LIM_MAX = 1000  # documents asked for, or written, at a time
 OFF_MAX = 1_000_000  # documents left out before them
+CURSOR_MAX = 1000  # characters of where a list goes on
 DOCUMENT_ID_MAX = 128  # characters
 DEPTH_MAX = 32  # of what is nested in a document
 

@@ -79,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_load(command("load", _load, "fill the database with made-up notes; may be interrupted"))
 
+    _add_copy(command("copy", _copy, "move the store to another database, while the fabric runs"))
+
     _add_client(command("client", _client, "ask a web server with many clients, and measure its answers"))
 
     _add_simulate(command("simulate", _simulate, "every role as a task of one process, to see the whole thing move"))
@@ -139,6 +141,16 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, "store", "url")
 
 
+def _add_copy(parser: argparse.ArgumentParser) -> None:
+    """What `gorgond copy` takes."""
+    parser.add_argument("--from", dest="here", metavar="URL", required=True, help="the database that the stores have")
+    parser.add_argument("--to", dest="there", metavar="URL", required=True, help="an empty one, or where this began")
+    parser.add_argument(
+        "--finish", action="store_true", help="then let the stores write nothing until they are on the new one"
+    )
+    parser.add_argument("--data", metavar="DIR", help="of the gorgond up in this directory, not of this host's units")
+
+
 def _add_client(parser: argparse.ArgumentParser) -> None:
     """What `gorgond client` takes."""
     parser.add_argument("--url", default="http://localhost:3000", help="where (http://localhost:3000)")
@@ -186,6 +198,11 @@ def _add_role(parser: argparse.ArgumentParser, role: Role) -> None:
     for section, names in role.flags.items():
         add_settings(parser, section, *names)
     parser.set_defaults(role=role.name)
+    if role.database:
+        parser.add_argument(
+            "--check", action="store_true", help="say how the database is set up, and whether it is safe"
+        )
+        parser.set_defaults(command=_store)
 
 
 # ---- what is done
@@ -201,6 +218,14 @@ def _watch(arguments: argparse.Namespace) -> int:
         return report_refusal(error)
 
 
+def _store(arguments: argparse.Namespace) -> int:
+    if not arguments.check:
+        return serve(arguments)
+    from gorgond.commands.database import check
+
+    return check(load(arguments.config, os.environ, settings_of(arguments)))
+
+
 def _up(arguments: argparse.Namespace) -> int:
     from gorgond.commands.up import up
 
@@ -213,6 +238,13 @@ def _load(arguments: argparse.Namespace) -> int:
 
     config = load(arguments.config, os.environ, settings_of(arguments))
     return fill(config, arguments.seed, arguments.users, arguments.size, arguments.items)
+
+
+def _copy(arguments: argparse.Namespace) -> int:
+    from gorgond.commands.copying.command import copy
+    from gorgond.commands.operator.installation import Installation
+
+    return copy(Installation.of(arguments.data), arguments.here, arguments.there, arguments.finish)
 
 
 def _enqueue(arguments: argparse.Namespace) -> int:

@@ -24,10 +24,12 @@ class Asks(Protocol):
 
 
 class Documents(list[Document]):
-    """Documents that were found. `more`: an answer had no room for all that were asked for; `skip` leads to the others.
-    A handler that gives them back as they are answers with the header `X-More: true` then."""
+    """Documents that were found. `next` is where others may follow, for `after`; empty at the end of the list. `more`:
+    an answer had no room for all that were asked for. A handler that gives them back as they are answers with the
+    headers `X-Next` and `X-More: true` then."""
 
     more = False
+    next = ""
 
 
 class Count(int):
@@ -46,7 +48,7 @@ def queue_of(args: Mapping[str, Any]) -> str:
 async def documents_of(reply: Reply) -> Documents:
     """The documents that a store found."""
     found = Documents(await read_array(reply.body))
-    found.more = reply.more
+    found.more, found.next = reply.more, reply.next
     return found
 
 
@@ -66,13 +68,16 @@ class StoreClient:
         sort: str = "",
         limit: int = 20,
         skip: int = 0,
+        after: str = "",
         fields: Sequence[str] = (),
         search: str = "",
         private: bool = False,
     ) -> Documents:
         """The documents that the filter finds, `limit` of them at most (1000 at most, and 15 MB), with `id` and `ts`.
 
-        `sort` names fields, "-ts,title": those with - the largest first. `fields` are those wanted, empty: all.
+        `sort` names fields, "-ts,title": those with - the largest first; of those that are alike there, the `id`
+        decides. What is sorted by `ts` or `id` has pages: the next one is what comes `after` the `next` of this one.
+        `skip` leaves so many out, which costs the more the more they are. `fields` are those wanted, empty: all.
         `search`: words in title or body, 16 at most. Of the items that are private, those of the user who asks are
         found with `private`, and no others.
         """
@@ -81,6 +86,8 @@ class StoreClient:
             args["sort"] = [[name.removeprefix("-"), -1 if name.startswith("-") else 1] for name in sort.split(",")]
         if skip:
             args["skip"] = skip
+        if after:
+            args["after"] = after
         if fields:
             args["fields"] = list(fields)
         if search:

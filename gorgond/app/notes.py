@@ -7,6 +7,7 @@ A user's notes are the items whose `userid` is the number in the user's id. Thos
 from __future__ import annotations
 
 from typing import Any, TypedDict, cast
+from urllib.parse import urlencode
 
 from gorgond.app import App, BadRequest, Context, NotFound, Response, User
 from gorgond.app.endpoints import add_endpoints
@@ -31,20 +32,29 @@ class Note(TypedDict, total=False):
 
 
 @app.get("/me/notes", user="required")
-async def mine(ctx: Context, q: str = "", keyword: str = "", lim: int = 20, off: int = 0) -> dict[str, Any]:
-    """The notes of the user who asks, newest first; by words in title or text, or by keyword."""
+async def mine(
+    ctx: Context, q: str = "", keyword: str = "", lim: int = 20, off: int = 0, after: str = ""
+) -> dict[str, Any]:
+    """The notes of the user who asks, newest first; by words in title or text, or by keyword; those that come `after`
+    a page, as it says under `next`."""
     filter: dict[str, Any] = {"userid": _number(ctx)}
     if keyword:
         filter["keywords"] = keyword
     _check("lim", lim, 1, LIM_MAX)
     _check("off", off, 0, OFF_MAX)
     try:
-        found = await ctx.store.find("items", filter, sort="-ts", limit=lim, skip=off, search=q, private=True)
+        found = await ctx.store.find(
+            "items", filter, sort="-ts", limit=lim, skip=off, after=after, search=q, private=True
+        )
     except CallFailed as failed:
         if failed.field != "search":
             raise
         raise BadRequest("q", failed.message.removeprefix("search: ")) from None
-    return {"items": found, "lim": lim, "off": off} | ({"more": True} if found.more else {})
+    answer = {"items": found, "lim": lim, "off": off} | ({"more": True} if found.more else {})
+    if found.next:
+        asked = {"q": q, "keyword": keyword, "lim": lim, "after": found.next}
+        answer["next"] = "/me/notes?" + urlencode({name: value for name, value in asked.items() if value})
+    return answer
 
 
 @app.post("/me/notes", user="required")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gorgond.app.clients import Count, Documents
-from gorgond.redpill import MORE, Done, dumps
+from gorgond.redpill import MORE, NEXT, Done, dumps
 
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
@@ -52,8 +52,9 @@ def outcome_of(value: Any, render: Render) -> Done:
     """
     if value is None:
         return Done(b"", status=204)
-    if isinstance(value, Documents | Count) and value.more:
-        return Done(dumps(value, plain_value), headers=MORE)
+    if isinstance(value, Documents | Count):
+        next = {NEXT: value.next} if isinstance(value, Documents) and value.next else {}
+        return Done(dumps(value, plain_value), headers=(MORE if value.more else {}) | next)
     if not isinstance(value, Response):
         return Done(dumps(value, plain_value))
     if not 200 <= value.status <= 599:

@@ -12,8 +12,10 @@ screen        what it writes; `queues` is its table, `progress` its bar
 serving       one instance of a role as this process
 standalone    the configuration of a command apart from this host's services
 simulate      every role as a task of one process
+copying       a store moved to another database
 client        many clients ask a web server: over `http11`, told by `report`, drawn by `plot`
 load          a database filled with made-up notes
+database      whether a database is set up safely
 new           a small application to begin with
 checking      all that is wrong with the configuration
 watching      the watch over the broker

@@ -14,10 +14,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from gorgond.app.backend import WebBackend
-from gorgond.bounds import DOCUMENT_ID_MAX, LIM_MAX, OFF_MAX, WHOLE_MAX
+from gorgond.bounds import CURSOR_MAX, DOCUMENT_ID_MAX, LIM_MAX, OFF_MAX, WHOLE_MAX
 from gorgond.errors import BadRequest
 from gorgond.http.accounts import Accounts
 from gorgond.http.answers import Answer, Problem, json_answer, ok
@@ -34,6 +34,8 @@ _NEWEST = [["ts", -1]]
 _UID = Parameter("uid", "the user's number", int, 0, WHOLE_MAX)
 _LIM = Parameter("lim", "how many at most", int, 1, LIM_MAX, 20)
 _OFF = Parameter("off", "how many of the newest to leave out", int, 0, OFF_MAX, 0)
+_AFTER = Parameter("after", "where to go on: as the answer before says it in `next`", str, high=CURSOR_MAX,
+                   format="cursor")  # fmt: skip
 _ID = Parameter("id", "the item's id", str, high=DOCUMENT_ID_MAX)
 _TS = Parameter("ts", "the time of the change, ms since 1970; without it, it comes last", int, 0, WHOLE_MAX)
 _KEY = Parameter("Idempotency-Key", "the same in a repeat, which then stores nothing anew", str, high=255)
@@ -71,12 +73,13 @@ class Api:
         self._description = dumps(describe(self.routes))
 
     def _reads(self) -> list[Route]:
-        paging = (_LIM, _OFF)
+        paging = (_LIM, _OFF, _AFTER)
         read = {200: ("the notes, newest first", "Notes")}
         return [
             Route("GET", "/info/{uid}", self.info, "The newest notes of a user", (_UID,), paging, answers=read),
-            Route("GET", "/info/{uid}/{lim}", self.info, "The same", (_UID, _LIM), (_OFF,), answers=read),
-            Route("GET", "/info/{uid}/{lim}/{off}", self.info, "The same", (_UID, _LIM, _OFF), answers=read),
+            Route("GET", "/info/{uid}/{lim}", self.info, "The same", (_UID, _LIM), (_OFF, _AFTER), answers=read),
+            Route("GET", "/info/{uid}/{lim}/{off}", self.info, "The same", (_UID, _LIM, _OFF), (_AFTER,),
+                  answers=read),
             Route("GET", "/items", self.search, "Items by keyword, words, user and time, newest first", (), (
                   Parameter("keyword", "one of the item's keywords", str, high=200),
                   Parameter("q", "words in title or body", str, high=1000),
@@ -106,10 +109,11 @@ class Api:
     def info(self, request: Request) -> Question:
         values = request.parameters
         uid, lim, off = values["uid"], values["lim"], values["off"]
-        args = {"filter": {"userid": uid}, "sort": _NEWEST, "limit": lim, "skip": off}
+        args = {"filter": {"userid": uid}, "sort": _NEWEST, "limit": lim, "skip": off} | _place(values)
 
         def answer(reply: Reply) -> Answer:
-            return ok(b'{"items":%s,"uid":%d,"lim":%d,"off":%d%s}' % (reply.body, uid, lim, off, _more(reply)))
+            rest = _rest(reply, f"/info/{uid}?lim={lim}")
+            return ok(b'{"items":%s,"uid":%d,"lim":%d,"off":%d%s}' % (reply.body, uid, lim, off, rest))
 
         return Question(self._backend, "store_get", message_of(request, "items.find", args), answer)
 
@@ -122,12 +126,14 @@ class Api:
             filter["userid"] = values["userid"]
         if "since" in values:
             filter["ts"] = {"$gte": values["since"]}
-        args = {"filter": filter, "sort": _NEWEST, "limit": values["lim"], "skip": values["off"]}
+        args = {"filter": filter, "sort": _NEWEST, "limit": values["lim"], "skip": values["off"]} | _place(values)
         if "q" in values:
             args["search"] = values["q"]
         reply = await self._asking.fetch(request, "items", args)
         lim, off = values["lim"], values["off"]
-        return ok(b'{"items":%s,"lim":%d,"off":%d%s}' % (reply.body, lim, off, _more(reply)))
+        asked = {name: value for name, value in values.items() if name not in ("off", "after")}
+        rest = _rest(reply, f"/items?{urlencode(asked)}")
+        return ok(b'{"items":%s,"lim":%d,"off":%d%s}' % (reply.body, lim, off, rest))
 
     def item(self, request: Request) -> Question:
         id = request.parameters["id"]
@@ -261,9 +267,17 @@ def refusal(code: int, message: str, field: str) -> Problem:
     return Problem(422 if code == 400 else code, message, headers, field)
 
 
-def _more(reply: Reply) -> bytes:
-    """The remark beside a list that lacks those for which there was no room."""
-    return b',"more":true' if reply.more else b""
+def _place(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The argument of a find that goes on with a list."""
+    return {"after": values["after"]} if "after" in values else {}
+
+
+def _rest(reply: Reply, address: str) -> bytes:
+    """What is said beside a list: that it lacks those for which there was no room, and the address of the next page."""
+    if not reply.headers:
+        return b""
+    more = b',"more":true' if reply.more else b""
+    return more + (b',"next":' + dumps(f"{address}&after={reply.next}") if reply.next else b"")
 
 
 def _no_item(id: str) -> Problem:

@@ -122,19 +122,16 @@ class Export:
             more = bool(found) and (found.more or len(found) == PART)
 
     async def _notes(self, request: Request, uid: int) -> AsyncIterator[Mapping[str, Any]]:
-        """The notes of a user, private ones too, oldest first. Those of one time, as many may have it, by their ids."""
-        since, last = 0, ""
+        """The notes of a user, private ones too, oldest first."""
+        args: dict[str, Any] = {"filter": {"userid": uid}, "sort": [["ts", 1]], "limit": PART}
         more = True
         while more:
             request.deadline = now_ms() + PART_MS
-            later = [{"ts": {"$gt": since}}, {"id": {"$gt": last}}]
-            filter = {"userid": uid, "ts": {"$gte": since}, "$or": later}
-            args = {"filter": filter, "sort": [["ts", 1], ["id", 1]], "limit": PART}
             found = await self._asking.find(request, "items", args, {"id": str(uid), "reads": "own"})
             for note in found:
-                since, last = note["ts"], note["id"]
                 yield note
-            more = bool(found) and (found.more or len(found) == PART)
+            args["after"] = found.next
+            more = found.next != ""
 
 
 async def _join(documents: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[bytes]:

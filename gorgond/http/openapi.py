@@ -73,8 +73,9 @@ def _item(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _page(**properties: Any) -> dict[str, Any]:
     """Items, and which those are."""
     found = _object(items=_LIST, **properties, lim=_COUNT, off=_COUNT)
-    more = {"const": True, "description": "there was no room for all of them: the others begin at off + len(items)"}
-    return found | {"properties": {**found["properties"], "more": more}}
+    more = {"const": True, "description": "there was no room for all of them: the others are at `next`"}
+    next = _TEXT | {"description": "the address of the next page, which may be empty; without it this is the last one"}
+    return found | {"properties": {**found["properties"], "more": more, "next": next}}
 
 
 def _text(most: int) -> dict[str, Any]:

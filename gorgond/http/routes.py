@@ -71,12 +71,14 @@ class Parameter:
     default: Any = None
     required: bool = False
     empty: bool = False  # a text that is empty, as a form sends it, is as good as none
+    format: str = ""  # of a text, which the handler sees to
 
     def schema(self) -> dict[str, Any]:
         """The JSON schema of the value."""
         if self.kind is int:
             return {"type": "integer", "minimum": self.low, "maximum": self.high}
-        return {"type": "string", "minLength": 0 if self.empty else 1, "maxLength": self.high}
+        text = {"type": "string", "minLength": 0 if self.empty else 1, "maxLength": self.high}
+        return text | ({"format": self.format} if self.format else {})
 
     def read(self, text: str) -> Any:
         """The value. Raises BadRequest."""

@@ -80,7 +80,7 @@ from gorgond.redpill.foreign import contained
 from gorgond.redpill.hooks import UNHEARD, Hooks
 from gorgond.redpill.limits import AtOnce, Entry, Limit, Within
 from gorgond.redpill.logline import handling
-from gorgond.redpill.message import ID_MAX, MORE, Message, Reply, decode, new_id
+from gorgond.redpill.message import ID_MAX, MORE, NEXT, Message, Reply, decode, new_id
 from gorgond.redpill.outage import Outage, overslept
 from gorgond.redpill.outcome import DONE, Attempts, Dead, Done, Newer, Outcome, Retry, Unavailable, Waits
 from gorgond.redpill.producer import Producer
@@ -88,8 +88,9 @@ from gorgond.redpill.replication import RedisState, Replication, SentinelState
 from gorgond.redpill.topic import KEPT, ConcurrentSubscription, Listener, Subscription
 
 __all__ = [
-    "BATCH_MAX", "CLAIM_BYTES", "DONE", "DRIVERS", "ID_MAX", "INT_MAX", "INT_MIN", "KEPT", "MORE", "SILENCE", "UNHEARD",
-    "AnyConsumer", "AtOnce", "Attempts", "Broker", "BrokerAway", "BrokerError", "BrokerRefused", "BrokerTime", "Call",
+    "BATCH_MAX", "CLAIM_BYTES", "DONE", "DRIVERS", "ID_MAX", "INT_MAX", "INT_MIN", "KEPT", "MORE", "NEXT", "SILENCE",
+    "UNHEARD", "AnyConsumer", "AtOnce", "Attempts", "Broker", "BrokerAway", "BrokerError", "BrokerRefused",
+    "BrokerTime", "Call",
     "CallFailed", "Caller", "ConcurrentConsumer", "ConcurrentSubscription", "Consumer", "Counts", "Dead", "DeadLetter",
     "DeadlineExceeded", "Done", "Ending", "Entry", "Found", "GorgonError", "Group", "Handler", "Hooks", "Lease",
     "Limit", "Link", "Listener", "LoopEnded", "Message", "Newer", "Outage", "Outcome", "OutcomeUnknown", "Producer",

@@ -39,6 +39,8 @@ its messages have that in `needs`: while an upgrade is under way an older consum
 ID_MAX = 128
 MORE = {"X-More": "true"}
 """The headers of an answer that has not all that was asked for, since there was no room for it."""
+NEXT = "X-Next"
+"""The header of a list after which more may follow, with the cursor to ask for that."""
 ATTEMPTS_PREFIX = b'{"attempts":'
 
 _counter = itertools.count()
@@ -175,6 +177,11 @@ class Reply:
     def more(self) -> bool:
         """Whether the answering side had no room for all that was asked for."""
         return bool(self.headers) and MORE.items() <= self.headers.items()
+
+    @property
+    def next(self) -> str:
+        """The cursor after which more may follow; empty when this is the end of a list, or no list."""
+        return self.headers.get(NEXT, "") if self.headers else ""
 
     def encode(self) -> bytes:
         """Header line and body."""

@@ -23,6 +23,7 @@ from gorgond.roles.row import ANY, Access, Indexes, Role, Unit
 
 READ = ("store_get", "store_search", "auth_store_get", "notify_store_get", "provider_store_get")  # the store's queues
 WRITTEN = ("store_put", "auth_store_put")
+ANNOUNCED = ("store_notify", "store_changed", "stats")  # the topics on which it does
 
 # A question to a database that hangs may take 8 s, a batch of them longer. The queues are the broker's; who answers
 # queries has no business in its files.
@@ -82,7 +83,9 @@ ROLES: Mapping[str, Role] = {
             restarts=2,
             database=True,
             vital=("store server is up that reads", "store server is up that writes"),
-            access=Access(consumes=(*READ, *WRITTEN), replies=True, publishes=("store_notify", "stats")),
+            access=Access(
+                consumes=(*READ, *WRITTEN), replies=True, publishes=("store_notify", "store_changed", "stats")
+            ),
             unit=STORE_UNIT,
         ),
         Role(
@@ -112,7 +115,7 @@ ROLES: Mapping[str, Role] = {
             restarts=2,
             database=True,
             vital=("store server is up that writes",),
-            access=Access(consumes=WRITTEN, replies=True, publishes=("store_notify", "stats")),
+            access=Access(consumes=WRITTEN, replies=True, publishes=ANNOUNCED),
             unit=STORE_UNIT,
         ),
         Role(

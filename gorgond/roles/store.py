@@ -7,7 +7,7 @@ Each consumer has a thread with an event loop of its own in which the database's
 for the database, another one's Python runs. A batch is one question to the database.
 
     store_get   store.health        → {"database", "version", "latency_ms", "pool", "search"}
-                <collection>.find   {"filter", "sort", "limit", "skip", "fields", "search", "short"} → array
+                <collection>.find   {"filter", "sort", "limit", "skip", "after", "fields", "search", "short"} → array
                 <collection>.count  {"filter", "search"} → number, of a search 10,000 at most
     notify_store_get    users.find: names and addresses of users by their ids, for notification servers
     provider_store_get  what is asked of the collection providers: how far one has read
@@ -23,7 +23,8 @@ A message whose `user` says `"writes": "own"`, as the open API's do, touches not
 A document without an id gets one from its message, so that the message may be handled twice. `ts` defaults to when
 the message was sent, and then the change comes after whatever is there (`stores.contract`). After the write, before it
 is settled, an event for each document goes to store_notify: op "<collection>.added|edited|deleted", args {"id", "ts",
-"document" or "changes"}.
+"document" or "changes"}. Before that it goes to store_changed, which a copy of the database listens to: op
+"store.changed", args {"collection", "ids"}.
 """
 
 from __future__ import annotations
@@ -35,12 +36,14 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 from gorgond.bounds import LIM_MAX
 from gorgond.config import Config
 from gorgond.errors import StoreAway, StoreDenied, StoreRefused
 from gorgond.redpill import (
     MORE,
+    NEXT,
     Broker,
     BrokerError,
     Done,
@@ -58,9 +61,11 @@ from gorgond.service.life import Service
 from gorgond.service.loop import in_thread
 from gorgond.settings import masked
 from gorgond.stores import open_store
-from gorgond.stores.contract import AtLeast, Cut, Query
+from gorgond.stores.contract import AtLeast, Page, Query
 from gorgond.stores.declared import dropped_of, indexes_of
+from gorgond.stores.findings import demand_safe
 from gorgond.stores.jobs import Change, Job, refusal
+from gorgond.stores.moving import finding
 from gorgond.stores.requests import query_of
 from gorgond.stores.schema import INDEXES
 
@@ -69,6 +74,8 @@ log = logging.getLogger(__name__)
 
 REPEATS = 16
 """Documents read at a time to announce them once more: what a client may store is up to a megabyte each."""
+
+CHANGED = 1000  # ids in one announcement
 
 DECLARED = 10.0  # seconds between two looks at what applications have indexed
 KEPT = 10.0  # seconds between two times that the index for searches is tidied up
@@ -132,6 +139,7 @@ class DataStore(Service):
         """Make the indexes, when the database is there; nobody waits for them, draining neither."""
         while not self.draining:
             try:
+                self._see_safe()  # it may have been away before
                 self.store.prepare()
             except StoreAway as away:
                 self.outage.begin(str(away), "prepare")
@@ -194,17 +202,27 @@ class DataStore(Service):
         await in_thread(self._enter, "enter the database")
 
     async def _enter(self) -> None:
+        """See that the database lets us in, and keeps what it confirms."""
         try:
             self.store.find([Query(INDEXES, {}, limit=1)])
+            self._see_safe()
         except StoreDenied:
             raise
         except StoreAway as away:
             log.debug("the database is waited for: %s", away)
 
+    def _see_safe(self) -> None:
+        """Raises ConfigError where what is confirmed may be lost, and StoreAway."""
+        with self.config.blaming("store", "url"):
+            demand_safe([*self.store.check(), *finding(self.store)])
+
     async def close(self) -> None:
         for task in self._preparing:
             task.cancel()
         self.store.close()
+
+    def snapshot(self) -> dict[str, Any]:
+        return {**super().snapshot(), "database": masked(self.config.store.url)}
 
     def doing(self) -> str:
         if self.outage.length:
@@ -278,12 +296,12 @@ class _Reader(_Handler):
 
 class _Writer(_Handler):
     """Serves store_put, or auth_store_put. A change is written, then announced, then settled: none of the three is ever
-    skipped."""
+    skipped. To a copy of the database it is announced first, under which ids something may be another."""
 
     def __init__(self, service: DataStore, queue: str, place: str, events: Producer) -> None:
         super().__init__(service, queue, place)
         self._events = events
-        self._silence = Outage("store_notify")
+        self._silence = Outage("store_notify or store_changed")
         self._announced = service.metrics.part()
 
     async def _answer(self, batch: Sequence[Message]) -> Sequence[Outcome]:
@@ -292,11 +310,12 @@ class _Writer(_Handler):
         done = iter(self._store.change([write for job in jobs for write in job.writes]))
         for job in jobs:
             job.done = list(islice(done, len(job.writes)))
+        await self._announce(_changed(jobs), "store_changed")
         changes = [change for job in jobs for change in job.changes()]
-        await self._announce([change.event(change.content()) for change in changes if not change.again])
+        await self._announce([change.event(change.content()) for change in changes if not change.again], "store_notify")
         repeats = [change for change in changes if change.again]
         for begin in range(0, len(repeats), REPEATS):
-            await self._announce(self._events_again(repeats[begin : begin + REPEATS]))
+            await self._announce(self._events_again(repeats[begin : begin + REPEATS]), "store_notify")
         return [job.outcome() for job in jobs]
 
     def _claim(self, jobs: Sequence[Job]) -> None:
@@ -318,19 +337,32 @@ class _Writer(_Handler):
                 events.append(change._replace(ts=stored["ts"]).event(content))
         return events
 
-    async def _announce(self, events: Sequence[Message]) -> None:
+    async def _announce(self, events: Sequence[Message], topic: str) -> None:
         if not events:
             return
         started = time.perf_counter()
         try:
-            await self._events.publish("store_notify", *events)
+            await self._events.publish(topic, *events)
         except BrokerError as error:  # written but not announced: do both again
             self._silence.begin(str(error))
             raise Unavailable(str(error)) from None
         self._silence.end()
         took = time.perf_counter() - started
         for op, count in Counter(event.op for event in events).items():
-            self._announced.measure(f"store_notify {op}", count, 0, 0, took)
+            self._announced.measure(f"{topic} {op}", count, 0, 0, took)
+
+
+def _changed(jobs: Sequence[Job]) -> list[Message]:
+    """The announcements, for a copy of the database, that something may have been changed under the ids of these: of
+    all collections, and without what."""
+    ids: dict[str, dict[str, None]] = {}
+    for write in (write for job in jobs for write in job.writes):
+        ids.setdefault(write.collection, {})[write.id] = None
+    return [
+        Message("store.changed", {"collection": name, "ids": some[begin : begin + CHANGED]})
+        for name, some in ((name, [*each]) for name, each in ids.items())
+        for begin in range(0, len(some), CHANGED)
+    ]
 
 
 def _count_of(number: int) -> Done:
@@ -338,4 +370,6 @@ def _count_of(number: int) -> Done:
 
 
 def _answer_of(documents: bytes) -> Done:
-    return Done(documents, headers=MORE) if isinstance(documents, Cut) else Done(documents)
+    if not isinstance(documents, Page):
+        return Done(documents)
+    return Done(documents, headers=(MORE if documents.cut else {}) | ({NEXT: documents.next} if documents.next else {}))

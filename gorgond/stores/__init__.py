@@ -4,17 +4,19 @@ docs/development.md says how to add one.
 
     contract           what every driver does; `drivers` has them by scheme
     requests           messages made into queries and writes; `jobs` is such a message and what becomes of it
-    filters            what may be asked, as data
+    filters            what may be asked, as data; `paging` is what comes after a place in a list
+    findings           how a database is set up, and what lets no store start
+    kept               what goes over when a store is moved to another database; `moving` notes where it stands
     schema             what is indexed; `declared` is what applications have indexed beside that
     ownership          whose an item is
     folding            texts that are found whatever their case
     repeats            how a write that comes again is told from another one
     words              the words of texts, as they are searched for
     mongo              MongoDB: `mongo_writes`, `mongo_deletes`, `mongo_commands`, `mongo_requests`, `mongo_folding`,
-                       `mongo_pool`, `mongo_address`; searches: `mongo_words`, the index, `mongo_indexing`,
-                       `mongo_sweep`, `mongo_search`
+                       `mongo_pool`, `mongo_address`, `mongo_check`, `mongo_copying`; searches: `mongo_words`,
+                       the index, `mongo_indexing`, `mongo_sweep`, `mongo_search`
     sqlite             SQLite: `sqlite_writes`, `sqlite_filters`, `sqlite_tables`, `sqlite_indexes`, `sqlite_folding`,
-                       `sqlite_files`
+                       `sqlite_files`, `sqlite_check`, `sqlite_copying`
     sql                what databases of SQL have in common, and PostgreSQL
 """
 

@@ -7,7 +7,9 @@ its neighbours.
 
 Documents are JSON objects. Outside a driver their key is `id` (a string that the writer chose), and `ts` (milliseconds
 since 1970) says which of two versions is the newer. A driver checks every query and write with `stores.filters`.
-A batch of reads has one time limit, well below the silence that others take for a consumer's death.
+A batch of reads has one time limit, well below the silence that others take for a consumer's death. One for which it
+does not suffice, as a filter without an index over very many documents, is refused with 504, "took too long"; those
+that were asked together with it are answered.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from gorgond.errors import StoreRefused
 from gorgond.redpill import canonical
+from gorgond.stores.findings import Finding
+from gorgond.stores.kept import Kept
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +34,9 @@ a process without memory."""
 COUNTED = 10_000
 """Of what a search finds so many are counted: to count all with a frequent word may take longer than a read has."""
 
+Sort = Sequence[tuple[str, int]]
+"""The fields of a sort, each with 1 or -1."""
+
 Kind = Literal["insert", "replace", "patch", "delete"]
 Effect = Literal["stored", "exists", "conflict", "stale", "missing", "deleted"]
 
@@ -37,10 +44,10 @@ Effect = Literal["stored", "exists", "conflict", "stale", "missing", "deleted"]
 @dataclass(frozen=True, slots=True)
 class Query:
     """One find or count. `filter` as in `stores.filters`; `sort` is ((field, 1 or -1), …), without it the order is the
-    database's choice; `limit` 0 finds nothing; `search` finds the documents with any of its words in title or body,
-    the best first unless there is a sort; `projection` lists the fields of the top level wanted besides `id`
-    (empty: all); `short` cuts their texts to so many characters (0: as they are). With a `viewer`, the number of the
-    user who asks, nothing is found that is private to another one (`stores.ownership`)."""
+    database's choice, with it that of `order`; `limit` 0 finds nothing; `search` finds the documents with any of its
+    words in title or body, the best first unless there is a sort; `projection` lists the fields of the top level wanted
+    besides `id` (empty: all); `short` cuts their texts to so many characters (0: as they are). With a `viewer`, the
+    number of the user who asks, nothing is found that is private to another one (`stores.ownership`)."""
 
     collection: str
     filter: Mapping[str, Any]
@@ -51,6 +58,18 @@ class Query:
     search: str = ""
     short: int = 0
     viewer: int | None = None
+
+    @property
+    def order(self) -> Sort:
+        """The sort as it is done."""
+        return ended(self.sort)
+
+
+def ended(sort: Sort) -> Sort:
+    """A sort that leaves nothing open: `id` ends it, in the direction of its last field."""
+    if not sort or any(field == "id" for field, _ in sort):
+        return sort
+    return (*sort, ("id", sort[-1][1]))
 
 
 @dataclass(slots=True)
@@ -128,8 +147,17 @@ class Written(NamedTuple):
     again: bool = False
 
 
-class Cut(bytes):
-    """An answer to a find that lacks documents for which there was no room."""
+class Page(bytes):
+    """An answer to a find that is not all there is. One that is `cut` lacks documents for which there was no room.
+    Others may follow after the cursor `next`, unless that is empty (`stores.paging`)."""
+
+    cut: bool
+    next: str
+
+    def __new__(cls, documents: bytes, cut: bool, next: str) -> Self:
+        made = super().__new__(cls, documents)
+        made.cut, made.next = cut, next
+        return made
 
 
 class AtLeast(int):
@@ -139,23 +167,6 @@ class AtLeast(int):
 def counted(number: int) -> int:
     """The answer to a count of what a search finds, which stopped above COUNTED."""
     return AtLeast(COUNTED) if number > COUNTED else number
-
-
-def array(documents: Iterable[bytes]) -> bytes:
-    """These documents as one JSON array of ANSWER_BYTES at most. A Cut if that takes leaving some out: one that is
-    too large by itself, and all from the first for which no room is left."""
-    parts: list[bytes] = []
-    size, cut = 1, False
-    for document in documents:
-        if len(document) + 2 > ANSWER_BYTES:
-            cut = True
-            continue
-        size += len(document) + 1
-        if size > ANSWER_BYTES:
-            cut = True
-            break
-        parts.append(document)
-    return (Cut if cut else bytes)(b"[%s]" % b",".join(parts))
 
 
 def shorten(document: dict[str, Any], most: int) -> None:
@@ -174,7 +185,13 @@ def refused_by(database: str, code: object, words: object) -> StoreRefused:
 
 def too_slow(seconds: float) -> StoreRefused:
     """The refusal for those of a batch of reads for which the batch's time did not suffice."""
-    return StoreRefused(f"took too long: with what was asked together more than {seconds:g} s", 504)
+    return StoreRefused(f"took too long: what is asked together has {seconds:g} s", 504)
+
+
+def share(left: float, others: int) -> float:
+    """The part of the time that is left to a batch of reads for one after which `others` come: half, so that those
+    which are quick are answered behind one that is slow."""
+    return left / 2 if others else left
 
 
 def not_searchable() -> StoreRefused:
@@ -218,7 +235,7 @@ class Store(ABC):
 
     @abstractmethod
     def find(self, queries: Sequence[Query]) -> list[bytes | StoreRefused]:
-        """Each query's documents as one JSON array, in bytes; a Cut where not all fit into ANSWER_BYTES."""
+        """Each query's documents as one JSON array, in bytes: what `paging.page` makes of them."""
 
     @abstractmethod
     def count(self, queries: Sequence[Query]) -> list[int | StoreRefused]:
@@ -242,6 +259,37 @@ class Store(ABC):
     def health(self) -> dict[str, Any]:
         """Ask the database for a sign of life: {"database": name, "version": …, "latency_ms": …, "pool":
         {"open", "busy"}}, the connections that this process has and those of them in use."""
+
+    def check(self) -> Iterable[Finding]:
+        """Look how the database is set up: its version, its size, and what it does to keep what it confirms. A store
+        does not start where that breaks a promise. A driver need not have anything to tell."""
+        return ()
+
+    # What a move to another database takes (`commands.copying`); a driver without it cannot be moved from or to.
+
+    def collections(self) -> list[str]:
+        """The names of the collections that are there."""
+        raise self._fixed()
+
+    def scan(self, collection: str, after: str, most: int) -> list[Kept]:
+        """The next `most` of what is kept, after that id, in the order of the ids (of their bytes in UTF-8)."""
+        raise self._fixed()
+
+    def kept(self, collection: str, ids: Sequence[str]) -> list[Kept]:
+        """What is kept under each of these different ids, in their order; an empty one where there is nothing."""
+        raise self._fixed()
+
+    def restore(self, collection: str, kept: Sequence[Kept]) -> None:
+        """Keep these, as durably as writes, in the place of all that is kept under their ids. Nobody else writes
+        meanwhile."""
+        raise self._fixed()
+
+    def claims(self, after: str, most: int) -> list[Once]:
+        """The next `most` of the requests that have used a key, after that key, in the order of keys."""
+        raise self._fixed()
+
+    def _fixed(self) -> StoreRefused:
+        return StoreRefused(f"{type(self).__name__} cannot be moved from, nor to", 501)
 
     @abstractmethod
     def close(self) -> None:

@@ -38,14 +38,18 @@ from gorgond.stores.contract import (
     Store,
     Write,
     Written,
-    array,
     refused_by,
+    share,
     shorten,
     too_slow,
 )
 from gorgond.stores.filters import check_query, equality
+from gorgond.stores.findings import Finding
+from gorgond.stores.kept import Kept
 from gorgond.stores.mongo_address import demand_majority
+from gorgond.stores.mongo_check import findings_of
 from gorgond.stores.mongo_commands import COPIES, FIRST, MARKS, PUT, copy_of, reachable
+from gorgond.stores.mongo_copying import Copying
 from gorgond.stores.mongo_folding import fold_all, whatever_case
 from gorgond.stores.mongo_indexing import NOT_PUT, WAIT, Indexing
 from gorgond.stores.mongo_pool import PoolCount
@@ -54,6 +58,7 @@ from gorgond.stores.mongo_search import Search
 from gorgond.stores.mongo_words import Words
 from gorgond.stores.mongo_writes import write_batch
 from gorgond.stores.ownership import hidden
+from gorgond.stores.paging import ended_by, has_pages, page
 from gorgond.stores.schema import (
     DECLARED,
     FOLDED,
@@ -69,6 +74,12 @@ log = logging.getLogger(__name__)
 
 READ_MS = 5000
 """For a batch of reads."""
+
+_NEWEST = [("ts", -1), ("_id", -1)]
+"""The end of the indexes in which the newest come first; the id is in them, as it ends every sort."""
+
+OWN = (FIRST, MARKS, PUT, *COPIES)
+"""The fields that a document has for the driver alone."""
 
 LOOKUP_LIMIT = 100
 """Queries with a larger limit are asked one by one: together they might not fit into one document of 16 MB."""
@@ -154,7 +165,7 @@ class MongoStore(Store):
         for collection, each in DECLARED.items():
             self.index(collection, each.newest, each.values)
             if each.by_time:
-                self._try_index(collection, [("ts", -1)])
+                self._try_index(collection, _NEWEST, instead=_NEWEST[:1])
         for remembered in (TOMBSTONES, REQUESTS):
             self._try_index(remembered, [("at", 1)], expireAfterSeconds=TOMBSTONE_SECONDS)
         for collection, fields in FOLDED.items():
@@ -165,13 +176,13 @@ class MongoStore(Store):
 
     def index(self, collection: str, newest: Sequence[str], values: Sequence[str]) -> None:
         for field in newest:
-            self._try_index(collection, [(field, 1), ("ts", -1)])
+            self._try_index(collection, [(field, 1), *_NEWEST], instead=[(field, 1), *_NEWEST[:1]])
         for field in values:
             # Not sparse: such an index makes {$gte: null} miss the documents without the field (MongoDB 6.0).
             self._try_index(collection, [(field, 1)])
 
     def drop_index(self, collection: str, fields: Sequence[str]) -> None:
-        ours = [keys for field in fields for keys in ([(field, 1), ("ts", -1)], [(field, 1)])]
+        ours = [[(field, 1), *_NEWEST[:end]] for field in fields for end in range(3)]
         self._drop(collection, lambda about: list(about["key"].items()) in ours)
 
     def make_search(self) -> None:
@@ -223,17 +234,22 @@ class MongoStore(Store):
                     raise StoreRefused(str(error)) from error
         return dropped
 
-    def _try_index(self, collection: str, keys: list[tuple[str, Any]], **options: Any) -> None:
-        """Make an index, or say why we must do without."""
+    def _try_index(
+        self, collection: str, keys: Sequence[tuple[str, Any]], instead: Sequence[tuple[str, Any]] = (), **options: Any
+    ) -> None:
+        """Make an index `instead` of that of an older version, or say why we must do without."""
         try:
             self._make_index(collection, keys, **options)
         except OperationFailure as error:
             log.warning("index on %s %s was not made: %s", collection, keys, error)
+        else:
+            if instead:
+                self._drop(collection, lambda about: [*about["key"].items()] == [*instead])
 
-    def _make_index(self, collection: str, keys: list[tuple[str, Any]], **options: Any) -> None:
+    def _make_index(self, collection: str, keys: Sequence[tuple[str, Any]], **options: Any) -> None:
         """Make an index unless it is there. Readers and writers go on (`background` is for servers before 4.2); we
         wait until it is built, however long that takes, hence a connection of its own without a time limit."""
-        index = IndexModel(keys, background=True, **options)
+        index = IndexModel([*keys], background=True, **options)
         with reachable(), self._patient() as db:
             hello = db.client.admin.command("ismaster")
             # Unless told so, a replica set waits for all its members, also for one that is down. A single server, and
@@ -261,13 +277,17 @@ class MongoStore(Store):
                 continue
             if query.limit:
                 groups.setdefault(_shape(query) or place, []).append(place)
+        others = sum(map(len, groups.values()))
         for places in groups.values():
-            for place, answer in zip(places, self._find_alike([queries[n] for n in places], until), strict=True):
+            others -= len(places)
+            alike = [queries[place] for place in places]
+            for place, answer in zip(places, self._find_alike(alike, until, others), strict=True):
                 answers[place] = answer
         return answers
 
-    def _find_alike(self, queries: list[Query], until: float) -> Iterable[bytes | StoreRefused]:
-        """The answers to queries of one shape: together, or one by one where together does not work."""
+    def _find_alike(self, queries: list[Query], until: float, others: int) -> Iterable[bytes | StoreRefused]:
+        """The answers to queries of one shape: together, or one by one where together does not work. So many `others`
+        come after them."""
         if len(queries) > 1 and (left := _ms_until(until)):
             try:
                 if "id" in queries[0].filter:
@@ -276,7 +296,8 @@ class MongoStore(Store):
                     return self._lookup(queries, left // 2 + 1)  # so that one by one there is time for the quick ones
             except (OperationFailure, BSONError, TypeError, ValueError) as error:
                 log.info("%d finds in %s go one by one: %s", len(queries), queries[0].collection, error)
-        return [self._find_one_by_one(query, until) for query in queries]
+        after = range(others + len(queries) - 1, others - 1, -1)
+        return [self._find_one_by_one(query, until, behind) for query, behind in zip(queries, after, strict=True)]
 
     def _find_ids(self, queries: list[Query], milliseconds: int) -> list[bytes]:
         """Several documents by id: one find."""
@@ -289,7 +310,7 @@ class MongoStore(Store):
                 max_time_ms=milliseconds,
             )
             found = {document["_id"]: document for document in cursor}
-        answers = {id: _array([document], first.short) for id, document in found.items()}
+        answers = {id: _answer(first, [document]) for id, document in found.items()}
         return [answers.get(id, b"[]") for id in ids]
 
     def _lookup(self, queries: list[Query], milliseconds: int) -> list[bytes]:
@@ -315,7 +336,7 @@ class MongoStore(Store):
         with reachable():
             pipeline: list[dict[str, Any]] = [{"$documents": asked}, {"$lookup": joined}]
             for row in self._db.aggregate(pipeline, batchSize=len(queries) + 1, maxTimeMS=milliseconds):
-                answers[row["n"]] = _array(row["i"], first.short)
+                answers[row["n"]] = _answer(first, row["i"])
         return answers
 
     def _lookup_works(self) -> bool:
@@ -325,11 +346,11 @@ class MongoStore(Store):
                 self._has_lookup = self._db.client.server_info()["versionArray"][:2] >= [5, 1]
         return self._has_lookup
 
-    def _find_one_by_one(self, query: Query, until: float) -> bytes | StoreRefused:
+    def _find_one_by_one(self, query: Query, until: float, others: int) -> bytes | StoreRefused:
         def ask(milliseconds: int) -> bytes:
             if query.search:
                 found = Search(self._db, query, _filter(query), milliseconds).find(_sort(query), _projection(query))
-                return array(_json([document], query.short)[1:-1] for document in found)
+                return page(query, _encoded(query, found))
             cursor = self._db[query.collection].find(
                 _filter(query),
                 _projection(query),
@@ -340,15 +361,15 @@ class MongoStore(Store):
                 max_time_ms=milliseconds,
             )
             with closing(cursor):
-                return array(_json([document], query.short)[1:-1] for document in cursor)
+                return page(query, _encoded(query, cursor))
 
-        return self._ask_within(query, ask, until)
+        return self._ask_within(query, ask, until, others)
 
     def count(self, queries: Sequence[Query]) -> list[int | StoreRefused]:
         until = _deadline()
-        return [self._count(query, until) for query in queries]
+        return [self._count(query, until, len(queries) - place - 1) for place, query in enumerate(queries)]
 
-    def _count(self, query: Query, until: float) -> int | StoreRefused:
+    def _count(self, query: Query, until: float, others: int) -> int | StoreRefused:
         try:
             check_query(query)
         except StoreRefused as error:
@@ -359,11 +380,11 @@ class MongoStore(Store):
                 return Search(self._db, query, _filter(query), milliseconds).count()
             return self._db[query.collection].count_documents(_filter(query), maxTimeMS=milliseconds)
 
-        return self._ask_within(query, ask, until)
+        return self._ask_within(query, ask, until, others)
 
-    def _ask_within(self, query: Query, ask: Callable[[int], T], until: float) -> T | StoreRefused:
-        """What `ask` returns when given the milliseconds left, or why the server refuses this query."""
-        if not (left := _ms_until(until)):
+    def _ask_within(self, query: Query, ask: Callable[[int], T], until: float, others: int) -> T | StoreRefused:
+        """What `ask` returns when given its milliseconds of those left, or why the server refuses this query."""
+        if not (left := int(share(_ms_until(until), others))):
             return too_slow(READ_MS / 1000)
         try:
             with reachable():
@@ -394,6 +415,28 @@ class MongoStore(Store):
         latency = round((time.perf_counter() - started) * 1000, 3)
         pool = {"open": self._pool.open, "busy": self._pool.busy}
         return {"database": "mongodb", "version": version, "latency_ms": latency, "pool": pool}
+
+    def collections(self) -> list[str]:
+        return self._copying.collections()
+
+    def scan(self, collection: str, after: str, most: int) -> list[Kept]:
+        return self._copying.kept(collection, self._copying.ids_after(collection, after, most))
+
+    def kept(self, collection: str, ids: Sequence[str]) -> list[Kept]:
+        return self._copying.kept(collection, ids)
+
+    def restore(self, collection: str, kept: Sequence[Kept]) -> None:
+        self._copying.restore(collection, kept)
+
+    def claims(self, after: str, most: int) -> list[Once]:
+        return self._copying.claims(after, most)
+
+    @property
+    def _copying(self) -> Copying:
+        return Copying(self._db, _plain)
+
+    def check(self) -> list[Finding]:
+        return [*findings_of(self._db)]
 
     def close(self) -> None:
         self._closing.set()
@@ -467,25 +510,40 @@ def _visible(query: Query) -> dict[str, Any]:
 
 
 def _sort(query: Query) -> dict[str, Any]:
-    return {_field(field): direction for field, direction in query.sort}
+    return {_field(field): direction for field, direction in query.order}
 
 
 def _projection(query: Query) -> dict[str, Any] | None:
-    return {_field(field): 1 for field in query.projection} or None
+    if not query.projection:
+        return None
+    place = ("ts",) if has_pages(query.sort) else ()
+    return {_field(field): 1 for field in (*query.projection, *place)}
 
 
-def _array(documents: list[dict[str, Any]], short: int) -> bytes:
-    whole = _json(documents, short)
-    return whole if len(whole) <= ANSWER_BYTES else array(dumps(document, _plain) for document in documents)
+def _answer(query: Query, documents: list[dict[str, Any]]) -> bytes:
+    """All of these, the answer to a query."""
+    places = [(each.get("ts"), each["_id"]) for each in documents]
+    whole = _json(query, documents)
+    if len(whole) <= ANSWER_BYTES:
+        return ended_by(query, whole, len(places), *(places[-1] if places else (None, None)))
+    return page(query, ((dumps(each, _plain), *place) for each, place in zip(documents, places, strict=True)))
 
 
-def _json(documents: list[dict[str, Any]], short: int) -> bytes:
+def _encoded(query: Query, documents: Iterable[dict[str, Any]]) -> Iterator[tuple[bytes, Any, Any]]:
+    """Each as it is told, with its place."""
+    for document in documents:
+        ts, id = document.get("ts"), document["_id"]
+        yield _json(query, [document])[1:-1], ts, id
+
+
+def _json(query: Query, documents: list[dict[str, Any]]) -> bytes:
+    unasked = [*OWN] if not query.projection or "ts" in query.projection else [*OWN, "ts"]
     for document in documents:
         document["id"] = document.pop("_id")
-        for own in (FIRST, MARKS, PUT, *COPIES):
-            document.pop(own, None)
-        if short:
-            shorten(document, short)
+        for field in unasked:
+            document.pop(field, None)
+        if query.short:
+            shorten(document, query.short)
     return dumps(documents, _plain)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import bson
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
-from pymongo import DeleteOne, InsertOne, UpdateOne
+from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, WTimeoutError
 
@@ -20,7 +20,7 @@ from gorgond.stores.ownership import PRIVATE, barred
 from gorgond.stores.schema import FOLDED, OWN_FIELDS
 
 Document = dict[str, Any]
-Operation: TypeAlias = "InsertOne[Any] | UpdateOne | DeleteOne"
+Operation: TypeAlias = "InsertOne[Any] | UpdateOne | ReplaceOne[Any] | DeleteOne"
 Outcome = Written | StoreRefused
 
 FIRST, MARKS = f"{OWN_FIELDS}_first", f"{OWN_FIELDS}_marks"

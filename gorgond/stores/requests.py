@@ -13,9 +13,10 @@ from gorgond.errors import StoreRefused
 from gorgond.redpill import ID_MAX, Message
 from gorgond.stores.contract import Kind, Once, Query, Write
 from gorgond.stores.ownership import NOBODY
+from gorgond.stores.paging import following
 from gorgond.stores.schema import CONTACT, KEPT_ONCE, OWNED, PRIVATE, PROVIDERS
 
-_FIND = frozenset({"filter", "sort", "limit", "skip", "fields", "search", "short"})
+_FIND = frozenset({"filter", "sort", "limit", "skip", "after", "fields", "search", "short"})
 _KINDS: dict[str, tuple[Kind, frozenset[str]]] = {
     "insert": ("insert", frozenset({"documents"})),
     "replace": ("replace", frozenset({"documents"})),
@@ -50,10 +51,12 @@ def query_of(message: Message, queue: str) -> tuple[str, Query]:
             raise StoreRefused(f"{name}: must be a list")
     if not all(isinstance(pair, list) and len(pair) == 2 for pair in sort):
         raise StoreRefused('sort: must be a list of pairs, as [["ts", -1]]')
+    order = tuple((field, direction) for field, direction in sort)
+    filter = args.get("filter", {})
     return verb, Query(
         collection,
-        args.get("filter", {}),
-        tuple((field, direction) for field, direction in sort),
+        following(filter, order, args["after"]) if "after" in args else filter,
+        order,
         args.get("limit", 20),
         args.get("skip", 0),
         tuple(fields),

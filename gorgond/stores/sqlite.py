@@ -21,6 +21,7 @@ from urllib.parse import unquote
 
 from gorgond.errors import ConfigError, StoreAway, StoreDenied, StoreRefused
 from gorgond.redpill import dumps, loads, now_ms
+from gorgond.stores import sqlite_copying
 from gorgond.stores.contract import (
     COUNTED,
     Once,
@@ -28,17 +29,21 @@ from gorgond.stores.contract import (
     Store,
     Write,
     Written,
-    array,
     counted,
     not_searchable,
     refused_by,
+    share,
     shorten,
     too_slow,
 )
 from gorgond.stores.filters import check_query, equality, words
+from gorgond.stores.findings import ABSENT, Finding
 from gorgond.stores.folding import fold
+from gorgond.stores.kept import Kept
 from gorgond.stores.ownership import PRIVATE, hidden
+from gorgond.stores.paging import page
 from gorgond.stores.schema import DECLARED, FOLDED, TEXT
+from gorgond.stores.sqlite_check import findings_of
 from gorgond.stores.sqlite_files import Files
 from gorgond.stores.sqlite_filters import Parameters, order_by, where
 from gorgond.stores.sqlite_folding import Folding
@@ -242,12 +247,18 @@ class SqliteStore(Store):
         return any(dropped)
 
     def find(self, queries: Sequence[Query]) -> list[bytes | StoreRefused]:
-        until = time.monotonic() + READ_SECONDS
-        return [self._answer_of(query, self._find, until) for query in queries]
+        return self._answers_of(queries, self._find)
 
     def count(self, queries: Sequence[Query]) -> list[int | StoreRefused]:
-        until = time.monotonic() + READ_SECONDS
-        return [self._answer_of(query, self._count, until) for query in queries]
+        return self._answers_of(queries, self._count)
+
+    def _answers_of(self, queries: Sequence[Query], read: Callable[[_Connection, Query], T]) -> list[T | StoreRefused]:
+        """What `read` returns for each, all within the time of a batch."""
+        until, answers = time.monotonic() + READ_SECONDS, list[T | StoreRefused]()
+        for place, query in enumerate(queries):
+            now = time.monotonic()
+            answers.append(self._answer_of(query, read, now + share(until - now, len(queries) - place - 1)))
+        return answers
 
     def _answer_of(self, query: Query, read: Callable[[_Connection, Query], T], until: float) -> T | StoreRefused:
         """What `read` returns, or why this query is refused."""
@@ -272,12 +283,15 @@ class SqliteStore(Store):
         source = _source(query, parameters, connection)
         if not query.limit or not _exists(connection, query):
             return b"[]"
-        order = order_by(query.sort, parameters) or ("s.rank" if query.search else "")
+        order = order_by(query.order, parameters) or ("s.rank" if query.search else "")
+        source += f"{order and ' ORDER BY ' + order} LIMIT :limit OFFSET :skip"
         rows = connection.execute(
-            f"SELECT CAST(d.doc AS BLOB) {source}{order and ' ORDER BY ' + order} LIMIT :limit OFFSET :skip",
+            f"SELECT CAST(d.doc AS BLOB), d.ts, d.id {source}",
             {**parameters, "limit": query.limit, "skip": query.skip},
         )
-        return array(_part(doc, query) if query.projection or query.short else doc for (doc,) in rows)
+        if query.projection or query.short:
+            return page(query, ((_part(doc, query), ts, id) for doc, ts, id in rows))
+        return page(query, rows)
 
     def _count(self, connection: _Connection, query: Query) -> int:
         parameters = Parameters()
@@ -311,6 +325,32 @@ class SqliteStore(Store):
         latency = round((time.perf_counter() - started) * 1000, 3)
         pool = {"open": len(self._idle) + len(self._busy), "busy": len(self._busy)}
         return {"database": "sqlite", "version": sqlite3.sqlite_version, "latency_ms": latency, "pool": pool}
+
+    def collections(self) -> list[str]:
+        with self._connection() as connection:
+            return sqlite_copying.collections_of(connection)
+
+    def scan(self, collection: str, after: str, most: int) -> list[Kept]:
+        with self._connection() as connection:
+            ids = sqlite_copying.ids_after(connection, collection, after, most)
+            return sqlite_copying.kept_of(connection, collection, ids)
+
+    def kept(self, collection: str, ids: Sequence[str]) -> list[Kept]:
+        with self._connection() as connection:
+            return sqlite_copying.kept_of(connection, collection, ids)
+
+    def restore(self, collection: str, kept: Sequence[Kept]) -> None:
+        self._transaction(lambda connection: sqlite_copying.restore(connection, collection, kept))
+
+    def claims(self, after: str, most: int) -> list[Once]:
+        with self._connection() as connection:
+            return sqlite_copying.claims_after(connection, after, most)
+
+    def check(self) -> list[Finding]:
+        if not self._path.exists():
+            return [Finding("file", ABSENT, "the first store makes it")]
+        with self._connection() as connection:
+            return [*findings_of(self._path, connection)]
 
     def close(self) -> None:
         self._closing.set()

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gorgond.redpill import dumps
+from gorgond.stores.contract import Sort
 from gorgond.stores.folding import fold
 
 SIGNS = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
@@ -122,7 +123,7 @@ def _json(value: Any, parameters: Parameters) -> str:
     return parameters.add(dumps(value).decode())
 
 
-def order_by(sort: tuple[tuple[str, int], ...], parameters: Parameters) -> str:
+def order_by(sort: Sort, parameters: Parameters) -> str:
     """`sort` as the terms of an ORDER BY. A list counts as its least element, or its greatest in a descending sort.
     Objects have no order among themselves, and in a list of objects a field that is an empty list does not count."""
     terms = []

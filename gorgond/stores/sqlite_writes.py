@@ -10,6 +10,7 @@ from gorgond.errors import GorgonError, StoreRefused
 from gorgond.redpill import dumps, loads, now_ms
 from gorgond.stores.contract import Once, Write, Written
 from gorgond.stores.filters import DOCUMENT_BYTES, check_write
+from gorgond.stores.kept import Kept
 from gorgond.stores.ownership import barred
 from gorgond.stores.repeats import append_marks, fingerprint, mark, newest, same_content
 from gorgond.stores.schema import TOMBSTONE_SECONDS
@@ -55,13 +56,13 @@ NEVER = _Tombstone(-1, 0, None, None)
 def write_all(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Written | StoreRefused]:
     """Do the writes within a transaction that the caller began and will commit."""
     make_tombstones(connection)
-    collections: dict[str, _Writer] = {}
+    collections: dict[str, Writer] = {}
     done: list[Written | StoreRefused] = []
     for write in writes:
         try:
             check_write(write)
             if write.collection not in collections:
-                collections[write.collection] = _Writer(connection, Collection(write.collection))
+                collections[write.collection] = Writer(connection, Collection(write.collection))
             done.append(collections[write.collection].do(write))
         except StoreRefused as error:
             done.append(error)
@@ -88,12 +89,13 @@ def claim_all(connection: sqlite3.Connection, requests: Sequence[Once]) -> list[
     return done
 
 
-class _Writer:
+class Writer:
     """Writes documents of one collection and keeps its indexes in step."""
 
     def __init__(self, connection: sqlite3.Connection, collection: Collection) -> None:
         self._connection = connection
         self._collection = collection
+        self._name = collection.name
         collection.make(connection)
         self._text = collection.has_text(connection)
         gap = collection.text_gap(connection)
@@ -204,6 +206,22 @@ class _Writer:
     def _in_text(self, n: int) -> bool:
         """Whether the full-text index has, or is to have, this document; else who makes the index will come to it."""
         return self._text and not self._gap[0] < n <= self._gap[1]
+
+    def restore(self, kept: Kept) -> None:
+        """Keep this in the place of whatever there is under its id."""
+        found = self._connection.execute(self._collection.select, (kept.id,)).fetchone()
+        if found is not None:
+            before = _Row(*found)
+            self._forget(before)
+            self._connection.execute(self._collection.delete, (before.n,))
+        if (document := kept.document) is not None:
+            row = kept.id, document["ts"], dumps(document).decode(), kept.first, _json([*kept.marks])
+            n = self._connection.execute(self._collection.insert, row).lastrowid
+            self._index(cast("int", n), document["ts"], document)
+        self._connection.execute("DELETE FROM tombstones WHERE collection = ? AND id = ?", (self._name, kept.id))
+        if kept.tombstone is not None:
+            ts, known, at, first, marks = kept.tombstone
+            self._connection.execute(BURY, (self._name, kept.id, ts, at, known, first, _json([*marks])))
 
     def flush(self) -> None:
         """Write the new keys in their order, which touches each page of the index once, and the new words in one

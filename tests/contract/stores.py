@@ -9,7 +9,7 @@ from typing import Any
 
 import pymongo
 
-from gorgond.stores.contract import Kind, Query, Store, Write
+from gorgond.stores.contract import Kind, Page, Query, Store, Write
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +32,11 @@ def found(store: Store, *queries: Query) -> Any:
     assert len(answers) == len(queries)
     documents = [json.loads(answer) for answer in answers]
     return documents if len(documents) > 1 else documents[0]
+
+
+def is_cut(answer: object) -> bool:
+    """Whether an answer says that there was no room for all."""
+    return isinstance(answer, Page) and answer.cut
 
 
 def ids(documents: Sequence[dict[str, Any]]) -> list[str]:

@@ -11,6 +11,7 @@ import openapi_spec_validator
 import pytest
 
 from gorgond.http import server
+from gorgond.stores.paging import cursor_of
 from tests.integration.website import Answer, Website
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -436,7 +437,9 @@ def values(parameter: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
         )
     else:
         low, high = schema["minLength"], schema["maxLength"]
-        yield from (("x" * low, True), ("x" * high, True))
+        if cursor := schema.get("format") == "cursor":
+            yield cursor_of(1, "x"), True
+        yield from (("x" * low, not cursor), ("x" * high, not cursor))
         yield "x" * (high + 1), False
     if parameter["in"] == "query":
         yield "", schema.get("minLength") == 0

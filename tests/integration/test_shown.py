@@ -90,6 +90,15 @@ LEFT = {
     "gorgonctl notifications replay --all --channel email": Left(
         "wants that channel", "integration/test_gorgonctl_notifications.py", "--all"
     ),
+    "sudo -u gorgond gorgond store --check": Left(
+        "wants the package's user", "contract/test_stores_check.py", '"store", "--check"'
+    ),
+    "gorgond copy --from sqlite:////var/lib/gorgond/gorgond.db --to mongodb://10.0.0.7/gorgon": Left(
+        "wants those databases", "integration/test_copy.py", '"copy", "--from"'
+    ),
+    "gorgond copy --from sqlite:////var/lib/gorgond/gorgond.db --to mongodb://10.0.0.7/gorgon --finish": Left(
+        "wants those databases", "integration/test_copy.py", '"--finish"'
+    ),
     "gorgonctl top": Left("wants a terminal", "integration/test_gorgonctl.py", "top"),
     "tools/chaos.py drill redis-kill": Left("takes minutes", "integration/test_chaos.py", "redis-kill"),
     "tools/chaos.py drill --all --svg pictures --json figures.json --junit drills.xml": Left("takes half an hour"),

@@ -47,6 +47,23 @@ def test_the_newest_notes_of_a_user_in_every_form(site: Website, uid: int) -> No
     # and paging reaches each note once
     pages = [title for off in range(0, 35, 7) for title in titles(site, f"/info/{uid}/7/{off}")]
     assert pages == newest
+    # and so does following the answers, from whichever form on
+    for target in (
+        f"/info/{uid}?lim=7",
+        f"/info/{uid}/7",
+        f"/items?userid={uid}&lim=7",
+        f"/items?q=note&userid={uid}&lim=7",
+    ):
+        followed, next = [], target
+        while next:
+            answer = site.ask("GET", next).json
+            followed += [item["title"] for item in answer["items"]]
+            next = answer.get("next", "")
+        assert followed == newest, target
+    # and what is no place in a list is refused by name
+    for wrong in ("x", "W10", "a" * 1001):
+        answer = site.ask("GET", f"/info/{uid}?after={wrong}")
+        assert (answer.status, answer.json["error"]["field"]) == (400, "after"), wrong
 
 
 def test_a_user_without_notes_has_none(site: Website, uid: int) -> None:
