@@ -15,6 +15,7 @@ from gorgond.stores.contract import Once, Store, Write
 from gorgond.stores.kept import Kept
 from tests.contract.stores import found, ids, mongo_client, query, write
 from tests.databases import SCHEMES
+from tests.postgres import PostgresServer
 
 _numbers = count()
 
@@ -24,7 +25,13 @@ def other(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """Another database, of each kind."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/other.db"
+    elif request.param == "postgresql":
+        postgres: PostgresServer = request.getfixturevalue("shared_postgres")
+        postgres.run("DROP DATABASE IF EXISTS other")
+        postgres.run("CREATE DATABASE other")
+        url = postgres.url.replace("/gorgon?", "/other?")
     else:
+        assert request.param == "mongodb"
         url = request.getfixturevalue("mongod_url") + f"other_{next(_numbers)}"
     with closing(open_store(url)) as store:
         store.prepare()

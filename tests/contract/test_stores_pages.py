@@ -14,6 +14,7 @@ from gorgond.errors import StoreRefused
 from gorgond.stores import open_store, sqlite
 from gorgond.stores.contract import Page, Query, Sort, Store
 from gorgond.stores.paging import cursor_of, following
+from gorgond.stores.sql.store import SqlStore
 from tests.contract.stores import found, ids, mongo_client, query, write
 
 SORTS: list[Sort] = [
@@ -120,6 +121,20 @@ def work_of(store: Store, url: str, asked: Query) -> int:
             connection.set_progress_handler(count, 1)
         assert isinstance(store.find([asked])[0], bytes)
         return steps
+    if isinstance(store, SqlStore):
+        with store._session() as session, pytest.MonkeyPatch.context() as watched:
+            asked_for: list[tuple[str, Any]] = []
+            run = type(session).run
+
+            def watch(self: Any, sql: str, parameters: Any = ()) -> Any:
+                asked_for.append((sql, parameters))
+                return run(self, sql, parameters)
+
+            watched.setattr(type(session), "run", watch)
+            assert isinstance(store.find([asked])[0], bytes)
+            [(sql, parameters)] = [each for each in asked_for if each[0].startswith("SELECT d.doc")]
+            [[[plan]]] = run(session, f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", parameters)
+        return rows_of(json.loads(plan)["Plan"] if isinstance(plan, bytes) else plan["Plan"])
     with mongo_client(url) as client:
         db = client.get_default_database()
         db.command("profile", 2)
@@ -128,6 +143,14 @@ def work_of(store: Store, url: str, asked: Query) -> int:
         [done] = db["system.profile"].find({"ns": f"{db.name}.items", "op": "query"})
         db.drop_collection("system.profile")
         return int(done["keysExamined"] + done["docsExamined"])
+
+
+def rows_of(plan: dict[str, Any]) -> int:
+    """The rows that the scans of a plan of PostgreSQL's looked at."""
+    inner = plan.get("Plans", [])
+    if inner:
+        return sum(map(rows_of, inner))
+    return int((plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"])
 
 
 def test_a_page_far_away_costs_as_the_first(store: Store, url: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from gorgond.errors import GorgonError, StoreAway
+from gorgond.stores.findings import Finding
 from gorgond.stores.words import Sought
 
 Row = tuple[Any, ...]
@@ -86,11 +87,19 @@ class Session(ABC):
     def close(self) -> None:
         """Let go of the connection."""
 
+    @abstractmethod
+    def findings(self) -> list[Finding]:
+        """How the database is set up, beside its version."""
+
     # ---- tables
 
     @abstractmethod
     def make(self, collection: str) -> None:
         """Make the tables of a collection, and those that all share, where they are not there yet."""
+
+    @abstractmethod
+    def table_names(self) -> list[str]:
+        """The names of all tables, without quotes."""
 
     @abstractmethod
     def columns(self, table: str) -> list[tuple[str, str]]:

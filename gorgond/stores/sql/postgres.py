@@ -22,6 +22,7 @@ try:
 except ImportError as error:
     raise ConfigError(f"postgresql:// needs psycopg 3 (apt install python3-psycopg): {error}") from error
 
+from gorgond.stores.findings import Finding, size
 from gorgond.stores.schema import DECLARED
 from gorgond.stores.sql.dialect import (
     LOCK_SECONDS,
@@ -215,6 +216,20 @@ class PostgresSession(Session):
     def close(self) -> None:
         self._connection.close()
 
+    def findings(self) -> list[Finding]:
+        [[fsync, commit, encoding, isolation, used]] = self.run(
+            "SELECT current_setting('fsync'), current_setting('synchronous_commit'),"
+            " current_setting('server_encoding'), current_setting('default_transaction_isolation'),"
+            " pg_database_size(current_database())"
+        )
+        return [
+            Finding("fsync", fsync),  # `_check` lets nobody in where it is off
+            Finding("synchronous_commit", commit),
+            Finding("encoding", f"{encoding}; collation C, of each column"),
+            Finding("isolation", f"read committed, as each store has it ({isolation} is the default)"),
+            Finding("size", size(used)),
+        ]
+
     # ---- tables
 
     def make(self, collection: str) -> None:
@@ -233,6 +248,10 @@ class PostgresSession(Session):
             self.commit()
         finally:
             self.rollback()
+
+    def table_names(self) -> list[str]:
+        rows = self.run("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1")
+        return [name for (name,) in rows]
 
     def columns(self, table: str) -> list[tuple[str, str]]:
         rows = self.run(

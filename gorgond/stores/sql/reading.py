@@ -11,9 +11,10 @@ from itertools import islice
 from typing import Any
 
 from gorgond.redpill import dumps, loads
-from gorgond.stores.contract import COUNTED, Query, array, counted, shorten
+from gorgond.stores.contract import COUNTED, Query, counted, shorten
+from gorgond.stores.paging import page
 from gorgond.stores.schema import FOLDED, TEXT
-from gorgond.stores.sql.dialect import Session, TooSlow
+from gorgond.stores.sql.dialect import Row, Session, TooSlow
 from gorgond.stores.sql.matching import in_order, matcher
 from gorgond.stores.sql.selecting import Selecting, Selection
 from gorgond.stores.sql.tables import tables
@@ -51,13 +52,13 @@ class Reading:
         if not selection.exact:
             with closing(self._matching(selection.order)) as matching:
                 wanted = islice(matching, query.skip, query.skip + query.limit)
-                return self._answer(doc for doc, _ in wanted)
-        sql = f"SELECT d.doc {selection.source}{selection.order} LIMIT %s OFFSET %s"
+                return self._answer((doc, document["ts"], document["id"]) for doc, document in wanted)
+        sql = f"SELECT d.doc, d.ts, d.id {selection.source}{selection.order} LIMIT %s OFFSET %s"
         parameters = [*selection.parameters, query.limit, query.skip]
         if query.limit <= FEW:
-            return self._answer(doc for (doc,) in self._session.run(sql, parameters))
+            return self._answer(iter(self._session.run(sql, parameters)))
         with closing(self._session.stream(sql, parameters)) as rows:
-            return self._answer(doc for (doc,) in rows)
+            return self._answer(rows)
 
     def count(self) -> int:
         """How many match."""
@@ -70,10 +71,11 @@ class Reading:
                 number = sum(1 for _ in islice(matching, most))
         return counted(number) if self._sought else int(number)
 
-    def _answer(self, documents: Iterator[bytes]) -> bytes:
+    def _answer(self, rows: Iterator[Row]) -> bytes:
+        """The answer of these documents, each with its `ts` and id."""
         if self._query.projection or self._query.short:
-            return array(part(document, self._query) for document in documents)
-        return array(documents)
+            return page(self._query, ((part(doc, self._query), ts, id) for doc, ts, id in rows))
+        return page(self._query, ((doc, ts, id) for doc, ts, id in rows))
 
     def _matching(self, order: str) -> Generator[tuple[bytes, Mapping[str, Any]]]:
         """The documents that match, as they are stored and as they are."""
@@ -87,9 +89,9 @@ class Reading:
                 if matches is None or matches(document):
                     yield doc, document
 
-    def _sorted(self) -> list[bytes]:
+    def _sorted(self) -> list[Row]:
         """By what SQL cannot sort by. No more are kept than may be wanted."""
-        end, sort = self._query.skip + self._query.limit, self._query.sort
+        end, sort = self._query.skip + self._query.limit, self._query.order
         kept: dict[str, bytes] = {}
         documents: list[Mapping[str, Any]] = []
         with closing(self._matching(" ORDER BY d.id")) as matching:
@@ -99,9 +101,10 @@ class Reading:
                 if len(documents) >= max(SORTED, 2 * end):
                     documents = in_order(documents, sort)[:end]
                     kept = {document["id"]: kept[document["id"]] for document in documents}
-        return [kept[document["id"]] for document in in_order(documents, sort)[self._query.skip : end]]
+        wanted = in_order(documents, sort)[self._query.skip : end]
+        return [(kept[each["id"]], each["ts"], each["id"]) for each in wanted]
 
-    def _best(self, sought: Sought) -> list[bytes]:
+    def _best(self, sought: Sought) -> list[Row]:
         """Those that have most of what is sought, and most often; the newest of them first."""
         fields = TEXT[self._query.collection]
         with closing(self._matching(f" ORDER BY d.ts DESC LIMIT {RANKED}" if self._selection.exact
@@ -111,7 +114,8 @@ class Reading:
                 for doc, document in islice(matching, RANKED)
             ]
         end = self._query.skip + self._query.limit
-        return [doc for *_, doc in nlargest(end, scored, key=lambda each: each[:-1])[self._query.skip :]]
+        best = nlargest(end, scored, key=lambda each: each[:-1])[self._query.skip :]
+        return [(doc, ts, id) for _, ts, id, doc in best]
 
 
 def part(doc: bytes, query: Query) -> bytes:

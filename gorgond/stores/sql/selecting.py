@@ -81,7 +81,7 @@ class Selecting:
             where.append("(d.only_for IS NULL OR d.only_for LIKE %s)")
             parameters.append(f"%,{query.viewer},%")
         source = f"FROM {self._names.docs} d{joined} WHERE {' AND '.join(each for each in where if each != ALWAYS)}"
-        return Selection(source, parameters, condition.exact, _order(query.sort, {"id": "d.id", "ts": ts}))
+        return Selection(source, parameters, condition.exact, _order(query.order, {"id": "d.id", "ts": ts}))
 
     def _key(self, field: str, value: Any) -> bytes:
         return term_of(field, fold(value) if field in self._folded else value)
@@ -152,7 +152,5 @@ def _time(sign: str, operand: Any, column: str) -> _Condition:
 def _order(sort: Sequence[tuple[str, int]], columns: Mapping[str, str]) -> str | None:
     if any(field not in columns for field, _ in sort):
         return None
-    if sort and all(field != "id" for field, _ in sort):  # those of the same time have one order, from page to page
-        sort = (*sort, ("id", sort[-1][1]))
     terms = [f"{columns[field]} {'ASC' if sign == 1 else 'DESC'}" for field, sign in sort]
     return f" ORDER BY {', '.join(terms)}" if terms else ""

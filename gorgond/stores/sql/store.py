@@ -21,11 +21,14 @@ from gorgond.stores.contract import (
     Written,
     not_searchable,
     refused_by,
+    share,
     too_slow,
 )
 from gorgond.stores.filters import check_query
+from gorgond.stores.findings import Finding
+from gorgond.stores.kept import Kept
 from gorgond.stores.schema import DECLARED, TEXT
-from gorgond.stores.sql import indexing
+from gorgond.stores.sql import copying, indexing
 from gorgond.stores.sql.dialect import Again, Dialect, Faulty, NoTable, Session, TooSlow
 from gorgond.stores.sql.reading import Reading
 from gorgond.stores.sql.selecting import fields_of
@@ -174,8 +177,12 @@ class SqlStore(Store):
 
     def _read(self, queries: Sequence[Query], read: Callable[[Reading], T], nothing: T) -> list[T | StoreRefused]:
         """What `read` returns for each, or why it is refused; `nothing` of a collection that was never written."""
-        until = time.monotonic() + READ_SECONDS
-        return [self._answer_of(query, read, nothing, until) for query in queries]
+        until, answers = time.monotonic() + READ_SECONDS, list[T | StoreRefused]()
+        for place, query in enumerate(queries):
+            now = time.monotonic()
+            left = share(until - now, len(queries) - place - 1)
+            answers.append(self._answer_of(query, read, nothing, now + left))
+        return answers
 
     def _answer_of(self, query: Query, read: Callable[[Reading], T], nothing: T, until: float) -> T | StoreRefused:
         try:
@@ -245,7 +252,42 @@ class SqlStore(Store):
             lambda: set(DECLARED),
         )
 
+    # ---- what is moved
+
+    def collections(self) -> list[str]:
+        with self._session() as session:
+            return copying.collections_of(session)
+
+    def scan(self, collection: str, after: str, most: int) -> list[Kept]:
+        return self._looked(lambda session: copying.scan(session, self._dialect.schema, collection, after, most), [])
+
+    def kept(self, collection: str, ids: Sequence[str]) -> list[Kept]:
+        return self._looked(
+            lambda session: copying.kept_of(session, self._dialect.schema, collection, ids), [Kept(id) for id in ids]
+        )
+
+    def restore(self, collection: str, kept: Sequence[Kept]) -> None:
+        def work(session: Session) -> None:
+            copying.restore(session, self._dialect.schema, collection, kept)
+
+        self._made(lambda: self._transaction(work), lambda: {collection})
+
+    def claims(self, after: str, most: int) -> list[Once]:
+        return self._looked(lambda session: copying.claims_after(session, self._dialect.schema, after, most), [])
+
+    def _looked(self, look: Callable[[Session], T], nothing: T) -> T:
+        """What `look` returns, or `nothing` where there is no such table."""
+        try:
+            with self._session() as session:
+                return look(session)
+        except NoTable:
+            return nothing
+
     # ---- itself
+
+    def check(self) -> list[Finding]:
+        with self._session() as session:
+            return [Finding("version", f"{self._dialect.name} {self._dialect.version(session)}"), *session.findings()]
 
     def health(self) -> dict[str, Any]:
         started = time.perf_counter()
