@@ -1,6 +1,8 @@
 """The package, its repository, and machines on which it is installed; made once a run for each suite.
 
 suite        "bookworm", "trixie": each test of this folder runs for both; `-k trixie` for one
+dear(N)      a mark: what takes long and hardly depends on the Debian runs on one of them, on the other one the next day
+             (those with 0 and 1 on different ones), and where one is asked for alone, on that
 packages     the package, a repository with it, and one with a higher version besides
 fabric       a machine of the suite with the package installed and running; shared, so leave it as it was
 traffic      clients of its web servers while something happens
@@ -13,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,6 +33,22 @@ from tests.waiting import HANGS, eventually
 
 TOOLS = ("mmdebstrap", "systemd-nspawn", "apt-ftparchive", "gpg", "lintian", "piuparts")
 NEXT = "0.9.0"  # the version of an upgrade
+DAY = int(os.environ.setdefault("DAY_OF_TESTS", str(int(time.time() // 86400))))  # that of who starts the processes
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "dear(turn): it runs on one Debian a day")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left = [item for item in items if isinstance(item, pytest.Function) and not _has_its_turn(item)]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
+
+
+def _has_its_turn(test: pytest.Function) -> bool:
+    mark = test.get_closest_marker("dear")
+    return mark is None or test.callspec.params["suite"] == SUITES[(DAY + mark.args[0]) % len(SUITES)]
 
 
 @pytest.fixture(scope="session", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in SUITES])

@@ -59,6 +59,7 @@ def test_single_faults_are_done_to_units_and_undone(allowed: Machine) -> None:
     assert allowed.show("gorgon-web@2", "ActiveState") == "active"
 
 
+@pytest.mark.dear(0)
 def test_drills_on_units_pass(allowed: Machine) -> None:
     def well() -> bool:
         return all(" up " in line for line in allowed.run("gorgon-chaos list").splitlines()[1:])

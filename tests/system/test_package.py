@@ -8,12 +8,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.programs import ROOT
 from tests.system.conftest import Packages
 from tests.system.machine import Machine, root
 from tests.waiting import HANGS
 
 
+@pytest.mark.dear(0)
 def test_lintian_finds_nothing(packages: Packages) -> None:
     command = ["lintian", "--allow-root", "-EvIL", "+pedantic", str(packages.file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANGS)
@@ -21,6 +24,7 @@ def test_lintian_finds_nothing(packages: Packages) -> None:
     assert found == []
 
 
+@pytest.mark.dear(0)
 def test_two_builds_are_the_same_bytes(suite: str, packages: Packages, tmp_path: Path) -> None:
     # given the package, when it is built again elsewhere, from newer files, in another zone, language and umask
     sources = tmp_path / "elsewhere/sources"
@@ -46,6 +50,7 @@ def digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+@pytest.mark.dear(1)
 def test_piuparts_finds_nothing_left_behind(suite: str, packages: Packages) -> None:
     # what it would ask besides, of an older package and of signatures, is not about this one
     options = "--no-eatmydata --skip-minimize --no-upgrade-test --do-not-verify-signatures --keep-sources-list"

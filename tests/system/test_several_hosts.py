@@ -181,6 +181,7 @@ def notes(at: Host) -> set[str]:
             return found
 
 
+@pytest.mark.dear(1)
 def test_three_hosts_share_a_broker_and_one_of_them_may_die(hosts: list[Host]) -> None:
     first, second, third = hosts
     with posting() as posts:

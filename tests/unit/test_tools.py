@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.oldest import touches
 from tests.programs import ROOT
 from tests.waiting import HANGS
 from tools.speed.cases import CASES
@@ -151,6 +152,17 @@ def test_a_package_that_cannot_be_built_here_says_what_to_install(
     )
     assert done.returncode == 1
     assert [words for words in said if words not in done.stderr] == []
+
+
+def test_the_oldest_libraries_are_met_by_the_tests_of_what_imports_them_and_by_no_others() -> None:
+    unit = ROOT / "tests/unit"
+    # croniter is imported by a module that the test imports, Tornado by one that it has from a package
+    assert [touches(unit / f"test_{name}.py") for name in ("cron", "stream", "pace", "times")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_the_proofs_are_listed_with_their_length_and_have_a_short_form() -> None:
