@@ -10,6 +10,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import pytest
 import redis
@@ -278,8 +279,10 @@ async def test_a_late_fetch_takes_no_reply_that_somebody_waits_for(
             return (await stage.link.counts(["q"]))[0].queued
 
         await eventually_async(queued)
-        _break_connections(stage)
-        await eventually_async(lambda: caller.reply_to != before)
+        while caller.reply_to == before:  # one in memory that asks for nothing just then does not notice
+            _break_connections(stage)
+            with suppress(AssertionError):
+                await eventually_async(lambda: caller.reply_to != before, 5)
         # when a fetch that got no answer then arrives first, and its caller's next ones come and go
         late = asyncio.create_task(_late(stage.network, before))
         end = time.monotonic() + 0.2
