@@ -16,6 +16,7 @@
     ingest    notes a second from a provider through store_put into mongod, journaled, none lost
     stats     what it costs that instances tell what they do, and that 50 people look at it
     queue     messages a second from one producer to one consumer
+    jobs      jobs that do nothing, from the first enqueued until the last is begun, beside Dramatiq and BullMQ
     growth    the same requests with up to 16 stores or app servers, many queues, a fabric that has nothing to do
 
 Beside these it tells the most memory that any web server or store had in all of them.
@@ -23,8 +24,8 @@ Figures are medians of the rounds, with the smallest and the largest: where thes
 things to do. CPU is that of all threads of a process, in microseconds a request. The servers that are compared were
 running at the same time and were asked in turns. It needs redis-server, mongod and wrk, and a Python with gorgond's
 libraries: tools/test installs all of it, the Python is .venv/bin/python then. Run it with nothing else going on.
-info and rpc measure Starlette and Moleculer too, queue RabbitMQ and NATS, where these are installed;
-tools/speed/others.py says how.
+info and rpc measure Starlette and Moleculer too, queue RabbitMQ and NATS, jobs Dramatiq and BullMQ, where these are
+installed; tools/speed/others.py says how.
 """
 
 from __future__ import annotations
@@ -119,6 +120,7 @@ def _arguments() -> argparse.Namespace:
         ("clients", "of the case load"),
         ("ingest", "notes pushed in a round of ingest"),
         ("messages", "in a round of queue"),
+        ("jobs", "in a round of jobs"),
     ):
         parser.add_argument(f"--{name}", metavar="N", type=_whole, help=what)
     parser.add_argument("--seconds", metavar="S", type=_whole, help="of a round of info, rpc and load")

@@ -2,6 +2,8 @@
 
 starlette    pip install starlette uvicorn httptools
 moleculer    npm install --prefix ~/.cache/gorgond/node moleculer ioredis
+bullmq       npm install --prefix ~/.cache/gorgond/node bullmq ioredis
+dramatiq     pip install dramatiq[redis]
 rabbitmq     apt install rabbitmq-server; pip install pika
 nats         apt install nats-server; pip install nats-py
 """
@@ -16,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools.speed.ports import free_port
-from tools.speed.processes import Crew
+from tools.speed.processes import Crew, Process
 
 _RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one in the path changes to the user of its service
 _NODE_MODULES = Path.home() / ".cache/gorgond/node/node_modules"
@@ -29,8 +31,21 @@ def has_starlette() -> bool:
 
 def has_moleculer() -> bool:
     """Whether Moleculer can be measured."""
-    there = all((_NODE_MODULES / each).exists() for each in ("moleculer", "ioredis"))
-    return there and shutil.which("node") is not None
+    return _has_node("moleculer", "ioredis")
+
+
+def has_bullmq() -> bool:
+    """Whether BullMQ can be measured."""
+    return _has_node("bullmq", "ioredis")
+
+
+def has_dramatiq() -> bool:
+    """Whether Dramatiq can be measured."""
+    return importlib.util.find_spec("dramatiq") is not None
+
+
+def _has_node(*packages: str) -> bool:
+    return shutil.which("node") is not None and all((_NODE_MODULES / each).exists() for each in packages)
 
 
 def has_rabbitmq() -> bool:
@@ -70,6 +85,24 @@ def start_moleculer(crew: Crew, redis: str) -> str:
     crew.start("service", ["node", program, "service", path], settings, ready=lambda: True)
     crew.start("gateway", ["node", program, "gateway", path, str(port)], settings, ready=_listening(port))
     return f"http://127.0.0.1:{port}"
+
+
+def start_dramatiq(crew: Crew, redis: str, count: int, file: Path) -> Process:
+    """Start a worker of one process over this Redis, which writes to a file when it has begun so many jobs; then what
+    enqueues them."""
+    settings = {"BENCH_REDIS": redis, "BENCH_COUNT": str(count), "BENCH_FILE": os.fspath(file)}
+    crew.python("worker", "dramatiq", "tools.speed.on_dramatiq", "--processes", "1", settings=settings)
+    return crew.python("enqueuer", "tools.speed.on_dramatiq", str(count), settings=settings)
+
+
+def start_bullmq(crew: Crew, redis: str, count: int, file: Path) -> Process:
+    """The same with BullMQ."""
+    settings = {"NODE_PATH": os.fspath(_NODE_MODULES), "NODE_ENV": "production"}
+    program, path = os.fspath(Path(__file__).with_name("bullmq.cjs")), redis.removeprefix("unix://")
+    ready = file.with_suffix(".ready")
+    words = [path, str(count), os.fspath(file), os.fspath(ready)]
+    crew.start("worker", ["node", program, "worker", *words], settings, ready=ready.exists)
+    return crew.start("enqueuer", ["node", program, "enqueue", *words[:2]], settings, ready=lambda: True)
 
 
 def start_rabbitmq(crew: Crew) -> str:

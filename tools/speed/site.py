@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ address = 127.0.0.1
 port = {port}
 deadline = {deadline}
 [app]
-module = gorgond.app.notes tools.speed.whose
+module = {module}
 directory =
 [auth]
 address_attempts = 1000000
@@ -62,7 +63,7 @@ class Layout:
 
 class Site:
     """A gorgond in `layout`, in the processes of `crew`; without a `store` URL its stores are `tools.speed.echo`. The
-    brokers' files are in `data`, or among those of the crew."""
+    brokers' files are in `data`, or among those of the crew. Its app servers run the applications of `module`."""
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class Site:
         search: bool = False,
         deadline: str = "10s",
         data: Path | None = None,
+        module: str = "gorgond.app.notes tools.speed.whose",
     ) -> None:
         fsync, apart = BROKERS[brokers]
         self.port = free_port()
@@ -92,6 +94,7 @@ class Site:
                 search="yes" if search else "no",
                 port=self.port,
                 deadline=deadline,
+                module=module,
             )
         )
         self._settings = {"GORGOND_CONFIG": str(config)}
@@ -105,8 +108,12 @@ class Site:
 
     def echo(self, number: int) -> Process:
         """Start a store without a database."""
-        return self.crew.python("store", "tools.speed.echo", f"echo{number}", settings=self._settings)
+        return self.python("store", "tools.speed.echo", f"echo{number}")
 
-    def gorgond(self, command: str, *arguments: str) -> Process:
-        """Start a service of this site."""
-        return self.crew.python(command, "gorgond", command, *arguments, settings=self._settings)
+    def gorgond(self, command: str, *arguments: str, settings: Mapping[str, str] | None = None) -> Process:
+        """Start a service of this site; `settings` are added to its environment."""
+        return self.python(command, "gorgond", command, *arguments, settings=settings)
+
+    def python(self, name: str, module: str, *arguments: str, settings: Mapping[str, str] | None = None) -> Process:
+        """Start a program that speaks to this site."""
+        return self.crew.python(name, module, *arguments, settings={**self._settings, **(settings or {})})

@@ -36,6 +36,7 @@ class Scale:
     ingest: int = 200_000  # items pushed in a round
     messages: int = 300_000  # of a round of the case queue
     consumers: tuple[str, ...] = ("1x64", "1x256", "2x256")  # of the case queue: how many x messages each takes
+    jobs: int = 30_000  # of a round of the case jobs
     stores: tuple[int, ...] = (1, 2)  # tried in the case ingest
     grown: tuple[int, ...] = (1, 2, 4, 8, 16)  # instances, in the case growth
     soak: float = 0.0  # minutes
@@ -50,6 +51,7 @@ QUICK = Scale(
     ingest=10_000,
     messages=20_000,
     consumers=("1x64",),
+    jobs=2_000,
     stores=(1,),
     grown=(1, 4, 16),
 )

@@ -8,6 +8,7 @@ from tools.speed.cases.flow import flow
 from tools.speed.cases.growth import growth
 from tools.speed.cases.info import info
 from tools.speed.cases.ingest import ingest
+from tools.speed.cases.jobs import jobs
 from tools.speed.cases.load import load
 from tools.speed.cases.queue import queue
 from tools.speed.cases.rpc import rpc
@@ -22,6 +23,7 @@ CASES: dict[str, Callable[[Stage], Result]] = {
     "load": load,
     "ingest": ingest,
     "queue": queue,
+    "jobs": jobs,
     "stats": stats,
     "growth": growth,
 }
