@@ -8,6 +8,8 @@ not acknowledged again with the same mark, as a careful one would. The things to
     me       GET /auth/me: is it the user who asked?      app     GET /chaos/<uid>, an application's (application.py)
     push     items.insert to store_put                    call    items.count, a call to store_get
     notify   notify.send to notify_put, for one of our users
+    job      chaos.work of application.py: at once or later, under a key and asked for twice, with a failure, or by way
+             of another job
 """
 
 from __future__ import annotations
@@ -18,20 +20,23 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
+from gorgond.app.enqueuing import Outside, Request, enqueue, job_id
 from gorgond.app.notifying import QUEUE, SEND, notification_id, send_args
 from gorgond.chaos.accounts import Account, confirm_accounts, make_accounts
+from gorgond.chaos.application import work
 from gorgond.chaos.attempts import ACKNOWLEDGED, ANSWERED, FOREIGN, REFUSED, UNANSWERED, UNKNOWN, Book
 from gorgond.config import Config
 from gorgond.redpill import Caller, GorgonError, Message, Producer, now_ms
 from gorgond.service.fabric import connect_fabric
 
 NOTIFY = "notify"
+JOB = "job"
 USERS = 20  # users of our own, whom nobody else has
 UIDS = (500_000_000, 1_000_000_000)  # of users who are only numbers, as the open API writes for them, above real ones
 GRACE = 5.0  # seconds beyond the deadline after which an answer counts as not coming
@@ -241,13 +246,14 @@ class _Queuers:
         jobs.start()
         calls.start()
         caller.start()
-        await asyncio.gather(*(self._client(jobs, caller) for _ in range(self._plan.queuers)))
+        async with Outside(fabric, f"{name}-j") as outside:
+            await asyncio.gather(*(self._client(jobs, caller, outside) for _ in range(self._plan.queuers)))
         self._load.late = caller.unasked
         await caller.stop()
         await calls.stop()
         await jobs.stop()
 
-    async def _client(self, jobs: Producer, caller: Caller) -> None:
+    async def _client(self, jobs: Producer, caller: Caller, outside: Outside) -> None:
         while not self._load.stopping:
             await asyncio.sleep(self._chance.uniform(0.5, 1.5) / self._plan.rate)
             uid = self._chance.choice(self._load.uids)
@@ -255,10 +261,15 @@ class _Queuers:
             if way == "push":
                 mark = self._load.mark()
                 document = {**self._load.note(mark, self._plan.body), "userid": uid}
-                await self._push(jobs, way, mark, "store_put", Message("items.insert", {"documents": [document]}))
+                message = Message("items.insert", {"documents": [document]})
+                await self._keep(way, mark, lambda message=message: jobs.push("store_put", message))  # type: ignore[misc]
             elif way == NOTIFY:
                 mark = self._load.mark()
-                await self._push(jobs, way, mark, QUEUE, self._notification(mark))
+                message = self._notification(mark)
+                await self._keep(way, mark, lambda message=message: jobs.push(QUEUE, message))  # type: ignore[misc]
+            elif way == JOB:
+                mark = self._load.mark()
+                await self._keep(way, mark, self._job(outside, mark, uid))
             else:
                 await self._call(caller, uid)
 
@@ -266,12 +277,27 @@ class _Queuers:
         user, data = self._chance.choice(self._load.told), self._load.note(mark, 0)
         return Message(SEND, send_args(notification_id(mark), user, "chaos", "A drill", data, now_ms()))
 
-    async def _push(self, jobs: Producer, way: str, mark: str, queue: str, message: Message) -> None:
+    def _job(self, outside: Outside, mark: str, uid: int) -> Callable[[], Awaitable[None]]:
+        """What enqueues a job for this effect, the same one however often it is called."""
+        note = {**self._load.note(mark, self._plan.body), "userid": uid}
+        kind = self._chance.choice(("plain", "fails", "passes"))
+        due = now_ms() + self._chance.randrange(2000) if self._chance.random() < 0.3 else 0
+        key = mark if self._chance.random() < 0.3 else ""
+        args = {"note": note, **({kind: True} if kind != "plain" else {})}
+
+        async def enqueue_it() -> None:
+            for copy in range(2 if key else 1):
+                asked = Request(args, due=due, unique=key, repeat=True)
+                await enqueue(outside, work, job_id("chaos", mark, str(copy)), asked)
+
+        return enqueue_it
+
+    async def _keep(self, way: str, mark: str, push: Callable[[], Awaitable[None]]) -> None:
         """A job, under one message id however often it is tried."""
         for _ in range(TRIES):
             number = await asyncio.to_thread(self._book.attempt, way, mark)
             result, kind = ACKNOWLEDGED, "pushed"
-            pushing = asyncio.ensure_future(jobs.push(queue, message))
+            pushing = asyncio.ensure_future(push())
             # A push waits for its broker for ever; when all is to end, what came of it stays unknown.
             while not pushing.done() and not self._load.stopping:
                 await asyncio.wait({pushing}, timeout=0.2)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gorgond.app.notifying import DELIVERIES, NOTIFICATIONS, PREFERENCES
+from gorgond.chaos.application import TRACES
 from gorgond.chaos.servers import Server
 from gorgond.config import Config
 from gorgond.redpill import Caller, Message, Producer, now_ms
@@ -43,10 +44,11 @@ def look_at_queues(servers: Iterable[Server], found: Found) -> None:
         for queue in server.queues():
             seen: set[str] = set()
             for place, message in server.places(queue):
-                if "chaos" not in message:
+                marks = _MARK.findall(message)
+                if not marks and _CLEANING not in message:
                     continue
                 if "/" not in queue:  # a group's events tell of effects, they are none
-                    (found.dead if place == "dead" else found.left).update(_MARK.findall(message))
+                    (found.dead if place == "dead" else found.left).update(marks)
                 # A dead letter has a header of its own before the message.
                 id = _ID.search(message, message.find("\n") + 1)
                 if id is not None:
@@ -59,6 +61,16 @@ def look_at_store(config: Config, uids: Iterable[int], told: Iterable[str], foun
     """Look up what is stored for these users, and in the inboxes of those who were `told`: fills `stored` and
     `strangers`."""
     asyncio.run(_read(config, uids, told, found))
+
+
+def traces(config: Config) -> list[str]:
+    """The jobs that left a trace of their time by the clock, one for each trace."""
+
+    async def read() -> list[str]:
+        async with _caller(config) as caller:
+            return [each["job"] async for each in _all(caller, TRACES, {}, ["id", "job"])]
+
+    return asyncio.run(read())
 
 
 async def _read(config: Config, uids: Iterable[int], told: Iterable[str], found: Found) -> None:

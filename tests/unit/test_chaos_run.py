@@ -113,7 +113,7 @@ def test_a_victim_that_has_just_come_back_lives_on_for_a_moment(run: Callable[..
     # given a role of one instance, which is back at once
     running = run(Dummies(Victim("auth@1", "auth", 1, "up")))
     # when it is killed again and again
-    killing("auth", 20)(running)
+    killing(20, "auth")(running)
     # then each successor could do something before it was killed, too
     faults = running.faults.done
     assert len(faults) == 3

@@ -17,9 +17,9 @@ BACK = 20.0  # seconds within which a victim must work again
 ENDED = 40.0  # seconds within which one that hangs must: its watchdog's 15 s are in them, and 5 to say where it hangs
 
 
-def killing(role: str, times: int) -> Callable[[Run], None]:
-    """SIGKILL of instances of a role at random moments, as many at once as the rails allow; in the end all are back.
-    One that has just come back lives on for a random moment: else no successor would ever do anything."""
+def killing(times: int, *roles: str) -> Callable[[Run], None]:
+    """SIGKILL of instances of roles at random moments, as many at once as the rails allow; in the end all are back. One
+    that has just come back lives on for a random moment: else no successor would ever do anything."""
 
     def body(run: Run) -> None:
         left, dead = run.times(times), dict[str, tuple[Victim, float]]()
@@ -32,7 +32,7 @@ def killing(role: str, times: int) -> Callable[[Run], None]:
                     back.add(name)
                 elif run.book.now - since > HURRY:
                     run.hurry(name)
-            alive = [each for each in run.victims(role) if each.up and each.name not in back | dead.keys()]
+            alive = [each for each in run.victims(*roles) if each.up and each.name not in back | dead.keys()]
             if left and alive and len(dead) < run.options.most:
                 victim = run.chance.choice(alive)
                 run.faults.kill(victim.name)
@@ -63,7 +63,7 @@ def _drill(
     """The drill that kills a role, `ways` and `queued` being what leads through it besides the usual load."""
     what = f"SIGKILL of {role} instances {times} times at random moments"
     plan = Plan(rate=10.0, ways=(*Plan().ways, *ways), queued=queued)  # the processes that start need the CPU
-    return Drill(f"{role}-kill", what, killing(role, times), limits, plan, cast, "app" in ways, (role,))
+    return Drill(f"{role}-kill", what, killing(times, role), limits, plan, cast, "app" in ways, (role,))
 
 
 APPLICATION = Cast(flags=("--no-provider", "--module", "gorgond.app.notes gorgond.chaos.application"))
