@@ -11,6 +11,8 @@ from gorgond.validators import Network
 class Nobody:
     """One that is not asked, of an app server without notifications."""
 
+    spans = None
+
     async def call(self, queue: str, message: Message) -> Reply:
         raise AssertionError
 
@@ -34,6 +36,9 @@ class Nobody:
         raise AssertionError
 
     async def unique(self, queue: str, step: Unique) -> tuple[str, bytes]:
+        raise AssertionError
+
+    def note_wait(self, queue: str, seconds: float) -> None:
         raise AssertionError
 
     async def publish(self, topic: str, event: Message) -> None:

@@ -15,6 +15,8 @@ is the manual.
     jobs          what is done in the background; `enqueuing` it, `jobstatus` what is told of it, `jobapp` by whom
     limits        how many of a job are done at the same time, and how often it is begun
     working       doing a job; `cancels` which are not to be done
+    jobsearch     finding jobs; `jobretry` puts back what was given up
+    telemetry     spans of them for OpenTelemetry
     cron          times by the clock of a place; `cronloop` enqueues jobs at them
     annotations   what those of a handler allow; `forms` makes values of a form by them
     loading       finding the module

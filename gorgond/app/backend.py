@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from gorgond.app.telemetry import Spans
 from gorgond.redpill import Call, CallFailed, Message, Reply, Told, Unique
 from gorgond.service.ends import Together
 from gorgond.validators import Network
@@ -24,6 +25,10 @@ class Backend(Protocol):
 class JobBackend(Protocol):
     """What a job is enqueued with."""
 
+    @property
+    def spans(self) -> Spans | None:
+        """Where it is told, if somebody wants to know."""
+
     async def push(self, queue: str, message: Message, at: int | None = None) -> None:
         """Push a job, due at a time in ms since 1970 if that is given; back when it is kept."""
 
@@ -36,6 +41,9 @@ class AppBackend(Backend, JobBackend, Protocol):
 
     async def publish(self, topic: str, event: Message) -> None:
         """Publish an event; back when it is kept."""
+
+    def note_wait(self, queue: str, seconds: float) -> None:
+        """Note how long a job has waited in its queue."""
 
     @property
     def kinds(self) -> Mapping[str, str]:

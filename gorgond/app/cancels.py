@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -22,6 +22,7 @@ HEARD_MAX = 10_000  # jobs that were cancelled and not begun; of more the store 
 SURE_MS = 2_000  # for so long the clocks of two hosts may differ, and an event be under way
 ASK_MS = 10_000  # in which a store must answer
 AGAIN = 1.0  # seconds until one is asked again
+AT_ONCE = 500  # documents that a store is asked for
 
 log = logging.getLogger("gorgond.app")
 
@@ -60,6 +61,8 @@ class Cancels:
         self._since = math.inf  # since when nothing was missed, ms since 1970
         self._heard: set[str] = set()
         self._running: dict[str, Running] = {}
+        self._sought: dict[str, dict[str, asyncio.Future[list[Document]]]] = {}  # by field and id
+        self._seeking: dict[str, asyncio.Task[None]] = {}  # by field
 
     def hear(self, _: str, event: Message) -> None:
         """An event of the topic."""
@@ -88,9 +91,31 @@ class Cancels:
         return bool(await self.find(message.id + CANCELLED, "kept"))
 
     async def find(self, id: str, field: str) -> list[Document]:
-        """A field of the document of this id, if there is one; while no store answers it is asked again."""
+        """A field of the document of this id, if there is one; while no store answers it is asked again. Those that are
+        sought at the same time are one question."""
+        sought = self._sought.setdefault(field, {})
+        if id not in sought:
+            sought[id] = asyncio.get_running_loop().create_future()
+        if field not in self._seeking:
+            self._seeking[field] = asyncio.get_running_loop().create_task(self._seek(field))
+        return await asyncio.shield(sought[id])
+
+    async def _seek(self, field: str) -> None:
+        """Find what is sought by this field, until nothing is."""
+        try:
+            while sought := self._sought.pop(field, None):
+                ids = list(sought)
+                for begin in range(0, len(ids), AT_ONCE):
+                    some = ids[begin : begin + AT_ONCE]
+                    found = {each["id"]: each for each in await self._ask(some, field)}
+                    for id in some:
+                        sought[id].set_result([found[id]] if id in found else [])
+        finally:
+            del self._seeking[field]
+
+    async def _ask(self, ids: Sequence[str], field: str) -> list[Document]:
         while True:
-            args = {"filter": {"id": id}, "fields": [field]}
+            args = {"filter": {"id": {"$in": ids}}, "fields": [field], "limit": len(ids)}
             try:
                 reply = await self._backend.call("store_get", Message(f"{JOBS}.find", args, deadline=now_ms() + ASK_MS))
             except GorgonError as error:

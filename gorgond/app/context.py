@@ -12,7 +12,7 @@ from gorgond.app.backend import AppBackend
 from gorgond.app.clients import ProviderClient, StoreClient
 from gorgond.app.enqueuing import WINDOW, Enqueued, Mode, Request, check_text, enqueue, job_id
 from gorgond.app.jobs import Job, seconds_of
-from gorgond.app.jobstatus import CANCEL, JOBS, TOPIC, cancel_document, filter_of, status_of
+from gorgond.app.jobstatus import CANCEL, CANCELS, JOBS, cancel_document, filter_of, status_of
 from gorgond.app.notifying import QUEUE, SEND, check_kind, notification_id, send_args
 from gorgond.errors import BadArgument, NotFound
 from gorgond.redpill import ID_MAX, Message, Reply, new_id, now_ms
@@ -172,7 +172,7 @@ class Context:
         """Have the job of that id cancelled: it is not begun, or if it runs already it is ended. One that is over stays
         as it is."""
         await self.store.replace(JOBS, cancel_document(id))
-        await self.publish(TOPIC, CANCEL, {"id": id})
+        await self.publish(CANCELS, CANCEL, {"id": id})
 
     async def ask(self, queue: str, op: str, args: dict[str, Any], private: bool = False) -> Reply:
         """The reply of the server that consumes `queue` to the question `op` with the arguments `args`; with `private`

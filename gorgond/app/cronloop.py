@@ -18,7 +18,8 @@ from gorgond.app.schedule import LOOK, LeaseLoop
 from gorgond.redpill import Hooks, Lease, Link, Message, QueueFull
 
 CRONS = "crons"
-"""The collection that says when each is enqueued: {"id": JOB, "cron", "tz", "missed", "last", "next"}."""
+"""The collection that says when each is enqueued: {"id": JOB, "cron", "tz", "missed", "last", "next"}; `last` is
+0 until it was."""
 
 LATE_MS = 60_000  # what is enqueued later was missed
 
@@ -66,7 +67,8 @@ class CronLoop(LeaseLoop):
             "tz": clock.tz,
             "missed": self.does.missed,
         }
-        document |= {"last": last, "next": following}
+        came = clock.after(last - 1) == last  # else it is when it was declared
+        document |= {"last": last if came else 0, "next": following}
         if document != self._told:
             await self._backend.push("store_put", Message(f"{CRONS}.replace", {"documents": [document]}))
             self._told = document

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from gorgond.app.backend import JobBackend
@@ -73,6 +73,13 @@ def job_id(*of: str) -> str:
 
 async def enqueue(backend: JobBackend, job: Job, id: str, asked: Request) -> Enqueued:
     """Have a job done under this id: the one that is in the queue, when it is kept. Raises QueueFull, BrokerError."""
+    if backend.spans is None:
+        return await _enqueue(backend, job, id, asked)
+    with backend.spans.sending(job.queue, id, asked.trace) as trace:
+        return await _enqueue(backend, job, id, replace(asked, trace=trace))
+
+
+async def _enqueue(backend: JobBackend, job: Job, id: str, asked: Request) -> Enqueued:
     message = asked.message(job, id)
     if not asked.unique:
         pushes = [backend.push(job.queue, message, asked.due or None)]
@@ -108,10 +115,13 @@ async def push_standing(backend: JobBackend, queue: str, key: str, raw: bytes) -
 class Outside:
     """Enqueues jobs from elsewhere than an app server, over the brokers of a fabric; the log calls it `name`."""
 
+    spans = None
+
     def __init__(self, fabric: Fabric, name: str) -> None:
         self._fabric = fabric
         self._name = name
         self._link = fabric.durable.link(f"{name} unique jobs")
+        self._turn = asyncio.Lock()  # the link is for one at a time
         self._producers: dict[Broker, Producer] = {}
 
     async def __aenter__(self) -> Self:
@@ -132,7 +142,8 @@ class Outside:
 
     async def unique(self, queue: str, step: Unique) -> tuple[str, bytes]:
         """Take a step of a unique job of a queue."""
-        return await self._link.persist(lambda: self._link.unique(queue, step))
+        async with self._turn:
+            return await self._link.persist(lambda: self._link.unique(queue, step))
 
 
 def unique_key(text: str) -> str:

@@ -18,6 +18,7 @@ from gorgond.redpill import Attempts, dumps, loads
 from gorgond.validators import duration
 
 QUEUE = "app_job"
+WAIT = "wait"  # in the metrics, what a job does in its queue from when it may begin until it does
 RESERVED = frozenset({"unique", "mode", "window", "delay", "at"})  # what `enqueue` itself is told
 ARGS_MAX = 1_000_000  # bytes of a job's arguments, as JSON
 

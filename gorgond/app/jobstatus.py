@@ -4,7 +4,8 @@
                {"id": "JOB:run", …, "state", "progress", "text", "reason", "due", "attempt", "on"}: it was begun
                {"id": "JOB:end", …, "state", "result", "reason", "stack", "attempt", "on"}: it is over
                {"id": "JOB:cancel", "kept"}: it is to be cancelled
-    job_live   "job.status" {"id", "state", …}: it has another status; "job.cancel" {"id"}: it is to be cancelled
+    job_live   "job.status" {"id", "state", …}: it has another status, for who watches it
+    job_cancel "job.cancel" {"id"}: it is to be cancelled, for all app servers
 
 Who enqueues a job, who runs it and who cancels it may write at the same time, and in any order. So each has a document
 of its own, which the last one of its kind replaces, and all together are the status. `args` and `result` are JSON in a
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from gorgond.app.jobs import Job
 
 JOBS = "jobs"
-TOPIC = "job_live"
+TOPIC, CANCELS = "job_live", "job_cancel"
 STATUS, CANCEL = "job.status", "job.cancel"
 RUN, END, CANCELLED = ":run", ":end", ":cancel"  # what ids of documents end with
 OVER = ("done", "failed", "cancelled")  # states in which a job stays

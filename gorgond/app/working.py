@@ -157,7 +157,12 @@ class Worker:
             return _unfitting(bad)
         if await self._cancels.is_cancelled(message):
             return await self._end(message, key, started, "cancelled")
-        return await self._run(message, asked, key)
+        if self._backend.spans is None:
+            return await self._run(message, asked, key)
+        with self._backend.spans.attempt(job.queue, message) as attempt:
+            outcome = await self._run(replace(message, trace=attempt.trace), asked, key)
+            attempt.end(outcome)
+            return outcome
 
     def _read(self, message: Message) -> Asked:
         """What it asks for. Raises BadRequest for what is not known here."""
@@ -177,6 +182,9 @@ class Worker:
 
     async def _run(self, message: Message, asked: Asked, key: str) -> Outcome:
         job, started = self._job, max(message.attempts, 1)
+        if started == 1:
+            waited = now_ms() - max(message.sent, message.args.get("due") or 0)
+            self._backend.note_wait(job.queue, max(waited, 0) / 1000)
         reporting = Reporting(self._tell_running, message, started)
         begun = replace(message, deadline=now_ms() + int(job.timeout * 1000))
         context = JobContext(self._backend, begun, reporting)

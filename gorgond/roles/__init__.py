@@ -188,7 +188,7 @@ ROLES: Mapping[str, Role] = {
                 waits_on=("store_data", "provider_data"),
                 replies=True,
                 publishes=("stats", ANY),
-                listens=("job_live",),
+                listens=("job_cancel",),
                 leases=("every:",),
                 jobs=(f"app_job:{ANY}",),
             ),

@@ -25,12 +25,13 @@ from gorgond.app.cancels import Cancels
 from gorgond.app.cron import Cron
 from gorgond.app.cronloop import CronLoop
 from gorgond.app.dispatch import Dispatcher
-from gorgond.app.jobs import Job
-from gorgond.app.jobstatus import TOPIC
+from gorgond.app.jobs import WAIT, Job
+from gorgond.app.jobstatus import CANCELS
 from gorgond.app.limits import Gate
 from gorgond.app.loading import load_apps
 from gorgond.app.notifying import INBOX
 from gorgond.app.schedule import ScheduleLoop
+from gorgond.app.telemetry import open_spans
 from gorgond.app.webhooks import Webhook
 from gorgond.app.working import Worker
 from gorgond.bounds import LIM_MAX
@@ -85,6 +86,7 @@ class AppServer(Service):
         self._uniques = fabric.durable.link(f"{self.name} unique jobs")
         self._unique_turn = asyncio.Lock()
         self._gate = Gate(lambda queue: fabric.carrier(queue, fabric.durable), self.name)
+        self.spans = open_spans(os.environ, self.role, self.name)
 
     async def start(self) -> None:
         self.concurrent_consumer("web_get", self._answer, self.config.app.requests)
@@ -127,7 +129,7 @@ class AppServer(Service):
             self._work(queue)
         if jobs and not self._hears_cancels:
             self._hears_cancels = True
-            self.listener(TOPIC, self._cancels.hear, self._cancels.miss, usual=self.fabric.durable)
+            self.listener(CANCELS, self._cancels.hear, self._cancels.miss, usual=self.fabric.durable)
         self._adjust_schedules()
 
     def _adjust_schedules(self) -> None:
@@ -237,10 +239,16 @@ class AppServer(Service):
     async def close(self) -> None:
         await self._uniques.close()
         await self._gate.close()
+        if self.spans is not None:
+            await self.spans.close()
 
     async def publish(self, topic: str, event: Message) -> None:
         """Publish an event; back when it is kept."""
         await self.producer(topic).publish(topic, event)
+
+    def note_wait(self, queue: str, seconds: float) -> None:
+        """Note how long a job has waited in its queue."""
+        self.metrics.measure(f"{queue} {WAIT}", 1, 0, 0, seconds)
 
     async def push(self, queue: str, message: Message, at: int | None = None) -> None:
         """Push a job, due at a time if that is given; back when it is kept."""

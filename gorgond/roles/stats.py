@@ -4,6 +4,7 @@
                 there (`stats.mark`), and what an operator misses no more (`stats.forget`)
     look        once a second at each broker: the figures of all queues, and how it is
     ask         once a second a store server, how the database is
+    ask for jobs  now and then it, when jobs that come by the clock came last and come next
     paint       once a second the picture, to everybody who looks
     load, keep  the history, when a store answers; then save it, each minute
 
@@ -17,12 +18,14 @@ import functools
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from gorgond.app.cronloop import CRONS
+from gorgond.bounds import LIM_MAX
 from gorgond.config import Config
 from gorgond.http.answers import Problem
 from gorgond.http.server import Server, open_port
@@ -47,6 +50,7 @@ from gorgond.stats.api import Api
 from gorgond.stats.archive import Archive, Kept
 from gorgond.stats.collector import ANSWER, Collector, Watched
 from gorgond.stats.history import LATE
+from gorgond.stats.jobs import job_of
 from gorgond.stats.letters import Links
 from gorgond.stats.marks import Marks
 from gorgond.stats.picture import database_row
@@ -57,6 +61,7 @@ from gorgond.stats.visitors import Visitors, check_address
 SECOND = 1.0
 FAREWELL = 1.2  # seconds that it listens as it ends: who ends with it says so, and is not missed afterwards
 DEADLINE = 10.0  # seconds for a request
+CLOCKS = 10  # seconds between two looks at the clocks of jobs
 
 log = logging.getLogger("gorgond.stats")
 
@@ -114,6 +119,7 @@ class StatsMonitor(Service):
             self.loop(functools.partial(self._look_at, watched), f"look at {watched.health.name}")
             self.loop(functools.partial(self._look_at_servers, watched), f"look at servers of {watched.health.name}")
         self.loop(self._ask, "ask")
+        self.loop(self._ask_for_jobs, "ask for jobs")
         self.loop(self._go_on_painting, "paint")
         self.task(self._archive.load(), "load")
         self._keeping = self.loop(self._keep, "keep")
@@ -216,6 +222,31 @@ class StatsMonitor(Service):
                 self._database["away"] = round(time.monotonic() - answered, 1)
                 self._database["reason"] = str(error)
             await asyncio.sleep(max(due - time.monotonic(), 0.05))
+
+    async def _ask_for_jobs(self, beat: Beat) -> None:
+        """Now and then, the clocks of jobs."""
+        while True:
+            beat()
+            if any(map(job_of, self._collector.queues.names)):
+                with suppress(GorgonError):  # no store answers, which others tell
+                    self._collector.jobs.crons = await self.find(CRONS, {})
+            for _ in range(CLOCKS):
+                await asyncio.sleep(SECOND)
+                beat()
+
+    async def find(self, collection: str, filter: Mapping[str, Any], **more: Any) -> list[dict[str, Any]]:
+        """Documents of a collection. Raises GorgonError."""
+        args = {"filter": filter, "limit": LIM_MAX, **more}
+        question = Message(f"{collection}.find", args, deadline=now_ms() + int(ANSWER * 1000))
+        reply = await self._caller.call("store_get", question)
+        if reply.error is not None:
+            raise reply.error
+        found: list[dict[str, Any]] = loads(reply.body)
+        return found
+
+    async def replace(self, collection: str, documents: Sequence[Mapping[str, Any]]) -> None:
+        """Have documents of a collection stored. Raises GorgonError."""
+        await self.producer("store_put").push("store_put", Message(f"{collection}.replace", {"documents": documents}))
 
     # ---- paint
 

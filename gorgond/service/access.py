@@ -44,7 +44,7 @@ OPERATED = sorted(
 """The queues that the stats server pauses, and whose dead letters it shows, puts back or deletes, beside those of
 topics."""
 OPERATED.append(f"{ANY}/{ANY}")
-LIVE = ("stats", "auth_notify", "notify_live", "job_live")  # topics without durable groups
+LIVE = ("stats", "auth_notify", "notify_live", "job_live", "job_cancel")  # topics without durable groups
 EVERY = (ANY, f"{ANY}/{ANY}")
 LONGEST = len(":delayed")  # of what the keys of a queue end with
 

@@ -3,6 +3,7 @@
 instances   what was last heard of each instance, and what it did since
 queues      the figures of the queues, over all brokers, and the ledger that they add up to
 channels    what each channel of notifications has sent, and what keeps it from that
+jobs        what lies in the queue of each job, how long they waited and took, when they come next
 brokers     what the brokers say of themselves; `replication` the servers that they are made of, in rows and in words
 verdict     well, degraded or down, in words
 history     what was done in each second, minute, hour and day; `packed` is how a period is kept

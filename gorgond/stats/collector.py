@@ -17,6 +17,7 @@ from gorgond.stats.brokers import BrokerHealth
 from gorgond.stats.channels import Channels
 from gorgond.stats.history import History
 from gorgond.stats.instances import Expected, Instances, LifecycleEvent
+from gorgond.stats.jobs import Jobs, is_wait
 from gorgond.stats.losses import Losses
 from gorgond.stats.picture import picture
 from gorgond.stats.queues import Queues, together
@@ -79,6 +80,7 @@ class Collector:
         self._losses = {each.broker: (each, Losses(each.health.name, each.health.where)) for each in lasting}
         self._fabric = fabric
         self._channels = Channels()
+        self.jobs = Jobs()
         self._failovers: dict[str, Failover] = {}  # those that were told, by brokers
         self._began = time.monotonic()
         self._instances = Instances(self._began)
@@ -108,15 +110,16 @@ class Collector:
         notifies = role == channels.ROLE
         whole = Operation()
         for name, operation in done.operations.items():
-            if not (
-                notifies and name.startswith(OPERATION)
-            ):  # these are times that notifications took, not that it did
-                self.history.add(f"{role} {name}", at, operation)
+            if notifies and name.startswith(OPERATION):  # these are times that notifications took, not that it did
+                continue
+            self.history.add(f"{role} {name}", at, operation)
+            if not is_wait(name):
                 whole.merge(operation)
         if whole.count:
             self.history.add(role, at, whole)
         for name, operation in self._channels.hear(done, heard) if notifies else ():
             self.history.add(OPERATION + name, at, operation)
+        self.jobs.hear(done, at // 60)
 
     def note_failure(self, event: Message) -> None:
         """Take note of an instance that cannot run. Raises KeyError for what does not say which."""
@@ -168,6 +171,7 @@ class Collector:
         return picture(
             at, now, now - self._began, self._instances.all.values(), self.queues.rows(),
             self._channels.rows(self.queues.figures, self.history, now, int(at)),
+            self.jobs.rows(self.queues.figures, int(at) // 60),
             [each.health.row() for each in self.brokers], database, self.history, marks,
         )  # fmt: skip
 

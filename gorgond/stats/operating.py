@@ -1,17 +1,21 @@
-"""What the operator alone may see and do over HTTP: dead letters, and which queues are paused."""
+"""What the operator alone may see and do over HTTP: dead letters, jobs, and which queues are paused."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, Protocol
 
+from gorgond.app.jobretry import begin_anew
+from gorgond.app.jobs import QUEUE
+from gorgond.app.jobsearch import STATES, search_jobs
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer, Problem, json_answer
 from gorgond.http.routes import Parameter, Request, Route
-from gorgond.redpill import DeadLetter, dumps
+from gorgond.redpill import ID_MAX, DeadLetter, dumps
 from gorgond.service.words import counted
-from gorgond.stats.letters import Links, description, label, letter_row, letters_of
+from gorgond.stats.jobs import job_of
+from gorgond.stats.letters import Links, description, label, letter_row, letters_of, message_of
 from gorgond.stats.visitors import Visitors
 
 LETTERS_MAX = 100  # in one answer
@@ -25,6 +29,11 @@ _NUMBER = Parameter("number", "the dead letter's number", int, 1, 2**53)
 _BROKER = Parameter("broker", "where it lies: durable, calls, or as a letter says it", str, high=300, default="durable")
 _ID = Parameter("id", "only those that speak of this request or item", str, high=300, default="")
 _AFTER = Parameter("after", "behind the one that is called so: 3, c3, 3@WHERE", str, high=320, default="0")
+_TEXT = Parameter("text", "of this id, or with this in the id, the arguments or the reason", str, high=300, default="")
+_OF_JOB = Parameter("job", "of this name", str, high=300, default="")
+_STATE = Parameter("state", f"in this state: {', '.join(STATES)}", str, high=20, default="")
+_JOB = Parameter("job", "the job's name", str, high=300)
+_JOB_ID = Parameter("id", "the id of one", str, high=ID_MAX)
 _LIMIT = Parameter("limit", "so many at most, the oldest first", int, 1, SETTLED_MAX, SETTLED_MAX)
 
 
@@ -33,6 +42,12 @@ class Operable(Protocol):
 
     def operating(self) -> AbstractAsyncContextManager[Links]:
         """The brokers, for one at a time."""
+
+    async def find(self, collection: str, filter: Mapping[str, Any], **more: Any) -> list[dict[str, Any]]:
+        """Documents of a collection. Raises GorgonError."""
+
+    async def replace(self, collection: str, documents: Sequence[Mapping[str, Any]]) -> None:
+        """Have documents of a collection stored. Raises GorgonError."""
 
 
 class Operating:
@@ -49,6 +64,9 @@ class Operating:
             Route("POST", "/api/dead/{queue}/drop", self.drop_all, "Delete all", (_QUEUE,), (_LIMIT,)),
             Route("POST", "/api/dead/{queue}/{number}/requeue", self.requeue, "Put one back", letter, (_BROKER,)),
             Route("POST", "/api/dead/{queue}/{number}/drop", self.drop, "Delete one", letter, (_BROKER,)),
+            Route("GET", "/api/jobs", self.jobs, "Jobs by id, or by what they say", (), (_TEXT, _OF_JOB, _STATE)),
+            Route("POST", "/api/jobs/{job}/{id}/retry", self.retry_job, "Begin one that failed anew", (_JOB, _JOB_ID)),
+            Route("POST", "/api/jobs/{job}/{id}/drop", self.drop_job, "Delete one that failed", (_JOB, _JOB_ID)),
             Route("POST", "/api/queues/{queue}/pause", self.pause, "Let nothing more be taken from it", (_QUEUE,)),
             Route("POST", "/api/queues/{queue}/resume", self.resume, "Undo a pause", (_QUEUE,)),
         ]
@@ -106,6 +124,8 @@ class Operating:
         with _clients_fault():
             async with self._server.operating() as links:
                 link = links.get(broker)
+                if link and put_back and job_of(queue):
+                    await self._begin_anew(queue, await link.dead(queue, number - 1, 1))
                 done = link and await (link.requeue(queue, number) if put_back else link.drop(queue, number))
         if not done:
             raise Problem(404, f"there is no dead letter {number} of {queue} on the {broker} broker")
@@ -120,12 +140,50 @@ class Operating:
         with _clients_fault():
             async with self._server.operating() as links:
                 chosen = [each async for each in _first(letters_of(links, queue), limit)]
+                if put_back:
+                    await self._begin_anew(queue, [letter for _, letter in chosen])
                 for broker, letter in chosen:
                     link = links[broker]
                     done += await (link.requeue(queue, letter.number) if put_back else link.drop(queue, letter.number))
         if done:
             self._visitors.note(request, f"the operator: {counted(done, 'dead letter')} of {queue} {_what(put_back)}")
         return json_answer({"done": done}, headers=NOT_KEPT)
+
+    async def _begin_anew(self, queue: str, letters: Iterable[DeadLetter]) -> None:
+        """Those that are jobs are over no more when they are put back."""
+        messages = map(message_of, letters) if job_of(queue) else ()
+        await begin_anew(self._server.find, self._server.replace, [each.id for each in messages if each is not None])
+
+    # ---- jobs
+
+    async def jobs(self, request: Request) -> Answer:
+        await self._visitors.check_operator(request)
+        values = request.parameters
+        found = await search_jobs(self._server.find, values["text"], values["job"], values["state"])
+        return json_answer(found, headers=NOT_KEPT)
+
+    async def retry_job(self, request: Request) -> Answer:
+        return await self._settle_job(request, put_back=True)
+
+    async def drop_job(self, request: Request) -> Answer:
+        return await self._settle_job(request, put_back=False)
+
+    async def _settle_job(self, request: Request, put_back: bool) -> Answer:
+        """The dead letter of a job, with its status if it is put back."""
+        await self._visitors.check_operator(request)
+        queue, id, done = f"{QUEUE}:{request.parameters['job']}", request.parameters["id"], False
+        with _clients_fault():
+            async with self._server.operating() as links:
+                found = [each async for each in letters_of(links, queue, id=id) if _is_of(each[1], id)]
+                if put_back:
+                    await self._begin_anew(queue, [letter for _, letter in found])
+                for broker, letter in found:
+                    link = links[broker]
+                    done |= await (link.requeue(queue, letter.number) if put_back else link.drop(queue, letter.number))
+        if not done:
+            raise Problem(404, f"job {id} is no dead letter: it was not given up, or is settled already")
+        self._visitors.note(request, f"the operator: job {id} of {queue} {_what(put_back)}")
+        return Answer(204)
 
     # ---- queues
 
@@ -166,6 +224,11 @@ async def _first(letters: AsyncIterator[tuple[str, DeadLetter]], number: int) ->
         left -= 1
         if not left:
             return
+
+
+def _is_of(letter: DeadLetter, id: str) -> bool:
+    message = message_of(letter)
+    return message is not None and message.id == id
 
 
 def _what(put_back: bool) -> str:

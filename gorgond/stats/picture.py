@@ -27,13 +27,14 @@ def picture(
     instances: Iterable[Instance],
     queues: Sequence[Row],
     channels: Sequence[Row],
+    jobs: Sequence[Row],
     redis: Sequence[Row],
     database: Row,
     history: History,
     marks: Sequence[Row],
 ) -> Row:
     """The whole picture `at` seconds since 1970, which is `now` by the clock of the instances. The rows are those of
-    `Queues`, `Channels`, `BrokerHealth` (the durable broker's first), `database_row` and `Marks`."""
+    `Queues`, `Channels`, `Jobs`, `BrokerHealth` (the durable broker's first), `database_row` and `Marks`."""
     people = [instance_row(each, now, at) for each in sorted(instances, key=_place)]
     books = ledger(queues)
     spans = spans_of(history, int(at))
@@ -48,6 +49,7 @@ def picture(
         "instances": people,
         "queues": list(queues),
         "channels": list(channels),
+        "jobs": list(jobs),
         "ledger": books,
         "redis": list(redis),
         "database": dict(database),

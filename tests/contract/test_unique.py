@@ -3,10 +3,15 @@ pushed."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from gorgond.redpill import Unique, keys, new_id
+from gorgond.app import App, Context
+from gorgond.app.enqueuing import Outside, Request, enqueue
+from gorgond.redpill import Room, Unique, keys, new_id
 from gorgond.redpill.broker import Step
+from gorgond.service.fabric import Fabric
 from tests.conftest import RedisServer
 from tests.contract.bench import Bench
 from tests.waiting import eventually_async
@@ -159,3 +164,14 @@ async def test_what_a_waiting_one_is_asked_for_last_holds_when_the_time_of_the_k
     assert await keyed.take("begin", "j1", b"w1", 0) == ("j1", b"two")
     await over(bench)
     assert await keyed.take("begin", "j1", b"w2", 2) == ("j1", b"two")
+
+
+async def test_many_that_are_enqueued_at_the_same_time_stand_each_under_its_own_key(bench: Bench) -> None:
+    app, ids = App("shop"), [f"job {number}" for number in range(30)]
+
+    @app.job(keep=0)
+    async def resize(_: Context) -> None: ...
+
+    async with Outside(Fabric(bench.broker, bench.broker, Room()), "test") as outside:
+        asked = (enqueue(outside, resize, id, Request({}, unique=f"key of {id}")) for id in ids)
+        assert [each.id for each in await asyncio.gather(*asked)] == ids

@@ -53,7 +53,7 @@ def test_a_job_is_enqueued_from_a_shell(site: RunningFabric, said: Callable[...,
     assert site.job(ids.pop())["state"] == "done"
     # but what does not fit is refused, with what would
     for arguments, reason in (
-        (["jobbing.none"], "there is no job jobbing.none; there are jobbing.busy"),
+        (["jobbing.none"], "there is no job jobbing.none; there are jobbing.b"),
         (["jobbing.note", "what=x", "width=wide"], "jobbing.note: width: must be a whole number"),
         (["jobbing.note"], "jobbing.note: what: must be given"),
         (["jobbing.note", "what"], "what: an argument is KEY=VALUE"),
@@ -68,7 +68,7 @@ def test_an_operator_sees_what_becomes_of_jobs_and_settles_them(site: RunningFab
 
     # then they are listed
     def listed() -> bool:
-        rows = {row["job"]: row for row in json.loads(said(gorgonctl.main, "jobs", "list", "--json"))}
+        rows = {row["name"]: row for row in json.loads(said(gorgonctl.main, "jobs", "list", "--json"))}
         return (rows["jobbing.note"]["done"], rows["jobbing.fail"]["failed"]) == (1, 1)
 
     eventually(listed)
@@ -84,6 +84,36 @@ def test_an_operator_sees_what_becomes_of_jobs_and_settles_them(site: RunningFab
     twice = [["fail", 4, n] for n in (1, 2, 3)] * 2
     eventually(lambda: [each for each in site.get("/ran").json if each[0] == "fail"] == twice)
     assert "was not given up" in said(gorgonctl.main, "jobs", "retry", done, code=1)
+    # and as a dead letter it is put back as a job that waits, not as one that has failed
+    eventually(lambda: "jobbing.fail" in said(gorgonctl.main, "dead", "list", "app_job:jobbing.fail"))
+    said(gorgonctl.main, "pause", "app_job:jobbing.fail")
+    said(gorgonctl.main, "dead", "requeue", "app_job:jobbing.fail", "--all")
+    assert json.loads(said(gorgonctl.main, "jobs", "show", broken, "--json"))["state"] == "queued"
+    said(gorgonctl.main, "resume", "app_job:jobbing.fail")
+
+
+def test_an_operator_finds_jobs_and_drops_them(site: RunningFabric, said: Callable[..., str]) -> None:
+    # given some that are done, and one that has failed
+    ids = {what: site.enqueue(jobbing.note, what=what) for what in ("a cat", "a dog", "a cat and a dog")}
+    broken = site.enqueue(jobbing.fail, until=77)
+    assert {site.job(id)["state"] for id in ids.values()} == {"done"}
+    assert site.job(broken)["state"] == "failed"
+
+    def found(*arguments: str) -> set[str]:
+        return {each["id"] for each in json.loads(said(gorgonctl.main, "jobs", "find", *arguments, "--json"))}
+
+    # then they are found by their arguments, reasons, names, states, and ids
+    assert found("DOG") == {ids["a dog"], ids["a cat and a dog"]}
+    assert found("it is broken") == found("--state", "failed") == found("77") == {broken}
+    assert found("--job", "jobbing.note") == set(ids.values())
+    assert found(ids["a cat"]) == {ids["a cat"]}
+    assert "there is none" in said(gorgonctl.main, "jobs", "find", "a bird")
+    assert "a cat and a dog" in said(gorgonctl.main, "jobs", "find", "dog")
+    assert "state: must be one of queued" in said(gorgonctl.main, "jobs", "find", "--state", "lost", code=1)
+    # when what failed is dropped
+    assert f"job {broken} is dropped" in said(gorgonctl.main, "jobs", "drop", broken)
+    # then there is nothing to put back
+    assert "was not given up" in said(gorgonctl.main, "jobs", "retry", broken, code=1)
 
 
 def test_an_operator_cancels_jobs(site: RunningFabric, said: Callable[..., str]) -> None:
@@ -115,7 +145,7 @@ def test_a_cron_is_listed_with_its_times(
 
         def listed() -> bool:
             (row,) = json.loads(said(gorgonctl.main, "jobs", "list", "--json")) or [{}]
-            return bool(row.get("next")) and (row["job"], row["cron"]) == ("clocked.digest", "30 7 * * mon-fri")
+            return bool(row.get("next")) and (row["name"], row["cron"]) == ("clocked.digest", "30 7 * * mon-fri")
 
         eventually(listed)
         assert "30 7 * * mon-fri Europe/Vienna" in said(gorgonctl.main, "jobs", "list")

@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "http": MIDDLE | {"app"},
     "providers": MIDDLE | {"outside"},
     "notifiers": MIDDLE | {"app", "outside"},
-    "stats": MIDDLE | {"http"},
+    "stats": MIDDLE | {"app", "http"},
     "live": MIDDLE | {"app", "http", "stores"},
     "roles": ROLES,
     "testing": ROLES | {"roles"},

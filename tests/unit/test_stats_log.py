@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -75,6 +75,12 @@ class OneLetter:
     @asynccontextmanager
     async def operating(self) -> AsyncIterator[Links]:
         yield {"durable": cast("Link", Letters())}
+
+    async def find(self, collection: str, filter: Mapping[str, Any], **more: Any) -> list[dict[str, Any]]:
+        raise AssertionError
+
+    async def replace(self, collection: str, documents: Sequence[Mapping[str, Any]]) -> None:
+        raise AssertionError
 
 
 @pytest.mark.parametrize(("do", "what"), [("requeue", "put back into the queue"), ("drop", "deleted")])

@@ -35,7 +35,7 @@ def painted() -> dict[str, Any]:
     queues.look({"store_put": Counts(3, 2, 1, 4, 5.5, 20, 10)}, 0.0)
     health.take_answer({"redis_version": "7", "used_memory": "1000"})
     return picture(
-        1000.0, 1.0, 1.0, instances.all.values(), queues.rows(), CHANNELS, [health.row()],
+        1000.0, 1.0, 1.0, instances.all.values(), queues.rows(), CHANNELS, [], [health.row()],
         database_row({"latency_ms": 2.5}, 3.0, 0.0, ""), History(1000), [],
     )  # fmt: skip
 

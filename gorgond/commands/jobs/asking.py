@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gorgond.app.cronloop import CRONS
+from gorgond.app.jobretry import begin_anew
 from gorgond.app.jobs import QUEUE
-from gorgond.app.jobstatus import CANCEL, END, JOBS, OVER, RUN, TOPIC, cancel_document, filter_of, status_of
+from gorgond.app.jobsearch import search_jobs
+from gorgond.app.jobstatus import CANCEL, CANCELS, END, JOBS, OVER, cancel_document, filter_of, status_of
 from gorgond.bounds import LIM_MAX
 from gorgond.commands.operator import text
 from gorgond.commands.operator.brokers import open_links
@@ -15,12 +17,18 @@ from gorgond.commands.operator.installation import Installation
 from gorgond.commands.operator.tracing import place_of
 from gorgond.errors import GorgonError
 from gorgond.redpill import Caller, Found, Message, Producer, Undecodable, decode, dumps, loads, now_ms
+from gorgond.stats.jobs import FIGURES, Jobs
 
 NAME = "gorgonctl"
-FIGURES = {"waiting": "queued", "running": "in_flight", "scheduled": "delayed", "failed": "dead", "done": "done"}
-"""What is told of a job, by what the broker calls it."""
 ANSWER_MS = 3000  # in which a store server must answer
-KEPT = ("id", "job", "user", "userid", "kept")  # of the documents of a job that was begun, when it is begun anew
+TIMES = {
+    "wait_p50": "median wait",
+    "wait_p99": "99 % wait",
+    "work_p50": "median work",
+    "work_p99": "99 % work",
+}
+"""Of the last hour, as the stats server has heard."""
+ARGS = 60  # characters of arguments in a table
 SEARCH = 60.0  # seconds that looking through the queues of jobs may take
 
 
@@ -30,20 +38,21 @@ class Desk:
     def __init__(self, installation: Installation) -> None:
         self._fabric = installation.connect()
 
-    async def find(self, collection: str, filter: Mapping[str, Any]) -> list[dict[str, Any]]:
+    async def find(self, collection: str, filter: Mapping[str, Any], **more: Any) -> list[dict[str, Any]]:
         """Documents of a collection."""
-        found: list[dict[str, Any]] = await self._ask("store_get", f"{collection}.find", filter=filter, limit=LIM_MAX)
+        args = {"filter": filter, "limit": LIM_MAX, **more}
+        found: list[dict[str, Any]] = await self._ask("store_get", f"{collection}.find", **args)
         return found
 
-    async def replace(self, document: Mapping[str, Any]) -> None:
-        """Store a document of jobs."""
-        await self._ask("store_put", f"{JOBS}.replace", documents=[document])
+    async def replace(self, collection: str, documents: Sequence[Mapping[str, Any]]) -> None:
+        """Store documents of a collection."""
+        await self._ask("store_put", f"{collection}.replace", documents=documents)
 
     async def cancel(self, id: str) -> None:
         """Tell all app servers that a job is to be cancelled."""
-        broker = self._fabric.carrier(TOPIC, self._fabric.durable)
+        broker = self._fabric.carrier(CANCELS, self._fabric.durable)
         async with Producer(broker, NAME) as producer:
-            await producer.publish(TOPIC, Message(CANCEL, {"id": id}))
+            await producer.publish(CANCELS, Message(CANCEL, {"id": id}))
 
     async def _ask(self, queue: str, op: str, **args: Any) -> Any:
         broker = self._fabric.carrier(queue, self._fabric.calls)
@@ -54,26 +63,14 @@ class Desk:
         return loads(reply.body)
 
 
-async def job_rows(installation: Installation) -> list[dict[str, Any]]:
-    """Every job that has a queue or a clock: {"job", "waiting", "running", "scheduled", "failed", "done", "paused"},
-    and of those with a clock "cron", "tz", "last" and "next". Raises GorgonError."""
-    rows: dict[str, dict[str, Any]] = {}
-    async with open_links(installation.connect()) as links:
-        for link in links.values():
-            names = [name for name in await link.queues() if name.startswith(f"{QUEUE}:")]
-            for name, each in zip(names, await link.counts(names) if names else [], strict=True):
-                row = rows.setdefault(name.partition(":")[2], _empty(name.partition(":")[2]))
-                for figure, of in FIGURES.items():
-                    row[figure] += getattr(each, of)
-                row["paused"] = row["paused"] or each.paused
+async def job_rows(installation: Installation, seen: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Every job that has a queue or a clock, as the picture has them, whose rows of jobs are `seen`; also "cron", "tz",
+    "last" and "next" as they are now. Raises GorgonError."""
+    rows = {each["name"]: dict(each) for each in seen}
     for cron in await Desk(installation).find(CRONS, {}):
-        row = rows.setdefault(cron["id"], _empty(cron["id"]))
+        row = rows.setdefault(cron["id"], Jobs().row(cron["id"]))
         row |= {name: cron[name] for name in ("cron", "tz", "last", "next")}
     return [rows[name] for name in sorted(rows)]
-
-
-def _empty(job: str) -> dict[str, Any]:
-    return {"job": job, **dict.fromkeys(FIGURES, 0), "paused": False}
 
 
 async def show(installation: Installation, id: str) -> dict[str, Any]:
@@ -105,7 +102,7 @@ async def cancel(installation: Installation, ids: Sequence[str]) -> list[str]:
         if state in OVER:
             said.append(f"job {id} is {state} already")
             continue
-        await desk.replace(cancel_document(id))
+        await desk.replace(JOBS, [cancel_document(id)])
         await desk.cancel(id)
         said.append(f"job {id} is cancelled")
     return said
@@ -114,20 +111,41 @@ async def cancel(installation: Installation, ids: Sequence[str]) -> list[str]:
 async def retry(installation: Installation, ids: Sequence[str]) -> list[str]:
     """Put these jobs, which were given up, back into their queues; what was done, in words. Raises GorgonError when one
     was not given up, before anything is done."""
-    letters, desk = {}, Desk(installation)
-    for id in ids:
-        letters[id] = [(broker, each) for broker, each in await _find(installation, id) if each.place == "dead"]
-        if not letters[id]:
-            raise GorgonError(f"job {id} was not given up: gorgonctl jobs show {id}")
+    letters, desk = await _letters(installation, ids), Desk(installation)
     async with open_links(installation.connect()) as links:
         for id, dead in letters.items():
-            for document in await desk.find(JOBS, {"id": {"$in": [id + RUN, id + END]}}):
-                kept: dict[str, Any] = {name: document[name] for name in KEPT if name in document}
-                await desk.replace({**kept, "state": "queued"})
+            await begin_anew(desk.find, desk.replace, [id])
             for broker, letter in dead:
                 await links[broker].requeue(letter.queue, int(letter.detail))
             links.extend()
     return [f"job {id} is put back into its queue" for id in ids]
+
+
+async def drop(installation: Installation, ids: Sequence[str]) -> list[str]:
+    """Delete the dead letters of these jobs, which were given up; what was done, in words. Raises GorgonError when one
+    was not given up, before anything is done."""
+    letters = await _letters(installation, ids)
+    async with open_links(installation.connect()) as links:
+        for dead in letters.values():
+            for broker, letter in dead:
+                await links[broker].drop(letter.queue, int(letter.detail))
+            links.extend()
+    return [f"job {id} is dropped" for id in ids]
+
+
+async def find(installation: Installation, text: str, job: str, state: str) -> dict[str, Any]:
+    """Jobs by id, or by what their arguments or reasons say, as `search_jobs`. Raises GorgonError."""
+    return await search_jobs(Desk(installation).find, text, job, state, seconds=SEARCH)
+
+
+async def _letters(installation: Installation, ids: Sequence[str]) -> dict[str, list[tuple[str, Found]]]:
+    """The dead letters of these jobs, with the broker's name. Raises GorgonError when there is none of one."""
+    letters = {}
+    for id in ids:
+        letters[id] = [(broker, each) for broker, each in await _find(installation, id) if each.place == "dead"]
+        if not letters[id]:
+            raise GorgonError(f"job {id} was not given up: gorgonctl jobs show {id}")
+    return letters
 
 
 async def _find(installation: Installation, id: str) -> list[tuple[str, Found]]:
@@ -154,11 +172,26 @@ def job_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return ["there are no jobs"]
     lines = []
     for row in rows:
-        name = f"{row['job']} (paused)" if row["paused"] else row["job"]
-        clock = f"{row['cron']} {row['tz']}" if "cron" in row else ""
-        times = [text.clock(row[each]) if row.get(each) else "" for each in ("last", "next")]
-        lines.append((name, *(text.count(row[each]) for each in FIGURES), clock, *times))
-    return text.table(("job", *(f">{each}" for each in FIGURES), "by the clock", "last", "next"), lines)
+        name = f"{row['name']} (paused)" if row["paused"] else row["name"]
+        clock = f"{row['cron']} {row['tz']}" if row["cron"] else ""
+        took = [text.latency(row[each]) if row[each] else "" for each in TIMES]
+        times = [text.clock(row[each]) if row[each] else "" for each in ("last", "next")]
+        lines.append((name, *(text.count(row[each]) for each in FIGURES), *took, clock, *times))
+    header = ("job", *(f">{each}" for each in FIGURES), *(f">{each}" for each in TIMES.values()), "by the clock")
+    return text.table((*header, "last", "next"), lines)
+
+
+def found_table(found: Mapping[str, Any]) -> list[str]:
+    """The lines of `gorgonctl jobs find`."""
+    if not found["jobs"]:
+        return ["there is none" + (" among those that were looked through" if found["more"] else "")]
+    lines = []
+    for each in found["jobs"]:
+        enqueued = text.clock(each["enqueued"]) if "enqueued" in each else ""
+        said = dumps(each.get("args")).decode() if each.get("args") else ""
+        lines.append((each["id"], each["job"], each.get("state", ""), enqueued, said[:ARGS], each.get("reason", "")))
+    table = text.table(("id", "job", "state", "enqueued", "arguments", "why"), lines)
+    return [*table, "there may be more: give more of the text, --job or --state"] if found["more"] else table
 
 
 def job_lines(found: Mapping[str, Any]) -> list[str]:

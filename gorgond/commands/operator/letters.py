@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gorgond.app.jobretry import begin_anew
+from gorgond.commands.jobs.asking import Desk
 from gorgond.commands.operator import text
 from gorgond.commands.operator.brokers import Links, check_known, open_links
 from gorgond.commands.operator.installation import Installation
 from gorgond.errors import GorgonError
 from gorgond.redpill import DeadLetter
 from gorgond.service.words import counted
+from gorgond.stats.jobs import job_of
 from gorgond.stats.letters import label, letter_row, letters_of, message_of, parse_label
 
 
@@ -56,12 +59,15 @@ async def settle(
     """Put these letters, or `every` one, back into their queue, or drop them; what was done. Raises GorgonError, when
     one is not there, before anything is done."""
     async with open_links(installation.connect()) as links:
-        there = [each.label async for each in _letters(links, queue)]
-        chosen = there if every else list(dict.fromkeys(labels))
-        known_here = set(there)
+        known = {each.label: message_of(each.letter) async for each in _letters(links, queue)}
+        chosen = list(known) if every else list(dict.fromkeys(labels))
         for name in chosen:
-            if name not in known_here:
-                raise GorgonError(f"{queue} has no dead letter {name}; there are {' '.join(there[:20]) or 'none'}")
+            if name not in known:
+                there = " ".join([*known][:20])
+                raise GorgonError(f"{queue} has no dead letter {name}; there are {there or 'none'}")
+        if requeue and job_of(queue):
+            desk, messages = Desk(installation), [known[name] for name in chosen]
+            await begin_anew(desk.find, desk.replace, [each.id for each in messages if each is not None])
         done = 0
         for name in chosen:
             broker, number = parse_label(name)

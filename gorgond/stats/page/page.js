@@ -1,6 +1,7 @@
 // The page: one stream of pictures, each shown by the parts. Pictures that come while it is paused wait.
 
 import { $, label } from "./dom.js";
+import { showJobs } from "./jobs.js";
 import { showChannels } from "./channels.js";
 import { showDead } from "./dead.js";
 import { showDatabase, showInstances, showLedger, showMarks, showRedis } from "./fabric.js";
@@ -23,6 +24,7 @@ function show(picture) {
   showTiles(picture);
   showSpans(picture.spans);
   showQueues(picture.queues);
+  showJobs(picture.jobs);
   showChannels(picture.channels);
   showInstances(picture);
   showLedger(picture.ledger);
