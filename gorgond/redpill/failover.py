@@ -28,7 +28,7 @@ from gorgond.redpill.sentinels import Sentinels
 ANSWER = 2.0  # seconds that a server may take for an answer
 PAUSE = 10.0  # seconds without writes, told anew as long as we live
 HOLD = ("CLIENT", "PAUSE", f"{PAUSE * 1000:.0f}", "WRITE")
-# A master that takes no writes takes no greetings of Sentinels either: after three seconds they think that it is gone.
+# A master that takes no writes takes no greetings of Sentinels either: after 2.5 s they think that it is gone.
 CATCH_UP = 2.0  # seconds in which the replicas must have all that it has
 TAKE_OVER = 30.0  # seconds until another one is the master
 LOOK = 0.05  # seconds between two looks

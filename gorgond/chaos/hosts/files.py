@@ -44,8 +44,8 @@ dir {directory}
 logfile {directory}.log
 sentinel announce-ip {address}
 sentinel monitor {master} {first} 6379 2
-sentinel down-after-milliseconds {master} 3000
-sentinel failover-timeout {master} 10000
+sentinel down-after-milliseconds {master} 2500
+sentinel failover-timeout {master} 5000
 sentinel parallel-syncs {master} 1
 sentinel client-reconfig-script {master} {following}
 """

@@ -88,12 +88,13 @@ user {user} on {secret} ~* &* +@all
 sentinel sentinel-user {user}
 sentinel sentinel-pass {password}
 
-# A master that says nothing for three seconds to a majority of them is replaced.
+# A master that says nothing for so many milliseconds to a majority of them is replaced. Two that would do it at the
+# same moment try again after twice the other time, in which one that was away must hear what the others decided.
 sentinel monitor {name} {master} {port_of_redis} {majority}
 sentinel auth-user {name} {user}
 sentinel auth-pass {name} {password}
-sentinel down-after-milliseconds {name} 3000
-sentinel failover-timeout {name} 10000
+sentinel down-after-milliseconds {name} 2500
+sentinel failover-timeout {name} 5000
 sentinel parallel-syncs {name} 1
 # The replica of this host follows another one at once, also where the Sentinel that chose it left this host out.
 sentinel client-reconfig-script {name} {following}

@@ -3,8 +3,8 @@
     /usr/lib/gorgond/following      run by the Sentinel of each host when it hears of another master
     python3 -P -m gorgond.commands.hosts.following [ADDRESS]      the same of the host at this address
 
-A Sentinel that names another master leaves out the replicas that it takes for down just then, and looks after them ten
-to twenty seconds later. A master that nobody follows accepts nothing so long.
+A Sentinel that names another master leaves out the replicas that it takes for down just then, and looks after them five
+to ten seconds later. A master that nobody follows accepts nothing so long.
 """
 
 from __future__ import annotations
