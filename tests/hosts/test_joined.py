@@ -157,6 +157,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 @pytest.fixture
 def over_tls(certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There are some, for the addresses of all three."""
+    for module in ("rediswire", "redisserver", "sentinelbroker"):  # a handshake on a busy machine takes its time
+        monkeypatch.setattr(f"gorgond.redpill.{module}.ROUND_TIMEOUT", 60.0)
     monkeypatch.setattr(secrets, "CREDENTIALS", tmp_path)
     monkeypatch.setattr(secrets, "GROUP", grp.getgrgid(os.getegid()).gr_name)
     monkeypatch.setattr(tls, "DIRECTORY", certificates.directory)
