@@ -45,6 +45,15 @@ def test_it_goes_and_comes_back(tmp_path_factory: pytest.TempPathFactory) -> Non
     with server.running(), closing(open_store(server.url)) as store:
         store.prepare()
         assert store.write([write("insert", "a", 1, userid=1)]) == ["stored"]
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda _: store.find([query()]), range(40)))
+        # when the server dies and is there again at once, then one who asks is told so, however many connections
+        # there were, and the next one is answered
+        server.kill()
+        server.start()
+        with pytest.raises(StoreAway, match="PostgreSQL"):
+            store.find([query()])
+        assert ids(found(store, query())) == ["a"]
         # when the server is killed, then everything says so
         server.kill()
         attempts: list[Callable[[], Any]] = [

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from gorgond.errors import ConfigError, StoreAway, StoreRefused
@@ -74,6 +74,9 @@ class SqlStore(Store):
             good = True
         except (Again, Faulty, NoTable, TooSlow, StoreRefused):
             good = True
+            raise
+        except StoreAway:  # the others are gone with the server: who asks next is not to meet each of them
+            self._let_go()
             raise
         finally:
             self._busy.discard(session)
@@ -299,9 +302,14 @@ class SqlStore(Store):
 
     def close(self) -> None:
         self._closing.set()
-        while self._idle:
-            self._idle.pop().close()
+        self._let_go()
         self._dialect.close()
+
+    def _let_go(self) -> None:
+        """Close the connections that nobody uses."""
+        while self._idle:
+            with suppress(IndexError):  # another thread takes the last one
+                self._idle.pop().close()
 
 
 @contextmanager

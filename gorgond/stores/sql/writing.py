@@ -20,7 +20,7 @@ from gorgond.stores.schema import TOMBSTONE_SECONDS
 from gorgond.stores.sql.dialect import Session
 from gorgond.stores.sql.indexing import Changed, keep
 from gorgond.stores.sql.state import NOTHING, State, after
-from gorgond.stores.sql.tables import COLUMNS, row_of, state_of, tables
+from gorgond.stores.sql.tables import row_of, state_of, tables
 
 Outcome = Written | StoreRefused
 
@@ -106,6 +106,3 @@ def sweep(session: Session, schema: str, collection: str) -> None:
     docs, until = tables(schema, collection).docs, now_ms() - TOMBSTONE_SECONDS * 1000
     session.run(f"DELETE FROM {docs} WHERE gone < %s AND doc IS NULL", [until])
     session.run(f"UPDATE {docs} SET gone = NULL, tomb = NULL WHERE gone < %s", [until])
-
-
-__all__ = ["COLUMNS", "claim_all", "sweep", "write_all"]
