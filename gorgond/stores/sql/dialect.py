@@ -79,6 +79,8 @@ class Session(ABC):
     def rollback(self) -> None:
         """Undo what was begun, if anything was. Raises nothing: a connection that is gone has undone it."""
 
+    seconds = 0.0  # that a statement has, as `limit` was told last
+
     @abstractmethod
     def limit(self, seconds: float) -> None:
         """The time that a statement has from now on."""

@@ -173,7 +173,6 @@ class PostgresSession(Session):
     def __init__(self, connection: psycopg.Connection[Any], watch: Watch) -> None:
         self._connection = connection
         self._watch = watch
-        self._seconds = 0.0
 
     @property
     def usable(self) -> bool:
@@ -209,9 +208,9 @@ class PostgresSession(Session):
                 self._connection.execute("ROLLBACK")
 
     def limit(self, seconds: float) -> None:
-        if not seconds * 0.9 <= self._seconds <= seconds * 1.1:
+        if not seconds * 0.9 <= self.seconds <= seconds * 1.1:
             self.run("SELECT set_config('statement_timeout', %s, false)", [f"{max(1, int(seconds * 1000))}ms"])
-            self._seconds = seconds
+            self.seconds = seconds
 
     def close(self) -> None:
         self._connection.close()
