@@ -220,7 +220,10 @@ def test_a_note_that_lies_in_a_paused_queue_goes_too(
     monkeypatch.setattr(records, "TIMEOUT", 1000)
     caplog.set_level("INFO", "gorgond.auth")
     url, calls = redis_factory(appendonly="yes").url, redis_factory().url if brokers == 2 else ""
-    with Website(url, tmp_path, broker__calls=calls) as site, redis.Redis.from_url(url) as client:
+    with (
+        Website(url, tmp_path, broker__calls=calls, web__deadline="60s") as site,
+        redis.Redis.from_url(url) as client,
+    ):
         ada = Somebody(site)
         # given a note that was answered 202 and is not written yet, since the queue is paused
         asyncio.run(operate(url, "pause", "store_put"))

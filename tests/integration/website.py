@@ -31,6 +31,7 @@ from gorgond.service.fabric import Fabric, connect_fabric
 from gorgond.service.life import Service
 from gorgond.service.loop import run
 from gorgond.service.systemd import Notifier
+from tests.waiting import LONG
 
 KEY = new_key()  # of all of them: they may share a broker
 
@@ -60,7 +61,7 @@ class Connection:
     """A connection to a web server."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=LONG)
         self._file = self.socket.makefile("rb")
 
     def __enter__(self) -> Self:
