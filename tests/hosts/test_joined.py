@@ -172,6 +172,7 @@ def three(
     assert certificates
     monkeypatch.setattr("gorgond.redpill.sentinels.ANSWER", 60.0)  # a busy machine takes its time
     monkeypatch.setattr("gorgond.redpill.failover.ANSWER", 10.0)
+    monkeypatch.setattr("gorgond.redpill.rediswire.ROUND_TIMEOUT", 60.0)  # in which four are asked, perhaps over TLS
     credentials = tmp_path_factory.mktemp("credentials")
     for user, password in PASSWORDS.items():
         (credentials / f"gorgond.broker.password.{user}").write_text(password)
