@@ -244,8 +244,11 @@ def test_a_database_that_goes_away_has_all_looked_at_anew(
         copy = passed(Copy(source, target, *two))
         source.write([Write("insert", "items", "x", 1, {})])
 
-        def away(*_: Any) -> None:
-            raise StoreAway("gone")
+        restore = target.restore
+
+        def away(*some: Any) -> None:
+            restore(*some)
+            raise StoreAway("its answer was lost")
 
         with monkeypatch.context() as gone:
             gone.setattr(target, "restore", away)
