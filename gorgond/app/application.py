@@ -6,8 +6,8 @@ import inspect
 import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 from gorgond.app.annotations import BODY, Argument, kind_of
 from gorgond.app.cron import Cron, Missed
@@ -23,6 +23,8 @@ Need = Literal["none", "optional", "required"]
 Handler = Callable[..., Awaitable[Any]]
 H = TypeVar("H", bound=Handler)
 
+ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")  # as browsers name one
+
 _NAME = re.compile("[a-z][a-z0-9_-]{0,31}")
 _PATH = re.compile(r"/[A-Za-z0-9._~-]+(/([A-Za-z0-9._~-]+|\{\w+(:\w+)?\}))*")
 _PART = re.compile(r"\{(\w+)(?::(\w+))?\}")
@@ -30,10 +32,22 @@ _PATH_TYPES: Mapping[str, type] = {"int": int, "str": str, "float": float}
 _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
+class Who(TypedDict, total=False):
+    """Who may ask. `user`: whether there must be ("required"), may be ("optional"), or need not be ("none") somebody
+    logged in; `rights`: the role that user must have; `own`: the parameter in the path that must be the user's own id;
+    `origins`: other sites whose pages may ask too, in place of those of the application."""
+
+    user: Need
+    rights: str
+    own: str
+    origins: Sequence[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """The handler of a method on a path such as /notes/{uid}; `op` is how messages call it. `own` is the parameter that
-    must be the id of the user who asks. With `form` the body is a form, as browsers send it."""
+    must be the id of the user who asks. With `form` the body is a form, as browsers send it.
+    `origins` are other sites whose pages may ask."""
 
     op: str
     method: str
@@ -47,6 +61,7 @@ class Endpoint:
     rights: str = ""
     own: str = ""
     form: bool = False
+    origins: tuple[str, ...] = ()
 
     @property
     def names(self) -> frozenset[str]:
@@ -96,17 +111,20 @@ class App:
         async def digest(ctx): ...
 
     `name`, `a-z` and then up to 31 of `a-z 0-9 _ -`, begins the names of its operations, and is its durable group in
-    topics. A handler is an `async def` whose first parameter is the `Context`. It returns what JSON can hold, or a
+    topics. `origins` are other sites whose pages may ask it, as ["https://shop.example"]; ["*"] are all.
+
+    A handler is an `async def` whose first parameter is the `Context`. It returns what JSON can hold, or a
     `Response`; it raises `NotFound`, `Forbidden`, `Conflict`, or `Refused` with another status. It is run until the
     request's deadline, and may be run twice for one request.
 
     Raises ConfigError, as the decorators do, for what cannot work: when the module is loaded, not when it is asked.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, origins: Sequence[str] = ()) -> None:
         if not _NAME.fullmatch(name):
             raise ConfigError(f"an application cannot be called {name!r}; allowed: a-z, then a-z 0-9 _ -, up to 32")
         self.name = name
+        self.origins = _origins(name, origins)
         self.folder = Folder(name)  # until its module is loaded
         self.endpoints: dict[str, Endpoint] = {}  # by op
         self.topics: dict[str, Handler] = {}
@@ -116,39 +134,40 @@ class App:
         self.crons: dict[str, Cron] = {}  # by the job's name
         self.notifications: dict[str, str] = {}  # titles, by kind
 
-    def get(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
+    def get(self, path: str, **who: Unpack[Who]) -> Callable[[H], H]:
         """The handler of GET on `path`, called with the context and the parameters.
 
         Its annotations say what parameters may be. A parameter in the path stands there too, as {uid} or {uid:int}; the
-        others come from the query. `user`: whether there must be, may be, or need not be somebody logged in; `rights`:
-        the role that user must have; `own`: the parameter in the path that must be the user's own id.
+        others come from the query. `who` may ask: `user`, "none", "optional" or "required", whether somebody is logged
+        in; `rights`, the role that user must have; `own`, the parameter in the path that must be the user's own id;
+        `origins`, other sites whose pages may ask, in place of the application's.
         """
-        return self._route("GET", path, user, rights, own)
+        return self._route("GET", path, False, **who)
 
-    def post(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
+    def post(self, path: str, **who: Unpack[Who]) -> Callable[[H], H]:
         """The same for POST. A parameter whose annotation is an object or a list (a dataclass, a TypedDict, dict, list)
         is the body, in JSON."""
-        return self._route("POST", path, user, rights, own)
+        return self._route("POST", path, False, **who)
 
-    def form(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
+    def form(self, path: str, **who: Unpack[Who]) -> Callable[[H], H]:
         """The handler of a form that a page posts to `path`: as POST, and the body is an object of the form's fields.
 
         A browser that says that a page of another site has sent it is refused. The handler answers
         `Response.see_other(…)` when it is done, with where to go on.
         """
-        return self._route("POST", path, user, rights, own, form=True)
+        return self._route("POST", path, True, **who)
 
-    def put(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
+    def put(self, path: str, **who: Unpack[Who]) -> Callable[[H], H]:
         """The same for PUT, with a body as in POST."""
-        return self._route("PUT", path, user, rights, own)
+        return self._route("PUT", path, False, **who)
 
-    def patch(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
+    def patch(self, path: str, **who: Unpack[Who]) -> Callable[[H], H]:
         """The same for PATCH, with a body as in POST."""
-        return self._route("PATCH", path, user, rights, own)
+        return self._route("PATCH", path, False, **who)
 
-    def delete(self, path: str, *, user: Need = "none", rights: str = "", own: str = "") -> Callable[[H], H]:
+    def delete(self, path: str, **who: Unpack[Who]) -> Callable[[H], H]:
         """The same for DELETE."""
-        return self._route("DELETE", path, user, rights, own)
+        return self._route("DELETE", path, False, **who)
 
     def collection(self, name: str, *, newest: Sequence[str] = (), values: Sequence[str] = ()) -> None:
         """Declare the fields by which documents of a collection are found fast: `newest` are fields by whose value they
@@ -295,11 +314,9 @@ class App:
         self.jobs[name] = job
         return job
 
-    def _route(self, method: str, path: str, user: Need, rights: str, own: str, form: bool = False) -> Callable[[H], H]:
+    def _route(self, method: str, path: str, form: bool, **who: Unpack[Who]) -> Callable[[H], H]:
         def declare(handler: H) -> H:
-            endpoint = replace(self._endpoint(method, path, handler, user, rights, own), form=form)
-            if form and (wrong := _unlike_a_form(endpoint.body)):
-                raise ConfigError(f"POST {path}: {wrong} cannot come from a form")
+            endpoint = self._endpoint(method, path, form, handler, **who)
             if endpoint.op in self.endpoints:
                 raise ConfigError(f"there are two handlers {endpoint.op}")
             self.endpoints[endpoint.op] = endpoint
@@ -307,7 +324,17 @@ class App:
 
         return declare
 
-    def _endpoint(self, method: str, path: str, handler: Handler, user: Need, rights: str, own: str) -> Endpoint:
+    def _endpoint(
+        self,
+        method: str,
+        path: str,
+        form: bool,
+        handler: Handler,
+        user: Need = "none",
+        rights: str = "",
+        own: str = "",
+        origins: Sequence[str] | None = None,
+    ) -> Endpoint:
         where = f"{method} {path}"
         if not _PATH.fullmatch(path):
             raise ConfigError(
@@ -330,6 +357,8 @@ class App:
             names = ", ".join(each.name for each in bodies)
             most = "one of them can be the body" if method in _WITH_BODY else f"{method} has no body"
             raise ConfigError(f"{where}: {names} cannot come from the query, and {most}")
+        if form and bodies and (wrong := _unlike_a_form(bodies[0])):
+            raise ConfigError(f"{where}: {wrong} cannot come from a form")
         return Endpoint(
             f"{self.name}.{handler.__name__}",
             method,
@@ -342,6 +371,8 @@ class App:
             user,
             rights,
             own,
+            form,
+            self.origins if origins is None else _origins(where, origins),
         )
 
     def _arguments(self, where: str, path: str, handler: Handler) -> dict[str, Argument]:
@@ -380,10 +411,15 @@ class App:
         return parameters
 
 
-def _unlike_a_form(body: Argument | None) -> str:
+def _origins(where: str, origins: Sequence[str]) -> tuple[str, ...]:
+    """Other sites whose pages may ask. Raises ConfigError for what is none."""
+    if isinstance(origins, str) or any(each != "*" and not ORIGIN.fullmatch(each) for each in origins):
+        raise ConfigError(f'{where}: origins are a list of sites, as ["https://shop.example"], or ["*"]: of all')
+    return tuple(origins)
+
+
+def _unlike_a_form(body: Argument) -> str:
     """What of a body a form has no place for; nothing if it can be one."""
-    if body is None:
-        return ""
     if body.kind.schema.get("type") != "object":
         return body.name
     return next((name for name, field in body.kind.fields.items() if (field.each or field).text is None), "")

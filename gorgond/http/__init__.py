@@ -6,6 +6,7 @@ addresses      whose request it is
 bodies         what a body may hold; `forms` as browsers send it
 answers        status, headers, body, and how errors look
 asking         what a request has the other servers do
+cors           pages of other sites
 accounts       accounts over HTTP; `site_logins` by way of another site; `credentials` says who asks
 proving        whose the e-mail address of an account is
 export         all that is a user's, as a file

@@ -22,6 +22,7 @@ from gorgond.errors import BadRequest
 from gorgond.http.answers import JSON, Answer, Problem, sendable
 from gorgond.http.asking import message_of
 from gorgond.http.bodies import form_fields, json_body
+from gorgond.http.cors import is_shared
 from gorgond.http.credentials import check_origin, credentials, is_from_our_page
 from gorgond.http.routes import Parameter, Question, Request, Route
 from gorgond.redpill import Reply
@@ -93,6 +94,7 @@ def _route(endpoint: Endpoint, asker: Asker) -> Route:
         answers=answers if endpoint.user == "none" else answers | ANSWERED_ABOUT_USERS,
         user=endpoint.user,
         rights=endpoint.rights,
+        origins=endpoint.origins,
     )
 
 
@@ -106,7 +108,8 @@ class _Asking:
     def ask(self, request: Request) -> Question:
         endpoint, args = self._endpoint, request.parameters
         if endpoint.form:
-            check_origin(request)
+            if not is_shared(endpoint.origins, request.headers.get("Origin", "")):
+                check_origin(request)
             fields = form_fields(request) if request.body else []
             if endpoint.body is not None:
                 args[endpoint.body.name] = object_of(endpoint.body.kind, fields)

@@ -6,7 +6,7 @@ A route is declared once: method, path, parameters. From that come the matching,
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qsl, unquote
@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, unquote
 from gorgond.app.backend import Asker
 from gorgond.errors import BadRequest
 from gorgond.http.answers import Answer, Problem
+from gorgond.http.cors import permission
 from gorgond.redpill import Message, Reply
 
 
@@ -114,6 +115,7 @@ class Route:
     user: Need = "none"
     rights: str = ""
     lenient: bool = False  # what is not known in the query is ignored
+    origins: Sequence[str] = ()  # other sites whose pages may ask
     name: str = field(init=False)  # in figures and in the log
 
     def __post_init__(self) -> None:
@@ -142,9 +144,9 @@ class Routes:
                 path.methods.setdefault("HEAD", compiled)
         for path in (path for paths in self._shapes.values() for path in paths):
             some = next(iter(path.methods.values())).route
-            path.methods.setdefault("OPTIONS", _Compiled(_allowing(some.path, some.parts, path.methods)))
+            path.methods.setdefault("OPTIONS", _Compiled(_allowing(some.path, some.parts, dict(path.methods))))
         methods = {method for paths in self._shapes.values() for path in paths for method in path.methods}
-        self._server = _allowing("*", (), methods)
+        self._server = _allowing("*", (), dict.fromkeys(methods))
 
     def find(self, method: str, target: str) -> tuple[Route, dict[str, Any]]:
         """The route for a request line's method and target, and its parameters.
@@ -172,12 +174,18 @@ class Routes:
         return found.route, found.read(segments, query)
 
 
-def _allowing(path: str, parts: Sequence[Parameter], methods: Iterable[str]) -> Route:
-    """The route that answers OPTIONS at a path of these methods."""
-    answer = Answer(204, headers={"Allow": ", ".join(sorted({*methods, "OPTIONS"}))})
+def _allowing(path: str, parts: Sequence[Parameter], methods: Mapping[str, _Compiled | None]) -> Route:
+    """The route that answers OPTIONS at a path of these methods: to browsers, whether a page of another site may ask
+    by one of them."""
+    allowed = {"Allow": ", ".join(sorted({*methods, "OPTIONS"}))}
 
-    async def tell(_: Request) -> Answer:
-        return answer
+    async def tell(request: Request) -> Answer:
+        wanted = request.headers.get("Access-Control-Request-Method", "")
+        found = methods.get(wanted)
+        if found is None:
+            return Answer(204, headers=allowed)
+        origin = request.headers.get("Origin", "")
+        return Answer(204, headers={**allowed, **permission(found.route.origins, origin, wanted)})
 
     return Route("OPTIONS", path, tell, "The methods allowed", parts, lenient=True)
 

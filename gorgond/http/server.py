@@ -17,6 +17,7 @@ from gorgond.errors import BadRequest, ConfigError, GorgonError
 from gorgond.http.accepting import Acceptor
 from gorgond.http.addresses import came_by_tls, client_address
 from gorgond.http.answers import BODILESS, Answer, Problem, Streamed, protection, wire
+from gorgond.http.cors import sharing
 from gorgond.http.framing import Body, body_of
 from gorgond.http.heads import Head
 from gorgond.http.routes import Handler, Question, Request, Routes
@@ -140,8 +141,8 @@ class Server:
 class Exchange:
     """One request and its answer."""
 
-    __slots__ = ("_answer", "_answered", "_front", "_head", "_keep", "_parts", "_route", "_size", "_started", "_stream",
-                 "_work", "body", "id")  # fmt: skip
+    __slots__ = ("_answer", "_answered", "_front", "_head", "_keep", "_origins", "_parts", "_route", "_size",
+                 "_started", "_stream", "_work", "body", "id")  # fmt: skip
 
     def __init__(self, front: Server, stream: Stream, head: Head) -> None:
         self._started = time.perf_counter()
@@ -153,6 +154,7 @@ class Exchange:
         self._answered = False
         self._work: Call | asyncio.Task[None] | None = None
         self._route = ""
+        self._origins: Sequence[str] = ()
         self.body: Body | None = None
         self.id = new_id()
         handling.set((self.id,))
@@ -206,7 +208,7 @@ class Exchange:
         except (Problem, BadRequest) as refused:
             self._send(self._answer_to_failure(refused))
             return
-        self._route = route.name
+        self._route, self._origins = route.name, route.origins
         request = Request(
             self.id,
             self._head.method,
@@ -319,7 +321,10 @@ class Exchange:
         secure = front.secure or (
             bool(front.trusted_proxies) and came_by_tls(self._stream.client, self._head.headers, front.trusted_proxies)
         )
-        return protection(" /auth/" in self._route, secure)
+        own = protection(" /auth/" in self._route, secure)
+        if self._origins:
+            return {**own, **sharing(self._origins, self._head.headers.get("Origin", ""))}
+        return own
 
     def _leave(self) -> None:
         if self in self._front.exchanges:

@@ -11,7 +11,7 @@ from gorgond.testing import RunningFabric, serving
 
 MODULE = """
 from dataclasses import dataclass
-from gorgond import App, Response
+from gorgond import App, BadRequest, Response
 
 app = App("trial")
 
@@ -39,6 +39,23 @@ async def clear(ctx):
     for each in await ctx.store.find("trial"):
         await ctx.store.delete("trial", each["id"])
     return Response.see_other("/trial")
+
+
+@app.get("/trial/shared", origins=["https://shop.example"])
+async def shared(ctx, n: int = 1):
+    if not n:
+        raise BadRequest("n", "must not be 0")
+    return Response([n], headers={"X-More": "true"})
+
+
+@app.form("/trial/shared", origins=["https://shop.example"])
+async def wish(ctx):
+    return None
+
+
+@app.delete("/trial/shared")
+async def unshared(ctx):
+    return None
 
 
 @app.put("/trial", user="required")
@@ -141,3 +158,26 @@ def test_no_page_of_another_site_sends_a_form(site: RunningFabric) -> None:
     assert asked("/trial", "PUT", Sec_Fetch_Site="same-origin") == 200
     assert asked("/trial", "PUT", Sec_Fetch_Site="cross-site") == 403
     assert asked("/trial", "PUT") == 403
+
+
+def test_pages_of_the_sites_that_are_declared_may_ask_and_no_others(site: RunningFabric) -> None:
+    def asked(method: str, origin: str, **headers: str) -> tuple[int, dict[str, str]]:
+        sent = {"Origin": origin, **{name.replace("_", "-"): text for name, text in headers.items()}}
+        answer = site.request(method, "/trial/shared", headers=sent)
+        return answer.status, {name: text for name, text in answer.headers.items() if name.startswith("access-control")}
+
+    # given a page of a site that is declared, then it may read what the application answers, errors too
+    friend, stranger, allowed = "https://shop.example", "https://elsewhere.example", "access-control-allow-origin"
+    assert asked("GET", friend)[1] == {allowed: friend, "access-control-expose-headers": "*"}
+    assert site.request("GET", "/trial/shared?n=0", headers={"Origin": friend}).headers[allowed] == friend
+    assert site.request("GET", "/trial/shared").headers["vary"] == "Origin"
+    # and it is told beforehand what it may ask
+    status, told = asked("OPTIONS", friend, Access_Control_Request_Method="POST")
+    assert (status, told[allowed], told["access-control-allow-methods"]) == (204, friend, "POST")
+    assert "Authorization" in told["access-control-allow-headers"]
+    assert asked("POST", friend, Sec_Fetch_Site="cross-site")[0] == 204
+    # and all others nothing, nor is anything told of a method that is not shared
+    assert asked("GET", stranger)[1] == {}
+    assert asked("OPTIONS", stranger, Access_Control_Request_Method="POST")[1] == {}
+    assert asked("OPTIONS", friend, Access_Control_Request_Method="DELETE")[1] == {}
+    assert asked("POST", stranger, Sec_Fetch_Site="cross-site")[0] == 403
