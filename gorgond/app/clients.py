@@ -3,7 +3,9 @@ side's code, DeadlineExceeded, QueueFull, BrokerAway; a handler that lets it pas
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gorgond.app.arrays import read_array
@@ -152,6 +154,20 @@ class StoreClient:
         return results
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The answer of an API outside; the names of its headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The value in the body. Raises ValueError for what is no JSON."""
+        return loads(self.body)
+
+
 class ProviderClient:
     """Data from outside, and to it: the operation "mail.fetch" is `fetch` of the provider [provider.mail]. Both raise
     NotFound when there is no such provider, or it knows no such operation."""
@@ -168,6 +184,18 @@ class ProviderClient:
     async def put(self, op: str, args: Mapping[str, Any] | None = None) -> Any:
         """Have data sent: the provider's answer."""
         return loads((await self._context.change(_of_provider("provider_put", op), op, dict(args or {}))).body)
+
+
+async def fetch(
+    context: Asks, method: str, url: str, headers: Mapping[str, str], body: bytes | None, by: str
+) -> Fetched:
+    """The answer of an API outside, which the provider `by` asks."""
+    args: dict[str, Any] = {"method": method, "url": url, "headers": dict(headers)}
+    if body is not None:
+        args["body"] = b64encode(body).decode()
+    provider, op = ProviderClient(context), f"{by}.fetch"
+    answer = await (provider.get(op, args) if method in ("GET", "HEAD") else provider.put(op, args))
+    return Fetched(answer["status"], answer["headers"], b64decode(answer["body"]))
 
 
 def _of_provider(queue: str, op: str) -> str:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from gorgond.app.backend import AppBackend
-from gorgond.app.clients import ProviderClient, StoreClient
+from gorgond.app.clients import Fetched, ProviderClient, StoreClient, fetch
 from gorgond.app.enqueuing import WINDOW, Enqueued, Mode, Request, check_text, enqueue, job_id
 from gorgond.app.jobs import Job, seconds_of
 from gorgond.app.jobstatus import CANCEL, CANCELS, JOBS, cancel_document, filter_of, status_of
 from gorgond.app.notifying import QUEUE, SEND, check_kind, notification_id, send_args
 from gorgond.errors import BadArgument, NotFound
-from gorgond.redpill import ID_MAX, Message, Reply, new_id, now_ms
+from gorgond.redpill import ID_MAX, Message, Reply, dumps, new_id, now_ms
 from gorgond.validators import Network
 
 LOOKS = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds until a status is looked for again: a job's is stored after it is queued
@@ -70,6 +70,26 @@ class Context:
     def provider(self) -> ProviderClient:
         """Data from outside, and to it."""
         return ProviderClient(self)
+
+    async def fetch(
+        self,
+        url: str,
+        method: str = "GET",
+        *,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        by: str = "http",
+    ) -> Fetched:
+        """The answer of an API outside, whatever its status; `json` is sent as the body. The provider `by` asks it,
+        [provider.http], whose `allow` says which may be asked.
+
+        Raises Forbidden for one that may not, NotFound when there is no such provider, BadRequest, and CallFailed 502
+        when there is no answer, or one of more than 64 KB."""
+        sent = dict(headers or {})
+        body = None if json is None else dumps(json)
+        if body is not None:
+            sent.setdefault("Content-Type", "application/json")
+        return await fetch(self, method, url, sent, body, by)
 
     async def publish(self, topic: str, op: str, args: Mapping[str, Any] | None = None) -> None:
         """Publish the event `op`, with the arguments `args`, on `topic`; back when it is kept for every group of it.
