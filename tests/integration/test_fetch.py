@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 from typing import Any
 
@@ -22,13 +22,16 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
         yield receiver
 
 
+Make = Callable[[], HttpSource]
+
+
 @pytest.fixture
-async def source(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpSource]:
+def make(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Makes a source that may ask the receiver below /v1/."""
     monkeypatch.setenv("SSL_CERT_FILE", str(receiver.trusted))
-    settings = HttpSettings("http", receiver.url("/v1/"), (ip_network("127.0.0.1/32"),), "Bearer secret")
-    source = HttpSource("http", settings)
-    yield source
-    await source.close()
+    yield lambda: HttpSource(
+        "http", HttpSettings("http", receiver.url("/v1/"), (ip_network("127.0.0.1/32"),), "Bearer secret")
+    )
     receiver.received.clear()
 
 
@@ -47,7 +50,8 @@ class Handler:
         return Reply("", dumps(await self._source.put("fetch", args, "r.1")))
 
 
-async def test_what_it_answers_is_what_the_handler_gets(receiver: Receiver, source: HttpSource) -> None:
+async def test_what_it_answers_is_what_the_handler_gets(receiver: Receiver, make: Make) -> None:
+    source = make()
     receiver.answer = lambda _: says('HTTP/1.1 201 Created\r\nContent-Length: 7\r\nX-A: b\r\n\r\n{"n":1}')
     for method, body in (("GET", None), ("POST", b"[]")):
         found = await fetch(Handler(source), method, receiver.url("/v1/a?b=c"), {"X-Who": "me"}, body, "http")
@@ -58,9 +62,11 @@ async def test_what_it_answers_is_what_the_handler_gets(receiver: Receiver, sour
     assert read.headers["authorization"] == change.headers["authorization"] == "Bearer secret"
     # and a change that comes again can be told
     assert (change.method, change.body, change.headers["idempotency-key"]) == ("POST", b"[]", "r.1")
+    await source.close()
 
 
-async def test_nobody_is_asked_whom_the_configuration_does_not_name(receiver: Receiver, source: HttpSource) -> None:
+async def test_nobody_is_asked_whom_the_configuration_does_not_name(receiver: Receiver, make: Make) -> None:
+    source = make()
     host = receiver.url("", "localhost")
     for url in (
         f"{host}/v2/a", f"{host}/v1", f"{host}/v1/../v2", f"{host}/v1/%2e%2E/v2", f"{host}/v1/x/..",
@@ -75,9 +81,11 @@ async def test_nobody_is_asked_whom_the_configuration_does_not_name(receiver: Re
         with pytest.raises(BadRequest):
             await source.get("fetch", args)
     assert receiver.received == []
+    await source.close()
 
 
-async def test_what_is_no_answer_is_told_and_no_redirect_followed(receiver: Receiver, source: HttpSource) -> None:
+async def test_what_is_no_answer_is_told_and_no_redirect_followed(receiver: Receiver, make: Make) -> None:
+    source = make()
     asked = {"method": "GET", "url": receiver.url("/v1/a")}
     receiver.answer = lambda _: status(302, "Location: https://169.254.169.254/")
     assert (await source.get("fetch", asked))["status"] == 302
@@ -90,3 +98,4 @@ async def test_what_is_no_answer_is_told_and_no_redirect_followed(receiver: Rece
     assert refused.value.code == 502
     receiver.answer = lambda _: says("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
     assert b64decode((await source.get("fetch", asked))["body"]) == b"x"
+    await source.close()
