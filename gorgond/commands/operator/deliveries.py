@@ -101,8 +101,10 @@ async def replay(installation: Installation, user: str, channel: str, ids: Seque
                 of, id = _about(queue, letter)
                 if id and user in ("", of):
                     there[id] = (queue, broker, letter)
-        async with _caller(installation) as caller:
-            to_endpoints = await _to_endpoints(caller, user, channel, [id for id in ids if id not in there])
+        to_endpoints: dict[str, Delivery] = {}
+        if not ids or (others := [id for id in ids if id not in there]):
+            async with _caller(installation) as caller:
+                to_endpoints = await _to_endpoints(caller, user, channel, others if ids else ())
         for id in ids:
             if id not in there and id not in to_endpoints:
                 raise GorgonError(f"{id} is not among what was given up: gorgonctl notifications list --state dead")
