@@ -265,7 +265,7 @@ LISTS = (
     ("systemd/lib/gorgond-generator", "cat <<'end'\n", "end\n", generator()),
     ("debian/gorgond.sysusers", 'u gorgon-broker - "gorgond broker and its watch"\n', "", users()),
     ("debian/gorgond.links", "gorgon-broker-watch.service.8\n", "", links()),
-    ("debian/man/gorgond.8", "reads applications anew when their files are saved.\n", ".TP\n.B watch\n", commands()),
+    ("debian/man/gorgond.8", "lets others in.\n", ".TP\n.B watch\n", commands()),
     ("debian/man/gorgon.target.8", ".SH NAME\n", " \\- units of gorgond", all_units()),
     ("debian/man/gorgond.conf.5", ".SH SECTIONS\n", ".TP\n.B [provider.NAME]", sections()),
     ("docs/operations.md", "| an instance: ", " | `systemctl status` shows the reason", red_units()),
