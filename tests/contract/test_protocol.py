@@ -89,7 +89,7 @@ class Stranger:
         while True:
             claim += 1
             names = [q, desk, f"{q}:paused", f"{q}:delayed", f"{q}:dead", consumers, f"{q}:counts"]
-            names += [f"{q}:turn", f"{q}:bell"]
+            names += [f"{q}:turn", f"{q}:bell", f"{q}:called"]
             bounds = (4_000_000, 100, 0)
             answer = self.run(
                 "claim", names, consumer, token, claim, length, done, want, 3, 0, 0, *bounds, 0, *failures
@@ -108,7 +108,7 @@ class Stranger:
             for index, raw in enumerate(messages):
                 message = json.loads(raw)
                 if message["op"] == "hopeless":
-                    failures += [index, -1, "nobody can do that", 1]
+                    failures += [index, -1, "nobody can do that", 1, ""]
                 elif reply := message.get("reply"):
                     body = json.dumps({"id": message["id"]}) + "\n" + json.dumps(message["args"])
                     self.ask("RPUSH", f"gorgon:{{{reply}}}:replies", body)

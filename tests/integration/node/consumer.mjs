@@ -56,7 +56,7 @@ export class Consumer {
       ['RPUSH', `gorgon:{${to}}:replies`, reply], ['PEXPIRE', `gorgon:{${to}}:replies`, 60000],
     ]);
     const failures = outcomes.flatMap(({ delay, reason, started = 1 }, index) => (
-      delay === undefined ? [] : [index, delay, reason.slice(0, 500), started]));
+      delay === undefined ? [] : [index, delay, reason.slice(0, 500), started, '']));
     const expired = outcomes.filter((each) => each.expired).length;
     this.#number += 1;
     const known = [this.#name, this.#token, this.#number, this.#length, outcomes.length];
