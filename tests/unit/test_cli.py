@@ -14,7 +14,7 @@ from gorgond import __version__, cli
 from gorgond.roles import COMMANDS as ROLES
 from tests.programs import gorgond
 
-COMMANDS = ("up", *ROLES, "watch", "load", "client", "simulate", "new", "enqueue", "config")
+COMMANDS = ("up", *ROLES, "watch", "load", "copy", "client", "simulate", "new", "enqueue", "config")
 AROUND = 10  # lines of help: with a line for each command it fits on a screen
 
 
