@@ -82,7 +82,7 @@ environment() {
         [ -e "$made" ] || { rm -rf "$directory"; $python -m venv "$directory"; touch "$made"; }
         PYTHONUNBUFFERED=1 timeout "$patience" "$directory/bin/python" -m pip install --disable-pip-version-check \
             --progress-bar off "$@" |
-            sed -un 's/^\(Collecting\|Installing\|Building\|Successfully\)\b/  &/p' >&2
+            sed -un 's/^\(Collecting\|Installing\|Building\|Successfully\)\b/  &/p' >&2 || exit 1
         touch "$with"
         echo "$directory is ready" >&2
     ) 9>"$directory.lock"
@@ -114,7 +114,7 @@ drivers() {
             [ -e "$directory/made" ] && exit
             echo "preparing redis-py $version" >&2
             timeout "$patience" "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-                --upgrade --target "$directory" "redis==$version" hiredis
+                --upgrade --target "$directory" "redis==$version" hiredis || exit 1
             touch "$directory/made"
         ) 9>"$directory.lock"
     done
