@@ -65,8 +65,9 @@ class Folder:
         return f"{self._address}/{quote(path)}?v={self.static[path].version}"
 
     def render(self, template: str, values: Mapping[str, Any]) -> bytes:
-        """The page of a template with these values."""
-        return self._loader.load(template).generate(**values)
+        """The page of a template with these values. Raises KeyError for one that was not there: whatever a name leads
+        to, it is read as no template later."""
+        return self._loader.templates[template].generate(**values)
 
 
 def _static_files(top: Path) -> Iterator[tuple[str, StaticFile]]:

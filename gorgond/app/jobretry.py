@@ -16,8 +16,8 @@ Replace = Callable[[str, Sequence[Mapping[str, Any]]], Awaitable[None]]
 
 
 async def begin_anew(find: Find, replace: Replace, ids: Sequence[str]) -> None:
-    """Have it stored that these jobs wait again; `find` and `replace` ask a store for documents of a collection, and to
-    replace them. Raises what they raise."""
+    """Store that these jobs wait again, before they are put back: who begins one may look up whether it is over. `find`
+    and `replace` ask a store for documents of a collection, and to replace them. Raises what they raise."""
     for begin in range(0, len(ids), AT_ONCE):
         parts = [id + part for id in ids[begin : begin + AT_ONCE] for part in (RUN, END)]
         documents = [

@@ -15,11 +15,12 @@ from gorgond.errors import BadRequest
 from gorgond.redpill import dumps, now_ms
 
 PAGE = 200  # documents that are looked at for one question; each belongs to a job of up to four
+TOLD = ("job", "args", "due", "state", "reason", "attempt")  # of a document; results might not fit into an answer
 SHOWN = ("id", "job", "state", "enqueued", "ended", "due", "args", "reason", "attempt")
 STATES = ("queued", "scheduled", "running", *OVER)
 
 Find = Callable[..., Awaitable[list[dict[str, Any]]]]
-"""Asks a store for documents: find(collection, filter, sort=…, limit=…, skip=…)."""
+"""Asks a store for documents: find(collection, filter, sort=…, limit=…, skip=…, fields=…)."""
 
 
 async def search_jobs(
@@ -41,7 +42,7 @@ async def search_jobs(
         ids = list(dict.fromkeys(_job_id(each["id"]) for each in page))
         known = {each["id"] for each in found}
         family = [id + end for id in ids if id not in known for end in ("", RUN, END, CANCELLED)]
-        documents = await find(JOBS, {"id": {"$in": family}}) if family else []
+        documents = await find(JOBS, {"id": {"$in": family}}, fields=TOLD) if family else []
         for status in _statuses([id for id in ids if id not in known], documents):
             if _fits(status, text, state):
                 found.append(status)

@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import os
 import re
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -81,23 +82,23 @@ def entry_of(bounds: Sequence[Bound], message: Message, timeout: float) -> Entry
 
 
 class Gate:
-    """Where the workers of an app server ask, one question after another; `carrier` says over which broker a queue
-    goes."""
+    """Where the workers of an app server ask, one question to a broker after another; `carrier` says over which one a
+    queue goes."""
 
     def __init__(self, carrier: Callable[[str], Broker], name: str) -> None:
         self._carrier = carrier
         self._name = name
         self._asker = os.urandom(6).hex()
         self._links: dict[Broker, Link] = {}
-        self._turn = asyncio.Lock()
+        self._turns: defaultdict[Broker, asyncio.Lock] = defaultdict(asyncio.Lock)  # a link is for one at a time
         self._numbers = itertools.count(1)
 
     @asynccontextmanager
     async def passing(self, queue: str, entry: Entry) -> AsyncIterator[int]:
         """While it is within it has its slots, if it may be begun; else it is told when it is to come again, ms since
         1970. One that is cut short keeps them for who does it in its place."""
-        async with self._turn:
-            link, number = self._link(queue), next(self._numbers)
+        async with self._asking(queue) as link:
+            number = next(self._numbers)
             due = await link.persist(lambda: link.enter(queue, self._asker, number, entry))
         try:
             yield due
@@ -108,15 +109,17 @@ class Gate:
             await self._exit(queue, number, entry)
 
     async def _exit(self, queue: str, number: int, entry: Entry) -> None:
-        async with self._turn:
-            link = self._link(queue)
+        async with self._asking(queue) as link:
             await link.persist(lambda: link.exit(queue, self._asker, number, entry))
 
-    def _link(self, queue: str) -> Link:
+    @asynccontextmanager
+    async def _asking(self, queue: str) -> AsyncIterator[Link]:
+        """The link to the broker of a queue, for one at a time."""
         broker = self._carrier(queue)
-        if broker not in self._links:
-            self._links[broker] = broker.link(f"{self._name} limits of jobs")
-        return self._links[broker]
+        async with self._turns[broker]:
+            if broker not in self._links:
+                self._links[broker] = broker.link(f"{self._name} limits of jobs")
+            yield self._links[broker]
 
     async def close(self) -> None:
         """Let go of the connections."""

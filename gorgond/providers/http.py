@@ -15,6 +15,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from gorgond.errors import BadRequest, Forbidden, Refused, Unreachable
 from gorgond.outside.http import BODY_MAX, HttpClient
@@ -27,6 +28,9 @@ _PREFIX = r"https://[\w.:\[\]-]+/(\S*/)?"
 _PREFIXES = matching("beginnings of addresses, as https://api.example.org/v1/ with a slash at the end, with blanks "
                      "between them, or nothing", rf"({_PREFIX}( +{_PREFIX})*)?")  # fmt: skip
 _HEADER = re.compile(r"[!#$%&'*+.^`|~\w-]+:[\x20-\x7e\t]*", re.ASCII)
+_OURS = ("connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade")
+"""Headers by which a request is led and framed: with one of its own an application would reach others than `allow`
+names, behind the same address."""
 _READS = ("GET", "HEAD")
 _METHODS = (*_READS, "POST", "PUT", "PATCH", "DELETE")
 
@@ -78,6 +82,8 @@ class HttpSource(Source):
             raise BadRequest("url", "must be a text, and headers an object")
         if any(not _HEADER.fullmatch(f"{name}:{text}") for name, text in headers.items()):
             raise BadRequest("headers", "must be names and texts of ASCII")
+        if ours := [name for name in headers if name.lower() in _OURS]:
+            raise BadRequest("headers", f"{ours[0]} is not for an application to say")
         self._check(url)
         body = None if args.get("body") is None else b64decode(args["body"])
         try:
@@ -92,8 +98,10 @@ class HttpSource(Source):
     def _check(self, url: str) -> None:
         """Raises BadRequest and Forbidden unless the address may be asked."""
         check_url(url, self._networks)
-        path = re.split("[?#]", url)[0].lower().replace("%2e", ".")
-        if {".", ".."} & {*path.split("/")} or not url.startswith(tuple(self._allowed)):
+        path = re.split("[?#]", url)[0]
+        while (plain := unquote(path)) != path:  # as often as whoever is asked may do it
+            path = plain
+        if {".", ".."} & {*re.split(r"[/\\;]", path)} or not url.startswith(tuple(self._allowed)):
             raise Forbidden(f"[provider.{self.name}] allow does not name {url:.200}")
 
     async def close(self) -> None:

@@ -237,16 +237,19 @@ class StatsMonitor(Service):
     async def find(self, collection: str, filter: Mapping[str, Any], **more: Any) -> list[dict[str, Any]]:
         """Documents of a collection. Raises GorgonError."""
         args = {"filter": filter, "limit": LIM_MAX, **more}
-        question = Message(f"{collection}.find", args, deadline=now_ms() + int(ANSWER * 1000))
-        reply = await self._caller.call("store_get", question)
-        if reply.error is not None:
-            raise reply.error
-        found: list[dict[str, Any]] = loads(reply.body)
+        found: list[dict[str, Any]] = await self._answered("store_get", f"{collection}.find", args)
         return found
 
     async def replace(self, collection: str, documents: Sequence[Mapping[str, Any]]) -> None:
-        """Have documents of a collection stored. Raises GorgonError."""
-        await self.producer("store_put").push("store_put", Message(f"{collection}.replace", {"documents": documents}))
+        """Store documents of a collection: back when they are. Raises GorgonError."""
+        await self._answered("store_put", f"{collection}.replace", {"documents": documents})
+
+    async def _answered(self, queue: str, op: str, args: dict[str, Any]) -> Any:
+        """What a store answers."""
+        reply = await self._caller.call(queue, Message(op, args, deadline=now_ms() + int(ANSWER * 1000)))
+        if reply.error is not None:
+            raise reply.error
+        return loads(reply.body)
 
     # ---- paint
 

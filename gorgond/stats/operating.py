@@ -47,7 +47,7 @@ class Operable(Protocol):
         """Documents of a collection. Raises GorgonError."""
 
     async def replace(self, collection: str, documents: Sequence[Mapping[str, Any]]) -> None:
-        """Have documents of a collection stored. Raises GorgonError."""
+        """Store documents of a collection: back when they are. Raises GorgonError."""
 
 
 class Operating:
@@ -125,7 +125,8 @@ class Operating:
             async with self._server.operating() as links:
                 link = links.get(broker)
                 if link and put_back and job_of(queue):
-                    await self._begin_anew(queue, await link.dead(queue, number - 1, 1))
+                    found = await link.dead(queue, number - 1, 1)
+                    await self._begin_anew(queue, [each for each in found if each.number == number])
                 done = link and await (link.requeue(queue, number) if put_back else link.drop(queue, number))
         if not done:
             raise Problem(404, f"there is no dead letter {number} of {queue} on the {broker} broker")

@@ -70,6 +70,7 @@ async def test_nobody_is_asked_whom_the_configuration_does_not_name(receiver: Re
     host = receiver.url("", "localhost")
     for url in (
         f"{host}/v2/a", f"{host}/v1", f"{host}/v1/../v2", f"{host}/v1/%2e%2E/v2", f"{host}/v1/x/..",
+        f"{host}/v1/..%2fv2", f"{host}/v1/%252e%252e%252fv2", f"{host}/v1/..%5Cv2", f"{host}/v1/..;/v2",
         "https://127.0.0.1/v1/", "https://localhost.elsewhere.example/v1/", "https://elsewhere.example/v1/",
     ):  # fmt: skip
         with pytest.raises(Forbidden):
@@ -77,6 +78,8 @@ async def test_nobody_is_asked_whom_the_configuration_does_not_name(receiver: Re
     for args in (
         {"method": "POST", "url": f"{host}/v1/"}, {"method": "GET", "url": "http://localhost/v1/"}, {},
         {"method": "GET", "url": f"{host}/v1/", "headers": {"X": "a\r\nY: b"}}, {"method": "GET", "url": 5},
+        {"method": "GET", "url": f"{host}/v1/", "headers": {"host": "elsewhere.example"}},
+        {"method": "GET", "url": f"{host}/v1/", "headers": {"Transfer-Encoding": "chunked"}},
     ):  # fmt: skip
         with pytest.raises(BadRequest):
             await source.get("fetch", args)

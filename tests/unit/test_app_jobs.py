@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,9 +11,12 @@ import pytest
 from gorgond import App, BadArgument, Context
 from gorgond.app.jobs import Job, seconds_of
 from gorgond.app.jobstatus import cancel_document, end_message, queued_message, run_message, status_of
+from gorgond.app.limits import Gate
 from gorgond.errors import ConfigError, GorgonError, NotFound, Refused
-from gorgond.redpill import Message, Reply, Unique, dumps
+from gorgond.redpill import AtOnce, Entry, Message, Reply, Unique, dumps
+from gorgond.redpill.memory import MemoryBroker, MemoryLink
 from tests.backends import Nobody
+from tests.waiting import LONG
 
 app = App("shop")
 
@@ -232,3 +236,31 @@ def test_one_that_was_put_back_is_not_over() -> None:
 
 def resize_message(due: int) -> Message:
     return Message("shop.resize", {"args": {"photo": "p"}, "due": due}, "j", user={"id": "7"})
+
+
+async def test_a_broker_that_is_away_holds_up_no_job_of_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a job whose limits are asked of a broker that does not answer
+    away, there, asked = MemoryBroker(), MemoryBroker(), asyncio.Event()
+    answered = MemoryLink.enter
+
+    async def enter(link: MemoryLink, queue: str, asker: str, number: int, entry: Entry) -> int:
+        if link.broker is away:
+            asked.set()
+            await asyncio.Event().wait()
+        return await answered(link, queue, asker, number, entry)
+
+    monkeypatch.setattr(MemoryLink, "enter", enter)
+    gate = Gate({"away": away, "there": there}.__getitem__, "app@1")
+
+    async def begin(queue: str) -> int:
+        async with gate.passing(queue, Entry("1", 0, 60, [AtOnce("all", 1)])) as due:
+            return due
+
+    waits = asyncio.create_task(begin("away"))
+    await asked.wait()
+    # then one of another broker is begun, and is over
+    async with asyncio.timeout(LONG):
+        assert [await begin("there"), await begin("there")] == [0, 0]
+    waits.cancel()
+    await asyncio.wait([waits])
+    await gate.close()

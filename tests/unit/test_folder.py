@@ -64,3 +64,16 @@ def test_what_cannot_be_used_is_told_when_it_is_loaded(tmp_path: Path, monkeypat
     monkeypatch.setattr(folder_module, "STATIC_MAX", 5)
     with pytest.raises(ConfigError, match="more than"):
         Folder("shop", written(tmp_path / "d", static__a_css="123", static__b_css="456"))
+
+
+def test_a_page_is_made_of_no_other_file_than_those_that_were_there(tmp_path: Path) -> None:
+    # given a folder, and others' files beside it and in it
+    (tmp_path / "upload.html").write_text("{{ 6 * 7 }}")
+    top = written(tmp_path / "shop", templates__shop_html="shop")
+    folder = Folder("shop", top)
+    written(top, templates__new_html="new")
+    # then an application that takes a template's name from somebody else shows none of them
+    for name in ("../../upload.html", str(tmp_path / "upload.html"), "new.html"):
+        with pytest.raises(KeyError):
+            folder.render(name, {})
+    assert folder.render("shop.html", {}) == b"shop"

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from gorgond.redpill import Counts, now_ms
+from gorgond.app.jobsearch import search_jobs
+from gorgond.config import load
+from gorgond.http.answers import Problem
+from gorgond.redpill import Counts, DeadLetter, DeadlineExceeded, Link, Producer, now_ms
 from gorgond.redpill.broker import Room
 from gorgond.redpill.memory import MemoryBroker
 from gorgond.redpill.message import Message
+from gorgond.roles.stats import StatsMonitor
 from gorgond.service.fabric import Fabric
 from gorgond.service.metrics import Metrics
 from gorgond.stats.collector import Collector
+from gorgond.stats.letters import Links
+from gorgond.stats.operating import Operating
 from gorgond.stats.picture import database_row
 from tests.unit.test_stats_instances import Process
+from tests.unit.test_stats_log import PASSWORD, request, visitors
 
 QUEUE = "app_job:shop.resize"
 
@@ -93,3 +104,78 @@ def test_a_job_with_a_clock_is_there_before_it_comes(monkeypatch: pytest.MonkeyP
     assert (row["name"], row["waiting"]) == ("shop.digest", 0)
     assert {name: row[name] for name in clock} == clock
     assert other["cron"] is None
+
+
+class OnlyTheEighth:
+    """A broker with one dead letter, and where the operator works on it."""
+
+    def __init__(self) -> None:
+        self.sought: list[Mapping[str, Any]] = []
+
+    @asynccontextmanager
+    async def operating(self) -> AsyncIterator[Links]:
+        yield {"durable": cast("Link", self)}
+
+    async def dead(self, queue: str, after: int, most: int) -> Sequence[DeadLetter]:
+        return [DeadLetter(8, 0, "it is broken", 3, Message("shop.resize", {"args": {}}, "j8").encode())]
+
+    async def requeue(self, queue: str, number: int) -> bool:
+        return number == 8
+
+    async def find(self, collection: str, filter: Mapping[str, Any], **more: Any) -> list[dict[str, Any]]:
+        self.sought.append(filter)
+        return []
+
+    async def replace(self, collection: str, documents: Sequence[Mapping[str, Any]]) -> None:
+        raise AssertionError
+
+
+async def test_who_puts_back_what_is_gone_changes_no_other_jobs_status(tmp_path: Path) -> None:
+    server = OnlyTheEighth()
+    operating, asked = Operating(server, visitors(tmp_path)), request(Authorization=f"Bearer {PASSWORD}")
+    asked.parameters = {"broker": "durable", "queue": QUEUE, "number": 7}
+    with pytest.raises(Problem, match="there is no dead letter 7"):
+        await operating.requeue(asked)
+    assert server.sought == []
+    asked.parameters["number"] = 8
+    assert (await operating.requeue(asked)).status == 204
+    assert server.sought == [{"id": {"$in": ["j8:run", "j8:end"]}}]
+
+
+async def test_nothing_is_put_back_whose_status_no_store_has_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a queue that takes everything, and no store that does
+    async def push(*_: Any, **__: Any) -> None: ...
+
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(Producer, "push", push)
+    monkeypatch.setattr("gorgond.roles.stats.ANSWER", 0.01)
+    broker = MemoryBroker()
+    flags = {"stats.port": "0", "stats.address": "127.0.0.1"}
+    server = StatsMonitor(load(os.devnull, {}, flags), Fabric(broker, broker, Room()), "1")
+    # then who begins a job anew hears of it: it would be taken for over, and not be done
+    with pytest.raises(DeadlineExceeded, match="no answer from store_put"):
+        await server.replace("jobs", [{"id": "j8:end", "state": "queued"}])
+
+
+async def test_what_is_found_does_not_depend_on_how_large_results_are() -> None:
+    # given a store with more results than fit into an answer
+    numbers, large = range(190), f'"{"x" * 100_000}"'
+
+    async def find(_: str, filter: Mapping[str, Any], *, fields: Sequence[str] = (), **__: Any) -> list[dict[str, Any]]:
+        if "id" not in filter:
+            return [{"id": f"j{number}:end"} for number in numbers]
+        found, size = [], 0
+        for number in numbers:
+            begun = {"id": f"j{number}", "job": "shop.resize", "args": "{}", "ts": 1}
+            end = {**begun, "id": f"j{number}:end", "state": "done", "result": large}
+            for each in (begun, end):
+                told = {name: value for name, value in each.items() if not fields or name in ("id", "ts", *fields)}
+                size += sum(len(str(value)) for value in told.values())
+                if size < 15_000_000:
+                    found.append(told)
+        return found
+
+    found = await search_jobs(find, "", state="done", most=1000)
+    assert (len(found["jobs"]), found["more"]) == (190, False)
