@@ -79,7 +79,9 @@ class Users:
             return found[0]
         if claim is not None and claim.get("user"):
             await self._finish(claim)
-            return await self.get(claim["userid"])
+            user = await self.get(claim["userid"])
+            if user is not None and user["email"] == email:  # and has no other one since
+                return user
         return None
 
     async def free_id(self, seed: str, email: str) -> str:

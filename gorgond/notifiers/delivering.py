@@ -182,8 +182,9 @@ class Channel(ABC):
             raise Leaving("its server ends")
         await asyncio.sleep(min(seconds, SOON))
 
-    def _tell_nobody(self, notification: Notification) -> None:
-        log.info("%s is sent to nobody over %s: there is no user %s", notification.id, self.name, notification.user)
+    def _tell_nobody(self, notification: Notification, target: str = "") -> None:
+        who = f"target {target} of user {notification.user}" if target else f"user {notification.user}"
+        log.info("%s is sent to nobody over %s: there is no %s", notification.id, self.name, who)
 
     def _count(self, what: str) -> None:
         self._server.metrics.count(counter_of(self.name, what))
@@ -246,8 +247,9 @@ class Outside(Channel):
         to = str(message.args.get(TO, "")) if notification.kind in LETTERS else ""
         recipient = await self._ask(lambda: self._recipient(notification, target, to))
         if recipient is None:
-            self._tell_nobody(notification)
+            self._tell_nobody(notification, target)
             self._count("off")
+            await self._ask(lambda: self._drop(delivery_of(notification, self.name, target, message.id)["id"]))
             return
         if not target and await self._is_gathered(notification, message.id):
             return
@@ -389,6 +391,12 @@ class Outside(Channel):
     def _kept(self, notification: Notification) -> float:
         """Seconds for which it is tried."""
         return LETTERS.get(notification.kind, KEPT)  # a link that is over is of no use
+
+    async def _drop(self, id: str) -> None:
+        """Note that a delivery is for nobody any more, if it was begun: what is not settled stays for ever."""
+        found = await self._store.find(DELIVERIES, {"id": id}, limit=1, fields=["state"])
+        if found and found[0]["state"] in UNSETTLED:
+            await self._note(id, in_state("off", "there is nobody there any more"))
 
     async def _forget(self, target: Mapping[str, Any]) -> None:
         with suppress(NotFound):

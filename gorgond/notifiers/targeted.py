@@ -7,6 +7,8 @@ that may have killed somebody, and would wait with it for a target that hangs.
 
 from __future__ import annotations
 
+import random
+
 from gorgond.app.clients import StoreClient
 from gorgond.app.notifying import QUEUE
 from gorgond.notifiers.delivering import PATIENT, Outside, Server
@@ -16,7 +18,7 @@ from gorgond.notifiers.places import Places
 from gorgond.redpill import DONE, BrokerError, Message, Outcome, Retry, now_ms
 
 AT_ONCE = 8  # to one user, by one server
-BUSY = 1.0  # seconds until one comes again that found no place; twice as long each time
+BUSY = 1.0  # seconds, more or less, until one comes again that found no place; twice as long each time
 TRIES = "tries"  # the argument of a message that says how often it has come again
 
 
@@ -32,7 +34,9 @@ class Targeted(Outside):
             return await super().handle(message)
         user, tries = str(message.args.get("user")), message.args.get(TRIES, 0)
         if self._places.taken(user) >= AT_ONCE:
-            return await self._again(message, Retry("others are on their way to its user", BUSY * 2.0 ** min(tries, 9)))
+            # Not all at the same moment: eight of them would find a place again, and no more.
+            delay = BUSY * 2.0 ** min(tries, 9) * random.uniform(0.5, 1.5)
+            return await self._again(message, Retry("others are on their way to its user", delay))
         with self._places.place(user):
             outcome = await super().handle(message)
         return await self._again(message, outcome) if isinstance(outcome, Retry) else outcome

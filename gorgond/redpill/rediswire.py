@@ -243,15 +243,16 @@ class RedisWire(Link):
 
     async def _check_copies(self, sent: Any, have: Any, role: Any) -> None:
         """Raises BrokerAway unless so many replicas have what was sent as must have it."""
-        least = self.broker.copies
-        if isinstance(sent, int) and isinstance(have, int) and isinstance(role, list) and have >= least:
+        least, is_master = self.broker.copies, isinstance(role, list) and role[:1] == [b"master"]
+        if isinstance(sent, int) and isinstance(have, int) and is_master and have >= least:
             return
         await self.close()
         for answer in (sent, have, role):
             if not_permitted(answer):
                 raise meaning(answer)
         odd = [answer for answer in (have, role) if isinstance(answer, ResponseError)]
-        what = f"Redis says: {odd[0]}" if odd else f"{have} of {least} replicas have what was sent"
+        what = f"{have} of {least} replicas have what was sent" if is_master else "it is no master any more"
+        what = f"Redis says: {odd[0]}" if odd else what
         self._outage.begin(what, by=_COPIES)  # for others it may be there
         raise BrokerAway(what)
 

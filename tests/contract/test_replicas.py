@@ -140,6 +140,29 @@ async def test_a_producer_sends_again_what_no_replica_had(
     assert (await Stage(copied.broker).counts()).accepted == 1
 
 
+async def test_who_is_no_master_any_more_has_promised_nothing(
+    copied: Bench, monkeypatch: pytest.MonkeyPatch, expected_logs: Callable[[str], None]
+) -> None:
+    expected_logs(OUTAGE)
+    link = copied.link()
+    assert isinstance(link, RedisWire)
+    await link.ping()
+    asking = link._round
+
+    async def demoted(commands: Sequence[Command], *more: Any) -> list[Any]:
+        answers = await asking(commands, *more)
+        return [*answers[:-1], [b"slave", b"10.0.0.2", 6379, b"connected", 7]] if ["ROLE"] in commands else answers
+
+    # when another one has become the master before it says who follows it
+    with monkeypatch.context() as patch:
+        patch.setattr(link, "_round", demoted)
+        with pytest.raises(BrokerAway, match="it is no master any more"):
+            await PROMISES["push"](link)
+    # then what was sent may be sent again, and counts once
+    await PROMISES["push"](link)
+    assert (await link.counts(["q"]))[0].accepted == 1
+
+
 def has_all(master: Member, replica: Member) -> bool:
     """Whether a replica has told that it has all that the master has."""
     about = dict(line.split(":", 1) for line in master.cli("INFO", "replication").splitlines() if ":" in line)

@@ -104,6 +104,25 @@ def test_an_address_is_kept_for_a_while_for_who_was_about_to_have_it(
     assert login(site, new, PASSWORD if status == 409 else OTHER).status == 200
 
 
+def test_the_address_of_before_leads_to_nobody_though_both_servers_died_that_had_it_in_hand(
+    site: Website, mail: MailServer
+) -> None:
+    # given a server that died before it noted that the account was made, and one before it gave the address back
+    old, new = confirmed(site, mail), new_email()
+    session = bearer(login(site, old))
+    user = me(site, session).json
+    assert move(site, session, new, link_to(site, mail, session, new)).status == 200
+    claim: dict[str, Any] = {
+        "id": hashlib.sha256(old.encode()).hexdigest(), "userid": user["id"], "ts": now_ms(),
+        "user": {**user, "email": old, "passhash": "", "authtokens": {"since": 0}},
+    }  # fmt: skip
+    assert at_store(site, lambda records: records.insert("emails", claim))
+    # then nobody is known by it, and somebody else may have it
+    assert login(site, old).status == 401
+    assert site.ask("POST", "/auth/register", {"email": old, "password": PASSWORD}).status == 201
+    assert login(site, new).json["user"]["id"] == user["id"] != login(site, old).json["user"]["id"]
+
+
 def test_it_does_without_javascript(site: Website, mail: MailServer) -> None:
     browser, old, new = Browser(site), confirmed(site, mail), new_email()
     browser.send("/login", email=old, password=PASSWORD)

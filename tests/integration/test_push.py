@@ -22,6 +22,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gorgond.auth.records import owned_filters
 from gorgond.notifiers import push, targeted
 from gorgond.notifiers.webpush import packed, unpacked
 from gorgond.outside.http import HttpClient
@@ -30,7 +31,7 @@ from gorgond.roles import notify
 from tests.conftest import RedisServer
 from tests.integration.receiver import OK, Received, Receiver, Script, status
 from tests.integration.telling import COMMENT
-from tests.integration.test_email import at_broker
+from tests.integration.test_email import at_broker, stored
 from tests.integration.test_notifications import APPS, Reader, kept, tell
 from tests.integration.website import Website
 from tests.waiting import eventually, eventually_async
@@ -332,8 +333,10 @@ def test_what_is_not_wanted_or_not_there_any_more_is_not_sent(house: Website, no
     assert nora.ask("DELETE", f"/me/notifications/browsers/{id}").status == 204
     service.answer = lambda _: OK
     eventually(lambda: quiet(house))
-    # then it was refused each time, and never sent
+    # then it was refused each time, and never sent, and nobody waits for it any more
     assert listed(nora) == []
+    found = stored(house, "deliveries", owned_filters(nora.id)["deliveries"])
+    assert {each["state"] for each in found} <= {"off", "sent"}  # one may have been on its way just then
     sent = len(device.received)
     tell(house, nora.id)
     eventually(lambda: quiet(house))
