@@ -354,9 +354,9 @@ class _Writer(_Handler):
 
 def _changed(jobs: Sequence[Job]) -> list[Message]:
     """The announcements, for a copy of the database, that something may have been changed under the ids of these: of
-    all collections, and without what."""
+    all collections, and without what. What is no write, by its collection or its id, changes nothing."""
     ids: dict[str, dict[str, None]] = {}
-    for write in (write for job in jobs for write in job.writes):
+    for write in (write for job in jobs for write in job.writes if write.checked):
         ids.setdefault(write.collection, {})[write.id] = None
     return [
         Message("store.changed", {"collection": name, "ids": some[begin : begin + CHANGED]})

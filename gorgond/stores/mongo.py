@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from gorgond.errors import ConfigError, StoreAway, StoreRefused
+from gorgond.errors import ConfigError, StoreAway, StoreDenied, StoreRefused
 
 try:
     from bson.codec_options import CodecOptions, TypeDecoder, TypeRegistry
@@ -243,8 +243,12 @@ class MongoStore(Store):
         except OperationFailure as error:
             log.warning("index on %s %s was not made: %s", collection, keys, error)
         else:
-            if instead:
+            if not instead:
+                return
+            try:
                 self._drop(collection, lambda about: [*about["key"].items()] == [*instead])
+            except (StoreRefused, StoreDenied) as error:  # as while another store makes an index of this collection
+                log.info("the index on %s %s of an older version stays for now: %s", collection, instead, error)
 
     def _make_index(self, collection: str, keys: Sequence[tuple[str, Any]], **options: Any) -> None:
         """Make an index unless it is there. Readers and writers go on (`background` is for servers before 4.2); we

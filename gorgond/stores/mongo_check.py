@@ -9,7 +9,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from gorgond.stores.findings import Finding, size
-from gorgond.stores.mongo_commands import Document, reachable
+from gorgond.stores.mongo_commands import AWAY_CODES, DENIED_CODES, Document, reachable
 
 OLDEST = (4, 2)  # knows the updates by which a document is replaced (`stores.mongo_writes`)
 GRANT = 'the database\'s administrator may grant it: db.grantRolesToUser(NAME, [{role: "clusterMonitor", db: "admin"}])'
@@ -65,6 +65,6 @@ def _told(admin: Database[Document], command: str) -> Document | None:
     try:
         return admin.command(command)
     except OperationFailure as error:
-        if error.code != 13:
+        if error.code in AWAY_CODES - DENIED_CODES:
             raise
-        return None
+        return None  # hosted ones have words of their own for what they do not tell

@@ -14,7 +14,7 @@ from gorgond.redpill import ID_MAX, Message
 from gorgond.stores.contract import Kind, Once, Query, Write
 from gorgond.stores.ownership import NOBODY
 from gorgond.stores.paging import following
-from gorgond.stores.schema import CONTACT, KEPT_ONCE, OWNED, PRIVATE, PROVIDERS
+from gorgond.stores.schema import CONTACT, KEPT_ONCE, MOVING, OWNED, PRIVATE, PROVIDERS
 
 _FIND = frozenset({"filter", "sort", "limit", "skip", "after", "fields", "search", "short"})
 _KINDS: dict[str, tuple[Kind, frozenset[str]]] = {
@@ -134,6 +134,8 @@ def _number(user: Mapping[str, Any]) -> int:
 
 
 def _check_queue(collection: str, queue: str) -> None:
+    if collection == MOVING:
+        raise StoreRefused(f"{collection}: the stores' own, by which they know whether a database is whole", 403)
     if collection != PROVIDERS and queue.startswith(OF_PROVIDERS):
         raise StoreRefused(f"{collection}: providers are told of the collection {PROVIDERS} alone", 403)
     if collection in PRIVATE and not queue.startswith(AUTH):

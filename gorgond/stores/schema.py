@@ -53,8 +53,9 @@ TOMBSTONES = "tombstones"
 REQUESTS = "gorgon.requests"
 """The collection in which drivers remember what a request's key was used for; no collection can have this name."""
 
-MOVING = "moving"
-"""The collection in which it is noted that a database is moved; no caller's business."""
+MOVING = "gorgon_moving"
+"""The collection in which it is noted that a database is moved. No caller may ask for it, nor change it: stores would
+not start any more."""
 
 RESERVED = (TOMBSTONES, "tombstones_at", "text_building", "json_each", "pragma_module_list", "pragma_table_info")
 """Names that no collection can have: SQLite keeps its tables, indexes and table functions among them. All others that

@@ -19,7 +19,8 @@ from gorgond.service.fabric import Fabric
 from gorgond.stores import open_store, sqlite_check
 from gorgond.stores.contract import Store
 from gorgond.stores.findings import Finding, demand_safe
-from gorgond.stores.mongo_check import judged
+from gorgond.stores.mongo_check import _told, judged
+from tests.contract.stores import mongo_client
 
 
 def test_those_of_the_tests_are_safe(store: Store, url: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,3 +103,8 @@ def test_all_that_breaks_a_promise_is_told() -> None:
     found = [Finding("a", "1"), Finding("b", "2", "mend it", True), Finding("c", "3", "better", False)]
     with pytest.raises(ConfigError, match=r"^its b is 2: mend it$"):
         demand_safe(found)
+
+
+def test_a_server_that_does_not_tell_is_no_obstacle(mongod_url: str) -> None:
+    with mongo_client(mongod_url) as client:
+        assert _told(client.admin, "aCommandOfOthers") is None

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
 
 from gorgond.roles.row import Indexes
 from gorgond.stores import open_store, sqlite
@@ -205,3 +207,23 @@ def test_fields_are_dropped_that_none_declares() -> None:
     assert dropped_of([again]) == {"orders": ("customer",)}
     # what is no declaration is left out
     assert dropped_of([{"id": "x", "collection": "items", "dropped": ["userid", "a.b", 5]}, {"dropped": "a"}]) == {}
+
+
+def test_one_of_an_older_version_that_cannot_go_yet_stays(mongod_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"{mongod_url}older"
+    with closing(open_store(url)) as store, mongo_client(url) as client:
+        orders = client.get_default_database()["orders"]
+        old = orders.create_index([("customer", 1), ("ts", -1)])
+
+        # when MongoDB drops none, as while another store makes one of this collection
+        def busy(*_: Any, **__: Any) -> None:
+            raise OperationFailure("cannot perform operation: an index build is currently running", 12587)
+
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(Collection, "drop_index", busy)
+            store.index("orders", ["customer"], [])
+        # then the new one is there, and the old one goes the next time
+        assert {old, f"{old}__id_-1"} <= {*orders.index_information()}
+        store.index("orders", ["customer"], [])
+        assert old not in orders.index_information()
+        client.drop_database("older")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -216,3 +218,13 @@ def test_a_password_is_told_nobody(server: PostgresServer) -> None:
     nowhere = open_store(server.url.replace("/gorgon?", "/nowhere?"))
     with closing(nowhere), pytest.raises(StoreDenied, match="nowhere"):
         nowhere.find([query()])
+
+
+def test_a_host_that_says_nothing_is_passed_over(server: PostgresServer) -> None:
+    # given a primary behind a host that takes connections, and then says nothing
+    with tempfile.TemporaryDirectory() as hangs, socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(f"{hangs}/.s.PGSQL.5432")
+        silent.listen()
+        url = server.url.replace("host=", f"host={hangs},") + "&target_session_attrs=read-write"
+        with closing(open_store(url)) as store:
+            assert store.health()["database"] == "postgresql"

@@ -9,6 +9,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -16,19 +17,27 @@ from typing import Any
 
 import pytest
 
+from gorgond.commands.copying import running
+from gorgond.commands.copying.command import copy as copy_store
 from gorgond.commands.copying.copying import Copy
+from gorgond.commands.copying.running import Running
+from gorgond.commands.operator.installation import Installation
 from gorgond.config import load
-from gorgond.errors import ConfigError, GorgonError, StoreAway
-from gorgond.redpill import Message, Producer
-from gorgond.roles.store import DataStore
+from gorgond.errors import ConfigError, GorgonError, StoreAway, StoreRefused
+from gorgond.redpill import Message, Producer, Room
+from gorgond.redpill.memory import MemoryBroker
+from gorgond.roles import WRITTEN
+from gorgond.roles.store import DataStore, _changed
 from gorgond.service.fabric import Fabric, connect_fabric
 from gorgond.service.systemd import Notifier
 from gorgond.stores import open_store
 from gorgond.stores.contract import Query, Store, Write
+from gorgond.stores.jobs import Job
 from gorgond.stores.kept import Kept
 from gorgond.stores.moving import moving_of
+from gorgond.stores.schema import MOVING
 from tests.conftest import RedisServer
-from tests.waiting import HANGS, eventually_async
+from tests.waiting import HANGS, LONG, eventually_async
 
 Documents = dict[tuple[str, str], int]
 
@@ -232,7 +241,8 @@ def test_what_is_changed_meanwhile_is_in_the_sums(two: tuple[str, str], monkeypa
             assert [each.digest() for each in source.scan(name, "", 1000)] == [
                 each.digest() for each in target.scan(name, "", 1000)
             ]
-        copy.finish()
+        copy.compare()
+        copy.leave()
         assert not Copy(source, target, *two).begin()
 
 
@@ -285,7 +295,9 @@ def test_what_would_be_overwritten_or_taken_for_the_whole_is_refused(two: tuple[
             asyncio.run(service._enter())
         service.store.close()
         # when it is done, then from what was left nothing is copied elsewhere
-        passed(Copy(source, target, *two)).finish()
+        done = passed(Copy(source, target, *two))
+        done.compare()
+        done.leave()
         with pytest.raises(GorgonError, match=r"a.db is moved to sqlite:.*b.db already"):
             Copy(source, other, two[0], third).begin()
         assert json.dumps(content_of(target)) == '["a"]'
@@ -293,3 +305,161 @@ def test_what_would_be_overwritten_or_taken_for_the_whole_is_refused(two: tuple[
 
 def content_of(store: Store) -> list[str]:
     return [each.id for each in store.scan("items", "", 10) if each.document is not None]
+
+
+def test_only_what_may_have_been_written_is_announced(two: tuple[str, str]) -> None:
+    asked = [
+        Message("items.delete", {"id": ["x"]}),
+        Message("items.delete", {"id": 5}),
+        Message('no"name.delete', {"id": "x"}),
+        Message("items.delete", {"id": "x"}),
+    ]
+    jobs = [Job.of(each, "store_put") for each in asked]
+    with closing(open_store(two[0])) as store:
+        store.change([write for job in jobs for write in job.writes])
+    assert [each.args for each in _changed(jobs)] == [{"collection": "items", "ids": ["x"]}]
+
+
+def test_what_is_announced_is_no_sql(two: tuple[str, str]) -> None:
+    with closing(open_store(two[0])) as source, closing(open_store(two[1])) as target:
+        copy = Copy(source, target, *two)
+        assert copy.begin()
+        wrong: list[dict[str, Any]] = [{'items" --': ["x"]}, {"items": [["x"]]}, {"items": [5]}]
+        for changed in wrong:
+            with pytest.raises((StoreRefused, TypeError)):
+                copy.apply(changed)
+        copy.apply({MOVING: ["state"]})
+        assert moving_of(target) is not None
+
+
+def test_a_source_that_is_not_there_is_no_empty_one(two: tuple[str, str], tmp_path: Path) -> None:
+    nowhere = Installation(load(os.devnull, {}, {"broker.url": "memory://"}), None)
+    with pytest.raises(ConfigError, match=r"--from: .*a.db is not there"):
+        copy_store(nowhere, *two, finish=False)
+    assert [*tmp_path.iterdir()] == []
+
+
+# ---- what the fabric has to do with it
+
+
+@pytest.fixture
+def fabric() -> Fabric:
+    broker = MemoryBroker()
+    return Fabric(broker, broker, Room(1000, 10**9))
+
+
+class Told(list[str]):
+    """What is said."""
+
+    def has(self, words: str) -> bool:
+        return any(words in each for each in self)
+
+
+async def tell(fabric: Fabric, name: str, database: str | None) -> None:
+    """A store tells of itself."""
+    about = {"role": "store", "name": name} | ({} if database is None else {"database": database})
+    async with Producer(fabric.calls, "test") as producer:
+        await producer.publish("stats", Message("stats", about))
+
+
+async def switched(fabric: Fabric, pause: bool) -> None:
+    link = fabric.durable.link("test")
+    for queue in WRITTEN:
+        await (link.pause(queue) if pause else link.resume(queue))
+    await link.close()
+
+
+@pytest.mark.parametrize("ended", ["interrupted", "resumed"])
+async def test_a_finish_that_is_broken_off_moves_nobody(
+    two: tuple[str, str], fabric: Fabric, monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    monkeypatch.setattr(running, "HEARD", 0.0)
+    with closing(open_store(two[0])) as source, closing(open_store(two[1])) as target:
+        source.write([Write("insert", "items", "a", 1, {})])
+        run = Running(Copy(source, target, *two), fabric, two[1], lambda _: None)
+        looking, looked = threading.Event(), threading.Event()
+
+        def claims(*_: Any) -> list[Any]:
+            looking.set()
+            (run._stopping if ended == "interrupted" else looked).wait(LONG)
+            return []
+
+        # given a copy that is at its last look, for which the queues are paused
+        monkeypatch.setattr(source, "claims", claims)
+        finishing = asyncio.create_task(run.run(True))
+        await eventually_async(looking.is_set)
+        assert await paused(fabric)
+        # when it is interrupted, then stores go on with the old database: it is not left
+        if ended == "interrupted":
+            finishing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await finishing
+        # and when somebody resumes the queues, as they may have written since
+        else:
+            await switched(fabric, pause=False)
+            looked.set()
+            with pytest.raises(GorgonError, match="somebody has resumed the queues meanwhile"):
+                await finishing
+        assert moving_of(source) is None
+        assert not await paused(fabric)
+
+
+async def test_who_has_just_begun_to_listen_knows_not_all_stores(
+    two: tuple[str, str], fabric: Fabric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "HEARD", HANGS)
+    with closing(open_store(two[0])) as source, closing(open_store(two[1])) as target:
+        # given a database that was left, and queues that wait for the stores to go over
+        source.write([Write("insert", "items", "a", 1, {})])
+        copy = Copy(source, target, *two)
+        assert copy.begin()
+        passed(copy).compare()
+        copy.leave()
+        await switched(fabric, pause=True)
+        run = Running(Copy(source, target, *two), fabric, two[1], lambda _: None)
+        going = asyncio.create_task(run.run(False))
+        # when one of them tells that it has, then that is not all
+        while not run._stores:
+            await tell(fabric, "store@1", two[1])
+        await asyncio.sleep(3 * running.LOOK)
+        assert not going.done()
+        assert await paused(fabric)
+        # and when the others have had the time to, then it is
+        monkeypatch.setattr(running, "HEARD", 0.0)
+        await tell(fabric, "store@1", two[1])
+        await asyncio.wait_for(going, LONG)
+        assert not await paused(fabric)
+
+
+async def test_a_store_that_announces_nothing_lets_nothing_be_moved(
+    two: tuple[str, str], fabric: Fabric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "HEARD", HANGS)
+    with closing(open_store(two[0])) as source, closing(open_store(two[1])) as target:
+        source.write([Write("insert", "items", "a", 1, {})])
+        said = Told()
+        going = asyncio.create_task(Running(Copy(source, target, *two), fabric, two[1], said.append).run(True))
+        # when a store of an earlier version tells of itself, which does not say on which database it works
+        while not (going.done() or said.has("start the stores anew")):
+            await tell(fabric, "store@2", None)
+            await asyncio.sleep(0.01)
+        # then nothing is moved: what it writes could not be followed
+        with pytest.raises(GorgonError, match="store@2: of an earlier gorgond"):
+            await asyncio.wait_for(going, 0.1)
+        assert moving_of(source) is None
+
+
+async def test_a_second_copy_takes_over(two: tuple[str, str], fabric: Fabric, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "HEARD", HANGS)
+    with closing(open_store(two[0])) as source, closing(open_store(two[1])) as target:
+        # given a copy that goes on
+        source.write([Write("insert", "items", "a", 1, {})])
+        first = asyncio.create_task(Running(Copy(source, target, *two), fabric, two[1], lambda _: None).run(True))
+        await eventually_async(lambda: target.kept("items", ["a"])[0].document is not None)
+        # when another one begins, on whatever host, then the first one ends
+        second = asyncio.create_task(Running(Copy(source, target, *two), fabric, two[1], lambda _: None).run(True))
+        with pytest.raises(GorgonError, match="another process has taken over as copy@1"):
+            await asyncio.wait_for(first, LONG)
+        assert moving_of(source) is None
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)

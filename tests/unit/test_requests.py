@@ -9,6 +9,7 @@ import pytest
 from gorgond.errors import StoreRefused
 from gorgond.redpill import Message
 from gorgond.stores.requests import query_of, writes_of
+from gorgond.stores.schema import MOVING
 
 
 def test_a_change_has_the_ts_of_its_message_where_it_has_none() -> None:
@@ -105,3 +106,12 @@ def test_a_key_that_is_missing_is_added_and_one_that_is_there_stays() -> None:
         with pytest.raises(StoreRefused, match="push_keys: only the auth server may") as refused:
             writes_of(Message(f"push_keys.{verb}", args, "m", sent=5), "store_put")
         assert refused.value.code == 403
+
+
+@pytest.mark.parametrize("queue", ["store_get", "store_search", "auth_store_get", "provider_store_get"])
+def test_whether_a_database_is_whole_is_nobodys_to_ask_or_say(queue: str) -> None:
+    with pytest.raises(StoreRefused, match=MOVING):
+        query_of(Message(f"{MOVING}.find", {"filter": {"id": "state"}, "fields": ["state"]}), queue)
+    for op, args in (("replace", {"documents": [{"id": "state"}]}), ("delete", {"id": "state"})):
+        with pytest.raises(StoreRefused, match=MOVING):
+            writes_of(Message(f"{MOVING}.{op}", args), queue.replace("get", "put"))

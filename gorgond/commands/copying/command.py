@@ -13,7 +13,7 @@ from gorgond.errors import ConfigError
 from gorgond.settings import masked
 from gorgond.stores import open_store
 from gorgond.stores.contract import Store
-from gorgond.stores.findings import demand_safe
+from gorgond.stores.findings import ABSENT, demand_safe
 
 
 def copy(installation: Installation, here: str, there: str, finish: bool) -> int:
@@ -24,7 +24,10 @@ def copy(installation: Installation, here: str, there: str, finish: bool) -> int
         def opened(flag: str, url: str) -> Store:
             try:
                 store = closed.enter_context(closing(open_store(url)))
-                demand_safe(store.check())
+                found = [*store.check()]
+                if flag == "--from" and any(each.found == ABSENT for each in found):
+                    raise ConfigError(f"{masked(url)} is not there")
+                demand_safe(found)
             except ConfigError as error:
                 raise ConfigError(f"{flag}: {error}") from error
             return store

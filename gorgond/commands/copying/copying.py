@@ -19,6 +19,7 @@ from gorgond.errors import GorgonError, StoreAway, StoreRefused
 from gorgond.redpill import loads
 from gorgond.stores.contract import Query, Store
 from gorgond.stores.declared import indexes_of
+from gorgond.stores.filters import check_collection, check_id
 from gorgond.stores.kept import Kept
 from gorgond.stores.moving import Moving, moving_of, note
 from gorgond.stores.schema import INDEXES, MOVING
@@ -104,9 +105,14 @@ class Copy:
         return True
 
     def apply(self, changed: Mapping[str, Iterable[str]]) -> None:
-        """Do what was changed in these collections under these ids."""
+        """Do what was changed in these collections under these ids. Raises StoreRefused for what are none."""
         for name, ids in changed.items():
+            check_collection(name)
             different = [*dict.fromkeys(ids)]
+            for id in different:
+                check_id(id)
+            if name == MOVING:
+                continue
             for begin in range(0, len(different), PAGE):
                 some = different[begin : begin + PAGE]
                 wanted, held = (store.kept(name, some) for store in (self._source, self._target))
@@ -117,9 +123,8 @@ class Copy:
                         self.sums[name].add(old, -1)
                         self.sums[name].add(new)
 
-    def finish(self) -> None:
-        """What is left when nobody writes any more: the keys of requests, a last look at the numbers, and the notes
-        that stores are to go over."""
+    def compare(self) -> None:
+        """What is left when nobody writes any more: the keys of requests, and a last look at the numbers."""
         key = ""
         while some := self._source.claims(key, PAGE):
             self._target.claim(some)
@@ -131,6 +136,9 @@ class Copy:
                     f"{name} has {numbers[0]} documents here, {numbers[1]} there, and {each.documents} were compared: "
                     "those whose ids are no texts, which others have put there, cannot be copied"
                 )
+
+    def leave(self) -> None:
+        """Note in both that stores are to go over. It cannot be taken back, so nobody writes from `compare` on."""
         note(self._source, Moving("left", self._there))
         note(self._target, None)
 

@@ -29,10 +29,11 @@ from gorgond.errors import GorgonError, StoreAway, StoreDenied
 from gorgond.redpill import DONE, BrokerAway, Listener, Message, Outage, Outcome, Subscription
 from gorgond.roles import WRITTEN
 from gorgond.service.fabric import Fabric
-from gorgond.service.machine import host_name
 
 TOPIC, GROUP = "store_changed", "copy"
+NAME = "copy@1"  # of who follows, on any host: a second copy takes over, and the first one ends
 LOOK = 0.1  # seconds between two looks whether something is so by now
+HEARD = 3.0  # seconds of listening after which each store that lives has told of itself
 RECENT = 5.0  # seconds within which an instance that lives has told of itself
 PATIENCE = 60.0  # seconds that brokers may take to answer
 AGAIN = 1.0  # seconds until a database that is away is asked again
@@ -53,10 +54,15 @@ class Running:
         self._stopping = threading.Event()
         self._outage = Outage("a database")
         self._failed: Exception | None = None
+        self._stores: dict[str, tuple[str, float]] = {}  # by name: its database, and when it has told of it
+        self._early: set[str] = set()  # those that do not tell, as they announce nothing either
+        self._listening: float | None = None  # since when
         self._dropped = 0  # announcements, before this copy began
 
     async def run(self, finish: bool) -> None:
         """Do it. Raises GorgonError."""
+        listener = Listener(self._fabric.calls, ["stats"], "copy", self._hear, self._begin_to_hear)
+        listening = asyncio.create_task(listener.run())
         try:
             if await self._do(self._copy.begin):
                 await self._level(finish)
@@ -67,12 +73,30 @@ class Running:
                 await self._go_over()
         finally:
             self._stopping.set()
+            listener.stop()
+            await asyncio.gather(listening, return_exceptions=True)
             self._thread.shutdown()
+
+    def _begin_to_hear(self) -> None:
+        """Servers tell of themselves; what they told before there was this connection is missed."""
+        self._listening = time.monotonic()
+
+    def _hear(self, _: str, event: Message) -> None:
+        """A server tells of itself."""
+        if str(event.args.get("role", "")).startswith("store"):
+            name, database = str(event.args["name"]), str(event.args.get("database", ""))
+            self._stores[name] = database, time.monotonic()
+            if not database:
+                self._early.add(name)
+
+    def _has_heard(self) -> bool:
+        """Whether all stores that live have told of themselves."""
+        return self._listening is not None and time.monotonic() - self._listening > HEARD
 
     async def _level(self, finish: bool) -> None:
         """Copy all that is there, and what is changed meanwhile; to the last change if that is asked for."""
         broker = self._fabric.carrier("store_notify", self._fabric.durable)  # whose way it goes
-        follower = Subscription(broker, TOPIC, GROUP, f"copy@1.{host_name()}", self._apply)
+        follower = Subscription(broker, TOPIC, GROUP, NAME, self._apply)
         following = asyncio.create_task(follower.run())
         try:
             await self._until(follower.joined.is_set, following)
@@ -104,11 +128,16 @@ class Running:
         return [DONE] * len(events)
 
     def _check(self, following: asyncio.Task[None]) -> None:
-        """Raises what went wrong with those who follow."""
+        """Raises what went wrong with those who follow, and with those who are to announce."""
         if self._failed is not None:
             raise GorgonError(f"what was changed meanwhile could not be copied: {self._failed}") from self._failed
         if following.done():
             following.result()
+        if self._early:
+            raise GorgonError(
+                f"{' '.join(sorted(self._early))}: of an earlier gorgond, which does not announce what it writes;"
+                " upgrade all stores, then begin once more"
+            )
 
     async def _until(self, true: Callable[[], bool], following: asyncio.Task[None]) -> None:
         while not true():
@@ -118,6 +147,7 @@ class Running:
     async def _finish(self, following: asyncio.Task[None]) -> None:
         """Have all written that is under way, copy the last of it, and note in the databases which one it is now.
         Meanwhile no store writes."""
+        await self._until(self._has_heard, following)
         async with open_links(self._fabric, PATIENCE) as links:
             began = time.monotonic()
             try:
@@ -130,11 +160,20 @@ class Running:
                     await asyncio.sleep(LOOK)
                 while await self._do(self._copy.step):  # collections that are new
                     links.extend()
-                await self._do(self._copy.finish)
+                comparing = asyncio.create_task(self._do(self._copy.compare))
+                while not comparing.done():
+                    links.extend()
+                    await asyncio.wait([comparing], timeout=LOOK)
+                comparing.result()
+                if not await _paused(links):
+                    raise GorgonError("somebody has resumed the queues meanwhile: begin once more")
             except BaseException:
                 await self._resume(links)
                 raise
-            self._say(f"the stores write nothing since {time.monotonic() - began:.1f} s; requests to write wait")
+        # Whoever ends this from here on leaves the queues paused: the thread does not stop half way, and what it notes
+        # cannot be taken back.
+        await self._do(self._copy.leave)
+        self._say(f"the stores write nothing since {time.monotonic() - began:.1f} s; requests to write wait")
 
     async def _has_followed(self, links: Links) -> bool:
         """Whether all that was announced is copied."""
@@ -146,28 +185,16 @@ class Running:
     async def _go_over(self) -> None:
         """Wait until all stores work on the new database, then have them go on."""
         self._say(f"say [store] url = {self._there} on each host, and start the stores anew: gorgonctl restart store")
-        stores: dict[str, tuple[str, float]] = {}
-
-        def hear(_: str, event: Message) -> None:
-            if str(event.args.get("role", "")).startswith("store"):
-                stores[event.args["name"]] = str(event.args.get("database", "")), time.monotonic()
-
-        listener = Listener(self._fabric.calls, ["stats"], "copy", hear)
-        listening = asyncio.create_task(listener.run())
         told = ""
-        try:
-            while True:
-                await asyncio.sleep(LOOK)
-                there = {name: url for name, (url, at) in stores.items() if time.monotonic() - at < RECENT}
-                late = sorted(name for name, url in there.items() if url != self._there)
-                if there and not late:
-                    break
-                if (waiting := " ".join(late) or "any store") != told:
-                    told = waiting
-                    self._say(f"waiting for {told}; broken off, the queues stay paused, and the same command goes on")
-        finally:
-            listener.stop()
-            await asyncio.gather(listening, return_exceptions=True)
+        while True:
+            await asyncio.sleep(LOOK)
+            there = {name: url for name, (url, at) in self._stores.items() if time.monotonic() - at < RECENT}
+            late = sorted(name for name, url in there.items() if url != self._there)
+            if there and not late and self._has_heard():
+                break
+            if (waiting := " ".join(late) or "any store") != told:
+                told = waiting
+                self._say(f"waiting for {told}; broken off, the queues stay paused, and the same command goes on")
         while True:
             try:
                 async with open_links(self._fabric, PATIENCE) as links:
@@ -215,6 +242,12 @@ async def _written(links: Links) -> int:
     """How many messages the stores have in hand that write."""
     counts = [each for link in links.values() for each in await link.counts(WRITTEN)]
     return sum(each.in_flight for each in counts)
+
+
+async def _paused(links: Links) -> bool:
+    """Whether nobody takes from the queues of writes."""
+    counts = [each for link in links.values() for each in await link.counts(WRITTEN)]
+    return all(each.paused for each in counts)
 
 
 async def _announced(links: Links) -> tuple[int, int]:

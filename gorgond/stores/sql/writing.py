@@ -61,14 +61,14 @@ def _write(
     if there:
         condition, parameters = session.among("id", there)
         rows = session.run(f"SELECT n, id, ts, doc, first, marks, tomb FROM {docs} WHERE {condition}", parameters)
+        other = []
         for n, id, *row in rows:
             before = state_of(*row)
             state = _after(before, by_id[id], outcomes)
             if state is not before:
-                changed.append(Changed(n, before, state))
-        session.update(
-            docs, [(*row_of(each.after, collection, now), each.n) for each in changed if each.n not in made.values()]
-        )
+                other.append(Changed(n, before, state))
+        session.update(docs, [(*row_of(each.after, collection, now), each.n) for each in other])
+        changed += other
     _drop(session, docs, [made[id] for id in made if states[id] == NOTHING])
     keep(session, schema, collection, changed)
 
