@@ -52,7 +52,7 @@ def test_an_endpoint_is_added_tested_and_turned_off(
     ann.page.get_by_role("button", name="Add it").click()
     ann.sees(".said", "Link: must lead to an address of the public Internet, not to a private one")
     ann.wrong.clear()  # the console tells of 400
-    ann.page.get_by_label("Link").fill(receiver.url("/hook", "127.0.0.1"))
+    ann.page.get_by_label("Link").fill(receiver.url(f"/hook/{width}", "127.0.0.1"))
     ann.page.get_by_role("button", name="Add it").click()
     expect(ann.page.locator("code")).to_contain_text("whsec_")
     ann.page.screenshot(path=tmp_path / f"secret-{width}.png", full_page=True)
@@ -60,6 +60,7 @@ def test_an_endpoint_is_added_tested_and_turned_off(
     # when it is tested, twice, the second time in vain, then that shows
     ann.page.get_by_role("button", name="Send a test").click()
     ann.sees(".said", "A test is on its way. What becomes of it is told below.")
+    eventually(lambda: receiver.of(f"/hook/{width}"))
     receiver.answer = lambda _: status(503)
     ann.page.get_by_role("button", name="Send a test").click()
     expect(ann.page.locator("code")).to_have_count(0)  # it was shown once
