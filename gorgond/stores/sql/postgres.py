@@ -118,6 +118,8 @@ class Postgres(Dialect):
     def __init__(self, url: str) -> None:
         try:
             asked = conninfo_to_dict(url)
+            if url.split() != [url]:  # an older libpq takes a blank for a part of a name
+                raise ValueError("a blank")
             [int(port) for port in str(asked.get("port") or 0).split(",")]
         except (psycopg.ProgrammingError, ValueError):  # whose words may hold a part of a password that was not quoted
             raise ConfigError(
