@@ -15,7 +15,7 @@ from gorgond.errors import BadRequest
 from gorgond.redpill import dumps, now_ms
 
 PAGE = 200  # documents that are looked at for one question; each belongs to a job of up to four
-TOLD = ("job", "args", "due", "state", "reason", "attempt")  # of a document; results might not fit into an answer
+TOLD = ("ts", "job", "args", "due", "state", "reason", "attempt")  # of a document; results might not fit into an answer
 SHOWN = ("id", "job", "state", "enqueued", "ended", "due", "args", "reason", "attempt")
 STATES = ("queued", "scheduled", "running", *OVER)
 

@@ -122,7 +122,7 @@ def test_their_settings_are_settings(plugin: dict[str, str], tmp_path: Path) -> 
         ("[provider.greet]\nwords = a\n", ':2: there is no key in [provider.greet] "words"'),
         ("[journal]\nto = /tmp/x\n", ':2: there is no key in [journal] "to"'),
         # what there is not is refused with what there is
-        ("[provider.greet]\nkind = imap", "kind cannot be 'imap'; allowed: random broken greetings"),
+        ("[provider.greet]\nkind = imap", "kind cannot be 'imap'; allowed: random http broken greetings"),
         ("[journal]\nkind = imap", "kind cannot be 'imap'; allowed: journald file pager"),
         # and what cannot be read says why
         (

@@ -90,6 +90,18 @@ LEFT = {
     "gorgonctl notifications replay --all --channel email": Left(
         "wants that channel", "integration/test_gorgonctl_notifications.py", "--all"
     ),
+    "gorgonctl notifications replay --all --channel webhook": Left(
+        "wants that channel", "integration/test_webhooks.py", '"--all", "--channel", "webhook"'
+    ),
+    "apt install postgresql python3-psycopg": packaged(),
+    "sudo -u postgres createuser --pwprompt gorgon": Left("wants Debian's server, and asks for a password"),
+    "sudo -u postgres createdb --owner=gorgon --encoding=UTF8 --template=template0 gorgon": Left(
+        "wants Debian's server"
+    ),
+    "install -m 600 /dev/stdin /etc/credstore/gorgond.store.url <<<'postgresql://gorgon:PASSWORD@127.0.0.1/gorgon'": (
+        packaged()
+    ),
+    "systemctl daemon-reload && gorgonctl restart store": packaged(),
     "sudo -u gorgond gorgond store --check": Left(
         "wants the package's user", "contract/test_stores_check.py", '"store", "--check"'
     ),

@@ -44,13 +44,13 @@ def children(process: subprocess.Popen[bytes]) -> dict[str, psutil.Process]:
     found = {}
     for child in psutil.Process(process.pid).children():
         try:
-            line, environ = child.cmdline(), child.environ()
+            line, environ, where = child.cmdline(), child.environ(), Path(child.cwd())
         except psutil.Error:
             continue
         if "gorgond" in line and "GORGOND_INSTANCE" in environ:  # not for one that is just ending
             found[f"{line[line.index('gorgond') + 1]} {environ['GORGOND_INSTANCE']}"] = child
         elif line and "redis-server" in line[0]:
-            found[Path(child.cwd()).name] = child
+            found[where.name] = child
     return found
 
 

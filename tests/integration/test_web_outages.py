@@ -371,12 +371,14 @@ def test_a_port_that_is_taken_is_a_wrong_configuration(shared_redis: RedisServer
     assert (done.returncode, f"cannot listen on 127.0.0.1:{port}: " in last) == (78, True)
 
 
-def test_without_the_website_no_error_is_a_page(shared_redis: RedisServer) -> None:
+def test_without_the_website_an_error_is_a_plain_page_for_browsers_alone(shared_redis: RedisServer) -> None:
     port = free_port()
     with web(shared_redis.url, port=port, GORGOND_APP_MODULE=""):
         eventually(lambda: serves(port))
         with Connection(port) as connection:
-            answer = connection.ask("GET", "/", Accept="text/html,*/*;q=0.8")
+            page = connection.ask("GET", "/", Accept="text/html,*/*;q=0.8")
+            assert (page.status, page.body.startswith(b"<!doctype html>")) == (404, True)
+            answer = connection.ask("GET", "/")
             assert answer.error["code"] == answer.status == 404
 
 

@@ -46,9 +46,12 @@ async def test_kills_lose_no_webhook(
             }
             for user in USERS
         ]  # fmt: skip
+        users = [{"id": user, "name": "", "email": "", "authtokens": {"since": 0}} for user in USERS]
         children = {role: fabric.child(role, "--instance", "1") for role in ("store", "notify")}
         async with Producer(fabric.broker, "test") as producer:
+            await producer.push("auth_store_put", Message("users.insert", {"documents": users}))
             await producer.push("store_put", Message("endpoints.insert", {"documents": endpoints}))
+        await fabric.drained("auth_store_put")
         await fabric.drained("store_put")
         teller = Teller(fabric)
         telling = asyncio.create_task(teller.run(NOTIFICATIONS))
