@@ -14,7 +14,7 @@ from typing import Any
 
 from gorgond.errors import StoreRefused
 from gorgond.redpill import dumps, loads
-from gorgond.stores.contract import ANSWER_BYTES, Page, Query, Sort, ended
+from gorgond.stores.contract import ANSWER_BYTES, Page, Query, Sort, ended, shorten
 from gorgond.stores.filters import check, check_id, check_sort
 
 PLACES = ("ts", "id")
@@ -92,3 +92,14 @@ def _place(cursor: object) -> tuple[int, str]:
     except (ValueError, TypeError, StoreRefused):
         raise StoreRefused("after: must be what an answer says under `next`, as it is", field="after") from None
     return ts, id
+
+
+def part(doc: bytes, query: Query) -> bytes:
+    """The part of a document that a query wants."""
+    document = loads(doc)
+    if query.projection:
+        wanted = {"id", *query.projection}
+        document = {key: value for key, value in document.items() if key in wanted}
+    if query.short:
+        shorten(document, query.short)
+    return dumps(document)

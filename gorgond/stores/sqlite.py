@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from gorgond.errors import ConfigError, StoreAway, StoreDenied, StoreRefused
-from gorgond.redpill import dumps, loads, now_ms
+from gorgond.redpill import now_ms
 from gorgond.stores import sqlite_copying
 from gorgond.stores.contract import (
     COUNTED,
@@ -33,7 +33,6 @@ from gorgond.stores.contract import (
     not_searchable,
     refused_by,
     share,
-    shorten,
     too_slow,
 )
 from gorgond.stores.filters import check_query, equality, words
@@ -41,7 +40,7 @@ from gorgond.stores.findings import ABSENT, Finding
 from gorgond.stores.folding import fold
 from gorgond.stores.kept import Kept
 from gorgond.stores.ownership import PRIVATE, hidden
-from gorgond.stores.paging import page
+from gorgond.stores.paging import page, part
 from gorgond.stores.schema import DECLARED, FOLDED, TEXT
 from gorgond.stores.sqlite_check import findings_of
 from gorgond.stores.sqlite_files import Files
@@ -290,7 +289,7 @@ class SqliteStore(Store):
             {**parameters, "limit": query.limit, "skip": query.skip},
         )
         if query.projection or query.short:
-            return page(query, ((_part(doc, query), ts, id) for doc, ts, id in rows))
+            return page(query, ((part(doc, query), ts, id) for doc, ts, id in rows))
         return page(query, rows)
 
     def _count(self, connection: _Connection, query: Query) -> int:
@@ -356,17 +355,6 @@ class SqliteStore(Store):
         self._closing.set()
         while self._idle:
             self._idle.pop().close()
-
-
-def _part(doc: bytes, query: Query) -> bytes:
-    """The part of a document that a query wants."""
-    document = loads(doc)
-    if query.projection:
-        wanted = {"id", *query.projection}
-        document = {key: value for key, value in document.items() if key in wanted}
-    if query.short:
-        shorten(document, query.short)
-    return dumps(document)
 
 
 def _use_log(connection: sqlite3.Connection) -> None:

@@ -21,27 +21,17 @@ WAYS = [(1440, "light"), (390, "dark")]
 
 
 @pytest.fixture(scope="module")
-def redis(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"), appendonly="yes")
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
-
-
-@pytest.fixture(scope="module")
-def site(redis: RedisServer) -> Iterator[RunningFabric]:
-    with serving("tests.integration.jobbing", broker__url=redis.url) as site:
+def site(module_redis: RedisServer) -> Iterator[RunningFabric]:
+    with serving("tests.integration.jobbing", broker__url=module_redis.url) as site:
         yield site
 
 
 @pytest.fixture(scope="module")
-def stats_url(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def stats_url(module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A stats server at the same Redis."""
     port = free_port()
     variables = {
-        "GORGOND_BROKER_URL": redis.url,
+        "GORGOND_BROKER_URL": module_redis.url,
         "GORGOND_STATS_PORT": str(port),
         "GORGOND_STATS_PASSWORD": PASSWORD,
         "GORGOND_STATS_OPEN": "local",

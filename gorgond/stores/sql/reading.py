@@ -10,9 +10,9 @@ from heapq import nlargest
 from itertools import islice
 from typing import Any
 
-from gorgond.redpill import dumps, loads
-from gorgond.stores.contract import COUNTED, Query, counted, shorten
-from gorgond.stores.paging import page
+from gorgond.redpill import loads
+from gorgond.stores.contract import COUNTED, Query, counted
+from gorgond.stores.paging import page, part
 from gorgond.stores.schema import FOLDED, TEXT
 from gorgond.stores.sql.dialect import Row, Session, TooSlow
 from gorgond.stores.sql.matching import in_order, matcher
@@ -116,14 +116,3 @@ class Reading:
         end = self._query.skip + self._query.limit
         best = nlargest(end, scored, key=lambda each: each[:-1])[self._query.skip :]
         return [(doc, ts, id) for _, ts, id, doc in best]
-
-
-def part(doc: bytes, query: Query) -> bytes:
-    """The part of a document that a query wants."""
-    document = loads(doc)
-    if query.projection:
-        wanted = {"id", *query.projection}
-        document = {key: value for key, value in document.items() if key in wanted}
-    if query.short:
-        shorten(document, query.short)
-    return dumps(document)
